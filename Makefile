@@ -1,0 +1,78 @@
+# make report: everything from nothing to reports/lecture/index.html
+# make test:   the same set-up, then all tests
+# Each target does what it needs and nothing twice.
+
+NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
+# python3 if it is new enough, else the first of the others that is.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+  "$$name" -c $(NEW_ENOUGH) 2>/dev/null && { echo "$$name"; exit; }; done; echo python3)
+VENV := .venv
+RUN := $(VENV)/bin
+# Written last: an installation that was interrupted is done again.
+STAMP := $(VENV)/.installed
+# From an outer environment these would put other packages in front of the pinned ones.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: report test test-unit lint format bench env cmdstan clean clean-all help
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make report     fit and judge the lecture models, write reports/lecture/index.html'
+	@echo 'make test       all tests (make test-unit: those that need no compiler)'
+	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
+	@echo 'make bench      the benchmarks: false alarms and missed errors'
+	@echo 'make clean      remove the environment and what tools left behind'
+	@echo 'make clean-all  also remove the cache with CmdStan, compiled programs and results'
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c $(NEW_ENOUGH) 2>/dev/null || { \
+	  echo 'error: $(PYTHON) is not Python 3.11 or newer: '"$$($(PYTHON) --version 2>&1)"; \
+	  echo 'name one that is, for example: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 2; }
+	@if [ -e $@ ]; then rm $@; else \
+	  echo "Making $(VENV) with $$($(PYTHON) --version)"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo 'error: $(PYTHON) cannot make environments; on Debian: apt-get install python3-venv'; \
+	    rm -rf $(VENV); exit 2; }; \
+	fi
+	@echo 'Installing the pinned packages from the package index (about a minute)'
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@
+
+# Instant where there is a CmdStan; the harness, not a stamp, knows whether it is complete.
+cmdstan: $(STAMP)
+	@echo 'Looking for CmdStan (the first time it is installed and built: 2 to 4 minutes)'
+	@$(RUN)/python -m harness.toolchain
+
+report: cmdstan
+	$(RUN)/harness compare --out reports/lecture
+
+test: cmdstan
+	HARNESS_REQUIRE_STAN=1 $(RUN)/python -m pytest $(PYTEST_ARGS)
+
+test-unit: $(STAMP)
+	$(RUN)/python -m pytest -m 'not stan' $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+
+format: $(STAMP)
+	$(RUN)/ruff check --fix
+	$(RUN)/ruff format
+
+bench: $(STAMP)
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(RUN)/python "$$file"; done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	find harness tests benchmarks stan -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Asks the harness where its cache is, so it comes before the environment is removed.
+clean-all: $(STAMP)
+	@folder=$$($(RUN)/python -c 'from harness.toolchain import cache_dir; print(cache_dir())'); \
+	  echo "rm -rf $$folder"; rm -rf "$$folder"
+	@$(MAKE) --no-print-directory clean

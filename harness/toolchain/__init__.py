@@ -1,0 +1,53 @@
+"""Find, or install and build, CmdStan; compile Stan programs once.
+
+``python -m harness.toolchain`` makes sure that there is a CmdStan and prints where it is.
+"""
+
+from harness.toolchain.common import (
+    ProgramError,
+    ToolchainError,
+    build_folder,
+    cache_dir,
+    cache_folder,
+    locked,
+)
+from harness.toolchain.doctor import Check, diagnose
+from harness.toolchain.find import (
+    CmdStan,
+    compiler_version,
+    find_cmdstan,
+    inspect_cmdstan,
+)
+from harness.toolchain.install import ensure_cmdstan
+from harness.toolchain.programs import (
+    Declaration,
+    ProgramInfo,
+    compile_program,
+    package_version,
+    program_hash,
+    program_info,
+    run_versions,
+)
+
+__all__ = [
+    "Check",
+    "CmdStan",
+    "Declaration",
+    "ProgramError",
+    "ProgramInfo",
+    "ToolchainError",
+    "build_folder",
+    "cache_dir",
+    "cache_folder",
+    "compile_program",
+    "compiler_version",
+    "diagnose",
+    "ensure_cmdstan",
+    "find_cmdstan",
+    "inspect_cmdstan",
+    "locked",
+    "package_version",
+    "program_hash",
+    "program_info",
+    "run_versions",
+]

@@ -1,0 +1,75 @@
+"""Fixtures that every test may use, and the rule that a required test is not skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.toolchain import CmdStan
+
+REQUIRED = {"stan": "HARNESS_REQUIRE_STAN", "browser": "HARNESS_REQUIRE_BROWSER"}
+"""Marker, and the variable that turns a skip of such a test into a failure when it is 1."""
+
+
+def _required_by(item: pytest.Item) -> str | None:
+    for marker, variable in REQUIRED.items():
+        if item.get_closest_marker(marker) and os.environ.get(variable) == "1":
+            return variable
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a required test into a failure."""
+    report = yield
+    variable = _required_by(item)
+    if variable and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{variable}=1 forbids this skip: {_reason(report.longrepr)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole file into a failure where anything is required."""
+    report = yield
+    if report.skipped and any(os.environ.get(name) == "1" for name in REQUIRED.values()):
+        report.outcome = "failed"
+        report.longrepr = f"a required run skips no files: {_reason(report.longrepr)}"
+    return report
+
+
+def _reason(longrepr: object) -> str:
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(scope="session")
+def cmdstan() -> CmdStan:
+    """Return the CmdStan that is here; a test that needs one is skipped where there is none."""
+    from harness.toolchain import (  # noqa: PLC0415 - the hooks above need no harness
+        ToolchainError,
+        find_cmdstan,
+    )
+
+    try:
+        found = find_cmdstan()
+    except ToolchainError as error:
+        pytest.skip(str(error))
+    if found is None:
+        pytest.skip("there is no CmdStan; `make test` installs one")
+    return found
+
+
+@pytest.fixture
+def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that is the harness's cache for one test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("HARNESS_CACHE", str(folder))
+    return folder
