@@ -1,0 +1,159 @@
+"""The lecture's sentences against the figures of the comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.records import Claim, ClaimResult, Estimate, Measure, RunResult
+
+_RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
+    "iterations": lambda r: r.diagnostics.get("iterations", math.nan),
+    "eta": lambda r: r.diagnostics.get("eta", math.nan),
+    "seconds": lambda r: r.cost.seconds,
+}
+
+
+def check_claim(
+    model: str, claim: Claim, measures: Sequence[Measure], runs: Sequence[RunResult]
+) -> ClaimResult:
+    """Measure a claim's figure and say whether the claim holds.
+
+    A figure holds if it is on the right side of its bound; with ``near`` if it differs by at
+    most ``within`` plus two standard errors. A figure that cannot be had makes ``holds`` None.
+    """
+    value, error, count = _figure(claim.figure, measures, runs)
+    holds: bool | None = None
+    if math.isfinite(value) or (math.isinf(value) and count > 0):
+        holds = _holds(value, error, claim.expect)
+    return ClaimResult(
+        model=model,
+        claim=claim.text,
+        source=claim.source,
+        expected=_expected(claim.expect),
+        measured=value,
+        error=error,
+        holds=holds,
+        sentence=_sentence(claim, value, error, count),
+    )
+
+
+def _figure(
+    figure: Mapping[str, Any], measures: Sequence[Measure], runs: Sequence[RunResult]
+) -> tuple[float, float, int]:
+    """Return value, standard error and how many seeds it was taken over."""
+    method, metric, quantity = figure["method"], figure["metric"], figure.get("quantity")
+    own_runs = [r for r in runs if r.spec.method == method]
+    if metric.startswith("share_"):
+        wanted = metric.removeprefix("share_")
+        n = len(own_runs)
+        if n == 0:
+            return math.nan, math.nan, 0
+        share = sum(r.status == wanted for r in own_runs) / n
+        return share, math.sqrt(share * (1 - share) / n), n
+    if metric in _RUN_FIGURES:
+        values = [Estimate(_RUN_FIGURES[metric](r), 0.0) for r in own_runs]
+        values = [v for v in values if not math.isnan(v.value)]
+    else:
+        values = _by_seed(method, metric, quantity, measures)
+    return (*_summarise(values, figure.get("over", "mean")), len(values))
+
+
+def _by_seed(
+    method: str, metric: str, quantity: str | None, measures: Sequence[Measure]
+) -> list[Estimate]:
+    """Return one estimate a seed: of one quantity, or of the quantity it is worst for."""
+    by_seed: dict[int | None, list[Measure]] = {}
+    for m in measures:
+        if (m.method, m.metric) == (method, metric) and quantity in {None, m.quantity}:
+            by_seed.setdefault(m.seed, []).append(m)
+    worst = []
+    for cells in by_seed.values():
+        cell = max(cells, key=lambda m: math.inf if math.isnan(m.value) else abs(m.value))
+        worst.append(Estimate(cell.value, cell.mcse))
+    return worst
+
+
+def _summarise(values: Sequence[Estimate], over: str) -> tuple[float, float]:
+    if not values:
+        return math.nan, math.nan
+    v = np.array([e.value for e in values])
+    se = np.array([e.mcse for e in values])
+    n = len(v)
+    if over == "worst" or over == "best":
+        pick = int(np.argmax(np.abs(v)) if over == "worst" else np.argmin(np.abs(v)))
+        return float(v[pick]), float(se[pick])
+    if n == 1:
+        return (math.nan, math.nan) if over == "spread" else (float(v[0]), float(se[0]))
+    sd = float(np.std(v, ddof=1)) if np.all(np.isfinite(v)) else math.inf
+    if over == "spread":
+        return sd, sd / math.sqrt(2 * (n - 1))
+    if over == "median":
+        # 1.2533 = sqrt(pi / 2): the median's efficiency for a normal spread over seeds.
+        return float(np.median(v)), 1.2533 * sd / math.sqrt(n)
+    return float(np.mean(v)), sd / math.sqrt(n)
+
+
+def _holds(value: float, error: float, expect: Mapping[str, float]) -> bool:
+    if "at_most" in expect:
+        return value <= expect["at_most"]
+    if "at_least" in expect:
+        return value >= expect["at_least"]
+    allowed = expect.get("within", 0.0) + (2 * error if math.isfinite(error) else 0.0)
+    return abs(value - expect["near"]) <= allowed
+
+
+def _expected(expect: Mapping[str, float]) -> str:
+    if "at_most" in expect:
+        return f"at most {expect['at_most']:g}"
+    if "at_least" in expect:
+        return f"at least {expect['at_least']:g}"
+    within = expect.get("within")
+    return f"{expect['near']:g}" + ("" if within is None else f" ± {within:g}")
+
+
+_OVER = {
+    "mean": "mean over {n} seeds",
+    "median": "median of {n} seeds",
+    "worst": "worst of {n} seeds",
+    "best": "best of {n} seeds",
+    "spread": "spread over {n} seeds",
+    "share": "mean over {n} seeds",
+}
+
+METRIC_WORDS: Mapping[str, str] = {
+    "bias": "error of the mean, in sd",
+    "log_width_ratio": "ln of the width ratio",
+    "log_sd_ratio": "ln of the sd ratio",
+    "w1": "Wasserstein distance, in sd",
+    "tail": "error of a 5% or 95% quantile, in sd",
+    "missed_mass": "share of the posterior's mass missed",
+    "corr_error": "error of a correlation",
+    "seed_spread": "sd of the mean over seeds, in sd",
+    "khat": "k-hat",
+    "rhat": "R-hat",
+    "ess_bulk": "bulk ESS",
+    "ess_tail": "tail ESS",
+    "q5": "5% quantile",
+    "q50": "median",
+    "q95": "95% quantile",
+    "eta": "step size",
+}
+
+
+def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
+    figure = claim.figure
+    metric = str(figure["metric"])
+    if count == 0 or math.isnan(value):
+        return f"could not be measured: no {metric} of {figure['method']}"
+    if metric.startswith("share_"):
+        status = metric.removeprefix("share_").replace("_", " ")
+        return f"{figure['method']}: {value:.0%} of {count} runs ended “{status}”"
+    what = METRIC_WORDS.get(metric, metric.replace("_", " "))
+    of = f" of {figure['quantity']}" if figure.get("quantity") else ""
+    over = "" if count == 1 else f" ({_OVER[str(figure.get('over', 'mean'))].format(n=count)})"
+    plus_minus = f" ± {error:.2g}" if math.isfinite(error) and error > 0 else ""
+    return f"{figure['method']}: {what}{of} {value:.4g}{plus_minus}{over}"

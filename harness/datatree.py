@@ -1,0 +1,155 @@
+"""Draws as ArviZ reads them: DataTrees, and NetCDF files of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.records import Draws, Trace
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from harness.records import FloatArray
+
+
+def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTree:
+    """Return draws as an ArviZ DataTree.
+
+    Group ``posterior`` has every variable with its own shape, constrained scale;
+    ``sample_stats`` has ``log_p``, ``log_q`` (unconstrained scale, nats) and, for NUTS,
+    ``diverging``, ``energy``, ``tree_depth``, ….
+    """
+    import arviz_base  # noqa: PLC0415 - heavy, only where draws leave the harness
+
+    stats: dict[str, Any] = dict(draws.stats)
+    if "diverging" in stats:
+        stats["diverging"] = stats["diverging"].astype(bool)
+    if draws.log_p is not None:
+        stats["lp" if not draws.iid else "log_p"] = draws.log_p
+    if draws.log_q is not None:
+        stats["log_q"] = draws.log_q
+    groups: dict[str, Any] = {"posterior": variables(draws.names, draws.values)}
+    if stats:
+        groups["sample_stats"] = stats
+    tree = arviz_base.from_dict(groups)
+    tree.attrs.update({k: str(v) for k, v in (attrs or {}).items()})
+    return tree
+
+
+def variables(names: Sequence[str], values: FloatArray) -> dict[str, FloatArray]:
+    """Put scalars together: ``b[1]``, ``b[2]`` become ``b`` of shape ``(chain, draw, 2)``.
+
+    Cells that have no scalar (a quantity left out) are NaN.
+    """
+    grouped: dict[str, list[tuple[tuple[int, ...], int]]] = {}
+    for column, name in enumerate(names):
+        match = re.fullmatch(r"(.*)\[([\d,]+)\]((?:\.real|\.imag)?)", name)
+        if match is None:
+            grouped[name] = [((), column)]
+            continue
+        index = tuple(int(i) - 1 for i in match.group(2).split(","))
+        grouped.setdefault(match.group(1) + match.group(3), []).append((index, column))
+    out: dict[str, FloatArray] = {}
+    for base, cells in grouped.items():
+        shape = tuple(max(index) + 1 for index in zip(*(c[0] for c in cells), strict=True))
+        array = np.full((*values.shape[:2], *shape), np.nan)
+        for index, column in cells:
+            array[(slice(None), slice(None), *index)] = values[:, :, column]
+        out[base] = array
+    return out
+
+
+def scalars(arrays: Mapping[str, FloatArray], iid: bool) -> Draws:
+    """Take variables of shape ``(chain, draw, …)`` apart into scalars named as Stan does."""
+    names: list[str] = []
+    columns: list[FloatArray] = []
+    for base, array in arrays.items():
+        a = np.asarray(array, dtype=np.float64)
+        for index in np.ndindex(*a.shape[2:]):
+            inside = ",".join(str(i + 1) for i in index)
+            names.append(f"{base}[{inside}]" if index else base)
+            columns.append(a[(slice(None), slice(None), *index)])
+    if not columns:
+        msg = "no quantities of a positive size among the draws"
+        raise ValueError(msg)
+    return Draws(tuple(names), np.stack(columns, axis=-1), iid=iid)
+
+
+def write_draws(folder: Path, name: str, key: str, draws: Draws | None, trace: Trace | None) -> None:
+    """Write one run's draws as NetCDF, with the ELBO trace in group ``vi_trace``.
+
+    A file that already holds the run of this key is left alone.
+    """
+    path = folder / f"{name}.nc"
+    index = folder / "keys.json"
+    keys: dict[str, str] = {}
+    if index.is_file():
+        keys = json.loads(index.read_text(encoding="utf-8"))
+    if keys.get(name) == key and path.is_file():
+        return
+    import xarray as xr  # noqa: PLC0415 - heavy, only where draws leave the harness
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    tree = xr.DataTree() if draws is None else to_datatree(draws, {"key": key, "iid": draws.iid})
+    if trace is not None:
+        columns = {"elapsed_s": trace.elapsed_s, "elbo": trace.elbo, **trace.extras}
+        tree["vi_trace"] = xr.DataTree(
+            xr.Dataset(
+                {k: ("iteration", v) for k, v in columns.items()},
+                coords={"iteration": trace.iteration},
+            )
+        )
+    if draws is not None or trace is not None:
+        tree.to_netcdf(path, engine="h5netcdf")
+    keys[name] = key
+    index.write_text(json.dumps(keys, indent=0, sort_keys=True), encoding="utf-8")
+
+
+def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
+    """Read what :func:`write_draws` wrote; None for what the file does not hold."""
+    if not path.is_file():
+        return None, None
+    import xarray as xr  # noqa: PLC0415 - heavy, only where draws are read back
+
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        draws = draws_from_datatree(tree) if "posterior" in tree.children else None
+        trace = None
+        if "vi_trace" in tree.children:
+            group = tree["vi_trace"].to_dataset()
+            trace = Trace(
+                np.asarray(group["iteration"], dtype=np.float64),
+                np.asarray(group["elapsed_s"], dtype=np.float64),
+                np.asarray(group["elbo"], dtype=np.float64),
+            )
+    return draws, trace
+
+
+def draws_from_datatree(tree: DataTree) -> Draws:
+    """Read an ArviZ DataTree's ``posterior`` (and ``sample_stats``) into Draws.
+
+    Trees of other people's making count as Markov chains: their ESS is estimated.
+    """
+    posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
+    iid = str(tree.attrs.get("iid", "False")) == "True"
+    arrays = {str(k): np.asarray(v, dtype=np.float64) for k, v in posterior.data_vars.items()}
+    draws = scalars(arrays, iid)
+    if "sample_stats" not in tree.children:
+        return draws
+    stats = {
+        str(k): np.asarray(v, dtype=np.float64)
+        for k, v in tree["sample_stats"].to_dataset().data_vars.items()
+    }
+    return dataclasses.replace(
+        draws,
+        log_p=stats.pop("log_p", stats.pop("lp", None)),
+        log_q=stats.pop("log_q", None),
+        stats=stats,
+    )

@@ -1,0 +1,124 @@
+"""What CmdStan prints, read for what it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import Status
+
+_MAX_ITERATIONS = "The maximum number of iterations is reached"
+_NOT_GOOD = "may not have converged to a good optimum"
+_DIVERGING = "MAY BE DIVERGING"
+
+_ROW = re.compile(r"^\s*(\d+)\s+(-?[\d.]+(?:e[+-]?\d+)?|-?inf|-?nan)\s+\S+\s+\S+(.*)$", re.I)
+_ETA = re.compile(r"Found best value \[eta = ([^\]]+)\]")
+_ADAPT = re.compile(r"^Iteration:\s+(\d+) / \d+ .*\(Adaptation\)", re.M)
+_NOISE = re.compile(
+    r"^\s*$|^[-]{10,}|^EXPERIMENTAL|not been thoroughly tested|^\s*or buggy|Gradient evaluation took"
+    r"|leapfrog steps per transition|Adjust your expectations|^Iteration:|Begin eta"
+    r"|Begin stochastic|Drawing a sample|^COMPLETED|Elapsed Time|seconds \("
+)
+_EXCERPT_LINES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class AdviConsole:
+    """What ADVI's console text says: status, one sentence, the step size it chose."""
+
+    status: Status
+    message: str
+    eta: float | None
+    adaptation_iterations: int
+
+    def gradient_evaluations(
+        self, options: Mapping[str, Any], diagnostics: Mapping[str, float]
+    ) -> int | None:
+        """Return gradients of the log density spent, or None if the path is not known."""
+        if "iterations" not in diagnostics:
+            return None
+        steps = self.adaptation_iterations + int(diagnostics["iterations"])
+        return steps * int(options["grad_samples"])
+
+
+def read_advi(text: str) -> AdviConsole:
+    """Read the console text of a run that ended with exit code 0.
+
+    CmdStan has three ways to say that it did not converge, and cmdstanpy looks for one. A run
+    whose last line of progress still says it may be diverging has diverged.
+    """
+    rows = [m for m in map(_ROW.match, text.splitlines()) if m]
+    last_note = rows[-1].group(3) if rows else ""
+    said = []
+    if _MAX_ITERATIONS in text:
+        said.append("the maximum number of iterations was reached; it may not have converged")
+    if _NOT_GOOD in text:
+        said.append("the ELBO was higher before; it may not have converged to a good optimum")
+    diverging = sum(_DIVERGING in m.group(3) for m in rows)
+    if diverging:
+        said.append(f"MAY BE DIVERGING at {diverging} of {len(rows)} looks at the ELBO")
+    status: Status = "ok"
+    if _DIVERGING in last_note:
+        status = "diverged"
+    elif said:
+        status = "not_converged"
+    elif not rows:
+        status, said = "not_converged", ["no ELBO was printed: nothing says that it converged"]
+    eta = _ETA.search(text)
+    steps = [int(s) for s in _ADAPT.findall(text)]
+    return AdviConsole(
+        status,
+        "; ".join(said),
+        float(eta.group(1)) if eta else None,
+        # The counter runs through all step sizes tried; it prints every 50th.
+        max(steps, default=0),
+    )
+
+
+def error_text(text: str) -> str:
+    """Return what CmdStan said before it gave up: the lines that are not progress or settings."""
+    lines = [line.strip() for line in _without_settings(text)]
+    kept = [line for line in lines if not _NOISE.search(line) and not _ROW.match(line)]
+    unique = list(dict.fromkeys(kept))
+    return " ".join(unique[-6:])[:600]
+
+
+def sampler_warning(text: str) -> str:
+    """Return the first of the sampler's informational messages with their number, or ``""``."""
+    rejected = re.findall(r"^Exception: (.*)$", text, re.M)
+    if not rejected:
+        return ""
+    return f"{len(rejected)} proposals rejected, the first: {rejected[0].strip()[:200]}"
+
+
+def excerpt(text: str) -> str:
+    """Shorten console text for keeping: settings dropped, the ELBO table cut in the middle."""
+    kept: list[str] = []
+    rows: list[str] = []
+    for line in [*_without_settings(text), ""]:
+        if _ROW.match(line):
+            rows.append(line)
+            continue
+        if rows:
+            kept += rows if len(rows) <= 6 else [*rows[:3], f"   … {len(rows) - 6} more …", *rows[-3:]]
+            rows = []
+        if not _NOISE.search(line) and (not kept or kept[-1] != line):
+            kept.append(line.rstrip())
+    if len(kept) > _EXCERPT_LINES:
+        half = _EXCERPT_LINES // 2
+        kept = [*kept[:half], f"… {len(kept) - 2 * half} more lines …", *kept[-half:]]
+    return "\n".join(kept)
+
+
+def _without_settings(text: str) -> list[str]:
+    """Drop CmdStan's echo of its own arguments: ``method = …`` to the profile file's name."""
+    kept = []
+    for line in text.splitlines():
+        if re.match(r"^\s*[a-z_0-9]+ = .*$", line) or re.match(r"^\s{2,}[a-z_0-9]+$", line):
+            continue
+        if line.strip() in {"data", "random", "output", "variational", "sample"}:
+            continue
+        kept.append(line)
+    return kept

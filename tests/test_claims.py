@@ -1,0 +1,94 @@
+"""Claims: figures found, summarised, and held against what was expected."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from harness.claims import check_claim
+from harness.records import Claim, Cost, Measure, RunResult, RunSpec
+
+
+def measure(seed: int | None, value: float, mcse: float = 0.01, quantity: str = "x") -> Measure:
+    """Return one bias of mean-field."""
+    return Measure("m", "meanfield", seed, quantity, "bias", value, mcse, "exact")
+
+
+def run(seed: int, status: Any = "ok", iterations: float = 300.0) -> RunResult:
+    """Return a run without draws."""
+    return RunResult(
+        RunSpec("m", "meanfield", {}, seed, 1), "", status, "", None, None,
+        {"iterations": iterations}, Cost(1.0), {},
+    )  # fmt: skip
+
+
+def claim(figure: dict[str, Any], expect: dict[str, float]) -> Claim:
+    """Return a claim about mean-field."""
+    return Claim("text", "lecture", {"method": "meanfield", **figure}, expect)
+
+
+MEASURES = [measure(1, 0.1), measure(2, -0.4), measure(3, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        ("worst", -0.4),
+        ("best", 0.1),
+        ("median", 0.1),
+        ("mean", -0.1 / 3),
+        ("spread", math.sqrt(((0.1 + 0.1 / 3) ** 2 + (0.4 - 0.1 / 3) ** 2 + (0.2 + 0.1 / 3) ** 2) / 2)),
+    ],
+)
+def test_seeds_are_summarised_as_asked(over: str, expected: float) -> None:
+    """Worst and best keep their sign; mean, median and spread are over seeds."""
+    result = check_claim(
+        "m", claim({"metric": "bias", "quantity": "x", "over": over}, {"at_most": 9}), MEASURES, []
+    )
+    assert result.measured == pytest.approx(expected)
+    assert result.holds is True
+
+
+@pytest.mark.parametrize(
+    ("expect", "holds"),
+    [
+        ({"at_most": 0.3}, True),
+        ({"at_most": 0.1}, False),
+        ({"at_least": 0.1}, True),
+        ({"at_least": 0.3}, False),
+        ({"near": 0.2, "within": 0.001}, True),
+        ({"near": 0.25, "within": 0.001}, False),
+        ({"near": 0.215}, True),
+    ],
+)
+def test_bounds_and_neighbourhoods(expect: dict[str, float], holds: bool) -> None:
+    """``near`` allows ``within`` plus two standard errors (here 0.02)."""
+    figure = {"metric": "bias", "quantity": "x", "over": "worst"}
+    result = check_claim("m", claim(figure, expect), [measure(1, 0.2)], [])
+    assert result.holds is holds
+
+
+@pytest.mark.parametrize(
+    "measures", [[], [measure(1, math.nan)], [measure(1, 0.1, quantity="other")]]
+)
+def test_what_cannot_be_measured_neither_holds_nor_fails(measures: list[Measure]) -> None:
+    """A missing or NaN figure gives None and says so."""
+    figure = {"metric": "bias", "quantity": "x"}
+    result = check_claim("m", claim(figure, {"at_most": 1}), measures, [])
+    assert result.holds is None
+    assert "could not be measured" in result.sentence
+
+
+def test_run_figures_and_shares() -> None:
+    """Iterations and the share of a status come from the runs."""
+    runs = [run(1), run(2, "not_converged", 10_000.0), run(3, "not_converged", 10_000.0)]
+    worst = check_claim(
+        "m", claim({"metric": "iterations", "over": "worst"}, {"at_least": 10_000}), [], runs
+    )
+    assert worst.measured == 10_000
+    share = check_claim("m", claim({"metric": "share_not_converged"}, {"near": 0.6}), [], runs)
+    assert share.measured == pytest.approx(2 / 3)
+    assert share.holds is True
+    assert check_claim("m", claim({"metric": "share_ok"}, {"at_most": 1}), [], []).holds is None

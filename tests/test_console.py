@@ -1,0 +1,87 @@
+"""Console text: what CmdStan printed, read for what it means."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.methods import console
+
+# Lines as CmdStan 2.27 prints them.
+HEADER = "  iter             ELBO   delta_ELBO_mean   delta_ELBO_med   notes "
+CONVERGED = """Success! Found best value [eta = 1] earlier than expected.
+   100          -40.050             1.000            1.000
+   200          -39.938             0.501            1.000
+   300          -39.952             0.334            0.003   MEDIAN ELBO CONVERGED
+"""
+LIMIT = """   100          -61.415             1.000            1.000
+Informational Message: The maximum number of iterations is reached! The algorithm may not have converged.
+This variational approximation is not guaranteed to be meaningful.
+"""
+PREVIOUS = (
+    CONVERGED
+    + """
+Informational Message: The ELBO at a previous iteration is larger than the ELBO upon convergence!
+This variational approximation may not have converged to a good optimum.
+"""
+)
+DIVERGING_THEN_FINE = """  1500          -40.029             0.602            0.703   MAY BE DIVERGING... INSPECT ELBO
+  1600          -40.081             0.096            0.003   MEDIAN ELBO CONVERGED
+"""
+DIVERGED = """  1500          -40.029             0.602            0.703
+  1600         -140.081             0.696            0.803   MAY BE DIVERGING... INSPECT ELBO
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "word"),
+    [
+        (CONVERGED, "ok", ""),
+        (LIMIT, "not_converged", "maximum number of iterations"),
+        (PREVIOUS, "not_converged", "good optimum"),
+        (DIVERGING_THEN_FINE, "not_converged", "MAY BE DIVERGING at 1 of 2"),
+        (DIVERGED, "diverged", "MAY BE DIVERGING"),
+        (DIVERGED + LIMIT.split("\n", 1)[1], "diverged", "maximum number"),
+    ],
+)
+def test_all_three_ways_of_not_converging_are_read(text: str, status: str, word: str) -> None:
+    """Each of CmdStan's three messages is noticed, not just the one that cmdstanpy looks for."""
+    said = console.read_advi(text)
+    assert said.status == status
+    assert word in said.message
+
+
+def test_silence_is_not_convergence() -> None:
+    """Text without a single look at the ELBO is never read as converged."""
+    assert console.read_advi("nothing\n").status == "not_converged"
+
+
+def test_the_chosen_step_size_is_read() -> None:
+    """Eta is what the adaptation says it found; None where it says nothing."""
+    assert console.read_advi(CONVERGED).eta == 1.0
+    assert console.read_advi(LIMIT).eta is None
+
+
+def test_gradients_count_the_adaptation() -> None:
+    """Gradient evaluations are (adaptation steps + iterations) × grad_samples."""
+    text = "Iteration: 250 / 250 [100%]  (Adaptation)\n" + CONVERGED
+    said = console.read_advi(text)
+    assert said.gradient_evaluations({"grad_samples": 20}, {"iterations": 300.0}) == 550 * 20
+    assert said.gradient_evaluations({"grad_samples": 20}, {}) is None
+
+
+def test_error_text_is_cmdstans_own_without_the_settings() -> None:
+    """An error message keeps the exception and drops the echo of the arguments."""
+    text = (
+        "method = variational\n  variational\n    t0 = 10 (Default)\n"
+        "Exception: variable does not exist; variable name=x\n"
+    )
+    assert console.error_text(text) == "Exception: variable does not exist; variable name=x"
+
+
+def test_excerpt_is_short_and_keeps_the_messages() -> None:
+    """Kept console text loses the middle of the ELBO table, never a message."""
+    rows = "\n".join(f"{i:6d}      -40.050     1.000      1.000" for i in range(100, 20100, 100))
+    short = console.excerpt(f"method = variational\n{HEADER}\n{rows}\nWarning: odd\n")
+    assert "194 more" in short
+    assert "Warning: odd" in short
+    assert len(short.splitlines()) < 12

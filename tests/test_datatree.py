@@ -1,0 +1,90 @@
+"""Draws leave the harness as ArviZ trees and come back the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.datatree import (
+    draws_from_datatree,
+    read_draws,
+    scalars,
+    to_datatree,
+    variables,
+    write_draws,
+)
+from harness.records import Draws, Trace
+
+
+def some_draws(iid: bool = True) -> Draws:
+    """Return a scalar, a vector and a matrix."""
+    names = ("m", "b[1]", "b[2]", "z[1,1]", "z[2,1]", "z[1,2]", "z[2,2]")
+    rng = np.random.default_rng(3)
+    log_p, log_q = rng.normal(size=(2, 2, 50))
+    return Draws(names, rng.normal(size=(2, 50, 7)), log_p, log_q if iid else None, iid=iid)
+
+
+def test_scalars_become_variables_of_their_own_shape() -> None:
+    """Column-major CSV order does not mix up matrix cells."""
+    draws = some_draws()
+    arrays = variables(draws.names, draws.values)
+    assert {k: v.shape for k, v in arrays.items()} == {
+        "m": (2, 50),
+        "b": (2, 50, 2),
+        "z": (2, 50, 2, 2),
+    }
+    assert np.array_equal(arrays["z"][:, :, 1, 0], draws.quantity("z[2,1]"))
+    back = scalars(arrays, iid=True)
+    assert set(back.names) == set(draws.names)
+    assert all(np.array_equal(back.quantity(n), draws.quantity(n)) for n in draws.names)
+
+
+def test_a_scalar_left_out_is_nan_not_zero() -> None:
+    """A hole in a vector stays visible."""
+    arrays = variables(("b[1]", "b[3]"), np.ones((1, 4, 2)))
+    assert np.isnan(arrays["b"][:, :, 1]).all()
+
+
+def test_nothing_of_positive_size_is_an_error() -> None:
+    """Variables of size zero give no draws."""
+    with pytest.raises(ValueError, match="positive size"):
+        scalars({"b": np.empty((1, 5, 0))}, iid=True)
+
+
+@pytest.mark.parametrize("iid", [True, False])
+def test_netcdf_round_trip(tmp_path: Path, iid: bool) -> None:
+    """Values, densities, traces and independence survive the file."""
+    draws = some_draws(iid)
+    trace = Trace(np.array([100.0, 200.0]), np.array([0.0, 0.1]), np.array([-40.0, -39.0]))
+    write_draws(tmp_path, "meanfield-1", "key", draws, trace)
+    got, path = read_draws(tmp_path / "meanfield-1.nc")
+    assert got is not None
+    assert path is not None
+    assert got.iid is iid
+    assert all(np.array_equal(got.quantity(n), draws.quantity(n)) for n in draws.names)
+    assert np.array_equal(got.log_p, draws.log_p)
+    assert np.array_equal(path.elbo, trace.elbo)
+    assert read_draws(tmp_path / "absent.nc") == (None, None)
+
+
+def test_a_file_of_the_same_run_is_not_written_again(tmp_path: Path) -> None:
+    """The key decides: same key, same file; another key, new file."""
+    draws = some_draws()
+    write_draws(tmp_path, "a", "key", draws, None)
+    before = (tmp_path / "a.nc").stat().st_mtime_ns
+    write_draws(tmp_path, "a", "key", draws, None)
+    assert (tmp_path / "a.nc").stat().st_mtime_ns == before
+    write_draws(tmp_path, "a", "other", draws, None)
+    assert (tmp_path / "a.nc").stat().st_mtime_ns != before
+
+
+def test_arviz_reads_the_tree() -> None:
+    """ArviZ computes its diagnostics on the tree as on any other."""
+    import arviz_stats  # noqa: PLC0415
+
+    tree = to_datatree(some_draws(iid=False))
+    rhat = arviz_stats.rhat(tree)
+    assert "m" in rhat
+    assert draws_from_datatree(tree).iid is False
