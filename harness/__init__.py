@@ -16,7 +16,7 @@ __all__ = ["ComparisonResult", "compare"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from importlib import import_module  # noqa: PLC0415
+        from importlib import import_module
 
         api = import_module("harness.api")
         value = getattr(api, name)

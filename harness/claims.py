@@ -83,7 +83,7 @@ def _summarise(values: Sequence[Estimate], over: str) -> tuple[float, float]:
     v = np.array([e.value for e in values])
     se = np.array([e.mcse for e in values])
     n = len(v)
-    if over == "worst" or over == "best":
+    if over in {"worst", "best"}:
         pick = int(np.argmax(np.abs(v)) if over == "worst" else np.argmin(np.abs(v)))
         return float(v[pick]), float(se[pick])
     if n == 1:

@@ -26,7 +26,7 @@ def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTre
     ``sample_stats`` has ``log_p``, ``log_q`` (unconstrained scale, nats) and, for NUTS,
     ``diverging``, ``energy``, ``tree_depth``, ….
     """
-    import arviz_base  # noqa: PLC0415 - heavy, only where draws leave the harness
+    import arviz_base
 
     stats: dict[str, Any] = dict(draws.stats)
     if "diverging" in stats:
@@ -60,13 +60,13 @@ def variables(names: Sequence[str], values: FloatArray) -> dict[str, FloatArray]
     for base, cells in grouped.items():
         shape = tuple(max(index) + 1 for index in zip(*(c[0] for c in cells), strict=True))
         array = np.full((*values.shape[:2], *shape), np.nan)
-        for index, column in cells:
-            array[(slice(None), slice(None), *index)] = values[:, :, column]
+        for cell, column in cells:
+            array[(slice(None), slice(None), *cell)] = values[:, :, column]
         out[base] = array
     return out
 
 
-def scalars(arrays: Mapping[str, FloatArray], iid: bool) -> Draws:
+def scalars(arrays: Mapping[str, FloatArray], *, iid: bool) -> Draws:
     """Take variables of shape ``(chain, draw, …)`` apart into scalars named as Stan does."""
     names: list[str] = []
     columns: list[FloatArray] = []
@@ -75,14 +75,16 @@ def scalars(arrays: Mapping[str, FloatArray], iid: bool) -> Draws:
         for index in np.ndindex(*a.shape[2:]):
             inside = ",".join(str(i + 1) for i in index)
             names.append(f"{base}[{inside}]" if index else base)
-            columns.append(a[(slice(None), slice(None), *index)])
+            columns.append(a[:, :, *index])
     if not columns:
         msg = "no quantities of a positive size among the draws"
         raise ValueError(msg)
     return Draws(tuple(names), np.stack(columns, axis=-1), iid=iid)
 
 
-def write_draws(folder: Path, name: str, key: str, draws: Draws | None, trace: Trace | None) -> None:
+def write_draws(
+    folder: Path, name: str, key: str, draws: Draws | None, trace: Trace | None
+) -> None:
     """Write one run's draws as NetCDF, with the ELBO trace in group ``vi_trace``.
 
     A file that already holds the run of this key is left alone.
@@ -94,7 +96,7 @@ def write_draws(folder: Path, name: str, key: str, draws: Draws | None, trace: T
         keys = json.loads(index.read_text(encoding="utf-8"))
     if keys.get(name) == key and path.is_file():
         return
-    import xarray as xr  # noqa: PLC0415 - heavy, only where draws leave the harness
+    import xarray as xr
 
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -117,7 +119,7 @@ def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
     """Read what :func:`write_draws` wrote; None for what the file does not hold."""
     if not path.is_file():
         return None, None
-    import xarray as xr  # noqa: PLC0415 - heavy, only where draws are read back
+    import xarray as xr
 
     with xr.open_datatree(path, engine="h5netcdf") as tree:
         draws = draws_from_datatree(tree) if "posterior" in tree.children else None
@@ -140,7 +142,7 @@ def draws_from_datatree(tree: DataTree) -> Draws:
     posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
     iid = str(tree.attrs.get("iid", "False")) == "True"
     arrays = {str(k): np.asarray(v, dtype=np.float64) for k, v in posterior.data_vars.items()}
-    draws = scalars(arrays, iid)
+    draws = scalars(arrays, iid=iid)
     if "sample_stats" not in tree.children:
         return draws
     stats = {

@@ -115,7 +115,7 @@ class Pool:
         self._singly = 0
 
     def _start(self) -> Executor:
-        import loky  # noqa: PLC0415 - heavy, and not needed when everything is cached
+        import loky
 
         if self._executor is None:
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -143,7 +143,7 @@ class Pool:
 
     def finished(self, poll_s: float = 0.2) -> Iterator[tuple[Any, Any, BaseException | None]]:
         """Yield ``(label, value, error)`` of what has finished, after at most ``poll_s``."""
-        from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - with loky
+        from concurrent.futures.process import BrokenProcessPool
 
         done, _ = wait(self._pending, timeout=poll_s, return_when=FIRST_COMPLETED)
         was_alone = self._singly > 0

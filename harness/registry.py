@@ -123,7 +123,9 @@ def load(name: str) -> Model:
         known = lecture_models()
         near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        msg = f"unknown model {name!r}: {hint} Your own program: harness compare FILE.stan DATA.json"
+        msg = (
+            f"unknown model {name!r}: {hint} Your own program: harness compare FILE.stan DATA.json"
+        )
         raise ModelError(msg)
     return _read_folder(folder)
 
@@ -226,7 +228,7 @@ def read_data(path: Path) -> dict[str, Any]:
         msg = f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
         raise ModelError(msg) from error
     if not isinstance(data, dict):
-        msg = f"{path} holds a JSON {type(data).__name__}; Stan data are an object: {{\"N\": 3, …}}"
+        msg = f'{path} holds a JSON {type(data).__name__}; Stan data are an object: {{"N": 3, …}}'
         raise ModelError(msg)
     for name, value in data.items():
         _refuse_non_finite(path, name, value)

@@ -161,7 +161,7 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
 
 
 def _plain_model(model: ModelComparison) -> dict[str, Any]:
-    return _json(
+    plain: dict[str, Any] = _json(
         {
             "model": {
                 **dataclasses.asdict(model.model),
@@ -185,6 +185,7 @@ def _plain_model(model: ModelComparison) -> dict[str, Any]:
             ],
         }
     )
+    return plain
 
 
 def _relative(path: Path | None) -> str | None:
@@ -220,6 +221,7 @@ def _plain_run(run: RunResult) -> dict[str, Any]:
     }
 
 
+_NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -227,20 +229,14 @@ def _json(value: Any) -> Any:
     """Return a JSON value: seven digits, and non-finite numbers as their names in strings."""
     if isinstance(value, (np.floating, float)):
         number = float(value)
-        if math.isnan(number):
-            return "NaN"
-        if math.isinf(number):
-            return "Infinity" if number > 0 else "-Infinity"
-        return float(f"{number:.7g}")
-    if isinstance(value, np.integer):
-        return int(value)
+        return float(f"{number:.7g}") if math.isfinite(number) else _NAMES[repr(number)]
     if isinstance(value, Mapping):
         return {str(k): _json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json(v) for v in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value
+    if isinstance(value, np.integer):
+        return int(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _unjson(value: Any) -> Any:
@@ -304,7 +300,7 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
     )
     rows = [_unjson(m) for m in raw["measures"]]
     kind = raw["reference"]["kind"]
-    measures = tuple(Measure(name, *m[:4], m[4], m[5], kind) for m in rows)
+    measures = tuple(Measure(name, m[0], m[1], m[2], m[3], m[4], m[5], kind) for m in rows)
     drawn = folder / "draws" / name
     return ModelComparison(
         model=model,

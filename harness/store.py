@@ -100,12 +100,15 @@ class Store:
             meta = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             content = (folder / "arrays.npz").read_bytes()
             if hashlib.sha256(content).hexdigest() != meta["arrays_sha256"]:
-                return self._drop(folder, "its arrays do not match their checksum")
+                self._drop(folder, "its arrays do not match their checksum")
+                return None
             return _from_meta(meta, folder / "arrays.npz" if with_arrays else None)
         except FileNotFoundError:
-            return self._drop(folder, "a file is missing") if folder.exists() else None
+            if folder.exists():
+                self._drop(folder, "a file is missing")
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            return self._drop(folder, str(error))
+            self._drop(folder, str(error))
+        return None
 
     def _drop(self, folder: Path, why: str) -> None:
         self._tell(f"damaged cache entry {folder.name[:12]} ({why}): it is computed again")

@@ -39,7 +39,10 @@ MEASURES = [measure(1, 0.1), measure(2, -0.4), measure(3, 0.2)]
         ("best", 0.1),
         ("median", 0.1),
         ("mean", -0.1 / 3),
-        ("spread", math.sqrt(((0.1 + 0.1 / 3) ** 2 + (0.4 - 0.1 / 3) ** 2 + (0.2 + 0.1 / 3) ** 2) / 2)),
+        (
+            "spread",
+            math.sqrt(((0.1 + 0.1 / 3) ** 2 + (0.4 - 0.1 / 3) ** 2 + (0.2 + 0.1 / 3) ** 2) / 2),
+        ),
     ],
 )
 def test_seeds_are_summarised_as_asked(over: str, expected: float) -> None:

@@ -14,17 +14,19 @@ CONVERGED = """Success! Found best value [eta = 1] earlier than expected.
    300          -39.952             0.334            0.003   MEDIAN ELBO CONVERGED
 """
 LIMIT = """   100          -61.415             1.000            1.000
-Informational Message: The maximum number of iterations is reached! The algorithm may not have converged.
+Informational Message: The maximum number of iterations is reached! \
+The algorithm may not have converged.
 This variational approximation is not guaranteed to be meaningful.
 """
 PREVIOUS = (
     CONVERGED
     + """
-Informational Message: The ELBO at a previous iteration is larger than the ELBO upon convergence!
+Informational Message: The ELBO at a previous iteration is larger than the ELBO upon \
+convergence!
 This variational approximation may not have converged to a good optimum.
 """
 )
-DIVERGING_THEN_FINE = """  1500          -40.029             0.602            0.703   MAY BE DIVERGING... INSPECT ELBO
+DIVERGING_THEN_FINE = """  1500          -40.029             0.602            0.703   MAY BE DIVERGING...
   1600          -40.081             0.096            0.003   MEDIAN ELBO CONVERGED
 """
 DIVERGED = """  1500          -40.029             0.602            0.703

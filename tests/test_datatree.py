@@ -64,6 +64,8 @@ def test_netcdf_round_trip(tmp_path: Path, iid: bool) -> None:
     assert path is not None
     assert got.iid is iid
     assert all(np.array_equal(got.quantity(n), draws.quantity(n)) for n in draws.names)
+    assert got.log_p is not None
+    assert draws.log_p is not None
     assert np.array_equal(got.log_p, draws.log_p)
     assert np.array_equal(path.elbo, trace.elbo)
     assert read_draws(tmp_path / "absent.nc") == (None, None)
@@ -82,7 +84,7 @@ def test_a_file_of_the_same_run_is_not_written_again(tmp_path: Path) -> None:
 
 def test_arviz_reads_the_tree() -> None:
     """ArviZ computes its diagnostics on the tree as on any other."""
-    import arviz_stats  # noqa: PLC0415
+    import arviz_stats
 
     tree = to_datatree(some_draws(iid=False))
     rhat = arviz_stats.rhat(tree)

@@ -46,8 +46,10 @@ def test_an_unknown_model_names_the_nearest() -> None:
         ("title = 't'\ntypo = 1", "typo"),
         ("title='t'\n[limits.bias]\nclose=-1", "greater than 0"),
         (
-            "title='t'\n[[claims]]\ntext='c'\nfigure={method='nuts',metric='rhat'}\n"
-            "expect={at_most=1,near=2}",
+            (
+                "title='t'\n[[claims]]\ntext='c'\nfigure={method='nuts',metric='rhat'}\n"
+                "expect={at_most=1,near=2}"
+            ),
             "exactly one of",
         ),
         (
@@ -136,7 +138,7 @@ def test_data_are_checked_against_the_program(
 
 def test_data_from_python_are_written_once(isolated_cache: Path) -> None:
     """Equal data give one file; NaN is refused."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     path = registry.write_data({"N": 2, "y": np.array([1.0, 2.0])})
     assert json.loads(path.read_text()) == {"N": 2, "y": [1.0, 2.0]}
@@ -148,9 +150,8 @@ def test_data_from_python_are_written_once(isolated_cache: Path) -> None:
     assert isolated_cache in path.parents
 
 
-def test_generated_data_are_made_once_per_version_of_the_script(
-    tmp_path: Path, isolated_cache: Path
-) -> None:
+@pytest.mark.usefixtures("isolated_cache")
+def test_generated_data_are_made_once_per_version_of_the_script(tmp_path: Path) -> None:
     """``make_data()`` is run again only when its text changes; its failure is told."""
     path = folder(tmp_path, "title = 't'", data=None)
     (path / "data.py").write_text("def make_data():\n    return {'N': 1}\n")

@@ -59,7 +59,9 @@ def test_files_that_are_not_whole_are_refused(tmp_path: Path, text: str, match: 
 
 def test_the_first_row_of_the_elbo_file_is_kept(tmp_path: Path) -> None:
     """The header is a comment: skipping a line more would lose the first iteration."""
-    (tmp_path / "m-diagnostic.csv").write_text("# iter,time_in_seconds,ELBO\n100,0,-40\n200,0.1,-39\n3")
+    (tmp_path / "m-diagnostic.csv").write_text(
+        "# iter,time_in_seconds,ELBO\n100,0,-40\n200,0.1,-39\n3"
+    )
     trace = read_elbo(tmp_path)
     assert trace is not None
     assert trace.iteration.tolist() == [100, 200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,9 @@ def change_format(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", [damage_arrays, damage_meta, remove_arrays, change_format])
 @pytest.mark.parametrize("with_arrays", [True, False])
-def test_a_damaged_entry_is_dropped_and_said(tmp_path: Path, damage, with_arrays: bool) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_entry_is_dropped_and_said(
+    tmp_path: Path, damage: Callable[[Path], None], with_arrays: bool
+) -> None:
     """Whatever is wrong with an entry, it is absent, and a sentence says so."""
     said: list[str] = []
     store = Store(tmp_path, said.append)

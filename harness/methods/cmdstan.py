@@ -84,7 +84,7 @@ def _exit_codes() -> Iterator[list[int]]:
 
 
 def _model(context: RunContext) -> cmdstanpy.CmdStanModel:
-    import cmdstanpy  # noqa: PLC0415 - heavy: only workers that run CmdStan import it
+    import cmdstanpy
 
     cmdstanpy.set_cmdstan_path(str(context.program.cmdstan))
     return cmdstanpy.CmdStanModel(exe_file=str(context.program.executable))
@@ -196,7 +196,7 @@ def run_variational(spec: RunSpec, context: RunContext, scratch: Path, algorithm
                 raise CsvError(msg)
             log_p, log_g = table.column("log_p__")[1:], table.column("log_g__")[1:]
         except (CsvError, OSError) as error:
-            status, words, text = "failed", f"CmdStan's output: {error}", text
+            status, words = "failed", f"CmdStan's output: {error}"
     if status is not None:
         message = _why_ended(status, text, words, codes, context.timeout_s)
         return _without_draws(
@@ -263,7 +263,7 @@ def run_nuts(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
                 msg = f"{got} draws by chain where {chains} × {samples} were asked for: truncated"
                 raise CsvError(msg)
         except (CsvError, OSError) as error:
-            status, words, text = "failed", f"CmdStan's output: {error}", text
+            status, words = "failed", f"CmdStan's output: {error}"
     if status is not None:
         message = _why_ended(status, text, words, codes, context.timeout_s)
         return _without_draws(spec, context, status, message, seconds, console.excerpt(text))
@@ -321,7 +321,14 @@ FULLRANK = Method(
     "fullrank", "full-rank", run_fullrank, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True
 )
 MEANFIELD_TUNED = Method(
-    "meanfield_tuned", "mean-field, tuned", run_meanfield, 1, ADVI_TUNED, 10_000, 10, approximate=True
+    "meanfield_tuned",
+    "mean-field, tuned",
+    run_meanfield,
+    1,
+    ADVI_TUNED,
+    10_000,
+    10,
+    approximate=True,
 )
 FULLRANK_TUNED = Method(
     "fullrank_tuned", "full-rank, tuned", run_fullrank, 1, ADVI_TUNED, 10_000, 10, approximate=True

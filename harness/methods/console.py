@@ -13,15 +13,18 @@ _MAX_ITERATIONS = "The maximum number of iterations is reached"
 _NOT_GOOD = "may not have converged to a good optimum"
 _DIVERGING = "MAY BE DIVERGING"
 
-_ROW = re.compile(r"^\s*(\d+)\s+(-?[\d.]+(?:e[+-]?\d+)?|-?inf|-?nan)\s+\S+\s+\S+(.*)$", re.I)
+_ROW = re.compile(
+    r"^\s*(\d+)\s+(-?[\d.]+(?:e[+-]?\d+)?|-?inf|-?nan)\s+\S+\s+\S+(.*)$", re.IGNORECASE
+)
 _ETA = re.compile(r"Found best value \[eta = ([^\]]+)\]")
-_ADAPT = re.compile(r"^Iteration:\s+(\d+) / \d+ .*\(Adaptation\)", re.M)
+_ADAPT = re.compile(r"^Iteration:\s+(\d+) / \d+ .*\(Adaptation\)", re.MULTILINE)
 _NOISE = re.compile(
-    r"^\s*$|^[-]{10,}|^EXPERIMENTAL|not been thoroughly tested|^\s*or buggy|Gradient evaluation took"
-    r"|leapfrog steps per transition|Adjust your expectations|^Iteration:|Begin eta"
-    r"|Begin stochastic|Drawing a sample|^COMPLETED|Elapsed Time|seconds \("
+    r"^\s*$|^[-]{10,}|^EXPERIMENTAL|not been thoroughly tested|^\s*or buggy"
+    r"|Gradient evaluation took|leapfrog steps per transition|Adjust your expectations"
+    r"|^Iteration:|Begin eta|Begin stochastic|Drawing a sample|^COMPLETED|Elapsed Time|seconds \("
 )
 _EXCERPT_LINES = 24
+_ROWS_KEPT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def error_text(text: str) -> str:
 
 def sampler_warning(text: str) -> str:
     """Return the first of the sampler's informational messages with their number, or ``""``."""
-    rejected = re.findall(r"^Exception: (.*)$", text, re.M)
+    rejected = re.findall(r"^Exception: (.*)$", text, re.MULTILINE)
     if not rejected:
         return ""
     return f"{len(rejected)} proposals rejected, the first: {rejected[0].strip()[:200]}"
@@ -102,7 +105,15 @@ def excerpt(text: str) -> str:
             rows.append(line)
             continue
         if rows:
-            kept += rows if len(rows) <= 6 else [*rows[:3], f"   … {len(rows) - 6} more …", *rows[-3:]]
+            kept += (
+                rows
+                if len(rows) <= 2 * _ROWS_KEPT
+                else [
+                    *rows[:_ROWS_KEPT],
+                    f"   … {len(rows) - 2 * _ROWS_KEPT} more …",
+                    *rows[-_ROWS_KEPT:],
+                ]
+            )
             rows = []
         if not _NOISE.search(line) and (not kept or kept[-1] != line):
             kept.append(line.rstrip())

@@ -1,0 +1,310 @@
+"""One model, from its finished runs to verdicts and figures: compare, judge, draw.
+
+Everything here is a function of stored runs, so it is kept under a key of theirs and of the
+code that made it, and is done in a worker process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import judge, measuring, registry, toolchain
+from harness.datatree import draws_from_datatree, scalars, write_draws
+from harness.records import (
+    Cost,
+    Draws,
+    Measure,
+    Model,
+    ModelComparison,
+    Reference,
+    RunResult,
+    RunSpec,
+    Verdict,
+)
+from harness.store import Store, digest
+
+EXACT_DRAWS = 40_000
+"""Exact draws are nearly free; four times q's own make its error the one that counts."""
+
+MAX_DRAWS = 100_000
+"""Up to here an undecided comparison takes more draws of q by itself."""
+
+MAX_NUTS_SAMPLES = 4_000
+"""Up to here, per chain, an undecided comparison lets NUTS go on by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisTask:
+    """What an analysis needs. Plain data; ``results`` are without arrays."""
+
+    model: Model
+    results: tuple[RunResult, ...]
+    reference: str
+    """``auto``, ``nuts`` or the path of a supplied reference (NetCDF)."""
+    judged: tuple[str, ...]
+    """The methods whose verdicts are wanted, in order; NUTS may be run only as reference."""
+    notes: tuple[str, ...]
+    store_root: Path
+    draws_folder: Path | None
+    may_extend: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """More draws that would decide an undecided comparison."""
+
+    method: str
+    seed: int
+    draws: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """A judged model without its arrays, its figures, and what would decide more."""
+
+    comparison: ModelComparison
+    figures: tuple[Any, ...]
+    wants: tuple[Want, ...]
+    said: tuple[str, ...] = ()
+
+
+@cache
+def code_hash() -> str:
+    """Return the hash of this package's code: figures and verdicts of old code are not reused."""
+    root = Path(__file__).parent
+    h = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.suffix in {".py", ".j2", ".css", ".js"}):
+        if "__pycache__" not in path.parts and "_stan" not in path.parts:
+            h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return h.hexdigest()
+
+
+def analysis_key(task: AnalysisTask) -> str:
+    """Return the key of an analysis: the runs, the model's description, the code."""
+    supplied = Path(task.reference)
+    return digest(
+        {
+            "code": code_hash(),
+            "model": dataclasses.asdict(task.model),
+            "program": task.model.stan_file.read_text(encoding="utf-8"),
+            "data": registry.data_hash(task.model),
+            "runs": [[r.key, r.status, r.message, repr(r.cost.seconds)] for r in task.results],
+            "reference": hashlib.sha256(supplied.read_bytes()).hexdigest()
+            if task.reference not in {"auto", "nuts"}
+            else task.reference,
+            "judged": task.judged,
+            "notes": task.notes,
+            "draws_folder": task.draws_folder is not None,
+            "may_extend": task.may_extend,
+        }
+    )
+
+
+def analyse(task: AnalysisTask) -> Analysis:
+    """Judge one model's runs. Meant for a worker process; loads arrays from the store."""
+    said: list[str] = []
+    store = Store(task.store_root, said.append)
+    runs = tuple(_with_arrays(r, store) for r in task.results)
+    reference, selection = choose_reference(task.model, runs, task.reference)
+    comparison, wants = judge_model(task, runs, reference, selection)
+    # Matplotlib is imported only where figures are drawn: in the workers.
+    from harness.plots import figures_for
+
+    figures = tuple(figures_for(comparison)) if comparison.error is None else ()
+    if task.draws_folder is not None:
+        folder = task.draws_folder / task.model.name
+        for run in runs:
+            if run.draws is not None or run.trace is not None:
+                name = f"{run.spec.method}-{run.spec.seed}"
+                write_draws(folder, name, run.key, run.draws, run.trace)
+        if reference.draws is not None and reference.kind != "nuts":
+            key = digest([task.model.reference, registry.data_hash(task.model), code_hash()])
+            write_draws(folder, "reference", key, reference.draws, None)
+    return Analysis(without_arrays(comparison), figures, wants, tuple(said))
+
+
+def without_arrays(comparison: ModelComparison) -> ModelComparison:
+    """Return a comparison light enough to keep and to send between processes."""
+    return dataclasses.replace(
+        comparison,
+        reference=dataclasses.replace(comparison.reference, draws=None),
+        runs=tuple(dataclasses.replace(r, draws=None, trace=None) for r in comparison.runs),
+    )
+
+
+def _with_arrays(result: RunResult, store: Store) -> RunResult:
+    stored = store.get(result.key)
+    return result if stored is None else stored
+
+
+def choose_reference(
+    model: Model, runs: Sequence[RunResult], choice: str
+) -> tuple[Reference, measuring.Selection]:
+    """Take the most trustworthy reference there is: exact, supplied, NUTS that passes.
+
+    The reference is judged before anything is compared with it; ``choice="nuts"`` switches
+    exact and supplied references off.
+    """
+    if choice not in {"auto", "nuts"}:
+        return _supplied(model, Path(choice))
+    if choice == "auto" and model.reference is not None:
+        draws = exact_draws(model)
+        why = f"{draws.values.shape[1]:,} independent draws of the exact posterior"
+        selection = measuring.select(model, draws)
+        return Reference("exact", trusted=True, why=why, draws=draws), selection
+    nuts = next((r for r in runs if r.spec.method == "nuts" and r.draws is not None), None)
+    if nuts is None or nuts.draws is None:
+        failed = next((r for r in runs if r.spec.method == "nuts"), None)
+        words = "NUTS was not run" if failed is None else f"NUTS {failed.status}: {failed.message}"
+        none = Reference("none", trusted=False, why=f"no reference: {words}")
+        return none, measuring.Selection((), ())
+    selection = measuring.select(model, nuts.draws, _parameters(model, nuts.draws))
+    measures = measuring.chain_measures(nuts, selection.names, "nuts")
+    context = judge.JudgeContext(mode_shares=measuring.mode_shares(nuts, selection.names))
+    trusted, findings, why = judge.judge_chains(measures, judge.rules_for(model), context)
+    return (
+        Reference("nuts", trusted=trusted, why=why, draws=nuts.draws, findings=tuple(findings)),
+        selection,
+    )
+
+
+def exact_draws(model: Model) -> Draws:
+    """Draw from the model's exact posterior, the same draws every time."""
+    from harness import references
+
+    sampler = references.SAMPLERS[str(model.reference)]
+    seed = int(hashlib.sha256(model.name.encode()).hexdigest()[:8], 16)
+    found = sampler(registry.load_data(model), EXACT_DRAWS, np.random.default_rng(seed))
+    return scalars({k: np.asarray(v)[None] for k, v in found.items()}, iid=True)
+
+
+def _supplied(model: Model, path: Path) -> tuple[Reference, measuring.Selection]:
+    import xarray as xr
+
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        draws = draws_from_datatree(tree)
+    selection = measuring.select(model, draws)
+    if draws.iid:
+        return Reference(
+            "supplied", trusted=True, why=f"supplied draws ({path.name})", draws=draws
+        ), selection
+    spec = RunSpec(model.name, "supplied", {}, 1, 0)
+    probe = RunResult(spec, "", "ok", "", draws, None, {}, Cost(0.0), {})
+    measures = measuring.chain_measures(probe, selection.names, "supplied")
+    trusted, findings, why = judge.judge_chains(measures, judge.rules_for(model))
+    why = f"supplied draws ({path.name}): {why}"
+    return Reference("supplied", trusted, why, draws, tuple(findings)), selection
+
+
+def _parameters(model: Model, draws: Draws) -> tuple[str, ...]:
+    """Name the program's parameters, asked of stanc only where there are too many quantities."""
+    if len(draws.names) <= measuring.ALL_QUANTITIES_UP_TO:
+        return ()
+    cmdstan = toolchain.find_cmdstan()
+    if cmdstan is None:
+        return ()
+    return tuple(toolchain.program_info(model.stan_file, cmdstan).parameters)
+
+
+def judge_model(
+    task: AnalysisTask,
+    runs: tuple[RunResult, ...],
+    reference: Reference,
+    selection: measuring.Selection,
+) -> tuple[ModelComparison, tuple[Want, ...]]:
+    """Measure every run, judge every method; a pure function of its arguments."""
+    model = task.model
+    rules = judge.rules_for(model)
+    notes = (*task.notes, *selection.notes)
+    if reference.draws is None or not selection.names:
+        why = reference.why if reference.draws is None else "there is no quantity to compare"
+        if selection.notes:
+            why += f" ({'; '.join(selection.notes)})"
+        empty = Reference("none", trusted=False, why=why, findings=reference.findings)
+        verdicts = tuple(
+            judge.judge_method(
+                model, m, [r for r in runs if r.spec.method == m], [], empty, judge.JudgeContext(0)
+            )
+            for m in task.judged
+        )
+        return (
+            ModelComparison(model, None, empty, runs, (), (), verdicts, notes),
+            (),
+        )
+    yardstick = measuring.Yardstick(model.name, reference, selection)
+    own = yardstick.own_summaries()
+    measures: list[Measure] = []
+    for run in runs:
+        is_reference = reference.kind == "nuts" and run.spec.method == "nuts"
+        measures += yardstick.run(run, against_itself=is_reference)
+        if run.draws is not None and not run.draws.iid:
+            measures += measuring.chain_measures(run, selection.names, reference.kind)
+    measures += yardstick.spread(measures)
+    correlations, modes = yardstick.correlations(), yardstick.modes()
+    nuts = next((r for r in runs if r.draws is not None and not r.draws.iid), None)
+    shares = {} if nuts is None else measuring.mode_shares(nuts, selection.names)
+    judged: list[Verdict] = []
+    for method in task.judged:
+        its = [r for r in runs if r.spec.method == method]
+        if its:
+            of_method = [m for m in measures if m.method == method]
+            context = judge.JudgeContext(
+                dimension=len(selection.names),
+                correlations=correlations,
+                pairs={seed: p for (m, seed), p in yardstick.pairs.items() if m == method},
+                modes=modes,
+                mode_shares=shares,
+            )
+            judged.append(
+                judge.judge_method(model, method, its, [*own, *of_method], reference, context)
+            )
+    z = judge.critical_z(len(selection.names))
+    every = [*own, *measures]
+    levels = tuple(
+        judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in every
+    )
+    wants = _wants(judged, runs, reference) if task.may_extend else ()
+    comparison = ModelComparison(
+        model, None, reference, runs, tuple(every), levels, tuple(judged), notes
+    )
+    return comparison, wants
+
+
+def _wants(
+    verdicts: Sequence[Verdict], runs: Sequence[RunResult], reference: Reference
+) -> tuple[Want, ...]:
+    """Ask for more draws where they alone keep a verdict open, and only within the budget."""
+    if not reference.trusted:
+        return ()
+    wants: dict[tuple[str, int], int] = {}
+    by_run: Mapping[tuple[str, int], RunResult] = {(r.spec.method, r.spec.seed): r for r in runs}
+    for verdict in verdicts:
+        if verdict.level != "unknown":
+            continue
+        for seed in verdict.by_seed:
+            needed = [
+                f.draws_needed
+                for f in seed.findings
+                if f.level == "unsure" and f.draws_needed is not None and not f.rule.alarm
+            ]
+            if not needed:
+                continue
+            scarce: tuple[str, int] = (verdict.method, seed.seed)
+            if reference.kind == "nuts":
+                # q has 10 000 independent draws; NUTS's effective number is the smaller.
+                scarce = ("nuts", 1)
+            run = by_run.get(scarce)
+            if run is None:
+                continue
+            grow = max(needed) / max(run.spec.draws, 1) * 1.3
+            wants[scarce] = max(wants.get(scarce, 0), math.ceil(run.spec.draws * max(grow, 1.5)))
+    return tuple(Want(method, seed, draws) for (method, seed), draws in sorted(wants.items()))

@@ -1,0 +1,188 @@
+"""The same comparison from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import pipeline, planning, progress, registry, results, toolchain
+from harness.datatree import to_datatree
+from harness.records import Comparison, Draws, Model, Verdict
+from harness.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from xarray import DataTree
+
+
+class DrawsByMethod(Mapping[str, "DataTree"]):
+    """Draws of one model's runs as ArviZ DataTrees, read when asked for.
+
+    ``draws["meanfield"]`` is the first seed's; ``draws["meanfield", 3]`` the third's.
+    """
+
+    def __init__(self, keys: Mapping[tuple[str, int], str], store: Store) -> None:
+        """Keep the runs' keys; nothing is read yet."""
+        self._keys = keys
+        self._store = store
+
+    def __getitem__(self, name: str | tuple[str, int]) -> DataTree:
+        """Return one run's draws.
+
+        Raises
+        ------
+        KeyError
+            For an unknown run, or one that ended without draws.
+        """
+        method, seed = name if isinstance(name, tuple) else (name, self._first(name))
+        if (method, seed) not in self._keys:
+            known = ", ".join(f"{m} (seed {s})" for m, s in self._keys)
+            msg = f"no run {method!r} with seed {seed}; there are {known}"
+            raise KeyError(msg)
+        stored = self._store.get(self._keys[method, seed])
+        draws: Draws | None = None if stored is None else stored.draws
+        if stored is None or draws is None:
+            why = "it is no longer in the cache" if stored is None else stored.message
+            msg = f"{method} (seed {seed}) has no draws: {why}"
+            raise KeyError(msg)
+        return to_datatree(draws, {"model": stored.spec.model, "method": method, "seed": seed})
+
+    def _first(self, method: str) -> int:
+        return min((s for m, s in self._keys if m == method), default=1)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the methods."""
+        return iter(dict.fromkeys(m for m, _ in self._keys))
+
+    def __len__(self) -> int:
+        """Return the number of methods."""
+        return len({m for m, _ in self._keys})
+
+
+class ComparisonResult:
+    """What :func:`compare` returns.
+
+    Attributes
+    ----------
+    comparison
+        The full record, see :class:`harness.records.Comparison`.
+    """
+
+    def __init__(self, comparison: Comparison, figures: Mapping[str, tuple[Any, ...]]) -> None:
+        """Wrap a comparison with the figures of its report."""
+        self.comparison = comparison
+        self._figures = figures
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Every measure as a tidy table; the columns of ``measures.csv``."""
+        import pandas as pd
+
+        rows = results.tables(self.comparison)["measures"]
+        return pd.DataFrame(rows, columns=list(results.COLUMNS["measures"]))
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Verdicts by method; by ``model/method`` where several models were compared."""
+        models = self.comparison.models
+        if len(models) == 1:
+            return {v.method: v for v in models[0].verdicts}
+        return {f"{m.model.name}/{v.method}": v for m in models for v in m.verdicts}
+
+    @property
+    def draws(self) -> DrawsByMethod:
+        """Draws by method; of the first model where several were compared (see ``of``)."""
+        return self.of(self.comparison.models[0].model.name)
+
+    def of(self, model: str) -> DrawsByMethod:
+        """Return one model's draws by method."""
+        found = next(m for m in self.comparison.models if m.model.name == model)
+        keys = {(r.spec.method, r.spec.seed): r.key for r in found.runs}
+        return DrawsByMethod(keys, Store(toolchain.cache_dir() / "results"))
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one self-contained HTML file."""
+        from harness.report import render
+
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        render(self.comparison, target, figures=self._figures)
+        return target
+
+
+def compare(
+    program: str | Path,
+    data: Mapping[str, Any] | str | Path | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    seeds: int | None = None,
+    reference: str | Path = "auto",
+    quantities: Sequence[str] = (),
+    jobs: int | None = None,
+    timeout_s: float = 600.0,
+    quiet: bool = True,
+) -> ComparisonResult:
+    """Compare variational inference with NUTS on a Stan program.
+
+    Parameters
+    ----------
+    program
+        A ``.stan`` file, a lecture model's name, or a model folder.
+    data
+        A mapping of numbers, lists and arrays, or a JSON file; None for a program without data
+        or for a model that brings its own.
+    methods, seeds, reference, quantities, jobs, timeout_s
+        As on the command line; ``timeout_s`` in seconds for one run.
+    quiet
+        Without progress.
+
+    Returns
+    -------
+    ComparisonResult
+        With ``.table`` (pandas), ``.verdicts``, ``.draws["meanfield"]`` (DataTree) and
+        ``.to_html(path)``.
+
+    Raises
+    ------
+    harness.registry.ModelError
+        For an unknown model or unusable data.
+    harness.pipeline.NothingToRunError
+        If the program cannot be run at all; the message says why.
+    """
+    from dataclasses import replace
+
+    from harness.methods import METHODS
+
+    unknown = [m for m in methods or () if m not in METHODS]
+    if unknown:
+        msg = f"unknown methods {unknown}; known: {', '.join(METHODS)}"
+        raise ValueError(msg)
+    model = _model(program, data)
+    if quantities:
+        model = replace(model, quantities=tuple(quantities))
+    plan = planning.Plan(
+        models=(model,),
+        methods=None if methods is None else tuple(methods),
+        seeds=seeds,
+        reference=str(reference),
+        jobs=jobs,
+        timeout_s=timeout_s,
+        command=f"harness.compare({str(program)!r}, …)",
+    )
+    display = progress.choose(quiet=quiet)
+    try:
+        return ComparisonResult(*pipeline.compare(plan, display))
+    finally:
+        display.close()
+
+
+def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
+    if not str(program).endswith(".stan"):
+        if data is not None:
+            msg = f"{program} brings its own data; to change them give its .stan file"
+            raise registry.ModelError(msg)
+        return registry.load(str(program))
+    if data is None or isinstance(data, (str, Path)):
+        return registry.user_model(Path(program), None if data is None else Path(data))
+    return registry.user_model(Path(program), registry.write_data(data))

@@ -1,0 +1,137 @@
+"""Many seeds' findings as one list, and the one that says most as the headline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harness.judge.headlines import headline
+from harness.judge.rules import closeness
+from harness.judge.words import number
+from harness.records import WITHOUT_DRAWS, Finding, Level, Measure, SeedVerdict
+
+if TYPE_CHECKING:
+    from harness.judge.bench import Bench
+
+GRAVITY = ("close", "unsure", "off", "wrong")
+
+# What says most comes first: of findings as grave and as frequent the headline names this one.
+TELLING = (
+    *(f"{m}" for m in ("rhat", "chain_modes", "divergences", "ess_bulk", "ess_tail")),
+    *(f"{m}" for m in ("ebfmi", "treedepth_hits", "missed_mass", "log_width_ratio", "bias")),
+    *(f"{m}" for m in ("tail", "w1", "corr_error", "worst_direction", "sliced_w1")),
+    *(f"{m}" for m in ("seed_spread", "khat")),
+)
+
+STUCK = 1.1
+"""An R-hat from which chains are not merely slow but in different places."""
+
+
+def _size(f: Finding) -> float:
+    """Return how far beyond its limit a finding is, for comparison within one metric."""
+    value = abs(f.measure.value)
+    return math.inf if math.isnan(value) else value
+
+
+def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
+    """Return one finding per metric and quantity, its worst seed's, with how many seeds have it.
+
+    The gravest come first, then the most telling.
+    """
+    cells: dict[tuple[str, str | None], list[Finding]] = {}
+    for f in findings:
+        cells.setdefault((f.measure.metric, f.measure.quantity), []).append(f)
+    out = []
+    for cell in cells.values():
+        grave = max((f.level for f in cell), key=GRAVITY.index)
+        alike = [f for f in cell if f.level == grave]
+        worst = max(alike, key=_size)
+        total = len(bench.runs)
+        if worst.measure.seed is not None and total > 1:
+            also = f" {_adjective(grave)} in {len(alike)} of {total} seeds."
+            worst = replace(worst, sentence=worst.sentence + also)
+        out.append((worst, len(alike)))
+    return sorted(
+        out,
+        key=lambda g: (
+            g[0].rule.alarm,
+            -GRAVITY.index(g[0].level),
+            TELLING.index(g[0].measure.metric),
+            -_size(g[0]),
+        ),
+    )
+
+
+def _adjective(level: str) -> str:
+    return {"wrong": "Wrong", "off": "Off", "unsure": "Undecided"}[level]
+
+
+def top_headline(
+    bench: Bench,
+    level: Level,
+    groups: Sequence[tuple[Finding, int]],
+    by_seed: Sequence[SeedVerdict],
+    *,
+    quantities: int,
+    notes: Sequence[str],
+) -> str:
+    """Return the short reason for the level."""
+    total = len(by_seed)
+    lost = [r for r in bench.runs if r.status in WITHOUT_DRAWS or r.draws is None]
+    kind = {"fail": "wrong", "warn": "off", "unknown": "unsure"}.get(level)
+    grave = [g for g in groups if g[0].level == kind and not g[0].rule.alarm]
+    if level == "pass":
+        every = f"all {quantities} quantities close" if quantities > 1 else "close by every rule"
+        return f"{every} in all {total} seeds" if total > 1 else every
+    if lost and (not grave or len(lost) == total):
+        what = lost[0].status.replace("_", " ")
+        said = f": {lost[0].message}" if lost[0].message else ""
+        return f"{len(lost)} of {total} runs {what}{said}" if total > 1 else f"{what}{said}"
+    if not grave:
+        return notes[-1].rstrip(".") if notes else "nothing to judge by"
+    # A rare finding does not make the headline when another one describes most seeds.
+    often = max(n for _, n in grave) / 2
+    finding, count = next(g for g in grave if g[1] >= often)
+    shown = _typical_case(bench, finding)
+    text = headline(bench.scene(shown), finding.level)
+    if shown.metric == "missed_mass":
+        text = _range_of_missed(bench, finding, text)
+    if shown.metric == "chain_modes" or (shown.metric == "rhat" and shown.value > STUCK):
+        text = f"chains stuck: {text}"
+    if finding.draws_needed:
+        text += f", needs about {finding.draws_needed} draws"
+    if total > 1 and shown.seed is not None:
+        text = f"{text} in {count} of {total} seeds"
+    away = sum(" ran away" in note for note in notes)
+    return f"{text}; {away} ran away" if away else text
+
+
+def _alike(bench: Bench, finding: Finding) -> list[Measure]:
+    """Return the measures that share a finding's metric, quantity and level, smallest first."""
+    m = finding.measure
+    alike = [
+        o
+        for o in bench.measures
+        if (o.metric, o.quantity) == (m.metric, m.quantity)
+        and o.seed is not None
+        and closeness(o, finding.rule, bench.z) == finding.level
+    ]
+    return sorted(alike, key=lambda o: math.inf if math.isnan(o.value) else o.value)
+
+
+def _range_of_missed(bench: Bench, finding: Finding, text: str) -> str:
+    """Give both ends where seeds sit on different modes: neither alone is what users get."""
+    alike = _alike(bench, finding)
+    if len(alike) == 0:
+        return text
+    low, high = (number(m.value) for m in (alike[0], alike[-1]))
+    one = f"misses {number(_typical_case(bench, finding).value)} of"
+    return text if low == high else text.replace(one, f"misses {low} to {high} of")
+
+
+def _typical_case(bench: Bench, finding: Finding) -> Measure:
+    """Return the median of the measures that share a finding, so that one seed is not the news."""
+    alike = _alike(bench, finding) if finding.measure.seed is not None else []
+    return alike[len(alike) // 2] if alike else finding.measure

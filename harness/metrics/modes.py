@@ -1,0 +1,160 @@
+"""Modes of a density: where they begin and end, and how much of a sample each one holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from arviz_stats.base import array_stats
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+LEAST_MASS = 0.02
+"""A basin with less of the draws than this is no mode."""
+
+VALLEY = 0.5
+"""Two peaks are two modes only if the density between them falls under this share of the
+lower one."""
+
+SURE = 3.0
+"""How many standard errors a valley must be under that share."""
+
+GRID = 512
+ROUGHNESS = 0.28209479177387814
+"""Integral of the squared Gaussian kernel, which sets the noise of a density estimate."""
+
+FEWEST = 50
+"""Fewer draws than this show no modes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basins:
+    """Intervals of the real line, one for each mode.
+
+    Attributes
+    ----------
+    edges
+        Ascending, shape ``(modes + 1,)``. The outer edges lie half the draws' range beyond
+        the outermost draws: what is farther away is in no mode of this density.
+    """
+
+    edges: FloatArray
+
+    @property
+    def count(self) -> int:
+        """How many modes there are."""
+        return len(self.edges) - 1
+
+    def shares(self, ordered: FloatArray, n: int) -> FloatArray:
+        """Return the share of draws in each basin.
+
+        Parameters
+        ----------
+        ordered
+            The finite draws in ascending order.
+        n
+            The number of all draws, finite or not.
+        """
+        return np.diff(np.searchsorted(ordered, self.edges)) / max(n, 1)
+
+
+def find_basins(ordered: FloatArray, ess: float) -> Basins:
+    """Find the modes of a sample by the valleys of its kernel density estimate.
+
+    A valley counts if the density there is under half the lower of the two peaks beside it,
+    by three standard errors of the estimate, and if both sides hold at least 2% of the draws.
+    Each part is then searched again with a bandwidth of its own, so that two narrow modes are
+    told apart also where a third one is far away.
+
+    Parameters
+    ----------
+    ordered
+        Draws in ascending order, shape ``(n,)``, finite.
+    ess
+        What the sample is worth in independent draws, for the bandwidth and the noise.
+    """
+    if ordered.size == 0:
+        return Basins(np.array([-np.inf, np.inf]))
+    with np.errstate(over="ignore"):
+        beyond = ordered[-1] / 2 - ordered[0] / 2
+        outer = np.array([ordered[0] - beyond, np.nextafter(ordered[-1] + beyond, np.inf)])
+    inner = _split(ordered, ess / ordered.size, ordered.size)
+    return Basins(np.concatenate([outer[:1], inner, outer[1:]]))
+
+
+def _split(x: FloatArray, worth: float, total: int) -> FloatArray:
+    """Return the valleys within a part of the draws; ``worth`` is ESS per draw."""
+    if x.size < max(FEWEST, 2 * LEAST_MASS * total):
+        return np.empty(0)
+    # A tail of a few draws far out would leave the grid no resolution for the rest.
+    core = x[int(0.001 * x.size) : x.size - int(0.001 * x.size)]
+    spread = _bandwidth_scale(core)
+    reach = float(core[-1]) - float(core[0])
+    if spread <= 0 or not np.isfinite(reach):
+        return np.empty(0)
+    ess = max(core.size * worth, 2.0)
+    step = reach / GRID
+    bandwidth = max(0.9 * spread * ess**-0.2, 1.5 * step, _lattice(core))
+    # ArviZ compares and divides in the data's own unit: a common one avoids tiny numbers.
+    centre = float(core[0])
+    grid, density, _ = array_stats.kde((core - centre) / reach, bw=bandwidth / reach, grid_len=GRID)
+    noise = ROUGHNESS / (ess * bandwidth / reach)
+    cuts = _valleys(np.asarray(density), np.asarray(grid) * reach + centre, noise, x, total)
+    if cuts.size == 0:
+        return cuts
+    parts = np.split(x, np.searchsorted(x, cuts))
+    deeper = [_split(part, worth, total) for part in parts]
+    return np.sort(np.concatenate([cuts, *deeper]))
+
+
+def _bandwidth_scale(x: FloatArray) -> float:
+    """Return Silverman's robust scale: the smaller of sd and normal-consistent IQR."""
+    low, high = x[int(0.25 * x.size)], x[int(0.75 * x.size)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        sd = float(np.std(x))
+        iqr = float(high - low) / 1.349
+    return min(sd, iqr) if iqr > 0 else sd
+
+
+def _lattice(x: FloatArray) -> float:
+    """Return the usual step of a quantity with few distinct values, which are not modes."""
+    levels = np.unique(x)
+    if levels.size < 2 or levels.size > x.size / 20:  # noqa: PLR2004 (one value has no step)
+        return 0.0
+    return float(np.median(np.diff(levels)))
+
+
+def _valleys(
+    density: FloatArray, grid: FloatArray, noise: float, x: FloatArray, total: int
+) -> FloatArray:
+    """Return the cuts between modes: all minima, less those that do not separate two modes."""
+    rises = np.diff(density)
+    rises = np.where(np.abs(rises) < 1e-12 * np.max(density), 0.0, rises)
+    # A flat stretch belongs to the slope before it, so that a wide gap is one minimum.
+    sign = np.sign(rises)
+    turning = np.flatnonzero(sign)
+    turns = [(int(a), int(b)) for a, b in pairwise(turning) if sign[a] < 0 < sign[b]]
+    # The middle of a flat stretch is the fairest cut through an empty gap.
+    cuts = [(a + 1 + b) // 2 for a, b in turns]
+    while cuts:
+        bounds = [0, *cuts, len(density)]
+        peaks = [float(np.max(density[i:j])) for i, j in pairwise(bounds)]
+        shares = np.diff([0, *np.searchsorted(x, grid[cuts]), x.size]) / total
+        floors = density[cuts]
+        lower = np.minimum(peaks[:-1], peaks[1:])
+        error = np.sqrt(noise * (VALLEY**2 * lower + floors))
+        excess = floors + SURE * error - VALLEY * lower
+        if np.max(excess) >= 0:
+            # The least pronounced valley first: filling it may leave its neighbour standing.
+            cuts.pop(int(np.argmax(floors / lower if np.all(lower > 0) else excess)))
+            continue
+        light = np.flatnonzero(shares < LEAST_MASS)
+        if light.size == 0:
+            break
+        b = int(light[np.argmin(shares[light])])
+        beside = [k for k in (b - 1, b) if 0 <= k < len(cuts)]
+        cuts.pop(max(beside, key=lambda k: float(floors[k])))
+    return grid[cuts]

@@ -1,0 +1,361 @@
+"""The draws of one scalar, prepared once and compared many times."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from arviz_stats.base import array_stats
+
+from harness.metrics.modes import Basins, find_basins
+from harness.records import Estimate
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+SD_PER_WIDTH = 1.0 / (2 * 1.6448536269514722)
+"""The sd of a normal distribution whose 5-95% width is 1."""
+
+OUTLIER_SDS = 50.0
+"""How many robust sds from the median a draw may count in the error of a mean."""
+
+CONSTANT = 1e-12
+"""A range under this share of the largest value is rounding, not variation."""
+
+QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
+
+
+def effective_size(series: FloatArray) -> float:
+    """Return the effective sample size of the mean of Markov chains, by ArviZ.
+
+    Parameters
+    ----------
+    series
+        Shape ``(chain, draw)``, any scale.
+
+    Returns
+    -------
+    float
+        NaN where there are fewer than four draws or one is not finite; the number of draws
+        where the series does not vary.
+    """
+    if series.shape[1] < 4 or not np.all(np.isfinite(series)):  # noqa: PLR2004 (ArviZ's minimum)
+        return math.nan
+    centred = series - series.mean()
+    largest = float(np.max(np.abs(centred)))
+    if largest == 0.0:
+        return float(series.size)
+    # ArviZ takes a range under 1e-15 for a constant, whatever the unit: hence the division.
+    return float(array_stats.ess(centred / largest, method="mean"))
+
+
+class Sample:
+    """Draws of one scalar, with whatever comparisons need of it computed at most once.
+
+    Attributes
+    ----------
+    values
+        Shape ``(chain, draw)``.
+    iid
+        Whether draws are independent; if not, errors rest on effective sample sizes.
+    finite
+        Whether there are draws and all are finite. If not, moments and quantiles are NaN.
+    """
+
+    def __init__(self, values: FloatArray, *, iid: bool) -> None:
+        self.values = np.asarray(values, dtype=np.float64)
+        self.iid = iid
+        self.n = self.values.size
+        self.finite = self.n > 0 and bool(np.all(np.isfinite(self.values)))
+
+    @cached_property
+    def sorted(self) -> FloatArray:
+        """All draws in ascending order, shape ``(n,)``."""
+        return np.sort(self.values, axis=None)
+
+    @cached_property
+    def finite_sorted(self) -> FloatArray:
+        """The finite draws in ascending order."""
+        return self.sorted if self.finite else self.sorted[np.isfinite(self.sorted)]
+
+    @cached_property
+    def _moments(self) -> tuple[float, float]:
+        """Mean and sd, by way of a scale on which squares of 1e300 do not overflow."""
+        if not self.finite:
+            return math.nan, math.nan
+        with np.errstate(over="ignore", invalid="ignore"):
+            centre = float(self.sorted[self.n // 2])
+            scale = max(float(self.sorted[-1]) - centre, centre - float(self.sorted[0]))
+            if scale == 0.0:
+                return centre, 0.0
+            if not math.isfinite(scale):
+                return math.inf, math.inf
+            u = (self.values - centre) / scale
+            sd = float(np.std(u, ddof=1)) * scale if self.n > 1 else math.nan
+            return centre + float(np.mean(u)) * scale, sd
+
+    @property
+    def mean(self) -> float:
+        """The mean of the draws."""
+        return self._moments[0]
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation of the draws."""
+        return self._moments[1]
+
+    @property
+    def constant(self) -> bool:
+        """Whether the draws differ by no more than rounding."""
+        if not self.finite:
+            return False
+        low, high = float(self.sorted[0]), float(self.sorted[-1])
+        return high / 2 - low / 2 <= CONSTANT * max(abs(low), abs(high))
+
+    def effective(self, series: FloatArray) -> float:
+        """Return how many independent draws the mean of a function of the draws is worth."""
+        return float(self.n) if self.iid else effective_size(series)
+
+    @cached_property
+    def ess_mean(self) -> float:
+        """Effective sample size of the mean."""
+        return self.effective(self.values)
+
+    @cached_property
+    def _squares(self) -> FloatArray:
+        return ((self.values - self.mean) / self.sd) ** 2
+
+    @cached_property
+    def ess_sd(self) -> float:
+        """Effective sample size of the variance."""
+        return self.ess_mean if self.sd == 0 else self.effective(self._squares)
+
+    def ess_quantile(self, p: float) -> float:
+        """Effective sample size of the share of draws under the p-quantile."""
+        if self.iid:
+            return float(self.n)
+        return effective_size((self.values <= self.quantile(p)).astype(np.float64))
+
+    @cached_property
+    def ess_overall(self) -> float:
+        """Effective sample size over the whole distribution: the harmonic mean of several."""
+        if self.iid:
+            return float(self.n)
+        parts = [self.ess_quantile(p) for p in (0.05, 0.25, 0.5, 0.75, 0.95)]
+        return len(parts) / sum(1 / p for p in parts)
+
+    @cached_property
+    def ess_least(self) -> float:
+        """The smallest of the effective sample sizes: a safe choice for any function."""
+        # NumPy's minimum, unlike Python's, keeps a NaN.
+        return float(np.min([self.ess_mean, self.ess_sd, self.ess_overall]))
+
+    @cached_property
+    def _levels(self) -> tuple[FloatArray, FloatArray] | None:
+        """Values and mid-distribution probabilities of a quantity that takes few values."""
+        value, count = np.unique(self.sorted, return_counts=True)
+        if value.size > self.n / 20:
+            return None
+        share = count / self.n
+        return value, np.cumsum(share) - share / 2
+
+    def quantile(self, p: float) -> float:
+        """Return the p-quantile.
+
+        For a quantity with few distinct values (counts, say) it is the quantile of the
+        mid-distribution function, which moves steadily with the probabilities, so that its
+        error can be stated; the usual quantile jumps from one value to the next.
+        """
+        if not self.finite:
+            return math.nan
+        p = min(max(p, 0.0), 1.0)
+        if self._levels is not None:
+            return float(np.interp(p, self._levels[1], self._levels[0]))
+        at = p * (self.n - 1)
+        low = min(int(at), self.n - 1)
+        high = min(low + 1, self.n - 1)
+        below, above = float(self.sorted[low]), float(self.sorted[high])
+        # Rounding of a weighted mean of equal values could give widths under zero.
+        return below if below == above else below * (low + 1 - at) + above * (at - low)
+
+    @cached_property
+    def quantiles(self) -> dict[str, float]:
+        """The 5%, 50% and 95% quantiles by name."""
+        return {name: self.quantile(p) for name, p in QUANTILES.items()}
+
+    @cached_property
+    def sparsity(self) -> dict[str, float]:
+        """The quantile function's slope (one over the density) at each named quantile.
+
+        By the spacing of the quantiles 0.3 p on either side, or two standard errors where that
+        is more. A much steeper stretch within three standard errors of the quantile (a valley
+        between two modes, which holds few draws) is taken instead: the quantile may lie on
+        either side of it, and one smooth density would call it too certain.
+        """
+        out = {}
+        for name, p in QUANTILES.items():
+            if math.isnan(self.ess_quantiles[name]):
+                out[name] = math.nan
+                continue
+            step = math.sqrt(p * (1 - p) / max(self.ess_quantiles[name], 1.0))
+            usual = self._slope(p, max(0.3 * min(p, 1 - p), 2 * step))
+            steep = max(self._slope(p, k * step) for k in (1, 2, 3))
+            out[name] = usual if steep <= 2 * usual else steep
+        return out
+
+    def _slope(self, p: float, reach: float) -> float:
+        low, high = max(p - reach, 0.0), min(p + reach, 1.0)
+        with np.errstate(over="ignore"):
+            return float(np.subtract(self.quantile(high), self.quantile(low))) / (high - low)
+
+    @cached_property
+    def ess_quantiles(self) -> dict[str, float]:
+        """Effective sample sizes of the named quantiles."""
+        return {name: self.ess_quantile(p) for name, p in QUANTILES.items()}
+
+    def quantile_mcse(self, name: str) -> float:
+        """Return the standard error of a named quantile: sqrt(p (1 − p) / ess) / density."""
+        p = QUANTILES[name]
+        return self.sparsity[name] * math.sqrt(p * (1 - p) / self.ess_quantiles[name])
+
+    @cached_property
+    def mean_mcse(self) -> float:
+        """The standard error of the mean, sd / sqrt(ess)."""
+        return self.sd / math.sqrt(self.ess_mean)
+
+    @cached_property
+    def sd_mcse(self) -> float:
+        """The standard error of the sd, from the spread of the squares."""
+        return self.sd * self.log_sd_mcse
+
+    @cached_property
+    def log_sd_mcse(self) -> float:
+        """The standard error of ln sd: half the relative error of the variance."""
+        if self.sd == 0:
+            return 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.std(self._squares)) / 2 / math.sqrt(self.ess_sd)
+
+    @property
+    def width(self) -> float:
+        """The 5-95% width."""
+        with np.errstate(over="ignore"):
+            return float(np.subtract(self.quantiles["q95"], self.quantiles["q5"]))
+
+    @cached_property
+    def log_width_mcse(self) -> float:
+        """The standard error of ln(5-95% width), with both quantiles' joint error.
+
+        By the width's influence function, which is the slope of the quantile function times
+        the indicator of each tail. The tails exclude each other, hence the covariance
+        −0.05².
+        """
+        if self.width == 0:
+            return 0.0
+        low = self.sparsity["q5"] / self.width
+        high = self.sparsity["q95"] / self.width
+        p = QUANTILES["q5"]
+        variance = p * (1 - p) * (low**2 + high**2) - 2 * p**2 * low * high
+        if self.iid:
+            return math.sqrt(variance / self.n)
+        influence = low * (self.values <= self.quantiles["q5"]) + high * (
+            self.values > self.quantiles["q95"]
+        )
+        return math.sqrt(variance / effective_size(influence))
+
+    @property
+    def robust_scale(self) -> float:
+        """The sd of a normal distribution of this 5-95% width; the sd if the width is zero."""
+        return self.width * SD_PER_WIDTH or self.sd
+
+    def bounded(self, series: FloatArray, centre: float) -> FloatArray:
+        """Pull values more than 50 robust sds of the draws from the centre in to there.
+
+        For variances that become standard errors only. One draw from a heavy tail, 300 sds
+        out among 10 000, moves the mean by 0.03 sd but would double its standard error, and
+        every such quantity would be called undecided.
+        """
+        reach = OUTLIER_SDS * self.robust_scale
+        return np.clip(series, centre - reach, centre + reach)
+
+    @cached_property
+    def mean_se(self) -> float:
+        """The standard error of the mean for comparisons: see :meth:`bounded`."""
+        scale = self.robust_scale
+        if scale == 0:
+            return 0.0
+        reach = OUTLIER_SDS * scale
+        centre = self.quantiles["q50"]
+        if self.sorted[0] >= centre - reach and self.sorted[-1] <= centre + reach:
+            return self.mean_mcse
+        sd = float(np.std(self.bounded(self.values, centre) / scale, ddof=1)) * scale
+        return sd / math.sqrt(self.ess_mean)
+
+    @cached_property
+    def basins(self) -> Basins:
+        """The modes of the draws' density.
+
+        For chains the noise of a density estimate is that of neighbouring draws, which a
+        quickly varying function of the ranks measures. By the chains' effective size for the
+        mean, two chains stuck in two modes would be worth a few draws, which show no modes.
+        """
+        ess = float(self.n)
+        if not self.iid and self.finite and self.n > 0:
+            ranks = np.searchsorted(self.sorted, self.values) / self.n
+            waves = np.cos(20 * np.pi * ranks)
+            local = sum(effective_size(chain[None, :]) for chain in waves)
+            ess = local if math.isfinite(local) else ess
+        return find_basins(self.finite_sorted, ess)
+
+
+def prepare(values: FloatArray, *, iid: bool) -> Sample:
+    """Prepare the draws of one scalar for comparisons.
+
+    Parameters
+    ----------
+    values
+        Shape ``(chain, draw)``.
+    iid
+        True for independent draws, False for Markov chains.
+    """
+    return Sample(values, iid=iid)
+
+
+def summaries(sample: Sample) -> dict[str, Estimate]:
+    """Return mean, sd and the 5%, 50% and 95% quantiles with their errors.
+
+    All are NaN where a draw is not finite.
+    """
+    if not sample.finite:
+        return {k: Estimate(math.nan, math.nan) for k in ("mean", "sd", *QUANTILES)}
+    out = {
+        "mean": Estimate(sample.mean, sample.mean_mcse),
+        "sd": Estimate(sample.sd, sample.sd_mcse),
+    }
+    for name, value in sample.quantiles.items():
+        out[name] = Estimate(value, sample.quantile_mcse(name))
+    return out
+
+
+def unusable(values: FloatArray) -> str | None:
+    """Say why draws cannot serve as a reference, or None if they can.
+
+    Parameters
+    ----------
+    values
+        Shape ``(chain, draw)``.
+
+    Returns
+    -------
+    str or None
+        ``"empty"``, ``"not finite (3 of 10000 draws)"`` or ``"constant"``.
+    """
+    sample = Sample(values, iid=True)
+    if sample.n == 0:
+        return "empty"
+    if not sample.finite:
+        bad = int(np.count_nonzero(~np.isfinite(sample.values)))
+        return f"not finite ({bad} of {sample.n} draws)"
+    return "constant" if sample.constant else None

@@ -1,0 +1,81 @@
+"""Pareto-smoothed importance sampling: how heavy is the tail of p / q."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from arviz_stats.base import array_stats
+
+from harness.records import Estimate
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+FEWEST = 25
+"""With fewer draws the tail has fewer than the five points a Pareto fit needs."""
+
+WIDEST_TAIL = 300.0
+"""Range of the tail's log weights, in nats, beyond which k-hat is infinite for all purposes.
+
+A tail of 300 weights spans about k ln 300 nats, so this is k > 50. From 700 nats on, weights
+underflow to zero and the fit returns 0.0251, the smallest k-hat it knows.
+"""
+
+EQUAL_TAIL = 1e-9
+"""Range of the tail's log weights, per nat of range of log p, that is only rounding."""
+
+
+def khat_limit(n: int) -> float:
+    """Return the largest k-hat at which n draws give reliable weights.
+
+    ``min(1 − 1 / log10 n, 0.7)``, by Vehtari, Simpson, Gelman, Yao and Gabry (2024),
+    *Pareto smoothed importance sampling*, JMLR 25.
+    """
+    return min(1 - 1 / math.log10(n), 0.7) if n > 1 else -math.inf
+
+
+def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
+    """Return the Pareto shape of the importance weights p / q.
+
+    Parameters
+    ----------
+    log_p, log_q
+        Log densities of q's draws under the posterior and under q, shape ``(chain, draw)``,
+        unconstrained scale, nats; either may lack a constant.
+
+    Returns
+    -------
+    Estimate
+        Infinity where a density is not finite, where weights would underflow, or where the
+        densities do not vary at all (a column that was not filled in); 0 where both
+        densities agree to rounding. The error is that of a generalised Pareto shape,
+        (1 + k) / sqrt(tail size).
+    """
+    infinite = Estimate(math.inf, 0.0)
+    p, q = np.ravel(log_p), np.ravel(log_q)
+    if p.size < FEWEST or p.size != q.size:
+        return Estimate(math.nan, math.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        log_w = p - q
+        log_w = log_w - np.max(log_w)
+    if not np.all(np.isfinite(log_w)) or np.max(p) == np.min(p) or np.max(q) == np.min(q):
+        return infinite
+    n = log_w.size
+    tail = int(3 * math.sqrt(n)) if n > 225 else n // 5  # noqa: PLR2004 (ArviZ's own rule)
+    ordered = np.sort(log_w)
+    width = ordered[-1] - ordered[-tail - 1]
+    if width > WIDEST_TAIL:
+        return infinite
+    if width <= EQUAL_TAIL * max(1.0, float(np.ptp(p))):
+        # All the largest weights are the same, as where p and q agree to rounding.
+        return Estimate(0.0, 0.0)
+    # ArviZ expects log likelihoods, one over the weights, and negates what it is given.
+    with np.errstate(all="ignore"):
+        smoothed, shape = array_stats.psislw(-log_w)
+    if smoothed[np.argmin(log_w)] > smoothed[np.argmax(log_w)]:
+        msg = "arviz_stats.psislw no longer negates its input: k-hat would be that of q / p"
+        raise RuntimeError(msg)
+    k = float(shape)
+    return Estimate(k, (1 + max(k, 0.0)) / math.sqrt(tail)) if math.isfinite(k) else infinite

@@ -1,0 +1,314 @@
+"""The one composition: plan, execute, compare, judge.
+
+Compiling, running and analysing different models overlap on one pool of processes. What is
+stored is not run again; what fails becomes a result or a model's error, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import registry, results, toolchain
+from harness.analysis import Analysis, AnalysisTask, Want, analyse, analysis_key
+from harness.claims import check_claim
+from harness.execute import Pool, RunTask, cores, failed, longest_first, run_task
+from harness.methods.cmdstan import preflight
+from harness.planning import Plan, Planner, Work, data_size, expected_work
+from harness.progress import Progress, Quiet
+from harness.records import (
+    Comparison,
+    Model,
+    ModelComparison,
+    Program,
+    Reference,
+    RunContext,
+    RunSpec,
+)
+from harness.store import Store, cmdstan_seed
+
+
+class NothingToRunError(RuntimeError):
+    """Not one model could be run, with the reasons."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with how much is kept."""
+
+
+def compare(
+    plan: Plan, progress: Progress | None = None
+) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
+    """Run a plan; return the comparison (without arrays) and each model's figures.
+
+    Raises
+    ------
+    harness.toolchain.ToolchainError
+        If there is no CmdStan and none can be had.
+    NothingToRunError
+        If not one model could be run.
+    Interrupted
+        On Ctrl-C; finished runs are stored.
+    """
+    return _Comparing(plan, progress or Quiet()).run()
+
+
+class _Comparing:
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        self.plan = plan
+        self.progress = progress
+        self.begin = time.monotonic()
+        self.cmdstan = toolchain.ensure_cmdstan(progress.say)
+        self.versions = toolchain.run_versions(self.cmdstan)
+        self.store = Store(toolchain.cache_dir() / "results", self._say_once)
+        self.planner = Planner(plan, self.versions, self.store)
+        self.pool = Pool(plan.jobs or cores())
+        self.said: set[str] = set()
+        self.runs_done = 0
+        self.runs_total = 0
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self.said:
+            self.said.add(sentence)
+            self.progress.say(sentence)
+
+    def run(self) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
+        works = [self.planner.work(model) for model in self.plan.models]
+        self.runs_total = sum(len(w.waiting) for w in works)
+        ran = self.runs_total
+        try:
+            self._start(works)
+            while self.pool.busy:
+                for label, value, error in self.pool.finished():
+                    self._finished(label, value, error)
+        except KeyboardInterrupt as interrupt:
+            self.pool.close(kill=True)
+            kept = f"{self.runs_done} of {self.runs_total} runs finished and are kept"
+            msg = f"interrupted: {kept}; the same command goes on from there"
+            raise Interrupted(msg) from interrupt
+        except BaseException:
+            self.pool.close(kill=True)
+            raise
+        self.pool.close()
+        if works and all(w.error is not None for w in works):
+            raise NothingToRunError("\n".join(f"{w.model.name}: {w.error}" for w in works))
+        comparison = self._gather(works, ran)
+        return comparison, {w.model.name: w.analysis.figures for w in works if w.analysis}
+
+    # --- executing -------------------------------------------------------------------------
+
+    def _start(self, works: Sequence[Work]) -> None:
+        to_compile = [w for w in works if w.waiting and w.error is None]
+        if to_compile:
+            self.progress.phase("compile", len(to_compile))
+            self.progress.phase("run", self.runs_total)
+        self.progress.phase("judge", sum(w.error is None for w in works))
+        # Large data first: their runs are the long ones, and must not start last.
+        for work in sorted(to_compile, key=lambda w: -data_size(w.model)):
+            args = (work.model, self.cmdstan, self.plan.timeout_s)
+            self.pool.submit(("compile", work), prepare, *args)
+        for work in works:
+            if work.error is None and not work.waiting:
+                self._analyse(work)
+
+    def _finished(self, label: Any, value: Any, error: BaseException | None) -> None:
+        kind, work, *rest = label
+        if kind == "compile":
+            self._compiled(work, value, error)
+        elif kind == "run":
+            self._ran(work, rest[0], value, error)
+        else:
+            self._analysed(work, value, error)
+
+    def _compiled(self, work: Work, value: Any, error: BaseException | None) -> None:
+        self.progress.advance("compile", work.model.name)
+        if error is None and isinstance(value, Program):
+            work.program = value
+            self._submit_runs(work)
+            return
+        work.error = str(value) if error is None else _explain(error)
+        self.progress.say(f"{work.model.name}: {work.error}")
+        for _ in range(len(work.waiting)):
+            self.progress.advance("run")
+        self.runs_total -= len(work.waiting)
+        work.waiting.clear()
+        self.progress.advance("judge", work.model.name)
+
+    def _submit_runs(self, work: Work) -> None:
+        program = work.program
+        if program is None:
+            # More draws of stored runs: the program was not needed until now.
+            args = (work.model, self.cmdstan, self.plan.timeout_s)
+            self.progress.phase("compile", 1)
+            self.pool.submit(("compile", work), prepare, *args)
+            return
+        data_file = work.model.data_file
+        tasks = [
+            RunTask(
+                key, spec, RunContext(program, data_file, self.plan.timeout_s, cmdstan_seed(spec))
+            )
+            for key, spec in work.waiting.items()
+        ]
+        for task in longest_first(tasks, expected_work):
+            self.pool.submit(("run", work, task), run_task, task, self.store.root)
+
+    def _ran(self, work: Work, task: RunTask, value: Any, error: BaseException | None) -> None:
+        result = value
+        if error is not None:
+            died = isinstance(error, ChildProcessError)
+            result = failed(task, _explain(error), killed=died)
+        work.done[task.key] = result
+        work.waiting.pop(task.key, None)
+        self.runs_done += 1
+        self.progress.advance("run", f"{work.model.name} {task.spec.method}")
+        if not work.waiting:
+            self._analyse(work)
+
+    def _analyse(self, work: Work) -> None:
+        task = AnalysisTask(
+            model=work.model,
+            results=self.planner.results(work),
+            reference=self.plan.reference,
+            judged=work.judged,
+            notes=tuple(work.notes),
+            store_root=self.store.root,
+            draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
+            may_extend=not work.extended,
+        )
+        try:
+            key = analysis_key(task)
+        except OSError as error:
+            self._analysed(work, None, error)
+            return
+        known = self.store.memo(key)
+        if isinstance(known, Analysis) and self._draws_written(task, known):
+            self._analysed(work, known, None)
+        else:
+            self.pool.submit(("judge", work), analyse_and_keep, task, key)
+
+    @staticmethod
+    def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
+        """Tell whether the draws of a kept analysis are still in the output folder."""
+        if task.draws_folder is None or not any(r.status == "ok" for r in known.comparison.runs):
+            return True
+        return (task.draws_folder / task.model.name / "keys.json").is_file()
+
+    def _analysed(self, work: Work, value: Any, error: BaseException | None) -> None:
+        if error is not None:
+            work.error = f"the comparison itself failed: {_explain(error)}"
+            self.progress.say(f"{work.model.name}: {work.error}")
+        else:
+            for sentence in value.said:
+                self._say_once(sentence)
+            work.analysis = value
+            if value.wants and not work.extended:
+                self._extend(work, value.wants)
+                return
+        self.progress.advance("judge", work.model.name)
+
+    def _extend(self, work: Work, wants: tuple[Want, ...]) -> None:
+        """Take more draws where they would decide; otherwise judge what there is."""
+        self.planner.extend(work, wants)
+        self.runs_total += len(work.waiting)
+        if work.waiting:
+            self.progress.say(
+                f"{work.model.name}: undecided at these sizes; {len(work.waiting)} runs are made "
+                "again with more draws"
+            )
+            self.progress.phase("run", self.runs_total)
+            self._submit_runs(work)
+        else:
+            self._analyse(work)
+
+    # --- gathering -------------------------------------------------------------------------
+
+    def _gather(self, works: Sequence[Work], ran: int) -> Comparison:
+        models = tuple(
+            w.analysis.comparison
+            if w.analysis is not None and w.error is None
+            else ModelComparison(
+                w.model,
+                w.error or "it was not analysed",
+                Reference("none", trusted=False, why="the model could not be compared"),
+                tuple(w.done.values()),
+                notes=tuple(w.notes),
+            )
+            for w in works
+        )
+        found = [
+            check_claim(m.model.name, claim, m.measures, m.runs)
+            for m in models
+            for claim in m.model.claims
+        ]
+        return Comparison(
+            models,
+            tuple(found),
+            {
+                "command": self.plan.command,
+                "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                "versions": dict(self.versions),
+                "reference": self.plan.reference,
+                "seeds": self.plan.seeds or "each method's own",
+                "timeout_s": self.plan.timeout_s,
+                "seconds": round(time.monotonic() - self.begin, 1),
+                "runs_made": ran,
+                "hashes": {
+                    w.model.name: {"program": w.program_hash, "data": w.data_hash} for w in works
+                },
+            },
+        )
+
+
+def prepare(model: Model, cmdstan: toolchain.CmdStan, timeout_s: float) -> Program | str:
+    """Compile a program and see that it starts with its data; a string says why it does not.
+
+    Runs in a worker process.
+    """
+    try:
+        program = toolchain.compile_program(model.stan_file, cmdstan)
+        info = toolchain.program_info(model.stan_file, cmdstan)
+        if not info.parameters:
+            return "the program has no parameters: there is nothing to infer"
+        complaints = registry.check_data(
+            registry.load_data(model), info, model.data_file.name if model.data_file else "the data"
+        )
+    except (toolchain.ToolchainError, toolchain.ProgramError, registry.ModelError) as error:
+        return str(error)
+    if complaints:
+        return "; ".join(complaints)
+    probe = RunSpec(model.name, "nuts", {}, 0, 1)
+    context = RunContext(program, model.data_file, timeout_s, cmdstan_seed(probe))
+    with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
+        refused = preflight(context, Path(scratch))
+    return program if refused is None else f"the program does not start: {refused}"
+
+
+def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
+    """Analyse in a worker process and keep the outcome for the next comparison."""
+    analysis = analyse(task)
+    Store(task.store_root).put_memo(key, dataclasses.replace(analysis, said=()))
+    return analysis
+
+
+def _explain(error: BaseException) -> str:
+    text = str(error).strip()
+    return (
+        text
+        if isinstance(error, (OSError, ValueError)) and text
+        else f"{type(error).__name__}: {text}"
+    )
+
+
+def write(comparison: Comparison, figures: Mapping[str, tuple[Any, ...]], out: Path) -> Path:
+    """Write the report with its CSV and JSON files; return the HTML's path."""
+    from harness import report
+
+    results.write(comparison, out)
+    path = out / "index.html"
+    report.render(comparison, path, figures=figures)
+    return path

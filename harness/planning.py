@@ -1,0 +1,165 @@
+"""From a request to runs: which methods, seeds and options each model gets, and what is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import registry, toolchain
+from harness.analysis import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
+from harness.methods import DEFAULT_METHODS, METHODS
+from harness.records import Model, Program, RunResult, RunSpec
+from harness.store import Store, run_key
+
+_RESERVED = ("seeds", "draws", "skip")
+"""Settings of model.toml that are not options of the method."""
+
+_KEYED_VERSIONS = ("cmdstan", "compiler")
+"""Versions that can change a draw, and so are part of every run's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to compare and how; ``None`` leaves the choice to the method and the model."""
+
+    models: tuple[Model, ...]
+    methods: tuple[str, ...] | None = None
+    seeds: int | None = None
+    reference: str = "auto"
+    out: Path | None = None
+    jobs: int | None = None
+    timeout_s: float = 600.0
+    command: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """The state of one model while it is worked on.
+
+    ``specs`` are its runs in order; each is in ``done`` or in ``waiting`` under its key.
+    """
+
+    model: Model
+    judged: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    specs: list[RunSpec] = field(default_factory=list)
+    done: dict[str, RunResult] = field(default_factory=dict)
+    waiting: dict[str, RunSpec] = field(default_factory=dict)
+    program_hash: str = ""
+    data_hash: str = ""
+    program: Program | None = None
+    error: str | None = None
+    extended: bool = False
+    analysis: Analysis | None = None
+
+
+class Planner:
+    """Makes runs of a plan and knows which of them are stored."""
+
+    def __init__(self, plan: Plan, versions: Mapping[str, str], store: Store) -> None:
+        """Keep the plan, the tools' versions and the store."""
+        self._plan = plan
+        self._versions = {k: versions[k] for k in _KEYED_VERSIONS}
+        self._store = store
+
+    def work(self, model: Model) -> Work:
+        """Plan one model; a program or data file that cannot be read is the work's error."""
+        work = Work(model)
+        try:
+            work.program_hash = toolchain.program_hash(model.stan_file)
+            work.data_hash = registry.data_hash(model)
+        except (OSError, ValueError, toolchain.ToolchainError) as error:
+            work.error = str(error)
+            return work
+        named = self._plan.methods
+        judged = []
+        for name in named or DEFAULT_METHODS:
+            skip = model.settings.get(name, {}).get("skip")
+            if skip and named is None:
+                work.notes.append(f"{METHODS[name].title} left out: {skip}")
+                continue
+            judged.append(name)
+            work.specs += self._specs(model, name)
+        if "nuts" not in judged and not self._has_other_reference(model):
+            work.specs += self._specs(model, "nuts")
+        work.judged = tuple(judged)
+        for spec in work.specs:
+            self._look_up(work, spec)
+        return work
+
+    def _has_other_reference(self, model: Model) -> bool:
+        if self._plan.reference == "auto":
+            return model.reference is not None
+        return self._plan.reference != "nuts"
+
+    def _specs(self, model: Model, name: str) -> list[RunSpec]:
+        method = METHODS[name]
+        settings = model.settings.get(name, {})
+        own = {k: v for k, v in settings.items() if k not in _RESERVED}
+        options = {**method.defaults, **own}
+        seeds = int(settings.get("seeds", method.seeds))
+        if method.approximate and self._plan.seeds is not None:
+            seeds = self._plan.seeds
+        draws = int(settings.get("draws", method.draws))
+        if not method.approximate:
+            draws = int(options["chains"]) * int(options["samples"])
+        return [RunSpec(model.name, name, options, seed, draws) for seed in range(1, seeds + 1)]
+
+    def key(self, work: Work, spec: RunSpec) -> str:
+        """Return the key a run is stored under."""
+        version = METHODS[spec.method].version
+        return run_key(spec, work.program_hash, work.data_hash, version, self._versions)
+
+    def _look_up(self, work: Work, spec: RunSpec) -> None:
+        """Take a stored result, or note that the run is to be made."""
+        key = self.key(work, spec)
+        stored = self._store.get(key, with_arrays=False)
+        if stored is not None and stored.status == "timed_out":
+            allowed = stored.diagnostics.get("timeout_s", 0.0)
+            if allowed < self._plan.timeout_s:
+                self._store.discard(key)
+                stored = None
+        if stored is None:
+            work.waiting[key] = spec
+        else:
+            work.done[key] = stored
+
+    def extend(self, work: Work, wants: tuple[Want, ...]) -> None:
+        """Replace runs by runs with more draws, within the budget."""
+        for want in wants:
+            for i, spec in enumerate(work.specs):
+                if (spec.method, spec.seed) == (want.method, want.seed):
+                    work.specs[i] = with_draws(spec, want.draws)
+                    self._look_up(work, work.specs[i])
+        work.extended = True
+
+    def results(self, work: Work) -> tuple[RunResult, ...]:
+        """Return the finished runs in the order planned."""
+        return tuple(work.done[self.key(work, spec)] for spec in work.specs)
+
+
+def with_draws(spec: RunSpec, draws: int) -> RunSpec:
+    """Return the same run with more draws, never fewer, up to the budget."""
+    if METHODS[spec.method].approximate:
+        return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
+    chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
+    samples = max(samples, min(-(-draws // chains), MAX_NUTS_SAMPLES))
+    options = {**spec.options, "samples": samples}
+    return dataclasses.replace(spec, options=options, draws=chains * samples)
+
+
+def expected_work(spec: RunSpec) -> float:
+    """Guess a run's relative length: gradients, where they are known beforehand."""
+    if "grad_samples" in spec.options:
+        return float(spec.options["iter"]) * float(spec.options["grad_samples"])
+    chains = float(spec.options.get("chains", 1))
+    iterations = float(spec.options.get("warmup", 0)) + float(spec.options.get("samples", 0))
+    # About fifteen leapfrog steps an iteration.
+    return 15 * chains * iterations
+
+
+def data_size(model: Model) -> int:
+    """Return the bytes of the data, which tell large models from small ones."""
+    return 0 if model.data_file is None else model.data_file.stat().st_size

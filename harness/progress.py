@@ -1,0 +1,131 @@
+"""One live line per phase on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+class Progress(Protocol):
+    """What the pipeline tells while it works."""
+
+    def phase(self, name: str, total: int) -> None:
+        """Start a phase, or raise its total."""
+
+    def advance(self, name: str, detail: str = "") -> None:
+        """Count one more finished in a phase."""
+
+    def say(self, sentence: str) -> None:
+        """Print a line that stays."""
+
+    def close(self) -> None:
+        """End all phases."""
+
+
+class Quiet:
+    """Say nothing but what went wrong."""
+
+    def phase(self, name: str, total: int) -> None:
+        """Ignore."""
+
+    def advance(self, name: str, detail: str = "") -> None:
+        """Ignore."""
+
+    def say(self, sentence: str) -> None:
+        """Ignore."""
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class Plain:
+    """Plain lines for pipes and logs: at the start and end of a phase, and each tenth of it."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._begin = time.monotonic()
+        self._total: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+
+    def _line(self, text: str) -> None:
+        click.echo(f"[{time.monotonic() - self._begin:6.1f} s] {text}", err=True)
+
+    def phase(self, name: str, total: int) -> None:
+        """Print the start of a phase."""
+        if name not in self._total:
+            self._done[name] = 0
+            self._line(f"{name}: {total}")
+        self._total[name] = total
+
+    def advance(self, name: str, detail: str = "") -> None:
+        """Print each tenth, and the last."""
+        self._done[name] += 1
+        done, total = self._done[name], self._total[name]
+        if done == total or done % max(total // 10, 1) == 0:
+            self._line(f"{name}: {done} of {total}" + (f" ({detail})" if detail else ""))
+
+    def say(self, sentence: str) -> None:
+        """Print the sentence."""
+        self._line(sentence)
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class Live:
+    """A live line per phase, with counts and elapsed time."""
+
+    def __init__(self) -> None:
+        """Open the display."""
+        # rich is imported only where a terminal will show it: `harness --help` stays quick.
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[detail]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._bars.start()
+
+    def phase(self, name: str, total: int) -> None:
+        """Show a phase, or raise its total."""
+        if name in self._tasks:
+            self._bars.update(self._tasks[name], total=total)
+        else:
+            self._tasks[name] = self._bars.add_task(name, total=total, detail="")
+
+    def advance(self, name: str, detail: str = "") -> None:
+        """Count one more."""
+        self._bars.update(self._tasks[name], advance=1, detail=detail)
+
+    def say(self, sentence: str) -> None:
+        """Print a line above the live ones."""
+        self._bars.console.print(sentence, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the last state on the screen."""
+        self._bars.stop()
+
+
+def choose(*, quiet: bool) -> Progress:
+    """Return the display for this terminal."""
+    if quiet:
+        return Quiet()
+    return Live() if sys.stderr.isatty() else Plain()

@@ -1,0 +1,31 @@
+"""The Stan program, coloured by Pygments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup, escape
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers.modeling import StanLexer
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program's file name, its number of lines and its coloured text."""
+
+    name: str
+    lines: int
+    html: Markup
+
+
+def program(path: Path) -> Program:
+    """Return the program for display; a file that cannot be read says so in its place."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return Program(path.name, 0, escape(f"The program could not be read: {error}"))
+    coloured = highlight(text, StanLexer(), HtmlFormatter(nowrap=True))
+    # Pygments escapes the program's text itself.
+    return Program(path.name, len(text.splitlines()), Markup(coloured.rstrip()))  # noqa: S704

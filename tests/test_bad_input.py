@@ -1,0 +1,189 @@
+"""Bad programs and data, with real CmdStan: a clear word each, and the neighbours unharmed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness
+from harness import pipeline, registry, toolchain
+from harness.planning import Plan
+from harness.records import Model, ModelComparison
+from harness.toolchain import CmdStan
+
+pytestmark = pytest.mark.stan
+
+GOOD = "parameters { real m; } model { m ~ normal(0, 1); }\n"
+
+SHAPES = """
+parameters {
+  simplex[3] w;
+  cov_matrix[2] Sigma;
+  vector[0] nothing;
+}
+model {
+  w ~ dirichlet(rep_vector(3, 3));
+  Sigma ~ inv_wishart(8, diag_matrix(rep_vector(1, 2)));
+}
+generated quantities {
+  real constant = 3;
+  real broken = not_a_number();
+  matrix[2, 2] half = Sigma / 2;
+}
+"""
+
+PROGRAMS: Mapping[str, tuple[str, Any, str]] = {
+    "good": (GOOD, {}, ""),
+    "syntax": ("parameters { real m } model { }\n", {}, "syntax.stan', line 1"),
+    "missing": ("data { int N; } " + GOOD, {}, "'N' is not in missing.json"),
+    "bound": ("data { real<lower=0> s; } " + GOOD, {"s": -1}, "s is -1, but must be greater"),
+    "impossible": (
+        "parameters { real m; } model { target += negative_infinity(); }\n", {}, "does not start",
+    ),
+    "empty": ("model { }\n", {}, "no parameters"),
+}  # fmt: skip
+
+
+def write(folder: Path, name: str, program: str, data: Any) -> Model:
+    """Write a program with its data and wrap it as a user's own."""
+    (folder / f"{name}.stan").write_text(program)
+    (folder / f"{name}.json").write_text(json.dumps(data))
+    return registry.user_model(folder / f"{name}.stan", folder / f"{name}.json")
+
+
+@pytest.fixture(scope="module")
+def cache(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Use compiled programs of the real cache, but none of its results."""
+    programs = toolchain.cache_dir() / "programs"
+    programs.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "programs").symlink_to(programs, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(folder))
+        patch.setenv("CMDSTAN", str(cmdstan.path))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def compared(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, ModelComparison]:
+    """Compare all bad programs and a good one in one go."""
+    assert cache.is_dir()
+    folder = tmp_path_factory.mktemp("programs")
+    models = [write(folder, name, text, data) for name, (text, data, _) in PROGRAMS.items()]
+    models.append(write(folder, "shapes", SHAPES, {}))
+    plan = Plan(tuple(models), methods=("meanfield",), seeds=2)
+    return {m.model.name: m for m in pipeline.compare(plan)[0].models}
+
+
+def test_one_bad_model_does_not_take_the_others_down(
+    compared: Mapping[str, ModelComparison],
+) -> None:
+    """The good program among bad ones is compared as if it were alone."""
+    good = compared["good"]
+    assert good.error is None
+    assert good.reference.trusted
+    assert [v.method for v in good.verdicts] == ["meanfield"]
+    assert good.verdicts[0].level in {"pass", "warn", "fail", "unknown"}
+
+
+@pytest.mark.parametrize("name", [n for n in PROGRAMS if n != "good"])
+def test_what_is_wrong_with_a_model_is_said_in_its_own_words(
+    compared: Mapping[str, ModelComparison], name: str
+) -> None:
+    """stanc's and CmdStan's own text reaches the user, and no verdict is given."""
+    model = compared[name]
+    assert model.error is not None
+    assert PROGRAMS[name][2] in model.error
+    assert model.verdicts == ()
+
+
+def test_matrices_simplexes_and_useless_quantities(
+    compared: Mapping[str, ModelComparison],
+) -> None:
+    """Names keep their indices; constant, NaN and empty quantities are named, not compared."""
+    model = compared["shapes"]
+    assert model.error is None
+    quantities = {m.quantity for m in model.measures if m.metric == "bias"}
+    assert {"w[1]", "Sigma[1,2]", "half[2,2]"} <= quantities
+    assert not quantities & {"constant", "broken"}
+    told = " ".join(model.notes)
+    assert "constant" in told
+    assert "broken" in told
+    assert all(math.isfinite(m.value) for m in model.measures if m.metric == "corr_error")
+
+
+def test_nothing_but_bad_models_is_an_error(cache: Path, tmp_path: Path) -> None:
+    """Where nothing could be run, the reasons are raised, not an empty report written."""
+    assert cache.is_dir()
+    model = write(tmp_path, "syntax", *PROGRAMS["syntax"][:2])
+    with pytest.raises(pipeline.NothingToRunError, match=r"syntax\.stan"):
+        pipeline.compare(Plan((model,)))
+
+
+def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
+    cache: Path, tmp_path: Path
+) -> None:
+    """A flipped byte costs one run; a changed program costs its own runs and no others."""
+    one = write(tmp_path, "one", GOOD, {})
+    two = write(tmp_path, "two", "parameters { real k; } model { k ~ normal(1, 2); }\n", {})
+    plan = Plan((one, two), methods=("meanfield",), seeds=2)
+
+    def runs_made() -> int:
+        return int(pipeline.compare(plan)[0].provenance["runs_made"])
+
+    # Two seeds and NUTS as the reference for each.
+    assert runs_made() == 6
+    assert runs_made() == 0
+    entry = next(
+        p for p in (cache / "results").glob("*/*/result.json") if '"model": "one"' in p.read_text()
+    )
+    arrays = entry.with_name("arrays.npz")
+    content = bytearray(arrays.read_bytes())
+    content[len(content) // 2] ^= 255
+    arrays.write_bytes(content)
+    assert runs_made() == 1
+    two.stan_file.write_text(two.stan_file.read_text() + "// edited\n")
+    assert runs_made() == 3
+
+
+def test_a_run_that_takes_too_long_is_a_result(cache: Path, tmp_path: Path) -> None:
+    """A time limit that no run can keep gives timed_out runs, and fails the method."""
+    assert cache.is_dir()
+    model = write(tmp_path, "good", GOOD, {})
+    plan = Plan((model,), methods=("meanfield_tuned",), seeds=1, timeout_s=0.05)
+    comparison, _ = pipeline.compare(plan)
+    statuses = {r.spec.method: r.status for r in comparison.models[0].runs}
+    assert statuses["meanfield_tuned"] == "timed_out"
+    assert comparison.models[0].verdicts[0].level in {"fail", "unknown"}
+    patient = Plan((model,), methods=("meanfield_tuned",), seeds=1)
+    comparison, _ = pipeline.compare(patient)
+    assert {r.status for r in comparison.models[0].runs} <= {"ok", "not_converged", "diverged"}
+
+
+def test_from_python(cache: Path, tmp_path: Path) -> None:
+    """``harness.compare`` gives a table, verdicts, draws as DataTrees and a report."""
+    assert cache.is_dir()
+    stan = tmp_path / "line.stan"
+    stan.write_text(
+        "data { int N; vector[N] y; } parameters { real m; } model { y ~ normal(m, 1); }\n"
+    )
+    data = {"N": 3, "y": np.array([0.5, 1.0, 1.5])}
+    result = harness.compare(stan, data, methods=["nuts", "meanfield"], seeds=2)
+    assert set(result.verdicts) == {"nuts", "meanfield"}
+    assert result.verdicts["nuts"].level == "reference"
+    assert {"bias", "log_width_ratio"} <= set(result.table["metric"])
+    tree = result.draws["meanfield"]
+    assert tree["posterior"]["m"].shape == (1, 10_000)
+    assert result.draws["nuts"]["posterior"]["m"].shape == (4, 1000)
+    assert result.draws["meanfield", 2]["posterior"]["m"].shape == (1, 10_000)
+    with pytest.raises(KeyError, match="no run 'fullrank'"):
+        result.draws["fullrank"]
+    assert result.to_html(tmp_path / "r.html").stat().st_size > 10_000

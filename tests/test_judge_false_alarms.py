@@ -1,0 +1,40 @@
+"""The benchmark of false alarms and of power, in short."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PATH = Path(__file__).parents[1] / "benchmarks" / "false_alarms.py"
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("false_alarms", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name.
+    sys.modules["false_alarms"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+BENCHMARK = _load()
+QUICK = [case for case in BENCHMARK.CASES if case.d == 1]
+
+
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: f"{case.name}, {case.d}")
+def test_exact_draws_pass_and_bad_ones_fail(case: object) -> None:
+    """Of 30 repetitions at most one comes out otherwise; 1000 are the benchmark's."""
+    outcome = BENCHMARK.run_case(case, repetitions=30, seed=7)
+    assert outcome.good, f"{dict(outcome.levels)}: {dict(outcome.reasons)}"
+
+
+def test_ten_quantities_pass_together() -> None:
+    """Joint metrics included."""
+    case = next(c for c in BENCHMARK.CASES if c.d == 10 and "t, 3 df, corr" in c.name)
+    assert BENCHMARK.run_case(case, repetitions=5, seed=7).good

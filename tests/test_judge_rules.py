@@ -1,0 +1,173 @@
+"""Every rule: fires, does not, cannot tell, and NaN."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from harness import judge
+from harness.records import Closeness, Estimate, Measure, Model, Rule
+
+ALL = (*judge.RULES, *judge.CHAIN_RULES)
+BY_METRIC = {rule.metric: rule for rule in ALL}
+NAMES = sorted(BY_METRIC)
+Z = judge.critical_z(3)
+
+# For each rule: a value that is wrong, one that is off (None where nothing lies between the
+# limits), one that is close, and an estimate that cannot be told.
+CASES: dict[str, tuple[float, float | None, float, Estimate]] = {
+    "bias": (-0.7, 0.3, -0.05, Estimate(0.05, 0.1)),
+    "log_width_ratio": (math.log(0.5), math.log(1.3), math.log(0.95), Estimate(0.05, 0.1)),
+    "w1": (0.7, 0.3, -0.01, Estimate(0.05, 0.1)),
+    "tail": (-1.0, 0.4, 0.1, Estimate(0.05, 0.2)),
+    "missed_mass": (0.2, 0.03, 0.0, Estimate(0.0, 0.01)),
+    "corr_error": (0.87, 0.2, 0.05, Estimate(0.05, 0.1)),
+    "worst_direction": (-math.inf, -0.3, 0.05, Estimate(0.05, 0.1)),
+    "sliced_w1": (0.7, 0.3, -0.01, Estimate(0.05, 0.1)),
+    "seed_spread": (0.7, 0.3, 0.02, Estimate(0.05, 0.1)),
+    "khat": (math.inf, 0.8, 0.5, Estimate(0.5, math.nan)),
+    "rhat": (3.9, None, 1.001, Estimate(1.0, math.nan)),
+    "chain_modes": (0.66, None, 0.01, Estimate(0.1, math.inf)),
+    "ess_bulk": (399.0, None, 400.0, Estimate(4000.0, math.nan)),
+    "ess_tail": (12.0, None, 2000.0, Estimate(4000.0, math.nan)),
+    "divergences": (1.0, None, 0.0, Estimate(0.0, math.nan)),
+    "ebfmi": (0.1, None, 0.9, Estimate(0.9, math.nan)),
+    "treedepth_hits": (0.05, None, 0.005, Estimate(0.0, math.nan)),
+}
+
+
+def _measure(metric: str, value: float, mcse: float = 0.0) -> Measure:
+    return Measure("m", "meanfield", 1, "x", metric, value, mcse, "exact")
+
+
+def _closeness(metric: str, value: float, mcse: float = 0.0) -> Closeness:
+    return judge.closeness(_measure(metric, value, mcse), BY_METRIC[metric], Z)
+
+
+def test_every_rule_has_a_case() -> None:
+    """A rule without a test of its own is a rule nobody has seen fire."""
+    assert set(CASES) == set(BY_METRIC)
+    assert len(ALL) == len(BY_METRIC)
+
+
+@pytest.mark.parametrize("metric", NAMES)
+def test_rule_fires(metric: str) -> None:
+    """A value beyond the wrong limit is wrong, one between the limits off."""
+    wrong, off, _, _ = CASES[metric]
+    assert _closeness(metric, wrong, 0.0) == "wrong"
+    if off is not None:
+        assert _closeness(metric, off, 0.0) == "off"
+
+
+@pytest.mark.parametrize("metric", NAMES)
+def test_rule_does_not_fire(metric: str) -> None:
+    """A value within the close limit, well measured, is close."""
+    assert (
+        _closeness(metric, CASES[metric][2], 0.001 if metric in {"bias", "w1"} else 0.0) == "close"
+    )
+
+
+@pytest.mark.parametrize("metric", NAMES)
+def test_rule_cannot_tell(metric: str) -> None:
+    """A value whose error is too large, or not known, is neither close nor wrong."""
+    value, mcse = CASES[metric][3]
+    if BY_METRIC[metric].alarm:
+        # An alarm rings on its estimate: a known one needs no error.
+        assert _closeness(metric, math.nan, 0.0) == "unsure"
+        return
+    assert _closeness(metric, value, mcse) == "unsure"
+
+
+@pytest.mark.parametrize("metric", NAMES)
+def test_nan_is_never_close(metric: str) -> None:
+    """NaN, whatever its error, is unsure."""
+    assert _closeness(metric, math.nan, 0.0) == "unsure"
+    assert _closeness(metric, math.nan, math.nan) == "unsure"
+
+
+@pytest.mark.parametrize("metric", NAMES)
+def test_every_rule_gives_its_reason(metric: str) -> None:
+    """Each limit stands with why it is there."""
+    assert len(BY_METRIC[metric].why) > 20
+
+
+def test_error_is_allowed_for() -> None:
+    """A bias of 0.55 ± 0.1 is off, not wrong; of 0.35 ± 0.1 undecided."""
+    assert _closeness("bias", 0.55, 0.1) == "off"
+    assert _closeness("bias", 0.35, 0.1) == "unsure"
+    assert _closeness("bias", 0.15, 0.02) == "close"
+
+
+def test_tail_may_be_measured_half_as_well() -> None:
+    """Its error may be twice the close limit."""
+    assert _closeness("tail", 0.0, 0.39 / Z) == "close"
+    assert _closeness("tail", 0.0, 0.41 / Z) == "unsure"
+
+
+def test_infinite_error_decides_nothing() -> None:
+    """Not even a value far beyond the limit, unless that is infinite itself."""
+    assert _closeness("bias", 100.0, math.inf) == "unsure"
+    assert _closeness("bias", 100.0, -1.0) == "unsure"
+    assert _closeness("bias", -math.inf, math.nan) == "wrong"
+    assert _closeness("w1", -math.inf) == "unsure"
+    assert _closeness("ess_bulk", math.inf) == "unsure"
+    assert _closeness("ess_bulk", -math.inf) == "wrong"
+
+
+def test_critical_z_is_the_designs() -> None:
+    """The normal quantile at 1 − 0.005 / (4 d): 3.02 for one quantity, 4.06 for fifty."""
+    assert judge.critical_z(1) == pytest.approx(3.0233, abs=1e-4)
+    assert judge.critical_z(50) == pytest.approx(4.0556, abs=1e-4)
+    assert judge.critical_z(0) == judge.critical_z(1)
+
+
+def test_draws_needed_grow_with_the_square_of_the_error() -> None:
+    """Ten times the allowed error needs a hundred times the draws, in round figures."""
+    rule = BY_METRIC["bias"]
+    assert judge.draws_needed(_measure("bias", 0.0, 1.0 / Z), rule, Z, 1000) == 100_000
+    assert judge.draws_needed(_measure("bias", 0.0, math.nan), rule, Z, 1000) is None
+    assert judge.draws_needed(_measure("bias", 0.0, 1e300), rule, Z, 1000) is None
+
+
+def _model(limits: dict[str, dict[str, float]]) -> Model:
+    return Model("m", "m", Path("m.stan"), None, limits=limits)
+
+
+def test_a_model_may_set_limits() -> None:
+    """Its limits replace the defaults of that metric only."""
+    rules = judge.rules_for(_model({"bias": {"close": 0.05}, "ess_bulk": {"close": 100}}))
+    assert (rules["bias"].close, rules["bias"].wrong) == (0.05, 0.5)
+    assert rules["tail"] == BY_METRIC["tail"]
+    assert judge.closeness(_measure("ess_bulk", 150), rules["ess_bulk"], Z) == "close"
+    assert judge.closeness(_measure("ess_bulk", 99), rules["ess_bulk"], Z) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("limits", "match"),
+    [
+        ({"biass": {"close": 0.1}}, "biass: no such metric; there are bias, "),
+        ({"bias": {"off": 0.1}}, "bias.off: only close and wrong"),
+        ({"bias": {"close": math.nan}}, "expected two numbers"),
+        ({"bias": {"close": 0.6}}, "close 0.6 and wrong 0.5"),
+        ({"bias": {"close": -0.1}}, "expected two numbers"),
+        ({"bias": {"wrong": math.inf}}, "expected two numbers"),
+    ],
+)
+def test_bad_limits_are_refused(limits: dict[str, dict[str, float]], match: str) -> None:
+    """A limit that could never fire, or was misspelt, is an error, not a pass."""
+    with pytest.raises(ValueError, match=match):
+        judge.rules_for(_model(limits))
+
+
+def test_levels_follow_the_measures() -> None:
+    """One level a measure, in order; none for summaries."""
+    measures = [_measure("mean", 3.0), _measure("bias", 0.7), _measure("rhat", 1.0)]
+    assert judge.levels(measures, None, 1) == (None, "wrong", "close")
+
+
+def test_rules_are_plain_data() -> None:
+    """Alarms are k-hat alone, and every limit is in order."""
+    assert [r.metric for r in ALL if r.alarm] == ["khat"]
+    assert all(isinstance(r, Rule) and 0 <= r.close <= r.wrong for r in ALL)

@@ -1,0 +1,122 @@
+"""Measuring: names aligned, nothing dropped in silence."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import measuring
+from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
+
+NOWHERE = Path("nowhere.stan")
+MODEL = Model("m", "t", NOWHERE, None)
+
+
+def normal(names: tuple[str, ...], n: int = 2000, seed: int = 1, iid: bool = True) -> Draws:
+    """Return independent standard normal draws."""
+    rng = np.random.default_rng(seed)
+    return Draws(names, rng.normal(size=(1, n, len(names))), iid=iid)
+
+
+def run(draws: Draws | None, seed: int = 1) -> RunResult:
+    """Return a mean-field run with these draws."""
+    spec = RunSpec("m", "meanfield", {}, seed, 2000)
+    status = "ok" if draws is not None else "failed"
+    return RunResult(spec, "", status, "", draws, None, {}, Cost(1.0), {})  # type: ignore[arg-type]
+
+
+def yardstick(reference: Draws, model: Model = MODEL) -> measuring.Yardstick:
+    """Prepare a reference."""
+    selection = measuring.select(model, reference)
+    return measuring.Yardstick(
+        "m", Reference("exact", trusted=True, why="", draws=reference), selection
+    )
+
+
+def test_all_that_varies_is_compared_and_the_rest_is_named() -> None:
+    """Constant and non-finite quantities of the reference are left out by name."""
+    reference = normal(("a", "c", "n"))
+    reference.values[:, :, 1] = 3.0
+    reference.values[0, 7, 2] = np.nan
+    selection = measuring.select(MODEL, reference)
+    assert selection.names == ("a",)
+    told = " ".join(selection.notes)
+    assert "c" in told
+    assert "n" in told
+    assert "constant" in told
+
+
+def test_quantities_are_chosen_by_variable_or_by_element() -> None:
+    """``b`` stands for all its elements; a name that is not there is told."""
+    model = Model("m", "t", NOWHERE, None, quantities=("b", "z[1]", "typo"))
+    selection = measuring.select(model, normal(("a", "b[1]", "b[2]", "z[1]", "z[2]")))
+    assert selection.names == ("b[1]", "b[2]", "z[1]")
+    assert any("typo" in note for note in selection.notes)
+
+
+def test_too_many_quantities_fall_back_to_the_parameters() -> None:
+    """A program with thousands of generated quantities is compared on its parameters."""
+    names = ("a", *(f"y[{i}]" for i in range(1, measuring.ALL_QUANTITIES_UP_TO + 5)))
+    selection = measuring.select(MODEL, normal(names, n=10), ["a"])
+    assert selection.names == ("a",)
+    assert any("only its parameters" in note for note in selection.notes)
+
+
+def test_a_quantity_missing_from_a_run_is_measured_as_nan() -> None:
+    """What a method does not give is NaN, which no rule calls close."""
+    measures = yardstick(normal(("a", "b"))).run(run(normal(("a",), seed=2)))
+    missing = [m for m in measures if m.quantity == "b"]
+    assert missing
+    assert all(math.isnan(m.value) for m in missing)
+
+
+def test_a_run_without_draws_has_no_measures() -> None:
+    """A failed run is judged by its status."""
+    assert yardstick(normal(("a",))).run(run(None)) == []
+
+
+def test_order_of_columns_does_not_matter() -> None:
+    """Names decide, never positions."""
+    reference, own = normal(("a", "b")), normal(("a", "b"), seed=2)
+    own.values[:, :, 1] += 5
+    swapped = Draws(("b", "a"), own.values[:, :, ::-1].copy())
+    stick = yardstick(reference)
+    first = {(m.quantity, m.metric): m.value for m in stick.run(run(own)) if m.quantity}
+    second = {(m.quantity, m.metric): m.value for m in stick.run(run(swapped)) if m.quantity}
+    assert first == pytest.approx(second)
+    assert first["b", "bias"] > 4
+    assert abs(first["a", "bias"]) < 1
+
+
+def test_spread_needs_two_seeds() -> None:
+    """The spread over seeds is the sd of their means in units of the reference's sd."""
+    stick = yardstick(normal(("a",), n=40_000))
+    shifted = []
+    for seed in (1, 2):
+        draws = normal(("a",), n=40_000, seed=seed)
+        draws.values[:] += seed
+        shifted += stick.run(run(draws, seed))
+    assert stick.spread([m for m in shifted if m.seed == 1]) == []
+    (spread,) = stick.spread(shifted)
+    # Means one sd apart have a sd of 1/√2; each mean's own error is 0.005.
+    assert spread.value == pytest.approx(math.sqrt(0.5), abs=4 * 0.007)
+
+
+def test_correlations_name_the_strongest_partner() -> None:
+    """Each quantity's strongest partner, with the sign of their correlation."""
+    reference = normal(("a", "b", "c"), n=40_000)
+    reference.values[:, :, 1] = -0.8 * reference.values[:, :, 0] + 0.6 * reference.values[:, :, 1]
+    partner, r = yardstick(reference).correlations()["a"]
+    assert partner == "b"
+    # The standard error of a correlation is (1 - r²)/√n.
+    assert r == pytest.approx(-0.8, abs=4 * 0.36 / 200)
+
+
+def test_a_reference_without_draws_cannot_be_prepared() -> None:
+    """The error says why there is no reference."""
+    reference = Reference("none", trusted=False, why="NUTS failed")
+    with pytest.raises(ValueError, match="NUTS failed"):
+        measuring.Yardstick("m", reference, measuring.Selection((), ()))

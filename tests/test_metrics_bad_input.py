@@ -1,0 +1,160 @@
+"""What runaways, collapsed fits and broken chains measure as: never as fine."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from harness import metrics
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+SCALAR = ("bias", "log_width_ratio", "log_sd_ratio", "w1", "tail", "missed_mass")
+RNG = np.random.default_rng(1)
+REF = RNG.normal(size=(1, 4000))
+BAD: dict[str, FloatArray] = {
+    "one infinite": np.append(RNG.normal(size=999), np.inf)[None],
+    "one NaN": np.append(RNG.normal(size=999), np.nan)[None],
+    "all NaN": np.full((1, 1000), np.nan),
+    "up to 1e300": 1e300 * RNG.normal(size=(1, 1000)),
+    "up to the largest float": 1.7e308 * RNG.uniform(-1, 1, size=(1, 1000)),
+    "a point": np.full((1, 1000), 3.0),
+    "the right point": np.zeros((1, 1000)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_runaways_are_far(name: str) -> None:
+    """No metric is NaN, and width and tails are beyond every limit and error."""
+    found = metrics.compare_quantity(
+        metrics.prepare(BAD[name], iid=True), metrics.prepare(REF, iid=True)
+    )
+    assert tuple(found) == SCALAR
+    assert not any(math.isnan(e.value) or math.isnan(e.mcse) for e in found.values())
+    assert abs(found["log_width_ratio"].value) - 5 * found["log_width_ratio"].mcse > 1
+    assert abs(found["tail"].value) - 5 * found["tail"].mcse > 0.75
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_joint_runaways_are_far(name: str) -> None:
+    """The worst direction of a runaway is far too wide or narrow; nothing is NaN."""
+    ref = np.stack([REF, RNG.normal(size=REF.shape)], axis=-1)
+    good = RNG.normal(size=BAD[name].shape)
+    q = np.stack([good, BAD[name]], axis=-1)
+    found = metrics.compare_joint(q, True, ref, True, np.random.default_rng(1))
+    assert not any(math.isnan(x) for j in found.values() for x in j.estimate)
+    assert abs(found["worst_direction"].estimate.value) > 1
+
+
+def test_a_point_has_no_width() -> None:
+    """A collapsed q is infinitely narrow, without doubt."""
+    q = metrics.prepare(BAD["the right point"], iid=True)
+    found = metrics.compare_quantity(q, metrics.prepare(REF, iid=True))
+    assert found["log_width_ratio"] == (-math.inf, 0.0)
+    assert found["log_sd_ratio"] == (-math.inf, 0.0)
+
+
+def test_draws_that_are_not_finite_lie_in_no_mode() -> None:
+    """The share of a mode counts against all draws: nine of ten NaN miss it, half do not."""
+    ref = metrics.prepare(REF, iid=True)
+    for share, missed in ((0.9, 1.0), (0.5, 0.0)):
+        q = RNG.normal(size=(1, 1000))
+        q[0, : int(share * 1000)] = np.nan
+        assert (
+            metrics.compare_quantity(metrics.prepare(q, iid=True), ref)["missed_mass"][0] == missed
+        )
+
+
+def test_a_constant_reference() -> None:
+    """Against a point mass only the same point is near."""
+    ref = metrics.prepare(np.full((1, 100), 2.0), iid=True)
+    same = metrics.compare_quantity(metrics.prepare(np.full((1, 50), 2.0), iid=True), ref)
+    other = metrics.compare_quantity(metrics.prepare(REF, iid=True), ref)
+    assert all(e == (0.0, 0.0) for e in same.values())
+    assert all(e.value == math.inf for m, e in other.items() if m != "missed_mass")
+    assert other["missed_mass"].value == 1.0
+
+
+@pytest.mark.parametrize("values", [np.empty((1, 0)), np.full((1, 9), np.nan)])
+def test_a_broken_reference_measures_nothing(values: FloatArray) -> None:
+    """Without a reference every metric is NaN, which no rule calls close."""
+    found = metrics.compare_quantity(
+        metrics.prepare(REF, iid=True), metrics.prepare(values, iid=True)
+    )
+    assert all(math.isnan(e.value) for e in found.values())
+
+
+def test_unusable_says_why() -> None:
+    """Empty, not finite and constant draws are named; draws that vary are none of these."""
+    assert metrics.unusable(np.empty((1, 0))) == "empty"
+    assert metrics.unusable(BAD["one NaN"]) == "not finite (1 of 1000 draws)"
+    assert metrics.unusable(BAD["a point"]) == "constant"
+    assert metrics.unusable(1 + 1e-16 * REF) == "constant"
+    assert metrics.unusable(1e-300 * REF) is None
+
+
+def test_summaries_of_broken_draws_are_nan() -> None:
+    """Mean and quantiles of draws that are not finite are unknown, not some number."""
+    found = metrics.summaries(metrics.prepare(BAD["one infinite"], iid=True))
+    assert set(found) == {"mean", "sd", "q5", "q50", "q95"}
+    assert all(math.isnan(e.value) and math.isnan(e.mcse) for e in found.values())
+
+
+def test_chains_too_short_for_an_error_have_none() -> None:
+    """Three draws a chain have no effective size: the error is NaN, the comparison undecided."""
+    q = metrics.prepare(RNG.normal(size=(4, 3)), iid=False)
+    found = metrics.compare_quantity(q, metrics.prepare(REF, iid=True))
+    assert math.isnan(found["bias"].mcse)
+    assert math.isnan(found["w1"].mcse)
+
+
+def test_one_quantity_has_no_joint_metrics() -> None:
+    """Nor have two of which one is constant in the reference."""
+    rng = np.random.default_rng(1)
+    one = REF[:, :, None]
+    two = np.concatenate([one, np.ones_like(one)], axis=2)
+    assert metrics.compare_joint(one, True, one, True, rng) == {}
+    assert metrics.compare_joint(two, True, two, True, rng) == {}
+
+
+def test_too_few_draws_for_directions() -> None:
+    """With fewer draws than quantities the worst direction is unknown."""
+    x = RNG.normal(size=(1, 20, 15))
+    found = metrics.compare_joint(x, True, x, True, np.random.default_rng(1))
+    assert math.isnan(found["worst_direction"].estimate.value)
+
+
+def test_identities_of_the_program_are_no_directions() -> None:
+    """A simplex sums to 1 in both samples, which is neither too narrow nor too wide."""
+    q, ref = (RNG.dirichlet([2.0, 3.0, 4.0], size=(1, n)) for n in (4000, 8000))
+    found = metrics.compare_joint(q, True, ref, True, np.random.default_rng(1))
+    worst = found["worst_direction"].estimate
+    assert abs(worst.value) < 5 * worst.mcse
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_spread_of_one_seed_is_unknown(k: int) -> None:
+    """An sd needs two values."""
+    ref = metrics.prepare(REF, iid=True)
+    assert math.isnan(metrics.seed_spread(np.zeros(k), np.zeros(k), ref).value)
+
+
+def test_spread_with_a_runaway_is_infinite() -> None:
+    """A seed whose mean is NaN moves infinitely far; an unknown error stays unknown."""
+    ref = metrics.prepare(REF, iid=True)
+    nan = np.array([0.0, math.nan])
+    assert metrics.seed_spread(nan, np.zeros(2), ref).value == math.inf
+    assert metrics.seed_spread(np.array([1e308, -1e308]), np.zeros(2), ref).value == math.inf
+    assert math.isnan(metrics.seed_spread(np.array([0.0, 1.0]), nan, ref).mcse)
+
+
+def test_spread_takes_off_the_draws_own_error() -> None:
+    """Seeds that differ no more than their errors have no spread."""
+    ref = metrics.prepare(REF, iid=True)
+    found = metrics.seed_spread(np.array([0.0, 0.1]), np.array([0.2, 0.2]), ref)
+    assert found.value == 0.0
+    assert found.mcse > 0

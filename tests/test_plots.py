@@ -1,0 +1,387 @@
+"""Figures: what they show, what they say in words, and what they must survive."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import report_fixture as fixture
+from matplotlib.path import Path as Outline
+
+from harness import plots
+from harness.plots import canvas, chains, choose, cost, density, elbo, looks, pairs, words
+from harness.records import Reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.plots import Figure
+    from harness.records import Comparison, ModelComparison
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Return the five models of the fixture."""
+    return fixture.build(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="module")
+def models(comparison: Comparison) -> dict[str, ModelComparison]:
+    """Return the fixture's models by name."""
+    return {m.model.name: m for m in comparison.models}
+
+
+@pytest.fixture(scope="module")
+def figures(comparison: Comparison) -> dict[str, dict[str, Figure]]:
+    """Return every figure by model and name."""
+    return {m.model.name: {f.name: f for f in plots.figures_for(m)} for m in comparison.models}
+
+
+def panel(figure: Figure, method: str) -> canvas.Panel:
+    """Return the panel of one method."""
+    return next(p for p in figure.panels if p.method == method)
+
+
+def test_every_panel_is_small_xml_with_figures_in_its_alternative_text(
+    figures: dict[str, dict[str, Figure]],
+) -> None:
+    """Each panel parses as SVG, stays under 25 kB and its text says numbers."""
+    every = [p for made in figures.values() for f in made.values() for p in f.panels]
+    assert len(every) > 40
+    for one in every:
+        assert ET.fromstring(one.data).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - ours
+        assert len(one.data) < 25_000
+        assert re.search(r"\d", one.alt)
+        assert one.title
+
+
+def test_figures_are_plain_data(figures: dict[str, dict[str, Figure]]) -> None:
+    """Figures cross process borders unchanged."""
+    assert pickle.loads(pickle.dumps(figures)) == figures  # noqa: S301 - made two words before
+
+
+def test_a_model_with_an_error_has_no_figures(figures: dict[str, dict[str, Figure]]) -> None:
+    """Nothing is drawn of a model that could not be compared."""
+    assert figures["broken"] == {}
+
+
+def test_the_view_is_the_references_and_runaways_are_said_in_words(
+    models: dict[str, ModelComparison], figures: dict[str, dict[str, Figure]]
+) -> None:
+    """Seeds at 43 or 321 leave the window at the reference and are named in the note."""
+    window = choose.view(models["mixture"], "x")
+    assert window is not None
+    assert -1.2 < window.low < -0.5
+    assert 0.7 < window.high < 1.6
+    mean_field = panel(figures["mixture"]["density-x"], "meanfield")
+    assert re.search(r"outside the view: x near (43|321)", mean_field.note)
+    assert mean_field.note in mean_field.alt
+    assert panel(figures["mixture"]["density-x"], "meanfield_tuned").note == ""
+
+
+def test_a_seed_without_width_is_drawn_as_a_needle_or_said_to_be_outside(
+    models: dict[str, ModelComparison],
+) -> None:
+    """Draws with sd zero inside the window get a line and a sentence, not a crash."""
+    model = models["normal_mean"]
+    runs = []
+    for run in model.runs:
+        pinned = run.spec.method == "meanfield" and run.spec.seed == 2
+        values = np.full((1, 50, 1), 0.4)
+        draws = fixture.draws(["m"], values)
+        runs.append(dataclasses.replace(run, draws=draws) if pinned else run)
+    made = plots.figures_for(dataclasses.replace(model, runs=tuple(runs)))
+    note = panel(made[0], "meanfield").note
+    assert "1 seed outside the view" in note
+    assert "1 seed with no width, at 0.40" in note
+
+
+def test_runs_without_draws_and_draws_that_are_not_finite_are_survived_and_counted(
+    models: dict[str, ModelComparison],
+) -> None:
+    """A failed run is counted in the panel; NaN draws are left out of the curve."""
+    model = models["linear_regression"]
+    runs = []
+    for run in model.runs:
+        if run.spec.method == "fullrank" and run.draws is not None:
+            values = run.draws.values.copy()
+            values[:, : 5 if run.spec.seed > 1 else None] = np.nan
+            runs.append(
+                dataclasses.replace(run, draws=dataclasses.replace(run.draws, values=values))
+            )
+        else:
+            runs.append(run)
+    made = {f.name: f for f in plots.figures_for(dataclasses.replace(model, runs=tuple(runs)))}
+    assert panel(made["density-alpha"], "meanfield").note == "1 run of 3 without draws."
+    assert panel(made["density-alpha"], "fullrank").note == "1 run of 3 without draws."
+
+
+def test_without_a_reference_densities_are_drawn_and_say_so(
+    models: dict[str, ModelComparison],
+) -> None:
+    """No reference: no shading, no errors, but still the methods' densities."""
+    model = models["mixture"]
+    nothing = Reference("none", trusted=False, why="switched off")
+    made = {f.name for f in plots.figures_for(dataclasses.replace(model, reference=nothing))}
+    assert "density-x" in made
+    assert "pair" not in made
+
+
+def test_an_untrusted_reference_is_called_untrusted(models: dict[str, ModelComparison]) -> None:
+    """The caption does not hide that the shaded curve proves nothing."""
+    model = models["linear_regression"]
+    doubted = dataclasses.replace(model.reference, trusted=False)
+    made = plots.figures_for(dataclasses.replace(model, reference=doubted))
+    assert "not trusted" in made[0].caption
+
+
+def test_many_quantities_are_cut_to_the_worst_and_the_caption_says_so(
+    figures: dict[str, dict[str, Figure]],
+) -> None:
+    """Of 30 quantities three densities and twelve quantile rows are drawn."""
+    wide = figures["wide_normal"]
+    assert sum(name.startswith("density") for name in wide) == density.QUANTITIES
+    assert "12 worst of 30" in wide["quantile-errors"].caption
+
+
+def test_the_worst_quantity_is_not_chosen_by_one_runaway(
+    models: dict[str, ModelComparison],
+) -> None:
+    """One seed of many that is far off in a quantity does not make it the worst."""
+    model = models["wide_normal"]
+    first = choose.worst_first(model)
+    runaway = [
+        dataclasses.replace(m, value=1e6) if (m.quantity, m.seed) == (first[-1], 2) else m
+        for m in model.measures
+        if m.metric == "w1"
+    ]
+    assert choose.worst_first(dataclasses.replace(model, measures=tuple(runaway)))[0] == first[0]
+
+
+def test_a_distance_that_is_not_a_number_sorts_as_worst(models: dict[str, ModelComparison]) -> None:
+    """NaN is never taken for close."""
+    model = models["wide_normal"]
+    last = choose.worst_first(model)[-1]
+    spoilt = tuple(
+        dataclasses.replace(m, value=math.nan) if m.quantity == last and m.metric == "w1" else m
+        for m in model.measures
+    )
+    assert choose.worst_first(dataclasses.replace(model, measures=spoilt))[0] == last
+
+
+def test_the_worst_pair_is_the_one_that_mean_field_cannot_represent(
+    models: dict[str, ModelComparison], figures: dict[str, dict[str, Figure]]
+) -> None:
+    """Intercept and slope, with both correlations in the alternative text."""
+    pair = choose.worst_pair(models["linear_regression"])
+    assert pair is not None
+    assert {pair.first, pair.second} == {"alpha", "beta"}
+    # 1000 draws: the standard error of a correlation of −0.87 is 0.008; four of them.
+    assert pair.reference == pytest.approx(-0.87, abs=0.032)
+    alt = panel(figures["linear_regression"]["pair"], "meanfield").alt
+    assert "reference −0.8" in alt
+
+
+def test_nuts_as_the_reference_is_not_compared_with_itself(
+    figures: dict[str, dict[str, Figure]],
+) -> None:
+    """Its zero errors would say nothing; its chains are still drawn."""
+    made = figures["linear_regression"]
+    assert "nuts" not in {p.method for p in made["quantile-errors"].panels}
+    assert "nuts" in {p.method for p in made["density-alpha"].panels}
+    assert len(made["chains"].panels) == 2
+
+
+def test_a_region_holds_ninety_percent_of_a_normal_sample() -> None:
+    """The outline of a correlated normal contains 90% of fresh draws, within four errors."""
+    rng = np.random.default_rng(1)
+    covariance = [[1.0, -0.8], [-0.8, 1.0]]
+    x, y = rng.multivariate_normal([0, 0], covariance, 20_000).T
+    frame = choose.Window(-5, 5)
+    (line,) = pairs.region(x, y, frame, frame)
+    fresh = rng.multivariate_normal([0, 0], covariance, 20_000)
+    share = Outline(np.column_stack(line)).contains_points(fresh).mean()
+    # 0.002 is the error of the share; smoothing and grid add at most two percent.
+    assert share == pytest.approx(0.9, abs=4 * 0.0021 + 0.02)
+
+
+def test_a_region_that_lies_outside_the_view_is_not_drawn() -> None:
+    """With more than a tenth of the draws outside there is no honest outline."""
+    x = np.random.default_rng(2).normal(3, 1, 1000)
+    assert pairs.region(x, x, choose.Window(-3, 3), choose.Window(-3, 3)) == []
+
+
+def test_a_kde_keeps_the_share_of_mass_that_is_in_view() -> None:
+    """A quarter of the mass far away leaves three quarters under the curve."""
+    rng = np.random.default_rng(3)
+    values = np.concatenate([rng.normal(0, 1, 7500), np.full(2500, 1e9)])
+    curve = density.kde(values, choose.Window(-6, 6), "silverman")
+    assert curve is not None
+    assert np.trapezoid(curve[1], curve[0]) == pytest.approx(0.75, abs=0.01)
+
+
+def test_the_elbo_axis_ignores_runaways_and_says_that_it_is_cut(
+    figures: dict[str, dict[str, Figure]],
+) -> None:
+    """Seeds at −60 nats leave the axis near zero and are counted in the note."""
+    made = figures["mixture"]["elbo"]
+    note = panel(made, "meanfield").note
+    assert re.search(r"Axis cut: 1 seed below, down to −6\d", note)
+    labels = re.findall(r"η [\d.]+", panel(made, "meanfield").data.decode())
+    assert {"η 1", "η 10", "η 100"} <= set(labels)
+
+
+def test_elbo_labels_never_overlap(models: dict[str, ModelComparison]) -> None:
+    """Labels of one panel are at least a line apart."""
+    made = elbo.figure(models["mixture"])
+    assert made is not None
+    for one in made.panels:
+        heights = [
+            float(text.get("y", "nan"))
+            for text in ET.fromstring(one.data).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314
+            if (text.text or "").startswith("η")
+        ]
+        gaps = np.diff(sorted(heights))
+        assert (gaps > canvas.FONT_PT).all()
+
+
+def test_stuck_chains_fill_the_rank_histogram_unevenly(
+    models: dict[str, ModelComparison],
+) -> None:
+    """Chains that hold one mode each leave the band; chains that mix stay inside it."""
+    stuck, mixed = chains.figure(models["mixture"]), chains.figure(models["linear_regression"])
+    assert stuck is not None
+    assert mixed is not None
+    assert "R-hat 3.9" in stuck.title
+    outside = int(stuck.panels[1].note.split(" of ")[0])
+    assert outside >= 30
+    # 80 bins at 1% each: more than 5 has a probability under one in a thousand.
+    assert int(mixed.panels[1].note.split(" of ")[0]) <= 5
+
+
+def test_the_cost_figure_needs_no_arrays(comparison: Comparison) -> None:
+    """Seconds and distances are in the records; draws may be gone."""
+    light = dataclasses.replace(
+        comparison,
+        models=tuple(
+            dataclasses.replace(
+                m,
+                reference=dataclasses.replace(m.reference, draws=None),
+                runs=tuple(dataclasses.replace(r, draws=None, trace=None) for r in m.runs),
+            )
+            for m in comparison.models
+        ),
+    )
+    assert plots.cost_figure(light) == plots.cost_figure(comparison)
+    made = plots.cost_figure(light)
+    assert made is not None
+    assert [p.method for p in made.panels][:2] == ["nuts", "meanfield"]
+    assert ("linear_regression", "nuts") not in {(p.model, p.method) for p in cost.points(light)}
+
+
+def test_labels_find_a_place_where_nothing_is_overlapped() -> None:
+    """Ten points in one place get ten places that do not overlap."""
+    taken: list[tuple[float, float, float, float]] = []
+    for _ in range(10):
+        left, bottom = cost._free_spot(200, 150, 60, taken, (0, 0, 400, 300))
+        spot = (left, bottom, left + 60, bottom + 12)
+        assert sum(cost._overlap(spot, other) for other in taken) < 60 * 12 * 0.15
+        taken.append(spot)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "M 1.23 4.56 \nL 10 20 \nL 9.99 -3.21 \n",
+        "M 0 0 \nL 5 5 \nM 7 7 \nL 7.04 7 \nL 7.04 7 \n",
+        "M 1 1 \nL 2 1 \nL 2 2 \nz\nM 5 5 \nL 6 6 \nz",
+    ],
+)
+def test_shortened_paths_go_where_the_long_ones_went(path: str) -> None:
+    """Relative moves in tenths end within half a tenth of each absolute vertex."""
+    wanted = [(float(x), float(y)) for x, y in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", path)]
+    assert _vertices(canvas._shorter(path)) == pytest.approx(np.array(wanted), abs=0.0501)
+
+
+def _vertices(short: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Follow a path of relative moves as a browser does."""
+    found: list[tuple[float, float]] = []
+    x = y = start_x = start_y = 0.0
+    for letter, body in re.findall(r"([mlz])([^mlz]*)", short):
+        if letter == "z":
+            x, y = start_x, start_y
+            continue
+        numbers = [float(n) for n in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", body)]
+        for i in range(0, len(numbers), 2):
+            x, y = x + numbers[i], y + numbers[i + 1]
+            if letter == "m" and i == 0:
+                start_x, start_y = x, y
+            found.append((x, y))
+    return np.array(found)
+
+
+def test_thinning_keeps_the_spikes() -> None:
+    """The lowest and highest value of a trace survive thinning."""
+    y = np.random.default_rng(4).normal(size=5000)
+    y[1234], y[4321] = -99, 99
+    _, kept = canvas.envelope(np.arange(5000.0), y, 40)
+    assert kept.size <= 82
+    assert (kept.min(), kept.max()) == (-99, 99)
+
+
+def test_methods_keep_their_looks() -> None:
+    """No two known methods share colour and dash; unknown ones get a stable look."""
+    seen = [(one.colour, one.dash) for one in looks.LOOKS.values()]
+    assert len(set(seen)) == len(seen)
+    assert looks.look("my_method") == looks.look("my_method")
+    assert looks.in_order(["nuts", "zz", "fullrank"], nuts_first=True) == ["nuts", "fullrank", "zz"]
+    assert looks.in_order(["nuts", "zz", "fullrank"], nuts_first=False)[-1] == "nuts"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.4831, "0.48"),
+        (-0.05, "−0.050"),
+        (12345.6, "12\u202f346"),
+        (1.3e14, "1.3 × 10¹⁴"),
+        (-2e-5, "−2.0 × 10⁻⁵"),
+        (0.0, "0"),
+        (math.nan, "not a number"),
+        (-math.inf, "−∞"),
+    ],
+)
+def test_numbers_are_said_as_a_reader_wants_them(value: float, said: str) -> None:
+    """Few digits, a true minus, no silent NaN."""
+    assert words.number(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (0.0512, 0.021, "0.05 ± 0.02"),
+        (0.483, 0.0141, "0.483 ± 0.014"),
+        (100.26, 0.53, "100.3 ± 0.5"),
+        (1234.0, 30.0, "1234 ± 30"),
+        (2.0, 0.0, "2.00"),
+        (2.0, math.nan, "2.0 ± unknown"),
+        (math.nan, 0.1, "not a number"),
+        (math.inf, math.nan, "∞"),
+    ],
+)
+def test_estimates_have_the_decimals_of_their_error(value: float, error: float, said: str) -> None:
+    """The error's first digit decides; an unknown error is called unknown."""
+    assert words.estimate(value, error) == said
+
+
+def test_figures_of_an_empty_comparison_are_none(tmp_path: Path) -> None:
+    """Nothing measured: no cost figure, no model figures, no exception."""
+    empty = fixture.build(tmp_path, parts=[lambda: fixture.broken_model(tmp_path)])
+    assert plots.cost_figure(empty) is None
+    assert plots.figures_for(dataclasses.replace(empty.models[0], error=None)) == []

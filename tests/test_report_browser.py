@@ -1,0 +1,230 @@
+"""The report in a real Chromium: what a reader gets, at desk and phone width."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import report_fixture as fixture
+
+from harness import report
+from harness.report.summary import anchor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from selenium.webdriver import Chrome
+
+    from harness.records import Comparison
+
+pytestmark = pytest.mark.browser
+
+PHONE = (390, 844)
+DESK = (1280, 800)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Start the machine's own Chromium; skip with the reason where there is none."""
+    binary = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        missing = "Chromium" if binary is None else "chromedriver"
+        pytest.skip(f"{missing} is not on the PATH: apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Return the five models of the fixture."""
+    return fixture.build(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="module")
+def path(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file with the report."""
+    target = tmp_path_factory.mktemp("report") / "index.html"
+    report.render(comparison, target)
+    return target
+
+
+def show(browser: Chrome, path: Path, size: tuple[int, int]) -> None:
+    """Open the report at a width and height, as a device of that size would."""
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(path.as_uri())
+
+
+def ask(browser: Chrome, script: str) -> Any:
+    """Return the value of a script."""
+    return browser.execute_script(f"return {script}")
+
+
+def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
+    """Return what was logged since the last call."""
+    entries: list[dict[str, Any]] = browser.execute("getLog", {"type": kind})["value"]
+    return entries
+
+
+def test_no_console_error_and_no_request_leaves_the_file(browser: Chrome, path: Path) -> None:
+    """The console is empty; all that is loaded is the file itself and data URIs."""
+    log(browser, "performance")
+    log(browser, "browser")
+    show(browser, path, DESK)
+    assert log(browser, "browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in log(browser, "performance")]
+    sent = [e for e in events if e["method"] == "Network.requestWillBeSent"]
+    urls = {e["params"]["request"]["url"] for e in sent}
+    assert path.as_uri() in urls  # the log does see requests
+    assert {u for u in urls if not u.startswith("data:")} == {path.as_uri()}
+
+
+def test_every_model_has_a_visible_section(
+    browser: Chrome, path: Path, comparison: Comparison
+) -> None:
+    """Each model's heading is drawn, in the order of the comparison."""
+    show(browser, path, DESK)
+    tops = [
+        ask(
+            browser,
+            f"document.querySelector('#{anchor(m.model.name)} h2').getBoundingClientRect().top",
+        )
+        for m in comparison.models
+    ]
+    assert tops == sorted(tops)
+    assert len(set(tops)) == len(comparison.models)
+
+
+def test_every_image_is_drawn_and_has_an_alternative_text(browser: Chrome, path: Path) -> None:
+    """No image is broken, none is silent."""
+    show(browser, path, DESK)
+    images = ask(
+        browser,
+        "Promise.all([...document.images].map(i => i.decode().then(() => [i.alt, i.naturalWidth],"
+        " () => [i.alt, 0])))",
+    )
+    assert len(images) > 30
+    assert all(alt.strip() for alt, _ in images)
+    assert all(width > 0 for _, width in images)
+
+
+def test_the_answer_and_the_verdicts_are_on_the_first_screen(browser: Chrome, path: Path) -> None:
+    """Question, answer and the table of verdicts need no scrolling at 1280 × 800."""
+    show(browser, path, DESK)
+    bottoms = [
+        ask(browser, f"document.querySelector('{one}').getBoundingClientRect().bottom")
+        for one in ("h1", ".answer", ".verdicts tbody")
+    ]
+    assert bottoms == sorted(bottoms)
+    assert bottoms[-1] <= DESK[1]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_nothing_overflows_the_page(browser: Chrome, path: Path, size: tuple[int, int]) -> None:
+    """The page never scrolls sideways, folded parts opened; wide tables do so in their box."""
+    show(browser, path, size)
+    ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert ask(browser, "document.documentElement.scrollWidth") <= size[0]
+    stray = ask(
+        browser,
+        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre, .hidden,"
+        " .quiet') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML"
+        ".slice(0, 120))",
+    )
+    assert stray == []
+
+
+def test_tables_restack_on_a_phone_with_their_labels(browser: Chrome, path: Path) -> None:
+    """Each verdict stands under its model with the method's name before it."""
+    show(browser, path, PHONE)
+    label = ask(
+        browser, "getComputedStyle(document.querySelector('.verdicts td'), '::before').content"
+    )
+    assert label == '"mean-field"'
+    width = ask(browser, "document.querySelector('.verdicts td').getBoundingClientRect().width")
+    assert width > 300
+
+
+def test_columns_sort_up_and_down_from_the_keyboard(browser: Chrome, path: Path) -> None:
+    """Enter on a header sorts by value, says so in aria-sort, and again turns it round."""
+    from selenium.webdriver.common.keys import Keys  # only with a browser
+
+    show(browser, path, DESK)
+    table = "document.querySelector('#model-wide_normal table.figures')"
+    head = f"{table}.tHead.rows[0].cells"
+    column = ask(browser, f"[...{head}].findIndex(c => c.textContent.trim() === 'W1')")
+    button = ask(browser, f"{head}[{column}].querySelector('button')")
+    values = f"[...{table}.tBodies[0].rows].map(r => r.cells[{column}].dataset.v ?? '')"
+
+    for state, reverse in (("ascending", False), ("descending", True)):
+        button.send_keys(Keys.ENTER)
+        assert ask(browser, f"{head}[{column}].getAttribute('aria-sort')") == state
+        shown = ask(browser, values)
+        known = [float(v) for v in shown if v]
+        assert known == sorted(known, reverse=reverse)
+        assert len(known) > 10
+        assert all(v == "" for v in shown[len(known) :])  # what has no value stays last
+
+    name = ask(browser, f"{head}[0].querySelector('button')")
+    name.click()
+    first = ask(browser, f"[...{table}.tBodies[0].rows].map(r => r.cells[0].textContent)")
+    numbers = [int(text[3:-1]) for text in first]
+    assert numbers == sorted(numbers)  # mu[2] before mu[10]
+    assert ask(browser, f"{head}[{column}].getAttribute('aria-sort')") is None
+
+
+def test_labels_inside_a_figure_do_not_lie_over_each_other(browser: Chrome, path: Path) -> None:
+    """In the reader's own font no two texts of a panel overlap, and none is cut off."""
+    show(browser, path, DESK)
+    complaints = ask(
+        browser,
+        """(() => {
+          const found = [];
+          for (const image of document.images) {
+            const holder = document.createElement('div');
+            holder.innerHTML = decodeURIComponent(image.src.slice(image.src.indexOf(',') + 1));
+            document.body.append(holder);
+            const frame = holder.firstElementChild.getBoundingClientRect();
+            const boxes = [...holder.querySelectorAll('text')].map(
+              t => [t.textContent, t.getBoundingClientRect()]);
+            boxes.forEach(([text, a], i) => {
+              if (a.left < frame.left - 1 || a.right > frame.right + 1
+                  || a.top < frame.top - 1 || a.bottom > frame.bottom + 1)
+                found.push(image.alt.slice(0, 40) + ': cut: ' + text);
+              for (const [other, b] of boxes.slice(i + 1)) {
+                const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+                const up = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+                if (across > 1.5 && up > 4)
+                  found.push(image.alt.slice(0, 40) + ': ' + text + ' over ' + other);
+              }
+            });
+            holder.remove();
+          }
+          return found;
+        })()""",
+    )
+    assert complaints == []
