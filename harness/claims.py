@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from harness.judge.words import TITLES, number
 from harness.records import Claim, ClaimResult, Estimate, Measure, RunResult
 
 _RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
@@ -108,11 +110,16 @@ def _holds(value: float, error: float, expect: Mapping[str, float]) -> bool:
 
 def _expected(expect: Mapping[str, float]) -> str:
     if "at_most" in expect:
-        return f"at most {expect['at_most']:g}"
+        return _typeset(f"at most {expect['at_most']:g}")
     if "at_least" in expect:
-        return f"at least {expect['at_least']:g}"
+        return _typeset(f"at least {expect['at_least']:g}")
     within = expect.get("within")
-    return f"{expect['near']:g}" + ("" if within is None else f" ± {within:g}")
+    return _typeset(f"{expect['near']:g}" + ("" if within is None else f" ± {within:.2g}"))
+
+
+def _typeset(text: str) -> str:
+    """Put a true minus sign in front of numbers."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
 
 
 _OVER = {
@@ -124,7 +131,11 @@ _OVER = {
     "share": "mean over {n} seeds",
 }
 
+_READABLE = 1e7
+"""Whole numbers below this are written out."""
+
 METRIC_WORDS: Mapping[str, str] = {
+    "seconds": "seconds a run",
     "bias": "error of the mean, in sd",
     "log_width_ratio": "ln of the width ratio",
     "log_sd_ratio": "ln of the sd ratio",
@@ -147,13 +158,22 @@ METRIC_WORDS: Mapping[str, str] = {
 def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
     figure = claim.figure
     metric = str(figure["metric"])
+    method = TITLES.get(figure["method"], str(figure["method"]))
     if count == 0 or math.isnan(value):
-        return f"could not be measured: no {metric} of {figure['method']}"
+        return f"could not be measured: no {metric} of {method}"
     if metric.startswith("share_"):
         status = metric.removeprefix("share_").replace("_", " ")
-        return f"{figure['method']}: {value:.0%} of {count} runs ended “{status}”"
+        return f"{method}: {value:.0%} of {count} runs ended “{status}”"
     what = METRIC_WORDS.get(metric, metric.replace("_", " "))
     of = f" of {figure['quantity']}" if figure.get("quantity") else ""
     over = "" if count == 1 else f" ({_OVER[str(figure.get('over', 'mean'))].format(n=count)})"
-    plus_minus = f" ± {error:.2g}" if math.isfinite(error) and error > 0 else ""
-    return f"{figure['method']}: {what}{of} {value:.4g}{plus_minus}{over}"
+    return f"{method}: {what}{of} {_with_error(value, error)}{over}"
+
+
+def _with_error(value: float, error: float) -> str:
+    """Write a figure with two digits of its error, or four of its own where it has none."""
+    if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
+        whole = math.isfinite(value) and value == round(value) and abs(value) < _READABLE
+        return f"{value:.0f}" if whole else number(value, 4)
+    places = max(1 - math.floor(math.log10(error)), 0)
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")

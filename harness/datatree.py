@@ -58,10 +58,11 @@ def variables(names: Sequence[str], values: FloatArray) -> dict[str, FloatArray]
         grouped.setdefault(match.group(1) + match.group(3), []).append((index, column))
     out: dict[str, FloatArray] = {}
     for base, cells in grouped.items():
-        shape = tuple(max(index) + 1 for index in zip(*(c[0] for c in cells), strict=True))
+        shape = tuple(max(axis) + 1 for axis in zip(*(c[0] for c in cells), strict=True))
         array = np.full((*values.shape[:2], *shape), np.nan)
         for cell, column in cells:
-            array[(slice(None), slice(None), *cell)] = values[:, :, column]
+            where: tuple[Any, ...] = (..., *cell)
+            array[where] = values[:, :, column]
         out[base] = array
     return out
 

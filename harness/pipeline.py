@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry, results, toolchain
-from harness.analysis import Analysis, AnalysisTask, Want, analyse, analysis_key
 from harness.claims import check_claim
 from harness.execute import Pool, RunTask, cores, failed, longest_first, run_task
 from harness.methods.cmdstan import preflight
@@ -31,6 +30,7 @@ from harness.records import (
     RunSpec,
 )
 from harness.store import Store, cmdstan_seed
+from harness.tasks import Analysis, AnalysisTask, Want, analysis_key
 
 
 class NothingToRunError(RuntimeError):
@@ -217,8 +217,8 @@ class _Comparing:
         self.runs_total += len(work.waiting)
         if work.waiting:
             self.progress.say(
-                f"{work.model.name}: undecided at these sizes; {len(work.waiting)} runs are made "
-                "again with more draws"
+                f"{work.model.name}: undecided at these sizes; "
+                f"runs made again with more draws: {len(work.waiting)}"
             )
             self.progress.phase("run", self.runs_total)
             self._submit_runs(work)
@@ -290,6 +290,8 @@ def prepare(model: Model, cmdstan: toolchain.CmdStan, timeout_s: float) -> Progr
 
 def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
     """Analyse in a worker process and keep the outcome for the next comparison."""
+    from harness.analysis import analyse
+
     analysis = analyse(task)
     Store(task.store_root).put_memo(key, dataclasses.replace(analysis, said=()))
     return analysis

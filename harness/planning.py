@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import registry, toolchain
-from harness.analysis import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.store import Store, run_key
+from harness.tasks import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
 
 _RESERVED = ("seeds", "draws", "skip")
 """Settings of model.toml that are not options of the method."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.datatree import read_draws
+from harness.judge import rules_for
 from harness.records import (
     Claim,
     ClaimResult,
@@ -28,7 +29,6 @@ from harness.records import (
     Model,
     ModelComparison,
     Reference,
-    Rule,
     RunResult,
     RunSpec,
     SeedVerdict,
@@ -174,7 +174,7 @@ def _plain_model(model: ModelComparison) -> dict[str, Any]:
                 "kind": model.reference.kind,
                 "trusted": model.reference.trusted,
                 "why": model.reference.why,
-                "findings": [dataclasses.asdict(f) for f in model.reference.findings],
+                "findings": [_plain_finding(f) for f in model.reference.findings],
             },
             "notes": model.notes,
             "verdicts": [_plain_verdict(v) for v in model.verdicts],
@@ -203,7 +203,27 @@ def _program_text(path: Path) -> str | None:
 
 
 def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
-    return dataclasses.asdict(verdict)
+    return {
+        **dataclasses.asdict(dataclasses.replace(verdict, findings=(), by_seed=())),
+        "findings": [_plain_finding(f) for f in verdict.findings],
+        "by_seed": [
+            {
+                "seed": s.seed,
+                "level": s.level,
+                "status": s.status,
+                "findings": [_plain_finding(f) for f in s.findings],
+            }
+            for s in verdict.by_seed
+        ],
+    }
+
+
+def _plain_finding(finding: Finding) -> list[Any]:
+    """Return a finding without its rule, whose limits stand once in the file."""
+    m = finding.measure
+    where = [m.method, m.seed, m.quantity, m.metric, m.value, m.mcse, m.reference]
+    rule = [finding.rule.close, finding.rule.wrong]
+    return [*where, *rule, finding.level, finding.sentence, finding.draws_needed]
 
 
 def _plain_run(run: RunResult) -> dict[str, Any]:
@@ -310,7 +330,7 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
             trusted=raw["reference"]["trusted"],
             why=raw["reference"]["why"],
             draws=read_draws(drawn / "reference.nc")[0],
-            findings=tuple(_read_finding(f) for f in raw["reference"]["findings"]),
+            findings=tuple(_read_finding(name, f) for f in raw["reference"]["findings"]),
         ),
         runs=tuple(_read_run(name, r, drawn) for r in raw["runs"]),
         measures=measures,
@@ -320,22 +340,20 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
     )
 
 
-def _read_finding(raw: Mapping[str, Any]) -> Finding:
-    plain = _unjson(raw)
-    return Finding(
-        rule=Rule(**plain["rule"]),
-        measure=Measure(**plain["measure"]),
-        level=plain["level"],
-        sentence=plain["sentence"],
-        draws_needed=plain["draws_needed"],
+def _read_finding(model: str, raw: list[Any]) -> Finding:
+    method, seed, quantity, metric, value, mcse, kind, close, wrong, level, said, needed = _unjson(
+        raw
     )
+    measure = Measure(model, method, seed, quantity, metric, value, mcse, kind)
+    rule = dataclasses.replace(rules_for()[metric], close=close, wrong=wrong)
+    return Finding(rule, measure, level, said, needed)
 
 
 def _read_verdict(raw: Mapping[str, Any]) -> Verdict:
     return Verdict(
         **{
             **raw,
-            "findings": tuple(_read_finding(f) for f in raw["findings"]),
+            "findings": tuple(_read_finding(raw["model"], f) for f in raw["findings"]),
             "notes": tuple(raw["notes"]),
             "causes": tuple(raw["causes"]),
             "remedies": tuple(raw["remedies"]),
@@ -344,7 +362,7 @@ def _read_verdict(raw: Mapping[str, Any]) -> Verdict:
                     s["seed"],
                     s["level"],
                     s["status"],
-                    tuple(_read_finding(f) for f in s["findings"]),
+                    tuple(_read_finding(raw["model"], f) for f in s["findings"]),
                 )
                 for s in raw["by_seed"]
             ),

@@ -53,7 +53,7 @@ def _reason(longrepr: object) -> str:
 @pytest.fixture(scope="session")
 def cmdstan() -> CmdStan:
     """Return the CmdStan that is here; a test that needs one is skipped where there is none."""
-    from harness.toolchain import (  # noqa: PLC0415 - the hooks above need no harness
+    from harness.toolchain import (
         ToolchainError,
         find_cmdstan,
     )

@@ -98,7 +98,7 @@ def test_one_bad_model_does_not_take_the_others_down(
 def test_what_is_wrong_with_a_model_is_said_in_its_own_words(
     compared: Mapping[str, ModelComparison], name: str
 ) -> None:
-    """stanc's and CmdStan's own text reaches the user, and no verdict is given."""
+    """The text of stanc and CmdStan itself reaches the user, and no verdict is given."""
     model = compared[name]
     assert model.error is not None
     assert PROGRAMS[name][2] in model.error

@@ -26,7 +26,7 @@ convergence!
 This variational approximation may not have converged to a good optimum.
 """
 )
-DIVERGING_THEN_FINE = """  1500          -40.029             0.602            0.703   MAY BE DIVERGING...
+DIVERGING_THEN_FINE = """  1500          -40.029       0.602      0.703   MAY BE DIVERGING...
   1600          -40.081             0.096            0.003   MEDIAN ELBO CONVERGED
 """
 DIVERGED = """  1500          -40.029             0.602            0.703

@@ -205,7 +205,9 @@ def test_tuned_fits_land_on_the_kl_optimum(
     location, error = over_seeds(measures(lecture[model], "meanfield_tuned", quantity, "mean"))
     assert location == pytest.approx(mu, abs=K * math.hypot(error, sigma / math.sqrt(50_000)))
     scale, error = over_seeds(measures(lecture[model], "meanfield_tuned", quantity, "sd"))
-    assert scale == pytest.approx(sigma, abs=K * math.hypot(error, sigma / math.sqrt(100_000)) + 0.02 * sigma)
+    assert scale == pytest.approx(
+        sigma, abs=K * math.hypot(error, sigma / math.sqrt(100_000)) + 0.02 * sigma
+    )
 
 
 def test_a_second_comparison_runs_nothing(

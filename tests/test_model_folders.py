@@ -151,12 +151,14 @@ def test_drug_trial_data_are_the_lecture_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "truth", "n"), [("normal_mean", 1.0, 30), ("inverse_gamma_normal", 3.0, 20)]
+    ("model", "seed", "mean", "variance", "n"),
+    [("normal_mean", 1, 2.0, 1.0, 30), ("inverse_gamma_normal", 5, 1.0, 3.0, 20)],
 )
-def test_normal_data_come_from_their_seed(model: str, truth: float, n: int) -> None:
+def test_normal_data_come_from_their_seed(
+    model: str, seed: int, mean: float, variance: float, n: int
+) -> None:
     """The numbers are those of the generator that the folder states, to 4 decimals."""
-    seed = {"normal_mean": 2, "inverse_gamma_normal": 5}[model]
-    x = np.random.default_rng(seed).normal(1, np.sqrt(truth), n)
+    x = np.random.default_rng(seed).normal(mean, np.sqrt(variance), n)
     np.testing.assert_allclose(committed(model)["x"], x, atol=5.1e-5)
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import report_fixture as fixture
+import report_records
 from matplotlib.path import Path as Outline
 
 from harness import plots
-from harness.plots import canvas, chains, choose, cost, density, elbo, looks, pairs, words
+from harness.plots import canvas, chains, choose, cost, density, elbo, pairs
 from harness.records import Reference
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_a_seed_without_width_is_drawn_as_a_needle_or_said_to_be_outside(
     for run in model.runs:
         pinned = run.spec.method == "meanfield" and run.spec.seed == 2
         values = np.full((1, 50, 1), 0.4)
-        draws = fixture.draws(["m"], values)
+        draws = report_records.draws(["m"], values)
         runs.append(dataclasses.replace(run, draws=draws) if pinned else run)
     made = plots.figures_for(dataclasses.replace(model, runs=tuple(runs)))
     note = panel(made[0], "meanfield").note
@@ -283,101 +284,6 @@ def test_the_cost_figure_needs_no_arrays(comparison: Comparison) -> None:
     assert made is not None
     assert [p.method for p in made.panels][:2] == ["nuts", "meanfield"]
     assert ("linear_regression", "nuts") not in {(p.model, p.method) for p in cost.points(light)}
-
-
-def test_labels_find_a_place_where_nothing_is_overlapped() -> None:
-    """Ten points in one place get ten places that do not overlap."""
-    taken: list[tuple[float, float, float, float]] = []
-    for _ in range(10):
-        left, bottom = cost._free_spot(200, 150, 60, taken, (0, 0, 400, 300))
-        spot = (left, bottom, left + 60, bottom + 12)
-        assert sum(cost._overlap(spot, other) for other in taken) < 60 * 12 * 0.15
-        taken.append(spot)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "M 1.23 4.56 \nL 10 20 \nL 9.99 -3.21 \n",
-        "M 0 0 \nL 5 5 \nM 7 7 \nL 7.04 7 \nL 7.04 7 \n",
-        "M 1 1 \nL 2 1 \nL 2 2 \nz\nM 5 5 \nL 6 6 \nz",
-    ],
-)
-def test_shortened_paths_go_where_the_long_ones_went(path: str) -> None:
-    """Relative moves in tenths end within half a tenth of each absolute vertex."""
-    wanted = [(float(x), float(y)) for x, y in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", path)]
-    assert _vertices(canvas._shorter(path)) == pytest.approx(np.array(wanted), abs=0.0501)
-
-
-def _vertices(short: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Follow a path of relative moves as a browser does."""
-    found: list[tuple[float, float]] = []
-    x = y = start_x = start_y = 0.0
-    for letter, body in re.findall(r"([mlz])([^mlz]*)", short):
-        if letter == "z":
-            x, y = start_x, start_y
-            continue
-        numbers = [float(n) for n in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", body)]
-        for i in range(0, len(numbers), 2):
-            x, y = x + numbers[i], y + numbers[i + 1]
-            if letter == "m" and i == 0:
-                start_x, start_y = x, y
-            found.append((x, y))
-    return np.array(found)
-
-
-def test_thinning_keeps_the_spikes() -> None:
-    """The lowest and highest value of a trace survive thinning."""
-    y = np.random.default_rng(4).normal(size=5000)
-    y[1234], y[4321] = -99, 99
-    _, kept = canvas.envelope(np.arange(5000.0), y, 40)
-    assert kept.size <= 82
-    assert (kept.min(), kept.max()) == (-99, 99)
-
-
-def test_methods_keep_their_looks() -> None:
-    """No two known methods share colour and dash; unknown ones get a stable look."""
-    seen = [(one.colour, one.dash) for one in looks.LOOKS.values()]
-    assert len(set(seen)) == len(seen)
-    assert looks.look("my_method") == looks.look("my_method")
-    assert looks.in_order(["nuts", "zz", "fullrank"], nuts_first=True) == ["nuts", "fullrank", "zz"]
-    assert looks.in_order(["nuts", "zz", "fullrank"], nuts_first=False)[-1] == "nuts"
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (0.4831, "0.48"),
-        (-0.05, "−0.050"),
-        (12345.6, "12\u202f346"),
-        (1.3e14, "1.3 × 10¹⁴"),
-        (-2e-5, "−2.0 × 10⁻⁵"),
-        (0.0, "0"),
-        (math.nan, "not a number"),
-        (-math.inf, "−∞"),
-    ],
-)
-def test_numbers_are_said_as_a_reader_wants_them(value: float, said: str) -> None:
-    """Few digits, a true minus, no silent NaN."""
-    assert words.number(value) == said
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "said"),
-    [
-        (0.0512, 0.021, "0.05 ± 0.02"),
-        (0.483, 0.0141, "0.483 ± 0.014"),
-        (100.26, 0.53, "100.3 ± 0.5"),
-        (1234.0, 30.0, "1234 ± 30"),
-        (2.0, 0.0, "2.00"),
-        (2.0, math.nan, "2.0 ± unknown"),
-        (math.nan, 0.1, "not a number"),
-        (math.inf, math.nan, "∞"),
-    ],
-)
-def test_estimates_have_the_decimals_of_their_error(value: float, error: float, said: str) -> None:
-    """The error's first digit decides; an unknown error is called unknown."""
-    assert words.estimate(value, error) == said
 
 
 def test_figures_of_an_empty_comparison_are_none(tmp_path: Path) -> None:

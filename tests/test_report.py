@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -11,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import report_fixture as fixture
+import report_records
 
 from harness import judge, plots, report
-from harness.records import Measure
-from harness.report import console, findings, quantities, runs, summary
+from harness.report import findings, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.records import Closeness, Comparison, ModelComparison
+    from harness.records import Comparison, ModelComparison
 
 VOID = {"meta", "link", "img", "br", "wbr", "hr"}
 
@@ -169,65 +168,6 @@ def test_a_model_with_an_error_says_what_went_wrong(page: Page) -> None:
     assert page.words.count("broken.stan, line 3: a semicolon is missing.") == 2
 
 
-def test_a_single_model_gets_its_own_question(comparison: Comparison) -> None:
-    """The question names the model and the answer is yes, no or undecided."""
-    one = dataclasses.replace(comparison, models=(by_name(comparison, "mixture"),), claims=())
-    found = summary.summarise(one)
-    assert found.question == "Can ADVI stand in for NUTS on mixture?"
-    assert found.answer.startswith("No: not with mean-field")
-    good = dataclasses.replace(comparison, models=(by_name(comparison, "normal_mean"),))
-    assert summary.summarise(good).answer.startswith("Yes, with tuned mean-field; not with")
-
-
-def test_nothing_passes_and_nothing_was_run_are_not_the_same(comparison: Comparison) -> None:
-    """Without any approximation the report does not say that none passes."""
-    broken = by_name(comparison, "broken")
-    answer = summary.summarise(dataclasses.replace(comparison, models=(broken,))).answer
-    assert answer == "No approximation was run, so nothing can be said."
-
-
-def test_seed_shares_are_said_beside_the_level(comparison: Comparison) -> None:
-    """The level is the worst seed's; how many share it and the typical seed stand beside."""
-    verdicts = {v.method: v for v in by_name(comparison, "normal_mean").verdicts}
-    assert re.search(r"[123] of 3 seeds|all 3 seeds", summary.seeds_words(verdicts["meanfield"]))
-    assert summary.seeds_words(verdicts["meanfield_tuned"]) == "all 3 seeds"
-    one = dataclasses.replace(verdicts["meanfield"], typical="warn", level="fail", by_seed=())
-    one = dataclasses.replace(one, seeds=10, seeds_failed=3)
-    assert summary.seeds_words(one) == "3 of 10 seeds; typical seed: warn"
-
-
-def test_left_out_methods_say_why(comparison: Comparison) -> None:
-    """The reason stands in the cell and in the notes."""
-    wide = by_name(comparison, "wide_normal")
-    settings = {"fullrank": {"skip": "20 000 covariances"}}
-    entry = dataclasses.replace(wide, model=dataclasses.replace(wide.model, settings=settings))
-    row = summary._row(entry, ["fullrank", "meanfield_tuned"])
-    assert [c.reason for c in row.cells] == ["20 000 covariances", "not run"]
-    assert all(c.level == "missing" for c in row.cells)
-
-
-@pytest.mark.parametrize(
-    ("sentence", "html"),
-    [
-        ("`beta[2]`: sd < 1", "<code>beta[2]</code>: sd &lt; 1"),
-        ("a lone ` & no more", "a lone ` &amp; no more"),
-        ("`<b>` and `c`", "<code>&lt;b&gt;</code> and <code>c</code>"),
-    ],
-)
-def test_backticks_become_code_and_the_rest_is_escaped(sentence: str, html: str) -> None:
-    """Names stand out in findings, and no sentence can bring a tag."""
-    assert report.prose(sentence) == html
-
-
-def test_the_reason_of_a_reference_is_short_in_the_table() -> None:
-    """The first two figures; the section of the model has the whole sentence."""
-    long = "NUTS is fit to be the reference: R-hat at most 1.002, ESS at least 1695, 0 divergences"
-    assert summary._short(long) == "R-hat at most 1.002, ESS at least 1695"
-    bad = "NUTS is no reference here: R-hat 1.36 for x; bulk ESS 7 for x; chains differ in modes"
-    assert summary._short(bad) == "R-hat 1.36 for x; bulk ESS 7 for x"
-    assert summary._short("exact draws") == "exact draws"
-
-
 def test_text_from_outside_is_escaped(text: str) -> None:
     """Angle brackets of a program or a message never become tags."""
     assert "fixture output of mixture &lt;meanfield&gt; &amp; seed 1" in text
@@ -237,7 +177,7 @@ def test_text_from_outside_is_escaped(text: str) -> None:
 def test_the_stan_program_is_shown_in_full(page: Page) -> None:
     """Highlighted, folded, nothing lost."""
     shown = re.sub(r"\s+", "", page.words)
-    assert re.sub(r"\s+", "", fixture.PROGRAM) in shown
+    assert re.sub(r"\s+", "", report_records.PROGRAM) in shown
 
 
 def test_a_program_that_is_gone_says_so(comparison: Comparison, tmp_path: Path) -> None:
@@ -275,74 +215,6 @@ def test_the_file_is_written_with_its_folder(comparison: Comparison, tmp_path: P
     assert "✗" in path.read_text(encoding="utf-8")
 
 
-def test_many_quantities_are_folded_after_the_worst_dozen(comparison: Comparison) -> None:
-    """All thirty are in the page, twelve in sight, the worst first."""
-    table = quantities.table(by_name(comparison, "wide_normal"))
-    assert table is not None
-    assert len({r.quantity for r in table.rows}) == 12
-    assert len({r.quantity for r in [*table.rows, *table.rest]}) == table.total == 30
-
-
-def test_a_cell_shows_the_typical_seed_and_the_worst(comparison: Comparison) -> None:
-    """The runaway is the small figure, not the large one; its level colours the cell."""
-    table = quantities.table(by_name(comparison, "normal_mean"))
-    assert table is not None
-    row = next(r for r in table.rows if r.method == "meanfield")
-    bias = row.cells[[title for title, _ in table.columns].index("bias")]
-    assert not bias.text.startswith("1")
-    assert re.fullmatch(r"1\d{3}", bias.worst)
-    assert (bias.level, bias.symbol) == ("fail", "✗")
-    assert (row.level, row.word) == ("fail", "wrong")
-
-
-def test_nan_is_named_and_is_the_worst_seed(comparison: Comparison) -> None:
-    """A figure that is not a number is never dropped or taken for small."""
-    entry = by_name(comparison, "normal_mean")
-    spoilt = tuple(
-        dataclasses.replace(m, value=math.nan) if (m.metric, m.seed) == ("w1", 2) else m
-        for m in entry.measures
-    )
-    table = quantities.table(dataclasses.replace(entry, measures=spoilt))
-    assert table is not None
-    row = next(r for r in table.rows if r.method == "meanfield")
-    cell = row.cells[[title for title, _ in table.columns].index("W1")]
-    assert cell.worst == "not a number"
-
-
-def test_runs_are_counted_and_shown_with_khat_and_message(comparison: Comparison) -> None:
-    """An infinite k-hat is ∞, a failed run keeps its message."""
-    table = runs.table(by_name(comparison, "normal_mean"))
-    assert table is not None
-    assert table.line == "7 runs: 7 ok"
-    assert next(r for r in table.rows if r.khat).khat == "∞"
-    failed = runs.table(by_name(comparison, "linear_regression"))
-    assert failed is not None
-    assert "1 failed" in failed.line
-    assert any(r.message == "The gradient could not be computed." for r in failed.rows)
-
-
-def test_findings_are_worst_first_and_the_rest_is_folded(comparison: Comparison) -> None:
-    """Wrong before off before unsure; close findings are left out."""
-    entry = by_name(comparison, "linear_regression")
-    verdict = next(v for v in entry.verdicts if v.method == "fullrank")
-    some = verdict.findings[0]
-    levels: tuple[Closeness, ...] = ("close", "unsure", "off", "wrong", "off", "unsure", "wrong")
-    mixed = tuple(dataclasses.replace(some, level=level) for level in levels)
-    entry = dataclasses.replace(entry, verdicts=(dataclasses.replace(verdict, findings=mixed),))
-    (group,) = findings.groups(entry)
-    said = [line.word for line in [*group.shown, *group.folded]]
-    assert said == ["wrong", "wrong", "off", "off", "cannot tell", "cannot tell"]
-    assert len(group.shown) == findings.SHOWN
-
-
-def test_unsure_says_how_many_draws_would_decide(comparison: Comparison) -> None:
-    """The reader learns what to do, not only that nothing is known."""
-    entry = by_name(comparison, "linear_regression")
-    some = next(v for v in entry.verdicts if v.findings).findings[0]
-    line = findings._line(dataclasses.replace(some, level="unsure", draws_needed=20_000))
-    assert line.sentence.endswith("About 20\u202f000 draws would decide.")
-
-
 def test_every_limit_is_printed_once_with_its_reason(page: Page, comparison: Comparison) -> None:
     """All of the judge's rules are at the end, ratios as ratios, whatever was found."""
     limits = findings.limits(comparison)
@@ -354,83 +226,7 @@ def test_every_limit_is_printed_once_with_its_reason(page: Page, comparison: Com
         assert limit.why in page.words
 
 
-def test_limits_that_a_model_changes_are_printed_with_its_name(comparison: Comparison) -> None:
-    """The default stays in the table and the changed rule follows."""
-    entry = by_name(comparison, "mixture")
-    model = dataclasses.replace(entry.model, limits={"bias": {"close": 0.05}})
-    changed = dataclasses.replace(comparison, models=(dataclasses.replace(entry, model=model),))
-    last = findings.limits(changed)[-1]
-    assert (last.metric, last.close, last.wrong, last.model) == ("bias", "0.05", "0.5", "mixture")
-
-
 def test_provenance_is_printed_whatever_its_keys(page: Page) -> None:
     """Command, date, versions and hashes are in the text."""
     for word in ("harness compare mixture linear_regression", "2026-11-21", "0123456789abcdef"):
         assert word in page.words
-
-
-def test_names_with_odd_characters_make_valid_anchors() -> None:
-    """A file name with spaces and dots is an identifier without them."""
-    assert summary.anchor("my model.v2/β") == "model-my-model-v2--"
-
-
-def test_measures_without_levels_are_tolerated(comparison: Comparison) -> None:
-    """A comparison that was not judged still shows its figures."""
-    entry = dataclasses.replace(by_name(comparison, "mixture"), levels=(), verdicts=())
-    table = quantities.table(entry)
-    assert table is not None
-    assert all(not row.word for row in table.rows)
-
-
-def test_a_metric_the_table_does_not_know_is_left_to_the_csv(comparison: Comparison) -> None:
-    """An unknown metric makes no column and no error."""
-    entry = by_name(comparison, "mixture")
-    extra = Measure("mixture", "meanfield", 1, "x", "novelty", 1.0, 0.1, "exact")
-    grown = dataclasses.replace(
-        entry, measures=(*entry.measures, extra), levels=(*entry.levels, None)
-    )
-    table = quantities.table(grown)
-    assert table is not None
-    assert "novelty" not in {title for title, _ in table.columns}
-
-
-# The next text is CmdStan 2.27's own, shortened: what a mean-field run printed.
-CMDSTAN_SAID = """method = variational
-  variational
-    algorithm = meanfield (Default)
-output
-  file = /home/someone/secret/output.csv
-
-------------------------------------------------------------
-EXPERIMENTAL ALGORITHM:
-  This procedure has not been thoroughly tested and may be unstable
-  or buggy. The interface is subject to change.
-------------------------------------------------------------
-
-
-Begin stochastic gradient ascent.
-  iter             ELBO   delta_ELBO_mean   delta_ELBO_med   notes 
-   100          -61.415             1.000            1.000
-   200          -43.026             0.714            1.000
-   300          -40.021             0.501            0.427   MAY BE DIVERGING... INSPECT ELBO
-   400          -39.900             0.376            0.427
-Informational Message: The maximum number of iterations is reached! The algorithm may not have converged.
-"""  # noqa: W291, E501 - as it was printed
-
-
-def test_console_text_keeps_messages_and_drops_settings_and_progress() -> None:
-    """What CmdStan warns of stays; file names of the machine and mere progress do not."""
-    said = console.excerpt(CMDSTAN_SAID)
-    assert "secret" not in said
-    assert "… 2 lines of progress …" in said
-    assert "MAY BE DIVERGING" in said
-    assert said.endswith("may not have converged.")
-
-
-def test_long_console_text_keeps_both_ends() -> None:
-    """A flood of messages is cut in the middle, and the cut is counted."""
-    said = console.excerpt("first\n" + "Exception: scale is 0\n" * 5000 + "last")
-    assert said.startswith("first")
-    assert said.endswith("last")
-    assert "characters left out" in said
-    assert len(said) < 2000

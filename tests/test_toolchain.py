@@ -89,7 +89,7 @@ def test_the_environment_comes_first(
 @pytest.mark.usefixtures("nothing_installed")
 def test_an_unusable_choice_of_the_user_is_an_error(
     version: str | None,
-    stanc: bool,  # noqa: FBT001 - a column of the table above
+    stanc: bool,
     complaint: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,7 +120,7 @@ def test_an_old_or_unbuilt_one_gives_way_to_the_cache(
     nothing_installed: Path,
     tmp_path: Path,
     version: str,
-    stanc: bool,  # noqa: FBT001 - a column of the table above
+    stanc: bool,
 ) -> None:
     """A CmdStan of CmdStanPy's that cannot be used gives way to one that can."""
     fake_cmdstan(tmp_path / "home" / ".cmdstan" / f"cmdstan-{version}", version, stanc=stanc)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from harness.judge.sentences import SUBJECT, divergent, sd_ratio
+from harness.judge.sentences import ALL_OF_IT, SUBJECT, divergent, sd_ratio
 from harness.judge.words import listed, number, with_error
 from harness.records import Closeness, Estimate
 
@@ -35,6 +35,9 @@ def _short_width(s: Scene) -> str:
 
 def _short_missed(s: Scene) -> str:
     modes = s.context.modes.get(s.quantity, 0)
+    bias = s.own.get("bias")
+    if s.measure.value > ALL_OF_IT and bias is not None and math.isfinite(bias.value):
+        return f"nowhere near {s.quantity}: mean {number(abs(bias.value))} sd off"
     lost = f"misses {number(s.measure.value)} of {s.quantity}'s mass"
     return f"holds one mode of two: {lost}" if modes == 2 else lost  # noqa: PLR2004
 

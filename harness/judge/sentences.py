@@ -18,6 +18,9 @@ EXPLAINS = 0.5
 ONE_QUANTITY = 0.995
 """Beyond this correlation two names stand for one quantity, which explains nothing."""
 
+ALL_OF_IT = 0.99
+"""A missed mass beyond this is the whole posterior, but for rounding."""
+
 A_MODE = 0.05
 """Where a mode of this mass is missed, that is why the width is too small."""
 
@@ -169,7 +172,7 @@ def _tail(s: Scene) -> str:
 
 def _missed(s: Scene) -> str:
     share = number(s.measure.value)
-    if s.measure.value > 0.99:  # noqa: PLR2004 (all of it, but for rounding)
+    if s.measure.value > ALL_OF_IT:
         return f"{s.method} has almost no draws where the posterior's mass lies"
     modes = s.context.modes.get(s.quantity, 0)
     of = f", of the {modes} that it has" if modes > 1 else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.judge.headlines import headline
 from harness.judge.rules import closeness
+from harness.judge.sentences import ALL_OF_IT
 from harness.judge.words import number
 from harness.records import WITHOUT_DRAWS, Finding, Level, Measure, SeedVerdict
 
@@ -33,6 +34,14 @@ def _size(f: Finding) -> float:
     """Return how far beyond its limit a finding is, for comparison within one metric."""
     value = abs(f.measure.value)
     return math.inf if math.isnan(value) else value
+
+
+def _off(bench: Bench, m: Measure) -> float:
+    """Return how many sds off the mean is of a quantity that is missed entirely, else 0."""
+    if m.metric != "missed_mass" or not m.value > ALL_OF_IT:
+        return 0.0
+    bias = bench.own.get((m.seed, m.quantity), {}).get("bias")
+    return abs(bias.value) if bias is not None and not math.isnan(bias.value) else 0.0
 
 
 def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
@@ -60,6 +69,7 @@ def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, in
             -GRAVITY.index(g[0].level),
             TELLING.index(g[0].measure.metric),
             -_size(g[0]),
+            -_off(bench, g[0].measure),
         ),
     )
 
@@ -83,8 +93,7 @@ def top_headline(
     kind = {"fail": "wrong", "warn": "off", "unknown": "unsure"}.get(level)
     grave = [g for g in groups if g[0].level == kind and not g[0].rule.alarm]
     if level == "pass":
-        every = f"all {quantities} quantities close" if quantities > 1 else "close by every rule"
-        return f"{every} in all {total} seeds" if total > 1 else every
+        return f"all {quantities} quantities close" if quantities > 1 else "close by every rule"
     if lost and (not grave or len(lost) == total):
         what = lost[0].status.replace("_", " ")
         said = f": {lost[0].message}" if lost[0].message else ""
@@ -102,7 +111,8 @@ def top_headline(
         text = f"chains stuck: {text}"
     if finding.draws_needed:
         text += f", needs about {finding.draws_needed} draws"
-    if total > 1 and shown.seed is not None:
+    # The level's own text says how many seeds have it; only another number is news.
+    if shown.seed is not None and count != sum(s.level == level for s in by_seed):
         text = f"{text} in {count} of {total} seeds"
     away = sum(" ran away" in note for note in notes)
     return f"{text}; {away} ran away" if away else text

@@ -49,12 +49,15 @@ def limits(rule: Rule) -> str:
     """Write a rule's limits in the unit in which its sentence gives the figure."""
     if rule.metric in AT_LEAST:
         return f"at least {rule.close:g} needed"
+    if rule.metric == "treedepth_hits":
+        return f"at most {rule.close:.0%} allowed"
+    if rule.metric in {"rhat", "divergences"}:
+        return f"at most {rule.close:g} allowed"
     if rule.metric in {"log_width_ratio", "worst_direction"}:
         low, high = math.exp(rule.close), math.exp(rule.wrong)
         return f"{1 / low:.2f} to {low:.2f} is close, outside {1 / high:.2f} to {high:.2f} is wrong"
     if rule.close == rule.wrong:
-        share = rule.metric == "treedepth_hits"
-        return f"at most {rule.close:.0%} allowed" if share else f"at most {rule.close:g} allowed"
+        return f"at most {rule.close:g} allowed"
     return f"up to {rule.close:g} is close, beyond {rule.wrong:g} wrong"
 
 

@@ -322,7 +322,7 @@ FULLRANK = Method(
 )
 MEANFIELD_TUNED = Method(
     "meanfield_tuned",
-    "mean-field, tuned",
+    "tuned mean-field",
     run_meanfield,
     1,
     ADVI_TUNED,
@@ -331,7 +331,7 @@ MEANFIELD_TUNED = Method(
     approximate=True,
 )
 FULLRANK_TUNED = Method(
-    "fullrank_tuned", "full-rank, tuned", run_fullrank, 1, ADVI_TUNED, 10_000, 10, approximate=True
+    "fullrank_tuned", "tuned full-rank", run_fullrank, 1, ADVI_TUNED, 10_000, 10, approximate=True
 )
 
 

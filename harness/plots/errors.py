@@ -38,7 +38,9 @@ _REACH = 1.0
 _CLOSE = 0.2
 _ROW = 11.0  # CSS pixels per quantile
 _GAP = 10.0
-_NAME_LENGTH = 16
+_NAME_LENGTHS = (19, 15)
+"""Characters of a name that fit in a wide and in a narrow panel."""
+_WIDE = 260
 
 Errors = dict[tuple[str, str], list[float]]
 
@@ -92,7 +94,8 @@ def _close_limit(comparison: ModelComparison) -> float:
 
 def _frame(names: list[str], width: int, close: float) -> tuple[MplFigure, Axes, int]:
     """Draw what all panels share; return it with its height in CSS pixels."""
-    shown = [_shortened(n) for n in names]
+    longest = _NAME_LENGTHS[0] if width >= _WIDE else _NAME_LENGTHS[1]
+    shown = [_shortened(n, longest) for n in names]
     left = 12 + PX_PER_CHARACTER * max(len(s) for s in shown)
     height = round(len(names) * (3 * _ROW + _GAP) + 46)
     drawing, ax = axes(width, height, Margins(left=left, right=10, top=4))
@@ -158,8 +161,8 @@ def _alt(errors: Errors, title: str, note: str) -> str:
     return f"Quantile errors, {title}. Largest error of a typical seed by quantile: {body}. {note}"
 
 
-def _shortened(name: str) -> str:
-    if len(name) <= _NAME_LENGTH:
+def _shortened(name: str, longest: int) -> str:
+    if len(name) <= longest:
         return name
-    half = (_NAME_LENGTH - 1) // 2
+    half = (longest - 1) // 2
     return f"{name[:half]}…{name[-half:]}"

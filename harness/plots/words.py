@@ -10,6 +10,7 @@ _GROUP = "\u202f"  # narrow no-break space, so that 10 000 never breaks over a l
 _PLAIN_TO = 1e5
 _PLAIN_FROM = 1e-3
 _GROUPED_FROM = 1e4
+_DIGITS = 6
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -66,8 +67,8 @@ def estimate(value: float, error: float) -> str:
     # An error of 0.014 said as 0.01 is a third off: a leading 1 gets one more digit.
     if error * 10**decimals < 2 and decimals > 0:  # noqa: PLR2004 - the leading digit
         decimals = min(6, decimals + 1)
-    if abs(value) >= 10 * error:
-        decimals = min(decimals, max(2, 3 - math.floor(math.log10(abs(value)))))
+    if value:
+        decimals = min(decimals, max(0, _DIGITS - 1 - math.floor(math.log10(abs(value)))))
     shown = _plain(error, decimals)
     if float(shown.replace(_GROUP, "")) == 0:
         shown = f"<{10.0**-decimals:.{decimals}f}"

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from harness import plots
 from harness.plots import looks, words
-from harness.report import findings, program, quantities, runs, summary
+from harness.report import findings, program, provenance, quantities, runs, summary
 
 if TYPE_CHECKING:
     from harness.plots import Figure, Panel
@@ -62,7 +62,7 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
         cost=plots.cost_figure(comparison),
         models=[_model_view(m, drawn[m.model.name]) for m in comparison.models],
         limits=findings.limits(comparison),
-        provenance=summary.provenance(comparison),
+        provenance=provenance.provenance(comparison),
     )
 
 
@@ -86,7 +86,7 @@ def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, 
         "figures": by_kind,
         "runs": runs.table(entry),
         "notes": entry.notes,
-        "reproduce": summary.reproduce(entry),
+        "reproduce": provenance.reproduce(entry),
     }
 
 

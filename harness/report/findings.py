@@ -107,7 +107,8 @@ def _group(
     verdict: Verdict | None,
 ) -> Group:
     telling = [f for f in findings if f.level != "close"]
-    telling.sort(key=lambda f: (_ORDER.index(f.level), f.rule.alarm))
+    # Alarms make no verdict: they come after what does.
+    telling.sort(key=lambda f: (f.rule.alarm, _ORDER.index(f.level)))
     lines = tuple(_line(f) for f in telling)
     # A single sentence is not worth a fold.
     cut = SHOWN if len(lines) > SHOWN + 1 else len(lines)
@@ -130,14 +131,15 @@ def _group(
 
 
 def _line(finding: Finding) -> Line:
-    level = _LEVELS[finding.level]
+    alarm = finding.rule.alarm and finding.level != "unsure"
+    level = "warn" if alarm else _LEVELS[finding.level]
     sentence = finding.sentence
     if finding.level == "unsure" and finding.draws_needed:
         sentence += f" About {number(finding.draws_needed)} draws would decide."
     return Line(
         level=level,
         symbol=SYMBOLS[level],
-        word=_WORDS[finding.level],
+        word="alarm" if alarm else _WORDS[finding.level],
         sentence=sentence,
         alarm=finding.rule.alarm,
     )

@@ -68,6 +68,7 @@ class Table:
     rest: tuple[Row, ...]
     shown: int
     total: int
+    nothing_missed: bool
 
 
 Found = dict[tuple[str, str, str], list[tuple["Measure", "Closeness | None"]]]
@@ -98,7 +99,11 @@ def table(entry: ModelComparison) -> Table | None:
     # NUTS as the reference has no row of its own: it would be compared with itself.
     left_out = {"reference", "nuts"} if entry.reference.kind == "nuts" else {"reference"}
     methods = in_order((m for _, m, _ in found if m not in left_out), nuts_first=False)
-    present = {metric for _, _, metric in found}
+    # A column of noughts says less than the sentence that there is nothing to show.
+    nothing_missed = all(
+        m.value == 0 for (_, _, metric), v in found.items() if metric == "missed_mass" for m, _ in v
+    )
+    present = {metric for _, _, metric in found} - ({"missed_mass"} if nothing_missed else set())
     columns = tuple(c for c in COLUMNS if c[0] in present)
     metrics = [c[0] for c in columns]
 
@@ -116,6 +121,7 @@ def table(entry: ModelComparison) -> Table | None:
         rest=rows(names[SHOWN:]),
         shown=min(SHOWN, len(names)),
         total=len(names),
+        nothing_missed=nothing_missed and any(metric == "missed_mass" for _, _, metric in found),
     )
 
 

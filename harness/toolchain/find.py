@@ -139,7 +139,7 @@ def find_cmdstan() -> CmdStan | None:
 
 
 def _known_to_cmdstanpy() -> CmdStan | None:
-    import cmdstanpy  # noqa: PLC0415 - heavy, and only needed where $CMDSTAN is not set
+    import cmdstanpy
 
     try:
         path = Path(cmdstanpy.cmdstan_path())
