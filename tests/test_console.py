@@ -75,7 +75,8 @@ def test_error_text_is_cmdstans_own_without_the_settings() -> None:
     """An error message keeps the exception and drops the echo of the arguments."""
     text = (
         "method = variational\n  variational\n    t0 = 10 (Default)\n"
-        "Exception: variable does not exist; variable name=x\n"
+        "Success! Found best value [eta = 10] earlier than expected.\n"
+        f"{HEADER}\nException: variable does not exist; variable name=x\n"
     )
     assert console.error_text(text) == "Exception: variable does not exist; variable name=x"
 

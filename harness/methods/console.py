@@ -21,7 +21,7 @@ _ADAPT = re.compile(r"^Iteration:\s+(\d+) / \d+ .*\(Adaptation\)", re.MULTILINE)
 _NOISE = re.compile(
     r"^\s*$|^[-]{10,}|^EXPERIMENTAL|not been thoroughly tested|^\s*or buggy"
     r"|Gradient evaluation took|leapfrog steps per transition|Adjust your expectations"
-    r"|^Iteration:|Begin eta|Begin stochastic|^Success!|Drawing a sample|^COMPLETED"
+    r"|^Iteration:|Begin eta|Begin stochastic|^Success!|^iter\s+ELBO|Drawing a sample|^COMPLETED"
     r"|Elapsed Time|seconds \("
 )
 _EXCERPT_LINES = 24
