@@ -70,7 +70,7 @@ class Planner:
         try:
             work.program_hash = toolchain.program_hash(model.stan_file)
             work.data_hash = registry.data_hash(model)
-        except (OSError, ValueError, toolchain.ToolchainError) as error:
+        except (OSError, ValueError, toolchain.ToolchainError, toolchain.ProgramError) as error:
             work.error = str(error)
             return work
         named = self._plan.methods

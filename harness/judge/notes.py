@@ -111,3 +111,23 @@ def errors_by_seed(bench: Bench, finding: Finding | None) -> list[str]:
 
 def _signed(value: float) -> str:
     return ("+" if value > 0 else "") + number(value)
+
+
+def stopped_early(bench: Bench) -> list[str]:
+    """Say at which iteration runs were declared converged although their means were still off."""
+    limit = bench.rules["bias"].wrong
+    said = []
+    for run in bench.runs:
+        iterations = run.diagnostics.get("iterations", math.nan)
+        if run.draws is None or not iterations < float(run.spec.options.get("iter", -math.inf)):
+            continue
+        own = [m for m in bench.measures if m.metric == "bias" and m.seed == run.spec.seed]
+        worst = max(own, key=lambda m: abs(m.value), default=None)
+        if worst is not None and abs(worst.value) - bench.z * worst.mcse > limit:
+            said.append(
+                f"seed {run.spec.seed} at iteration {iterations:.0f} "
+                f"({worst.quantity} {number(abs(worst.value))} sd off)"
+            )
+    if not said:
+        return []
+    return [f"CmdStan declared convergence while a mean was still off: {'; '.join(said)}."]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.judge.bench import Bench
 from harness.judge.chains import CHAIN_METRICS, chain_findings, missing_diagnostics
-from harness.judge.notes import errors_by_seed, run_notes, runaway
+from harness.judge.notes import errors_by_seed, run_notes, runaway, stopped_early
 from harness.judge.rules import RULES, closeness, critical_z, draws_needed, rules_for
 from harness.judge.scene import JudgeContext
 from harness.judge.sentences import sentence
@@ -103,7 +103,7 @@ def judge_method(
     failed = sum(s.level == "fail" for s in by_seed)
     if level in {"fail", "warn"}:
         telling = next((g for g, _ in groups if g.measure.quantity and not g.rule.alarm), None)
-        notes += errors_by_seed(bench, telling)
+        notes += [*stopped_early(bench), *errors_by_seed(bench, telling)]
     return Verdict(
         model=model.name,
         method=method,

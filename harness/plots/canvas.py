@@ -133,9 +133,10 @@ def tick_words(ticks: Sequence[float]) -> list[str]:
     """Return tick labels with equal decimals and a true minus sign."""
     step = min((b - a for a, b in pairwise(ticks)), default=1.0)
     largest = max((abs(t) for t in ticks), default=0.0)
-    if largest >= 1e5 or step < 1e-4:  # noqa: PLR2004 - beyond this, plain numbers do not fit
+    # Beyond this plain numbers do not fit; but labels must differ from each other.
+    if largest >= 1e5 or (step < 1e-4 and largest < 1e-3):  # noqa: PLR2004
         return [number(t, 2) for t in ticks]
-    decimals = next((d for d in range(5) if abs(round(step, d) - step) < step * 1e-6), 5)
+    decimals = next((d for d in range(7) if abs(round(step, d) - step) < step * 1e-6), 7)
     return [f"{t + 0.0:.{decimals}f}".replace("-", "−") for t in ticks]
 
 

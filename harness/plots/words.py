@@ -11,6 +11,7 @@ _PLAIN_TO = 1e5
 _PLAIN_FROM = 1e-3
 _GROUPED_FROM = 1e4
 _DIGITS = 6
+_EXACT = 1e-15  # errors below rounding are none
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -59,7 +60,7 @@ def estimate(value: float, error: float) -> str:
         return number(value)
     if not math.isfinite(error):
         return f"{number(value)} ± {'unknown' if math.isnan(error) else '∞'}"
-    if error <= 0:
+    if error <= abs(value) * _EXACT:
         return number(value, 3)
     if max(abs(value), error) >= _PLAIN_TO or error < _PLAIN_FROM**2:
         return f"{number(value, 3)} ± {number(error, 1)}"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Findings of a method before the rest is folded."""
 
+FOLDED = 40
+"""Findings in the fold; a model of 200 quantities has a thousand, all of them in the JSON."""
+
 _LARGE = 1e5
 _LOGS = ("log_", "worst_direction")
 _ORDER = ("wrong", "off", "unsure", "close")
@@ -69,6 +72,7 @@ class Group:
     folded: tuple[Line, ...]
     notes: tuple[str, ...]
     folded_notes: tuple[str, ...]
+    left_out: int
     causes: tuple[str, ...]
     remedies: tuple[str, ...]
 
@@ -122,9 +126,10 @@ def _group(
         headline=headline,
         seeds=seeds_words(verdict) if verdict else "",
         shown=lines[:cut],
-        folded=lines[cut:],
+        folded=lines[cut : cut + FOLDED],
         notes=notes[:cut_notes],
         folded_notes=notes[cut_notes:],
+        left_out=max(len(lines) - cut - FOLDED, 0),
         causes=verdict.causes if verdict else (),
         remedies=verdict.remedies if verdict else (),
     )

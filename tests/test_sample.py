@@ -1,0 +1,74 @@
+"""The committed sample and the README say the same, and keep what they promise."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+from harness import registry
+from harness.terminal import SYMBOLS
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "reports" / "lecture"
+
+
+def verdicts() -> dict[tuple[str, str], str]:
+    """Return the sample's levels by model and method."""
+    with (SAMPLE / "verdicts.csv").open(newline="", encoding="utf-8") as file:
+        return {(r["model"], r["method"]): r["level"] for r in csv.DictReader(file)}
+
+
+def test_the_sample_has_every_lecture_model() -> None:
+    """No model is missing from the committed report, and none failed to be compared."""
+    names = {model for model, _ in verdicts()}
+    assert names == set(registry.lecture_models())
+    found = json.loads((SAMPLE / "results.json").read_text(encoding="utf-8"))
+    assert [m["error"] for m in found["models"]] == [None] * len(names)
+
+
+def test_the_sample_is_small_and_tells_of_no_machine() -> None:
+    """One HTML file under 4 MB, and no path of whoever made it."""
+    html = SAMPLE / "index.html"
+    assert html.stat().st_size < 4_000_000
+    assert not (SAMPLE / "draws").exists() or (ROOT / ".gitignore").read_text().count("draws")
+    for name in ("index.html", "results.json", "runs.csv"):
+        text = (SAMPLE / name).read_text(encoding="utf-8")
+        assert not re.search(r"/(root|home|Users|tmp|work)/", text), name
+
+
+def test_the_readme_shows_the_samples_verdicts() -> None:
+    """Every cell of the README's table is the level in verdicts.csv."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- verdicts -->")[2].partition("<!-- /verdicts -->")[0]
+    rows = [
+        [c.strip() for c in line.strip("|").split("|")]
+        for line in table.strip().splitlines()
+        if line.startswith("|")
+    ]
+    titles = {
+        "mean-field": "meanfield",
+        "full-rank": "fullrank",
+        "tuned mean-field": "meanfield_tuned",
+        "tuned full-rank": "fullrank_tuned",
+        "NUTS": "nuts",
+    }
+    expected = verdicts()
+    seen = set()
+    for row in rows[2:]:
+        for heading, cell in zip(rows[0][1:], row[1:], strict=True):
+            key = (row[0].strip("`"), titles[heading])
+            if key in expected:
+                assert cell == SYMBOLS[expected[key]], key
+                seen.add(key)
+            else:
+                assert cell == "left out", key
+    assert seen == set(expected)
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    """Pictures and pages that the README names exist."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
