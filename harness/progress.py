@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+_PATIENCE_S = 15.0
+"""After this long without a line the next step is printed, whatever its number."""
+
+
 class Progress(Protocol):
     """What the pipeline tells while it works."""
 
@@ -45,15 +49,17 @@ class Quiet:
 
 
 class Plain:
-    """Plain lines for pipes and logs: at the start and end of a phase, and each tenth of it."""
+    """Plain lines for pipes and logs: each tenth of a phase, and when long nothing was said."""
 
     def __init__(self) -> None:
         """Start the clock."""
         self._begin = time.monotonic()
+        self._last = self._begin
         self._total: dict[str, int] = {}
         self._done: dict[str, int] = {}
 
     def _line(self, text: str) -> None:
+        self._last = time.monotonic()
         click.echo(f"[{time.monotonic() - self._begin:6.1f} s] {text}", err=True)
 
     def phase(self, name: str, total: int) -> None:
@@ -64,10 +70,11 @@ class Plain:
         self._total[name] = total
 
     def advance(self, name: str, detail: str = "") -> None:
-        """Print each tenth, and the last."""
+        """Print each tenth, the last, and after a long silence."""
         self._done[name] += 1
         done, total = self._done[name], self._total[name]
-        if done == total or done % max(total // 10, 1) == 0:
+        silent_s = time.monotonic() - self._last
+        if done == total or done % max(total // 10, 1) == 0 or silent_s > _PATIENCE_S:
             self._line(f"{name}: {done} of {total}" + (f" ({detail})" if detail else ""))
 
     def say(self, sentence: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,21 @@ def cmdstan() -> CmdStan:
     if found is None:
         pytest.skip("there is no CmdStan; `make test` installs one")
     return found
+
+
+@pytest.fixture(scope="module")
+def fresh_results(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Use the compiled programs of the real cache, but none of its results; return the folder."""
+    from harness.toolchain import cache_dir  # the hooks above need no harness
+
+    programs = cache_dir() / "programs"
+    programs.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "programs").symlink_to(programs, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(folder))
+        patch.setenv("CMDSTAN", str(cmdstan.path))
+        yield folder
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import harness
-from harness import pipeline, registry, toolchain
+from harness import pipeline, registry
 from harness.planning import Plan
 from harness.records import Model, ModelComparison
-from harness.toolchain import CmdStan
 
 pytestmark = pytest.mark.stan
 
@@ -58,24 +57,11 @@ def write(folder: Path, name: str, program: str, data: Any) -> Model:
 
 
 @pytest.fixture(scope="module")
-def cache(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Use compiled programs of the real cache, but none of its results."""
-    programs = toolchain.cache_dir() / "programs"
-    programs.mkdir(parents=True, exist_ok=True)
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "programs").symlink_to(programs, target_is_directory=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(folder))
-        patch.setenv("CMDSTAN", str(cmdstan.path))
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def compared(
-    cache: Path, tmp_path_factory: pytest.TempPathFactory
+    fresh_results: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, ModelComparison]:
     """Compare all bad programs and a good one in one go."""
-    assert cache.is_dir()
+    assert fresh_results.is_dir()
     folder = tmp_path_factory.mktemp("programs")
     models = [write(folder, name, text, data) for name, (text, data, _) in PROGRAMS.items()]
     models.append(write(folder, "shapes", SHAPES, {}))
@@ -120,16 +106,16 @@ def test_matrices_simplexes_and_useless_quantities(
     assert all(math.isfinite(m.value) for m in model.measures if m.metric == "corr_error")
 
 
-def test_nothing_but_bad_models_is_an_error(cache: Path, tmp_path: Path) -> None:
+def test_nothing_but_bad_models_is_an_error(fresh_results: Path, tmp_path: Path) -> None:
     """Where nothing could be run, the reasons are raised, not an empty report written."""
-    assert cache.is_dir()
+    assert fresh_results.is_dir()
     model = write(tmp_path, "syntax", *PROGRAMS["syntax"][:2])
     with pytest.raises(pipeline.NothingToRunError, match=r"syntax\.stan"):
         pipeline.compare(Plan((model,)))
 
 
 def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
-    cache: Path, tmp_path: Path
+    fresh_results: Path, tmp_path: Path
 ) -> None:
     """A flipped byte costs one run; a changed program costs its own runs and no others."""
     one = write(tmp_path, "one", GOOD, {})
@@ -143,7 +129,9 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     assert runs_made() == 6
     assert runs_made() == 0
     entry = next(
-        p for p in (cache / "results").glob("*/*/result.json") if '"model": "one"' in p.read_text()
+        p
+        for p in (fresh_results / "results").glob("*/*/result.json")
+        if '"model": "one"' in p.read_text()
     )
     arrays = entry.with_name("arrays.npz")
     content = bytearray(arrays.read_bytes())
@@ -154,9 +142,9 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     assert runs_made() == 3
 
 
-def test_a_run_that_takes_too_long_is_a_result(cache: Path, tmp_path: Path) -> None:
+def test_a_run_that_takes_too_long_is_a_result(fresh_results: Path, tmp_path: Path) -> None:
     """A time limit that no run can keep gives timed_out runs, and fails the method."""
-    assert cache.is_dir()
+    assert fresh_results.is_dir()
     model = write(tmp_path, "good", GOOD, {})
     plan = Plan((model,), methods=("meanfield_tuned",), seeds=1, timeout_s=0.05)
     comparison, _ = pipeline.compare(plan)
@@ -168,9 +156,9 @@ def test_a_run_that_takes_too_long_is_a_result(cache: Path, tmp_path: Path) -> N
     assert {r.status for r in comparison.models[0].runs} <= {"ok", "not_converged", "diverged"}
 
 
-def test_from_python(cache: Path, tmp_path: Path) -> None:
+def test_from_python(fresh_results: Path, tmp_path: Path) -> None:
     """``harness.compare`` gives a table, verdicts, draws as DataTrees and a report."""
-    assert cache.is_dir()
+    assert fresh_results.is_dir()
     stan = tmp_path / "line.stan"
     stan.write_text(
         "data { int N; vector[N] y; } parameters { real m; } model { y ~ normal(m, 1); }\n"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness import pipeline, registry, toolchain
+from harness import pipeline, registry
 from harness.planning import Plan
 from harness.records import Comparison, Measure, ModelComparison, Verdict
-from harness.toolchain import CmdStan
 
 pytestmark = pytest.mark.stan
 
@@ -27,19 +26,6 @@ K = 4.5
 """Standard errors allowed: with some twenty figures one in 10 000 runs of these tests fails."""
 
 
-@pytest.fixture(scope="module")
-def fresh_cache(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Use compiled programs of the real cache, but none of its results."""
-    programs = toolchain.cache_dir() / "programs"
-    programs.mkdir(parents=True, exist_ok=True)
-    cache = tmp_path_factory.mktemp("cache")
-    (cache / "programs").symlink_to(programs, target_is_directory=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(cache))
-        patch.setenv("CMDSTAN", str(cmdstan.path))
-        yield cache
-
-
 def compare(names: tuple[str, ...], **options: object) -> Comparison:
     """Compare lecture models."""
     plan = Plan(tuple(registry.load(n) for n in names), **options)  # type: ignore[arg-type]
@@ -47,9 +33,9 @@ def compare(names: tuple[str, ...], **options: object) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def lecture(fresh_cache: Path) -> Mapping[str, ModelComparison]:
+def lecture(fresh_results: Path) -> Mapping[str, ModelComparison]:
     """Fit and judge the models once for all tests of this file."""
-    assert fresh_cache.is_dir()
+    assert fresh_results.is_dir()
     found = (*compare(SMALL).models, *compare(OTHERS, seeds=5).models)
     return {m.model.name: m for m in found}
 
