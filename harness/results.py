@@ -37,6 +37,9 @@ from harness.records import (
 
 SCHEMA = 1
 
+SENTENCES = 60
+"""Findings kept as sentences, per method and per seed; every level is in ``measures`` anyway."""
+
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "verdicts": (
         "model", "method", "level", "cause", "remedy", "seeds", "seeds_failed", "seconds",
@@ -205,17 +208,23 @@ def _program_text(path: Path) -> str | None:
 def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         **dataclasses.asdict(dataclasses.replace(verdict, findings=(), by_seed=())),
-        "findings": [_plain_finding(f) for f in verdict.findings],
+        "findings": [_plain_finding(f) for f in gravest(verdict.findings)],
         "by_seed": [
             {
                 "seed": s.seed,
                 "level": s.level,
                 "status": s.status,
-                "findings": [_plain_finding(f) for f in s.findings],
+                "findings": [_plain_finding(f) for f in gravest(s.findings)],
             }
             for s in verdict.by_seed
         ],
     }
+
+
+def gravest(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return the findings that are written as sentences, the gravest where there are too many."""
+    order = ("wrong", "off", "unsure", "close")
+    return tuple(sorted(findings, key=lambda f: order.index(f.level))[:SENTENCES])
 
 
 def _plain_finding(finding: Finding) -> list[Any]:

@@ -107,3 +107,17 @@ def test_numbers_are_said_as_a_reader_wants_them(value: float, said: str) -> Non
 def test_estimates_have_the_decimals_of_their_error(value: float, error: float, said: str) -> None:
     """The error's first digit decides; an unknown error is called unknown."""
     assert words.estimate(value, error) == said
+
+
+def test_labels_keep_their_digits_when_coordinates_lose_theirs() -> None:
+    """Numbers inside tags are shortened, labels between them are the reader's."""
+    text = '<svg x="1.23456"><metadata>m</metadata><text y="2.71828">0.2884</text></svg>'
+    assert canvas.compact(text) == '<svg x="1.23"><text y="2.72">0.2884</text></svg>'
+
+
+@pytest.mark.parametrize(
+    "ticks", [[0.288, 0.289, 0.29], [10.104, 10.1045, 10.105], [-1.0, 0.0, 1.0], [1e-5, 2e-5]]
+)
+def test_tick_labels_differ_from_each_other(ticks: list[float]) -> None:
+    """However narrow the range, no two ticks read the same."""
+    assert len(set(canvas.tick_words(ticks))) == len(ticks)

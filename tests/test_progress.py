@@ -26,7 +26,7 @@ def test_a_long_silence_is_broken(
 ) -> None:
     """Where steps are slow each of them is told."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.progress.time.monotonic", lambda: now[0])
     display = progress.Plain()
     display.phase("run", 400)
     for _ in range(3):

@@ -173,7 +173,9 @@ def _tail(s: Scene) -> str:
 def _missed(s: Scene) -> str:
     share = number(s.measure.value)
     if s.measure.value > ALL_OF_IT:
-        return f"{s.method} has almost no draws where the posterior's mass lies"
+        bias = s.own.get("bias", NOTHING)
+        off = f": its mean is {number(abs(bias.value))} sd off" if bias.value else ""
+        return f"{s.method} has almost no draws where the posterior's mass lies{off}"
     modes = s.context.modes.get(s.quantity, 0)
     of = f", of the {modes} that it has" if modes > 1 else ""
     return f"{s.method} misses modes that hold {share} of the posterior's mass{of}"

@@ -103,7 +103,7 @@ def judge_method(
     failed = sum(s.level == "fail" for s in by_seed)
     if level in {"fail", "warn"}:
         telling = next((g for g, _ in groups if g.measure.quantity and not g.rule.alarm), None)
-        notes += [*stopped_early(bench), *errors_by_seed(bench, telling)]
+        notes = [*stopped_early(bench), *notes, *errors_by_seed(bench, telling)]
     return Verdict(
         model=model.name,
         method=method,

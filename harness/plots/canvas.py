@@ -224,6 +224,7 @@ def svg(figure: MplFigure) -> bytes:
 
 _NUMBER = re.compile(r"-?\d*\.?\d+(?:e[-+]?\d+)?")
 _PATH = re.compile(r' d="([^"]*)"')
+_TAG = re.compile(r"<[^>]+>")
 _LONG = re.compile(r"-?\d+\.\d{3,}(?:e[-+]?\d+)?")
 
 
@@ -237,7 +238,8 @@ def compact(text: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = _PATH.sub(lambda m: f' d="{_shorter(m.group(1))}"', text)
-    text = _LONG.sub(lambda m: _trim(float(m.group(0)), 2), text)
+    # Only inside tags: between them stand labels, whose digits are the reader's.
+    text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0)), 2), t.group(0)), text)
     text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
     # Releases differ in how they write the font; the style sheet below names it once.
     text = re.sub(r"font:\s*([\d.]+)px[^;\"]*", r"font-size:\1px", text)
