@@ -29,7 +29,7 @@ from harness.records import (
     RunContext,
     RunSpec,
 )
-from harness.store import Store, cmdstan_seed
+from harness.store import Store, StoreError, cmdstan_seed
 from harness.tasks import Analysis, AnalysisTask, Want, analysis_key
 
 
@@ -118,6 +118,9 @@ class _Comparing:
 
     def _finished(self, label: Any, value: Any, error: BaseException | None) -> None:
         kind, work, *rest = label
+        if isinstance(error, StoreError):
+            # Nobody's fault but the cache's: no method may be blamed for it.
+            raise error
         if kind == "compile":
             self._compiled(work, value, error)
         elif kind == "run":

@@ -102,9 +102,9 @@ def _print_claims(console: Console, comparison: Comparison) -> None:
     if not comparison.claims:
         return
     words = {True: "hold", False: "do not hold", None: "could not be measured"}
-    counted = {words[h]: sum(c.holds is h for c in comparison.claims) for h in (True, False, None)}
-    said = ", ".join(f"{n} {w}" for w, n in counted.items() if n)
-    console.print(f"claims: {said} (claims.csv, and the report)")
+    counted = {w: sum(c.holds is h for c in comparison.claims) for h, w in words.items()}
+    said = ", ".join(f"{w} {n}" for w, n in counted.items() if n)
+    console.print(f"of {len(comparison.claims)} claims: {said} (claims.csv)", highlight=False)
 
 
 def print_models(
