@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import report_fixture as fixture
 
-from harness import report
+from harness import registry, report
 from harness.report.summary import anchor
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from selenium.webdriver import Chrome
 
     from harness.records import Comparison
@@ -228,3 +227,16 @@ def test_labels_inside_a_figure_do_not_lie_over_each_other(browser: Chrome, path
         })()""",
     )
     assert complaints == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_the_committed_sample_stands_up_to_the_same(browser: Chrome, size: tuple[int, int]) -> None:
+    """The lecture's report: nothing leaves it, nothing is silent, cut or overlapping."""
+    sample = Path(__file__).parents[1] / "reports" / "lecture" / "index.html"
+    test_no_console_error_and_no_request_leaves_the_file(browser, sample)
+    test_every_image_is_drawn_and_has_an_alternative_text(browser, sample)
+    test_nothing_overflows_the_page(browser, sample, size)
+    test_labels_inside_a_figure_do_not_lie_over_each_other(browser, sample)
+    for name in registry.lecture_models():
+        heading = f"document.querySelector('#{anchor(name)} h2')"
+        assert name in ask(browser, f"{heading}.textContent")
