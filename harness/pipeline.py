@@ -136,9 +136,8 @@ class _Comparing:
             return
         work.error = str(value) if error is None else _explain(error)
         self.progress.say(f"{work.model.name}: {work.error}")
-        for _ in range(len(work.waiting)):
-            self.progress.advance("run")
         self.runs_total -= len(work.waiting)
+        self.progress.phase("run", self.runs_total)
         work.waiting.clear()
         self.progress.advance("judge", work.model.name)
 
