@@ -26,6 +26,9 @@ TELLING = (
     *(f"{m}" for m in ("seed_spread", "khat")),
 )
 
+MANY = 3
+"""From this many seeds with a finding the middle one stands for them."""
+
 STUCK = 1.1
 """An R-hat from which chains are not merely slow but in different places."""
 
@@ -45,9 +48,11 @@ def _off(bench: Bench, m: Measure) -> float:
 
 
 def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
-    """Return one finding per metric and quantity, its worst seed's, with how many seeds have it.
+    """Return one finding per metric and quantity with how many seeds have it.
 
-    The gravest come first, then the most telling.
+    Of few seeds it is the worst one's, of many the middle one's.
+
+    The gravest come first, of them those of many seeds, then the most telling.
     """
     cells: dict[tuple[str, str | None], list[Finding]] = {}
     for f in findings:
@@ -58,17 +63,23 @@ def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, in
         alike = [f for f in cell if f.level == grave]
         worst = max(alike, key=_size)
         total = len(bench.runs)
-        if worst.measure.seed is not None and total > 1:
-            also = f" {_adjective(grave)} in {len(alike)} of {total} seeds."
-            if worst.measure.metric == "missed_mass":
+        # Of many seeds the middle one is what users get; the worst is named beside it.
+        shown = sorted(alike, key=_size)[len(alike) // 2] if len(alike) >= MANY else worst
+        if shown.measure.seed is not None and total > 1:
+            also = f" {_adjective(grave)} in {len(alike)} of {total} seeds"
+            also += "." if shown is worst else f", worst in seed {worst.measure.seed}."
+            if shown.measure.metric == "missed_mass":
                 also = f" By seed: {_by_share(alike)}."
-            worst = replace(worst, sentence=worst.sentence + also)
-        out.append((worst, len(alike)))
+            shown = replace(shown, sentence=shown.sentence + also)
+        out.append((shown, len(alike)))
+    often = max((count for _, count in out), default=0) / 2
     return sorted(
         out,
         key=lambda g: (
             g[0].rule.alarm,
             -GRAVITY.index(g[0].level),
+            # What one seed in ten has comes after what nearly all have.
+            g[1] < often,
             TELLING.index(g[0].measure.metric),
             # Two figures: of x and sin(x), equally wrong, the program's first is named.
             -float(f"{_size(g[0]):.2g}"),
