@@ -194,7 +194,7 @@ def _exit_code(comparison: Comparison, fail_on: str | None) -> int:
         return 0
     reached = FAIL_ON[: FAIL_ON.index(fail_on) + 1]
     levels = {v.level for m in comparison.models for v in m.verdicts}
-    broken = any(m.error is not None for m in comparison.models)
+    broken = any(m.error is not None or not m.verdicts for m in comparison.models)
     return EXIT_LEVEL if broken or levels & set(reached) else 0
 
 

@@ -21,6 +21,7 @@ from harness.methods.cmdstan import preflight
 from harness.planning import Plan, Planner, Work, data_size, expected_work
 from harness.progress import Progress, Quiet
 from harness.records import (
+    WITHOUT_DRAWS,
     Comparison,
     Model,
     ModelComparison,
@@ -196,7 +197,9 @@ class _Comparing:
     @staticmethod
     def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
         """Tell whether the draws of a kept analysis are still in the output folder."""
-        if task.draws_folder is None or not any(r.status == "ok" for r in known.comparison.runs):
+        if task.draws_folder is None or all(
+            r.status in WITHOUT_DRAWS for r in known.comparison.runs
+        ):
             return True
         return (task.draws_folder / task.model.name / "keys.json").is_file()
 

@@ -117,3 +117,10 @@ def test_usage_errors_are_click_errors() -> None:
     error = cli._fail("why")
     assert isinstance(error, click.ClickException)
     assert error.exit_code == 2
+
+
+def test_a_model_without_any_verdict_reaches_every_level() -> None:
+    """Nothing judged is never a pass: a skipped step must not turn a CI green."""
+    model = Model("m", "t", Path("m.stan"), None)
+    empty = ModelComparison(model, None, Reference("exact", trusted=True, why=""))
+    assert cli._exit_code(Comparison((empty,), (), {}), "fail") == cli.EXIT_LEVEL
