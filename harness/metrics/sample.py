@@ -180,6 +180,15 @@ class Sample:
         # Rounding of a weighted mean of equal values could give widths under zero.
         return below if below == above else below * (low + 1 - at) + above * (at - low)
 
+    def below(self, x: float) -> float:
+        """Return the share of draws under x, of those at x one half: the inverse of quantile."""
+        if not self.finite:
+            return math.nan
+        if self._levels is not None:
+            return float(np.interp(x, self._levels[0], self._levels[1], left=0.0, right=1.0))
+        under, upto = (int(np.searchsorted(self.sorted, x, side)) for side in ("left", "right"))
+        return (under + upto) / 2 / self.n
+
     @cached_property
     def quantiles(self) -> dict[str, float]:
         """The 5%, 50% and 95% quantiles by name."""

@@ -1,0 +1,302 @@
+"""From draws to what a baseline holds of them: summaries with the error that is theirs.
+
+Draws of Markov chains carry the error of their effective size. Draws of one approximation q are
+independent, but q itself moves with the seed, so there the error is that of a mean over seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import stdtrit
+
+from harness import metrics
+from harness.baseline.form import SUMMARIES, Figure, Kind
+from harness.metrics.chains import rhat
+from harness.metrics.sample import QUANTILES, SD_PER_WIDTH, Sample
+from harness.records import Draws
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+LOCATION_MARGIN = 0.1
+"""A location that moved by less, in posterior sds, changed nothing in practice."""
+
+SCALE_MARGIN = math.log(1.1)
+"""The same for the sd, as ln of the ratio: 10%."""
+
+TAIL_FACTOR = 2.0
+"""The 5% and 95% quantiles have twice a location's margin, as their limit has in the rules."""
+
+WORST_RHAT = 1.1
+FEWEST_EFFECTIVE = 100.0
+"""Chains beyond these (the rules' second limits) have no moments worth comparing."""
+
+LEAST_KEPT = 0.8
+"""At least this share of a method's seeds must agree, or it has no moments worth comparing."""
+
+AWAY_SDS = 1.0
+AWAY_FACTOR = 3.0
+"""A seed ran away if a mean is over one posterior width from the seeds' median, or an sd over
+three times (under a third of) their median."""
+
+WIDEST = {"mean": 1.0, "sd": math.log(2)}
+"""With wider margins than these (sds, ln of a ratio) a comparison would say nothing."""
+
+_SURE = 0.9999
+"""How surely the difference of two runs of one thing lies where a margin must leave room."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """The summaries of a method's draws; ``samples`` where its own draws carry the error."""
+
+    kind: Kind
+    kept: int
+    quantities: Mapping[str, Mapping[str, Figure]]
+    no_moments: str = ""
+    ran_away: tuple[int, ...] = ()
+    """Positions, among the draws given, of those that ran away."""
+    samples: Mapping[str, Sample] | None = None
+
+
+def fingerprint(draws: Draws | None) -> str:
+    """Return a hash of draws to the last digit, ``"none"`` for a run that has none."""
+    if draws is None:
+        return "none"
+    h = hashlib.sha256("\0".join(draws.names).encode())
+    h.update(repr(draws.values.shape).encode())
+    h.update(np.ascontiguousarray(draws.values).tobytes())
+    return h.hexdigest()[:16]
+
+
+def unit(figures: Mapping[str, Figure]) -> float:
+    """Return the width by which a quantity's locations are measured, in its own unit.
+
+    The sd, or that of the normal distribution of the same 5-95% width where tails make the sd
+    larger: an sd of a Cauchy posterior would swallow every change.
+    """
+    width = (figures["q95"].value - figures["q5"].value) * SD_PER_WIDTH
+    sd = figures["sd"].value
+    if width > 0 and sd > 0:
+        return min(sd, width)
+    return sd
+
+
+def default_margin(what: str, location: float, scale: float) -> float:
+    """Return a summary's margin, in sds for locations, as ln of a ratio for the sd."""
+    if what == "sd":
+        return scale
+    return location if what in {"mean", "q50"} else TAIL_FACTOR * location
+
+
+def room(freedom: float) -> float:
+    """Return how many of its own errors a figure's margin must be.
+
+    So that two runs of the same thing, with this error each, are found to be the same in 9999
+    of 10 000 cases: the difference's likely size and the half of its 95% interval.
+    """
+    return math.sqrt(2) * float(stdtrit(freedom, _SURE) + stdtrit(freedom, 0.975))
+
+
+def freedom(kind: Kind, ess: float) -> float:
+    """Return the degrees of freedom of a standard error that rests on draws.
+
+    An effective size is an estimate itself: by Geyer's sequences with a window of five
+    autocorrelation times its relative variance is about 20 / ess, that of a variance with
+    ess / 10 degrees of freedom.
+    """
+    return max(ess / 10 if kind == "chains" else ess - 1, 1.0)
+
+
+def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
+    """Summarise draws that carry their own error: Markov chains, or independent draws.
+
+    Parameters
+    ----------
+    draws
+        ``values`` of shape ``(chain, draw, quantity)``; ``iid`` tells which they are.
+    names
+        Which quantities; all if None.
+    """
+    kind: Kind = "independent" if draws.iid else "chains"
+    quantities: dict[str, Mapping[str, Figure]] = {}
+    samples: dict[str, Sample] = {}
+    for name in draws.names if names is None else [n for n in names if n in draws.names]:
+        sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
+        samples[name] = sample
+        stuck = "" if draws.iid else _stuck(name, sample)
+        if stuck:
+            return Summary(kind, 1, {}, no_moments=stuck, samples={})
+        quantities[name] = _own_figures(sample)
+    return Summary(kind, 1, quantities, samples=samples)
+
+
+def _stuck(name: str, sample: Sample) -> str:
+    """Say why chains have no moments, or nothing."""
+    if not sample.finite or sample.constant:
+        return ""
+    r, ess = rhat(sample.values), sample.ess_least
+    if r <= WORST_RHAT and ess >= FEWEST_EFFECTIVE:
+        return ""
+    return (
+        f"the chains have not mixed: R-hat {r:.3g}, effective size {ess:.0f} for {name} "
+        f"(allowed: {WORST_RHAT:g}, {FEWEST_EFFECTIVE:.0f})"
+    )
+
+
+def _own_figures(sample: Sample) -> Mapping[str, Figure]:
+    why = ""
+    if not sample.finite:
+        bad = sample.n - sample.finite_sorted.size
+        why = f"not finite in {bad} of {sample.n} draws"
+    ess = {"mean": sample.ess_mean, "sd": sample.ess_sd} if sample.finite else {}
+    if sample.finite:
+        ess |= sample.ess_quantiles
+    return {
+        what: Figure(e.value, e.mcse, ess.get(what, math.nan), why=why)
+        for what, e in metrics.summaries(sample).items()
+    }
+
+
+def settle(summary: Summary) -> Summary:
+    """Return what is worth keeping as a baseline.
+
+    A figure whose error leaves no room for the usual margin gets a wider one; a figure of
+    heavy tails that would need more than :data:`WIDEST` loses its error and says so; and an
+    approximation whose seeds lie that far apart has no moments at all.
+    """
+    quantities = {
+        name: {
+            what: _with_margin(what, f, figures, _freedom(summary, f))
+            for what, f in figures.items()
+        }
+        for name, figures in summary.quantities.items()
+    }
+    if summary.kind == "seeds":
+        for name, figures in quantities.items():
+            apart = _too_far_apart(name, figures)
+            if apart:
+                return replace(summary, quantities={}, no_moments=apart)
+    return replace(summary, quantities=quantities)
+
+
+def _freedom(summary: Summary, figure: Figure) -> float:
+    if summary.kind == "seeds":
+        return summary.kept - 1
+    return freedom(summary.kind, figure.ess)
+
+
+def _with_margin(
+    what: str, figure: Figure, figures: Mapping[str, Figure], degrees: float
+) -> Figure:
+    """Widen the margin where the figure's own error leaves no room for the usual one."""
+    scale = figures["sd"].value if what == "sd" else unit(figures)
+    if figure.why or not scale > 0:
+        return figure
+    needed = room(2 * degrees) * figure.mcse / scale
+    if needed <= default_margin(what, LOCATION_MARGIN, SCALE_MARGIN):
+        return figure
+    if not needed <= WIDEST.get(what, math.inf):
+        why = f"its error is {figure.mcse / scale:.2g} of the quantity's width: tails too heavy"
+        return replace(figure, mcse=math.nan, why=why)
+    return replace(figure, margin=needed)
+
+
+def of_seeds(
+    runs: Sequence[Draws | None],
+    names: Sequence[str] | None = None,
+    widths: Mapping[str, float] | None = None,
+) -> Summary:
+    """Summarise approximations from several seeds; the seeds carry the error.
+
+    Parameters
+    ----------
+    runs
+        One for each seed, None for a run without draws.
+    names
+        Which quantities; all of the first run's if None.
+    widths
+        The posterior's sd of each quantity, by which seeds are told to have run away; the
+        median of the approximations' own where it is not known.
+    """
+    have = [(i, d) for i, d in enumerate(runs) if d is not None]
+    if not have:
+        return Summary("seeds", 0, {}, no_moments="no run gave draws")
+    wanted = list(have[0][1].names if names is None else names)
+    table = np.array([[_values(d, n) for n in wanted] for _, d in have])  # seed, quantity, summary
+    away = _away(table, wanted, widths or {})
+    ran_away = tuple(i for (i, _), gone in zip(have, away, strict=True) if gone)
+    kept = int(np.count_nonzero(~away))
+    if kept < max(LEAST_KEPT * len(runs), 2):
+        why = (
+            "one seed: nothing tells how far the approximation moves with it"
+            if len(runs) == 1
+            else f"only {kept} of {len(runs)} seeds gave draws that lie near each other"
+        )
+        return Summary("seeds", kept, {}, no_moments=why, ran_away=ran_away)
+    quantities: dict[str, Mapping[str, Figure]] = {}
+    for j, name in enumerate(wanted):
+        draws = sum(d.values.shape[0] * d.values.shape[1] for _, d in have)
+        quantities[name] = _seed_figures(table[~away, j], float(draws))
+    return Summary("seeds", kept, quantities, ran_away=ran_away)
+
+
+def _values(draws: Draws, name: str) -> list[float]:
+    if name not in draws.names:
+        return [math.nan] * len(SUMMARIES)
+    sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
+    return [sample.mean, sample.sd, *(sample.quantile(QUANTILES[q]) for q in SUMMARIES[2:])]
+
+
+def _away(table: FloatArray, names: Sequence[str], widths: Mapping[str, float]) -> np.ndarray:
+    """Tell which seeds lie far from the middle one, by any quantity."""
+    away = np.zeros(len(table), dtype=bool)
+    for j, name in enumerate(names):
+        mean, sd = table[:, j, 0], table[:, j, 1]
+        finite = np.isfinite(table[:, j]).all(axis=1)
+        if not finite.any():
+            away[:] = True
+            continue
+        middle, typical = np.median(mean[finite]), float(np.median(sd[finite]))
+        width = widths.get(name, typical)
+        width = width if width > 0 else typical
+        with np.errstate(invalid="ignore", over="ignore"):
+            away |= ~finite | (np.abs(mean - middle) > AWAY_SDS * width)
+            away |= (sd > AWAY_FACTOR * typical) | (sd < typical / AWAY_FACTOR)
+    return away
+
+
+def _seed_figures(values: FloatArray, draws: float) -> Mapping[str, Figure]:
+    """Summarise one quantity's summaries, shape ``(seed, summary)``, over the seeds.
+
+    The sd's value is the geometric mean, for its differences are those of its logarithm.
+    """
+    k = len(values)
+    found: dict[str, Figure] = {}
+    for i, what in enumerate(SUMMARIES):
+        v = values[:, i]
+        if what == "sd" and np.all(v > 0):
+            value = float(np.exp(np.mean(np.log(v))))
+            spread = value * float(np.std(np.log(v), ddof=1))
+        else:
+            value, spread = float(np.mean(v)), float(np.std(v, ddof=1))
+        found[what] = Figure(value, spread / math.sqrt(k), draws, spread)
+    return found
+
+
+def _too_far_apart(name: str, figures: Mapping[str, Figure]) -> str:
+    for what in WIDEST:
+        figure = figures[what]
+        if figure.why and figure.spread is not None:
+            scale = figures["sd"].value if what == "sd" else unit(figures)
+            return (
+                f"the {what} of {name} differs between seeds by {figure.spread / scale:.2g} "
+                "posterior sd: too much for moments worth comparing"
+            )
+    return ""
