@@ -1,5 +1,6 @@
 # make report: everything from nothing to reports/lecture/index.html
 # make test:   the same set-up, then all tests
+# make check:  the same set-up, then the lecture against its baselines
 # Each target does what it needs and nothing twice.
 
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -13,14 +14,16 @@ STAMP := $(VENV)/.installed
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: report test test-unit lint format bench env cmdstan clean clean-all help
+.PHONY: report check baselines test test-unit lint format bench env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make report     fit and judge the lecture models, write reports/lecture/index.html'
+	@echo 'make check      run the lecture again and say what changed since baselines/ was written'
+	@echo 'make baselines  write baselines/ anew, after a change that was meant'
 	@echo 'make test       all tests (make test-unit: those that need no compiler)'
 	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
-	@echo 'make bench      the benchmarks: false alarms and missed errors'
+	@echo 'make bench      the benchmarks: false alarms and missed errors (hours)'
 	@echo 'make clean      remove the environment and what tools left behind'
 	@echo 'make clean-all  also remove the cache with CmdStan, compiled programs and results'
 
@@ -49,11 +52,17 @@ cmdstan: $(STAMP)
 report: cmdstan
 	$(RUN)/harness compare --out reports/lecture
 
+check: cmdstan
+	$(RUN)/harness check
+
+baselines: cmdstan
+	$(RUN)/harness baseline
+
 test: cmdstan
 	HARNESS_REQUIRE_STAN=1 $(RUN)/python -m pytest $(PYTEST_ARGS)
 
 test-unit: $(STAMP)
-	$(RUN)/python -m pytest -m 'not stan' $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -m 'not stan and not wheel' $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(RUN)/ruff check

@@ -11,12 +11,12 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness import judge, measuring, registry, toolchain
 from harness.datatree import draws_from_datatree, scalars, write_draws
-from harness.plots import figures_for
 from harness.records import (
     Cost,
     Draws,
@@ -39,10 +39,14 @@ def analyse(task: AnalysisTask) -> Analysis:
     """Judge one model's runs. Meant for a worker process; loads arrays from the store."""
     said: list[str] = []
     store = Store(task.store_root, said.append)
-    runs = tuple(_with_arrays(r, store) for r in task.results)
+    runs = with_arrays(task.results, store)
     reference, selection = choose_reference(task.model, runs, task.reference)
     comparison, wants = judge_model(task, runs, reference, selection)
-    figures = tuple(figures_for(comparison)) if comparison.error is None else ()
+    figures: tuple[Any, ...] = ()
+    if task.figures and comparison.error is None:
+        from harness.plots import figures_for
+
+        figures = tuple(figures_for(comparison))
     if task.draws_folder is not None:
         folder = task.draws_folder / task.model.name
         for run in runs:
@@ -64,9 +68,10 @@ def without_arrays(comparison: ModelComparison) -> ModelComparison:
     )
 
 
-def _with_arrays(result: RunResult, store: Store) -> RunResult:
-    stored = store.get(result.key)
-    return result if stored is None else stored
+def with_arrays(results: Sequence[RunResult], store: Store) -> tuple[RunResult, ...]:
+    """Return results as the store holds them, with draws and traces."""
+    stored = [(r, store.get(r.key)) for r in results]
+    return tuple(r if s is None else s for r, s in stored)
 
 
 def choose_reference(
@@ -224,7 +229,7 @@ def _wants(
             scarce: tuple[str, int] = (verdict.method, seed.seed)
             if reference.kind == "nuts":
                 # q has 10 000 independent draws; NUTS's effective number is the smaller.
-                scarce = ("nuts", 1)
+                scarce = ("nuts", min(s for m, s in by_run if m == "nuts"))
             run = by_run.get(scarce)
             if run is None:
                 continue

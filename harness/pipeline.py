@@ -56,6 +56,17 @@ def compare(
     Interrupted
         On Ctrl-C; finished runs are stored.
     """
+    comparison, figures = run(plan, progress)
+    models = comparison.models
+    if models and all(m.error is not None for m in models):
+        raise NothingToRunError("\n".join(f"{m.model.name}: {m.error}" for m in models))
+    return comparison, figures
+
+
+def run(
+    plan: Plan, progress: Progress | None = None
+) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
+    """Do what :func:`compare` does, but return a comparison of which no model could be run too."""
     return _Comparing(plan, progress or Quiet()).run()
 
 
@@ -96,8 +107,6 @@ class _Comparing:
             self.pool.close(kill=True)
             raise
         self.pool.close()
-        if works and all(w.error is not None for w in works):
-            raise NothingToRunError("\n".join(f"{w.model.name}: {w.error}" for w in works))
         comparison = self._gather(works, ran)
         return comparison, {w.model.name: w.analysis.figures for w in works if w.analysis}
 
@@ -182,6 +191,7 @@ class _Comparing:
             store_root=self.store.root,
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
             may_extend=not work.extended,
+            figures=self.plan.figures,
         )
         try:
             key = analysis_key(task)

@@ -32,6 +32,11 @@ class Plan:
     jobs: int | None = None
     timeout_s: float = 600.0
     command: str = ""
+    seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Number of seeds by model and method, before everything else that says how many."""
+    first_seed: int = 1
+    figures: bool = True
+    """Whether the report's figures are wanted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,10 +107,13 @@ class Planner:
         seeds = int(settings.get("seeds", method.seeds))
         if method.approximate and self._plan.seeds is not None:
             seeds = self._plan.seeds
+        seeds = self._plan.seeds_of.get((model.name, name), seeds)
         draws = int(settings.get("draws", method.draws))
         if not method.approximate:
             draws = int(options["chains"]) * int(options["samples"])
-        return [RunSpec(model.name, name, options, seed, draws) for seed in range(1, seeds + 1)]
+        first = self._plan.first_seed
+        numbers = range(first, first + seeds)
+        return [RunSpec(model.name, name, options, seed, draws) for seed in numbers]
 
     def key(self, work: Work, spec: RunSpec) -> str:
         """Return the key a run is stored under."""

@@ -25,6 +25,9 @@ class Progress(Protocol):
     def advance(self, name: str, detail: str = "") -> None:
         """Count one more finished in a phase."""
 
+    def again(self) -> None:
+        """Start over: the next phases count from zero."""
+
     def say(self, sentence: str) -> None:
         """Print a line that stays."""
 
@@ -39,6 +42,9 @@ class Quiet:
         """Ignore."""
 
     def advance(self, name: str, detail: str = "") -> None:
+        """Ignore."""
+
+    def again(self) -> None:
         """Ignore."""
 
     def say(self, sentence: str) -> None:
@@ -76,6 +82,10 @@ class Plain:
         silent_s = time.monotonic() - self._last
         if done == total or done % max(total // 10, 1) == 0 or silent_s > _PATIENCE_S:
             self._line(f"{name}: {done} of {total}" + (f" ({detail})" if detail else ""))
+
+    def again(self) -> None:
+        """Forget the phases; the clock goes on."""
+        self._total.clear()
 
     def say(self, sentence: str) -> None:
         """Print the sentence."""
@@ -121,6 +131,12 @@ class Live:
     def advance(self, name: str, detail: str = "") -> None:
         """Count one more."""
         self._bars.update(self._tasks[name], advance=1, detail=detail)
+
+    def again(self) -> None:
+        """Take the finished phases off the screen."""
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
 
     def say(self, sentence: str) -> None:
         """Print a line above the live ones."""

@@ -38,6 +38,7 @@ class AnalysisTask:
     store_root: Path
     draws_folder: Path | None
     may_extend: bool = True
+    figures: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +88,6 @@ def analysis_key(task: AnalysisTask) -> str:
             "notes": task.notes,
             "draws_folder": task.draws_folder is not None,
             "may_extend": task.may_extend,
+            "figures": task.figures,
         }
     )

@@ -35,7 +35,8 @@ _NARROW = 100
 """Below this many columns one row a verdict reads better than one column a method."""
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """Return the console: as wide as the terminal, 160 columns in a pipe."""
     console = Console()
     if not console.is_terminal:
         # In a pipe nobody sees the width, and cut words cannot be searched for.
@@ -45,7 +46,7 @@ def _console() -> Console:
 
 def print_verdicts(comparison: Comparison) -> None:
     """Print models × methods, and what kept a model from being compared."""
-    console = _console()
+    console = make_console()
     methods = list(dict.fromkeys(v.method for m in comparison.models for v in m.verdicts))
     if methods:
         wide = console.width >= _NARROW
@@ -111,7 +112,7 @@ def print_models(
     models: Sequence[Model], methods: Mapping[str, Method], default: Sequence[str]
 ) -> None:
     """Print the lecture's models and the table of methods."""
-    console = _console()
+    console = make_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("model", "from", "reference", "title"):
         table.add_column(heading, no_wrap=heading == "model")
@@ -131,7 +132,7 @@ def print_models(
 
 def print_checks(checks: Sequence[Check]) -> None:
     """Print what the doctor found."""
-    console = _console()
+    console = make_console()
     for check in checks:
         mark = Text("✓ ok     " if check.ok else "✗ missing", style="green" if check.ok else "red")
         console.print(mark, Text(f"{check.name}: {check.found}"), soft_wrap=True)

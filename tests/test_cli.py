@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness import cli, registry
+from harness.cli import common
+from harness.cli.compare import default_out, exit_code
 from harness.records import Comparison, Model, ModelComparison, Reference, Verdict
 
 
@@ -43,7 +45,7 @@ def test_usage_errors_exit_with_2_and_say_what_is_allowed(
 ) -> None:
     """A wrong argument never starts a comparison, and the message helps."""
     code, output = invoke(*args)
-    assert code == cli.EXIT_UNUSABLE
+    assert code == common.EXIT_UNUSABLE
     assert match in output.lower() or match in output
 
 
@@ -75,7 +77,7 @@ def test_a_program_may_be_followed_by_its_data(tmp_path: Path) -> None:
         str(tmp_path / "b.stan"),
         "mixture",
     ]
-    models = cli.read_models(words, "m")
+    models = common.read_models(words, "m")
     assert [m.name for m in models] == ["a", "b", "mixture"]
     assert [m.data_file is None for m in models] == [False, True, False]
     assert all(m.quantities == ("m",) for m in models)
@@ -83,8 +85,8 @@ def test_a_program_may_be_followed_by_its_data(tmp_path: Path) -> None:
 
 def test_nothing_named_is_the_whole_lecture() -> None:
     """Without arguments all lecture models are compared, into reports/lecture."""
-    assert cli.default_out((), []) == Path("reports/lecture")
-    assert cli.default_out(("mixture",), [registry.load("mixture")]) == Path("reports/mixture")
+    assert default_out((), []) == Path("reports/lecture")
+    assert default_out(("mixture",), [registry.load("mixture")]) == Path("reports/mixture")
 
 
 @pytest.mark.parametrize(
@@ -109,12 +111,12 @@ def test_fail_on_decides_the_exit_code(
     found = ModelComparison(
         model, error, Reference("exact", trusted=True, why=""), verdicts=(verdict,)
     )
-    assert cli._exit_code(Comparison((found,), (), {}), fail_on) == code
+    assert exit_code(Comparison((found,), (), {}), fail_on) == code
 
 
 def test_usage_errors_are_click_errors() -> None:
     """Errors raised inside commands carry exit code 2."""
-    error = cli._fail("why")
+    error = common.fail("why")
     assert isinstance(error, click.ClickException)
     assert error.exit_code == 2
 
@@ -123,4 +125,4 @@ def test_a_model_without_any_verdict_reaches_every_level() -> None:
     """Nothing judged is never a pass: a skipped step must not turn a CI green."""
     model = Model("m", "t", Path("m.stan"), None)
     empty = ModelComparison(model, None, Reference("exact", trusted=True, why=""))
-    assert cli._exit_code(Comparison((empty,), (), {}), "fail") == cli.EXIT_LEVEL
+    assert exit_code(Comparison((empty,), (), {}), "fail") == common.EXIT_LEVEL

@@ -16,10 +16,10 @@ from harness.baseline.form import (
     MethodBaseline,
     Share,
     dumps,
-    read,
     write,
 )
 from harness.baseline.outcome import CheckOutcome, ModelCheck
+from harness.baseline.reading import read
 from harness.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
 
 __all__ = [

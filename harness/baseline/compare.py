@@ -17,13 +17,16 @@ from harness.baseline.summarise import (
     freedom,
     unit,
 )
-from harness.metrics.sample import Sample
+from harness.metrics.sample import QUANTILES, Sample
 from harness.records import Change, Conclusion, Estimate, Level
 
 SUSPICIOUS = 1e-3
 """Shares of seeds that chance would set this far apart less often are never called the same."""
 
 SEVERITY: tuple[Level, ...] = ("reference", "pass", "unknown", "warn", "fail")
+
+WELL_MIXED = 400.0
+"""Chains of this effective size mixed (the rules' first limit); of less, just so."""
 
 ROUNDING = 1e-9
 """Constants of a program may differ by this share: they pass through text."""
@@ -80,13 +83,19 @@ def compare_method(
         )  # fmt: skip
     if not identical:
         out += _shares(where, old, new)
+    if old.kind != new.kind and not new.no_moments:
+        out.append(Change(*where, "", "kind", "moved", "changed", was=old.kind, now=new.kind))
+        return out
     if old.no_moments:
         if not identical and not new.no_moments:
-            # Its seeds agree now, which the shares of seeds above have judged.
-            out.append(_moments(where, old, new, "same"))
+            # Seeds that agree now have been judged above, by their shares; chains that mix now
+            # have not.
+            judged = new.kind == "seeds"
+            out.append(_moments(where, old, new, "same" if judged else "inconclusive"))
         return out
     if new.no_moments:
-        out.append(_moments(where, old, new, "inconclusive" if new.kind == "seeds" else "changed"))
+        changed = identical or _stopped_mixing(old, new)
+        out.append(_moments(where, old, new, "changed" if changed else "inconclusive"))
         return out
     names = [*old.quantities, *(q for q in new.quantities if q not in old.quantities)]
     for quantity in names:
@@ -102,6 +111,18 @@ def _moments(
 ) -> Change:
     said = [m.no_moments or "moments worth comparing" for m in (old, new)]
     return Change(*where, "", "moments", "moved", conclusion, was=said[0], now=said[1])
+
+
+def _stopped_mixing(old: MethodBaseline, new: MethodBaseline) -> bool:
+    """Tell whether chains that mixed well no longer do.
+
+    Runs that all failed say nothing of that, nor chains that just so mixed before; and seeds
+    that scatter are judged by their shares.
+    """
+    if new.kind != "chains" or new.kept == 0:
+        return False
+    sizes = [f.ess for figures in old.quantities.values() for f in figures.values()]
+    return min(sizes, default=0.0) >= WELL_MIXED
 
 
 # --- seeds ----------------------------------------------------------------------------------
@@ -123,7 +144,8 @@ def _level(
     words = (level_words(old), level_words(new))
     if identical or old.level is None or new.level is None:
         agree = old.level == new.level and old.levels == new.levels
-        note = "" if agree else "the same draws, judged otherwise: the rules or limits changed"
+        said = "the same draws, judged otherwise: the rules or limits changed"
+        note = said if identical and not agree else ""
         return [
             Change(*where, "", "level", "moved", "same" if agree else "changed", p=float(agree),
                    was=words[0], now=words[1], note=note)
@@ -287,21 +309,38 @@ def _difference(
     margin: float,
 ) -> Difference | None:
     old, new = before[what], now[what]
-    if methods[0].kind != methods[1].kind:
-        return None
     if methods[0].kind == "seeds":
         return _over_seeds(what, methods, old, new, margin, unit(before))
+    dfs = [freedom(m.kind, f.ess) for m, f in zip(methods, (old, new), strict=True)]
+    if what in QUANTILES and sample is not None:
+        # A quantile at a value that many draws share has an error of zero, and yet the share
+        # of draws under it has one.
+        if not (old.ess > 0 and new.ess > 0 and math.isfinite(old.mcse)):
+            return None
+        df = _welch((old.ess**-0.5, new.ess**-0.5), dfs)
+        return difference.quantile(what, old, sample, df, margin, unit(before))
     errors = (old.mcse, new.mcse)
     if not all(math.isfinite(e) and e > 0 for e in errors):
         return None
-    dfs = [freedom(m.kind, f.ess) for m, f in zip(methods, (old, new), strict=True)]
+    errors = difference.errors(old, new)
     df = _welch(errors, dfs)
     if what == "sd":
-        return difference.scale_of_draws(old, new, df, margin)
-    if what == "mean" or sample is None:
-        joint = math.hypot(*errors)
-        return difference.location(old.value, new.value, joint, df, margin, unit(before))
-    return difference.quantile(what, old, sample, df, margin, unit(before))
+        return difference.scale_of_draws(*_relative(old, new), df, margin)
+    joint = math.hypot(*errors)
+    return difference.location(old.value, new.value, joint, df, margin, unit(before))
+
+
+def _relative(old: Figure, new: Figure) -> tuple[Figure, Figure]:
+    """Return two sds in units of the first: squares of 1e-200 or 1e200 are no numbers."""
+    ratio = min(max(new.value / old.value, 1 / _FARTHEST), _FARTHEST)
+    return (
+        replace(old, value=1.0, mcse=old.mcse / old.value),
+        replace(new, value=ratio, mcse=ratio * (new.mcse / new.value)),
+    )
+
+
+_FARTHEST = 1e50
+"""Ratios of sds beyond this are all the same to a test."""
 
 
 def _over_seeds(
@@ -320,7 +359,7 @@ def _over_seeds(
     if what == "sd":
         spreads = [s / f.value for s, f in zip(spreads, (old, new), strict=True)]
     df = sum(k) - 2
-    pooled = math.sqrt(sum((n - 1) * s**2 for n, s in zip(k, spreads, strict=True)) / df)
+    pooled = math.hypot(*(s * math.sqrt((n - 1) / df) for n, s in zip(k, spreads, strict=True)))
     error = pooled * math.sqrt(1 / k[0] + 1 / k[1])
     if what == "sd":
         return difference.scale_of_seeds(old, new, error, df, margin)
@@ -329,5 +368,5 @@ def _over_seeds(
 
 def _welch(errors: tuple[float, float], dfs: list[float]) -> float:
     """Return Welch's degrees of freedom of a difference."""
-    a, b = (e**2 for e in errors)
+    a, b = ((e / max(errors)) ** 2 for e in errors)
     return (a + b) ** 2 / (a**2 / dfs[0] + b**2 / dfs[1])

@@ -8,16 +8,24 @@ with a margin of 0 is the usual two-sided p-value.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import NamedTuple
 
-from scipy.special import stdtr, stdtrit
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from harness.baseline.form import Figure
 from harness.metrics.sample import QUANTILES, Sample
 
 INTERVAL = 0.95
 """Confidence of the interval that must lie inside the margin for two figures to be the same."""
+
+
+_REACH = 15.0
+"""Counts further than this many sds (and draws) from the expected one are as good as impossible."""
+
+_ROUNDING = 1e-6
 
 
 class Difference(NamedTuple):
@@ -66,31 +74,58 @@ def _exact(d: float, margin: float) -> Difference:
     return Difference(d, d, d, math.copysign(math.inf, d) if d else 0.0, float(abs(d) <= margin))
 
 
-def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Difference:
-    """Compare two sds of draws, on the scale of variances.
+def errors(old: Figure, new: Figure) -> tuple[float, float]:
+    """Return the standard errors with which two figures of draws are compared.
 
-    There a heavy tail's single draw enlarges the error with the difference. On the log scale
-    it would not, and heavy-tailed posteriors would give false alarms. The interval is
-    Fieller's, of the ratio of variances.
+    If nothing changed, one effective draw varies as much then as now, and both samples together
+    say best how much. The smaller sample alone errs with its figure: the sd of a few draws that
+    missed a heavy tail is too small, and claims too small an error. Hence each error is its own
+    or that of both together, whichever is larger.
     """
-    v_old, v_new = old.value**2, new.value**2
-    e_old, e_new = 2 * old.value * old.mcse, 2 * new.value * new.mcse
+    largest = max(old.mcse, new.mcse)
+    if not (largest > 0 and old.ess > 0 and new.ess > 0):
+        return math.nan, math.nan
+    each = [(f.mcse / largest) ** 2 * f.ess for f in (old, new)]
+    both = (old.ess * each[0] + new.ess * each[1]) / (old.ess + new.ess)
+    first, second = (
+        largest * math.sqrt(max(own, both) / f.ess) for own, f in zip(each, (old, new), strict=True)
+    )
+    return first, second
+
+
+def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Difference:
+    """Compare two sds of draws, both by their logarithms and by the variances.
+
+    A single draw of a heavy tail enlarges a variance's error with the variance, but that of its
+    logarithm by no more than one: there it gives false alarms. Few draws of a skewed
+    distribution that miss its tail make variance and error too small: there the difference of
+    variances gives them, and the logarithms do not. So the weaker of both tests counts, and the
+    wider interval; that of variances is Fieller's.
+    """
+    relative = [
+        dataclasses.replace(f, mcse=2 * f.mcse / f.value) for f in (old, new)
+    ]  # of the variance
+    e_old, e_new = errors(*relative)
+    d = math.log(new.value / old.value)
 
     def standardised(log_ratio: float) -> float:
-        r = math.exp(2 * log_ratio)
-        return (v_new - r * v_old) / math.hypot(e_new, r * e_old)
+        u = 2 * (d - log_ratio)
+        x = math.exp(-abs(u))
+        of_variances = (1 - x) / (math.hypot(e_new, x * e_old) if u >= 0
+                                  else math.hypot(x * e_new, e_old))  # fmt: skip
+        of_logarithms = abs(u) / math.hypot(e_new, e_old)
+        return math.copysign(min(of_variances, of_logarithms), u)
 
-    d = math.log(new.value / old.value)
     sign = 1.0 if d >= 0 else -1.0
     p = _two_tails(sign * standardised(sign * margin), sign * standardised(-sign * margin), df)
     t = _t(df)
-    a = v_old**2 - (t * e_old) ** 2
+    half = t * math.hypot(e_new, e_old) / 2
+    a, c = 1 - (t * e_old) ** 2, 1 - (t * e_new) ** 2
     low, high = -math.inf, math.inf
     if a > 0:
-        b, c = v_new * v_old, v_new**2 - (t * e_new) ** 2
-        root = math.sqrt(max(b**2 - a * c, 0.0))
-        high = 0.5 * math.log((b + root) / a)
-        low = 0.5 * math.log((b - root) / a) if b > root else -math.inf
+        root = math.sqrt(max(1 - a * c, 0.0))
+        high = max(d + half, d + 0.5 * math.log((1 + root) / a))
+        low = min(d - half, d + 0.5 * math.log((1 - root) / a)) if root < 1 else -math.inf
     return Difference(d, low, high, standardised(0.0), p)
 
 
@@ -104,27 +139,79 @@ def scale_of_seeds(
 def quantile(
     what: str, old: Figure, sample: Sample, df: float, margin: float, scale: float
 ) -> Difference:
-    """Compare a stored quantile with draws, by the share of draws under it.
+    """Compare a stored quantile with draws, by how many of them lie under it.
 
-    A share's error needs no estimate of a density: p (1 − p) / ess on either side. Differences
-    in the quantity's unit come back through the draws' own quantiles.
+    That number needs no estimate of a density. Of n draws, the p-quantile has a share of the
+    distribution under it that is Beta(p (n − 1) + 1, (1 − p) (n − 1) + 1); how many of m other
+    draws lie there is beta-binomial, exactly, whatever the distribution. Few draws lie in a
+    tail, and the normal approximation would be wrong there by far. Dependent draws count by
+    their effective sizes. Differences in the quantity's unit come back through the draws' own
+    quantiles.
     """
     share = QUANTILES[what]
-    error = math.sqrt(share * (1 - share) * (1 / old.ess + 1 / sample.ess_quantile(share)))
-
-    def standardised(shift: float) -> float:
-        return (share - sample.below(old.value + shift * scale)) / error
-
     d = (sample.quantile(share) - old.value) / scale
-    sign = 1.0 if standardised(0.0) >= 0 else -1.0
-    p = _two_tails(sign * standardised(sign * margin), sign * standardised(-sign * margin), df)
-    reach = _t(df) * error
+    sizes = (old.ess, sample.ess_quantile(share))
+    if not min(sizes) > 0 or math.isnan(sum(sizes)):
+        return Difference(d, -math.inf, math.inf, math.nan, math.nan)
+    counts_under = _Under(share, *sizes)
+
+    def under(shift: float) -> float:
+        x = old.value + shift * scale
+        # The quantile of few distinct values stays at the lowest for all smaller shares.
+        return share if x == sample.quantile(share) else sample.below(x)
+
+    sign = 1.0 if d >= 0 else -1.0
+    near, far = (sign * counts_under.score(under(side * margin)) for side in (sign, -sign))
+    p = _two_tails(near, far, df)
+    t = _t(df)
+    least, most = counts_under.within(float(ndtr(-t)))
     low, high = -math.inf, math.inf
-    if share - reach > 0:
-        low = (sample.quantile(share - reach) - old.value) / scale
-    if share + reach < 1:
-        high = (sample.quantile(share + reach) - old.value) / scale
-    return Difference(d, low, high, standardised(0.0), p)
+    if least > 0:
+        low = (sample.quantile(least) - old.value) / scale
+    if most < 1:
+        high = (sample.quantile(most) - old.value) / scale
+    return Difference(d, min(low, d), max(high, d), counts_under.score(under(0.0)), p)
+
+
+class _Under:
+    """How many of m draws lie under a quantile of n others, if nothing changed."""
+
+    def __init__(self, share: float, n: float, m: float) -> None:
+        a, b = share * (n - 1) + 1, (1 - share) * (n - 1) + 1
+        self.m = max(round(m), 1)
+        self.expected = a / (a + b)
+        variance = self.m * a * b * (a + b + self.m) / ((a + b) ** 2 * (a + b + 1))
+        reach = _REACH * math.sqrt(variance) + _REACH
+        self.first = max(math.floor(self.m * self.expected - reach), 0)
+        last = min(math.ceil(self.m * self.expected + reach), self.m)
+        j = np.arange(self.first, last)
+        steps = np.log((self.m - j) * (a + j)) - np.log((j + 1) * (b + self.m - j - 1))
+        logs = np.concatenate(([0.0], np.cumsum(steps)))
+        chances = np.exp(logs - logs.max())
+        chances /= chances.sum()
+        self.at_most = np.cumsum(chances)
+        self.at_least = np.cumsum(chances[::-1])[::-1]
+
+    def score(self, share: float) -> float:
+        """Return the normal score of a share of draws: large where few of them lie there."""
+        if math.isnan(share):
+            return math.nan
+        if share <= self.expected:
+            chance = self.at_most[self._place(math.ceil(share * self.m - _ROUNDING))]
+            return max(-float(ndtri(chance)), 0.0)
+        chance = self.at_least[self._place(math.floor(share * self.m + _ROUNDING))]
+        return min(float(ndtri(chance)), 0.0)
+
+    def _place(self, count: int) -> int:
+        # Beyond what is tabulated chances are larger than they should be, but next to nothing.
+        return min(max(count - self.first, 0), self.at_most.size - 1)
+
+    def within(self, tail: float) -> tuple[float, float]:
+        """Return the shares that have at least the chance ``tail`` on either side."""
+        least = self.first + int(np.searchsorted(self.at_most, tail))
+        beyond = int(np.searchsorted(self.at_least[::-1], tail))
+        most = self.first + self.at_least.size - 1 - beyond
+        return least / self.m, most / self.m
 
 
 def counts(old: int, of_old: int, new: int, of_new: int) -> float:

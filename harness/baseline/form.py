@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,10 +210,10 @@ def _plain_figure(figure: Figure) -> dict[str, Any]:
     return out
 
 
-def _natural(name: str) -> list[Any]:
+def _natural(name: str) -> tuple[list[str | int], str]:
     """Order ``beta[2]`` before ``beta[10]``."""
-    digits = "".join(c if c.isdigit() else " " for c in name).split()
-    return [name.partition("[")[0], [int(d) for d in digits], name]
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def _rounded(value: float, error: float) -> float | None:
@@ -221,7 +222,8 @@ def _rounded(value: float, error: float) -> float | None:
         return None
     if not (math.isfinite(error) and error > 0):
         return value
-    return round(value, 2 - math.floor(math.log10(error)))
+    # The error as it is written: what is read again must be rounded at the same digit.
+    return round(value, 2 - math.floor(math.log10(float(f"{error:.3g}"))))
 
 
 def _significant(value: float, digits: int) -> float | int | None:
@@ -246,102 +248,3 @@ def _pretty(value: Any, depth: int) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-# --- reading -------------------------------------------------------------------------------
-
-
-def read(path: Path) -> Baseline:
-    """Read a baseline.
-
-    Raises
-    ------
-    BaselineError
-        If it is not there, is damaged, or has another schema: never a baseline with gaps.
-    """
-    mend = "write it again with `harness baseline`"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"cannot read the baseline {path}: {error.strerror}; {mend}"
-        raise BaselineError(msg) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is not JSON ({error}); a merge gone wrong? {mend}"
-        raise BaselineError(msg) from error
-    schema = raw.get("schema") if isinstance(raw, dict) else None
-    if schema != SCHEMA:
-        msg = f"{path} has schema {schema!r}, this harness reads {SCHEMA}; {mend}"
-        raise BaselineError(msg)
-    try:
-        return Baseline(
-            model=_text(raw["model"]),
-            methods={str(k): _method(v) for k, v in raw["methods"].items()},
-            reference=dict(raw["reference"]),
-            request=dict(raw["request"]),
-            program=dict(raw["program"]),
-            data=dict(raw["data"]),
-            written=dict(raw["written"]),
-        )
-    except KeyError as error:
-        msg = f"{path} is damaged: {error} is missing; {mend}"
-        raise BaselineError(msg) from error
-    except (AttributeError, TypeError, ValueError) as error:
-        msg = f"{path} is damaged ({error}); {mend}"
-        raise BaselineError(msg) from error
-
-
-def _method(raw: Mapping[str, Any]) -> MethodBaseline:
-    if raw["kind"] not in {"chains", "independent", "seeds"}:
-        msg = f"kind {raw['kind']!r}, allowed: chains, independent, seeds"
-        raise ValueError(msg)
-    quantities = {
-        str(name): {what: _figure(figures[what]) for what in SUMMARIES}
-        for name, figures in raw["quantities"].items()
-    }
-    if not quantities and not raw["no_moments"]:
-        msg = "a method without quantities and without a reason"
-        raise ValueError(msg)
-    return MethodBaseline(
-        kind=raw["kind"],
-        seeds=tuple(int(s) for s in raw["seeds"]),
-        draws=int(raw["draws"]),
-        kept=int(raw["kept"]),
-        options=dict(raw["options"]),
-        level=raw["level"],
-        typical=raw["typical"],
-        levels={str(k): int(v) for k, v in raw["levels"].items()},
-        causes=tuple(_text(c) for c in raw["causes"]),
-        faults={str(k): int(v) for k, v in raw["faults"].items()},
-        shares={str(k): Share(int(v["count"]), int(v["of"])) for k, v in raw["shares"].items()},
-        no_moments=_text(raw["no_moments"]),
-        quantities=quantities,
-        fingerprints=tuple(_text(f) for f in raw["fingerprints"]),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        msg = f"{value!r} stands where a text should"
-        raise TypeError(msg)
-    return value
-
-
-def _figure(raw: Mapping[str, Any]) -> Figure:
-    return Figure(
-        value=_number(raw["value"]),
-        mcse=_number(raw["mcse"]),
-        ess=_number(raw["ess"]),
-        spread=None if "spread" not in raw else _number(raw["spread"]),
-        margin=None if "margin" not in raw else _number(raw["margin"]),
-        why=_text(raw.get("why", "")),
-    )
-
-
-def _number(value: Any) -> float:
-    """Take a number; null is NaN, which no check calls the same."""
-    if value is None:
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        msg = f"{value!r} stands where a number should"
-        raise TypeError(msg)
-    return float(value)

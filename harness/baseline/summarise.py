@@ -16,9 +16,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from harness import metrics
-from harness.baseline.form import SUMMARIES, Figure, Kind
+from harness.baseline.form import SUMMARIES, Figure, Kind, MethodBaseline
 from harness.metrics.chains import rhat
-from harness.metrics.sample import QUANTILES, SD_PER_WIDTH, Sample
+from harness.metrics.sample import CONSTANT, QUANTILES, SD_PER_WIDTH, Sample
 from harness.records import Draws
 
 if TYPE_CHECKING:
@@ -35,7 +35,14 @@ TAIL_FACTOR = 2.0
 
 WORST_RHAT = 1.1
 FEWEST_EFFECTIVE = 100.0
-"""Chains beyond these (the rules' second limits) have no moments worth comparing."""
+"""Chains beyond these (the rules' second limits) are no baseline."""
+
+LOST_RHAT = 1.3
+LOST_EFFECTIVE = 25.0
+"""Chains beyond these have no moments at all. The limits of a baseline would not do: R-hat and
+effective sizes are estimates, and chains a little better than a limit would cross it by chance
+(at an effective size of 200 and 25 quantities, in a tenth of checks). Between the two the errors
+are large, and say so."""
 
 LEAST_KEPT = 0.8
 """At least this share of a method's seeds must agree, or it has no moments worth comparing."""
@@ -63,6 +70,8 @@ class Summary:
     ran_away: tuple[int, ...] = ()
     """Positions, among the draws given, of those that ran away."""
     samples: Mapping[str, Sample] | None = None
+    unmixed: str = ""
+    """Why chains that can be compared are no baseline."""
 
 
 def fingerprint(draws: Draws | None) -> str:
@@ -127,30 +136,34 @@ def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
     kind: Kind = "independent" if draws.iid else "chains"
     quantities: dict[str, Mapping[str, Figure]] = {}
     samples: dict[str, Sample] = {}
+    unmixed = ""
     for name in draws.names if names is None else [n for n in names if n in draws.names]:
         sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
         samples[name] = sample
-        stuck = "" if draws.iid else _stuck(name, sample)
-        if stuck:
-            return Summary(kind, 1, {}, no_moments=stuck, samples={})
+        if not draws.iid and sample.finite and not sample.constant:
+            r, ess = rhat(sample.values), sample.ess_least
+            if not (r <= LOST_RHAT and ess >= LOST_EFFECTIVE):
+                return Summary(kind, 1, {}, no_moments=_unmixed(name, r, ess), samples={})
+            if not (r <= WORST_RHAT and ess >= FEWEST_EFFECTIVE):
+                unmixed = unmixed or _unmixed(name, r, ess)
         quantities[name] = _own_figures(sample)
-    return Summary(kind, 1, quantities, samples=samples)
+    return Summary(kind, 1, quantities, samples=samples, unmixed=unmixed)
 
 
-def _stuck(name: str, sample: Sample) -> str:
-    """Say why chains have no moments, or nothing."""
-    if not sample.finite or sample.constant:
-        return ""
-    r, ess = rhat(sample.values), sample.ess_least
-    if r <= WORST_RHAT and ess >= FEWEST_EFFECTIVE:
-        return ""
+def _unmixed(name: str, r: float, ess: float) -> str:
     return (
         f"the chains have not mixed: R-hat {r:.3g}, effective size {ess:.0f} for {name} "
-        f"(allowed: {WORST_RHAT:g}, {FEWEST_EFFECTIVE:.0f})"
+        f"(allowed in a baseline: {WORST_RHAT:g}, {FEWEST_EFFECTIVE:.0f})"
     )
 
 
 def _own_figures(sample: Sample) -> Mapping[str, Figure]:
+    if sample.constant:
+        # What little it varies is rounding, which another compiler does otherwise.
+        return {
+            what: Figure(0.0 if what == "sd" else sample.mean, 0.0, float(sample.n))
+            for what in SUMMARIES
+        }
     why = ""
     if not sample.finite:
         bad = sample.n - sample.finite_sorted.size
@@ -168,9 +181,12 @@ def settle(summary: Summary) -> Summary:
     """Return what is worth keeping as a baseline.
 
     A figure whose error leaves no room for the usual margin gets a wider one; a figure of
-    heavy tails that would need more than :data:`WIDEST` loses its error and says so; and an
-    approximation whose seeds lie that far apart has no moments at all.
+    heavy tails that would need more than :data:`WIDEST` loses its error and says so; an
+    approximation whose seeds lie that far apart has no moments at all, and neither have chains
+    that have hardly mixed.
     """
+    if summary.unmixed:
+        return replace(summary, quantities={}, no_moments=summary.unmixed, unmixed="")
     quantities = {
         name: {
             what: _with_margin(what, f, figures, _freedom(summary, f))
@@ -183,7 +199,8 @@ def settle(summary: Summary) -> Summary:
             apart = _too_far_apart(name, figures)
             if apart:
                 return replace(summary, quantities={}, no_moments=apart)
-    return replace(summary, quantities=quantities)
+    none = "" if quantities or summary.no_moments else "it has no quantities"
+    return replace(summary, quantities=quantities, no_moments=summary.no_moments or none)
 
 
 def _freedom(summary: Summary, figure: Figure) -> float:
@@ -199,10 +216,12 @@ def _with_margin(
     scale = figures["sd"].value if what == "sd" else unit(figures)
     if figure.why or not scale > 0:
         return figure
-    needed = room(2 * degrees) * figure.mcse / scale
+    # The error's own degrees of freedom, not those of both sides': what makes a margin too
+    # narrow is an error that came out too small in the baseline.
+    needed = room(degrees) * figure.mcse / scale
     if needed <= default_margin(what, LOCATION_MARGIN, SCALE_MARGIN):
         return figure
-    if not needed <= WIDEST.get(what, math.inf):
+    if not (math.isfinite(needed) and needed <= WIDEST.get(what, math.inf)):
         why = f"its error is {figure.mcse / scale:.2g} of the quantity's width: tails too heavy"
         return replace(figure, mcse=math.nan, why=why)
     return replace(figure, margin=needed)
@@ -212,6 +231,7 @@ def of_seeds(
     runs: Sequence[Draws | None],
     names: Sequence[str] | None = None,
     widths: Mapping[str, float] | None = None,
+    old: MethodBaseline | None = None,
 ) -> Summary:
     """Summarise approximations from several seeds; the seeds carry the error.
 
@@ -224,38 +244,64 @@ def of_seeds(
     widths
         The posterior's sd of each quantity, by which seeds are told to have run away; the
         median of the approximations' own where it is not known.
+    old
+        The baseline that these seeds will be compared with. Where some of its own seeds ran
+        away, those are kept that lie near its others: of a posterior with two modes either
+        may hold the majority.
     """
     have = [(i, d) for i, d in enumerate(runs) if d is not None]
     if not have:
         return Summary("seeds", 0, {}, no_moments="no run gave draws")
     wanted = list(have[0][1].names if names is None else names)
     table = np.array([[_values(d, n) for n in wanted] for _, d in have])  # seed, quantity, summary
-    away = _away(table, wanted, widths or {})
+    centres: Mapping[str, Mapping[str, Figure]] = {}
+    if old is not None and old.kept < len(old.seeds):
+        centres = old.quantities
+    away = _away(table, wanted, widths or {}, centres)
     ran_away = tuple(i for (i, _), gone in zip(have, away, strict=True) if gone)
     kept = int(np.count_nonzero(~away))
-    if kept < max(LEAST_KEPT * len(runs), 2):
-        why = (
-            "one seed: nothing tells how far the approximation moves with it"
-            if len(runs) == 1
-            else f"only {kept} of {len(runs)} seeds gave draws that lie near each other"
-        )
+    # Beside a baseline with moments, how many are kept is compared as a share of seeds.
+    least = LEAST_KEPT * len(runs) if old is None or old.no_moments else 0.0
+    if kept < max(least, 2):
+        why = _scattered(kept, len(runs), "the baseline's" if centres else "each other")
+        lost = [n for n, finite in zip(wanted, np.isfinite(table).all((0, 2)), strict=True)
+                if not finite]  # fmt: skip
+        if lost:
+            why += f"; not finite in some of them: {', '.join(lost[:3])}"
         return Summary("seeds", kept, {}, no_moments=why, ran_away=ran_away)
-    quantities: dict[str, Mapping[str, Figure]] = {}
-    for j, name in enumerate(wanted):
-        draws = sum(d.values.shape[0] * d.values.shape[1] for _, d in have)
-        quantities[name] = _seed_figures(table[~away, j], float(draws))
+    draws = sum(
+        d.values.shape[0] * d.values.shape[1]
+        for (_, d), gone in zip(have, away, strict=True)
+        if not gone
+    )
+    quantities = {
+        name: _seed_figures(table[~away, j], float(draws)) for j, name in enumerate(wanted)
+    }
     return Summary("seeds", kept, quantities, ran_away=ran_away)
+
+
+def _scattered(kept: int, of: int, whom: str) -> str:
+    if of == 1:
+        return "one seed: nothing tells how far the approximation moves with it"
+    return f"only {kept} of {of} seeds gave draws that lie near {whom}"
 
 
 def _values(draws: Draws, name: str) -> list[float]:
     if name not in draws.names:
         return [math.nan] * len(SUMMARIES)
     sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
+    if sample.constant:
+        return [figure.value for figure in _own_figures(sample).values()]
     return [sample.mean, sample.sd, *(sample.quantile(QUANTILES[q]) for q in SUMMARIES[2:])]
 
 
-def _away(table: FloatArray, names: Sequence[str], widths: Mapping[str, float]) -> np.ndarray:
-    """Tell which seeds lie far from the middle one, by any quantity."""
+def _away(
+    table: FloatArray,
+    names: Sequence[str],
+    widths: Mapping[str, float],
+    centres: Mapping[str, Mapping[str, Figure]],
+) -> np.ndarray:
+    """Tell which seeds lie far from the centre, or else the middle one, by any quantity."""
     away = np.zeros(len(table), dtype=bool)
     for j, name in enumerate(names):
         mean, sd = table[:, j, 0], table[:, j, 1]
@@ -263,11 +309,14 @@ def _away(table: FloatArray, names: Sequence[str], widths: Mapping[str, float]) 
         if not finite.any():
             away[:] = True
             continue
-        middle, typical = np.median(mean[finite]), float(np.median(sd[finite]))
+        middle, typical = float(np.median(mean[finite])), float(np.median(sd[finite]))
+        if name in centres:
+            middle, typical = centres[name]["mean"].value, centres[name]["sd"].value
         width = widths.get(name, typical)
         width = width if width > 0 else typical
         with np.errstate(invalid="ignore", over="ignore"):
-            away |= ~finite | (np.abs(mean - middle) > AWAY_SDS * width)
+            reach = AWAY_SDS * width + CONSTANT * abs(middle)
+            away |= ~finite | (np.abs(mean - middle) > reach)
             away |= (sd > AWAY_FACTOR * typical) | (sd < typical / AWAY_FACTOR)
     return away
 
@@ -285,7 +334,9 @@ def _seed_figures(values: FloatArray, draws: float) -> Mapping[str, Figure]:
             value = float(np.exp(np.mean(np.log(v))))
             spread = value * float(np.std(np.log(v), ddof=1))
         else:
-            value, spread = float(np.mean(v)), float(np.std(v, ddof=1))
+            # Squares of 1e-200 or 1e200 are no numbers.
+            size = float(np.max(np.abs(v))) or 1.0
+            value, spread = float(np.mean(v / size)) * size, float(np.std(v / size, ddof=1)) * size
         found[what] = Figure(value, spread / math.sqrt(k), draws, spread)
     return found
 

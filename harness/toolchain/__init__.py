@@ -26,6 +26,7 @@ from harness.toolchain.programs import (
     package_version,
     program_hash,
     program_info,
+    program_texts,
     run_versions,
 )
 
@@ -49,5 +50,6 @@ __all__ = [
     "package_version",
     "program_hash",
     "program_info",
+    "program_texts",
     "run_versions",
 ]

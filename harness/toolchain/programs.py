@@ -118,7 +118,7 @@ def program_hash(stan_file: Path) -> str:
         The program cannot be read.
     """
     digest = hashlib.sha256()
-    for name, text in _texts(stan_file):
+    for name, text in program_texts(stan_file):
         # Lengths keep apart what merely reads the same when strung together.
         digest.update(f"{len(name)}:{name}:{len(text)}:".encode())
         digest.update(text)
@@ -197,7 +197,7 @@ def _is_complete(folder: Path) -> bool:
     return (folder / _COMPLETE).is_file()
 
 
-def _texts(stan_file: Path) -> Iterator[tuple[str, bytes]]:
+def program_texts(stan_file: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the program and all it includes as (name, text); what is missing has no text."""
     try:
         text = stan_file.read_bytes()

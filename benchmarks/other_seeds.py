@@ -1,0 +1,63 @@
+"""Whether baselines written with one set of seeds pass with others, on the lecture's models.
+
+``python benchmarks/other_seeds.py [MODEL …] [--sets 10]`` checks the committed baselines with
+seeds that they do not have. Nothing changed, so every check should end with 0: a 1 would be a
+false alarm, a 2 a check that could not tell within its budget. The exit code is 1 if any does
+not end with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from harness import checking
+from harness.cli.common import read_models
+from harness.progress import Quiet
+
+
+def main() -> int:
+    """Check with every set of seeds and print a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", help="all with a baseline, unless named")
+    parser.add_argument("--sets", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--baselines", type=Path, default=Path("baselines"))
+    parser.add_argument("--jobs", type=int)
+    asked = parser.parse_args()
+    codes = []
+    for number in range(asked.first, asked.first + asked.sets):
+        began = time.monotonic()
+        request = checking.Request(
+            folder=asked.baselines,
+            jobs=asked.jobs,
+            seed_offset=1000 * number,
+            command=f"benchmarks/other_seeds.py, set {number}",
+        )
+        targets = checking.locate(asked.models, request, read_models)
+        outcome = checking.check(targets, request, Quiet())
+        codes.append(outcome.exit_code)
+        notes = [f"{m.model}: {note}" for m in outcome.models for note in m.notes]
+        print(
+            f"set {number}: exit code {outcome.exit_code}, {outcome.tests} figures tested in "
+            f"{len(outcome.models)} models, {time.monotonic() - began:.0f} s"
+        )
+        for note in notes:
+            if "seeds where" in note:
+                print(f"    more seeds: {note}")
+        for model in outcome.models:
+            if model.error is not None:
+                print(f"    {model.model}: {model.error}")
+            for change in model.changes:
+                if change.conclusion != "same":
+                    print(f"    {change.conclusion}: {change.cell}: p = {change.p}, {change.note}")
+        sys.stdout.flush()
+    passed = sum(code == 0 for code in codes)
+    print(f"{passed} of {len(codes)} sets of other seeds: the same")
+    return 0 if passed == len(codes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""``harness compare``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.common import (
+    EXIT_INTERRUPTED,
+    EXIT_LEVEL,
+    check_reference,
+    chosen_methods,
+    end_gently,
+    fail,
+    read_models,
+)
+
+if TYPE_CHECKING:
+    from harness.records import Comparison, Model
+
+FAIL_ON = ("fail", "warn", "unknown")
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
+@click.option("--methods", metavar="A,B,…", help="Methods to compare; see `harness models`.")
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per variational method.")
+@click.option(
+    "--reference",
+    default="auto",
+    show_default=True,
+    metavar="auto|nuts|FILE.nc",
+    help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your own draws.",
+)
+@click.option("--quantities", metavar="A,B,…", help="Compare only these variables.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the report, CSV, JSON and draws. [reports/lecture, or reports/NAME]",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes. [all cores]")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds one run may take.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress; only the verdicts.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(FAIL_ON),
+    help="Exit with 1 if a verdict is as bad as this (fail, warn or worse, unknown or worse).",
+)
+def compare(
+    what: tuple[str, ...],
+    methods: str | None,
+    seeds: int | None,
+    reference: str,
+    quantities: str | None,
+    out: Path | None,
+    jobs: int | None,
+    timeout: float,
+    quiet: bool,  # noqa: FBT001 - click passes options by name
+    fail_on: str | None,
+) -> None:
+    r"""Compare ADVI with NUTS on lecture models, or on your own program and data.
+
+    \b
+    harness compare                       all lecture models
+    harness compare mixture --seeds 20    one of them
+    harness compare my.stan my.json       your own program
+    """
+    from harness import pipeline, planning, progress, registry, toolchain
+
+    end_gently()
+    chosen = chosen_methods(methods)
+    check_reference(reference)
+    try:
+        models = read_models(what, quantities)
+    except (registry.ModelError, toolchain.ToolchainError) as error:
+        raise fail(str(error)) from error
+    plan = planning.Plan(
+        models=tuple(models),
+        methods=chosen,
+        seeds=seeds,
+        reference=reference,
+        out=out or default_out(what, models),
+        jobs=jobs,
+        timeout_s=timeout,
+        command=shlex.join(["harness", *sys.argv[1:]]),
+    )
+    display = progress.choose(quiet=quiet)
+    try:
+        comparison, figures = pipeline.compare(plan, display)
+        assert plan.out is not None  # noqa: S101 - set three lines above
+        path = pipeline.write(comparison, figures, plan.out)
+    except pipeline.Interrupted as interrupt:
+        display.close()
+        click.echo(str(interrupt), err=True)
+        raise SystemExit(EXIT_INTERRUPTED) from interrupt
+    except (pipeline.NothingToRunError, toolchain.ToolchainError, OSError) as error:
+        display.close()
+        raise fail(str(error)) from error
+    display.close()
+    from harness.terminal import print_verdicts
+
+    print_verdicts(comparison)
+    click.echo(f"report: {path}")
+    raise SystemExit(exit_code(comparison, fail_on))
+
+
+def default_out(what: Sequence[str], models: Sequence[Model]) -> Path:
+    """Return the folder a comparison is written to when none is named."""
+    return Path("reports") / ("lecture" if not what else "-".join(m.name for m in models)[:60])
+
+
+def exit_code(comparison: Comparison, fail_on: str | None) -> int:
+    """Return the exit code: 1 where a verdict is as bad as ``--fail-on``, or there is none."""
+    if fail_on is None:
+        return 0
+    reached = FAIL_ON[: FAIL_ON.index(fail_on) + 1]
+    levels = {v.level for m in comparison.models for v in m.verdicts}
+    broken = any(m.error is not None or not m.verdicts for m in comparison.models)
+    return EXIT_LEVEL if broken or levels & set(reached) else 0

@@ -1,0 +1,202 @@
+"""Outcomes of checks with everything in them, built by hand for the tests of what is shown."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from harness.baseline import CheckOutcome, ModelCheck
+from harness.records import Change, Conclusion, Estimate
+
+NAN, INF = math.nan, math.inf
+
+NASTY = (
+    "a|b",
+    "back`tick",
+    "``two``",
+    "```\n# out\n````\n",
+    "new\nline",
+    "<script>alert(1)</script>",
+    "](http://x) [y",
+    "*bold* _it_ ~~gone~~",
+    "&amp; & &#124;",
+    "\\|",
+    "trailing\\",
+    "@someone #1 $x$ :smile:",
+    "nul\x00bell\x07esc\x1b[31m",
+    "\ud800",
+    "]]>",
+    "100%, a:b",
+    "%0Anot a line %25 %2C",
+    "- item",
+    "1. item",
+    "[bold]rich[/bold]",
+)
+"""Names and messages that break what does not escape them."""
+
+
+def mean(
+    conclusion: Conclusion = "changed",
+    *,
+    model: str = "mixture",
+    method: str = "meanfield",
+    quantity: str = "x",
+    what: str = "mean",
+    sds: float = 14.2,
+    **more: Any,
+) -> Change:
+    """Return a location that moved by 0.31 sd, or what else is asked for."""
+    given: dict[str, Any] = {
+        "old": Estimate(1.024, 0.0031),
+        "new": Estimate(1.134, 0.0030),
+        "difference": 0.31,
+        "interval": (0.28, 0.34),
+        "margin": 0.1,
+        "p": 1e-12,
+    }
+    return Change(
+        model, method, quantity, what, "moved", conclusion, sds=sds, **(given | more)
+    )  # fmt: skip
+
+
+def scale(conclusion: Conclusion = "changed", **more: Any) -> Change:
+    """Return an sd that shrank to 0.85 of what it was."""
+    return mean(
+        conclusion,
+        what="sd",
+        sds=more.pop("sds", -9.1),
+        old=Estimate(0.352, 0.0021),
+        new=Estimate(0.2992, 0.0019),
+        difference=math.log(0.85),
+        interval=(math.log(0.84), math.log(0.86)),
+        margin=math.log(1.1),
+        **more,
+    )
+
+
+def level() -> Change:
+    """Return a verdict level that is another one."""
+    return Change(
+        "mixture", "meanfield", "", "level", "moved", "changed", p=3e-6,
+        was="fail (3 of 10 seeds)", now="fail (10 of 10 seeds)",
+    )  # fmt: skip
+
+
+def share() -> Change:
+    """Return a share of seeds."""
+    return Change(
+        "mixture", "fullrank", "", "seeds ran away", "moved", "inconclusive",
+        old=Estimate(0.3, 0.13), new=Estimate(1.0, 0.05), difference=0.7, sds=5.0, p=0.003,
+        was="3 of 10", now="10 of 10",
+    )  # fmt: skip
+
+
+def everything() -> CheckOutcome:
+    """Return a check in which all that can happen happened."""
+    mixture = ModelCheck(
+        "mixture",
+        (
+            mean("same", quantity="same_one"),
+            mean(),
+            scale(),
+            mean("inconclusive", quantity="x2", what="q95", sds=3.1, interval=(-INF, 0.34)),
+            mean("inconclusive", quantity="x2", what="q5", sds=2.2, interval=(-INF, INF)),
+            level(),
+            share(),
+            Change("mixture", "nuts", "gone", "", "missing", "changed",
+                   note="it is no longer among the draws"),
+            Change("mixture", "nuts", "fresh", "", "new", "changed",
+                   note="the baseline does not have it"),
+            Change("mixture", "laplace", "", "", "missing", "changed",
+                   note="it is no longer among the methods that are compared"),
+            Change("mixture", "nuts", "x", "mean", "unusable", "changed",
+                   old=Estimate(1.0, 0.01), note="not finite in 3 of 4000 draws"),
+            Change("mixture", "nuts", "", "runs", "unusable", "inconclusive",
+                   note="seed 3: timed out after 600 s"),
+            Change("mixture", "fullrank", "k", "mean", "moved", "changed",
+                   old=Estimate(2.0, NAN), new=Estimate(3.0, NAN), difference=INF, p=0.0,
+                   margin=0.1, note="a constant, and not the same one"),
+        ),
+        reasons=(
+            "the program changed (0a1b2c → 3d4e5f)",
+            "the data changed (aa → bb): values of y",
+        ),
+        diff="--- program of the baseline\n+++ program now\n@@ -3,3 +3,3 @@\n"
+        " parameters {\n-  real<lower=0> s;\n+  real s; // ```\n }",
+        notes=("meanfield: 20 seeds where the baseline has 10",),
+        path=Path("baselines/mixture.json"),
+    )  # fmt: skip
+    same = ModelCheck(
+        "normal_mean",
+        tuple(mean("same", model="normal_mean", quantity=f"m[{i}]") for i in range(212)),
+        path=Path("baselines/normal_mean.json"),
+        identical=True,
+    )
+    candidate = ModelCheck(
+        "fresh",
+        (Change("fresh", "", "", "baseline", "new", "changed",
+                note="there was no baseline; a candidate was written (2 methods, 20 figures)"),),
+        path=Path("baselines/fresh.candidate.json"),
+    )  # fmt: skip
+    damaged = ModelCheck(
+        "broken",
+        (),
+        error="baselines/broken.json is damaged (line 3: no comma); restore it\nor write it again",
+        path=Path("baselines/broken.json"),
+    )
+    return CheckOutcome(
+        (mixture, same, candidate, damaged),
+        provenance={
+            "command": "harness check --junit posteriors.xml",
+            "date": "2026-11-21",
+            "cmdstan": "2.38.0",
+            "compiler": "g++ 14.2",
+            "seconds": 93.4,
+        },
+    )
+
+
+def same() -> CheckOutcome:
+    """Return a check that found nothing."""
+    return CheckOutcome((everything().models[1],), provenance={"seconds": 2.0})
+
+
+def open_question() -> CheckOutcome:
+    """Return a check that could not tell."""
+    path = Path("baselines/mixture.json")
+    return CheckOutcome((ModelCheck("mixture", (mean("inconclusive"), share()), path=path),))
+
+
+def many(n: int = 500, models: int = 1, conclusion: Conclusion = "changed") -> CheckOutcome:
+    """Return a check in which everything moved, the last figure of each model most of all."""
+    return CheckOutcome(
+        tuple(
+            ModelCheck(
+                f"model_{j}",
+                tuple(
+                    mean(conclusion, model=f"model_{j}", quantity=f"beta[{i + 1}]", sds=10.0 + i)
+                    for i in range(n)
+                ),
+                path=Path(f"baselines/model_{j}.json"),
+            )
+            for j in range(models)
+        )
+    )
+
+
+def named(name: str) -> CheckOutcome:
+    """Return a check in which a text stands wherever a text can stand."""
+    changes = (
+        mean(model=name, method=name, quantity=name, note=name),
+        mean("inconclusive", model=name, method=name, quantity=name, what=name, was=name, now=name),
+        Change(name, name, "", "level", "moved", "changed", was=name, now=name, note=name),
+    )
+    moved = ModelCheck(
+        name, changes, reasons=(name,), diff=name, notes=(name, f"{name} added"), error=name,
+        path=Path("baselines") / (name.replace("\0", "") or "x"),
+    )  # fmt: skip
+    return CheckOutcome(
+        (moved,),
+        provenance={"command": name, "date": name, "version": name, "seconds": 1.0},
+    )

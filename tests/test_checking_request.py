@@ -1,0 +1,136 @@
+"""What is to be checked: baselines, the models behind them, and how they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from checking_builders import TOML, described, found, keep, mine, project, request
+
+from harness import registry
+from harness.baseline import read
+from harness.checking import Request
+from harness.checking.request import _target, as_asked, asked
+from harness.cli.common import read_models
+from harness.records import Model
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a user's program, a model folder, and a lecture of two models."""
+    return project(tmp_path, monkeypatch)
+
+
+Maker = Callable[[Path], Model]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        mine,
+        lambda root: registry.user_model(root / "models" / "mine.stan", None),
+        lambda root: registry.load(str(root / "own")),
+        lambda _: registry.load("mixture"),
+    ],
+    ids=["program", "without data", "folder", "lecture"],
+)
+def test_what_was_asked_is_found_again_elsewhere(root: Path, make: Maker) -> None:
+    """The whole project moves: the same program, data, quantities and settings are found."""
+    before = make(root)
+    path = keep(root, before)
+    expected = described(before)
+    text = path.read_text(encoding="utf-8")
+    assert str(root) not in text.replace(str(root / "lecture"), "")
+    moved = root.rename(root.parent / "elsewhere")
+    target = _target(moved / "baselines" / path.name)
+    assert target.error is None
+    assert target.old == read(moved / "baselines" / path.name)
+    assert target.model is not None
+    assert described(target.model) == expected
+    for part in ("name", "quantities", "settings", "reference", "limits"):
+        assert getattr(target.model, part) == getattr(before, part)
+
+
+@pytest.mark.parametrize(
+    "words", [("mine.stan", "mine.json"), ("./mine.stan", "../models/mine.json")]
+)
+def test_paths_are_kept_as_seen_from_the_baselines(
+    root: Path, words: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the program was named, and wherever the command was given."""
+    monkeypatch.chdir(root / "models")
+    (model,) = read_models(words)
+    assert asked(model, Request(Path("../baselines")))["source"] == {
+        "program": "../models/mine.stan",
+        "data": "../models/mine.json",
+    }
+    assert asked(model, Request(Path()))["source"] == {"program": "mine.stan", "data": "mine.json"}
+
+
+@pytest.mark.parametrize("word", [".", "../own", "absolute"])
+def test_a_model_folder_is_one_however_it_is_named(
+    root: Path, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From inside of it too: its settings and its reference belong to the model."""
+    monkeypatch.chdir(root / "own")
+    (model,) = read_models([str(root / "own") if word == "absolute" else word])
+    kept = asked(model, request(root))
+    assert kept["source"] == {"folder": "../own"}
+    assert kept["quantities"] is None
+
+
+def test_a_lecture_model_is_one_however_it_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, its path, and a relative path."""
+    lecture = registry.models_root()
+    monkeypatch.chdir(lecture.parent)
+    for word in ("mixture", str(lecture / "mixture"), "lecture/mixture", "./lecture/mixture/"):
+        (model,) = read_models([word])
+        assert asked(model, request(root))["source"] == {"lecture": "mixture"}
+
+
+def test_baselines_behind_a_link_find_their_program(root: Path) -> None:
+    """A folder of baselines may be a link to one elsewhere."""
+    real = root.parent / "store" / "deep"
+    real.mkdir(parents=True)
+    (root / "baselines").symlink_to(real, target_is_directory=True)
+    keep(root, mine(root))
+    assert found(root)["mine"].error is None
+
+
+def test_chosen_quantities_are_asked_for_again(root: Path) -> None:
+    """Also where the program is named again; those of a model folder stay the folder's."""
+    keep(root, replace(mine(root), quantities=("y",)))
+    keep(root, replace(registry.load(str(root / "own")), quantities=("y", "x")))
+    keep(root, registry.load("mixture"))
+    targets = found(root, "mine", "own", "mixture")
+    chosen = {name: t.model and t.model.quantities for name, t in targets.items()}
+    assert chosen == {"mine": ("y",), "own": ("y", "x"), "mixture": ("x",)}
+    program = (str(root / "models" / "mine.stan"), str(root / "models" / "mine.json"))
+    for words in (program, (str(root / "own"),)):
+        for target in found(root, *words).values():
+            assert target.old is not None
+            assert target.model is not None
+            assert target.model.quantities == chosen[target.name]
+    toml = root / "own" / "model.toml"
+    keep(root, registry.load(str(root / "own")))
+    toml.write_text(TOML.replace('["x"]', '["y"]'), encoding="utf-8")
+    own = found(root)["own"].model
+    assert own is not None
+    assert own.quantities == ("y",)
+
+
+def test_methods_seeds_and_reference_are_asked_for_again(root: Path) -> None:
+    """The command line of a check says nothing of them; a reference's file moves along."""
+    file = root / "reference.nc"
+    file.touch()
+    path = keep(root, mine(root), methods=("nuts", "meanfield"), seeds=3, reference=str(file))
+    again = as_asked(read(path), request(root, budget=2, alpha=0.01))
+    assert (again.methods, again.seeds, again.budget) == (("nuts", "meanfield"), 3, 2)
+    assert Path(again.reference).resolve() == file
+    assert read(path).request["reference"] == "../reference.nc"
+    plain = as_asked(read(keep(root, mine(root))), request(root))
+    assert (plain.methods, plain.seeds, plain.reference) == (None, None, "auto")

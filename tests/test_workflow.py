@@ -1,0 +1,196 @@
+"""The GitHub workflow that users copy: it is well-formed, and the harness knows its commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import check_outcomes as outcomes
+import click
+import pytest
+
+from harness import checking, toolchain
+from harness.checkwords import answer, table
+from harness.cli import main
+
+FILE = Path(__file__).parents[1] / "docs" / "posteriors.yml"
+TEXT = FILE.read_text(encoding="utf-8")
+
+
+def parse(text: str) -> Any:
+    """Read the YAML that the workflow keeps to: maps, lists, texts and literal blocks.
+
+    Anything else is refused, so that what passes here is what any YAML reader sees.
+    """
+    lines = [
+        line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")
+    ]
+    assert "\t" not in text
+    value, rest = _block(lines, 0)
+    assert rest == [], rest
+    return value
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _block(lines: list[str], indent: int) -> tuple[Any, list[str]]:
+    """Read the map or list that starts here; return it and the lines after it."""
+    items: list[Any] = []
+    entries: dict[str, Any] = {}
+    while lines and _indent(lines[0]) == indent:
+        line = lines[0].strip()
+        if line.startswith("- "):
+            if re.match(r"- [\w-]+:( |$)", line):
+                value, lines = _block([" " * (indent + 2) + line[2:], *lines[1:]], indent + 2)
+            else:
+                value, lines = _scalar(line[2:]), lines[1:]
+            items.append(value)
+            continue
+        found = re.fullmatch(r"([\w-]+):(?: +(.+))?", line)
+        assert found is not None, line
+        key, said = found[1], found[2]
+        assert key not in entries, f"{key} twice"
+        lines = lines[1:]
+        if said == "|":
+            block = []
+            while lines and _indent(lines[0]) > indent:
+                block.append(lines.pop(0)[indent + 2 :])
+            entries[key] = "\n".join(block) + "\n"
+        elif said is None and lines and _indent(lines[0]) > indent:
+            entries[key], lines = _block(lines, _indent(lines[0]))
+        else:
+            entries[key] = _scalar(said or "")
+    assert not (items and entries)
+    assert not lines or _indent(lines[0]) <= indent, lines[0]
+    return items or entries, lines
+
+
+def _scalar(said: str) -> str:
+    if said.startswith('"'):
+        found = re.fullmatch(r'"([^"\\]*)"(?: +#.*)?', said)
+        assert found is not None, said
+        return found[1]
+    plain = said.split(" #", maxsplit=1)[0].rstrip()
+    assert ": " not in plain, said
+    assert not re.match(r"[\[\]{}>|*&!%@`'-]", plain), said
+    return plain
+
+
+WORKFLOW = parse(TEXT)
+STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["check"]["steps"]
+
+
+def step(name: str) -> dict[str, Any]:
+    """Return the step whose name or action has these words."""
+    (found,) = [s for s in STEPS if name in s.get("name", "") + s.get("uses", "")]
+    return found
+
+
+def test_it_reads_as_yaml() -> None:
+    """The file is what YAML readers take it for, and has the parts that GitHub wants."""
+    assert {"name", "on", "permissions", "jobs"} <= set(WORKFLOW)
+    assert {"pull_request", "schedule"} <= set(WORKFLOW["on"])
+    assert all(("uses" in s) != ("run" in s) for s in STEPS)
+    if importlib.util.find_spec("yaml") is not None:
+        yaml = importlib.import_module("yaml")
+        assert yaml.load(TEXT, Loader=yaml.BaseLoader) == WORKFLOW
+
+
+def test_the_small_reader_refuses_what_it_does_not_know() -> None:
+    """Double keys, tabs, flow style and odd indentation are errors, not other workflows."""
+    for wrong in ("a: 1\na: 2", "a:\n\tb: 1", "a: {b: 1}", "a: 1\n  b: 2", "- a\nb: 1", "a: b: c"):
+        with pytest.raises(AssertionError):
+            parse(wrong)
+
+
+def commands() -> Iterator[str]:
+    """Yield every harness command of the workflow, of its comments, and of what a check advises."""
+    runs = "\n".join(s["run"] for s in STEPS if "run" in s)
+    comments = "\n".join(re.findall(r"(?m)^ *# {5}(.*)$", TEXT))
+    for line in f"{runs}\n{comments}".split("\n"):
+        if line.startswith("harness "):
+            yield line
+    for outcome in (outcomes.everything(), outcomes.open_question()):
+        for advised in answer.next_steps(outcome):
+            if advised.command.startswith("harness "):
+                yield advised.command
+
+
+def test_there_are_commands_to_test() -> None:
+    """The workflow and the advice have the commands that they are there for."""
+    found = {" ".join(c.split()[:2]) for c in commands()}
+    assert found == {"harness baseline", "harness check", "harness doctor"}
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_every_command_is_one_that_the_command_line_knows(line: str) -> None:
+    """Subcommands, options and their values parse as the harness itself parses them."""
+    _, name, *words = shlex.split(line)
+    with click.Context(main) as parent:
+        command = main.get_command(parent, name)
+        assert command is not None
+        command.make_context(name, words, parent=parent)
+
+
+def test_the_cache_is_the_harness_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is restored and saved is the folder that the harness uses on the runner."""
+    for variable in ("HARNESS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    paths = {s["with"]["path"] for s in STEPS if "cache" in s.get("uses", "")}
+    assert paths == {"~/.cache/stan-advi-harness"}
+    if sys.platform == "linux":  # the runner is
+        assert toolchain.cache_dir() == Path("~/.cache/stan-advi-harness").expanduser()
+
+
+def test_the_cache_is_kept_by_system_version_and_programs() -> None:
+    """One system's programs are never given to another, nor one version's results."""
+    key = step("Restore")["with"]["key"]
+    for part in ("runner.os", "env.HARNESS_VERSION", "hashFiles('**/*.stan')"):
+        assert part in key
+    assert key.startswith(step("Restore")["with"]["restore-keys"].strip())
+    assert step("Restore")["id"] in step("Save")["with"]["key"]
+
+
+def test_versions_are_pinned() -> None:
+    """The harness is the version that stands beside this file; actions have a major version."""
+    assert WORKFLOW["env"]["HARNESS_VERSION"] == toolchain.package_version("stan-advi-harness")
+    assert "==$HARNESS_VERSION" in step("Install the harness")["run"]
+    for used in (s["uses"] for s in STEPS if "uses" in s):
+        assert re.fullmatch(r"actions/[\w/-]+@v\d+", used)
+
+
+def test_the_reports_are_shown_when_the_check_fails() -> None:
+    """A changed posterior leaves its table, its JUnit file and the built CmdStan."""
+    check = step("Check the posteriors")["run"]
+    for name, file in (("summary", "posteriors.md"), ("Keep the report", "posteriors.xml")):
+        assert step(name)["if"] == "always()"
+        assert file in str(step(name))
+        assert file in check
+    assert step("Save")["if"].startswith("always()")
+
+
+def test_it_may_read_and_nothing_else() -> None:
+    """Pull requests of strangers run with it."""
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert step("checkout")["with"]["persist-credentials"] == "false"
+    assert "pull_request_target" not in TEXT
+
+
+def test_words_of_the_check_are_those_of_the_commands() -> None:
+    """Names that outputs and commands share are the same: candidates, the folder, the budget."""
+    assert table.CANDIDATE == checking.CANDIDATE
+    options = {p.name: p for p in main.commands["check"].params}
+    assert options["folder"].default == answer.BASELINES
+    budget = options["budget"].type
+    assert isinstance(budget, click.IntRange)
+    assert budget.max == answer.MOST_BUDGET
+    usual = options["budget"].default
+    assert isinstance(usual, int)
+    assert usual < answer.BUDGET
