@@ -189,7 +189,8 @@ def _print_model(console: Console, check: ModelCheck, *, quiet: bool) -> None:
             _say(console, f"likely reason: {clean(reason).strip()}", indent=4)
         if check.diff and not quiet:
             _print_diff(console, check.diff)
-    if quiet:
+    if quiet or (check.identical and check.exit_code == SAME):
+        # Of the very same draws there is nothing to say that the baseline does not say.
         return
     for note in [*also_different(check), *check.notes]:
         _say(console, f"note: {clean(note).strip()}", "dim", indent=4)

@@ -225,6 +225,18 @@ def test_margins_are_the_users_or_wider_where_the_baseline_says_so() -> None:
     assert conclusions(compared(nan, moved))["x / mean"] == "changed"
 
 
+@pytest.mark.parametrize(("by", "expected"), [(0.0, "inconclusive"), (0.25, "inconclusive"),
+                                              (0.9, "changed")])  # fmt: skip
+def test_what_the_errors_cannot_tell_is_inconclusive(by: float, expected: str) -> None:
+    """Errors of 0.08 sd: no difference at all is not the same, for its interval is ± 0.22 sd."""
+    old = sampler(quantities={"x": figures(error=0.08)})
+    new = sampler(quantities={"x": figures(mean=by, error=0.08)}, fingerprints=("a", "b"))
+    (mean,) = (c for c in compared(old, new) if c.what == "mean")
+    assert mean.conclusion == expected
+    half = 1.98 * 0.08 * math.sqrt(2)  # Student's t of 30 degrees of freedom is 2.04
+    assert mean.interval == pytest.approx((by - half, by + half), abs=0.01)
+
+
 def test_a_method_of_another_kind_is_changed() -> None:
     """Chains are no seeds: whatever the figures say, it is another method."""
     chains = sampler()

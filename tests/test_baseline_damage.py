@@ -186,10 +186,24 @@ def test_nonsense_is_refused(tmp_path: Path, path: tuple[Any, ...], value: Any) 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
 def test_what_is_no_number_in_json_is_refused(tmp_path: Path, number: str) -> None:
     """NaN in a file is damage: the harness writes null, and an infinite margin excuses all."""
-    for old in ('"value": -1.6449', '"mcse": 0.01', '"ess": 10000', '"count": 0'):
+    for old in (
+        '"value": -1.6449',
+        '"mcse": 0.01',
+        '"ess": 10000',
+        '"count": 0',
+    ):
         text = dumps(whole())
         assert old in text
         refused(tmp_path, text.replace(old, f"{old.split(':')[0]}: {number}"))
+
+
+def test_nan_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    """Also among options, of which nobody knows beforehand what they are."""
+    text = dumps(whole())
+    for old in ('"samples": 1000', '"trusted": true', '"size": 1', '"date": "2026-11-21"'):
+        assert old in text
+        message = refused(tmp_path, text.replace(old, f"{old.split(':')[0]}: NaN"))
+        assert "NaN is no number" in message
 
 
 @pytest.mark.parametrize("schema", ["0", "2", '"1"', "null", "true", "[1]", "1.5"])

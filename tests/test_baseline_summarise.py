@@ -20,11 +20,11 @@ from scipy.special import stdtrit
 
 from harness.baseline import Figure, Summary, fingerprint, of_draws, settle
 from harness.baseline.form import SUMMARIES
+from harness.baseline.freedom import room
 from harness.baseline.summarise import (
     LOCATION_MARGIN,
     SCALE_MARGIN,
     default_margin,
-    room,
     unit,
 )
 from harness.records import Draws
@@ -200,13 +200,17 @@ def test_figures_with_small_errors_keep_the_usual_margins() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_figures_with_large_errors_get_wider_margins(seed: int) -> None:
-    """With 400 draws an error of 0.05 sd leaves no room for 0.1: the margin is 8 errors."""
-    kept = settle(of_draws(normals(seed, 400))).quantities["x"]
+    """With 2000 draws an error of 0.022 sd has no room in 0.1: the margin is 8 errors or more.
+
+    Settled twice they are settled no further.
+    """
+    once = settle(of_draws(normals(seed, 2000)))
+    kept = once.quantities["x"]
     mean = kept["mean"]
-    assert mean.margin == pytest.approx(room(399) * mean.mcse / unit(kept))
-    assert 0.3 < (mean.margin or 0) < 0.5
+    assert (mean.margin or 0) >= room(2 * 1999) * mean.mcse / unit(kept)
+    assert 0.17 < (mean.margin or 0) < 0.27
     assert (kept["sd"].margin or 0) > SCALE_MARGIN
-    assert settle(Summary("independent", 1, {"x": kept})).quantities["x"] == kept
+    assert settle(once).quantities == once.quantities
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -223,7 +227,7 @@ def test_moments_of_heavy_tails_are_kept_without_error_and_say_why(seed: int) ->
     """A Cauchy distribution has no mean and no sd, but quantiles."""
     draws = as_draws(np.random.default_rng([seed, 5]).standard_cauchy((4, 2500)))
     kept = settle(of_draws(draws)).quantities["x"]
-    assert kept["sd"].why.endswith("tails too heavy")
+    assert "too heavy" in kept["sd"].why
     assert math.isnan(kept["sd"].mcse)
     assert all(not kept[q].why for q in ("q5", "q50", "q95"))
     assert all(math.isfinite(f.value) for f in kept.values())

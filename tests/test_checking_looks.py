@@ -174,7 +174,7 @@ def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
     made = at._model(at.models[0], [open_question(conclusion="same")])
     assert made.notes == (
         (
-            "nuts: 1 figures are known too loosely for the usual margin; the widest is 0.25 sd "
+            "nuts: known too loosely for the usual margin: 1 of its figures; the widest is 0.25 sd "
             "(mean of x)"
         ),
         (

@@ -10,11 +10,11 @@ from typing import Any, get_args
 from harness.baseline import difference
 from harness.baseline.difference import Difference
 from harness.baseline.form import SUMMARIES, Figure, MethodBaseline, Share
+from harness.baseline.freedom import freedom
 from harness.baseline.summarise import (
     LOCATION_MARGIN,
     SCALE_MARGIN,
     default_margin,
-    freedom,
     unit,
 )
 from harness.metrics.sample import QUANTILES, Sample
@@ -196,10 +196,13 @@ def _shares(where: tuple[str, str], old: MethodBaseline, new: MethodBaseline) ->
             out.append(Change(*where, "", what, "new" if was is None else "missing", "changed"))
             continue
         p = difference.counts(was.count, was.of, now.count, now.of)
+        # Of few seeds all against none is no rare chance, but it is never the same either.
+        opposed = {was.value, now.value} == {0.0, 1.0}
+        same = p >= SUSPICIOUS and min(was.of, now.of) > 0 and not opposed
         out.append(
             Change(
                 *where, "", what, "moved",
-                "same" if p >= SUSPICIOUS and min(was.of, now.of) > 0 else "inconclusive",
+                "same" if same else "inconclusive",
                 old=Estimate(was.value, was.mcse),
                 new=Estimate(now.value, now.mcse),
                 difference=now.value - was.value,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from harness import metrics
 from harness.baseline.form import SUMMARIES, Figure, Kind, MethodBaseline
+from harness.baseline.freedom import freedom, freedoms_of, room
 from harness.metrics.chains import rhat
 from harness.metrics.sample import CONSTANT, QUANTILES, SD_PER_WIDTH, Sample
 from harness.records import Draws
@@ -55,9 +55,6 @@ three times (under a third of) their median."""
 WIDEST = {"mean": 1.0, "sd": math.log(2)}
 """With wider margins than these (sds, ln of a ratio) a comparison would say nothing."""
 
-_SURE = 0.9999
-"""How surely the difference of two runs of one thing lies where a margin must leave room."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
@@ -72,6 +69,8 @@ class Summary:
     samples: Mapping[str, Sample] | None = None
     unmixed: str = ""
     """Why chains that can be compared are no baseline."""
+    freedoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By quantity and summary, the degrees of freedom of errors that rest on draws."""
 
 
 def fingerprint(draws: Draws | None) -> str:
@@ -104,25 +103,6 @@ def default_margin(what: str, location: float, scale: float) -> float:
     return location if what in {"mean", "q50"} else TAIL_FACTOR * location
 
 
-def room(freedom: float) -> float:
-    """Return how many of its own errors a figure's margin must be.
-
-    So that two runs of the same thing, with this error each, are found to be the same in 9999
-    of 10 000 cases: the difference's likely size and the half of its 95% interval.
-    """
-    return math.sqrt(2) * float(stdtrit(freedom, _SURE) + stdtrit(freedom, 0.975))
-
-
-def freedom(kind: Kind, ess: float) -> float:
-    """Return the degrees of freedom of a standard error that rests on draws.
-
-    An effective size is an estimate itself: by Geyer's sequences with a window of five
-    autocorrelation times its relative variance is about 20 / ess, that of a variance with
-    ess / 10 degrees of freedom.
-    """
-    return max(ess / 10 if kind == "chains" else ess - 1, 1.0)
-
-
 def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
     """Summarise draws that carry their own error: Markov chains, or independent draws.
 
@@ -136,6 +116,7 @@ def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
     kind: Kind = "independent" if draws.iid else "chains"
     quantities: dict[str, Mapping[str, Figure]] = {}
     samples: dict[str, Sample] = {}
+    freedoms: dict[str, Mapping[str, float]] = {}
     unmixed = ""
     for name in draws.names if names is None else [n for n in names if n in draws.names]:
         sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
@@ -147,7 +128,8 @@ def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
             if not (r <= WORST_RHAT and ess >= FEWEST_EFFECTIVE):
                 unmixed = unmixed or _unmixed(name, r, ess)
         quantities[name] = _own_figures(sample)
-    return Summary(kind, 1, quantities, samples=samples, unmixed=unmixed)
+        freedoms[name] = freedoms_of(sample, quantities[name])
+    return Summary(kind, 1, quantities, samples=samples, unmixed=unmixed, freedoms=freedoms)
 
 
 def _unmixed(name: str, r: float, ess: float) -> str:
@@ -189,7 +171,7 @@ def settle(summary: Summary) -> Summary:
         return replace(summary, quantities={}, no_moments=summary.unmixed, unmixed="")
     quantities = {
         name: {
-            what: _with_margin(what, f, figures, _freedom(summary, f))
+            what: _with_margin(what, f, figures, _freedom(summary, name, what, f))
             for what, f in figures.items()
         }
         for name, figures in summary.quantities.items()
@@ -203,10 +185,11 @@ def settle(summary: Summary) -> Summary:
     return replace(summary, quantities=quantities, no_moments=summary.no_moments or none)
 
 
-def _freedom(summary: Summary, figure: Figure) -> float:
+def _freedom(summary: Summary, name: str, what: str, figure: Figure) -> float:
     if summary.kind == "seeds":
         return summary.kept - 1
-    return freedom(summary.kind, figure.ess)
+    known = summary.freedoms.get(name, {}).get(what)
+    return freedom(summary.kind, figure.ess) if known is None else known
 
 
 def _with_margin(
@@ -216,6 +199,8 @@ def _with_margin(
     scale = figures["sd"].value if what == "sd" else unit(figures)
     if figure.why or not scale > 0:
         return figure
+    if degrees == 0:
+        return replace(figure, mcse=math.nan, why="its error cannot be told: tails too heavy")
     # The error's own degrees of freedom, not those of both sides': what makes a margin too
     # narrow is an error that came out too small in the baseline.
     needed = room(degrees) * figure.mcse / scale

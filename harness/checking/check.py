@@ -242,7 +242,7 @@ class _Checking:
             if wide:
                 margin, what, quantity = max(wide)
                 notes.append(
-                    f"{name}: {len(wide)} figures are known too loosely for the usual margin; "
+                    f"{name}: known too loosely for the usual margin: {len(wide)} of its figures; "
                     f"the widest is {margin:.2g} sd ({what} of {quantity})"
                 )
             left = [

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import pipeline, results, toolchain
-from harness.baseline import Baseline, Margins, compare_method
+from harness.baseline import Baseline, Margins, Share, compare_method, difference
+from harness.baseline.compare import SUSPICIOUS
 from harness.baseline.observe import Observation, observe, without_samples
 from harness.checking.request import Request
 from harness.execute import Pool, cores
@@ -164,23 +165,30 @@ def _reference_changes(model: str, old: Baseline, seen: Observation) -> list[Cha
 
 
 def _lost_runs(model: str, name: str, old: Baseline, seen: Observation) -> list[Change]:
-    """Say which runs were lost where that is no property of the method.
+    """Say which runs were lost, where that is not known to be a property of the method.
 
-    How often a method's runs fail is part of its baseline where it has no moments, and is
-    compared as a share. A method that has moments ran every time.
+    How often a variational method's runs fail is a share of its seeds. Where the baseline has
+    no failed run, a first one asks for more seeds, and only then the share is judged as such.
+    A sampler's run that failed, or a run that was killed or timed out, is never explained by
+    chance.
     """
-    before = old.methods[name]
-    failed = before.shares.get("failed")
-    expected = bool(before.no_moments) or (failed is not None and failed.count > 0)
-    lost = [
-        said
-        for status, said in seen.troubles[name]
-        if status in {"killed", "timed_out"} or not expected
-    ]
+    before, now = old.methods[name], seen.methods[name]
+    lost = list(seen.troubles[name])
+    p: float | None = None
+    if before.kind == "seeds":
+        was = before.shares.get("failed", Share(0, len(before.seeds)))
+        failed = [run for run in lost if run[0] == "failed"]
+        p = difference.counts(was.count, was.of, len(failed), len(now.seeds))
+        taken = len(now.seeds) > len(before.seeds)
+        if was.count > 0 or (taken and p >= SUSPICIOUS):
+            lost = [run for run in lost if run not in failed]
+        if any(status != "failed" for status, _ in lost):
+            p = None
     if not lost:
         return []
-    note = "; ".join(lost[:3]) + (f"; and {len(lost) - 3} more" if len(lost) > 3 else "")  # noqa: PLR2004
-    return [Change(model, name, "", "runs", "unusable", "inconclusive", note=note)]
+    said = [words for _, words in lost]
+    note = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")  # noqa: PLR2004
+    return [Change(model, name, "", "runs", "unusable", "inconclusive", p=p, note=note)]
 
 
 def written_now(versions: Mapping[str, str], command: str) -> dict[str, str]:

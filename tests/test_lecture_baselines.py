@@ -1,0 +1,61 @@
+"""The committed baselines belong to the programs, data and verdicts that are committed."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import baseline, registry, toolchain
+from harness.methods import DEFAULT_METHODS
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "baselines"
+MODELS = registry.lecture_models()
+
+
+def test_every_lecture_model_has_one_and_nothing_else_does() -> None:
+    """Neither a missing baseline, nor a candidate that nobody accepted."""
+    assert sorted(p.name for p in FOLDER.iterdir()) == sorted(f"{m}.json" for m in MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
+    """Whoever edits a model writes its baseline anew, in the same commit."""
+    found = baseline.read(FOLDER / f"{name}.json")
+    model = registry.load(name)
+    assert found.program["hash"] == toolchain.program_hash(model.stan_file)[:16]
+    assert found.data["hash"] == registry.data_hash(model)[:16]
+    assert found.request["source"] == {"lecture": name}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_baseline_holds_every_method_that_is_run(name: str) -> None:
+    """Each default method that the model does not leave out, with several seeds or runs."""
+    found = baseline.read(FOLDER / f"{name}.json")
+    settings = registry.load(name).settings
+    run = [m for m in DEFAULT_METHODS if not settings.get(m, {}).get("skip")]
+    assert sorted(found.methods) == sorted(run)
+    for method in found.methods.values():
+        assert len(method.seeds) == len(method.fingerprints) >= 2
+        assert method.no_moments or method.quantities
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_verdicts_agree_with_the_committed_report(name: str) -> None:
+    """The sample report and the baselines were made of the same runs; NUTS has more of them."""
+    with (ROOT / "reports" / "lecture" / "verdicts.csv").open(encoding="utf-8") as file:
+        reported = {r["method"]: r["level"] for r in csv.DictReader(file) if r["model"] == name}
+    found = baseline.read(FOLDER / f"{name}.json")
+    for method, stored in found.methods.items():
+        if method != "nuts":
+            assert stored.level == reported[method]
+
+
+def test_no_baseline_names_a_machine() -> None:
+    """Paths and hosts of whoever wrote them stay out."""
+    for path in FOLDER.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"/(root|home|tmp|work|Users)/", text), path.name
