@@ -44,7 +44,7 @@ def at_most(count: int, n: int, p: float, k: float = 4.5) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("d", "margin", "df"), itertools.product((-3.0, 0.0, 0.7), (0, 0.5, 2), (3, 50))
+    ("d", "margin", "df"), [*itertools.product((-3.0, 0.0, 0.7), (0, 0.5, 2), (3, 50))]
 )
 def test_p_of_a_location_is_the_largest_that_the_margin_allows(
     d: float, margin: float, df: float
@@ -106,7 +106,7 @@ def test_errors_are_their_own_where_draws_vary_alike() -> None:
 
 
 def test_no_error_is_smaller_than_that_of_both_together() -> None:
-    """The baseline's draws vary by 1 and the new by 2, four times as many: 3.4 = (1 + 4 × 4) / 5."""
+    """Draws vary by 1, and four times as many now by 2: 3.4 = (1 + 4 × 4) / 5 together."""
     old, new = Figure(0.0, 0.1, 100.0), Figure(0.0, 0.1, 400.0)
     assert errors(old, new) == pytest.approx((math.sqrt(3.4 / 100), 0.1))
     assert errors(new, old) == pytest.approx((0.1, math.sqrt(3.4 / 100)))
@@ -141,7 +141,9 @@ def textbook_fieller(r: float, e_old: float, e_new: float, t: float) -> tuple[fl
     return float(min(roots)), float(max(roots))
 
 
-@pytest.mark.parametrize(("ratio", "error"), itertools.product((0.8, 1.0, 1.3), (0.01, 0.05, 0.15)))
+@pytest.mark.parametrize(
+    ("ratio", "error"), [*itertools.product((0.8, 1.0, 1.3), (0.01, 0.05, 0.15))]
+)
 def test_the_interval_of_two_sds_is_fiellers_or_that_of_logarithms(
     ratio: float, error: float
 ) -> None:
@@ -193,13 +195,13 @@ def sds_of(draws: np.ndarray) -> list[Figure]:
 def test_sds_of_one_distribution_differ_no_more_often_than_alpha(
     marginal: str, growth: int
 ) -> None:
-    """400 draws, then 400 or 1600: of 20 000 pairs at most alpha + 4.5 standard errors.
+    """400 draws, then 400 or 1600: of 10 000 pairs at most alpha + 4.5 standard errors.
 
-    The difference of variances alone gave 3.5 times 0.0025 for exponentials, the logarithms
+    The difference of variances alone gave 3.6 times 0.0025 for exponentials, the logarithms
     alone 4.5 times for lognormals.
     """
     rng = np.random.default_rng([growth, *marginal.encode()])
-    pairs, n = 20_000, 400
+    pairs, n = 10_000, 400
     p = []
     for _ in range(10):
         old, new = (sds_of(MARGINALS[marginal](rng, (pairs // 10, n * k))) for k in (1, growth))
@@ -207,7 +209,7 @@ def test_sds_of_one_distribution_differ_no_more_often_than_alpha(
     for alpha in (0.05, 0.01, 0.0025):
         assert at_most(sum(v <= alpha for v in p), pairs, alpha)
     if marginal == "normal":
-        assert sum(v <= 0.05 for v in p) > 0.04 * pairs
+        assert sum(v <= 0.05 for v in p) > 0.035 * pairs
 
 
 def test_sds_over_seeds_are_compared_by_logarithms() -> None:
@@ -242,27 +244,28 @@ def test_draws_under_a_quantile_are_beta_binomial() -> None:
 def test_quantiles_of_one_distribution_differ_no_more_often_than_alpha(
     what: str, sizes: tuple[int, int]
 ) -> None:
-    """Of 4000 pairs, whatever the distribution, also where five draws lie in the tail.
+    """Of 2000 pairs, whatever the distribution, also where five draws lie in the tail.
 
     The normal approximation gave 3 times 0.0025 at 400 draws. Intervals hold the true difference
     in 95%, and inside the margin p is hardly ever small; all up to 4.5 standard errors.
     """
     rng = np.random.default_rng([*sizes, *what.encode()])
-    pairs = 4000
+    pairs = 2000
     found = [quantile_of(rng.normal(size=sizes[0]), rng.normal(size=sizes[1]), what)
              for _ in range(pairs)]  # fmt: skip
     for alpha in (0.05, 0.01, 0.0025):
         assert at_most(sum(f.p <= alpha for f in found), pairs, alpha)
     covered = sum(f.low <= 0 <= f.high for f in found)
     assert at_most(pairs - covered, pairs, 0.05)
-    assert covered < 0.99 * pairs
+    if min(sizes) >= 400:  # with fewer, a single draw more or less makes much of it
+        assert covered < 0.98 * pairs
 
 
 @pytest.mark.parametrize("what", QUANTILES)
 def test_p_of_a_quantile_moved_by_the_margin_is_about_uniform(what: str) -> None:
-    """Of 4000 pairs with a difference of the margin alpha have a smaller p, but for rounding."""
+    """Of 2000 pairs with a difference of the margin alpha have a smaller p, but for rounding."""
     rng = np.random.default_rng([7, *what.encode()])
-    pairs, margin = 4000, 0.5
+    pairs, margin = 2000, 0.5
     p = [quantile_of(rng.normal(size=2000), margin + rng.normal(size=2000), what, margin).p
          for _ in range(pairs)]  # fmt: skip
     for alpha in (0.1, 0.01):
@@ -341,7 +344,9 @@ def test_what_is_broken_is_never_the_same(broken: str, what: str, side: str) -> 
     bad = sampler(fingerprints=(), quantities={"x": figures() | {what: BROKEN[broken]}})
     sample = of_draws(Draws(("x",), np.random.default_rng(1).normal(size=(4, 2500, 1)))).samples
     pair = (bad, good) if side == "baseline" else (good, bad)
-    for samples in (None, sample):
+    # With the draws at hand, the error of a new quantile is theirs.
+    told = side == "now" and what in QUANTILES and "error" in broken
+    for samples in (None,) if told else (None, sample):
         (found,) = (
             c for c in compare_method("m", "nuts", *pair, samples, Margins()) if c.what == what
         )

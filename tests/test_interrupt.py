@@ -26,7 +26,13 @@ def _start(folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder / "scratch")},
+        # A shell starts background jobs deaf to Ctrl-C, and their children inherit that.
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - nothing else runs in this process
     )
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _stored(cache: Path) -> int:

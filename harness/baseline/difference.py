@@ -166,9 +166,9 @@ def quantile(
     t = _t(df)
     least, most = counts_under.within(float(ndtr(-t)))
     low, high = -math.inf, math.inf
-    if least > 0:
+    if least >= 0:
         low = (sample.quantile(least) - old.value) / scale
-    if most < 1:
+    if most <= 1:
         high = (sample.quantile(most) - old.value) / scale
     return Difference(d, min(low, d), max(high, d), counts_under.score(under(0.0)), p)
 
@@ -207,11 +207,17 @@ class _Under:
         return min(max(count - self.first, 0), self.at_most.size - 1)
 
     def within(self, tail: float) -> tuple[float, float]:
-        """Return the shares that have at least the chance ``tail`` on either side."""
+        """Return the shares of the draws between which the quantile lies.
+
+        Numbers that have less than the chance ``tail`` on either side are left out. The quantile
+        has at least k draws under it if it lies above the k-th, and so on; a share outside 0 and
+        1 is no bound.
+        """
         least = self.first + int(np.searchsorted(self.at_most, tail))
         beyond = int(np.searchsorted(self.at_least[::-1], tail))
         most = self.first + self.at_least.size - 1 - beyond
-        return least / self.m, most / self.m
+        last = max(self.m - 1, 1)
+        return (least - 1) / last, most / last
 
 
 def counts(old: int, of_old: int, new: int, of_new: int) -> float:

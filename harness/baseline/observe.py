@@ -115,7 +115,7 @@ def _summarise(
         return of_seeds([r.draws for r in runs], names, widths, old)
     if not have:
         return Summary("chains", 0, {}, no_moments="no run gave draws", samples={})
-    return replace(of_draws(_pooled(have), names), kept=len(have))
+    return replace(of_draws(_pooled(have), names, old), kept=len(have))
 
 
 def _pooled(draws: Sequence[Draws]) -> Draws:

@@ -37,12 +37,12 @@ WORST_RHAT = 1.1
 FEWEST_EFFECTIVE = 100.0
 """Chains beyond these (the rules' second limits) are no baseline."""
 
-LOST_RHAT = 1.3
-LOST_EFFECTIVE = 25.0
-"""Chains beyond these have no moments at all. The limits of a baseline would not do: R-hat and
-effective sizes are estimates, and chains a little better than a limit would cross it by chance
-(at an effective size of 200 and 25 quantities, in a tenth of checks). Between the two the errors
-are large, and say so."""
+LOST = (1.3, 25.0)
+GAINED = (1.05, 400.0)
+"""R-hat and effective size beyond which chains lost the moments that a baseline has, and within
+which they gained those that it has not. The baseline's own limits would not do: both are
+estimates, and chains near a limit would cross it by chance (those of an effective size of 200 and
+25 quantities in a tenth of checks). In between the errors are large, and say so."""
 
 LEAST_KEPT = 0.8
 """At least this share of a method's seeds must agree, or it has no moments worth comparing."""
@@ -67,8 +67,6 @@ class Summary:
     ran_away: tuple[int, ...] = ()
     """Positions, among the draws given, of those that ran away."""
     samples: Mapping[str, Sample] | None = None
-    unmixed: str = ""
-    """Why chains that can be compared are no baseline."""
     freedoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By quantity and summary, the degrees of freedom of errors that rest on draws."""
 
@@ -103,7 +101,9 @@ def default_margin(what: str, location: float, scale: float) -> float:
     return location if what in {"mean", "q50"} else TAIL_FACTOR * location
 
 
-def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
+def of_draws(
+    draws: Draws, names: Sequence[str] | None = None, old: MethodBaseline | None = None
+) -> Summary:
     """Summarise draws that carry their own error: Markov chains, or independent draws.
 
     Parameters
@@ -112,31 +112,36 @@ def of_draws(draws: Draws, names: Sequence[str] | None = None) -> Summary:
         ``values`` of shape ``(chain, draw, quantity)``; ``iid`` tells which they are.
     names
         Which quantities; all if None.
+    old
+        The baseline that these draws will be compared with. Whether it has moments decides how
+        badly chains must mix to have none.
     """
     kind: Kind = "independent" if draws.iid else "chains"
     quantities: dict[str, Mapping[str, Figure]] = {}
     samples: dict[str, Sample] = {}
     freedoms: dict[str, Mapping[str, float]] = {}
-    unmixed = ""
+    limits = _limits(old)
     for name in draws.names if names is None else [n for n in names if n in draws.names]:
         sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
         samples[name] = sample
         if not draws.iid and sample.finite and not sample.constant:
             r, ess = rhat(sample.values), sample.ess_least
-            if not (r <= LOST_RHAT and ess >= LOST_EFFECTIVE):
-                return Summary(kind, 1, {}, no_moments=_unmixed(name, r, ess), samples={})
-            if not (r <= WORST_RHAT and ess >= FEWEST_EFFECTIVE):
-                unmixed = unmixed or _unmixed(name, r, ess)
+            if not (r <= limits[0] and ess >= limits[1]):
+                why = (
+                    f"the chains have not mixed: R-hat {r:.3g}, effective size {ess:.0f} for "
+                    f"{name} (allowed: {limits[0]:g}, {limits[1]:.0f})"
+                )
+                return Summary(kind, 1, {}, no_moments=why, samples={})
         quantities[name] = _own_figures(sample)
         freedoms[name] = freedoms_of(sample, quantities[name])
-    return Summary(kind, 1, quantities, samples=samples, unmixed=unmixed, freedoms=freedoms)
+    return Summary(kind, 1, quantities, samples=samples, freedoms=freedoms)
 
 
-def _unmixed(name: str, r: float, ess: float) -> str:
-    return (
-        f"the chains have not mixed: R-hat {r:.3g}, effective size {ess:.0f} for {name} "
-        f"(allowed in a baseline: {WORST_RHAT:g}, {FEWEST_EFFECTIVE:.0f})"
-    )
+def _limits(old: MethodBaseline | None) -> tuple[float, float]:
+    """Return the largest R-hat and the smallest effective size of chains that have moments."""
+    if old is None or old.kind != "chains" or old.kept == 0:
+        return WORST_RHAT, FEWEST_EFFECTIVE
+    return GAINED if old.no_moments else LOST
 
 
 def _own_figures(sample: Sample) -> Mapping[str, Figure]:
@@ -163,12 +168,9 @@ def settle(summary: Summary) -> Summary:
     """Return what is worth keeping as a baseline.
 
     A figure whose error leaves no room for the usual margin gets a wider one; a figure of
-    heavy tails that would need more than :data:`WIDEST` loses its error and says so; an
-    approximation whose seeds lie that far apart has no moments at all, and neither have chains
-    that have hardly mixed.
+    heavy tails that would need more than :data:`WIDEST` loses its error and says so; and an
+    approximation whose seeds lie that far apart has no moments at all.
     """
-    if summary.unmixed:
-        return replace(summary, quantities={}, no_moments=summary.unmixed, unmixed="")
     quantities = {
         name: {
             what: _with_margin(what, f, figures, _freedom(summary, name, what, f))

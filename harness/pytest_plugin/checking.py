@@ -95,7 +95,8 @@ def _checked(intake: Intake, place: Place, settings: Settings, *, regenerate: bo
 
 
 def _summary(intake: Intake, old: MethodBaseline | None = None) -> Summary:
-    return of_seeds(intake.runs, old=old) if intake.several else of_draws(intake.runs[0])
+    runs = intake.runs
+    return of_seeds(runs, old=old) if intake.several else of_draws(runs[0], old=old)
 
 
 def _unusable(intake: Intake) -> list[str]:
