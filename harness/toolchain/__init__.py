@@ -10,10 +10,13 @@ from harness.toolchain.common import (
     cache_dir,
     cache_folder,
     locked,
+    make_command,
+    run_tool,
 )
 from harness.toolchain.doctor import Check, diagnose
 from harness.toolchain.find import (
     CmdStan,
+    build_flags,
     compiler_version,
     find_cmdstan,
     inspect_cmdstan,
@@ -28,6 +31,7 @@ from harness.toolchain.programs import (
     program_info,
     program_texts,
     run_versions,
+    translate,
 )
 
 __all__ = [
@@ -37,6 +41,7 @@ __all__ = [
     "ProgramError",
     "ProgramInfo",
     "ToolchainError",
+    "build_flags",
     "build_folder",
     "cache_dir",
     "cache_folder",
@@ -47,9 +52,12 @@ __all__ = [
     "find_cmdstan",
     "inspect_cmdstan",
     "locked",
+    "make_command",
     "package_version",
     "program_hash",
     "program_info",
     "program_texts",
+    "run_tool",
     "run_versions",
+    "translate",
 ]

@@ -193,6 +193,11 @@ def _build_settings(path: Path) -> BuildSettings:
     )
 
 
+def build_flags(cmdstan: CmdStan) -> str:
+    """Return the line by which CmdStan's makefile compiles and links: all flags are in it."""
+    return build_settings(cmdstan).link_line
+
+
 def _variables(lines: list[str]) -> Mapping[str, str]:
     pairs = (line.partition("=") for line in lines)
     return {name.strip(): value.strip() for name, _, value in pairs}

@@ -254,10 +254,23 @@ def _prepare_once(cmdstan: CmdStan) -> None:
             prepare(cmdstan)
 
 
-def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str) -> None:
-    # Only the C++ goes to make: beside a .stan file make would first scan all headers again.
+def translate(stan_file: Path, cmdstan: CmdStan, folder: Path) -> Path:
+    """Let stanc write a program's C++ into a folder; return the file.
+
+    Raises
+    ------
+    ProgramError
+        stanc rejects the program; the message is stanc's, with file and line.
+    """
+    name = _executable_name(stan_file)
     code = folder / f"{name}.hpp"
     _stanc(stan_file, cmdstan, [f"--name={name}_model", f"--o={code}"])
+    return code
+
+
+def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str) -> None:
+    # Only the C++ goes to make: beside a .stan file make would first scan all headers again.
+    code = translate(stan_file, cmdstan, folder)
     executable = folder / _with_suffix(name)
     status, output, errors = run_tool([make_command(), executable.as_posix()], cmdstan.path)
     if status != 0 or not os.access(executable, os.X_OK):
