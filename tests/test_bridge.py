@@ -13,7 +13,10 @@ import pytest
 
 from harness import registry
 from harness.bridge import BridgeError, BridgeModel, Status, library
-from harness.toolchain import CmdStan
+from harness.methods import METHODS
+from harness.records import RunContext, RunSpec
+from harness.store import cmdstan_seed
+from harness.toolchain import CmdStan, compile_program
 
 pytestmark = pytest.mark.stan
 
@@ -309,6 +312,26 @@ def test_a_changed_program_is_built_anew(cmdstan: CmdStan, tmp_path: Path) -> No
     after = BridgeModel(second, {})
     slopes = [m.value_and_gradient(np.zeros(1))[1][0] for m in (before, after, before)]
     assert slopes == [0.0, 5.0, 0.0]
+
+
+def test_the_density_is_cmdstans_own(
+    cmdstan: CmdStan, regression: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """At ADVI's draws it equals CmdStan's ``log_p__``, constants and Jacobian included."""
+    stan_file = registry.load("linear_regression").stan_file
+    method = METHODS["meanfield"]
+    spec = RunSpec("linear_regression", "meanfield", method.defaults, 1, 200)
+    program = compile_program(stan_file, cmdstan)
+    data_file = registry.load("linear_regression").data_file
+    run = method.run(spec, RunContext(program, data_file, 60.0, cmdstan_seed(spec)), tmp_path)
+    assert run.draws is not None
+    assert run.draws.log_p is not None
+    model = BridgeModel(*regression)
+    z = np.array([
+        model.unconstrain(dict(zip(run.draws.names, theta, strict=True)))
+        for theta in run.draws.values[0]
+    ])  # fmt: skip
+    np.testing.assert_allclose(model.log_density(z).value, run.draws.log_p[0], rtol=1e-9)
 
 
 def test_threads_do_not_disturb_each_other(
