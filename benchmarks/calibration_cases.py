@@ -78,7 +78,7 @@ CASES: tuple[Case, ...] = (
     *_test("normal, 16 chains × 1000, ρ 0.88", Sampler(rho=0.882), 1),
     *_test("normal, 16 chains × 1000, ρ 0.88", Sampler(rho=0.882), 10, share=0.1),
     *_test("normal, 16 chains × 1000, ρ 0.95", Sampler(rho=0.951), 1),
-    *_test("normal, 4 chains × 1000, ρ 0.6", short(0.6), 100, share=0.025),
+    *_test("normal, 4 chains × 1000, ρ 0.6", short(0.6), 100, share=0.1),
     *_test("normal, 4 chains × 1000, ρ 0.9", short(0.905), 1),
     *_test("normal, 4 chains × 1000, ρ 0.9", short(0.905), 10, share=0.25),
     *_test("normal, 4 chains × 1000, ρ 0.9, then 16", short(0.905, growth=4), 4, share=0.25),
