@@ -118,6 +118,10 @@ class Program:
     executable: Path
     cmdstan: Path
     versions: Mapping[str, str]
+    library: Path | None = None
+    """The program behind the bridge's interface, where a method needs it."""
+    library_error: str = ""
+    """Why there is no library, in the compiler's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,11 @@ class RunContext(NamedTuple):
     """Well-mixed, from the hash of the spec: small seeds start CmdStan 2.27 in one place."""
 
 
+def fits_any(_: Model) -> str | None:
+    """Say that a method can be used on any model."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A row of the METHODS table.
@@ -228,6 +237,9 @@ class Method:
     ``run(spec, context, scratch)`` returns a RunResult and never raises for a run that
     failed; ``scratch`` is an empty folder of its own. ``defaults`` are the options that
     the spec may override. ``version`` is raised when results are no longer comparable.
+    ``bridge`` says that it needs the program's gradient in process, ``batch`` that the model's
+    ``[batch]`` table is one of its options. ``unfit(model)`` returns why it cannot be used on a
+    model, in a sentence, or None.
     """
 
     name: str
@@ -239,6 +251,9 @@ class Method:
     seeds: int
     approximate: bool
     """True for variational methods (several seeds, ELBO), False for samplers."""
+    bridge: bool = False
+    batch: bool = False
+    unfit: Callable[[Model], str | None] = fits_any
 
 
 @dataclass(frozen=True, slots=True)

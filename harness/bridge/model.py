@@ -245,6 +245,11 @@ class BridgeModel:
             self._library.call.hb_messages(self._handle, words, size)
         return _text(words)
 
+    def last_error(self) -> str:
+        """Return the words of the first failure of the last call that had one."""
+        with self._library.lock:
+            return self._error()
+
     # --- inside ------------------------------------------------------------------------------
 
     def _points(self, z: ArrayLike) -> FloatArray:

@@ -1,0 +1,172 @@
+"""What all methods on the bridge share: the program with its data, names, counts, time limits.
+
+A method hands a ``fit`` function to :func:`run_bridged`; it gets a :class:`Problem` and returns
+a :class:`~harness.vi.target.Fitted` on the unconstrained scale. The rest is done here: draws on
+the constrained scale with transformed parameters and generated quantities as CmdStan writes them,
+``log_p``, cost, and failures as results.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import registry
+from harness.bridge import BridgeError, BridgeModel
+from harness.methods.stancsv import stan_name
+from harness.records import Cost, Draws, RunContext, RunResult, RunSpec, Status
+from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+
+
+class FitError(RuntimeError):
+    """A fit that cannot be made, with what was wrong and what to do."""
+
+
+class BridgeTarget:
+    """A Stan program as a :class:`~harness.vi.target.Target`: Jacobian and constants included."""
+
+    def __init__(self, model: BridgeModel) -> None:
+        """Wrap an opened model."""
+        self.model = model
+        self.dimension = model.dimension
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """See :class:`~harness.vi.target.Target`."""
+        return self.model.log_density(z).value
+
+    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See :class:`~harness.vi.target.Target`."""
+        found = self.model.log_density_gradient(z)
+        assert found.gradient is not None  # noqa: S101 - it was asked for
+        return found.value, found.gradient
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """What a fit works on."""
+
+    target: Counted
+    model: BridgeModel
+    data: Mapping[str, NDArray[Any]]
+    """The program's data as arrays, for methods that split them by rows."""
+    options: Mapping[str, Any]
+    draws: int
+    rng: np.random.Generator
+    clock: Clock
+
+
+def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return Stan data as arrays; empty ones, whose shape JSON cannot tell, are left out."""
+    found = {name: np.asarray(value) for name, value in data.items()}
+    return {name: value for name, value in found.items() if value.size}
+
+
+def run_bridged(
+    spec: RunSpec, context: RunContext, load: Callable[[], Callable[[Problem], Fitted]]
+) -> RunResult:
+    """Open the program, fit, and make draws of what was found.
+
+    Parameters
+    ----------
+    load
+        Imports and returns the ``fit`` function; importing is not part of the run's seconds.
+
+    Returns
+    -------
+    RunResult
+        ``cost`` counts the points at which the density and the gradient were evaluated; the
+        seconds include reading the data, as CmdStan's do.
+    """
+    fit = load()
+    library = context.program.library
+    if library is None:
+        why = context.program.library_error or "the program was not built as a library"
+        return _ended(spec, context, "failed", why, 0.0)
+    begin = time.perf_counter()
+    clock = Clock(context.timeout_s)
+    target: Counted | None = None
+    try:
+        given = {} if context.data_file is None else registry.read_data(context.data_file)
+        data = arrays(given)
+        model = BridgeModel(library, data, context.cmdstan_seed)
+        target = Counted(BridgeTarget(model))
+        rng = np.random.default_rng(context.cmdstan_seed)
+        problem = Problem(target, model, data, dict(spec.options), spec.draws, rng, clock)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            found = fit(problem)
+            draws, status, message = _draws(found, target, model, context.cmdstan_seed)
+    except TimeLimitError:
+        limit = f"stopped after the time limit of {context.timeout_s:g} s; a longer one: --timeout"
+        return _ended(spec, context, "timed_out", limit, time.perf_counter() - begin, target)
+    except (BridgeError, registry.ModelError, FitError) as error:
+        return _ended(spec, context, "failed", str(error), time.perf_counter() - begin, target)
+    return RunResult(
+        spec=spec,
+        key="",
+        status=status,
+        message=message,
+        draws=draws,
+        trace=found.trace,
+        diagnostics={"cmdstan_seed": context.cmdstan_seed, **found.diagnostics},
+        cost=_cost(time.perf_counter() - begin, target),
+        versions=context.program.versions,
+        console="\n".join(w for w in (found.words, model.messages()) if w),
+    )
+
+
+def _draws(
+    found: Fitted, target: Counted, model: BridgeModel, seed: int
+) -> tuple[Draws | None, Status, str]:
+    """Return the draws of a fit on the constrained scale, and how the run ended."""
+    if found.z is None:
+        return None, found.status, found.message
+    log_p = target.log_density(found.z)
+    values, status = model.constrain(found.z, transformed=True, generated=True, seed=seed)
+    bad = int(np.count_nonzero(status))
+    if bad:
+        why = f"{bad} of {len(status)} draws cannot be written: {model.last_error()}"
+        return None, "failed", why
+    names = model.constrained_names(transformed=True, generated=True)
+    draws = Draws(
+        names=tuple(stan_name(n) for n in names),
+        values=values[None],
+        log_p=log_p[None],
+        log_q=None if found.log_q is None else found.log_q[None],
+    )
+    return draws, found.status, found.message
+
+
+def _cost(seconds: float, target: Counted | None) -> Cost:
+    if target is None:
+        return Cost(seconds)
+    return Cost(seconds, target.values, target.gradients)
+
+
+def _ended(
+    spec: RunSpec,
+    context: RunContext,
+    status: Status,
+    message: str,
+    seconds: float,
+    target: Counted | None = None,
+) -> RunResult:
+    return RunResult(
+        spec=spec,
+        key="",
+        status=status,
+        message=message,
+        draws=None,
+        trace=None,
+        diagnostics={"cmdstan_seed": context.cmdstan_seed},
+        cost=_cost(seconds, target),
+        versions=context.program.versions,
+    )
