@@ -17,6 +17,7 @@ import numpy as np
 
 from harness import judge, measuring, registry, toolchain
 from harness.datatree import draws_from_datatree, scalars, write_draws
+from harness.methods import METHODS
 from harness.records import (
     Cost,
     Draws,
@@ -218,6 +219,7 @@ def _wants(
     for verdict in verdicts:
         if verdict.level != "unknown":
             continue
+        extends = METHODS[verdict.method].extends
         for seed in verdict.by_seed:
             needed = [
                 f.draws_needed
@@ -230,6 +232,8 @@ def _wants(
             if reference.kind == "nuts":
                 # q has 10 000 independent draws; NUTS's effective number is the smaller.
                 scarce = ("nuts", min(s for m, s in by_run if m == "nuts"))
+            elif not extends:
+                continue
             run = by_run.get(scarce)
             if run is None:
                 continue

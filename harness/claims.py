@@ -19,6 +19,13 @@ _RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
 }
 
 
+OF_RUN = "run."
+"""Before the name of one of the run's own diagnostics: ``run.absolute_fired_at``."""
+
+WITH = "with."
+"""The share of runs in which a diagnostic is a number: ``with.relative_fired_at``."""
+
+
 def check_claim(
     model: str, claim: Claim, measures: Sequence[Measure], runs: Sequence[RunResult]
 ) -> ClaimResult:
@@ -51,17 +58,33 @@ def _figure(
     own_runs = [r for r in runs if r.spec.method == method]
     if metric.startswith("share_"):
         wanted = metric.removeprefix("share_")
-        n = len(own_runs)
-        if n == 0:
-            return math.nan, math.nan, 0
-        share = sum(r.status == wanted for r in own_runs) / n
-        return share, math.sqrt(share * (1 - share) / n), n
-    if metric in _RUN_FIGURES:
-        values = [Estimate(_RUN_FIGURES[metric](r), 0.0) for r in own_runs]
+        return _share([r.status == wanted for r in own_runs])
+    if metric.startswith(WITH):
+        return _share([metric.removeprefix(WITH) in _finite(r) for r in own_runs])
+    if metric in _RUN_FIGURES or metric.startswith(OF_RUN):
+        figure_of = _RUN_FIGURES.get(metric, _diagnostic(metric.removeprefix(OF_RUN)))
+        values = [Estimate(figure_of(r), 0.0) for r in own_runs]
         values = [v for v in values if not math.isnan(v.value)]
     else:
         values = _by_seed(method, metric, quantity, measures)
     return (*_summarise(values, figure.get("over", "mean")), len(values))
+
+
+def _share(true: Sequence[bool]) -> tuple[float, float, int]:
+    n = len(true)
+    if n == 0:
+        return math.nan, math.nan, 0
+    share = sum(true) / n
+    return share, math.sqrt(share * (1 - share) / n), n
+
+
+def _diagnostic(name: str) -> Callable[[RunResult], float]:
+    return lambda run: run.diagnostics.get(name, math.nan)
+
+
+def _finite(run: RunResult) -> set[str]:
+    """Return the names of the run's diagnostics that happened: NaN says that one did not."""
+    return {name for name, value in run.diagnostics.items() if math.isfinite(value)}
 
 
 def _by_seed(
@@ -152,6 +175,11 @@ METRIC_WORDS: Mapping[str, str] = {
     "q50": "median",
     "q95": "95% quantile",
     "eta": "step size",
+    "first_mode": "share of the leftmost mode",
+    "with.relative_fired_at": "the relative rule fired",
+    "with.absolute_fired_at": "the absolute rule fired",
+    "relative_fired_at": "iteration at which the relative rule fired",
+    "absolute_fired_at": "iteration at which the absolute rule fired",
 }
 
 
@@ -164,7 +192,11 @@ def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
     if metric.startswith("share_"):
         status = metric.removeprefix("share_").replace("_", " ")
         return f"{method}: {value:.0%} of {count} runs ended “{status}”"
-    what = METRIC_WORDS.get(metric, metric.replace("_", " "))
+    if metric.startswith(WITH):
+        what = METRIC_WORDS.get(metric, metric.removeprefix(WITH).replace("_", " "))
+        return f"{method}: {what} in {value:.0%} of {count} runs"
+    bare = metric.removeprefix(OF_RUN)
+    what = METRIC_WORDS.get(bare, bare.replace("_", " "))
     of = f" of {figure['quantity']}" if figure.get("quantity") else ""
     over = "" if count == 1 else f" ({_OVER[str(figure.get('over', 'mean'))].format(n=count)})"
     return f"{method}: {what}{of} {_with_error(value, error)}{over}"

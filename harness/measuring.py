@@ -148,11 +148,13 @@ class Yardstick:
             figures = dict(metrics.summaries(own))
             if not against_itself:
                 figures |= metrics.compare_quantity(own, sample)
+                if sample.basins.count > 1:
+                    figures["first_mode"] = metrics.first_mode(own, sample)
             out += [self._measure(method, seed, name, m, e) for m, e in figures.items()]
         if len(present) > 1 and len(present) <= NO_JOINT_ABOVE and not against_itself:
             out += self._joint(result, draws, present)
-        if draws.log_p is not None and draws.log_q is not None:
-            khat = metrics.khat(draws.log_p, draws.log_q)
+        khat = _khat(result, draws)
+        if khat is not None:
             out.append(self._measure(method, seed, None, "khat", khat))
         return out
 
@@ -206,6 +208,15 @@ class Yardstick:
             name: (self.names[int(j)], float(corr[i, j]))
             for i, (name, j) in enumerate(zip(self.names, partner, strict=True))
         }
+
+
+def _khat(result: RunResult, draws: Draws) -> metrics.Estimate | None:
+    """Return k-hat of the draws' weights, or that of a method which has used its weights up."""
+    if draws.log_p is not None and draws.log_q is not None:
+        return metrics.khat(draws.log_p, draws.log_q)
+    if "khat" not in result.diagnostics:
+        return None
+    return metrics.Estimate(result.diagnostics["khat"], result.diagnostics.get("khat_error", 0.0))
 
 
 def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> list[Measure]:

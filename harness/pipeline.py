@@ -10,13 +10,14 @@ import dataclasses
 import datetime as dt
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import registry, results, toolchain
+from harness import bridge, registry, results, toolchain
 from harness.claims import check_claim
 from harness.execute import Pool, RunTask, cores, failed, longest_first, run_task
+from harness.methods import METHODS
 from harness.methods.cmdstan import preflight
 from harness.planning import Plan, Planner, Work, data_size, expected_work
 from harness.progress import Progress, Quiet
@@ -120,11 +121,15 @@ class _Comparing:
         self.progress.phase("judge", sum(w.error is None for w in works))
         # Large data first: their runs are the long ones, and must not start last.
         for work in sorted(to_compile, key=lambda w: -data_size(w.model)):
-            args = (work.model, self.cmdstan, self.plan.timeout_s)
-            self.pool.submit(("compile", work), prepare, *args)
+            self._compile(work)
         for work in works:
             if work.error is None and not work.waiting:
                 self._analyse(work)
+
+    def _compile(self, work: Work) -> None:
+        """Have the program compiled, as a library too if a method needs its gradient."""
+        args = (work.model, self.cmdstan, self.plan.timeout_s, _methods(work))
+        self.pool.submit(("compile", work), prepare, *args)
 
     def _finished(self, label: Any, value: Any, error: BaseException | None) -> None:
         kind, work, *rest = label
@@ -153,11 +158,11 @@ class _Comparing:
 
     def _submit_runs(self, work: Work) -> None:
         program = work.program
-        if program is None:
+        built = program is not None and bool(program.library or program.library_error)
+        if program is None or (needs_library(_methods(work)) and not built):
             # More draws of stored runs: the program was not needed until now.
-            args = (work.model, self.cmdstan, self.plan.timeout_s)
             self.progress.phase("compile", 1)
-            self.pool.submit(("compile", work), prepare, *args)
+            self._compile(work)
             return
         data_file = work.model.data_file
         tasks = [
@@ -279,9 +284,21 @@ class _Comparing:
         )
 
 
-def prepare(model: Model, cmdstan: toolchain.CmdStan, timeout_s: float) -> Program | str:
+def _methods(work: Work) -> frozenset[str]:
+    return frozenset(spec.method for spec in work.waiting.values())
+
+
+def needs_library(methods: Iterable[str]) -> bool:
+    """Tell whether one of these methods needs the program's gradient in process."""
+    return any(METHODS[name].bridge for name in methods)
+
+
+def prepare(
+    model: Model, cmdstan: toolchain.CmdStan, timeout_s: float, methods: frozenset[str]
+) -> Program | str:
     """Compile a program and see that it starts with its data; a string says why it does not.
 
+    A library that cannot be built is no error of the model: CmdStan's methods go on without it.
     Runs in a worker process.
     """
     try:
@@ -300,7 +317,15 @@ def prepare(model: Model, cmdstan: toolchain.CmdStan, timeout_s: float) -> Progr
     context = RunContext(program, model.data_file, timeout_s, cmdstan_seed(probe))
     with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
         refused = preflight(context, Path(scratch))
-    return program if refused is None else f"the program does not start: {refused}"
+    if refused is not None:
+        return f"the program does not start: {refused}"
+    if needs_library(methods):
+        try:
+            library = bridge.library(model.stan_file, cmdstan)
+        except (toolchain.ToolchainError, toolchain.ProgramError) as error:
+            return dataclasses.replace(program, library_error=str(error))
+        program = dataclasses.replace(program, library=library)
+    return program
 
 
 def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:

@@ -7,17 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import registry, toolchain
+from harness import bridge, registry, toolchain
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.store import Store, run_key
 from harness.tasks import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
+from harness.titles import title
 
 _RESERVED = ("seeds", "draws", "skip")
 """Settings of model.toml that are not options of the method."""
 
 _KEYED_VERSIONS = ("cmdstan", "compiler")
 """Versions that can change a draw, and so are part of every run's key."""
+
+
+UNKNOWN_WORK = 10_000.0
+"""Gradients that a method is taken to need where its options do not tell."""
+
+
+def usual_methods(model: Model) -> tuple[str, ...]:
+    """Return the methods a model gets where none are named: the default ones and its own."""
+    own = [m for m in model.methods if m not in DEFAULT_METHODS]
+    samplers = [m for m in DEFAULT_METHODS if not METHODS[m].approximate]
+    fits = [m for m in DEFAULT_METHODS if METHODS[m].approximate]
+    return (*fits, *own, *samplers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +91,32 @@ class Planner:
         except (OSError, ValueError, toolchain.ToolchainError, toolchain.ProgramError) as error:
             work.error = str(error)
             return work
-        named = self._plan.methods
         judged = []
-        for name in named or DEFAULT_METHODS:
-            skip = model.settings.get(name, {}).get("skip")
-            if skip and named is None:
-                work.notes.append(f"{METHODS[name].title} left out: {skip}")
+        for name in self._plan.methods or usual_methods(model):
+            why = self._left_out(model, name)
+            if why is not None:
+                work.notes.append(f"{title(name)} left out: {why}")
                 continue
             judged.append(name)
             work.specs += self._specs(model, name)
+        if not judged:
+            work.error = "; ".join(work.notes)
+            return work
         if "nuts" not in judged and not self._has_other_reference(model):
             work.specs += self._specs(model, "nuts")
         work.judged = tuple(judged)
         for spec in work.specs:
             self._look_up(work, spec)
         return work
+
+    def _left_out(self, model: Model, name: str) -> str | None:
+        """Return why a method is not run: it cannot be, or is skipped unless it is named."""
+        if name not in METHODS:
+            return f"model.toml names it, but there is no such method (known: {', '.join(METHODS)})"
+        why = METHODS[name].unfit(model)
+        if why is None and self._plan.methods is None:
+            why = model.settings.get(name, {}).get("skip")
+        return why
 
     def _has_other_reference(self, model: Model) -> bool:
         if self._plan.reference == "auto":
@@ -104,6 +128,8 @@ class Planner:
         settings = model.settings.get(name, {})
         own = {k: v for k, v in settings.items() if k not in _RESERVED}
         options = {**method.defaults, **own}
+        if method.batch and model.batch is not None:
+            options["batch"] = dict(model.batch)
         seeds = int(settings.get("seeds", method.seeds))
         if method.approximate and self._plan.seeds is not None:
             seeds = self._plan.seeds
@@ -117,8 +143,11 @@ class Planner:
 
     def key(self, work: Work, spec: RunSpec) -> str:
         """Return the key a run is stored under."""
-        version = METHODS[spec.method].version
-        return run_key(spec, work.program_hash, work.data_hash, version, self._versions)
+        method = METHODS[spec.method]
+        versions = (
+            {**self._versions, "bridge": bridge.version()} if method.bridge else self._versions
+        )
+        return run_key(spec, work.program_hash, work.data_hash, method.version, versions)
 
     def _look_up(self, work: Work, spec: RunSpec) -> None:
         """Take a stored result, or note that the run is to be made."""
@@ -162,6 +191,8 @@ def expected_work(spec: RunSpec) -> float:
     """Guess a run's relative length: gradients, where they are known beforehand."""
     if "grad_samples" in spec.options:
         return float(spec.options["iter"]) * float(spec.options["grad_samples"])
+    if METHODS[spec.method].approximate:
+        return float(spec.options.get("iterations", UNKNOWN_WORK))
     chains = float(spec.options.get("chains", 1))
     iterations = float(spec.options.get("warmup", 0)) + float(spec.options.get("samples", 0))
     # About fifteen leapfrog steps an iteration.

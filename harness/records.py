@@ -93,7 +93,11 @@ class Model:
     limits
         Changed limits: ``{"bias": {"close": 0.05, "wrong": 0.25}}``.
     batch
-        How the data split by rows, for minibatch methods; None where they do not.
+        How the data split by rows, for minibatch methods: ``rows``, the variables to split,
+        ``size``, the one that holds their number, ``scale``, the one by which the program
+        multiplies its likelihood. None where they do not split.
+    methods
+        Methods to run on this model beside the usual ones.
     """
 
     name: str
@@ -108,6 +112,7 @@ class Model:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     batch: Mapping[str, Any] | None = None
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +243,9 @@ class Method:
     failed; ``scratch`` is an empty folder of its own. ``defaults`` are the options that
     the spec may override. ``version`` is raised when results are no longer comparable.
     ``bridge`` says that it needs the program's gradient in process, ``batch`` that the model's
-    ``[batch]`` table is one of its options. ``unfit(model)`` returns why it cannot be used on a
-    model, in a sentence, or None.
+    ``[batch]`` table is one of its options. ``extends`` is False where more draws would be
+    another fit (particles). ``unfit(model)`` returns why it cannot be used on a model, in a
+    sentence, or None.
     """
 
     name: str
@@ -253,6 +259,7 @@ class Method:
     """True for variational methods (several seeds, ELBO), False for samplers."""
     bridge: bool = False
     batch: bool = False
+    extends: bool = True
     unfit: Callable[[Model], str | None] = fits_any
 
 

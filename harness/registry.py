@@ -80,6 +80,12 @@ class _Limit(_Strict):
     wrong: Annotated[float, Field(gt=0)] | None = None
 
 
+class _Batch(_Strict):
+    rows: Annotated[tuple[str, ...], Field(min_length=1)]
+    size: str
+    scale: str
+
+
 class _ModelToml(_Strict):
     title: str
     name: str = ""
@@ -90,7 +96,8 @@ class _ModelToml(_Strict):
     claims: tuple[_Claim, ...] = ()
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: dict[str, _Limit] = Field(default_factory=dict)
-    batch: dict[str, Any] | None = None
+    methods: tuple[str, ...] = ()
+    batch: _Batch | None = None
 
 
 def models_root() -> Path:
@@ -169,7 +176,8 @@ def _read_folder(folder: Path) -> Model:
         claims=claims,
         settings=spec.settings,
         limits={k: v.model_dump(exclude_none=True) for k, v in spec.limits.items()},
-        batch=spec.batch,
+        batch=None if spec.batch is None else spec.batch.model_dump(),
+        methods=spec.methods,
     )
 
 

@@ -324,6 +324,7 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
             "stan_file": stan_file,
             "data_file": None if spec["data_file"] is None else Path(spec["data_file"]),
             "quantities": tuple(spec["quantities"]),
+            "methods": tuple(spec.get("methods", ())),
             "claims": tuple(Claim(**c) for c in spec["claims"]),
         }
     )

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "harness"
 
 FLOORS: dict[str, int] = {
     "records": 0,
+    "titles": 0,
     "metrics": 0,
     "references": 0,
     "toolchain": 0,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.judge.rules import AT_LEAST
+from harness.titles import TITLES
 
 if TYPE_CHECKING:
     from harness.records import Estimate, Rule
 
-TITLES: Mapping[str, str] = {
-    "nuts": "NUTS",
-    "meanfield": "mean-field",
-    "fullrank": "full-rank",
-    "meanfield_tuned": "tuned mean-field",
-    "fullrank_tuned": "tuned full-rank",
-}
+__all__ = ["TITLES", "limits", "listed", "number", "with_error"]
 
 
 def number(x: float, digits: int = 2) -> str:

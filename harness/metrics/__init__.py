@@ -12,7 +12,7 @@ from harness.metrics.chains import chain_diagnostics, chain_shares
 from harness.metrics.joint import Joint, compare_joint
 from harness.metrics.modes import Basins, find_basins
 from harness.metrics.sample import Sample, prepare, summaries, unusable
-from harness.metrics.scalar import compare_quantity, seed_spread
+from harness.metrics.scalar import compare_quantity, first_mode, seed_spread
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Estimate
 
@@ -26,6 +26,7 @@ __all__ = [
     "compare_joint",
     "compare_quantity",
     "find_basins",
+    "first_mode",
     "khat",
     "khat_limit",
     "prepare",

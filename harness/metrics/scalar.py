@@ -200,6 +200,12 @@ def missed_mass(q: Sample, ref: Sample) -> Estimate:
     return Estimate(value, math.sqrt(variance) if known else math.nan)
 
 
+def first_mode(q: Sample, ref: Sample) -> Estimate:
+    """Return q's probability of the reference's leftmost mode, not a distance."""
+    share = float(ref.basins.shares(q.finite_sorted, q.n)[0])
+    return Estimate(share, math.sqrt(share * (1 - share) / _or_count(q)))
+
+
 def _or_count(sample: Sample) -> float:
     """Return the effective size of shares; where that is unknown, the number of draws.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from harness.titles import title
+
 INK = "#1f2328"
 MUTED = "#667078"
 FAINT = "#c9ced3"
@@ -31,17 +33,31 @@ class Look(NamedTuple):
     approximate: bool
 
 
+_DRAWN: tuple[tuple[str, str, Dash, str, bool], ...] = (
+    ("nuts", "#1769aa", "-", "o", False),
+    ("meanfield", "#d1492e", "-", "s", True),
+    ("fullrank", "#1f8a5f", "-", "D", True),
+    ("meanfield_tuned", "#8a2414", _DASHED, "v", True),
+    ("fullrank_tuned", "#0b5a43", _DASHED, "^", True),
+    ("dadvi", "#b0307a", "-", "p", True),
+    ("dadvi_lr", "#7d1f56", _DASHED, "h", True),
+    ("dadvi_psis", "#4f1237", _DOTTED, "*", True),
+    ("advi", "#8a6a00", "-", "P", True),
+    ("advi_fullrank", "#5e4800", _DASHED, "X", True),
+    ("advi_sgd", "#a0522d", _DOTTED, "<", True),
+    ("minibatch", "#00798c", "-", ">", True),
+    ("bbvi", "#5b6770", _DASHED, "d", True),
+    ("svgd", "#7a4aa3", "-", "H", True),
+    ("cavi", "#5a5a9e", "-", "8", True),
+    ("svi", "#37377a", _DASHED, "1", True),
+    ("quadrature_mse", "#2f6f9f", _DASHED, "2", True),
+    ("quadrature_kl", "#3d6b1f", "-", "3", True),
+    ("quadrature_truncated", "#86501c", _DOTTED, "4", True),
+)
+
 LOOKS: dict[str, Look] = {
-    "nuts": Look("NUTS", "#1769aa", "-", "o", approximate=False),
-    "meanfield": Look("mean-field", "#d1492e", "-", "s", approximate=True),
-    "fullrank": Look("full-rank", "#1f8a5f", "-", "D", approximate=True),
-    "meanfield_tuned": Look("tuned mean-field", "#8a2414", _DASHED, "v", approximate=True),
-    "fullrank_tuned": Look("tuned full-rank", "#0b5a43", _DASHED, "^", approximate=True),
-    "pathfinder": Look("Pathfinder", "#7a4aa3", "-", "P", approximate=True),
-    "laplace": Look("Laplace", "#8a6a00", "-", "X", approximate=True),
-    "dadvi": Look("deterministic ADVI", "#b0307a", "-", "p", approximate=True),
-    "dadvi_lr": Look("DADVI linear response", "#7d1f56", _DASHED, "h", approximate=True),
-    "dadvi_psis": Look("DADVI with PSIS", "#4f1237", _DOTTED, "*", approximate=True),
+    name: Look(title(name), colour, dash, marker, approximate=approximate)
+    for name, colour, dash, marker, approximate in _DRAWN
 }
 
 _SPARE = ("#5b6770", "#00798c", "#a0522d", "#5a5a9e")
