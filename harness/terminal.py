@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import judge
-from harness.methods import METHODS
+from harness.titles import title
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Method, Model, Verdict
@@ -31,6 +31,12 @@ _STYLES: Mapping[str, str] = {
     "unknown": "magenta",
     "reference": "dim",
 }
+_MARGIN = 40
+"""Columns of the terminal that the model's name and its reference take."""
+
+_COLUMN = 18
+"""Columns that a verdict with its reason needs."""
+
 _NARROW = 100
 """Below this many columns one row a verdict reads better than one column a method."""
 
@@ -47,14 +53,58 @@ def make_console() -> Console:
 def print_verdicts(comparison: Comparison) -> None:
     """Print models × methods, and what kept a model from being compared."""
     console = make_console()
-    methods = list(dict.fromkeys(v.method for m in comparison.models for v in m.verdicts))
-    if methods:
-        wide = console.width >= _NARROW
-        console.print(_wide(comparison, methods) if wide else _narrow(comparison))
+    # matplotlib comes along, which the other tables need not wait for.
+    from harness.plots.looks import in_order
+
+    found = in_order((v.method for m in comparison.models for v in m.verdicts), nuts_first=False)
+    if found:
+        console.print(_verdicts(comparison, found, console.width))
     for model in comparison.models:
         if model.error is not None:
             console.print(Text(f"✗ {model.model.name}: {model.error}", style="red"))
     _print_claims(console, comparison)
+
+
+def _verdicts(comparison: Comparison, methods: Sequence[str], width: int) -> Table:
+    """Return the table that the width has room for."""
+    if width < _NARROW:
+        return _narrow(comparison)
+    if (width - _MARGIN) // len(methods) >= _COLUMN:
+        return _wide(comparison, methods)
+    # With one model there is room below each other for what every verdict rests on.
+    return _matrix(comparison, methods) if len(comparison.models) > 1 else _narrow(comparison)
+
+
+def _matrix(comparison: Comparison, methods: Sequence[str]) -> Table:
+    """Return levels without their reasons; methods of few models share a column."""
+    from harness.report.summary import columns_of
+
+    columns = columns_of(comparison, list(methods))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("model", style="bold", no_wrap=True)
+    for method in columns:
+        table.add_column(title(method), max_width=11)
+    if len(columns) < len(methods):
+        table.add_column("others")
+    table.add_column("reference", max_width=9)
+    for model in comparison.models:
+        if model.error is not None:
+            continue
+        by_method = {v.method: v for v in model.verdicts}
+        cells = [_level(by_method.get(m)) for m in columns]
+        if len(columns) < len(methods):
+            others = [by_method[m] for m in methods if m in by_method and m not in columns]
+            lines = [Text(f"{title(v.method)} ").append_text(_level(v)) for v in others]
+            cells.append(Text("\n").join(lines))
+        kind = model.reference.kind + ("" if model.reference.trusted else " ?")
+        table.add_row(model.model.name, *cells, kind)
+    return table
+
+
+def _level(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text("left out", style="dim")
+    return Text(SYMBOLS[verdict.level], style=f"bold {_STYLES[verdict.level]}")
 
 
 def _cell(verdict: Verdict | None) -> Text:
@@ -74,7 +124,7 @@ def _wide(comparison: Comparison, methods: Sequence[str]) -> Table:
     table.add_column("model", style="bold", no_wrap=True)
     table.add_column("reference", max_width=16)
     for method in methods:
-        table.add_column(METHODS[method].title if method in METHODS else method, ratio=1)
+        table.add_column(title(method), ratio=1)
     for model in comparison.models:
         if model.error is None:
             by_method = {v.method: v for v in model.verdicts}
@@ -94,8 +144,7 @@ def _narrow(comparison: Comparison) -> Table:
             Text(model.model.name, style="bold"), Text(f"reference: {model.reference.kind}")
         )
         for verdict in model.verdicts:
-            title = METHODS[verdict.method].title if verdict.method in METHODS else verdict.method
-            table.add_row(f"  {title}", _cell(verdict))
+            table.add_row(f"  {title(verdict.method)}", _cell(verdict))
     return table
 
 

@@ -18,6 +18,9 @@ RUNAWAY_STEP = 100.0
 LARGE_STEP = 10.0
 """The next one: with it some do."""
 
+SAID = 3
+"""How many different doubts are told, the commonest first."""
+
 FAR = 5.0
 """How many sds off is far, whatever the step size."""
 
@@ -38,10 +41,14 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
         "not_converged": "CmdStan says it may not have converged",
         "diverged": "CmdStan says it may be diverging",
     }
-    for status, says in doubts.items():
-        count = sum(r.status == status and r.draws is not None for r in runs)
-        if count:
-            notes.append(f"{count} of {total} {'seeds' if total > 1 else 'seed'}: {says}.")
+    said_by: dict[str, int] = {}
+    for run in runs:
+        if run.status in doubts and run.draws is not None:
+            own = "iter" not in run.spec.options and run.message
+            says = run.message.rstrip(".") if own else doubts[run.status]
+            said_by[says] = said_by.get(says, 0) + 1
+    for says, count in sorted(said_by.items(), key=lambda item: -item[1])[:SAID]:
+        notes.append(f"{count} of {total} {'seeds' if total > 1 else 'seed'}: {says}.")
     return notes
 
 

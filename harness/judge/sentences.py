@@ -128,6 +128,12 @@ def _width_figures(s: Scene, name: str) -> str:
     return ""
 
 
+FACTORISED = frozenset({
+    "meanfield", "meanfield_tuned", "dadvi", "advi", "advi_sgd", "minibatch", "bbvi", "cavi", "svi",
+})  # fmt: skip
+"""Methods whose family has no correlations, which narrows it where the posterior has some."""
+
+
 def _width(s: Scene) -> str:
     if s.measure.value == -math.inf:
         theirs = s.theirs.get("sd")
@@ -141,7 +147,7 @@ def _width(s: Scene) -> str:
     # Only a factorised family narrows by correlation.
     if (
         partner is not None
-        and s.measure.method.startswith("meanfield")
+        and s.measure.method in FACTORISED
         and s.measure.value < 0
         and EXPLAINS <= abs(partner[1]) <= ONE_QUANTITY
         and s.own.get("missed_mass", NOTHING).value <= A_MODE

@@ -105,8 +105,9 @@ def figure(comparison: ModelComparison) -> Figure | None:
         panels.append(Panel(title, method, data, "svg", alt, width, _HEIGHT, note))
     caption = (
         "Larger is better; one line per seed, in nats. Colour, dash and label: the step size"
-        " eta. Dot: where a run stopped because it found itself converged; lines without one"
-        " ran to the iteration limit or broke off. One scale of the ELBO for all panels."
+        " eta, where CmdStan chose one. Dot: where a run stopped because it found itself"
+        " converged; lines without one ran to the iteration limit or broke off. One scale of"
+        " the ELBO for all panels."
     )
     return Figure("elbo", "ELBO by iteration", caption, tuple(panels))
 
@@ -162,11 +163,11 @@ def _eta_labels(paths: list[_Path]) -> list[tuple[float, str, float]]:
     """Return eta, its label and the height of its traces' ends, for each step size."""
     groups: dict[str, list[_Path]] = {}
     for p in paths:
-        groups.setdefault("η ?" if math.isnan(p.eta) else f"η {p.eta:g}", []).append(p)
+        groups.setdefault("" if math.isnan(p.eta) else f"η {p.eta:g}", []).append(p)
     labels = []
     for words, group in groups.items():
         height = float(np.median([np.median(p.elbo[-5:]) for p in group]))
-        many = f" ×{len(group)}" if len(group) > 1 and len(groups) > 1 else ""
+        many = f" ×{len(group)}" if words and len(group) > 1 and len(groups) > 1 else ""
         labels.append((group[0].eta, words + many, height))
     return labels
 
@@ -204,9 +205,10 @@ def _note(paths: list[_Path], runs: int, low: float) -> str:
 
 def _alt(title: str, paths: list[_Path], note: str) -> str:
     last = [float(np.median(p.elbo[-5:])) for p in paths]
-    etas = listed([words for _, words, _ in _eta_labels(paths)])
+    etas = listed([words for _, words, _ in _eta_labels(paths) if words])
+    steps = f"; step sizes {etas}" if etas else ""
     stops = span([float(p.iteration[-1]) for p in paths], 3)
     return (
-        f"ELBO by iteration, {title}: final ELBO {span(last, 3)} nats, last iteration {stops};"
-        f" step sizes {etas}. {note}"
+        f"ELBO by iteration, {title}: final ELBO {span(last, 3)} nats, last iteration {stops}"
+        f"{steps}. {note}"
     ).strip()

@@ -69,7 +69,7 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
 def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, object]:
     by_kind = {
         kind: [f for f in figures if f.name.split("-", 1)[0] == kind]
-        for kind in ("density", "quantile", "pair", "elbo", "chains")
+        for kind in ("density", "quantile", "pair", "elbo", "tracks", "variance", "chains")
     }
     return {
         "name": entry.model.name,

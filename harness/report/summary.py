@@ -38,6 +38,12 @@ KINDS: Mapping[str, str] = {
 }
 
 
+COLUMNS = 9
+"""Methods in the table of verdicts; where there are more, the rarer ones share a column."""
+
+WITH_REASONS = 6
+"""Columns up to which a cell also gives its reason."""
+
 _SHORT = 60
 _LONGEST = 110
 _NAMED = 3
@@ -67,6 +73,8 @@ class Row:
     trusted: bool
     cells: tuple[Cell, ...]
     error: str | None
+    others: tuple[Cell, ...] = ()
+    """Verdicts of methods that have no column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,11 @@ class Summary:
     detail: str
     byline: str
     methods: tuple[tuple[str, str], ...]
+    """The columns: name and title."""
+    others: bool
+    """Whether there are methods without a column of their own."""
+    compact: bool
+    """Whether there are too many columns for reasons to be read in them."""
     rows: tuple[Row, ...]
     claims: tuple[ClaimRow, ...]
     claims_line: str
@@ -112,6 +125,7 @@ def summarise(comparison: Comparison) -> Summary:
     )
     answer, detail = _answer(comparison, methods)
     single = len(comparison.models) == 1
+    columns = columns_of(comparison, methods)
     names = comparison.models[0].model.name if single else ""
     claims = tuple(_claim(c) for c in comparison.claims)
     return Summary(
@@ -120,11 +134,22 @@ def summarise(comparison: Comparison) -> Summary:
         answer=answer,
         detail=detail,
         byline=_byline(comparison),
-        methods=tuple((m, look(m).title) for m in methods),
-        rows=tuple(_row(m, methods) for m in comparison.models),
+        methods=tuple((m, look(m).title) for m in columns),
+        others=len(columns) < len(methods),
+        compact=len(columns) > WITH_REASONS,
+        rows=tuple(_row(m, columns, methods) for m in comparison.models),
         claims=claims,
         claims_line=_claims_line(claims),
     )  # fmt: skip
+
+
+def columns_of(comparison: Comparison, methods: list[str]) -> list[str]:
+    """Return the methods that have a column: all, or those of most models where they are many."""
+    if len(methods) <= COLUMNS:
+        return methods
+    judged = [{v.method for v in m.verdicts} for m in comparison.models]
+    usual = [m for m in methods if 2 * sum(m in names for names in judged) > len(judged)]
+    return usual if len(judged) > 1 else methods[: COLUMNS - 1]
 
 
 def _answer(comparison: Comparison, methods: list[str]) -> tuple[str, str]:
@@ -200,7 +225,7 @@ def _day(date: Any) -> str:
     return f"{found.day} {found:%B %Y}"
 
 
-def _row(entry: ModelComparison, methods: list[str]) -> Row:
+def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
     return Row(
         model=entry.model.name,
         anchor=anchor(entry.model.name),
@@ -208,8 +233,13 @@ def _row(entry: ModelComparison, methods: list[str]) -> Row:
         reference=KINDS[entry.reference.kind],
         reference_why=_short(entry.reference.why),
         trusted=entry.reference.trusted,
-        cells=tuple(_cell(entry, m) for m in methods),
+        cells=tuple(_cell(entry, m) for m in columns),
         error=entry.error and _clipped(entry.error),
+        others=tuple(
+            cell
+            for cell in (_cell(entry, m) for m in methods if m not in columns)
+            if cell.level != "missing"
+        ),
     )
 
 
