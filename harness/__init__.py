@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import ComparisonResult, compare
+    from harness.api import ComparisonResult, compare, target
 
-__all__ = ["ComparisonResult", "compare"]
+__all__ = ["ComparisonResult", "compare", "target"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import pipeline, planning, progress, registry, results, toolchain
+from harness import choices, pipeline, planning, progress, registry, results, toolchain
 from harness.datatree import to_datatree
 from harness.records import Comparison, Draws, Model, Verdict
 from harness.store import Store
@@ -14,6 +14,8 @@ from harness.store import Store
 if TYPE_CHECKING:
     import pandas as pd
     from xarray import DataTree
+
+    from harness.methods.bridged import BridgeTarget
 
 
 class DrawsByMethod(Mapping[str, "DataTree"]):
@@ -117,6 +119,7 @@ def compare(
     *,
     methods: Sequence[str] | None = None,
     seeds: int | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     reference: str | Path = "auto",
     quantities: Sequence[str] = (),
     jobs: int | None = None,
@@ -134,6 +137,8 @@ def compare(
         or for a model that brings its own.
     methods, seeds, reference, quantities, jobs, timeout_s
         As on the command line; ``timeout_s`` in seconds for one run.
+    options
+        Of methods, by name: ``{"advi": {"iterations": 20_000}}``.
     quiet
         Without progress.
 
@@ -147,6 +152,8 @@ def compare(
     ------
     harness.registry.ModelError
         For an unknown model or unusable data.
+    harness.choices.ChoiceError
+        For an option that a method does not have.
     harness.pipeline.NothingToRunError
         If the program cannot be run at all; the message says why.
     """
@@ -168,6 +175,7 @@ def compare(
         reference=str(reference),
         jobs=jobs,
         timeout_s=timeout_s,
+        options=choices.checked(options),
         command=f"harness.compare({str(program)!r}, …)",
     )
     display = progress.choose(quiet=quiet)
@@ -175,6 +183,29 @@ def compare(
         return ComparisonResult(*pipeline.compare(plan, display))
     finally:
         display.close()
+
+
+def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = None) -> BridgeTarget:
+    """Return a Stan program's posterior as a target of :mod:`harness.vi`: density and gradient.
+
+    Points are unconstrained; ``.model`` has the names, transforms and generated quantities.
+
+    Parameters
+    ----------
+    program, data
+        As for :func:`compare`.
+
+    Raises
+    ------
+    harness.registry.ModelError, harness.toolchain.ProgramError, harness.bridge.BridgeError
+        For unusable data, a program that cannot be built, or data that it refuses.
+    """
+    from harness.bridge import BridgeModel, library
+    from harness.methods.bridged import BridgeTarget, arrays
+
+    model = _model(program, data)
+    built = library(model.stan_file, toolchain.ensure_cmdstan(progress.Quiet().say))
+    return BridgeTarget(BridgeModel(built, arrays(registry.load_data(model))))
 
 
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:

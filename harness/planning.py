@@ -6,16 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness import bridge, registry, toolchain
+from harness.choices import ChoiceError, own_options
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.store import Store, run_key
 from harness.tasks import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
 from harness.titles import title
-
-_RESERVED = ("seeds", "draws", "skip")
-"""Settings of model.toml that are not options of the method."""
 
 _KEYED_VERSIONS = ("cmdstan", "compiler")
 """Versions that can change a draw, and so are part of every run's key."""
@@ -48,6 +47,8 @@ class Plan:
     seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Number of seeds by model and method, before everything else that says how many."""
     first_seed: int = 1
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options by method, before the model's own and the method's defaults."""
     figures: bool = True
     """Whether the report's figures are wanted."""
 
@@ -98,7 +99,11 @@ class Planner:
                 work.notes.append(f"{title(name)} left out: {why}")
                 continue
             judged.append(name)
-            work.specs += self._specs(model, name)
+            try:
+                work.specs += self._specs(model, name)
+            except ChoiceError as error:
+                work.error = str(error)
+                return work
         if not judged:
             work.error = "; ".join(work.notes)
             return work
@@ -126,8 +131,8 @@ class Planner:
     def _specs(self, model: Model, name: str) -> list[RunSpec]:
         method = METHODS[name]
         settings = model.settings.get(name, {})
-        own = {k: v for k, v in settings.items() if k not in _RESERVED}
-        options = {**method.defaults, **own}
+        own = own_options(name, settings, f"model.toml of {model.name}")
+        options = {**method.defaults, **own, **self._plan.options.get(name, {})}
         if method.batch and model.batch is not None:
             options["batch"] = dict(model.batch)
         seeds = int(settings.get("seeds", method.seeds))

@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
     "results": 1,
     "progress": 1,
     "methods": 2,
+    "choices": 3,
     "execute": 3,
     "baseline": 3,
     "tasks": 3,

@@ -37,6 +37,13 @@ FAIL_ON = ("fail", "warn", "unknown")
     metavar="auto|nuts|FILE.nc",
     help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your own draws.",
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="METHOD.OPTION=VALUE",
+    help="Set a method's option, such as advi.iterations=20000; may be repeated.",
+)
 @click.option("--quantities", metavar="A,B,…", help="Compare only these variables.")
 @click.option(
     "--out",
@@ -62,6 +69,7 @@ def compare(
     methods: str | None,
     seeds: int | None,
     reference: str,
+    settings: tuple[str, ...],
     quantities: str | None,
     out: Path | None,
     jobs: int | None,
@@ -76,10 +84,14 @@ def compare(
     harness compare mixture --seeds 20    one of them
     harness compare my.stan my.json       your own program
     """
-    from harness import pipeline, planning, progress, registry, toolchain
+    from harness import choices, pipeline, planning, progress, registry, toolchain
 
     end_gently()
     chosen = chosen_methods(methods)
+    try:
+        options = choices.from_words(settings)
+    except choices.ChoiceError as error:
+        raise fail(str(error)) from error
     check_reference(reference)
     try:
         models = read_models(what, quantities)
@@ -93,6 +105,7 @@ def compare(
         out=out or default_out(what, models),
         jobs=jobs,
         timeout_s=timeout,
+        options=options,
         command=shlex.join(["harness", *sys.argv[1:]]),
     )
     display = progress.choose(quiet=quiet)
