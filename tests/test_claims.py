@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -95,3 +96,21 @@ def test_run_figures_and_shares() -> None:
     assert share.measured == pytest.approx(2 / 3)
     assert share.holds is True
     assert check_claim("m", claim({"metric": "share_ok"}, {"at_most": 1}), [], []).holds is None
+
+
+def test_a_runs_own_figures_can_be_claimed() -> None:
+    """``run.NAME`` is summarised over the runs that have it, ``with.NAME`` is their share."""
+    runs = [
+        dataclasses.replace(run(seed), diagnostics={"fired_at": at})
+        for seed, at in ((1, 300.0), (2, math.nan), (3, 500.0), (4, math.nan))
+    ]
+    mean = check_claim("m", claim({"metric": "run.fired_at"}, {"at_most": 450}), [], runs)
+    assert mean.measured == pytest.approx(400)
+    assert mean.holds is True
+    assert "fired at" in mean.sentence
+    share = check_claim("m", claim({"metric": "with.fired_at"}, {"at_most": 0.1}), [], runs)
+    assert share.measured == pytest.approx(0.5)
+    assert share.holds is False
+    assert "50% of 4 runs" in share.sentence
+    absent = check_claim("m", claim({"metric": "run.other"}, {"at_most": 1}), [], runs)
+    assert absent.holds is None

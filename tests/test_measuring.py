@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -120,3 +121,28 @@ def test_a_reference_without_draws_cannot_be_prepared() -> None:
     reference = Reference("none", trusted=False, why="NUTS failed")
     with pytest.raises(ValueError, match="NUTS failed"):
         measuring.Yardstick("m", reference, measuring.Selection((), ()))
+
+
+def test_khat_of_used_up_weights_is_the_runs_own() -> None:
+    """Resampled draws have no log q; the k-hat of the weights they came from is what counts."""
+    reference = normal(("x",), seed=1)
+    own = dataclasses.replace(run(normal(("x",), seed=2)), diagnostics={"khat": 0.83})
+    found = [m for m in yardstick(reference).run(own) if m.metric == "khat"]
+    assert [m.value for m in found] == [0.83]
+    assert not [m for m in yardstick(reference).run(run(normal(("x",)))) if m.metric == "khat"]
+
+
+def test_the_leftmost_modes_share_is_measured_where_there_are_modes() -> None:
+    """A fifth of the reference lies left; the method has its own share there."""
+    rng = np.random.default_rng(4)
+
+    def mixture(share: float) -> Draws:
+        left = rng.random(4000) < share
+        x = np.where(left, rng.normal(-3, 1, 4000), rng.normal(5, 1, 4000))
+        return Draws(("x",), x[None, :, None])
+
+    found = yardstick(mixture(0.2)).run(run(mixture(0.5)))
+    shares = [m for m in found if m.metric == "first_mode"]
+    assert [abs(m.value - 0.5) < 5 * m.mcse for m in shares] == [True]
+    flat = yardstick(normal(("x",))).run(run(normal(("x",), seed=3)))
+    assert not [m for m in flat if m.metric == "first_mode"]

@@ -163,3 +163,19 @@ def test_generated_data_are_made_once_per_version_of_the_script(tmp_path: Path) 
     (path / "data.py").write_text("def make_data():\n    return 1 / 0\n")
     with pytest.raises(ModelError, match="ZeroDivisionError"):
         registry.load(str(path))
+
+
+def test_a_batch_table_must_name_the_scale(tmp_path: Path) -> None:
+    """Without the likelihood's scale a minibatch would give another posterior, in silence."""
+    whole = 'title = "T"\nmethods = ["svgd"]\n[batch]\nrows = ["y"]\nsize = "N"\nscale = "s"\n'
+    path = folder(tmp_path, whole)
+    found = registry.load(str(path))
+    assert found.batch == {"rows": ("y",), "size": "N", "scale": "s"}
+    assert found.methods == ("svgd",)
+    for line in ('scale = "s"\n', 'size = "N"\n', 'rows = ["y"]\n'):
+        (path / "model.toml").write_text(whole.replace(line, ""), encoding="utf-8")
+        with pytest.raises(registry.ModelError, match=f"batch.{line.split()[0]}"):
+            registry.load(str(path))
+    (path / "model.toml").write_text(whole.replace('["y"]', "[]"), encoding="utf-8")
+    with pytest.raises(registry.ModelError, match=r"batch.rows"):
+        registry.load(str(path))
