@@ -1,0 +1,293 @@
+"""Gaussian families on the unconstrained scale: where draws come from, and what gradients become.
+
+A family is a value without state; its parameters ``phi`` are one flat array, so that an optimiser
+needs to know nothing of them. Draws are ``z = mu + L eps`` with ``eps`` standard normal
+(elliptical standardisation, Kucukelbir et al. 2017, section 2.4); L is diagonal or lower
+triangular, and the logs of its diagonal are what is optimised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from harness.records import FloatArray
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+class Family(Protocol):
+    """What the loop, the objectives and the draws need of a family of densities.
+
+    Shapes: ``phi`` is ``(size,)``; ``eps``, ``z`` and slopes are ``(draw, dimension)``.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """The number of unconstrained parameters."""
+
+    @property
+    def size(self) -> int:
+        """The number of variational parameters."""
+
+    def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
+        """Return ``phi`` with this mean and independent scales exp(``log_sigma``)."""
+
+    def transform(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
+        """Return ``z = mu + L eps``."""
+
+    def slope(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
+        """Return the gradient of log q with respect to z at ``transform(phi, eps)``."""
+
+    def path(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
+        """Return the mean over draws of (dz/dphi)ᵀ ``slope``, shape ``(size,)``."""
+
+    def entropy_gradient(self) -> FloatArray:
+        """Return the gradient of the entropy, shape ``(size,)``; it does not depend on phi."""
+
+    def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
+        """Return the gradient of mean log p(z) + entropy, given ``slope`` = ∇ log p at z."""
+
+    def entropy(self, phi: FloatArray) -> float:
+        """Return the entropy, nats."""
+
+    def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
+        """Return the normalised log density, nats, shape ``(draw,)``."""
+
+    def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
+        """Return the gradient of log q(z) with respect to phi, shape ``(draw, size)``."""
+
+    def mean(self, phi: FloatArray) -> FloatArray:
+        """Return the mean, shape ``(dimension,)``."""
+
+    def sd(self, phi: FloatArray) -> FloatArray:
+        """Return the marginal standard deviations, shape ``(dimension,)``."""
+
+    def covariance(self, phi: FloatArray) -> FloatArray:
+        """Return the covariance, shape ``(dimension, dimension)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanField:
+    """Independent Gaussians; ``phi`` is ``[mu, log sigma]``.
+
+    See :class:`Family` for the shapes.
+    """
+
+    dimension: int
+
+    @property
+    def size(self) -> int:
+        """Twice the dimension."""
+        return 2 * self.dimension
+
+    def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
+        """See :meth:`Family.start`."""
+        phi = np.empty(self.size)
+        phi[: self.dimension] = mu
+        phi[self.dimension :] = log_sigma
+        return phi
+
+    def transform(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
+        """See :meth:`Family.transform`."""
+        d = self.dimension
+        return np.asarray(phi[:d] + np.exp(phi[d:]) * eps)
+
+    def slope(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
+        """Return −eps / sigma."""
+        return np.asarray(-eps * np.exp(-phi[self.dimension :]))
+
+    def path(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
+        """Return the means of ``slope`` and of ``slope · eps · sigma``."""
+        d, n = self.dimension, len(eps)
+        gradient = np.empty(2 * d)
+        scales = gradient[d:]
+        np.exp(phi[d:], out=scales)
+        if n == 1:  # the default of one draw a step, without a reduction
+            gradient[:d] = slope[0]
+            scales *= eps[0]
+            scales *= slope[0]
+        else:
+            np.add.reduce(slope, axis=0, out=gradient[:d])
+            scales *= np.einsum("nd,nd->d", slope, eps)
+            gradient /= n
+        return gradient
+
+    def entropy_gradient(self) -> FloatArray:
+        """Return zeros for mu and ones for log sigma."""
+        return np.repeat((0.0, 1.0), self.dimension)
+
+    def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
+        """See :meth:`Family.pull_back`."""
+        gradient = self.path(phi, eps, slope)
+        gradient[self.dimension :] += 1.0
+        return gradient
+
+    def entropy(self, phi: FloatArray) -> float:
+        """Return d/2 · (1 + ln 2π) + Σ log sigma."""
+        d = self.dimension
+        return d / 2 * (1 + _LOG_2PI) + float(np.add.reduce(phi[d:]))
+
+    def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
+        """See :meth:`Family.log_density`."""
+        d = self.dimension
+        eps = (z - phi[:d]) * np.exp(-phi[d:])
+        return np.asarray(-0.5 * np.einsum("nd,nd->n", eps, eps) - phi[d:].sum() - d / 2 * _LOG_2PI)
+
+    def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
+        """Return ``[eps / sigma, eps² − 1]``."""
+        d = self.dimension
+        precision = np.exp(-phi[d:])
+        eps = (z - phi[:d]) * precision
+        return np.concatenate([eps * precision, eps**2 - 1], axis=1)
+
+    def mean(self, phi: FloatArray) -> FloatArray:
+        """Return mu, a copy."""
+        return phi[: self.dimension].copy()
+
+    def sd(self, phi: FloatArray) -> FloatArray:
+        """Return sigma."""
+        return np.asarray(np.exp(phi[self.dimension :]))
+
+    def covariance(self, phi: FloatArray) -> FloatArray:
+        """Return the diagonal matrix of sigma²."""
+        return np.diag(np.exp(2 * phi[self.dimension :]))
+
+
+@dataclass(frozen=True, slots=True)
+class FullRank:
+    """Any Gaussian; ``phi`` is ``[mu, the lower triangle of L by rows]``.
+
+    The diagonal of L stands in ``phi`` as its logs. See :class:`Family` for the shapes.
+    """
+
+    dimension: int
+
+    @property
+    def size(self) -> int:
+        """The dimension and the entries of a triangle of it."""
+        return self.dimension + self.dimension * (self.dimension + 1) // 2
+
+    def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
+        """See :meth:`Family.start`; the entries below the diagonal are 0."""
+        phi = np.zeros(self.size)
+        phi[: self.dimension] = mu
+        phi[self._diagonal] = log_sigma
+        return phi
+
+    def factor(self, phi: FloatArray) -> FloatArray:
+        """Return L, lower triangular, shape ``(dimension, dimension)``."""
+        d = self.dimension
+        rows, columns, diagonal = _triangle(d)
+        factor = np.zeros((d, d))
+        factor[rows, columns] = phi[d:]
+        factor.flat[:: d + 1] = np.exp(phi[d + diagonal])
+        return factor
+
+    def transform(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
+        """See :meth:`Family.transform`."""
+        return np.asarray(phi[: self.dimension] + eps @ self.factor(phi).T)
+
+    def slope(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
+        """Return −L⁻ᵀ eps."""
+        return -_solve(self.factor(phi), eps, transposed=True)
+
+    def path(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
+        """Return the mean of ``slope`` and the lower triangle of the mean of slope epsᵀ."""
+        d = self.dimension
+        rows, columns, diagonal = _triangle(d)
+        gradient = np.empty(self.size)
+        gradient[:d] = np.add.reduce(slope, axis=0)
+        gradient[d:] = (slope.T @ eps)[rows, columns]
+        gradient /= len(eps)
+        gradient[d + diagonal] *= np.exp(phi[d + diagonal])
+        return gradient
+
+    def entropy_gradient(self) -> FloatArray:
+        """Return ones for the logs of the diagonal, zeros elsewhere."""
+        gradient = np.zeros(self.size)
+        gradient[self._diagonal] = 1.0
+        return gradient
+
+    def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
+        """See :meth:`Family.pull_back`."""
+        gradient = self.path(phi, eps, slope)
+        gradient[self._diagonal] += 1.0
+        return gradient
+
+    def entropy(self, phi: FloatArray) -> float:
+        """Return d/2 · (1 + ln 2π) + Σ log Lᵢᵢ."""
+        return self.dimension / 2 * (1 + _LOG_2PI) + float(phi[self._diagonal].sum())
+
+    def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
+        """See :meth:`Family.log_density`."""
+        d = self.dimension
+        eps = _solve(self.factor(phi), z - phi[:d])
+        log_determinant = phi[self._diagonal].sum()
+        return np.asarray(
+            -0.5 * np.einsum("nd,nd->n", eps, eps) - log_determinant - d / 2 * _LOG_2PI
+        )
+
+    def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
+        """Return ``[u, the lower triangle of u epsᵀ − L⁻ᵀ]`` with u = L⁻ᵀ eps."""
+        d = self.dimension
+        rows, columns, diagonal = _triangle(d)
+        factor = self.factor(phi)
+        eps = _solve(factor, z - phi[:d])
+        u = _solve(factor, eps, transposed=True)
+        score = np.concatenate([u, u[:, rows] * eps[:, columns]], axis=1)
+        # d log Lᵢᵢ = dLᵢᵢ / Lᵢᵢ, and L⁻ᵀ has nothing below its diagonal of 1 / Lᵢᵢ
+        score[:, d + diagonal] = score[:, d + diagonal] * np.exp(phi[d + diagonal]) - 1
+        return score
+
+    def mean(self, phi: FloatArray) -> FloatArray:
+        """Return mu, a copy."""
+        return phi[: self.dimension].copy()
+
+    def sd(self, phi: FloatArray) -> FloatArray:
+        """Return the lengths of the rows of L."""
+        return np.asarray(np.linalg.norm(self.factor(phi), axis=1))
+
+    def covariance(self, phi: FloatArray) -> FloatArray:
+        """Return L Lᵀ."""
+        factor = self.factor(phi)
+        return np.asarray(factor @ factor.T)
+
+    @property
+    def _diagonal(self) -> NDArray[np.intp]:
+        """Where in ``phi`` the logs of the diagonal stand."""
+        return self.dimension + _triangle(self.dimension)[2]
+
+
+FAMILIES: Mapping[str, type[MeanField | FullRank]] = MappingProxyType(
+    {"meanfield": MeanField, "fullrank": FullRank}
+)
+"""The families by the name of the option."""
+
+
+@lru_cache(maxsize=32)
+def _triangle(dimension: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the lower triangle, and where among them the diagonal is."""
+    rows, columns = np.tril_indices(dimension)
+    found = rows, columns, np.flatnonzero(rows == columns)
+    for array in found:
+        array.flags.writeable = False  # every caller gets the same arrays
+    return found
+
+
+def _solve(factor: FloatArray, points: FloatArray, *, transposed: bool = False) -> FloatArray:
+    """Return L⁻¹ (or L⁻ᵀ) times each row of ``points``."""
+    solved = solve_triangular(
+        factor, points.T, lower=True, trans="T" if transposed else "N", check_finite=False
+    )
+    return np.asarray(solved.T)
