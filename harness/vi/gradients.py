@@ -1,0 +1,230 @@
+"""Estimators of the ELBO's gradient at a given q, and how much each of them varies.
+
+With L = E_q[log p(z) − log q(z)] the *reparameterised* gradient differentiates log p along
+z = mu + sigma eps; the *score-function* gradient needs log p only (Ranganath, Gerrish and Blei
+2014, equation 2):
+
+    ∇L = E_q[∇ log q(z) · (log p(z) − log q(z))].
+
+It is unbiased, and its variance is what control variates and Rao–Blackwellisation are for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.families import MeanField
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.families import Family
+    from harness.vi.target import Target
+
+    Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], FloatArray]
+    """Of family, phi, base draws and target: gradients of single draws, ``(draw, size)``."""
+
+_ENOUGH = 10
+"""With fewer draws the coefficient of a control variate has no variance, or hardly one."""
+
+
+def reparameterised(
+    family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
+) -> FloatArray:
+    """Return ∇phi of log p(mu + sigma eps) plus that of the entropy, per draw.
+
+    Parameters
+    ----------
+    family, phi
+        The mean-field Gaussian and its parameters, shape ``(size,)``.
+    eps
+        Standard normal base draws, shape ``(draw, dimension)``.
+
+    Returns
+    -------
+    array
+        Shape ``(draw, size)``.
+    """
+    slope = target.log_density_gradient(family.transform(phi, eps))[1]
+    return np.concatenate([slope, slope * eps * family.sd(phi) + 1.0], axis=1)
+
+
+def score(family: MeanField, phi: FloatArray, eps: FloatArray, target: Target) -> FloatArray:
+    """Return ∇ log q · (log p − log q) per draw; see :func:`reparameterised` for the shapes."""
+    score, log_p, log_q = _scored(family, phi, eps, target)
+    return np.asarray(score * (log_p - log_q.sum(axis=1))[:, None])
+
+
+def score_rao_blackwell(
+    family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
+) -> FloatArray:
+    """Return ∇ log qᵢ · (log p − log qᵢ) for the parameters of each factor qᵢ, per draw.
+
+    Ranganath et al. also drop those terms of log p that do not depend on zᵢ. A Stan program's
+    log density is one number: none of its terms can be told apart, so all of log p is kept and
+    what is integrated out is the other factors' log qⱼ only, for E[∇ log qᵢ · log qⱼ] = 0.
+    That this varies less is no theorem: where q is close to p, the whole log q cancels more of
+    log p than one factor's does.
+    """
+    score, log_p, log_q = _scored(family, phi, eps, target)
+    return np.asarray(score * np.tile(log_p[:, None] - log_q, (1, 2)))
+
+
+def score_control(
+    family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
+) -> FloatArray:
+    """Return the :func:`score` gradient less a · ∇ log q, per draw.
+
+    The score h has mean zero; a = Cov(f, h) / Var(h), each parameter's own, is what makes the
+    variance least (Ranganath et al. 2014, equation 9). It is estimated from the *other* draws
+    of the call, which keeps the gradient unbiased.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than ten draws.
+    """
+    return _controlled(score(family, phi, eps, target), _scores(family, phi, eps))
+
+
+def score_both(family: MeanField, phi: FloatArray, eps: FloatArray, target: Target) -> FloatArray:
+    """Return :func:`score_rao_blackwell` with the control variate of :func:`score_control`."""
+    return _controlled(score_rao_blackwell(family, phi, eps, target), _scores(family, phi, eps))
+
+
+ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
+    {
+        "reparameterised": reparameterised,
+        "score": score,
+        "score_control": score_control,
+        "score_rao_blackwell": score_rao_blackwell,
+        "score_both": score_both,
+    }
+)
+"""The estimators by the name of the option."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """How the gradient of a single draw spreads, per variational parameter, ``(size,)``.
+
+    ``mean`` and ``variance`` with their standard errors; those of the variance are from the
+    fourth moment, √((m₄ − m₂²) / n).
+    """
+
+    mean: FloatArray
+    mean_error: FloatArray
+    variance: FloatArray
+    variance_error: FloatArray
+
+
+def variances(
+    target: Target, family: MeanField, phi: FloatArray, rng: np.random.Generator, n: int
+) -> dict[str, Spread]:
+    """Return the spread of every estimator's one-draw gradient at one q, by name.
+
+    All estimators get the same ``n`` draws, so that their ratios vary less than they do.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is less than ten.
+    """
+    eps = rng.standard_normal((n, family.dimension))
+    return {name: _spread(one(family, phi, eps, target)) for name, one in ESTIMATORS.items()}
+
+
+def total_variance(spread: Spread, sd: FloatArray) -> tuple[float, float]:
+    """Return the variance summed over all parameters and a bound on its standard error.
+
+    Gradients with respect to means are taken per ``sd``, shape ``(dimension,)``, of q: without a
+    unit, as those with respect to log sds are. The errors of the parameters are added up, as if
+    they were fully correlated, for they come from the same draws.
+    """
+    weight = np.concatenate([sd**2, np.ones(len(sd))])
+    return float(weight @ spread.variance), float(weight @ spread.variance_error)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreObjective:
+    """An estimator as the loop's objective; needs log p only, but for ``reparameterised``.
+
+    The ELBO it returns is the mean of log p − log q over the same draws.
+    """
+
+    estimator: str = "score_both"
+    draws: int = 100
+
+    def __call__(
+        self, family: Family, phi: FloatArray, target: Target, rng: np.random.Generator
+    ) -> tuple[float, FloatArray]:
+        """See :class:`harness.vi.loop.Objective`."""
+        assert isinstance(family, MeanField)  # noqa: S101 - its factors are what is used here
+        eps = rng.standard_normal((self.draws, family.dimension))
+        remembered = _Remembered(target)
+        gradient = ESTIMATORS[self.estimator](family, phi, eps, remembered).mean(axis=0)
+        ratio = remembered.value - family.log_density(phi, family.transform(phi, eps))
+        return float(ratio.mean()), gradient
+
+
+class _Remembered:
+    """A target that keeps the values of its last call."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.dimension = target.dimension
+        self.value: FloatArray = np.empty(0)
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        self.value = self._target.log_density(z)
+        return self.value
+
+    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        self.value, slope = self._target.log_density_gradient(z)
+        return self.value, slope
+
+
+def _scores(family: MeanField, phi: FloatArray, eps: FloatArray) -> FloatArray:
+    """Return ∇ log q, ``[eps / sigma, eps² − 1]``, shape ``(draw, size)``."""
+    return np.concatenate([eps / family.sd(phi), eps**2 - 1], axis=1)
+
+
+def _scored(
+    family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return scores, log p of shape ``(draw,)`` and the factors' log qᵢ, ``(draw, dimension)``."""
+    log_p = target.log_density(family.transform(phi, eps))
+    log_q = -0.5 * eps**2 - np.log(family.sd(phi)) - 0.5 * math.log(2 * math.pi)
+    return _scores(family, phi, eps), log_p, log_q
+
+
+def _controlled(f: FloatArray, h: FloatArray) -> FloatArray:
+    """Return f − a h with a = Cov(f, h) / Var(h) of all draws but the one it is used for."""
+    n = len(f)
+    if n < _ENOUGH:
+        msg = f"{n} draws; a control variate's coefficient needs {_ENOUGH} or more"
+        raise ValueError(msg)
+    # The sums without draw s are those of all draws less its own term.
+    rest = n - 1
+    mean_f, mean_h = (f.sum(axis=0) - f) / rest, (h.sum(axis=0) - h) / rest
+    product = ((f * h).sum(axis=0) - f * h) / rest - mean_f * mean_h
+    square = ((h**2).sum(axis=0) - h**2) / rest - mean_h**2
+    return np.asarray(f - product / square * h)
+
+
+def _spread(gradient: FloatArray) -> Spread:
+    n = len(gradient)
+    mean = gradient.mean(axis=0)
+    second = np.mean((gradient - mean) ** 2, axis=0)
+    fourth = np.mean((gradient - mean) ** 4, axis=0)
+    return Spread(
+        mean,
+        np.sqrt(second / n),
+        second * n / (n - 1),
+        np.sqrt(np.maximum(fourth - second**2, 0) / n),
+    )

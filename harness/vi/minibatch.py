@@ -1,0 +1,349 @@
+"""Mean-field ADVI on batches of rows: how to go from what a batch says to what all rows say.
+
+Two phases. The *approach* is plain stochastic ADVI: Adam on the reparameterised gradient of one
+batch after the other. It ends some posterior sds away, because a batch of B of n rows moves the
+gradient's zero by about √(n/B) of them. The *refinement* takes that noise out with a control
+variate (SVRG; Johnson and Zhang 2013): with an anchor z₀ and the gradients g_B of a batch and g
+of all rows, g_B(z) − g_B(z₀) + g(z₀) is unbiased, and its noise that of the batch's curvature
+only. It works on the means in units of q's sds, so that its rate fits any scale.
+
+The refinement is done in stages, each twice as long as the one before and with a new anchor,
+until the averages of two stages agree in the means *and* in the sds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.records import Trace
+from harness.vi.families import Family, MeanField
+from harness.vi.loop import Fit
+from harness.vi.loop import fit as climb
+from harness.vi.loop import start as starting
+from harness.vi.optimisers import Adam, Optimiser
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray, Status
+    from harness.vi.subsampling import Subsampled
+    from harness.vi.target import Clock, Target
+
+_ARRIVED = 0.5
+"""The approach ends when no mean's gradients over a window have a mean sign above this: all then
+lie about as near as single batches can tell. By chance it is 0.1 in a window of 80 steps, and 0.4
+in the worst of 100 means. Signs, because the gradients' sizes fall by orders of magnitude."""
+
+_FASTER = 1.5
+"""Factor of the rate from one window to the next: places at any distance are reached."""
+
+_APPROACH_MEMORY = 0.95
+"""Adam's beta2 in the approach: with 0.999 the first gradients, orders of magnitude larger than
+the last ones, would hold it back for thousands of steps."""
+
+_REFINE_MEMORY = 0.99
+
+_STRETCH = 1.4
+"""The cosine of a stage's rate is cut off at 1/1.4 of its length, where the rate is a fifth of
+the first: lower, and the averaged iterates would hold few independent ones."""
+
+_RECORDED = 1000
+"""Points of the trace, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the fit is made; but for the first rate, nothing is in units of the parameters.
+
+    Attributes
+    ----------
+    approach_rate
+        Adam's rate at the start, on the unconstrained scale.
+    window_steps, windows
+        The approach goes on for so many steps, rounded up to whole epochs, and is half as fast
+        again in the next window, until it has arrived or this many windows have passed.
+    landing_steps
+        Steps, rounded up to whole epochs, in which the rate then falls to 0.
+    refine_pairs, refine_steps, refine_rate
+        Pairs of base draws, steps of the first stage (rounded up to whole epochs), and Adam's
+        rate at its start, in sds of q and in log sd.
+    tolerance_mean, tolerance_log_sd
+        Two stages agree if no mean differs by more than this many sds of q, and no log sd by
+        more than this.
+    stages
+        At most so many.
+    """
+
+    approach_rate: float = 0.1
+    window_steps: int = 80
+    windows: int = 40
+    landing_steps: int = 240
+    refine_pairs: int = 2
+    refine_steps: int = 150
+    refine_rate: float = 0.1
+    tolerance_mean: float = 0.02
+    tolerance_log_sd: float = 0.04
+    stages: int = 7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MinibatchFit:
+    """Where the fit ended; ``phi`` is ``[mu, log sigma]``, or None if there is nothing to keep.
+
+    ``trace`` holds unbiased estimates of the ELBO, nats, averaged over stretches of steps.
+    """
+
+    phi: FloatArray | None
+    status: Status
+    message: str
+    trace: Trace
+    diagnostics: Mapping[str, float]
+
+
+@dataclass(slots=True, eq=False)
+class Paired:
+    """The path gradient from pairs of base draws ±eps, with or without an anchor.
+
+    At z = mu + sigma eps the gradient of log p − log q along the path, unbiased, and without
+    noise where q is p (Roeder, Wu and Duvenaud 2017). A pair has no noise of eps in the means'
+    gradient where log p is quadratic, and none of the batch's slope in that of the scales.
+
+    Attributes
+    ----------
+    pairs
+        How many.
+    anchor
+        A point and the value and gradient of all rows there.
+    signs, steps
+        Sums over the steps so far: of the signs of the means' gradients, of 1.
+    """
+
+    pairs: int = 1
+    anchor: tuple[FloatArray, float, FloatArray] | None = None
+    signs: FloatArray | float = 0.0
+    steps: int = 0
+
+    def __call__(
+        self, family: Family, phi: FloatArray, target: Target, rng: np.random.Generator
+    ) -> tuple[float, FloatArray]:
+        """Return an estimate of the ELBO, nats, and its gradient, shape ``(size,)``."""
+        d = family.dimension
+        half = rng.standard_normal((self.pairs, d))
+        eps = np.concatenate([half, -half])
+        z = family.transform(phi, eps)
+        log_q = family.log_density(phi, z)
+        if self.anchor is None:
+            value, slope = target.log_density_gradient(z)
+        else:
+            point, whole_value, whole_slope = self.anchor
+            value, slope = target.log_density_gradient(np.concatenate([z, point[None]]))
+            value = value[:-1] - value[-1] + whole_value
+            slope = slope[:-1] - slope[-1] + whole_slope
+        gradient = family.path(phi, eps, slope - family.slope(phi, eps))
+        self.signs = self.signs + np.sign(gradient[:d])
+        self.steps += 1
+        return float(np.mean(value - log_q)), gradient
+
+    @property
+    def persistence(self) -> float:
+        """The largest mean sign of a mean's gradients: 1 if it went one way all the time."""
+        return float(np.max(np.abs(self.signs))) / self.steps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """An optimiser that works in other units: parameters divided by ``unit``."""
+
+    optimiser: Optimiser
+    unit: FloatArray
+
+    def init(self, size: int) -> Any:
+        """See :meth:`harness.vi.optimisers.Optimiser.init`."""
+        return self.optimiser.init(size)
+
+    def step(self, state: Any, gradient: FloatArray) -> tuple[Any, FloatArray]:
+        """See :meth:`harness.vi.optimisers.Optimiser.step`."""
+        state, update = self.optimiser.step(state, self.unit * gradient)
+        return state, self.unit * update
+
+
+class _EndedError(RuntimeError):
+    """A part of the fit ended otherwise than well."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One fit while it runs."""
+
+    target: Subsampled
+    rng: np.random.Generator
+    clock: Clock
+    settings: Settings
+    begin_s: float
+    parts: list[tuple[float, Fit]] = field(default_factory=list)
+    """The loop's results and when each began."""
+
+    @property
+    def steps(self) -> int:
+        return sum(len(part.elbo) for _, part in self.parts)
+
+    def climb(
+        self, phi: FloatArray, optimiser: Optimiser, objective: Paired, steps: int, memory: Any
+    ) -> Fit:
+        """Take the steps; the average of the last half, in whole epochs, is the result's phi."""
+        shards = self.target.shards
+        begin = self.clock.elapsed_s - self.begin_s
+        state = starting(optimiser, phi, self.rng.spawn(1)[0])
+        if memory is not None:
+            state = replace(state, optimiser=memory)
+        part = climb(
+            self.target, MeanField(self.target.dimension), optimiser, state, steps,
+            objective=objective, clock=self.clock,
+            average_from=steps - max(1, steps // shards // 2) * shards,
+        )  # fmt: skip
+        self.parts.append((begin, part))
+        if part.status != "ok":
+            raise _EndedError(part.status, part.words)
+        return part
+
+    def whole_epochs(self, steps: int) -> int:
+        """Round a number of steps up."""
+        return -(-steps // self.target.shards) * self.target.shards
+
+
+def fit(
+    target: Subsampled,
+    phi: FloatArray,
+    rng: np.random.Generator,
+    clock: Clock,
+    settings: Settings | None = None,
+) -> MinibatchFit:
+    """Maximise the ELBO of a mean-field Gaussian over batches of rows.
+
+    Parameters
+    ----------
+    target
+        Rows that were checked with :meth:`~harness.vi.subsampling.Subsampled.check`; it sees all
+        of them in the end.
+    phi
+        The start, ``[mu, log sigma]``.
+
+    Returns
+    -------
+    MinibatchFit
+        ``not_converged`` if the last two stages differ by more than the tolerances;
+        ``diverged`` if there were no finite gradients; ``timed_out``, without ``phi``.
+    """
+    run = _Run(target, rng, clock, settings or Settings(), clock.elapsed_s)
+    settings = run.settings
+    status: Status = "not_converged"
+    message, stages, moved = "", 0, (math.nan, math.nan)
+    found: FloatArray | None = None
+    try:
+        found = _approach(run, phi)
+        while status != "ok" and stages < settings.stages:
+            now = _refine(run, found, settings.refine_steps << stages)
+            moved = _moved(found, now)
+            found = now
+            stages += 1
+            # The first stage is compared with no stage.
+            if stages > 1 and _agree(moved, settings):
+                status = "ok"
+        if status != "ok":
+            message = (
+                f"after {run.steps} steps the last two stages differ by {moved[0]:.2g} sds in a "
+                f"mean and {moved[1]:.2g} in a log sd; allowed: {settings.tolerance_mean:g} and "
+                f"{settings.tolerance_log_sd:g}; larger batches or more stages may do"
+            )
+    except _EndedError as ended:
+        found, status, message = None, ended.status, str(ended)
+    target.see_all()
+    diagnostics = {
+        "iterations": float(run.steps),
+        "epochs": run.steps / target.shards,
+        "batch_rows": float(target.batch),
+        "stages": float(stages),
+        "mean_change": moved[0],
+        "log_sd_change": moved[1],
+        "skipped_steps": float(sum(part.bad_steps for _, part in run.parts)),
+        "seconds_fit": clock.elapsed_s - run.begin_s,
+    }
+    return MinibatchFit(found, status, message, _trace(run), diagnostics)
+
+
+def elbo(
+    target: Target, phi: FloatArray, pairs: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the ELBO and its standard error, nats, from pairs of base draws ±eps.
+
+    The mean of log p − log q, both at the draw: where q is nearly p, it hardly varies.
+    """
+    family = MeanField(target.dimension)
+    eps = rng.standard_normal((pairs, target.dimension))
+    z = family.transform(phi, np.concatenate([eps, -eps]))
+    ratio = (target.log_density(z) - family.log_density(phi, z)).reshape(2, pairs).mean(axis=0)
+    return float(ratio.mean()), float(ratio.std(ddof=1) / math.sqrt(pairs))
+
+
+def _approach(run: _Run, phi: FloatArray) -> FloatArray:
+    """Run plain stochastic ADVI until it no longer travels, then let it come to rest."""
+    settings = run.settings
+    steps, rate, memory = run.whole_epochs(settings.window_steps), settings.approach_rate, None
+    for _ in range(settings.windows):
+        objective = Paired()
+        adam = Adam(rate, beta2=_APPROACH_MEMORY)
+        part = run.climb(phi, adam, objective, steps, memory)
+        phi, memory = part.state.phi, part.state.optimiser
+        if objective.persistence < _ARRIVED:
+            break
+        rate *= _FASTER
+    steps = run.whole_epochs(settings.landing_steps)
+    adam = Adam(rate, beta2=_APPROACH_MEMORY, decay_steps=steps)
+    return run.climb(phi, adam, Paired(), steps, None).phi
+
+
+def _refine(run: _Run, phi: FloatArray, steps: int) -> FloatArray:
+    """Run one stage with the control variate; return the average over its last half."""
+    settings, d = run.settings, run.target.dimension
+    point = phi[:d]
+    run.target.see_all()
+    value, slope = run.target.log_density_gradient(point[None])
+    if not (np.isfinite(value).all() and np.isfinite(slope).all()):
+        raise _EndedError("diverged", f"no finite gradient of all rows after {run.steps} steps")
+    steps = run.whole_epochs(steps)
+    adam = Adam(settings.refine_rate, beta2=_REFINE_MEMORY, decay_steps=math.ceil(_STRETCH * steps))
+    unit = np.concatenate([np.exp(phi[d:]), np.ones(d)])
+    objective = Paired(settings.refine_pairs, (point, float(value[0]), slope[0]))
+    return run.climb(phi, Scaled(adam, unit), objective, steps, None).phi
+
+
+def _moved(before: FloatArray, now: FloatArray) -> tuple[float, float]:
+    """Return the largest change of a mean, in sds, and of a log sd."""
+    d = len(now) // 2
+    change = np.abs(now - before)
+    return float(np.max(change[:d] * np.exp(-now[d:]))), float(np.max(change[d:]))
+
+
+def _agree(moved: tuple[float, float], settings: Settings) -> bool:
+    return moved[0] <= settings.tolerance_mean and moved[1] <= settings.tolerance_log_sd
+
+
+def _trace(run: _Run) -> Trace:
+    """Return the path in at most :data:`_RECORDED` stretches."""
+    empty: FloatArray = np.empty(0)
+    values = np.concatenate([empty, *(part.elbo for _, part in run.parts)])
+    elapsed = np.concatenate([empty, *(begin + part.elapsed_s for begin, part in run.parts)])
+    every = max(1, -(-len(values) // _RECORDED))
+    begins = np.arange(0, len(values), every)
+    if len(values) == 0:
+        return Trace(empty, empty, empty)
+    ends = np.minimum(begins + every, len(values))
+    means = np.add.reduceat(values, begins) / (ends - begins)
+    return Trace(ends.astype(np.float64), elapsed[ends - 1], means)

@@ -1,0 +1,214 @@
+"""ADVI on batches of rows, on regressions in NumPy whose best mean-field Gaussian is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from harness.vi.families import MeanField
+from harness.vi.minibatch import Settings, elbo, fit
+from harness.vi.subsampling import Split, Subsampled
+from harness.vi.target import Clock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.minibatch import MinibatchFit
+
+PRIOR_SD = 3.0
+
+
+class Rows:
+    """A model of rows with N(0, ``PRIOR_SD``) coefficients."""
+
+    def __init__(self, x: FloatArray, y: FloatArray) -> None:
+        self.dimension = x.shape[1]
+        self.all: dict[str, NDArray[Any]] = {
+            "N": np.asarray(len(y)), "x": x, "y": y, "s": np.asarray(1),
+        }  # fmt: skip
+        self.data: Mapping[str, Any] = self.all
+        self.broken = False
+
+    def rebind(self, data: Mapping[str, Any]) -> None:
+        """Take other data."""
+        self.data = data
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """See :meth:`log_density_gradient`."""
+        return self.log_density_gradient(z)[0]
+
+    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the log density and its gradient."""
+        if self.broken:
+            return np.full(len(z), np.nan), np.full_like(z, np.nan)
+        s = float(self.data["s"])
+        value, slope = self.likelihood(z @ self.data["x"].T)
+        prior = -0.5 * (z**2).sum(axis=1) / PRIOR_SD**2
+        return s * value + prior, s * slope @ self.data["x"] - z / PRIOR_SD**2
+
+    def likelihood(self, eta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the log likelihood at linear predictors and its slope by them."""
+        rest = self.data["y"] - eta
+        return -0.5 * (rest**2).sum(axis=1), rest
+
+    def split(self, batch: int = 100) -> Subsampled:
+        """Return it by rows."""
+        return Subsampled(self, self.rebind, self.all, Split(("x", "y"), "N", "s"), batch)
+
+
+class Logistic(Rows):
+    """A logistic regression."""
+
+    def likelihood(self, eta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See :meth:`Rows.likelihood`."""
+        y = self.data["y"]
+        return (y * eta - np.logaddexp(0, eta)).sum(axis=1), y - expit(eta)
+
+
+def regression(rows: int = 4003, beta: tuple[float, ...] = (1.0, 2.0, -1.0)) -> Rows:
+    """Return a normal regression: correlated predictors that are not centred."""
+    rng = np.random.default_rng(1)
+    x = np.column_stack([np.ones(rows), rng.random((rows, len(beta) - 1))])
+    return Rows(x, x @ np.array(beta) + rng.normal(size=rows))
+
+
+def logistic() -> Logistic:
+    """Return a logistic regression on predictors of sds from 0.1 to 3."""
+    rng = np.random.default_rng(2)
+    x = np.column_stack([np.ones(3000), rng.normal(size=(3000, 3)) * [0.1, 1.0, 3.0]])
+    y = rng.random(3000) < expit(x @ np.array([-0.5, 3.0, 1.0, -0.7]))
+    return Logistic(x, y.astype(np.float64))
+
+
+def fitted(model: Rows, seed: int, settings: Settings | None = None) -> MinibatchFit:
+    """Fit from zero with unit sds."""
+    start = MeanField(model.dimension).start(np.zeros(model.dimension))
+    return fit(model.split(), start, np.random.default_rng(seed), Clock(), settings)
+
+
+def test_a_regression_ends_at_the_best_mean_field_gaussian() -> None:
+    """Means of the posterior within 0.02 sds of q, sds within 10% of 1/√Λᵢᵢ, in 3 seeds."""
+    model = regression()
+    x, y = model.all["x"], model.all["y"]
+    precision = x.T @ x + np.eye(3) / PRIOR_SD**2
+    mean = np.linalg.solve(precision, x.T @ y)
+    sd = 1 / np.sqrt(np.diag(precision))
+    for seed in range(3):
+        found = fitted(model, seed)
+        assert found.status == "ok"
+        assert found.phi is not None
+        assert np.max(np.abs(found.phi[:3] - mean) / sd) < 0.02
+        assert np.max(np.abs(found.phi[3:] - np.log(sd))) < math.log(1.1)
+
+
+def test_a_logistic_regression_ends_where_quadrature_says() -> None:
+    """Means within 0.05 sds and sds within 10% of the optimum of the ELBO by Gauss–Hermite."""
+    model = logistic()
+    x, y = model.all["x"], model.all["y"]
+    node, weight = np.polynomial.hermite_e.hermegauss(20)
+    weight = weight / weight.sum()
+
+    def loss(phi: FloatArray) -> float:
+        mu, variance = phi[:4], np.exp(2 * phi[4:])
+        eta, spread = x @ mu, np.sqrt(x**2 @ variance)
+        soft = np.logaddexp(0, eta[:, None] + spread[:, None] * node) @ weight
+        prior = -0.5 * (mu**2 + variance).sum() / PRIOR_SD**2
+        return -float((y * eta - soft).sum() + prior + phi[4:].sum()) / len(y)
+
+    best = minimize(loss, np.r_[np.zeros(4), np.full(4, -2.0)], tol=1e-9).x
+    for seed in range(3):
+        found = fitted(model, seed)
+        assert found.phi is not None
+        assert np.max(np.abs(found.phi[:4] - best[:4]) / np.exp(best[4:])) < 0.05
+        assert np.max(np.abs(found.phi[4:] - best[4:])) < math.log(1.1)
+
+
+def test_a_place_far_from_the_start_is_reached() -> None:
+    """Coefficients of several hundred: Adam's first rate alone would need thousands of steps."""
+    model = regression(beta=(300.0, -600.0))
+    x, y = model.all["x"], model.all["y"]
+    precision = x.T @ x + np.eye(2) / PRIOR_SD**2
+    mean = np.linalg.solve(precision, x.T @ y)
+    found = fitted(model, 1)
+    assert found.status == "ok"
+    assert found.phi is not None
+    assert np.max(np.abs(found.phi[:2] - mean) * np.sqrt(np.diag(precision))) < 0.02
+
+
+def test_it_does_not_stop_on_the_means_alone() -> None:
+    """With log sds that never count as equal it goes on to the last stage and says so."""
+    found = fitted(regression(), 1, Settings(tolerance_log_sd=0.0, stages=3))
+    assert found.status == "not_converged"
+    assert found.diagnostics["stages"] == 3
+    assert found.diagnostics["mean_change"] < 0.02
+    assert "in a log sd; allowed: 0.02 and 0" in found.message
+
+
+def test_one_stage_has_nothing_to_agree_with() -> None:
+    """However close it is, the fit is then not called converged."""
+    assert fitted(regression(), 1, Settings(stages=1)).status == "not_converged"
+
+
+def test_the_elbo_is_that_of_all_rows() -> None:
+    """Its estimate, and the trace's last tenth, are the closed form within 4 standard errors."""
+    model = regression()
+    found = fitted(model, 3)
+    assert found.phi is not None
+    x, y = model.all["x"], model.all["y"]
+    mu, variance = found.phi[:3], np.exp(2 * found.phi[3:])
+    exact = (
+        -0.5 * ((y - x @ mu) ** 2).sum()
+        - 0.5 * (x**2 @ variance).sum()
+        - 0.5 * (mu**2 + variance).sum() / PRIOR_SD**2
+        + MeanField(3).entropy(found.phi)
+    )
+    value, error = elbo(model, found.phi, 200, np.random.default_rng(4))
+    assert abs(value - exact) < 4 * error
+    late = found.trace.elbo[-len(found.trace.elbo) // 10 :]
+    # Within a nat besides: the iterates move about the average.
+    assert abs(late.mean() - exact) < 4 * late.std() / math.sqrt(len(late)) + 1
+    assert len(found.trace.elbo) <= 1000
+    assert np.all(np.diff(found.trace.elapsed_s) > 0)
+    assert found.trace.iteration[-1] == found.diagnostics["iterations"]
+
+
+def test_the_model_sees_all_rows_in_the_end() -> None:
+    """Whoever evaluates it next gets the posterior of all of them."""
+    model = regression()
+    fitted(model, 1, Settings(stages=1))
+    assert model.data["N"] == 4003
+    assert model.data["s"] == 1
+
+
+def test_the_same_seed_gives_the_same_fit() -> None:
+    """To the last bit."""
+    one, two = (fitted(regression(), 5).phi for _ in range(2))
+    assert one is not None
+    assert two is not None
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_time_limit_ends_the_fit_with_its_trace() -> None:
+    """Timed out, no parameters, but the path so far."""
+    target = regression().split()
+    found = fit(target, np.zeros(6), np.random.default_rng(1), Clock(0.01))
+    assert (found.status, found.phi) == ("timed_out", None)
+    assert "time limit of 0.01 s" in found.message
+    assert len(found.trace.elbo) >= 1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_density_that_cannot_be_evaluated_ends_the_fit() -> None:
+    """A hundred steps without a finite gradient: diverged, in words."""
+    model = regression()
+    model.broken = True
+    found = fitted(model, 1)
+    assert (found.status, found.phi) == ("diverged", None)
+    assert "100" in found.message
