@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from harness.titles import title
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -249,7 +251,6 @@ class Method:
     """
 
     name: str
-    title: str
     run: Callable[[RunSpec, RunContext, Path], RunResult]
     version: int
     defaults: Mapping[str, Any]
@@ -261,6 +262,11 @@ class Method:
     batch: bool = False
     extends: bool = True
     unfit: Callable[[Model], str | None] = fits_any
+
+    @property
+    def title(self) -> str:
+        """What the method is called in words."""
+        return title(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,41 +44,6 @@ generated quantities {
 }
 """
 
-CONSTRAINTS = """
-data {
-  matrix[2, 3] m;
-  array[2] int k;
-}
-parameters {
-  real<lower=-1> low;
-  real<upper=2> high;
-  real<lower=-1, upper=2> between;
-  vector<offset=3, multiplier=2>[2] shifted;
-  simplex[3] s;
-  ordered[3] o;
-  positive_ordered[2] p;
-  unit_vector[3] u;
-  cholesky_factor_corr[3] L;
-  cholesky_factor_cov[2] C;
-  corr_matrix[3] R;
-  cov_matrix[2] S;
-  array[2] simplex[2] many;
-}
-transformed parameters {
-  real total = sum(m) + sum(k);
-}
-model {
-  low ~ normal(0, 1);
-  high ~ normal(0, 1);
-  between ~ beta_proportion(0.5, 2);
-  shifted ~ normal(1, 2);
-  to_vector(C) ~ normal(0, 1);
-  to_vector(S) ~ normal(0, 2);
-  o ~ normal(0, 1);
-  p ~ normal(0, 1);
-}
-"""
-
 
 @pytest.fixture(scope="module")
 def throwing(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -256,42 +221,6 @@ def test_strided_arrays_are_read_as_they_are(
     strided = BridgeModel(file, {"N": np.int32(25), "x": x[::2], "y": y[::-1][1::2][::-1]})
     z = np.array([[1.0, 2.0, -0.5]])
     assert plain.log_density(z).value[0] == strided.log_density(z).value[0]
-
-
-def test_every_constraint_goes_there_and_back(cmdstan: CmdStan, tmp_path: Path) -> None:
-    """Unconstrained, constrained, unconstrained again: the same point, for every type."""
-    file = tmp_path / "constraints.stan"
-    file.write_text(CONSTRAINTS, encoding="utf-8")
-    m = np.arange(6.0).reshape(2, 3)
-    model = BridgeModel(library(file, cmdstan), {"m": m, "k": np.array([1, 2])})
-    rng = np.random.default_rng(3)
-    z = rng.normal(size=model.dimension) * 0.7
-    names = model.constrained_names(transformed=True)
-    out, status = model.constrain(z[None])
-    assert status.tolist() == [Status.OK]
-    values = dict(zip(names, out[0], strict=True))
-    assert values["total"] == m.sum() + 3
-    theta = {}
-    for base in dict.fromkeys(n.partition(".")[0] for n in names):
-        cells = {
-            tuple(int(i) - 1 for i in n.split(".")[1:]): v
-            for n, v in values.items()
-            if n.partition(".")[0] == base
-        }
-        shape = (
-            tuple(max(axis) + 1 for axis in zip(*cells, strict=True)) if cells != {(): 0} else ()
-        )
-        array = np.zeros(shape)
-        for cell, v in cells.items():
-            array[cell] = v
-        theta[base] = array
-    theta.pop("total")
-    again = model.unconstrain(theta)
-    there, _ = model.constrain(again[None])
-    np.testing.assert_allclose(there[0], out[0], rtol=1e-9, atol=1e-9)
-    # A unit vector's length on the unconstrained scale is free; everything else comes back.
-    free = [i for i, n in enumerate(model.unconstrained_names()) if not n.startswith("u.")]
-    np.testing.assert_allclose(again[free], z[free], rtol=1e-8, atol=1e-8)
 
 
 def test_a_violated_constraint_is_named(throwing: Path) -> None:

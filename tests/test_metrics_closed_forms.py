@@ -191,6 +191,18 @@ def test_khat_where_q_is_p() -> None:
     assert math.isnan(metrics.khat(log_p[:, :10], log_p[:, :10]).value)
 
 
+def test_khat_of_a_heavy_tail_is_seen_beside_densities_without_bound() -> None:
+    """A few draws where log p falls by 10¹² nats do not turn the tail's weights into rounding."""
+    rng = np.random.default_rng(7)
+    log_w = rng.exponential(size=4000) * 0.8
+    log_q = rng.normal(size=4000)
+    log_p = log_w + log_q
+    plain = khat(log_p[None], log_q[None]).value
+    log_p[:3] -= 1e12
+    assert khat(log_p[None], log_q[None]).value == pytest.approx(plain, abs=0.02)
+    assert plain == pytest.approx(0.8, abs=4 * 1.8 / math.sqrt(3 * math.sqrt(4000)))
+
+
 def test_khat_limit_is_that_of_vehtari_and_others() -> None:
     """0.7 from 2155 draws on, less below, none at all for one draw."""
     assert metrics.khat_limit(10_000) == 0.7

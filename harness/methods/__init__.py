@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.methods import cmdstan
+from harness.methods import (
+    advi,
+    bbvi,
+    cmdstan,
+    conjugate,
+    dadvi,
+    minibatch,
+    quadrature,
+    svgd,
+)
 from harness.records import Method
 
 METHODS: Mapping[str, Method] = {
@@ -15,7 +24,32 @@ METHODS: Mapping[str, Method] = {
         cmdstan.MEANFIELD_TUNED,
         cmdstan.FULLRANK,
         cmdstan.FULLRANK_TUNED,
+        dadvi.DADVI,
+        dadvi.DADVI_LR,
+        dadvi.DADVI_PSIS,
+        advi.ADVI,
+        advi.ADVI_FULLRANK,
+        advi.ADVI_ADAM,
+        advi.ADVI_SGD,
+        minibatch.MINIBATCH,
+        svgd.SVGD,
+        bbvi.BBVI,
+        conjugate.CAVI,
+        conjugate.SVI,
+        quadrature.QUADRATURE_MSE,
+        quadrature.QUADRATURE_KL,
+        quadrature.QUADRATURE_TRUNCATED,
     )
 }
 
-DEFAULT_METHODS = ("meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "nuts")
+DEFAULT_METHODS = (
+    "meanfield",
+    "fullrank",
+    "meanfield_tuned",
+    "fullrank_tuned",
+    "dadvi",
+    "dadvi_lr",
+    "dadvi_psis",
+    "nuts",
+)
+"""CmdStan's own, and deterministic ADVI: what any program gets unless --methods says otherwise."""

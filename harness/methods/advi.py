@@ -286,6 +286,10 @@ def _diagnostics(best: _Watched, runs: list[_Watched]) -> dict[str, float]:
         "slow_fired_at": at(best.slow.fired_at),
         "elbo_gain": best.gain,
     }
+    path, scale = best.tracker["mean"], best.tracker["sd"]
+    if len(path):
+        found["final_mean"], found["final_sd"] = float(path[-1, 0]), float(scale[-1, 0])
+    found["wander"] = _wander(best)
     if best.refined_from is not None:
         found["refined_from"] = float(best.refined_from)
     if len(runs) > 1:
@@ -293,6 +297,18 @@ def _diagnostics(best: _Watched, runs: list[_Watched]) -> dict[str, float]:
         worst = min(run.level for run in runs)
         found["elbo_of_worst_start"] = worst if math.isfinite(worst) else math.nan
     return found
+
+
+def _wander(best: _Watched) -> float:
+    """Return how far a mean of q still went once the ELBO was level, in sds of the final q.
+
+    The largest range over the tracked parameters; NaN where the ELBO never was level.
+    """
+    if best.slow.fired_at is None:
+        return math.nan
+    later = np.asarray(best.tracker.iterations) >= best.slow.fired_at
+    path, scale = best.tracker["mean"][later], best.tracker["sd"]
+    return float(np.max(np.ptp(path, axis=0) / scale[-1])) if len(path) else math.nan
 
 
 def _trace(problem: Problem, family: Family, best: _Watched, every: int) -> Any:
@@ -334,19 +350,16 @@ def _words(best: _Watched, settings: Settings) -> str:
     return "\n".join(said)
 
 
-def _row(name: str, title: str, **own: Any) -> Method:
+def _row(name: str, **own: Any) -> Method:
     """Return a row of METHODS; no Settings are made here, for checking them loads SciPy."""
     defaults = {f.name: own.get(f.name, f.default) for f in dataclasses.fields(Settings)}
-    return Method(
-        name, title, run_advi, 1, defaults, 10_000, seeds=10, approximate=True, bridge=True
-    )
+    return Method(name, run_advi, 1, defaults, 10_000, seeds=10, approximate=True, bridge=True)
 
 
-ADVI = _row("advi", "lecture's ADVI")
-ADVI_FULLRANK = _row("advi_fullrank", "lecture's full-rank ADVI", family="fullrank")
+ADVI = _row("advi")
+ADVI_FULLRANK = _row("advi_fullrank", family="fullrank")
 ADVI_SGD = _row(
     "advi_sgd",
-    "hand-made ADVI",
     optimiser="sgd_decay",
     iterations=100_000,
     learning_rate=5e-4,
@@ -354,7 +367,6 @@ ADVI_SGD = _row(
 )
 ADVI_ADAM = _row(
     "advi_adam",
-    "ADVI with Adam",
     optimiser="adam_cosine",
     iterations=20_000,
     learning_rate=0.05,

@@ -82,7 +82,10 @@ def fit(problem: Problem) -> Fitted:
 
 
 def _variances(problem: Problem, family: MeanField, phi: FloatArray) -> dict[str, float]:
-    """Return each estimator's total variance, of one draw, and its standard error."""
+    """Return each estimator's total variance, of one draw, and its standard error.
+
+    ``variance_ratio`` is that of the plain score function over the reparameterised one.
+    """
     from harness.vi.gradients import total_variance, variances
 
     n = int(problem.options["variance_draws"])
@@ -92,12 +95,12 @@ def _variances(problem: Problem, family: MeanField, phi: FloatArray) -> dict[str
         total, error = total_variance(one, family.sd(phi))
         found[f"variance.{name}"] = total
         found[f"variance_error.{name}"] = error
+    found["variance_ratio"] = found["variance.score"] / found["variance.reparameterised"]
     return found
 
 
 BBVI = Method(
     "bbvi",
-    "score-function",
     run_bbvi,
     1,
     {

@@ -38,6 +38,7 @@ class BridgeTarget:
         """Wrap an opened model."""
         self.model = model
         self.dimension = model.dimension
+        self._point = model.at_point()
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """See :class:`~harness.vi.target.Target`."""
@@ -45,6 +46,11 @@ class BridgeTarget:
 
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See :class:`~harness.vi.target.Target`."""
+        if len(z) == 1:
+            # A loop of single draws spends most of its time on the way there: own buffers.
+            self._point.z[:] = z[0]
+            value = self._point()
+            return np.array([value]), self._point.gradient[None].copy()
         found = self.model.log_density_gradient(z)
         assert found.gradient is not None  # noqa: S101 - it was asked for
         return found.value, found.gradient

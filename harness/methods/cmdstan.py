@@ -313,16 +313,11 @@ def run_fullrank(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult
     return run_variational(spec, context, scratch, "fullrank")
 
 
-NUTS = Method("nuts", "NUTS", run_nuts, 1, NUTS_DEFAULTS, draws=4000, seeds=1, approximate=False)
-MEANFIELD = Method(
-    "meanfield", "mean-field", run_meanfield, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True
-)
-FULLRANK = Method(
-    "fullrank", "full-rank", run_fullrank, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True
-)
+NUTS = Method("nuts", run_nuts, 1, NUTS_DEFAULTS, draws=4000, seeds=1, approximate=False)
+MEANFIELD = Method("meanfield", run_meanfield, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True)
+FULLRANK = Method("fullrank", run_fullrank, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True)
 MEANFIELD_TUNED = Method(
     "meanfield_tuned",
-    "tuned mean-field",
     run_meanfield,
     1,
     ADVI_TUNED,
@@ -330,9 +325,7 @@ MEANFIELD_TUNED = Method(
     10,
     approximate=True,
 )
-FULLRANK_TUNED = Method(
-    "fullrank_tuned", "tuned full-rank", run_fullrank, 1, ADVI_TUNED, 10_000, 10, approximate=True
-)
+FULLRANK_TUNED = Method("fullrank_tuned", run_fullrank, 1, ADVI_TUNED, 10_000, 10, approximate=True)
 
 
 def preflight(context: RunContext, scratch: Path) -> str | None:

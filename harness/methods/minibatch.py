@@ -86,7 +86,6 @@ def _unfit(model: Model) -> str | None:
 
 MINIBATCH = Method(
     "minibatch",
-    "minibatch ADVI",
     run_minibatch,
     1,
     {"rows": 500, "tolerance_mean": 0.02, "tolerance_log_sd": 0.04, "stages": 7, "elbo_pairs": 50},

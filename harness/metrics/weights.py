@@ -24,7 +24,7 @@ underflow to zero and the fit returns 0.0251, the smallest k-hat it knows.
 """
 
 EQUAL_TAIL = 1e-9
-"""Range of the tail's log weights, per nat of range of log p, that is only rounding."""
+"""Range of the tail's log weights, per nat of their range of log p, that is only rounding."""
 
 
 def khat_limit(n: int) -> float:
@@ -68,7 +68,10 @@ def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
     width = ordered[-1] - ordered[-tail - 1]
     if width > WIDEST_TAIL:
         return infinite
-    if width <= EQUAL_TAIL * max(1.0, float(np.ptp(p))):
+    # Rounding grows with the densities themselves, but only with those in the tail: a log p
+    # that falls without end elsewhere must not make real weights look like rounding.
+    heaviest = p[np.argpartition(log_w, -tail - 1)[-tail - 1 :]]
+    if width <= EQUAL_TAIL * max(1.0, float(np.ptp(heaviest))):
         # All the largest weights are the same, as where p and q agree to rounding.
         return Estimate(0.0, 0.0)
     # ArviZ expects log likelihoods, one over the weights, and negates what it is given.

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from harness.records import FloatArray, ModelComparison, RunResult
 
 _BINS = 60
+_FEWEST = 3
+"""Recorded points that make a path; a deterministic fit may need no more than a step or two."""
 _HEIGHT = 190
 _ETA_LOOKS: tuple[tuple[float, str, Dash], ...] = (
     (0.03, "#5b8db8", "-"),
@@ -63,7 +65,7 @@ def _eta_look(eta: float) -> tuple[str, Dash]:
 
 
 def _path(run: RunResult) -> _Path | None:
-    if run.trace is None or not len(run.trace.iteration):
+    if run.trace is None or len(run.trace.iteration) < _FEWEST:
         return None
     finite = np.isfinite(run.trace.elbo) & np.isfinite(run.trace.iteration)
     if not finite.any():
@@ -142,7 +144,7 @@ def _frame(low: float, high: float, width: int, room: float) -> tuple[MplFigure,
 
 
 def _draw(ax: Axes, paths: list[_Path], low: float, high: float) -> None:
-    last = max(float(p.iteration[-1]) for p in paths)
+    last = max(1.0, *(float(p.iteration[-1]) for p in paths))
     ax.set_xlim(0, last * 1.01)
     x_axis(ax, nice_ticks(0, last, 3), "iteration")
     reach = 4 * (high - low)

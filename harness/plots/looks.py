@@ -44,6 +44,7 @@ _DRAWN: tuple[tuple[str, str, Dash, str, bool], ...] = (
     ("dadvi_psis", "#4f1237", _DOTTED, "*", True),
     ("advi", "#8a6a00", "-", "P", True),
     ("advi_fullrank", "#5e4800", _DASHED, "X", True),
+    ("advi_adam", "#b07d2b", "-", "3", True),
     ("advi_sgd", "#a0522d", _DOTTED, "<", True),
     ("minibatch", "#00798c", "-", ">", True),
     ("bbvi", "#5b6770", _DASHED, "d", True),
@@ -51,7 +52,7 @@ _DRAWN: tuple[tuple[str, str, Dash, str, bool], ...] = (
     ("cavi", "#5a5a9e", "-", "8", True),
     ("svi", "#37377a", _DASHED, "1", True),
     ("quadrature_mse", "#2f6f9f", _DASHED, "2", True),
-    ("quadrature_kl", "#3d6b1f", "-", "3", True),
+    ("quadrature_kl", "#3d6b1f", "-", "|", True),
     ("quadrature_truncated", "#86501c", _DOTTED, "4", True),
 )
 

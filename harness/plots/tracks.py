@@ -107,7 +107,7 @@ def _panel(method: str, title: str, runs: list[RunResult], curves: _Curves, unit
     left_spine(ax)
     ax.set_ylim(low, high)
     y_axis(ax, ticks)
-    last = max(float(x[-1]) for x, _ in kept)
+    last = max(1.0, *(float(x[-1]) for x, _ in kept))
     ax.set_xlim(0, last * 1.01)
     x_axis(ax, nice_ticks(0, last, 3), "iteration")
     lines = [envelope(x, np.clip(y, low, high), _BINS) for x, y in kept]

@@ -1,0 +1,180 @@
+"""What a gradient costs: in process, one point and batches, minibatches and full data.
+
+``python benchmarks/gradients.py`` prints a table. Times are the least of several short runs, the
+figure that a busy machine disturbs least. The peer is the same gradient written by hand in NumPy,
+in the same run, and held to the same values first; a ratio below 1 says the bridge is faster.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded
+
+import numpy as np
+
+from harness import registry
+from harness.bridge import BridgeModel, library
+from harness.toolchain import find_cmdstan
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.toolchain import CmdStan
+
+RUNS = 40
+"""Short runs of each case."""
+
+BATCH = 1000
+
+ROWS, COLUMNS, MINIBATCH = 40_000, 100, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case: seconds a point of the bridge and of the peer, and what is asked for."""
+
+    name: str
+    seconds: float
+    peer: float | None
+    limit: float | None = None
+
+
+def least(function: Callable[[], object], repeats: int, runs: int = RUNS) -> float:
+    """Return the seconds of one call: the least mean of several runs of ``repeats``."""
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        times.append((time.perf_counter() - begin) / repeats)
+    return min(times)
+
+
+def mixture_by_hand(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Evaluate log(.2 N(−.3, .1) + .8 N(.5, .1)) and its derivative at ``(point, 1)``."""
+    x = z[:, 0]
+    left, right = (x + 0.3) / 0.1, (x - 0.5) / 0.1
+    a = math.log(0.2) - 0.5 * left * left
+    b = math.log(0.8) - 0.5 * right * right
+    value = np.logaddexp(a, b)
+    share = np.exp(a - value)
+    slope = -(share * left + (1 - share) * right) / 0.1
+    return value - math.log(0.1 * math.sqrt(2 * math.pi)), slope[:, None]
+
+
+def columns_by_hand(y: FloatArray, scale: float, z: FloatArray) -> FloatArray:
+    """Return the gradient of the model of columns; ``z`` holds means and log sds."""
+    mu, log_sd = np.split(z, 2)
+    sd = np.exp(log_sd)
+    n = len(y)
+    sums, squares = y.sum(axis=0), np.einsum("ij,ij->j", y, y)
+    left = squares - 2 * mu * sums + n * mu**2
+    return np.concatenate([
+        scale * (sums - n * mu) / sd**2,
+        scale * (left / sd**2 - n) - sd**2 + 1,
+    ])  # fmt: skip
+
+
+def small(cmdstan: CmdStan) -> Iterator[Row]:
+    """Time the mixture and the regression of 50 points."""
+    for name in ("mixture", "linear_regression"):
+        entry = registry.load(name)
+        model = BridgeModel(library(entry.stan_file, cmdstan), registry.load_data(entry))
+        z = np.random.default_rng(1).normal(size=(BATCH, model.dimension))
+        mixture = name == "mixture"
+        if mixture:
+            value, gradient = mixture_by_hand(z)
+            found = model.log_density_gradient(z)
+            np.testing.assert_allclose(found.value, value, rtol=1e-9)
+            np.testing.assert_allclose(np.asarray(found.gradient), gradient, rtol=1e-9)
+        point = model.at_point()
+        point.z[:] = z[0]
+        one = z[:1]
+        yield Row(
+            f"{name}, one point, own buffers",
+            least(point, 200),
+            least(lambda one=one: mixture_by_hand(one), 20) if mixture else None,  # type: ignore[misc]
+            1.5e-6 if mixture else None,
+        )
+        yield Row(
+            f"{name}, one point, any array",
+            least(lambda m=model, one=one: m.log_density_gradient(one), 50),  # type: ignore[misc]
+            None,
+        )
+        yield Row(
+            f"{name}, a point of a batch of {BATCH}",
+            least(lambda m=model, z=z: m.log_density_gradient(z), 2) / BATCH,  # type: ignore[misc]
+            least(lambda z=z: mixture_by_hand(z), 2) / BATCH if mixture else None,  # type: ignore[misc]
+            0.2e-6 if mixture else None,
+        )
+
+
+def wide(cmdstan: CmdStan) -> Iterator[Row]:
+    """Time the model of columns: minibatches of gathered rows, and all rows."""
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=(ROWS, COLUMNS)) + np.arange(COLUMNS)
+    z = np.concatenate([np.arange(COLUMNS) + 0.1, rng.normal(size=COLUMNS) * 0.1])
+    batch = np.empty((MINIBATCH, COLUMNS))
+    scale = ROWS / MINIBATCH
+    model = BridgeModel(library(registry.load("wide_normal").stan_file, cmdstan), given(y, 1.0))
+    point = model.at_point()
+    point.z[:] = z
+    point()
+    np.testing.assert_allclose(point.gradient, columns_by_hand(y, 1.0, z), rtol=1e-6, atol=1e-3)
+    yield Row(
+        f"{ROWS} × {COLUMNS} columns, full gradient",
+        least(point, 1, 10),
+        least(lambda: columns_by_hand(y, 1.0, z), 1, 10),
+    )
+
+    def gather() -> None:
+        np.take(y, rng.integers(0, ROWS, MINIBATCH), axis=0, out=batch)
+
+    def bridge() -> None:
+        gather()
+        model.rebind(given(batch, scale))
+        point()
+
+    def by_hand() -> None:
+        gather()
+        columns_by_hand(batch, scale, z)
+
+    yield Row(
+        f"{MINIBATCH} × {COLUMNS} minibatch: gather, rebind, gradient",
+        least(bridge, 5),
+        least(by_hand, 5),
+    )
+
+
+def given(y: FloatArray, scale: float) -> dict[str, object]:
+    """Return data for the model of columns."""
+    return {"N": len(y), "D": y.shape[1], "y": y, "likelihood_scale": scale}
+
+
+def main() -> int:
+    """Print the table; the exit code says whether every limit holds."""
+    cmdstan = find_cmdstan()
+    if cmdstan is None:
+        print("there is no CmdStan; `harness doctor --install` gets one")
+        return 2
+    print(f"{'gradient':<54}{'µs':>10}{'NumPy µs':>10}{'ratio':>8}{'limit µs':>10}")
+    missed = 0
+    for row in (*small(cmdstan), *wide(cmdstan)):
+        peer = "" if row.peer is None else f"{row.peer * 1e6:.2f}"
+        ratio = "" if row.peer is None else f"{row.seconds / row.peer:.2f}"
+        limit = "" if row.limit is None else f"{row.limit * 1e6:.1f}"
+        over = row.limit is not None and row.seconds > row.limit
+        missed += over
+        mark = "  over" if over else ""
+        print(f"{row.name:<54}{row.seconds * 1e6:>10.2f}{peer:>10}{ratio:>8}{limit:>10}{mark}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""The C interface as ctypes sees it, and the libraries that are open."""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+INTERFACE = 2
+"""Version of the C interface; a library of another one is refused."""
+
+_NAMED = re.compile(r"bridge-[0-9a-f]+-(?P<content>[0-9a-f]{16})\.so")
+
+
+class BridgeError(RuntimeError):
+    """What the Stan program threw, in its own words; or why it cannot be used."""
+
+
+class Status(enum.IntEnum):
+    """How an evaluation ended."""
+
+    OK = 0
+    REJECT = 1
+    FAILED = 2
+    NOT_FINITE = 3
+
+
+class Array(ctypes.Structure):
+    """An array of NumPy's, for the length of a call."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("kind", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("data", ctypes.c_void_p),
+    )
+
+
+class PointBuffers(ctypes.Structure):
+    """A point that keeps its buffers on the C side's terms."""
+
+    _fields_ = (
+        ("model", ctypes.c_void_p),
+        ("dimension", ctypes.c_int64),
+        ("propto", ctypes.c_int32),
+        ("jacobian", ctypes.c_int32),
+        ("x", ctypes.c_void_p),
+        ("gradient", ctypes.c_void_p),
+        ("status", ctypes.c_int32),
+    )
+
+
+# Arrays go as addresses: converting them to typed pointers costs more than a small gradient.
+_P, _I, _L, _U = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint32
+_ARRAYS, _CHARS = ctypes.POINTER(Array), ctypes.c_char_p
+
+_FUNCTIONS: Sequence[tuple[str, Any, Sequence[Any]]] = (
+    ("hb_new", _P, (_ARRAYS, _L, _U, _CHARS, _L)),
+    ("hb_rebind", _I, (_P, _ARRAYS, _L, _U)),
+    ("hb_close", None, (_P,)),
+    ("hb_delete", None, (_P,)),
+    ("hb_error", _L, (_P, _CHARS, _L)),
+    ("hb_messages", _L, (_P, _CHARS, _L)),
+    ("hb_names", _L, (_P, _I, _I, _I, _CHARS, _L)),
+    ("hb_dimension", _L, (_P,)),
+    ("hb_log_density", _L, (_P, _I, _I, _L, _L, _P, _P, _P, _P)),
+    ("hb_rng_new", _P, (_U, _U)),
+    ("hb_rng_delete", None, (_P,)),
+    ("hb_constrain", _L, (_P, _P, _I, _I, _L, _L, _P, _L, _P, _P)),
+    ("hb_unconstrain", _I, (_P, _ARRAYS, _L, _L, _P)),
+    ("hb_free_tape", None, ()),
+)
+
+
+class Library:
+    """An opened library with its functions' types and its lock.
+
+    ``lock`` is held in every call that may run the program: the tape of its automatic
+    differentiation is one for all threads. ``evaluate`` keeps Python's own lock as well, because
+    giving it up and taking it back costs as much as a small gradient.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _check_content(path)
+        try:
+            self.call = ctypes.CDLL(str(path))
+            quick = ctypes.PyDLL(str(path))
+        except OSError as error:
+            msg = f"{path} cannot be opened: {error}; remove it, and it is built anew"
+            raise BridgeError(msg) from error
+        if not hasattr(self.call, "hb_interface"):
+            msg = f"{path} is no library of the bridge; build one with harness.bridge.library"
+            raise BridgeError(msg)
+        found = self.call.hb_interface()
+        if found != INTERFACE:
+            msg = f"{path} has interface {found}, this harness needs {INTERFACE}; remove the file"
+            raise BridgeError(msg)
+        for name, result, arguments in _FUNCTIONS:
+            function = getattr(self.call, name)
+            function.restype, function.argtypes = result, arguments
+        self.evaluate = quick.hb_evaluate
+        self.evaluate.restype, self.evaluate.argtypes = ctypes.c_double, (_P,)
+        self.lock = threading.RLock()
+
+
+def content_hash(path: Path) -> str:
+    """Return the hash of a library's bytes that its file name ends in."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def intact(path: Path) -> bool:
+    """Return whether a library's bytes are those that its name promises."""
+    named = _NAMED.fullmatch(path.name)
+    try:
+        return named is not None and content_hash(path) == named["content"]
+    except OSError:  # gone, or not to be read
+        return False
+
+
+def _check_content(path: Path) -> None:
+    # Opening half a library ends the process (SIGBUS) before anything can be caught.
+    if not path.is_file():
+        msg = f"there is no library {path}; build one with harness.bridge.library"
+        raise BridgeError(msg)
+    if not intact(path):
+        msg = f"{path} is damaged or no library of the bridge; remove it, and it is built anew"
+        raise BridgeError(msg)
+
+
+_OPEN: dict[Path, Library] = {}
+_OPENING = threading.Lock()
+
+
+def opened(path: Path) -> Library:
+    """Return a library, opened once per process.
+
+    Raises
+    ------
+    BridgeError
+        If it is damaged, none of ours, or of another interface.
+    """
+    path = Path(path)
+    with _OPENING:
+        if path not in _OPEN:
+            _OPEN[path] = Library(path)
+        return _OPEN[path]
+
+
+def _before_fork() -> None:
+    # A child has only the thread that forked: it must not get a lock that another thread holds,
+    # nor a tape in the middle of a gradient.
+    _OPENING.acquire()
+    for library in _OPEN.values():
+        library.lock.acquire()
+
+
+def _after_fork() -> None:
+    for library in _OPEN.values():
+        library.lock.release()
+    _OPENING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
+
+
+def address(array: Any) -> int:
+    """Return where an array's numbers lie; the caller keeps it alive and contiguous."""
+    return int(array.__array_interface__["data"][0])
+
+
+def text(words: Any) -> str:
+    """Return a C string as text."""
+    return bytes(words.value).decode(errors="replace").strip()

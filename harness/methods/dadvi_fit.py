@@ -1,0 +1,341 @@
+"""From the options of a run to what :mod:`harness.vi.deterministic` finds, and its words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.methods.bridged import FitError, Problem
+from harness.metrics.weights import khat, khat_limit
+from harness.records import Trace
+from harness.vi import deterministic
+from harness.vi.deterministic import Basin, Optimum, Settings
+from harness.vi.target import Fitted
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.deterministic.fitting import Wanted
+
+OTHER_MASS = 0.01
+"""Estimated mass in other basins from which a Gaussian in one of them is not the posterior."""
+
+FEWEST_PROPOSALS = 1000
+
+PRODUCTS = 60
+"""Gradients at all base draws that a solution by conjugate gradients is taken to need."""
+
+FAMILIES = ("meanfield", "fullrank")
+
+SHOWN = 5
+"""Parameters of each basin that are written out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gaussian:
+    """A Gaussian to draw from: its mean and sds, or a factor of its covariance.
+
+    ``faults`` are sentences that keep a run from being called converged; ``notes`` are not.
+    """
+
+    mean: FloatArray
+    factor: FloatArray
+    """Lower triangular, ``(d, d)``, or sds, ``(d,)``."""
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws, shape ``(n, d)``."""
+        unit = rng.standard_normal((n, len(self.mean)))
+        spread = unit * self.factor if self.factor.ndim == 1 else unit @ self.factor.T
+        return np.asarray(self.mean + spread)
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """Return the log density, shape ``(point,)``, nats."""
+        return deterministic.log_normal(z, self.mean, self.factor)
+
+
+def _optimum(problem: Problem, wanted: Wanted) -> Optimum:
+    settings = settings_of(problem.options, expected_seconds(problem))
+    try:
+        return deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
+    except deterministic.StartError as error:
+        raise FitError(str(error)) from error
+
+
+def expected_seconds(problem: Problem) -> float:
+    """Return what a gradient in a batch takes, roughly: it visits all data once, 2 ns a number."""
+    numbers = sum(value.size for value in problem.data.values())
+    return 1e-6 * (1 + problem.target.dimension / 10) + 2e-9 * numbers
+
+
+def settings_of(options: Mapping[str, Any], seconds: float = 0.0) -> Settings:
+    """Read the options that all three methods share; ``seconds`` are those of a gradient."""
+    return Settings(
+        error=float(options["error"]),
+        draws=int(options["base_draws"]),
+        most_draws=int(options["most_base_draws"]),
+        starts=int(options["starts"]),
+        seconds=seconds,
+    )
+
+
+def fit_family(problem: Problem) -> Fitted:
+    """Fit the family that the option names; draws are independent."""
+    family = problem.options["family"]
+    if family not in FAMILIES:
+        msg = f"family is {family!r}; allowed: {', '.join(FAMILIES)}"
+        raise FitError(msg)
+    if family == "meanfield":
+        optimum = _optimum(problem, "meanfield")
+        q = Gaussian(optimum.mean, optimum.sd, _faults(problem, optimum))
+        return _drawn(problem, optimum, q)
+    optimum = _optimum(problem, "response")
+    start = np.diag(optimum.sd**2) if optimum.covariance is None else optimum.covariance
+    try:
+        full = deterministic.fit_fullrank(
+            problem.target, optimum.mean, start, problem.rng, problem.clock
+        )
+    except ValueError as error:
+        raise FitError(str(error)) from error
+    faults = list(basin_faults(optimum.basins))
+    limit = float(problem.options["error"])
+    if full.error > limit:
+        faults.append(_error_words(full.error, limit))
+    if not full.settled:
+        faults.append("the optimiser of the full-rank ELBO has not arrived")
+    q = Gaussian(full.mean, full.factor, tuple(faults))
+    more = {
+        "elbo": full.elbo,
+        "elbo_error": full.elbo_error,
+        "base_error": full.error,
+        "iterations": float(len(full.values)),
+    }
+    return _drawn(problem, optimum, q, more, full.values)
+
+
+def fit_response(problem: Problem) -> Fitted:
+    """Fit mean-field, correct the covariance by linear response; draws are independent."""
+    optimum = _optimum(problem, "response")
+    return _drawn(problem, optimum, _response(problem, optimum))
+
+
+def fit_weighted(problem: Problem) -> Fitted:
+    """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
+    optimum = _optimum(problem, "response")
+    q = _response(problem, optimum)
+    n = _proposals(problem, optimum)
+    proposal = deterministic.Defensive(q.mean, q.factor)
+    z = proposal.draw(n, problem.rng)
+    log_p = np.empty(n)
+    step = max(1, n // 20)
+    for i in range(0, n, step):
+        problem.clock.check()
+        log_p[i : i + step] = problem.target.log_density(z[i : i + step])
+    weights = deterministic.smoothed_weights(
+        log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
+    )
+    count = deterministic.delivered(problem.draws, weights.ess)
+    kept = z[deterministic.systematic(weights.weight, count, problem.rng)]
+    faults, notes = list(q.faults), list(q.notes)
+    limit = khat_limit(n)
+    if not weights.khat <= limit:
+        faults.append(
+            f"k-hat {weights.khat:.2f} is above {limit:.2f}: {n} weighted draws are worth "
+            f"{weights.ess:.0f}, and weighting cannot mend this Gaussian"
+        )
+    few = deterministic.FEWEST * deterministic.PER_DRAW
+    if weights.ess < few:
+        faults.append(
+            f"{n} weighted draws are worth {weights.ess:.0f}, too few for the {count} delivered"
+        )
+    if count < problem.draws:
+        notes.append(
+            f"{count} of the {problem.draws} draws wanted: {n} weighted draws are worth "
+            f"{weights.ess:.0f}, and fewer draws hardly repeat"
+        )
+    if weights.outside:
+        notes.append(f"{weights.outside} of {n} proposals lie where there is no density")
+    more = {"khat": weights.khat, "weight_ess": weights.ess, "proposals": float(n)}
+    whole = Gaussian(q.mean, q.factor, tuple(faults), tuple(notes))
+    return _fitted(problem, optimum, whole, kept, None, more)
+
+
+def _proposals(problem: Problem, optimum: Optimum) -> int:
+    wished = int(problem.draws * float(problem.options["proposals"]))
+    can = int(float(problem.options["weights_s"]) / max(optimum.seconds_per_point, 1e-9))
+    return max(min(wished, can), FEWEST_PROPOSALS)
+
+
+def _response(problem: Problem, optimum: Optimum) -> Gaussian:
+    """Return linear response's Gaussian, or what comes nearest to it.
+
+    Raises
+    ------
+    FitError
+        If the Hessian at the optimum is not positive definite.
+    """
+    faults = _faults(problem, optimum)
+    if optimum.covariance is not None:
+        return Gaussian(
+            optimum.mean,
+            np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64),
+            faults,
+        )
+    if optimum.hessian is not None:
+        smallest = float(np.linalg.eigvalsh(optimum.hessian)[0])
+        msg = (
+            "the Hessian of the ELBO is not positive definite where its optimiser stopped "
+            f"(smallest eigenvalue {smallest:.2g}), so that there is no linear response; "
+            "try more base draws (base_draws=1024), or dadvi"
+        )
+        raise FitError(msg)
+    return _chosen_response(problem, optimum, faults)
+
+
+def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]) -> Gaussian:
+    """Widen mean field's sds to linear response's, one parameter after another, by CG.
+
+    Which parameters: in the program's order, as many as the seconds allow. Correlations stay
+    zero: they would need the whole Hessian.
+    """
+    d = len(optimum.mean)
+    sd = optimum.sd.copy()
+    each = PRODUCTS * optimum.objective.draws * max(optimum.seconds_per_point, 1e-9)
+    allowed = max(1, int(float(problem.options["conjugate_s"]) / each))
+    done, good = 0, True
+    for j in range(min(d, allowed)):
+        problem.clock.check()
+        variance, solved = deterministic.response_variances(
+            optimum.objective, optimum.theta, np.array([j])
+        )
+        good = good and solved
+        if solved:
+            sd[j] *= np.sqrt(variance[0])
+        done += 1
+    words = (
+        f"{d} parameters are too many for a Hessian: the sds of {done} are linear response's, "
+        "by conjugate gradients, the others mean field's, and draws are uncorrelated"
+    )
+    if not good:
+        words += "; conjugate gradients met directions without positive curvature"
+    return Gaussian(optimum.mean, sd, (*faults, words))
+
+
+def _drawn(
+    problem: Problem,
+    optimum: Optimum,
+    q: Gaussian,
+    more: Mapping[str, float] | None = None,
+    values: Sequence[tuple[float, float]] | None = None,
+) -> Fitted:
+    z = q.draw(problem.draws, problem.rng)
+    return _fitted(problem, optimum, q, z, q.log_density(z), more, values)
+
+
+def _fitted(
+    problem: Problem,
+    optimum: Optimum,
+    q: Gaussian,
+    z: FloatArray,
+    log_q: FloatArray | None,
+    more: Mapping[str, float] | None = None,
+    values: Sequence[tuple[float, float]] | None = None,
+) -> Fitted:
+    modes = [b for b in optimum.basins if b.separate]
+    diagnostics = {
+        "elbo": optimum.elbo,
+        "elbo_error": optimum.errors.elbo,
+        "basins": float(len(modes)),
+        "optima": float(len(optimum.basins)),
+        "base_draws": float(optimum.objective.draws),
+        "base_error": optimum.error,
+        "iterations": float(len(optimum.values)),
+        "refused_steps": float(optimum.refused),
+    }
+    if len(modes) > 1:
+        diagnostics["basin_gap"] = modes[0].elbo - modes[1].elbo
+        diagnostics["other_mass"] = 1 - modes[0].mass
+    faults = "; ".join(q.faults)
+    return Fitted(
+        z=z,
+        log_q=log_q,
+        status="not_converged" if faults else "ok",
+        message=faults,
+        trace=_trace(problem, optimum.values if values is None else values),
+        diagnostics={**diagnostics, **(more or {})},
+        words="\n".join([*q.notes, *_refused(optimum), *_listed(problem, optimum.basins)]),
+    )
+
+
+def _faults(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
+    faults = list(basin_faults(optimum.basins))
+    limit = float(problem.options["error"])
+    if not optimum.settled:
+        faults.append("the optimiser of the ELBO has not arrived")
+    if not optimum.error <= limit:
+        faults.append(_error_words(optimum.error, limit, optimum.objective.draws))
+    return tuple(faults)
+
+
+def _error_words(error: float, limit: float, draws: int | None = None) -> str:
+    those = "the base draws" if draws is None else f"{draws} base draws"
+    return f"{those} leave an error of {error:.2g} sd, more than {limit:g}"
+
+
+def basin_faults(basins: Sequence[Basin]) -> tuple[str, ...]:
+    """Return the sentence to be said where other basins hold mass that q cannot, if any."""
+    modes = [b for b in basins if b.separate]
+    if len(modes) < 2 or 1 - modes[0].mass <= OTHER_MASS:  # noqa: PLR2004
+        return ()
+    others = modes[1:]
+    listed = " and ".join(
+        f"{b.elbo:.2f} (about {_percent(b.mass)} of the mass)" for b in others[:3]
+    )
+    more = f", and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004
+    which = "the other" if len(others) == 1 else "the others"
+    words = (
+        f"{len(modes)} basins found: a Gaussian can hold only one; the best has ELBO "
+        f"{modes[0].elbo:.2f}, {which} {listed}{more}"
+    )
+    return (words,)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"  # noqa: PLR2004
+
+
+def _refused(optimum: Optimum) -> list[str]:
+    if not optimum.refused:
+        return []
+    return [f"{optimum.refused} steps led to points without a density and were taken back"]
+
+
+def _listed(problem: Problem, basins: Sequence[Basin]) -> list[str]:
+    names = problem.model.unconstrained_names()
+    lines = []
+    for i, basin in enumerate(basins, start=1):
+        d = len(names)
+        shown = ", ".join(
+            f"{name} {m:.4g} ± {s:.2g}"
+            for name, m, s in zip(
+                names[:SHOWN], basin.theta[:d], np.exp(basin.theta[d:]), strict=False
+            )
+        )
+        kind = f"{_percent(basin.mass)} of the mass" if basin.separate else "no mode of its own"
+        rest = ", …" if d > SHOWN else ""
+        lines.append(
+            f"basin {i}: ELBO {basin.elbo:.4f}, reached by {basin.starts} starts, {kind}; "
+            f"unconstrained: {shown}{rest}"
+        )
+    return lines
+
+
+def _trace(problem: Problem, values: Sequence[tuple[float, float]]) -> Trace:
+    """Return the optimiser's path: the ELBO on few base draws, at last on all of them."""
+    begin = time.perf_counter() - problem.clock.elapsed_s
+    path = np.asarray(values, dtype=np.float64).reshape(-1, 2)
+    return Trace(np.arange(len(path), dtype=np.float64), path[:, 0] - begin, -path[:, 1])

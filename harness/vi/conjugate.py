@@ -1,0 +1,266 @@
+"""Mean and variance of a normal by hand-derived variational inference: CAVI.
+
+The program is ``stan/inverse_gamma_normal``: s ~ InverseGamma(a₀, b₀), m ~ N(0, s/w₀) and
+xᵢ ~ N(m, s) for i = 1 … n, with variances as second arguments, a₀ = 2, b₀ = 3, w₀ = 1. With
+w = w₀ + n,
+
+    log p(x, m, s) = −½ (n + 1) ln 2π + ½ ln w₀ + a₀ ln b₀ − ln Γ(a₀)
+                     − (a₀ + 1 + ½ (n + 1)) ln s − (b₀ + ½ Q(m)) / s,
+    Q(m) = Σ (xᵢ − m)² + w₀ m² = Q₀ + w (m − c)²,    c = Σ xᵢ / w,    Q₀ = Σ xᵢ² − w c².
+
+The mean-field family is q(m) q(s) with no further restriction; the optimal factors are
+log q(m) = E_s[log p] + const and log q(s) = E_m[log p] + const (Bishop 2006, 10.1), so
+
+    q(s) = InverseGamma(a, b),    a = a₀ + ½ (n + 1),    b = b₀ + ½ Q₀ + ½ w ((μ − c)² + v),
+    q(m) = N(μ, v),               μ = c,                 1/v = w E[1/s] = w a/b.
+
+A posteriori m and s are uncorrelated but dependent (m given s has variance s/w), and q cannot
+say so: at the optimum E_q[1/s] is exact, q's variance of m is that at the harmonic mean of s,
+too small by the factor (a − 3/2)/(a − ½), and q(s) is a little narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from harness.records import Trace
+from harness.vi.target import Clock
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+PRIOR_SHAPE, PRIOR_SCALE, PRIOR_WEIGHT = 2.0, 3.0, 1.0
+"""a₀, b₀ and w₀ of the program."""
+
+_LN_2PI = math.log(2 * math.pi)
+
+
+class Summary(NamedTuple):
+    """What the posterior knows of n numbers: their count, mean, and squares about the mean."""
+
+    rows: int
+    mean: float
+    squares: float
+
+
+def summarise(x: FloatArray) -> Summary:
+    """Return the sufficient statistics of numbers of shape ``(row,)``.
+
+    Raises
+    ------
+    ValueError
+        If there are none, if they have another shape, or if one is not finite.
+    """
+    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
+        msg = f"x has shape {x.shape} and {np.count_nonzero(~np.isfinite(x))} values not finite; "
+        raise ValueError(msg + "allowed: one row or more of finite numbers")
+    mean = float(x.mean())
+    return Summary(x.size, mean, float(np.square(x - mean).sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """q(m) = N(mean, variance) and q(s) = InverseGamma(shape, scale)."""
+
+    mean: float
+    variance: float
+    shape: float
+    scale: float
+
+    @property
+    def precision(self) -> float:
+        """E[1/s]."""
+        return self.shape / self.scale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """Where an algorithm ended, its path, and whether it says itself that it arrived."""
+
+    q: Factors
+    trace: Trace
+    iterations: int
+    converged: bool
+
+
+def start(data: Summary) -> Factors:
+    """Return the factors before any update: the prior, with the data's count in q(s)'s shape."""
+    shape = PRIOR_SHAPE + (data.rows + 1) / 2
+    return Factors(0.0, PRIOR_SCALE / PRIOR_SHAPE, shape, shape)
+
+
+def elbo(q: Factors, data: Summary) -> float:
+    """Return E_q[log p(x, m, s)] − E_q[log q(m)] − E_q[log q(s)], nats, constants included.
+
+    With E[ln s] = ln b − ψ(a) and E[1/s] = a/b; the entropies are ½ ln(2πe v) and
+    a + ln b + ln Γ(a) − (1 + a) ψ(a).
+    """
+    a, b = q.shape, q.scale
+    digamma = float(special.digamma(a))
+    log_s = math.log(b) - digamma
+    power = PRIOR_SHAPE + 1 + (data.rows + 1) / 2
+    joint = (
+        _prior_constant()
+        - (data.rows + 1) / 2 * _LN_2PI
+        - power * log_s
+        - (PRIOR_SCALE + _expected_squares(q, data) / 2) * q.precision
+    )
+    entropy_m = 0.5 * (_LN_2PI + 1 + math.log(q.variance))
+    entropy_s = a + math.log(b) + math.lgamma(a) - (1 + a) * digamma
+    return joint + entropy_m + entropy_s
+
+
+def log_evidence(data: Summary) -> float:
+    """Return log p(x), nats: what the ELBO would be if q were the posterior.
+
+    The posterior is normal-inverse-gamma with A = a₀ + ½ n and B = b₀ + ½ Q₀, so
+    log p(x) = a₀ ln b₀ − ln Γ(a₀) + ln Γ(A) − A ln B − ½ n ln 2π + ½ ln (w₀/w).
+    """
+    shape = PRIOR_SHAPE + data.rows / 2
+    scale = PRIOR_SCALE + _least_squares(data) / 2
+    weight = PRIOR_WEIGHT + data.rows
+    return (
+        _prior_constant()
+        + math.lgamma(shape)
+        - shape * math.log(scale)
+        - data.rows / 2 * _LN_2PI
+        - 0.5 * math.log(weight)
+    )
+
+
+def optimum(data: Summary) -> Factors:
+    """Return the fixed point of the coordinate updates in closed form.
+
+    v = b/(a w) in b = b₀ + ½ Q₀ + ½ w v gives b = (b₀ + ½ Q₀) · 2a/(2a − 1).
+    """
+    weight = PRIOR_WEIGHT + data.rows
+    shape = PRIOR_SHAPE + (data.rows + 1) / 2
+    scale = (PRIOR_SCALE + _least_squares(data) / 2) * 2 * shape / (2 * shape - 1)
+    return Factors(data.rows * data.mean / weight, scale / (shape * weight), shape, scale)
+
+
+def unrest(q: Factors, data: Summary) -> float:
+    """Return how far a coordinate update would move q, in sds of its factors.
+
+    It is the size of the natural gradient (Hoffman et al. 2013) and zero at the optimum.
+    """
+    weight = PRIOR_WEIGHT + data.rows
+    mean, variance = data.rows * data.mean / weight, 1 / (weight * q.precision)
+    scale = PRIOR_SCALE + _expected_squares(q, data) / 2
+    return max(
+        abs(q.mean - mean) / math.sqrt(variance),
+        abs(math.log(q.variance / variance)) / 2,
+        abs(math.log(q.scale / scale)) * math.sqrt(q.shape),
+    )
+
+
+def cavi(data: Summary, clock: Clock, iterations: int = 1000, tolerance: float = 1e-12) -> Fit:
+    """Update q(m) and q(s) in turn: coordinate ascent, under which the ELBO never falls.
+
+    Parameters
+    ----------
+    tolerance
+        It has converged when an update changes no parameter by more than this share of it
+        (of the sd, for q(m)'s mean).
+    """
+    path = Path(clock)
+    q = start(data)
+    path.add(0, q, elbo(q, data))
+    weight = PRIOR_WEIGHT + data.rows
+    centre = data.rows * data.mean / weight
+    for done in range(1, iterations + 1):
+        old = q
+        q = replace(q, mean=centre, variance=1 / (weight * q.precision))
+        q = replace(q, scale=PRIOR_SCALE + _expected_squares(q, data) / 2)
+        path.add(done, q, elbo(q, data))
+        change = max(
+            abs(q.mean - old.mean) / math.sqrt(q.variance),
+            abs(q.variance / old.variance - 1),
+            abs(q.scale / old.scale - 1),
+        )
+        if change <= tolerance:
+            return Fit(q, path.trace(), done, converged=True)
+        if clock.over:
+            return Fit(q, path.trace(), done, converged=False)
+    return Fit(q, path.trace(), iterations, converged=False)
+
+
+def sample(q: Factors, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Draw ``n`` pairs from q: s and m, each of shape ``(n,)``."""
+    s = q.scale / rng.standard_gamma(q.shape, size=n)
+    return s, q.mean + math.sqrt(q.variance) * rng.standard_normal(n)
+
+
+def log_density_q(q: Factors, s: FloatArray, m: FloatArray) -> FloatArray:
+    """Return log q at (ln s, m), nats: the Jacobian ln s of s = exp(ln s) is included."""
+    log_s = np.log(s)
+    factor_s = q.shape * math.log(q.scale) - math.lgamma(q.shape) - q.shape * log_s - q.scale / s
+    factor_m = -0.5 * (_LN_2PI + math.log(q.variance) + np.square(m - q.mean) / q.variance)
+    return np.asarray(factor_s + factor_m)
+
+
+def log_density(data: Summary, s: FloatArray, m: FloatArray) -> FloatArray:
+    """Return log p(x, m, s) at (ln s, m), nats, as Stan has it: constants and Jacobian included."""
+    weight = PRIOR_WEIGHT + data.rows
+    centre = data.rows * data.mean / weight
+    squares = _least_squares(data) + weight * np.square(m - centre)
+    power = PRIOR_SHAPE + (data.rows + 1) / 2
+    constant = _prior_constant() - (data.rows + 1) / 2 * _LN_2PI
+    return np.asarray(constant - power * np.log(s) - (PRIOR_SCALE + squares / 2) / s)
+
+
+def simulate(rows: int, rng: np.random.Generator) -> FloatArray:
+    """Return data of the model, shape ``(row,)``: those of ``inverse_gamma_normal``, but more.
+
+    m = 1 and s = 3, as there: draws of the prior would now and then be data without a lesson.
+    """
+    return 1.0 + math.sqrt(3.0) * rng.standard_normal(rows)
+
+
+# --- inside -----------------------------------------------------------------------------------
+
+
+def _prior_constant() -> float:
+    """Return a₀ ln b₀ − ln Γ(a₀) + ½ ln w₀."""
+    own = PRIOR_SHAPE * math.log(PRIOR_SCALE) - math.lgamma(PRIOR_SHAPE)
+    return own + 0.5 * math.log(PRIOR_WEIGHT)
+
+
+def _least_squares(data: Summary) -> float:
+    """Return Q₀, the least of Q(m), without the difference of large numbers in its definition."""
+    weight = PRIOR_WEIGHT + data.rows
+    return data.squares + data.rows * PRIOR_WEIGHT / weight * data.mean**2
+
+
+def _expected_squares(q: Factors, data: Summary) -> float:
+    """Return E_q[Q(m)]."""
+    weight = PRIOR_WEIGHT + data.rows
+    off = q.mean - data.rows * data.mean / weight
+    return _least_squares(data) + weight * (off**2 + q.variance)
+
+
+class Path:
+    """Rows of a trace as they are recorded; its extras are the factors' parameters."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Record nothing yet."""
+        self._clock = clock
+        self._rows: list[tuple[float, ...]] = []
+
+    def add(self, iteration: int, q: Factors, value: float) -> None:
+        """Record an iteration with its factors and the ELBO's value."""
+        self._rows.append(
+            (iteration, self._clock.elapsed_s, value, q.mean, q.variance, q.shape, q.scale)
+        )
+
+    def trace(self) -> Trace:
+        """Return what was recorded."""
+        columns = np.array(self._rows, dtype=np.float64).T
+        names = ("m_mean", "m_variance", "s_shape", "s_scale")
+        extras = dict(zip(names, columns[3:], strict=True))
+        return Trace(columns[0], columns[1], columns[2], extras)

@@ -1,0 +1,135 @@
+"""Pareto-smoothed importance sampling of a posterior by a Gaussian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.deterministic.objective import LOG_TWO_PI, log_normal
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+Khat = Callable[["FloatArray", "FloatArray"], float]
+"""k-hat of log p and log q, each ``(draw,)``; infinite where weights degenerate."""
+
+PER_DRAW = 4
+"""Effective weights for each draw that is delivered.
+
+Draws resampled from so many hardly repeat, and the error that they share through the weights
+makes means at most √(1 + 1/4) − 1 = 12% less certain than independence says; less, because
+systematic resampling takes without replacement.
+"""
+
+FEWEST = 100
+
+FAR_NATS = 2000.0
+"""Below the largest log p, where a difference is none: a rounding error is told by its range."""
+
+SHARE, NU = 0.1, 4.0
+"""Share and degrees of freedom of the heavy-tailed part of the proposals."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Smoothed weights, shape ``(draw,)``, summing to 1, with their k-hat and effective size."""
+
+    weight: FloatArray
+    khat: float
+    ess: float
+    outside: int
+    """Draws at which the posterior has no density."""
+
+
+def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weights:
+    """Return Pareto-smoothed weights p / q (Vehtari et al. 2024, JMLR 25).
+
+    A draw with log p = −∞ has weight 0; one where log p is NaN makes k-hat infinite, for
+    nobody knows what is there.
+    """
+    from arviz_stats.base import array_stats
+
+    unknown = np.isnan(log_p) | (log_p == np.inf)
+    outside = ~np.isfinite(log_p)
+    inside = ~outside
+    weight = np.zeros(len(log_p))
+    if inside.sum() < 2:  # noqa: PLR2004
+        return Weights(np.full(len(log_p), 1 / len(log_p)), math.inf, 0.0, int(outside.sum()))
+    log_w = log_p[inside] - log_q[inside]
+    log_w -= log_w.max()
+    # What lies far below the peak has no weight, and would hide differences among those that do.
+    top = np.maximum(log_p[inside], log_p[inside].max() - FAR_NATS)
+    k = math.inf if unknown.any() else khat(top, log_q[inside])
+    if math.isfinite(k) and np.ptp(log_w) > 1e-9:  # noqa: PLR2004 - equal weights have no tail
+        # ArviZ expects log likelihoods, one over the weights, and negates what it is given.
+        smooth, _ = array_stats.psislw(-log_w)
+        if smooth[np.argmin(log_w)] > smooth[np.argmax(log_w)]:
+            msg = (
+                "arviz_stats.psislw no longer negates its input: the weights would be those of q/p"
+            )
+            raise RuntimeError(msg)
+        log_w = np.asarray(smooth)
+    found = np.exp(log_w - log_w.max())
+    weight[inside] = found / found.sum()
+    return Weights(weight, k, float(1 / np.sum(weight**2)), int(outside.sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Defensive:
+    """A Gaussian with a Student-t about it: ``(1 − SHARE) N(m, LL') + SHARE t_NU(m, LL')``.
+
+    The weights against it are at most 1 / (1 − SHARE) times those against the Gaussian, and
+    where the posterior's tails are heavier than the Gaussian's, the t keeps them from
+    exploding (Hesterberg 1995, *Technometrics* 37).
+
+    Attributes
+    ----------
+    mean, factor
+        Shape ``(d,)``, and ``(d, d)``, lower triangular, or sds ``(d,)``.
+    """
+
+    mean: FloatArray
+    factor: FloatArray
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws, shape ``(n, d)``."""
+        unit = rng.standard_normal((n, len(self.mean)))
+        heavy = rng.random(n) < SHARE
+        unit[heavy] /= np.sqrt(rng.chisquare(NU, size=(int(heavy.sum()), 1)) / NU)
+        spread = unit * self.factor if self.factor.ndim == 1 else unit @ self.factor.T
+        return np.asarray(self.mean + spread)
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """Return the log density, shape ``(point,)``, nats."""
+        d = len(self.mean)
+        normal = log_normal(z, self.mean, self.factor)
+        diagonal = self.factor if self.factor.ndim == 1 else np.diag(self.factor)
+        constant = 0.5 * d * LOG_TWO_PI + float(np.log(diagonal).sum())
+        square = -2 * (normal + constant)
+        student = (
+            math.lgamma((NU + d) / 2)
+            - math.lgamma(NU / 2)
+            - 0.5 * d * math.log(NU * math.pi)
+            - float(np.log(diagonal).sum())
+            - 0.5 * (NU + d) * np.log1p(square / NU)
+        )
+        both = np.logaddexp(math.log1p(-SHARE) + normal, math.log(SHARE) + student)
+        return np.asarray(both)
+
+
+def systematic(weight: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return ``count`` indices, each i about ``count · weight[i]`` times, in random order."""
+    edges = np.cumsum(weight)
+    edges /= edges[-1]
+    # Neighbours in a random order, so that nothing about the draws' order is left in.
+    index = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
+    return np.asarray(rng.permutation(np.minimum(index, len(weight) - 1)))
+
+
+def delivered(wanted: int, ess: float) -> int:
+    """Return how many resampled draws may pass for independent ones."""
+    return min(wanted, max(FEWEST, round(ess / PER_DRAW)))

@@ -1,0 +1,273 @@
+"""Fits of one-dimensional densities by quadrature and Nelder–Mead, as the lecture starts.
+
+Three ways of choosing q for a posterior p with one unconstrained parameter z:
+
+- the *weighted mean square*  ∫ q (log q − log p)² dz / ∫ q dz  of a Gaussian q, with the grid
+  and the weights moving with q, and p normalised (without that, an unknown constant is fitted);
+- KL(q‖p) = ∫ q (log q − log p) dz of a Gaussian q;
+- KL(q‖p) of a normal truncated to (0, 1) for a parameter θ of (0, 1), on its own scale.
+
+All integrals are trapezoidal sums over even grids, which for smooth functions that vanish at
+both ends converge geometrically (Trefethen & Weideman 2014): at these sizes to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import optimize, special
+
+from harness.records import Trace
+from harness.vi.onedim import QuadratureError
+from harness.vi.target import Clock
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.onedim import LogDensity
+
+_LN_2PI = math.log(2 * math.pi)
+_EPSILON = float(np.finfo(np.float64).eps)
+
+_GRID = np.linspace(-20, 20, 2001)
+"""Points over a Gaussian q, in its sds: steps of 0.02."""
+
+_UNIT_POINTS = 4001
+_UNIT_SDS = 10.0
+_UNIT_END = 36.0
+"""A truncated normal on the logit scale: within 10 sds, and to ±36, where e⁻³⁶ of it is left.
+
+Beyond 36.7 θ is 1 in double precision, and programs have no density there.
+"""
+
+_RESTARTS = 10
+
+_WHOLE = 1e-6
+"""How far from one the sum of q over its grid may be; beyond, the grid does not hold it."""
+
+
+class Family(NamedTuple):
+    """Members of a family by (mu, ln sigma): a grid over one, its log density, draws of it."""
+
+    grid: Callable[[float, float], FloatArray]
+    log_density: Callable[[FloatArray, float, float], FloatArray]
+    """At points of the unconstrained scale, Jacobian included, nats."""
+    sample: Callable[[float, float, int, np.random.Generator], FloatArray]
+    """Points of the unconstrained scale."""
+    widest: float
+    """The largest sigma that is tried; mu up to its square, which holds every exponential."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """The best member: its parameters, the criterion's value there, KL(q‖p), and the path."""
+
+    mu: float
+    sigma: float
+    criterion: float
+    kl: float
+    evaluations: int
+    converged: bool
+    trace: Trace
+
+
+# --- families ---------------------------------------------------------------------------------
+
+
+def _gaussian_log_density(z: FloatArray, mu: float, log_sigma: float) -> FloatArray:
+    scaled = (z - mu) * math.exp(-log_sigma)
+    return np.asarray(-0.5 * (_LN_2PI + scaled**2) - log_sigma)
+
+
+GAUSSIAN = Family(
+    grid=lambda mu, log_sigma: mu + math.exp(log_sigma) * _GRID,
+    log_density=_gaussian_log_density,
+    sample=lambda mu, log_sigma, n, rng: mu + math.exp(log_sigma) * rng.standard_normal(n),
+    widest=math.inf,
+)
+"""N(mu, sigma) on the unconstrained scale."""
+
+
+def _unit_grid(mu: float, log_sigma: float) -> FloatArray:
+    """Return even points of logit θ that hold all of the truncated normal."""
+    sigma = math.exp(log_sigma)
+    # A mean outside (0, 1) leaves the mass at the nearer end.
+    middle = min(max(mu, 0.0), 1.0)
+    low, high = middle - _UNIT_SDS * sigma, middle + _UNIT_SDS * sigma
+    ends = special.logit(np.clip([low, high], 0.0, 1.0))
+    first, last = (float(end) for end in np.clip(ends, -_UNIT_END, _UNIT_END))
+    return np.linspace(first, last, _UNIT_POINTS)
+
+
+def _log_mass(low: float, high: float) -> float:
+    """Return log(Φ(high) − Φ(low)), with all digits in either tail."""
+    if low > 0:
+        low, high = -high, -low
+    top, bottom = (float(v) for v in special.log_ndtr([high, low]))
+    return top + math.log(-math.expm1(bottom - top)) if bottom < top else -math.inf
+
+
+def _unit_log_density(z: FloatArray, mu: float, log_sigma: float) -> FloatArray:
+    """Log density of logit θ: the truncated normal's at θ plus the Jacobian log θ(1 − θ)."""
+    sigma = math.exp(log_sigma)
+    theta = special.expit(z)
+    jacobian = special.log_expit(z) + special.log_expit(-z)
+    mass = _log_mass(-mu / sigma, (1 - mu) / sigma)
+    return np.asarray(_gaussian_log_density(theta, mu, log_sigma) - mass + jacobian)
+
+
+def _unit_sample(mu: float, log_sigma: float, n: int, rng: np.random.Generator) -> FloatArray:
+    """Draw by inverting the distribution function in the tail where it keeps its digits."""
+    sigma = math.exp(log_sigma)
+    low, high = -mu / sigma, (1 - mu) / sigma
+    mirrored = low > 0
+    if mirrored:
+        low, high = -high, -low
+    bottom, top = (float(v) for v in special.log_ndtr([low, high]))
+    # log(Φ(low) + U (Φ(high) − Φ(low))), U in (0, 1] so that its logarithm is finite.
+    log_u = np.log1p(-rng.random(n)) + _log_mass(low, high)
+    normal = special.ndtri_exp(np.minimum(np.logaddexp(bottom, log_u), top))
+    theta = mu + sigma * (-normal if mirrored else normal)
+    # Neither end is a number on the logit scale; half a unit in the last place is.
+    tiny, last = np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)
+    return np.asarray(special.logit(np.clip(theta, tiny, last)))
+
+
+TRUNCATED = Family(_unit_grid, _unit_log_density, _unit_sample, widest=1e3)
+"""A normal truncated to (0, 1), seen from the logit scale, where KL(q‖p) is the same.
+
+The uniform is its limit for a large sigma; at 1000 it is uniform to one part in a million.
+"""
+
+
+# --- criteria and the search ------------------------------------------------------------------
+
+
+def divergence(log_p: LogDensity, family: Family, mu: float, log_sigma: float) -> float:
+    """Return KL(q‖p), nats, for a normalised p; infinite where q reaches beyond p."""
+    q, difference = _on_grid(log_p, family, mu, log_sigma)
+    return float((q * difference).sum())
+
+
+def mean_square(log_p: LogDensity, family: Family, mu: float, log_sigma: float) -> float:
+    """Return the weighted mean square of log q − log p, nats², for a normalised p."""
+    q, difference = _on_grid(log_p, family, mu, log_sigma)
+    return float((q * difference**2).sum())
+
+
+def _on_grid(
+    log_p: LogDensity, family: Family, mu: float, log_sigma: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return weights q that sum to one, and log q − log p, where q is not negligible."""
+    z = family.grid(mu, log_sigma)
+    log_q = family.log_density(z, mu, log_sigma)
+    q = np.exp(log_q) * (z[1] - z[0])
+    if not abs(q.sum() - 1) < _WHOLE:
+        return np.ones(1), np.full(1, np.inf)
+    # Where q underflows it has no part in any integral, whatever p is there.
+    held = q > 1e-40  # noqa: PLR2004 - 13 sds of a Gaussian
+    return q[held], log_q[held] - log_p(z[held])
+
+
+def fit(
+    log_p: LogDensity,
+    family: Family,
+    criterion: Callable[[LogDensity, Family, float, float], float],
+    starts: list[tuple[float, float]],
+    log_z: float,
+    clock: Clock,
+) -> Fit:
+    """Minimise a criterion over (mu, ln sigma) by Nelder–Mead.
+
+    Parameters
+    ----------
+    log_p
+        Normalised.
+    starts
+        Pairs (mu, sigma). The search runs from each, and again from where it ended until nothing
+        is gained, for a simplex may collapse early; the best end is kept.
+    log_z
+        Only for the trace: the ELBO is log Z − KL(q‖p).
+
+    Raises
+    ------
+    QuadratureError
+        If no start has a finite criterion.
+    """
+    ends = [_search(log_p, family, criterion, start, log_z, clock) for start in starts]
+    found = [end for end in ends if math.isfinite(end.criterion)]
+    if not found:
+        msg = f"the criterion is finite at none of the starts (mu, sigma) {starts}"
+        raise QuadratureError(msg)
+    best = min(found, key=lambda end: end.criterion)
+    return replace(best, evaluations=sum(end.evaluations for end in ends))
+
+
+def _search(
+    log_p: LogDensity,
+    family: Family,
+    criterion: Callable[[LogDensity, Family, float, float], float],
+    start: tuple[float, float],
+    log_z: float,
+    clock: Clock,
+) -> Fit:
+    centre, scale = start
+    rows: list[tuple[float, ...]] = []
+    evaluations = 0
+
+    def parameters(phi: FloatArray) -> tuple[float, float]:
+        """Return mu and ln sigma; both coordinates of the search are of the order of one."""
+        return centre + scale * float(phi[0]), math.log(scale) + float(phi[1])
+
+    def value(phi: FloatArray) -> float:
+        nonlocal evaluations
+        clock.check()
+        evaluations += 1
+        mu, log_sigma = parameters(phi)
+        if log_sigma > math.log(family.widest) or abs(mu) > family.widest**2:
+            return math.inf
+        found = criterion(log_p, family, mu, log_sigma)
+        return found if math.isfinite(found) else math.inf
+
+    def record(phi: FloatArray) -> None:
+        mu, log_sigma = parameters(phi)
+        kl = divergence(log_p, family, mu, log_sigma)
+        rows.append((len(rows), clock.elapsed_s, log_z - kl, mu, math.exp(log_sigma)))
+
+    # A criterion is known to the rounding of log p, a coordinate to that of mu.
+    known = max(1e-13, 8 * _EPSILON * abs(log_z))
+    placed = max(1e-9, 8 * _EPSILON * abs(centre) / scale)
+    phi = np.zeros(2)
+    record(phi)
+    best = value(phi)
+    arrived = False
+    # From an infinite start a simplex has nowhere to go.
+    for _ in range(_RESTARTS if math.isfinite(best) else 0):
+        sides = np.array([[0, 0], [0.3 * math.exp(phi[1]), 0], [0, 0.3]])
+        done = optimize.minimize(
+            value,
+            phi,
+            method="Nelder-Mead",
+            callback=record,
+            options={
+                "initial_simplex": phi + sides,
+                "xatol": placed,
+                "fatol": known,
+                "maxiter": 1000,
+                "maxfev": 2000,
+            },
+        )
+        gained = best - float(done.fun)
+        phi, best = done.x, float(done.fun)
+        if gained <= 10 * known and done.success:
+            arrived = True
+            break
+    columns = np.array(rows).T
+    extras = {"mu": columns[3], "sigma": columns[4]}
+    trace = Trace(columns[0], columns[1], columns[2], extras)
+    mu, log_sigma = parameters(phi)
+    kl = divergence(log_p, family, mu, log_sigma)
+    return Fit(mu, math.exp(log_sigma), best, kl, evaluations, arrived, trace)

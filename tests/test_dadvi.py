@@ -1,0 +1,507 @@
+"""Deterministic ADVI on densities that NumPy can write down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import special
+
+from harness.methods.dadvi_fit import basin_faults
+from harness.metrics.weights import khat
+from harness.vi import deterministic
+from harness.vi.deterministic import Objective, Optimum, Settings, StartError
+from harness.vi.deterministic.base_draws import base_block, base_blocks
+from harness.vi.deterministic.conjugate import response_variances
+from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
+from harness.vi.deterministic.optimise import lbfgs
+from harness.vi.target import Clock, Target, TimeLimitError
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+Density = Callable[["FloatArray"], tuple["FloatArray", "FloatArray"]]
+
+
+class Plain:
+    """A density given as a function of points, with its gradient."""
+
+    def __init__(self, dimension: int, density: Density) -> None:
+        self.dimension = dimension
+        self._density = density
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """See :class:`Target`."""
+        return self.log_density_gradient(z)[0]
+
+    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See :class:`Target`."""
+        with np.errstate(all="ignore"):
+            return self._density(z)
+
+
+def normal(mean: FloatArray, covariance: FloatArray) -> Plain:
+    """Return a normal density with its constant: the best ELBO of a full-rank q is 0."""
+    precision = np.asarray(np.linalg.inv(covariance))
+    d = len(mean)
+    constant = -0.5 * (d * math.log(2 * math.pi) + np.linalg.slogdet(covariance)[1])
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        slope = -(z - mean) @ precision
+        return constant + 0.5 * np.sum((z - mean) * slope, axis=1), slope
+
+    return Plain(d, density)
+
+
+def correlated(dimension: int, seed: int = 0) -> tuple[Plain, FloatArray, FloatArray]:
+    """Return a normal whose covariance has a condition number of 300, its mean, covariance."""
+    rng = np.random.default_rng(seed)
+    vectors, _ = np.linalg.qr(rng.normal(size=(dimension, dimension)))
+    covariance = np.asarray((vectors * np.geomspace(0.1, 30, dimension)) @ vectors.T)
+    mean = 3 * rng.normal(size=dimension)
+    return normal(mean, covariance), mean, covariance
+
+
+def mixture() -> Plain:
+    """Return .2 N(−.3, .1) + .8 N(.5, .1)."""
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x = z[:, 0]
+        left = math.log(0.2) - 50 * (x + 0.3) ** 2
+        right = math.log(0.8) - 50 * (x - 0.5) ** 2
+        both = np.logaddexp(left, right)
+        slope = -100 * (np.exp(left - both) * (x + 0.3) + np.exp(right - both) * (x - 0.5))
+        return both - math.log(0.1 * math.sqrt(2 * math.pi)), slope[:, None]
+
+    return Plain(1, density)
+
+
+def funnel(dimension: int = 10) -> Plain:
+    """Return Neal's funnel: v ~ N(0, 3), x_i ~ N(0, exp(v / 2))."""
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        v, x = z[:, 0], z[:, 1:]
+        precision = np.exp(-v)
+        squares = precision * np.sum(x**2, axis=1)
+        value = -(v**2) / 18 - 0.5 * squares - 0.5 * (dimension - 1) * v
+        slope = -v / 9 + 0.5 * squares - 0.5 * (dimension - 1)
+        return value, np.column_stack([slope, -x * precision[:, None]])
+
+    return Plain(dimension, density)
+
+
+def banana(bend: float = 0.3) -> Plain:
+    """Return x ~ N(0, 1), y ~ N(bend (x² − 1), 1): means 0, sds 1 and √(1 + 2 bend²)."""
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x, y = z.T
+        rest = y - bend * (x**2 - 1)
+        slope = np.column_stack([-x + 2 * bend * x * rest, -rest])
+        return -0.5 * x**2 - 0.5 * rest**2, slope
+
+    return Plain(2, density)
+
+
+def hierarchy(groups: int = 8, rows: int = 20) -> Plain:
+    """Return a logistic regression with non-centred group intercepts: (mu, ln tau, slope, e)."""
+    rng = np.random.default_rng(8)
+    group = np.repeat(np.arange(groups), rows)
+    x = rng.normal(size=groups * rows)
+    truth = 0.5 + 0.8 * rng.normal(size=groups)[group] - x
+    y = (rng.random(groups * rows) < special.expit(truth)).astype(np.float64)
+    member = np.eye(groups)[group]
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        mu, log_tau, slope, e = z[:, 0], z[:, 1], z[:, 2], z[:, 3:]
+        tau = np.exp(log_tau)
+        eta = mu[:, None] + tau[:, None] * e[:, group] + slope[:, None] * x
+        value = (y * eta - np.logaddexp(0, eta)).sum(axis=1)
+        rest = y - special.expit(eta)
+        by_group = rest @ member
+        # mu, slope ~ N(0, 2); tau ~ half-normal(1), with the Jacobian of its logarithm.
+        value = value - (mu**2 + slope**2) / 8 - tau**2 / 2 + log_tau - 0.5 * (e**2).sum(axis=1)
+        gradient = np.column_stack(
+            (
+                rest.sum(axis=1) - mu / 4,
+                tau * (by_group * e).sum(axis=1) - tau**2 + 1,
+                rest @ x - slope / 4,
+                tau[:, None] * by_group - e,
+            )
+        )
+        return value, gradient
+
+    return Plain(3 + groups, density)
+
+
+def autoregression(rows: int = 200) -> Plain:
+    """Return an AR(2) with a level: flat priors on (level, phi1, phi2, ln sigma)."""
+    rng = np.random.default_rng(9)
+    y = np.zeros(rows)
+    for t in range(2, rows):
+        y[t] = 0.3 + 0.6 * y[t - 1] - 0.2 * y[t - 2] + 0.5 * rng.normal()
+    X = np.column_stack([np.ones(rows - 2), y[1:-1], y[:-2]])
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        rest = y[2:] - z[:, :3] @ X.T
+        precision = np.exp(-2 * z[:, 3])
+        squares = precision * np.sum(rest**2, axis=1)
+        value = -0.5 * squares - (rows - 2) * z[:, 3]
+        return value, np.column_stack([precision[:, None] * (rest @ X), squares - (rows - 2)])
+
+    return Plain(4, density)
+
+
+def fitted(target: Target, seed: int = 1, **settings: float) -> Optimum:
+    """Fit with linear response."""
+    rng = np.random.default_rng(seed)
+    return deterministic.fit(target, rng, Clock(120), Settings(**settings))  # type: ignore[arg-type]
+
+
+def weighted(target: Target, optimum: Optimum, n: int, seed: int = 2) -> tuple[FloatArray, float]:
+    """Return resampled draws and k-hat of linear response's Gaussian."""
+    assert optimum.covariance is not None
+    rng = np.random.default_rng(seed)
+    factor = np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64)
+    proposal = deterministic.Defensive(optimum.mean, factor)
+    z = proposal.draw(n, rng)
+    found = deterministic.smoothed_weights(
+        target.log_density(z), proposal.log_density(z), lambda p, q: khat(p, q).value
+    )
+    count = deterministic.delivered(n, found.ess)
+    return z[deterministic.systematic(found.weight, count, rng)], found.khat
+
+
+def exact_by_weights(target: Target, optimum: Optimum) -> tuple[FloatArray, FloatArray, float]:
+    """Return means and sds by 50 000 weighted draws of a wide Student-t, and their ESS."""
+    assert optimum.covariance is not None
+    rng = np.random.default_rng(3)
+    d, nu, n = target.dimension, 8.0, 50_000
+    factor = 1.1 * np.linalg.cholesky(optimum.covariance)
+    e = rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(nu, size=(n, 1)) / nu)
+    log_q = -0.5 * (nu + d) * np.log1p((e**2).sum(axis=1) / nu)
+    z = optimum.mean + e @ factor.T
+    log_w = target.log_density(z) - log_q
+    w = np.exp(log_w - log_w.max())
+    w /= w.sum()
+    mean = w @ z
+    return mean, np.sqrt(w @ (z - mean) ** 2), float(1 / np.sum(w**2))
+
+
+@pytest.mark.parametrize(("dimension", "size"), [(1, 32), (3, 32), (8, 32), (20, 16)])
+def test_base_draws_have_the_moments_they_promise(dimension: int, size: int) -> None:
+    """Odd moments vanish; the second is the identity, or its diagonal where pairs are few."""
+    eps = base_block(dimension, size, np.random.default_rng(1))
+    assert np.abs(eps.mean(axis=0)).max() < 1e-12
+    second = eps.T @ eps / size
+    if size // 2 >= 2 * dimension:
+        np.testing.assert_allclose(second, np.eye(dimension), atol=1e-12)
+    else:
+        np.testing.assert_allclose(np.diag(second), 1, atol=1e-12)
+    # Sobol: nothing far out, nothing missing.
+    assert 1.2 < np.abs(eps).max() < 6
+
+
+def test_other_numbers_of_base_draws_are_refused() -> None:
+    """Sobol points are balanced in powers of two only."""
+    with pytest.raises(ValueError, match="powers of two"):
+        base_block(3, 24, np.random.default_rng(1))
+
+
+def test_the_gradient_of_the_elbo_is_its_derivative() -> None:
+    """Central differences of F on fixed base draws, error of order h²."""
+    objective = Objective(banana(), base_blocks(2, 2, 16, np.random.default_rng(1)), Clock())
+    theta = np.array([0.3, -0.2, -0.1, 0.2])
+    _, gradient = objective(theta)
+    for j in range(4):
+        h = 1e-5 * np.eye(4)[j]
+        difference = (objective(theta + h)[0] - objective(theta - h)[0]) / 2e-5
+        assert abs(difference - gradient[j]) < 1e-8
+
+
+def test_the_hessian_of_the_elbo_is_the_derivative_of_its_gradient() -> None:
+    """In units of (s, 1): central differences; ours are one-sided, of relative error 5e-4."""
+    objective = Objective(banana(), base_blocks(2, 1, 64, np.random.default_rng(1)), Clock())
+    theta = np.array([0.3, -0.2, -0.1, 0.2])
+    units = np.concatenate([np.exp(theta[2:]), [1, 1]])
+    H = elbo_hessians(objective, theta, dense(2), size=64)[0]
+    for j in range(4):
+        h = 1e-5 * units * np.eye(4)[j]
+        difference = (objective(theta + h)[1] - objective(theta - h)[1]) / 2e-5
+        np.testing.assert_allclose(units * difference, H[:, j], atol=2e-3)
+
+
+def test_the_optimiser_takes_back_steps_over_an_edge() -> None:
+    """A function that is infinite for x ≤ 0, from a start whose first step leads there."""
+
+    def function(x: FloatArray) -> tuple[float, FloatArray]:
+        if x[0] <= 0:
+            return math.inf, np.full(1, np.nan)
+        return float(x[0] - math.log(x[0])), 1 - 1 / x
+
+    path = lbfgs(function, np.array([50.0]), metric=lambda g: 100 * g, tolerance=1e-12)
+    assert path.converged
+    assert abs(path.x[0] - 1) < 1e-5
+
+
+def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
+    """Means and linear response's covariance to 1e-6; mean field has the sds 1 / √Λᵢᵢ."""
+    target, mean, covariance = correlated(50)
+    found = fitted(target)
+    sd = np.sqrt(np.diag(covariance))
+    assert found.settled
+    assert found.error < 1e-6
+    assert found.covariance is not None
+    np.testing.assert_allclose((found.mean - mean) / sd, 0, atol=1e-6)
+    np.testing.assert_allclose(found.covariance / np.outer(sd, sd), covariance / np.outer(sd, sd),
+                               atol=1e-6)  # fmt: skip
+    narrow = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
+    np.testing.assert_allclose(found.sd, narrow, rtol=1e-6)
+    # KL(q, p) = ½ (Σ ln Λᵢᵢ + ln |Σ|).
+    gap = -np.log(narrow).sum() + 0.5 * np.linalg.slogdet(covariance)[1]
+    assert abs(found.elbo + gap) < 1e-6
+
+
+def test_conjugate_gradients_give_the_same_sds() -> None:
+    """Linear-response variances of chosen means, without a Hessian, to 1%."""
+    target, _, covariance = correlated(12)
+    found = fitted(target)
+    chosen = np.array([0, 5, 11])
+    variances, solved = response_variances(found.objective, found.theta, chosen)
+    assert solved
+    expected = np.diag(covariance)[chosen]
+    np.testing.assert_allclose(variances * found.sd[chosen] ** 2, expected, rtol=0.01)
+
+
+def test_more_parameters_than_a_hessian_holds_are_fitted_without_one() -> None:
+    """With a limit of 5 dimensions, 12 give the same optimum, and no covariance."""
+    target, mean, covariance = correlated(12)
+    found = fitted(target, dense_limit=5)
+    assert found.covariance is None
+    np.testing.assert_allclose((found.mean - mean) / np.sqrt(np.diag(covariance)), 0, atol=0.02)
+    narrow = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
+    np.testing.assert_allclose(found.sd, narrow, rtol=0.02)
+
+
+@pytest.mark.parametrize("make", [banana, hierarchy, autoregression])
+def test_runs_with_different_base_draws_agree_within_their_stated_error(
+    make: Callable[[], Plain],
+) -> None:
+    """Over pairs of seeds, differences have the size that the stated errors give them.
+
+    The root mean square of difference / error is 1 if the errors are honest; with four to eight
+    blocks, few coordinates and six pairs it may be twice as much, and no more.
+    """
+    ratios = []
+    for seed in range(0, 12, 2):
+        one, two = fitted(make(), seed, draws=64), fitted(make(), seed + 1, draws=64)
+        assert one.covariance is not None
+        assert two.covariance is not None
+        sd = np.sqrt(np.diag(one.covariance))
+        means = (one.mean - two.mean) / sd
+        widths = np.log(sd) - 0.5 * np.log(np.diag(two.covariance))
+        expected = np.hypot(one.errors.mean, two.errors.mean)
+        ratios.append(means / np.maximum(expected, 1e-3))
+        expected = np.hypot(one.errors.log_response, two.errors.log_response)
+        ratios.append(widths / np.maximum(expected, 1e-3))
+    assert math.sqrt(float(np.mean(np.square(ratios)))) < 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
+    """Whatever the seed: two basins, ELBOs ln .8 and ln .2, a fifth of the mass in the other."""
+    found = fitted(mixture(), seed)
+    assert [b.separate for b in found.basins] == [True, True]
+    assert abs(found.basins[0].elbo - math.log(0.8)) < 0.01
+    assert abs(found.basins[1].elbo - math.log(0.2)) < 0.01
+    assert abs(found.basins[1].mass - 0.2) < 0.01
+    (words,) = basin_faults(found.basins)
+    assert words.startswith("2 basins found: a Gaussian can hold only one; the best has ELBO -0.22")
+    assert "about 20% of the mass" in words
+
+
+def test_a_density_with_one_mode_has_one_basin() -> None:
+    """No alarm on a normal, a banana, a hierarchy or an autoregression."""
+    for target in (correlated(5)[0], banana(), hierarchy(), autoregression()):
+        assert basin_faults(fitted(target).basins) == ()
+
+
+def test_a_funnel_is_announced_or_mended() -> None:
+    """The Gaussian is too narrow for v (sd 3); k-hat of its weights says so."""
+    target = funnel()
+    found = fitted(target)
+    draws, k = weighted(target, found, 20_000)
+    close = abs(draws[:, 0].mean()) < 0.3 and abs(math.log(draws[:, 0].std() / 3)) < 0.14
+    assert close or not k <= 0.7
+    # Not a tail of equal weights, for all that log p spans.
+    assert k > 0.3
+
+
+def test_weights_mend_a_banana() -> None:
+    """Linear response has the means and x; the skewed y gets its sd by weighting."""
+    target = banana()
+    found = fitted(target)
+    draws, k = weighted(target, found, 40_000)
+    sds = np.array([1.0, math.sqrt(1 + 2 * 0.3**2)])
+    assert found.covariance is not None
+    assert k < 0.7
+    # Five standard errors of about 9000 draws.
+    assert np.all(np.abs(draws.mean(axis=0)) < 0.055 * sds)
+    np.testing.assert_allclose(draws.std(axis=0), sds, rtol=0.05)
+
+
+def test_linear_response_is_close_on_an_autoregression() -> None:
+    """Means within .05 sd and sds within 5% of a long importance sample."""
+    target = autoregression()
+    found = fitted(target)
+    mean, sd, ess = exact_by_weights(target, found)
+    assert ess > 20_000
+    assert found.covariance is not None
+    assert np.abs((found.mean - mean) / sd).max() < 0.05
+    assert np.abs(0.5 * np.log(np.diag(found.covariance)) - np.log(sd)).max() < 0.05
+    draws, k = weighted(target, found, 40_000)
+    assert k < 0.7
+    # Five standard errors of 9000 draws.
+    assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 5 / math.sqrt(len(draws))
+
+
+def test_a_hierarchy_is_close_but_for_its_spread_and_weights_mend_that() -> None:
+    """Eight groups know little of ln tau: its mean is .3 sd off, until it is weighted.
+
+    All other means are within .15 sd, all sds but mu's within 5%.
+    """
+    target = hierarchy()
+    found = fitted(target)
+    mean, sd, ess = exact_by_weights(target, found)
+    # Five standard errors of the long sample are .09 sd.
+    assert ess > 3000
+    assert found.covariance is not None
+    bias = np.abs((found.mean - mean) / sd)
+    assert 0.2 < bias[1] < 0.4
+    assert np.delete(bias, 1).max() < 0.15 + 0.09
+    widths = np.abs(0.5 * np.log(np.diag(found.covariance)) - np.log(sd))
+    assert widths.max() < 0.25
+    assert widths[2:].max() < 0.05 + 0.06
+    draws, k = weighted(target, found, 40_000)
+    # The tail of ln tau is at the edge of what weights can do, and k-hat says so.
+    assert 0.5 < k < 0.9
+    # Five standard errors of both.
+    error = 5 * math.hypot(1 / math.sqrt(len(draws)), 1 / math.sqrt(ess))
+    assert error < 0.2
+    assert np.abs((draws.mean(axis=0) - mean) / sd).max() < error
+
+
+def test_the_full_rank_family_holds_a_correlated_normal() -> None:
+    """Mean and covariance to 1e-4, ELBO 0, from the diagonal start too."""
+    target, mean, covariance = correlated(6)
+    narrow = np.diag(1 / np.diag(np.linalg.inv(covariance)))
+    for start in (covariance, narrow):
+        full = deterministic.fit_fullrank(
+            target, mean + 0.1, start, np.random.default_rng(1), Clock()
+        )
+        assert full.settled
+        assert full.error < 0.01
+        np.testing.assert_allclose(full.mean, mean, atol=0.01)
+        np.testing.assert_allclose(full.factor @ full.factor.T, covariance, rtol=0.01, atol=0.05)
+        assert abs(full.elbo) < 0.01
+
+
+def test_an_edge_of_the_support_is_survived() -> None:
+    """A density that is −∞ beyond 20 sds and NaN beyond 25: steps there are taken back."""
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x = (z - 1) / 0.05
+        value = -0.5 * (x**2).sum(axis=1)
+        far = np.abs(x).max(axis=1)
+        value = np.where(far > 25, np.nan, np.where(far > 20, -np.inf, value))
+        slope = np.where(far[:, None] > 20, np.nan, -x / 0.05)
+        return value, slope
+
+    found = fitted(Plain(1, density))
+    assert found.settled
+    assert abs(found.mean[0] - 1) < 1e-4
+    assert abs(found.sd[0] - 0.05) < 1e-4
+
+
+def test_a_density_that_is_nowhere_finite_says_so() -> None:
+    """An error with what to do, not an optimum."""
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return np.full(len(z), np.nan), np.full_like(z, np.nan)
+
+    with pytest.raises(StartError, match=r"none of .* starting points"):
+        fitted(Plain(2, density))
+
+
+def test_the_time_limit_ends_a_fit() -> None:
+    """A clock that is over is an exception, whatever was found."""
+    with pytest.raises(TimeLimitError):
+        deterministic.fit(banana(), np.random.default_rng(1), Clock(0.0))
+
+
+def test_a_sparse_hessian_is_found_and_used() -> None:
+    """Pairs of parameters and one that meets all: four differences, and the same matrix."""
+    d = 41
+    rng = np.random.default_rng(1)
+    precision = np.eye(d) * 3
+    for i in range(1, d, 2):
+        precision[i, i + 1] = precision[i + 1, i] = 0.5
+    precision[0, 1:] = precision[1:, 0] = 0.1
+    target = normal(np.zeros(d), np.asarray(np.linalg.inv(precision), dtype=np.float64))
+    pattern = find_pattern(target, rng.normal(size=(6, d)), np.ones(d))
+    assert pattern.colours <= 4
+    objective = Objective(target, base_blocks(d, 2, 16, rng), Clock())
+    theta = np.zeros(2 * d)
+    sparse = elbo_hessians(objective, theta, pattern, size=16)
+    full = elbo_hessians(objective, theta, dense(d), size=16)
+    np.testing.assert_allclose(sparse, full, atol=1e-6)
+
+
+def test_weights_of_a_shifted_normal_find_its_mean() -> None:
+    """With q = N(0, 1) and p = N(.5, 1): mean and ESS by the closed form n exp(−.25)."""
+    rng = np.random.default_rng(1)
+    z = rng.standard_normal(40_000)
+    found = deterministic.smoothed_weights(
+        -0.5 * (z - 0.5) ** 2, -0.5 * z**2, lambda p, q: khat(p, q).value
+    )
+    assert abs(float(found.weight @ z) - 0.5) < 5 / math.sqrt(found.ess)
+    assert abs(found.ess / (40_000 * math.exp(-0.25)) - 1) < 0.05
+    count = deterministic.delivered(10_000, found.ess)
+    kept = z[deterministic.systematic(found.weight, count, rng)]
+    assert len(np.unique(kept)) > 0.7 * count
+    assert abs(kept.mean() - 0.5) < 5 / math.sqrt(count)
+
+
+def test_resampled_draws_may_pass_for_independent_ones() -> None:
+    """Over 200 repetitions the sd of a mean is at most 10% above what independence says.
+
+    The sd of 200 means is known to 5%, so that the limit is 1.1 + 2 × .05.
+    """
+    rng = np.random.default_rng(4)
+    means = []
+    for _ in range(200):
+        z = rng.standard_normal(4000)
+        found = deterministic.smoothed_weights(
+            -0.5 * ((z - 0.3) / 0.9) ** 2, -0.5 * z**2, lambda p, q: khat(p, q).value
+        )
+        count = deterministic.delivered(1000, found.ess)
+        kept = z[deterministic.systematic(found.weight, count, rng)]
+        means.append(math.sqrt(count) * (kept.mean() - 0.3) / 0.9)
+    assert 0.8 < np.std(means) < 1.2
+
+
+def test_points_that_cannot_be_evaluated_are_not_weighed_as_zero_in_silence() -> None:
+    """−∞ is a weight of 0; NaN makes k-hat infinite."""
+    rng = np.random.default_rng(1)
+    z = rng.standard_normal(1000)
+    log_q = -0.5 * z**2
+    outside = np.where(z > 1, -np.inf, -0.5 * (0.9 * z) ** 2)
+    found = deterministic.smoothed_weights(outside, log_q, lambda p, q: khat(p, q).value)
+    assert found.outside == int((z > 1).sum())
+    assert math.isfinite(found.khat)
+    assert found.weight[z > 1].sum() == 0
+    unknown = np.where(z > 1, np.nan, outside)
+    found = deterministic.smoothed_weights(unknown, log_q, lambda p, q: khat(p, q).value)
+    assert found.khat == math.inf

@@ -1,0 +1,93 @@
+"""Which methods a model gets beside the usual ones, and which cannot be run on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import bridge
+from harness.methods import DEFAULT_METHODS
+from harness.pipeline import needs_library
+from harness.planning import Plan, Planner, usual_methods
+from harness.records import Model
+from harness.store import Store
+
+VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12"}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    """Return a model without batches, with an exact reference."""
+    path = tmp_path / "m.stan"
+    path.write_text("parameters { real m; } model { m ~ normal(0, 1); }")
+    return Model("m", "t", path, None, reference="normal_mean")
+
+
+def planner(tmp_path: Path, *methods: str) -> Planner:
+    """Return a planner with an empty store."""
+    plan = Plan((), methods=methods or None)
+    return Planner(plan, VERSIONS, Store(tmp_path / "store"))
+
+
+def test_a_models_own_methods_come_before_the_sampler(model: Model) -> None:
+    """Beside the usual ones, each once, and only where none are named."""
+    own = usual_methods(replace(model, methods=("svgd", "dadvi", "advi")))
+    assert own.count("dadvi") == 1
+    assert own[-1] == "nuts"
+    assert own[-3:-1] == ("svgd", "advi")
+    assert set(usual_methods(model)) == set(DEFAULT_METHODS)
+
+
+def test_a_method_that_does_not_fit_is_left_out_with_the_reason(
+    tmp_path: Path, model: Model
+) -> None:
+    """Named or not: the others go on; if none is left, that is the model's error."""
+    work = planner(tmp_path, "meanfield", "minibatch").work(model)
+    assert work.judged == ("meanfield",)
+    assert work.error is None
+    assert any("[batch]" in note for note in work.notes)
+    work = planner(tmp_path, "minibatch", "cavi").work(model)
+    assert work.error is not None
+    assert "minibatch ADVI left out" in work.error
+    assert "CAVI left out" in work.error
+    assert not work.specs
+
+
+def test_an_unknown_method_in_a_models_folder_is_told(tmp_path: Path, model: Model) -> None:
+    """It does not take the others down, and is not left out in silence."""
+    work = planner(tmp_path).work(replace(model, methods=("sgvd",)))
+    assert "sgvd" not in work.judged
+    assert any("no such method" in note for note in work.notes)
+
+
+def test_the_batch_table_is_part_of_a_minibatch_runs_key(tmp_path: Path, model: Model) -> None:
+    """Other rows or another scale are another run."""
+    batch = {"rows": ("y",), "size": "N", "scale": "s"}
+    plan = planner(tmp_path, "minibatch")
+    works = [
+        plan.work(replace(model, batch=b)) for b in (batch, {**batch, "scale": "t"}, dict(batch))
+    ]
+    assert works[0].specs[0].options["batch"] == batch
+    keys = [list(w.waiting) for w in works]
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_the_bridge_is_part_of_the_keys_of_methods_that_use_it(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another bridge makes other runs of them, and leaves CmdStan's alone."""
+    before = planner(tmp_path, "meanfield", "svgd").work(model)
+    monkeypatch.setattr(bridge, "version", lambda: "another")
+    after = planner(tmp_path, "meanfield", "svgd").work(model)
+    kept = set(before.waiting) & set(after.waiting)
+    assert {before.waiting[k].method for k in kept} == {"meanfield"}
+    assert {s.method for k, s in after.waiting.items() if k not in kept} == {"svgd"}
+
+
+def test_a_library_is_built_only_where_a_method_needs_it() -> None:
+    """CmdStan's own methods run without the bridge."""
+    assert not needs_library(("meanfield", "nuts"))
+    assert needs_library(("meanfield", "dadvi"))
+    assert not needs_library(("cavi",))
