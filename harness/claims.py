@@ -154,6 +154,9 @@ _OVER = {
     "share": "mean over {n} seeds",
 }
 
+NOTHING = 1e-12
+"""Errors below this are rounding, not errors."""
+
 _READABLE = 1e7
 """Whole numbers below this are written out."""
 
@@ -180,6 +183,13 @@ METRIC_WORDS: Mapping[str, str] = {
     "with.absolute_fired_at": "the absolute rule fired",
     "relative_fired_at": "iteration at which the relative rule fired",
     "absolute_fired_at": "iteration at which the absolute rule fired",
+    "fired_apart": "iterations by which the relative rule fired later",
+    "final_mean": "mean of the first parameter, unconstrained",
+    "wander": "way of q's mean once the ELBO was level, in its sds",
+    "variance_ratio": "variance of the plain score function over the reparameterised gradient's",
+    "kl": "KL divergence, in nats",
+    "sigma": "sd of the optimum",
+    "basins": "basins found",
 }
 
 
@@ -204,7 +214,7 @@ def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
 
 def _with_error(value: float, error: float) -> str:
     """Write a figure with two digits of its error, or four of its own where it has none."""
-    if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
+    if not (math.isfinite(error) and error > NOTHING and math.isfinite(value)):
         whole = math.isfinite(value) and value == round(value) and abs(value) < _READABLE
         return f"{value:.0f}" if whole else number(value, 4)
     places = max(1 - math.floor(math.log10(error)), 0)

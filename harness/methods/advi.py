@@ -286,6 +286,7 @@ def _diagnostics(best: _Watched, runs: list[_Watched]) -> dict[str, float]:
         "slow_fired_at": at(best.slow.fired_at),
         "elbo_gain": best.gain,
     }
+    found["fired_apart"] = found["relative_fired_at"] - found["absolute_fired_at"]
     path, scale = best.tracker["mean"], best.tracker["sd"]
     if len(path):
         found["final_mean"], found["final_sd"] = float(path[-1, 0]), float(scale[-1, 0])

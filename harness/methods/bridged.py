@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 
+SECONDS_A_NUMBER = 2e-9
+"""About what a density takes for each number of its data."""
+
+WEIGHING_S = 5.0
+"""Seconds, by that estimate, beyond which draws get no densities, and the run no k-hat.
+
+An estimate and not a measurement, so that a busy machine does not decide what is reported.
+"""
+
+
 class FitError(RuntimeError):
     """A fit that cannot be made, with what was wrong and what to do."""
 
@@ -109,7 +119,8 @@ def run_bridged(
         problem = Problem(target, model, data, dict(spec.options), spec.draws, rng, clock)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)
-            draws, status, message = _draws(found, target, model, context.cmdstan_seed)
+            numbers = sum(value.size for value in data.values())
+            draws, status, message = _draws(found, target, model, context.cmdstan_seed, numbers)
     except TimeLimitError:
         limit = f"stopped after the time limit of {context.timeout_s:g} s; a longer one: --timeout"
         return _ended(spec, context, "timed_out", limit, time.perf_counter() - begin, target)
@@ -125,30 +136,40 @@ def run_bridged(
         diagnostics={"cmdstan_seed": context.cmdstan_seed, **found.diagnostics},
         cost=_cost(time.perf_counter() - begin, target),
         versions=context.program.versions,
-        console="\n".join(w for w in (found.words, model.messages()) if w),
+        console="\n".join(
+            w for w in (found.words, _unweighed(found, draws), model.messages()) if w
+        ),
     )
 
 
 def _draws(
-    found: Fitted, target: Counted, model: BridgeModel, seed: int
+    found: Fitted, target: Counted, model: BridgeModel, seed: int, numbers: int
 ) -> tuple[Draws | None, Status, str]:
     """Return the draws of a fit on the constrained scale, and how the run ended."""
     if found.z is None:
         return None, found.status, found.message
-    log_p = target.log_density(found.z)
+    cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
+    log_p = target.log_density(found.z) if cheap else None
     values, status = model.constrain(found.z, transformed=True, generated=True, seed=seed)
     bad = int(np.count_nonzero(status))
     if bad:
         why = f"{bad} of {len(status)} draws cannot be written: {model.last_error()}"
         return None, "failed", why
     names = model.constrained_names(transformed=True, generated=True)
+    weighed = log_p is not None and found.log_q is not None
     draws = Draws(
         names=tuple(stan_name(n) for n in names),
         values=values[None],
-        log_p=log_p[None],
-        log_q=None if found.log_q is None else found.log_q[None],
+        log_p=None if log_p is None else log_p[None],
+        log_q=found.log_q[None] if weighed and found.log_q is not None else None,
     )
     return draws, found.status, found.message
+
+
+def _unweighed(found: Fitted, draws: Draws | None) -> str:
+    if draws is None or found.log_q is None or draws.log_p is not None:
+        return ""
+    return f"no k-hat: the densities of {len(found.log_q)} draws would take too long"
 
 
 def _cost(seconds: float, target: Counted | None) -> Cost:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.methods.bridged import FitError, Problem
+from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Trace
 from harness.vi import deterministic
@@ -69,7 +69,7 @@ def _optimum(problem: Problem, wanted: Wanted) -> Optimum:
 def expected_seconds(problem: Problem) -> float:
     """Return what a gradient in a batch takes, roughly: it visits all data once, 2 ns a number."""
     numbers = sum(value.size for value in problem.data.values())
-    return 1e-6 * (1 + problem.target.dimension / 10) + 2e-9 * numbers
+    return 1e-6 * (1 + problem.target.dimension / 10) + SECONDS_A_NUMBER * numbers
 
 
 def settings_of(options: Mapping[str, Any], seconds: float = 0.0) -> Settings:

@@ -39,6 +39,8 @@ _CEILING = 30.0
 _CLOSE = 0.1
 _LABEL_HEIGHT = 12.0
 _CENTRED_FROM = 2
+_MANY = 9
+_FEW = 3
 _TIMES = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 _TIME_WORDS = ("10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h")
 
@@ -91,13 +93,24 @@ def figure(comparison: Comparison) -> Figure | None:
     high = max(p.seconds for p in everything) * 3.0  # room for labels on the right
     methods = in_order((p.method for p in everything), nuts_first=True)
     drawing, ax = _frame((low, high))
-    panels = tuple(_panel(drawing, ax, m, everything) for m in methods)
+    shown = _shown(methods, everything)
+    panels = tuple(_panel(drawing, ax, m, everything) for m in shown)
     caption = (
         "Across: seconds of a typical run. Up: W1 distance to the reference in sds, of the"
         " worst quantity. Marker: the typical (median) seed; the line above it ends at the"
         " worst seed. Pale marks: the other methods. Shaded: close."
     )
+    if len(shown) < len(methods):
+        caption += f" Methods with fewer than {_FEW} models have pale marks only."
     return Figure("cost", "Cost against error", caption, panels)
+
+
+def _shown(methods: list[str], everything: list[Point]) -> list[str]:
+    """Return the methods that get a panel: where they are many, those of several models."""
+    if len(methods) <= _MANY:
+        return methods
+    usual = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
+    return usual or methods
 
 
 def _clipped(value: float) -> float:

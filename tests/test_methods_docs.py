@@ -1,0 +1,53 @@
+"""What docs/methods.md shows can be typed as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.methods import DEFAULT_METHODS, METHODS
+from harness.toolchain import CmdStan
+
+PAGE = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+
+PROGRAM = """
+data { int<lower=0> N; vector[N] y; }
+parameters { real m; real<lower=0> s; }
+model { m ~ normal(0, 1); s ~ normal(0, 1); y ~ normal(m, s); }
+"""
+
+
+@pytest.mark.stan
+def test_the_python_example_runs(cmdstan: CmdStan, tmp_path: Path) -> None:
+    """Copied from the page into a fresh interpreter, beside a program of the reader's own."""
+    (tmp_path / "my.stan").write_text(PROGRAM, encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(code) == 1
+    done = subprocess.run(
+        [sys.executable, "-c", code[0]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"ok \[.*\] \(\d+, 2\)\n", done.stdout), done.stdout
+    assert cmdstan.path.is_dir()
+
+
+def test_every_method_has_its_row() -> None:
+    """The table names each method once, and says rightly which are run without being asked for."""
+    table = PAGE.partition("|---|")[2].partition("## ")[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    named = {name: row[3] for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    assert set(named) == set(METHODS)
+    assert {n for n, who in named.items() if "every program" in who} == set(DEFAULT_METHODS)
+    marked = {n for row in rows if "∇" in row[1] for n in re.findall(r"`(\w+)`", row[1])}
+    assert marked == {n for n, m in METHODS.items() if m.bridge}
+
+
+def test_the_options_it_names_exist() -> None:
+    """``--set`` would take each of them."""
+    for method, option in re.findall(r"`(\w+)\.(\w+)(?:=\w+)?`", PAGE):
+        if method in METHODS:
+            assert option in METHODS[method].defaults, f"{method}.{option}"
