@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.bridge import BridgeModel, library
-from harness.bridge.library import intact
+from harness.bridge.loading import intact
 from harness.toolchain import CmdStan, ProgramError, cache_dir
 
 pytestmark = pytest.mark.stan

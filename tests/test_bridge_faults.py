@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.bridge import BridgeError, BridgeModel, Status, library
-from harness.bridge.library import INTERFACE, content_hash
+from harness.bridge.loading import INTERFACE, content_hash
 from harness.toolchain import CmdStan
 
 pytestmark = pytest.mark.stan

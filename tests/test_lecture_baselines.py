@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import baseline, registry, toolchain
-from harness.methods import DEFAULT_METHODS
+from harness.planning import usual_methods
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "baselines"
@@ -33,10 +33,10 @@ def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_baseline_holds_every_method_that_is_run(name: str) -> None:
-    """Each default method that the model does not leave out, with several seeds or runs."""
+    """Each usual method that the model does not leave out, with several seeds or runs."""
     found = baseline.read(FOLDER / f"{name}.json")
-    settings = registry.load(name).settings
-    run = [m for m in DEFAULT_METHODS if not settings.get(m, {}).get("skip")]
+    model = registry.load(name)
+    run = [m for m in usual_methods(model) if not model.settings.get(m, {}).get("skip")]
     assert sorted(found.methods) == sorted(run)
     for method in found.methods.values():
         assert len(method.seeds) == len(method.fingerprints) >= 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.terminal import SYMBOLS
+from harness.titles import TITLES
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "reports" / "lecture"
@@ -47,18 +48,20 @@ def test_the_readme_shows_the_samples_verdicts() -> None:
         for line in table.strip().splitlines()
         if line.startswith("|")
     ]
-    titles = {
-        "mean-field": "meanfield",
-        "full-rank": "fullrank",
-        "tuned mean-field": "meanfield_tuned",
-        "tuned full-rank": "fullrank_tuned",
-        "NUTS": "nuts",
-    }
+    names = {words: name for name, words in TITLES.items()}
     expected = verdicts()
     seen = set()
     for row in rows[2:]:
         for heading, cell in zip(rows[0][1:], row[1:], strict=True):
-            key = (row[0].strip("`"), titles[heading])
+            if heading == "others":
+                for other in filter(None, cell.split(", ")):
+                    words, _, level = other.rpartition(" ")
+                    words, _, symbol = words.rpartition(" ")
+                    key = (row[0].strip("`"), names[words])
+                    assert f"{symbol} {level}" == SYMBOLS[expected[key]], key
+                    seen.add(key)
+                continue
+            key = (row[0].strip("`"), names[heading])
             if key in expected:
                 assert cell == SYMBOLS[expected[key]], key
                 seen.add(key)

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from harness.bridge.build import library, version
 from harness.bridge.evaluation import Evaluation
-from harness.bridge.library import BridgeError, Status
+from harness.bridge.loading import BridgeError, Status
 from harness.bridge.model import BridgeModel
 from harness.bridge.point import Point
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.bridge.library import Array, BridgeError
+from harness.bridge.loading import Array, BridgeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

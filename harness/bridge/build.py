@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.bridge.library import content_hash, intact
+from harness.bridge.loading import content_hash, intact
 from harness.toolchain import (
     CmdStan,
     ProgramError,

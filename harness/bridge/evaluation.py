@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.bridge.library import Status, address
+from harness.bridge.loading import Status, address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.bridge.arrays import described
 from harness.bridge.evaluation import STAGED, Evaluation, Staged
-from harness.bridge.library import BridgeError, Status, address, opened, text
+from harness.bridge.loading import BridgeError, Status, address, opened, text
 from harness.bridge.point import Point
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from harness.bridge.library import BridgeError, PointBuffers, Status, address
+from harness.bridge.loading import BridgeError, PointBuffers, Status, address
 
 if TYPE_CHECKING:
     from harness.bridge.model import BridgeModel

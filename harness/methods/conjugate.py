@@ -124,11 +124,11 @@ CAVI = Method(
     1,
     {"iterations": 1000, "tolerance": 1e-12},
     draws=10_000,
-    seeds=1,
+    seeds=3,
     approximate=True,
     unfit=unfit_cavi,
 )
-"""One seed: nothing is random but the draws of q."""
+"""Few seeds: nothing is random but the draws of q."""
 
 SVI = Method(
     "svi",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.plots.canvas import (
+    FONT_PT,
     PX_PER_CHARACTER,
     Figure,
     Margins,
@@ -83,6 +84,14 @@ def _refined(runs: list[RunResult]) -> float:
     return finite[0] if finite else 0.0
 
 
+def _nothing(method: str, title: str) -> Panel:
+    drawing, ax = axes(_WIDTH, _HEIGHT, Margins())
+    x_axis(ax, [], "iteration")
+    words = "nothing finite was recorded"
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", color=MUTED, fontsize=FONT_PT)
+    return Panel(title, method, svg(drawing), "svg", f"{title}: {words}", _WIDTH, _HEIGHT, words)
+
+
 def _window(curves: _Curves) -> tuple[float, float]:
     """Return the range that the later half of the paths needs, with some of the climb."""
     late = np.concatenate([y[len(y) // 2 :] for _, y in curves])
@@ -99,7 +108,7 @@ def _panel(method: str, title: str, runs: list[RunResult], curves: _Curves, unit
     finite = [(x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in curves]
     kept = [(x, y) for x, y in finite if len(x)]
     if not kept:
-        return Panel(title, method, b"", "svg", f"{title}: nothing finite", _WIDTH, _HEIGHT, "")
+        return _nothing(method, title)
     low, high = _window(kept)
     ticks = nice_ticks(low, high, 5)
     left = 14 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from harness import plots
 from harness.plots import looks, words
-from harness.report import findings, program, provenance, quantities, runs, summary
+from harness.report import findings, program, provenance, quantities, runs, summary, variances
 
 if TYPE_CHECKING:
     from harness.plots import Figure, Panel
@@ -84,6 +84,7 @@ def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, 
         "findings": findings.groups(entry),
         "table": quantities.table(entry),
         "figures": by_kind,
+        "variances": variances.table(entry),
         "runs": runs.table(entry),
         "notes": entry.notes,
         "reproduce": provenance.reproduce(entry),
