@@ -37,6 +37,12 @@ _MARGIN = 40
 _COLUMN = 18
 """Columns that a verdict with its reason needs."""
 
+_LEVEL = 12
+"""Columns that a verdict without a reason needs."""
+
+_OTHERS = 24
+"""Columns that the methods of few models share."""
+
 _NARROW = 100
 """Below this many columns one row a verdict reads better than one column a method."""
 
@@ -71,19 +77,22 @@ def _verdicts(comparison: Comparison, methods: Sequence[str], width: int) -> Tab
         return _narrow(comparison)
     if (width - _MARGIN) // len(methods) >= _COLUMN:
         return _wide(comparison, methods)
-    # With one model there is room below each other for what every verdict rests on.
-    return _matrix(comparison, methods) if len(comparison.models) > 1 else _narrow(comparison)
-
-
-def _matrix(comparison: Comparison, methods: Sequence[str]) -> Table:
-    """Return levels without their reasons; methods of few models share a column."""
     from harness.report.summary import columns_of
 
     columns = columns_of(comparison, list(methods))
+    others = _OTHERS if len(columns) < len(methods) else 0
+    # With one model there is room below each other for what every verdict rests on.
+    if len(comparison.models) > 1 and width >= _MARGIN + _LEVEL * len(columns) + others:
+        return _matrix(comparison, methods, columns)
+    return _narrow(comparison)
+
+
+def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[str]) -> Table:
+    """Return levels without their reasons; methods of few models share a column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", style="bold", no_wrap=True)
     for method in columns:
-        table.add_column(title(method), max_width=11)
+        table.add_column(title(method), max_width=_LEVEL - 1)
     if len(columns) < len(methods):
         table.add_column("others")
     table.add_column("reference", max_width=9)

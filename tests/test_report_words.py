@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +13,11 @@ import report_fixture as fixture
 import report_records
 
 from harness import report
-from harness.records import Measure
+from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
 from harness.report import console, findings, quantities, runs, summary
 
 if TYPE_CHECKING:
-    from harness.records import Closeness, Comparison, ModelComparison
+    from harness.records import Closeness
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_left_out_methods_say_why(comparison: Comparison) -> None:
     wide = by_name(comparison, "wide_normal")
     settings = {"fullrank": {"skip": "20 000 covariances"}}
     entry = dataclasses.replace(wide, model=dataclasses.replace(wide.model, settings=settings))
-    row = summary._row(entry, ["fullrank", "meanfield_tuned"])
+    row = summary._row(entry, ["fullrank", "meanfield_tuned"], ["fullrank", "meanfield_tuned"])
     assert [c.reason for c in row.cells] == ["20 000 covariances", "not run"]
     assert all(c.level == "missing" for c in row.cells)
 
@@ -258,3 +259,35 @@ def test_long_console_text_keeps_both_ends() -> None:
     assert said.endswith("last")
     assert "characters left out" in said
     assert len(said) < 2000
+
+
+def test_rare_methods_share_a_column_where_there_are_many() -> None:
+    """Usual methods keep a column each; the others are listed with their levels, none is lost."""
+    usual = ["meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "dadvi", "nuts"]
+    rare = ["advi", "svgd", "bbvi", "minibatch"]
+    whole = verdicts_of("one", [*usual, *rare]), verdicts_of("two", usual)
+    found = summary.summarise(Comparison(whole, (), {}))
+    assert [name for name, _ in found.methods] == usual
+    assert found.others
+    assert not found.compact
+    assert [(c.method, c.level) for c in found.rows[0].others] == [
+        (m, "pass") for m in ("advi", "minibatch", "bbvi", "svgd")
+    ]
+    assert found.rows[1].others == ()
+    one = summary.summarise(Comparison(whole[:1], (), {}))
+    assert len(one.methods) + len(one.rows[0].others) == len(usual) + len(rare)
+
+
+def test_few_methods_have_a_column_each() -> None:
+    """Whatever they are."""
+    found = summary.summarise(Comparison((verdicts_of("one", ["advi", "nuts"]),), (), {}))
+    assert [name for name, _ in found.methods] == ["advi", "nuts"]
+    assert not found.others
+
+
+def verdicts_of(name: str, methods: list[str]) -> ModelComparison:
+    """Return a model on which all methods pass."""
+    model = Model(name, name, Path("none.stan"), None)
+    passed = tuple(Verdict(name, m, "pass", "pass", 1, 0, "", ()) for m in methods)
+    reference = Reference("exact", trusted=True, why="exact")
+    return ModelComparison(model, None, reference, verdicts=passed)

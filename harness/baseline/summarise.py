@@ -56,6 +56,10 @@ WIDEST = {"mean": 1.0, "sd": math.log(2)}
 """With wider margins than these (sds, ln of a ratio) a comparison would say nothing."""
 
 
+ENOUGH = 5
+"""With fewer seeds their differences, however small, say little of the next one's."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
     """The summaries of a method's draws; ``samples`` where its own draws carry the error."""
@@ -180,7 +184,7 @@ def settle(summary: Summary) -> Summary:
     }
     if summary.kind == "seeds":
         for name, figures in quantities.items():
-            apart = _too_far_apart(name, figures)
+            apart = _too_far_apart(name, figures, summary.kept)
             if apart:
                 return replace(summary, quantities={}, no_moments=apart)
     none = "" if quantities or summary.no_moments else "it has no quantities"
@@ -328,13 +332,14 @@ def _seed_figures(values: FloatArray, draws: float) -> Mapping[str, Figure]:
     return found
 
 
-def _too_far_apart(name: str, figures: Mapping[str, Figure]) -> str:
+def _too_far_apart(name: str, figures: Mapping[str, Figure], count: int) -> str:
     for what in WIDEST:
         figure = figures[what]
         if figure.why and figure.spread is not None:
             scale = figures["sd"].value if what == "sd" else unit(figures)
+            seeds = f"only {count} seeds" if count < ENOUGH else "seeds"
             return (
-                f"the {what} of {name} differs between seeds by {figure.spread / scale:.2g} "
+                f"the {what} of {name} differs between {seeds} by {figure.spread / scale:.2g} "
                 "posterior sd: too much for moments worth comparing"
             )
     return ""

@@ -111,7 +111,7 @@ BBVI = Method(
         "variance_draws": 20_000,
     },
     draws=10_000,
-    seeds=3,
+    seeds=5,
     approximate=True,
     bridge=True,
 )

@@ -124,7 +124,7 @@ CAVI = Method(
     1,
     {"iterations": 1000, "tolerance": 1e-12},
     draws=10_000,
-    seeds=3,
+    seeds=5,
     approximate=True,
     unfit=unfit_cavi,
 )

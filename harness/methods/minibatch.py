@@ -90,7 +90,7 @@ MINIBATCH = Method(
     1,
     {"rows": 500, "tolerance_mean": 0.02, "tolerance_log_sd": 0.04, "stages": 7, "elbo_pairs": 50},
     draws=10_000,
-    seeds=3,
+    seeds=5,
     approximate=True,
     bridge=True,
     batch=True,
