@@ -23,7 +23,7 @@ is written by
 python benchmarks/calibration.py --markdown docs/calibration.md
 ```
 
-(about half an hour on two cores; `--only`, `--replays`, `--seed` and `--jobs` choose). The exit
+(about an hour on two cores; `--only`, `--replays`, `--seed` and `--jobs` choose). The exit
 code is 1 if a demand below is missed. A short form of it is among the tests.
 """
 
