@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from harness.records import FloatArray, ModelComparison, RunResult
 
-_BINS = 60
+_BINS = 32
 _FEWEST = 3
 """Recorded points that make a path; a deterministic fit may need no more than a step or two."""
 _HEIGHT = 190

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from harness.records import Draws, FloatArray, ModelComparison
 
-_POINTS = 300
+_POINTS = 80
+_CORNERS = 32
 _BINS = 56
 _HEIGHT = 200
 _MASS = 0.9
@@ -76,7 +77,14 @@ def region(x: FloatArray, y: FloatArray, across: Window, up: Window) -> list[Lin
     middles = ((xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2)
     # contourpy's type says what any of its settings may return; the default is a list of (n, 2).
     lines = [np.asarray(a) for a in contour_generator(*middles, density.T).lines(level)]
-    return [(line[:, 0], line[:, 1]) for line in lines if len(line) > _DOT]
+    kept = [_thinned(line) for line in lines if len(line) > _DOT]
+    return [(line[:, 0], line[:, 1]) for line in kept]
+
+
+def _thinned(line: FloatArray) -> FloatArray:
+    """Return an outline with fewer corners than its grid has, its ends where they were."""
+    picks = np.linspace(0, len(line) - 1, min(len(line), _CORNERS)).round().astype(int)
+    return np.asarray(line[picks])
 
 
 def _xy(draws: Draws | None, pair: Pair) -> Line | None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Quantities before the rest is folded."""
 
+FOLDED = 24
+"""Quantities in the fold: a report is to be read, and every measure is in measures.csv."""
+
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("mean", "mean", "mean of the draws"),
     ("sd", "sd", "standard deviation of the draws"),
@@ -67,6 +70,8 @@ class Table:
     rows: tuple[Row, ...]
     rest: tuple[Row, ...]
     shown: int
+    folded: int
+    """Quantities in the folded rest; any beyond are in measures.csv only."""
     total: int
     nothing_missed: bool
 
@@ -118,8 +123,9 @@ def table(entry: ModelComparison) -> Table | None:
     return Table(
         columns=tuple((title, words) for _, title, words in columns),
         rows=rows(names[:SHOWN]),
-        rest=rows(names[SHOWN:]),
+        rest=rows(names[SHOWN : SHOWN + FOLDED]),
         shown=min(SHOWN, len(names)),
+        folded=min(FOLDED, max(len(names) - SHOWN, 0)),
         total=len(names),
         nothing_missed=nothing_missed and any(metric == "missed_mass" for _, _, metric in found),
     )

@@ -44,6 +44,9 @@ COLUMNS = 9
 WITH_REASONS = 6
 """Columns up to which a cell also gives its reason."""
 
+DEFAULTS = ("meanfield", "fullrank")
+"""What users of CmdStan get who set nothing."""
+
 _SHORT = 60
 _LONGEST = 110
 _NAMED = 3
@@ -123,9 +126,9 @@ def summarise(comparison: Comparison) -> Summary:
         + [r.spec.method for m in comparison.models for r in m.runs],
         nuts_first=False,
     )
-    answer, detail = _answer(comparison, methods)
     single = len(comparison.models) == 1
     columns = columns_of(comparison, methods)
+    answer, detail = _answer(comparison, methods, columns)
     names = comparison.models[0].model.name if single else ""
     claims = tuple(_claim(c) for c in comparison.claims)
     return Summary(
@@ -152,7 +155,7 @@ def columns_of(comparison: Comparison, methods: list[str]) -> list[str]:
     return usual if len(judged) > 1 else methods[: COLUMNS - 1]
 
 
-def _answer(comparison: Comparison, methods: list[str]) -> tuple[str, str]:
+def _answer(comparison: Comparison, methods: list[str], columns: list[str]) -> tuple[str, str]:
     """Count the models on which some approximation passes, then each approximation's."""
     approximate = [m for m in methods if look(m).approximate]
     levels = {(v.model, v.method): v.level for m in comparison.models for v in m.verdicts}
@@ -177,11 +180,20 @@ def _answer(comparison: Comparison, methods: list[str]) -> tuple[str, str]:
             answer += ", and only when tuned by hand; with default settings in none"
         elif len(passed) <= _NAMED:
             answer += f": {listed(passed)}"
+        best = max(by_method, key=lambda m: by_method[m])
+        if by_method[best] < len(passed) or len(good) > 1:
+            answer += f"; most often with {look(best).title}, in {by_method[best]}"
+        if (
+            any(m in by_method for m in DEFAULTS)
+            and not set(good) & set(DEFAULTS)
+            and len(good) > 1
+        ):
+            answer += ". With CmdStan's defaults in none"
         answer += "."
     if open_:
         verb = "is" if len(open_) == 1 else "are"
         answer += f" {len(open_)} {verb} undecided ({listed(open_, _NAMED)})."
-    shares = listed([f"{look(m).title} {n}" for m, n in by_method.items()], 12)
+    shares = listed([f"{look(m).title} {n}" for m, n in by_method.items() if m in columns], 12)
     return (
         answer,
         f"Models passed, of {len(names)}: {shares}. A method is as good as its worst seed.",
