@@ -140,6 +140,21 @@ def tick_words(ticks: Sequence[float]) -> list[str]:
     return [f"{t + 0.0:.{decimals}f}".replace("-", "−") for t in ticks]
 
 
+def within(
+    ticks: Sequence[float], low: float, high: float, width: float, margins: Margins
+) -> list[float]:
+    """Return the ticks of a horizontal axis whose words are not cut at the panel's edges."""
+    words = tick_words(ticks)
+    across = width - margins.left - margins.right
+    kept = []
+    for tick, word in zip(ticks, words, strict=True):
+        at = margins.left + (tick - low) / (high - low) * across
+        half = PX_PER_CHARACTER * len(word) / 2 + 1
+        if half <= at <= width - half:
+            kept.append(tick)
+    return kept or list(ticks)
+
+
 def left_spine(ax: Axes) -> None:
     """Show the left edge of the axes, where heights are read off."""
     ax.spines["left"].set_visible(True)

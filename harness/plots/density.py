@@ -15,6 +15,7 @@ from harness.plots.canvas import (
     nice_ticks,
     overlay,
     svg,
+    within,
     x_axis,
 )
 from harness.plots.choose import (
@@ -69,7 +70,10 @@ def kde(values: FloatArray, frame: Window, bandwidth: str) -> Curve | None:
     near = values[(values > frame.low - reach) & (values < frame.high + reach)]
     if near.size < 20 or np.ptp(near) <= 1e-9 * reach:  # noqa: PLR2004 - nothing to smooth
         return None
-    grid, density, _ = array_stats.kde(near, circular=False, bw=bandwidth, grid_len=_GRID)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        grid, density, _ = array_stats.kde(near, circular=False, bw=bandwidth, grid_len=_GRID)
+    if not np.isfinite(density).all():  # a few draws, many times over, have no bandwidth
+        return None
     density = density * (near.size / values.size)
     # Close the curve at the ends of its own range, where ArviZ's grid stops.
     grid = np.concatenate(([grid[0]], grid, [grid[-1]]))
@@ -203,7 +207,8 @@ def _frame(
     shaded: Curve | None, frame: Window, top: float, width: int, name: str
 ) -> tuple[MplFigure, Axes]:
     """Draw what all panels share: axes and the reference."""
-    drawing, ax = axes(width, _HEIGHT, Margins())
+    margins = Margins()
+    drawing, ax = axes(width, _HEIGHT, margins)
     if shaded is not None:
         # fill_between would write the level base point by point: half of a panel's bytes. Every
         # other point of a smooth curve is enough for an area without an outline.
@@ -213,7 +218,8 @@ def _frame(
         ax.fill(np.append(x[picks], base), np.append(y[picks], [0, 0]), color=REFERENCE_FILL, lw=0)
     ax.set_xlim(frame.low, frame.high)
     ax.set_ylim(0, top)
-    x_axis(ax, nice_ticks(frame.low, frame.high, 4 if width < _NARROW else 6), name)
+    ticks = nice_ticks(frame.low, frame.high, 4 if width < _NARROW else 6)
+    x_axis(ax, within(ticks, frame.low, frame.high, width, margins), name)
     return drawing, ax
 
 

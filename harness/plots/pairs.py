@@ -132,7 +132,7 @@ def _frame(
     """Draw what all panels share: axes, the reference's points and its region."""
     across, up = frame
     ticks = nice_ticks(up.low, up.high, 5)
-    left = 26 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
+    left = 32 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
     drawing, ax = axes(width, _HEIGHT, Margins(left=left, right=6, top=6))
     left_spine(ax)
     x, y = (thin(values, _POINTS) for values in reference)

@@ -112,13 +112,16 @@ def _panel(method: str, title: str, runs: list[RunResult], curves: _Curves, unit
     low, high = _window(kept)
     ticks = nice_ticks(low, high, 5)
     left = 14 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
-    drawing, ax = axes(_WIDTH, _HEIGHT, Margins(left=left, right=12, top=6))
+    last = max(1.0, *(float(x[-1]) for x, _ in kept))
+    across = nice_ticks(0, last, 3)
+    # The last tick may stand at the very end of the axis.
+    right = 8 + PX_PER_CHARACTER * max((len(t) for t in tick_words(across)), default=3) / 2
+    drawing, ax = axes(_WIDTH, _HEIGHT, Margins(left=left, right=right, top=6))
     left_spine(ax)
     ax.set_ylim(low, high)
     y_axis(ax, ticks)
-    last = max(1.0, *(float(x[-1]) for x, _ in kept))
     ax.set_xlim(0, last * 1.01)
-    x_axis(ax, nice_ticks(0, last, 3), "iteration")
+    x_axis(ax, across, "iteration")
     lines = [envelope(x, np.clip(y, low, high), _BINS) for x, y in kept]
     ax.plot(*broken(lines), color=look(method).colour, lw=0.8, alpha=0.75)
     refined = _refined(runs)

@@ -1,0 +1,84 @@
+"""The lecture's fits in PyMC, timed with compiling; run by peers.py in an environment that has it.
+
+Prints one JSON object a case. Nothing of the harness is imported: PyMC's environment need not have
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pymc as pm  # type: ignore[import-not-found, unused-ignore]
+
+
+def mixture() -> Any:
+    """Return the lecture's mixture."""
+    with pm.Model() as model:
+        pm.NormalMixture("x", w=[0.2, 0.8], mu=[-0.3, 0.5], sigma=[0.1, 0.1])
+    return model
+
+
+def svgd(_: dict[str, Any]) -> float:
+    """SVGD on the mixture, 1000 particles, 300 iterations; return the left mode's share."""
+    with mixture():
+        found = pm.fit(
+            300,
+            method="svgd",
+            inf_kwargs={"n_particles": 1000},
+            obj_optimizer=pm.sgd(learning_rate=0.01),
+            progressbar=False,
+        )
+        x = found.sample(2000).posterior["x"].to_numpy()
+    return float(np.mean(x < 0.1))  # noqa: PLR2004 - the valley
+
+
+def meanfield(data: dict[str, Any]) -> float:
+    """Mean-field on the regression, 20 000 iterations; return the slope's mean."""
+    with pm.Model():
+        sigma = pm.HalfCauchy("sigma", beta=10)
+        intercept = pm.Normal("intercept", 0, sigma=20)
+        slope = pm.Normal("slope", 0, sigma=20)
+        x = np.asarray(data["x"])
+        pm.Normal("y", mu=intercept + slope * x, sigma=sigma, observed=np.asarray(data["y"]))
+        found = pm.fit(20_000, progressbar=False)
+        return float(found.sample(5000).posterior["slope"].mean())
+
+
+def minibatch(data: dict[str, Any]) -> float:
+    """Batches of 500 of the wide data, 10 000 iterations; return the worst mean's error in sds."""
+    y = np.load(data["wide"])
+    with pm.Model():
+        mu = pm.Flat("mu", shape=y.shape[1])
+        sd = pm.HalfNormal("sd", shape=y.shape[1])
+        batch = pm.Minibatch(y, batch_size=500)
+        pm.Normal("y", mu=mu, sigma=sd, observed=batch, total_size=y.shape)
+        found = pm.fit(10_000, progressbar=False)
+        mean = found.sample(1000).posterior["mu"].mean(("chain", "draw")).to_numpy()
+    exact, unit = y.mean(axis=0), y.std(axis=0) / np.sqrt(len(y))
+    return float(np.max(np.abs(mean - exact) / unit))
+
+
+CASES: dict[str, Callable[[dict[str, Any]], float]] = {
+    "svgd": svgd,
+    "meanfield": meanfield,
+    "minibatch": minibatch,
+}
+
+
+def main() -> None:
+    """Read the data's JSON from the standard input, print a line a case."""
+    data = json.load(sys.stdin)
+    for name, case in CASES.items():
+        begin = time.perf_counter()
+        result = case(data)
+        seconds = time.perf_counter() - begin
+        print(json.dumps({"case": name, "seconds": seconds, "result": result}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
