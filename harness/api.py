@@ -168,6 +168,8 @@ def compare(
     model = _model(program, data)
     if quantities:
         model = replace(model, quantities=tuple(quantities))
+    given = choices.checked(options)
+    choices.refuse_unused(given, methods)
     plan = planning.Plan(
         models=(model,),
         methods=None if methods is None else tuple(methods),
@@ -175,7 +177,7 @@ def compare(
         reference=str(reference),
         jobs=jobs,
         timeout_s=timeout_s,
-        options=choices.checked(options),
+        options=given,
         command=f"harness.compare({str(program)!r}, …)",
     )
     display = progress.choose(quiet=quiet)

@@ -108,4 +108,23 @@ def checked(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str
         if method not in METHODS:
             msg = f"options for {method!r}, which is no method (known: {', '.join(METHODS)})"
             raise ChoiceError(msg)
+    for method, its in (given or {}).items():
+        for name in RESERVED:
+            if name in its:
+                msg = f"options: {method} has no option {name!r}"
+                raise ChoiceError(msg)
     return {m: own_options(m, its, "options") for m, its in (given or {}).items()}
+
+
+def refuse_unused(options: Mapping[str, Any], methods: Sequence[str] | None) -> None:
+    """Refuse options of methods that are not run: they would change nothing.
+
+    Raises
+    ------
+    ChoiceError
+        Naming them; where no methods were named, none is refused.
+    """
+    unused = [m for m in options if methods is not None and m not in methods]
+    if unused:
+        msg = f"options of {', '.join(unused)}, which is not among the methods to run"
+        raise ChoiceError(msg)

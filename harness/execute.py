@@ -49,7 +49,9 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
         key=task.key,
         diagnostics={**result.diagnostics, "timeout_s": task.context.timeout_s},
     )
-    if storable(result):
+    unbuilt = METHODS[task.spec.method].bridge and task.context.program.library is None
+    # A library that could not be built may be built next time: a full disk is no result.
+    if storable(result) and not unbuilt:
         Store(store_root).put(result)
     return dataclasses.replace(result, draws=None, trace=None)
 

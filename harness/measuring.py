@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -216,7 +217,9 @@ def _khat(result: RunResult, draws: Draws) -> metrics.Estimate | None:
         return metrics.khat(draws.log_p, draws.log_q)
     if "khat" not in result.diagnostics:
         return None
-    return metrics.Estimate(result.diagnostics["khat"], result.diagnostics.get("khat_error", 0.0))
+    return metrics.Estimate(
+        result.diagnostics["khat"], result.diagnostics.get("khat_error", math.nan)
+    )
 
 
 def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> list[Measure]:

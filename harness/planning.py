@@ -26,7 +26,8 @@ UNKNOWN_WORK = 10_000.0
 
 def usual_methods(model: Model) -> tuple[str, ...]:
     """Return the methods a model gets where none are named: the default ones and its own."""
-    own = [m for m in model.methods if m not in DEFAULT_METHODS]
+    batched = [m for m, row in METHODS.items() if row.batch and model.batch is not None]
+    own = [m for m in dict.fromkeys([*model.methods, *batched]) if m not in DEFAULT_METHODS]
     samplers = [m for m in DEFAULT_METHODS if not METHODS[m].approximate]
     fits = [m for m in DEFAULT_METHODS if METHODS[m].approximate]
     return (*fits, *own, *samplers)

@@ -38,7 +38,7 @@ def run(cmdstan: CmdStan) -> Fit:
         rng = np.random.default_rng(seed)
         given: Mapping[str, Any] = {**row.defaults, **options}
         target = Counted(BridgeTarget(program))
-        problem = Problem(target, program, data, given, 2000, rng, Clock(limit_s))
+        problem = Problem(target, program, data, given, 2000, rng, Clock(limit_s), 1)
         # as run_bridged does: a fit may overflow and must say so in its result, not by a warning
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return advi.fit(problem)

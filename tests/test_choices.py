@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness import registry
-from harness.choices import ChoiceError, checked, from_words, own_options
+from harness.choices import ChoiceError, checked, from_words, own_options, refuse_unused
 from harness.cli import main
 from harness.planning import Plan, Planner
 from harness.store import Store
@@ -91,3 +91,13 @@ def test_the_command_line_says_what_was_wrong() -> None:
 def test_settings_are_options_or_reserved() -> None:
     """Seeds, draws and skip are read elsewhere."""
     assert own_options("meanfield", {"seeds": 3, "draws": 5, "skip": "why"}, "x") == {}
+
+
+def test_options_that_would_change_nothing_are_refused() -> None:
+    """Of methods that are not run, and seeds or draws given as options."""
+    refuse_unused({"advi": {}}, None)
+    refuse_unused({"advi": {}}, ("advi", "nuts"))
+    with pytest.raises(ChoiceError, match="options of advi, which is not among"):
+        refuse_unused({"advi": {}}, ("nuts",))
+    with pytest.raises(ChoiceError, match="no option 'draws'"):
+        checked({"advi": {"draws": 5}})

@@ -38,6 +38,8 @@ def test_a_models_own_methods_come_before_the_sampler(model: Model) -> None:
     assert own[-1] == "nuts"
     assert own[-3:-1] == ("svgd", "advi")
     assert set(usual_methods(model)) == set(DEFAULT_METHODS)
+    split = replace(model, batch={"rows": ("y",), "size": "N", "scale": "s"})
+    assert usual_methods(split)[-2:] == ("minibatch", "nuts")
 
 
 def test_a_method_that_does_not_fit_is_left_out_with_the_reason(

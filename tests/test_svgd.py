@@ -191,13 +191,13 @@ def test_starts_outside_the_support_are_drawn_again() -> None:
     assert (state.z >= 0).all()
 
 
-def test_time_that_is_over_keeps_the_particles() -> None:
-    """The run ends early, says so, and has its particles."""
+def test_time_that_is_over_gives_no_draws() -> None:
+    """What a busy machine cut short is timed out, and so is run again when there is more time."""
     target = Normal([0.0], [[1.0]])
     found = svgd.svgd(target, svgd.Settings(), np.random.default_rng(1), Clock(0.0))
-    assert (found.status, found.diagnostics["iterations"]) == ("not_converged", 0)
+    assert (found.status, found.diagnostics["iterations"]) == ("timed_out", 0)
     assert "out of time after 0 of 300 iterations" in found.message
-    assert found.z is not None
+    assert found.z is None
 
 
 def test_a_seed_is_repeated() -> None:
@@ -213,13 +213,12 @@ def test_a_seed_is_repeated() -> None:
     assert (first != other).any()
 
 
-def test_more_draws_are_of_the_same_particles() -> None:
-    """Every particle as often as it fits, the rest without repetition."""
+def test_there_are_no_more_draws_than_particles() -> None:
+    """Copies would look like more than is known; fewer are a subset without repetition."""
     z = np.arange(10.0)[:, None]
     rng = np.random.default_rng(6)
     assert svgd.deliver(z, 10, rng) is z
-    _, counts = np.unique(svgd.deliver(z, 25, rng), return_counts=True)
-    assert sorted(counts) == [2] * 5 + [3] * 5
+    assert svgd.deliver(z, 25, rng) is z
     assert len(np.unique(svgd.deliver(z, 4, rng))) == 4
 
 

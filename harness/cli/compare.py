@@ -90,6 +90,7 @@ def compare(
     chosen = chosen_methods(methods)
     try:
         options = choices.from_words(settings)
+        choices.refuse_unused(options, chosen)
     except choices.ChoiceError as error:
         raise fail(str(error)) from error
     check_reference(reference)

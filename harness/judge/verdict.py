@@ -235,6 +235,8 @@ def _findings(
             from harness.metrics import khat_limit
 
             size = run.draws.values.shape[0] * run.draws.values.shape[1]
+            # Weights that were used up were those of more draws than are left.
+            size = int(run.diagnostics.get("proposals", size))
             rule = replace(rule, close=min(rule.close, khat_limit(size)))
         level = closeness(m, rule, bench.z)
         if level == "close":

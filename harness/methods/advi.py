@@ -32,6 +32,9 @@ TRACKED = 20
 PARTS = 5
 """A run is at rest if its last fifth gained no more than the fifth before: see StopWhenSlow."""
 
+BAD_SHARE = 0.1
+"""Steps without a finite gradient from which a fit is not believed."""
+
 REST = 0.1
 """The gain, in sds of a step's ELBO, under which a run is at rest.
 
@@ -144,7 +147,12 @@ class _Watched:
     @property
     def gain(self) -> float:
         """What the last window of steps gained, in sds of a step's ELBO; NaN if unknown."""
-        return list(self.slow.gains.values())[-1] if self.slow.gains else math.nan
+        if not self.slow.gains:
+            return math.nan
+        last = max(self.slow.gains)
+        # A window with bad steps has no gain, and the one before it says nothing of the end.
+        late = self.fit.state.iteration - last < self.slow.window
+        return self.slow.gains[last] if late else math.nan
 
     @property
     def level(self) -> float:
@@ -188,6 +196,10 @@ def fit(problem: Problem) -> Fitted:
     best = max(runs, key=lambda run: run.level)
     found = best.fit
     status, message = _ended(best, settings)
+    if status == "ok":
+        far = _doubt(problem, family, found, settings)
+        if far:
+            status, message = "not_converged", far
     z = log_q = None
     if status != "timed_out":
         z = family.transform(
@@ -214,7 +226,9 @@ def _run(problem: Problem, settings: Settings, family: Family, every: int) -> _W
     from harness.vi.callbacks import DIFFS, CheckParametersConvergence, StopWhenSlow, Tracker
     from harness.vi.optimisers import OPTIMISERS
 
-    optimiser = OPTIMISERS[settings.optimiser](settings.learning_rate, settings.iterations)
+    # A cosine that had come to its end would leave nothing to refine with.
+    steps = settings.iterations + settings.refine
+    optimiser = OPTIMISERS[settings.optimiser](settings.learning_rate, steps)
     mu = np.zeros(family.dimension)
     if settings.start == "uniform":
         mu = problem.rng.uniform(-2, 2, family.dimension)
@@ -271,6 +285,21 @@ def _ended(best: _Watched, settings: Settings) -> tuple[Status, str]:
         return "ok", ""
     why = f"the ELBO was still rising when the {n} iterations ran out"  # the same for every seed
     return "not_converged", f"{why}; more of them or a larger learning rate help"
+
+
+def _doubt(problem: Problem, family: Family, found: Fit, settings: Settings) -> str:
+    """Say that steps were lost, or that q is not at the top of its ELBO by its gradient."""
+    from harness.vi.families import FullRank
+    from harness.vi.rest import restlessness
+
+    steps, phi = found.state.iteration, found.phi
+    if found.bad_steps > BAD_SHARE * steps:
+        return f"{found.bad_steps} of {steps} steps had no finite gradient"
+    if settings.stop != "none":
+        return ""  # whoever names a rule is told whether it fired
+    factor = family.factor(phi) if isinstance(family, FullRank) else family.sd(phi)
+    # A generator of its own: looking must not change the draws.
+    return restlessness(problem.target, family.mean(phi), factor, problem.rng.spawn(1)[0]).words
 
 
 def _diagnostics(best: _Watched, runs: list[_Watched]) -> dict[str, float]:

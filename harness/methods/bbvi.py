@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.methods.bridged import FitError, Problem, run_bridged
-from harness.records import Method, RunContext, RunResult, RunSpec
+from harness.records import Method, RunContext, RunResult, RunSpec, Status
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 RECORDED = 1000
 """At most so many points of a run's path are kept."""
+
+
+LEAST = {"iterations": 10, "gradient_draws": 10, "variance_draws": 100}
+"""Control variates need ten draws; a variance a hundred."""
 
 
 def run_bbvi(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
@@ -46,12 +50,17 @@ def fit(problem: Problem) -> Fitted:
     from harness.vi.families import MeanField
     from harness.vi.gradients import ESTIMATORS, ScoreObjective
     from harness.vi.optimisers import Adam
+    from harness.vi.rest import restlessness
     from harness.vi.target import Fitted
 
     options = problem.options
     if options["estimator"] not in ESTIMATORS:
         msg = f"no estimator {options['estimator']}; allowed: {', '.join(ESTIMATORS)}"
         raise FitError(msg)
+    for name, least in LEAST.items():
+        if int(options[name]) < least:
+            msg = f"{name} is {options[name]}; allowed: whole numbers from {least}"
+            raise FitError(msg)
     family = MeanField(problem.target.dimension)
     steps = int(options["iterations"])
     optimiser = Adam(float(options["learning_rate"]), beta2=0.99, decay_steps=steps)
@@ -78,7 +87,11 @@ def fit(problem: Problem) -> Fitted:
     diagnostics |= _variances(problem, family, found.phi)
     z = family.transform(found.phi, problem.rng.standard_normal((problem.draws, family.dimension)))
     log_q = family.log_density(found.phi, z)
-    return Fitted(z, log_q, "ok", "", trace, diagnostics, found.words)
+    far = restlessness(
+        problem.target, family.mean(found.phi), family.sd(found.phi), problem.rng.spawn(1)[0]
+    ).words
+    status: Status = "not_converged" if far else "ok"
+    return Fitted(z, log_q, status, far, trace, diagnostics, found.words)
 
 
 def _variances(problem: Problem, family: MeanField, phi: FloatArray) -> dict[str, float]:

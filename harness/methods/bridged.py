@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SECONDS_A_NUMBER = 2e-9
 """About what a density takes for each number of its data."""
 
+AT_ONCE = 500
+
 WEIGHING_S = 5.0
 """Seconds, by that estimate, beyond which draws get no densities, and the run no k-hat.
 
@@ -78,6 +80,8 @@ class Problem:
     draws: int
     rng: np.random.Generator
     clock: Clock
+    seed: int
+    """Of random numbers in ``transformed data``, for data that are bound again."""
 
 
 def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -116,11 +120,13 @@ def run_bridged(
         model = BridgeModel(library, data, context.cmdstan_seed)
         target = Counted(BridgeTarget(model))
         rng = np.random.default_rng(context.cmdstan_seed)
-        problem = Problem(target, model, data, dict(spec.options), spec.draws, rng, clock)
+        seed = context.cmdstan_seed
+        problem = Problem(target, model, data, dict(spec.options), spec.draws, rng, clock, seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)
             numbers = sum(value.size for value in data.values())
-            draws, status, message = _draws(found, target, model, context.cmdstan_seed, numbers)
+            clock.check()
+            draws, status, message = _draws(found, problem, numbers)
     except TimeLimitError:
         limit = f"stopped after the time limit of {context.timeout_s:g} s; a longer one: --timeout"
         return _ended(spec, context, "timed_out", limit, time.perf_counter() - begin, target)
@@ -142,19 +148,26 @@ def run_bridged(
     )
 
 
-def _draws(
-    found: Fitted, target: Counted, model: BridgeModel, seed: int, numbers: int
-) -> tuple[Draws | None, Status, str]:
+def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None, Status, str]:
     """Return the draws of a fit on the constrained scale, and how the run ended."""
     if found.z is None:
         return None, found.status, found.message
     cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
-    log_p = target.log_density(found.z) if cheap else None
-    values, status = model.constrain(found.z, transformed=True, generated=True, seed=seed)
-    bad = int(np.count_nonzero(status))
-    if bad:
-        why = f"{bad} of {len(status)} draws cannot be written: {model.last_error()}"
-        return None, "failed", why
+    model = problem.model
+    log_p = _densities(problem, found.z) if cheap else None
+    values, failures = model.constrain(found.z, transformed=True, generated=True, seed=problem.seed)
+    message = found.message
+    bad = np.flatnonzero(failures)
+    if len(bad):
+        # Generated quantities that throw are NaN, which counts against them and nothing else.
+        words = model.last_error()
+        own, still = model.constrain(found.z[bad], transformed=True, generated=False)
+        if still.any():
+            why = f"{int(np.count_nonzero(still))} of {len(found.z)} draws cannot be written"
+            return None, "failed", f"{why}: {model.last_error()}"
+        values[bad, : own.shape[1]] = own
+        why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
+        message = f"{message}; {why}" if message else why
     names = model.constrained_names(transformed=True, generated=True)
     weighed = log_p is not None and found.log_q is not None
     draws = Draws(
@@ -163,7 +176,16 @@ def _draws(
         log_p=None if log_p is None else log_p[None],
         log_q=found.log_q[None] if weighed and found.log_q is not None else None,
     )
-    return draws, found.status, found.message
+    return draws, found.status, message
+
+
+def _densities(problem: Problem, z: FloatArray) -> FloatArray:
+    """Return log densities, looking at the clock between some hundreds of them."""
+    parts = []
+    for i in range(0, len(z), AT_ONCE):
+        problem.clock.check()
+        parts.append(problem.target.log_density(z[i : i + AT_ONCE]))
+    return np.concatenate(parts)
 
 
 def _unweighed(found: Fitted, draws: Draws | None) -> str:

@@ -86,6 +86,10 @@ def _run(spec: RunSpec, context: RunContext, fit: Fitter) -> RunResult:
         message = f"not at rest after {found.iterations} iterations"
         if clock.over:
             message = f"out of time after {found.iterations} iterations; a longer one: --timeout"
+            return RunResult(
+                spec, "", "timed_out", message, None, found.trace, seeds,
+                Cost(clock.elapsed_s), context.program.versions,
+            )  # fmt: skip
     diagnostics = {
         **seeds,
         "iterations": float(found.iterations),

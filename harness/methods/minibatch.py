@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from harness.records import Method, Model, RunContext, RunResult, RunSpec
 
 if TYPE_CHECKING:
     from harness.vi.target import Fitted
+
+
+LEAST = {"rows": 1, "stages": 1, "elbo_pairs": 2}
 
 
 def run_minibatch(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
@@ -45,13 +49,21 @@ def fit(problem: Problem) -> Fitted:
     from harness.vi.target import Fitted
 
     options = problem.options
+    for name, least in LEAST.items():
+        if int(options[name]) < least:
+            msg = f"{name} is {options[name]}; allowed: whole numbers from {least}"
+            raise FitError(msg)
     try:
         split = split_of(options.get("batch"), problem.data)
         target = Subsampled(
-            problem.target, problem.model.rebind, problem.data, split, int(options["rows"])
+            problem.target,
+            functools.partial(problem.model.rebind, seed=problem.seed),
+            problem.data,
+            split,
+            int(options["rows"]),
         )
         target.check(problem.rng)
-    except SubsamplingError as error:
+    except (SubsamplingError, ValueError) as error:
         raise FitError(str(error)) from error
     family = MeanField(target.dimension)
     settings = dataclasses.replace(

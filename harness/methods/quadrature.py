@@ -123,7 +123,7 @@ def refuse_other_supports(model: BridgeModel) -> None:
 
 
 def _row(name: str, run: Callable[[RunSpec, RunContext, Path], RunResult]) -> Method:
-    """Return a row; one seed, because only the draws of q are random."""
+    """Return a row; few seeds, because only the draws of q are random."""
     return Method(name, run, 1, {}, draws=10_000, seeds=5, approximate=True, bridge=True)
 
 

@@ -203,7 +203,10 @@ def missed_mass(q: Sample, ref: Sample) -> Estimate:
 def first_mode(q: Sample, ref: Sample) -> Estimate:
     """Return q's probability of the reference's leftmost mode, not a distance."""
     share = float(ref.basins.shares(q.finite_sorted, q.n)[0])
-    return Estimate(share, math.sqrt(share * (1 - share) / _or_count(q)))
+    n = _or_count(q)
+    # None or all of the draws is no proof of none or all: half a draw more on either side.
+    near = (share * n + 0.5) / (n + 1)
+    return Estimate(share, math.sqrt(near * (1 - near) / n))
 
 
 def _or_count(sample: Sample) -> float:

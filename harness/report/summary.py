@@ -150,7 +150,7 @@ def columns_of(comparison: Comparison, methods: list[str]) -> list[str]:
     """Return the methods that have a column: all, or those of most models where they are many."""
     if len(methods) <= COLUMNS:
         return methods
-    judged = [{v.method for v in m.verdicts} for m in comparison.models]
+    judged = [{v.method for v in m.verdicts} for m in comparison.models if m.error is None]
     usual = [m for m in methods if 2 * sum(m in names for names in judged) > len(judged)]
     return usual if len(judged) > 1 else methods[: COLUMNS - 1]
 

@@ -79,13 +79,19 @@ class CheckParametersConvergence(_Rule):
         self.every, self.tolerance, self.diff, self.order = every, tolerance, diff, order
         self.norms: dict[int, float] = {}
         self._previous: FloatArray | None = None
+        self._skipped = False
 
     def __call__(self, phi: FloatArray, info: Info) -> None:
         """See :class:`~harness.vi.loop.Callback`."""
+        # Parameters that stand still because their steps were skipped have not converged.
+        self._skipped = self._skipped or info.bad
         if self._previous is None:
             self._previous = phi.copy()
             return
         if info.iteration % self.every:
+            return
+        if self._skipped:
+            self._skipped, self._previous = False, phi.copy()
             return
         change = np.abs(phi - self._previous)
         if self.diff == "relative":

@@ -194,6 +194,10 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
             "try another jitter"
         )
         return Fitted(None, status="failed", message=why, diagnostics=diagnostics)
+    if state.iteration < settings.iterations:
+        # What a busy machine cut short is not to be found again under the same key.
+        why = f"out of time after {state.iteration} of {settings.iterations} iterations"
+        return Fitted(None, status="timed_out", message=why, diagnostics=diagnostics)
     why = _complaint(state, int(len(good) - np.count_nonzero(good)), error, settings)
     status: Status = "not_converged" if why else "ok"
     return Fitted(state.z, status=status, message=why, diagnostics=diagnostics)
@@ -201,8 +205,6 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
 
 def _complaint(state: State, bad: int, error: float, settings: Settings) -> str:
     """Return what is wrong with the particles at the end, or nothing."""
-    if state.iteration < settings.iterations:
-        return f"out of time after {state.iteration} of {settings.iterations} iterations"
     if bad:
         return f"{bad} of {settings.particles} particles have no finite density or gradient"
     if not error <= STEIN_LIMIT:
@@ -215,13 +217,10 @@ def _complaint(state: State, bad: int, error: float, settings: Settings) -> str:
 
 
 def deliver(z: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
-    """Return as many draws as are wanted of the particles' own distribution.
+    """Return the particles, or a random subset if fewer draws are wanted; none twice.
 
-    The particles themselves if the numbers agree; else every particle as often as it fits, and
-    a random subset, none twice, for the rest.
+    More draws than particles there are not: copies would look like more than is known.
     """
-    n = len(z)
-    if draws == n:
+    if draws >= len(z):
         return z
-    rest = rng.permutation(n)[: draws % n]
-    return np.asarray(z[np.concatenate([np.tile(np.arange(n), draws // n), rest])])
+    return np.asarray(z[rng.permutation(len(z))[:draws]])

@@ -1,0 +1,135 @@
+"""The Gaussian behind CmdStan's draws of ADVI: its output has draws and ``log_g__``, not q.
+
+CmdStan writes ``log_g = −½ ε'ε`` of every draw ``z = μ + L ε``, which is the quadratic form
+``−½ (z − μ)' P (z − μ)`` with the precision ``P = (L L')⁻¹``. It is linear in the entries of ``P``,
+of ``b = P μ`` and in ``c = μ' P μ``, so that as many draws as there are unknowns give q to the last
+digits, however badly its own moments are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+FamilyName = Literal["meanfield", "fullrank"]
+
+SPARE = 1.2
+"""Draws a unknown that are wanted; with fewer the draws' own moments are used."""
+
+TOLERANCE = 1e-6
+"""The largest residual of ``−2 log_g`` per nat at which q counts as recovered."""
+
+MOST_UNKNOWNS = 3000
+"""Beyond this many the least squares would take minutes; q's own moments are used."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recovered:
+    """A Gaussian q on the unconstrained scale.
+
+    Attributes
+    ----------
+    mean, covariance
+        Shapes ``(d,)`` and ``(d, d)``.
+    exact
+        Whether they are q's own; otherwise they are the moments of its draws.
+    residual
+        The largest error of ``−2 log_g`` under this q, per nat of its size; NaN for moments.
+    words
+        Why they are moments only, empty where they are exact.
+    """
+
+    mean: FloatArray
+    covariance: FloatArray
+    exact: bool
+    residual: float
+    words: str = ""
+
+    @property
+    def entropy(self) -> float:
+        """½ ln det(2πe Σ), nats."""
+        d = len(self.mean)
+        sign, log_det = np.linalg.slogdet(self.covariance)
+        if sign <= 0:
+            return float("-inf")
+        return 0.5 * (float(log_det) + d * (1 + float(np.log(2 * np.pi))))
+
+
+def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
+    """Return the Gaussian that draws come from.
+
+    Parameters
+    ----------
+    z
+        Draws on the unconstrained scale, shape ``(draw, d)``.
+    log_g
+        CmdStan's ``log_g__`` of each, shape ``(draw,)``, nats, without a constant.
+    family
+        Whether the covariance is diagonal.
+
+    Raises
+    ------
+    ValueError
+        If draws or densities are not finite, or shapes differ.
+    """
+    z, log_g = np.asarray(z, dtype=np.float64), np.asarray(log_g, dtype=np.float64)
+    if z.ndim != 2 or log_g.shape != z.shape[:1]:  # noqa: PLR2004 - a matrix
+        msg = (
+            f"draws of shape {z.shape} with densities of shape {log_g.shape}; allowed: (n, d), (n,)"
+        )
+        raise ValueError(msg)
+    if not (np.isfinite(z).all() and np.isfinite(log_g).all()):
+        msg = "draws or their densities are not finite: there is no Gaussian to recover"
+        raise ValueError(msg)
+    n, d = z.shape
+    squares = d if family == "meanfield" else d * (d + 1) // 2
+    unknowns = squares + d + 1
+    if n < SPARE * unknowns or unknowns > MOST_UNKNOWNS:
+        few = f"{n} draws for {unknowns} unknowns"
+        return _moments(z, family, f"{few}: q's covariance is that of its draws")
+    # In the draws' own units the columns are of one size, which least squares needs.
+    centre, unit = z.mean(axis=0), z.std(axis=0)
+    if not (unit > 0).all():
+        return _moments(z, family, "a parameter does not vary: q has collapsed")
+    x = (z - centre) / unit
+    rows, columns = _pairs(d, family)
+    design = np.concatenate([x[:, rows] * x[:, columns], x, np.ones((n, 1))], axis=1)
+    solution, *_ = np.linalg.lstsq(design, -2 * log_g, rcond=None)
+    error = np.abs(design @ solution + 2 * log_g)
+    residual = float(np.max(error) / max(1.0, float(np.max(np.abs(2 * log_g)))))
+    precision = np.zeros((d, d))
+    # An off-diagonal entry stands twice in the form.
+    halves = np.where(rows == columns, 1.0, 0.5)
+    precision[rows, columns] = solution[:squares] * halves
+    precision[columns, rows] = precision[rows, columns]
+    try:
+        factor = np.linalg.cholesky(precision)
+    except np.linalg.LinAlgError:
+        return _moments(z, family, "the quadratic form is not positive definite")
+    inverse = np.linalg.inv(factor)
+    covariance = inverse.T @ inverse
+    mean = -0.5 * covariance @ solution[squares : squares + d]
+    if not residual <= TOLERANCE:
+        return _moments(z, family, f"log_g__ is no such form: residual {residual:.2g}")
+    return Recovered(
+        centre + unit * mean, covariance * np.outer(unit, unit), exact=True, residual=residual
+    )
+
+
+def _pairs(d: int, family: FamilyName) -> tuple[np.ndarray, np.ndarray]:
+    if family == "meanfield":
+        return np.arange(d), np.arange(d)
+    rows, columns = np.tril_indices(d)
+    return rows, columns
+
+
+def _moments(z: FloatArray, family: FamilyName, words: str) -> Recovered:
+    covariance = np.atleast_2d(np.cov(z, rowvar=False))
+    if family == "meanfield":
+        covariance = np.diag(np.diag(covariance))
+    return Recovered(z.mean(axis=0), covariance, exact=False, residual=float("nan"), words=words)
