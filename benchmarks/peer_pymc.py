@@ -56,7 +56,7 @@ def minibatch(data: dict[str, Any]) -> float:
         mu = pm.Flat("mu", shape=y.shape[1])
         sd = pm.HalfNormal("sd", shape=y.shape[1])
         batch = pm.Minibatch(y, batch_size=500)
-        pm.Normal("y", mu=mu, sigma=sd, observed=batch, total_size=y.shape)
+        pm.Normal("y", mu=mu, sigma=sd, observed=batch, total_size=len(y))
         found = pm.fit(10_000, progressbar=False)
         mean = found.sample(1000).posterior["mu"].mean(("chain", "draw")).to_numpy()
     exact, unit = y.mean(axis=0), y.std(axis=0) / np.sqrt(len(y))

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from scipy import special
 
-from harness.methods.dadvi_fit import basin_faults
+from harness.methods.bridged import FitError
+from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
+from harness.methods.dadvi_fit import (
+    _chosen_response,
+    basin_faults,
+    fit_family,
+    fit_response,
+    fit_weighted,
+)
 from harness.metrics.weights import khat
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError
 from harness.vi.deterministic.base_draws import base_block, base_blocks
+from harness.vi.deterministic.basins import Basin, weigh
 from harness.vi.deterministic.conjugate import response_variances
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
 from harness.vi.deterministic.optimise import lbfgs
-from harness.vi.target import Clock, Target, TimeLimitError
+from harness.vi.target import Clock, Fitted, Target, TimeLimitError
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray
+    from harness.records import FloatArray, Method
 
 Density = Callable[["FloatArray"], tuple["FloatArray", "FloatArray"]]
 
@@ -269,8 +279,8 @@ def test_conjugate_gradients_give_the_same_sds() -> None:
     target, _, covariance = correlated(12)
     found = fitted(target)
     chosen = np.array([0, 5, 11])
-    variances, solved = response_variances(found.objective, found.theta, chosen)
-    assert solved
+    variances, ended = response_variances(found.objective, found.theta, chosen)
+    assert ended == "solved"
     expected = np.diag(covariance)[chosen]
     np.testing.assert_allclose(variances * found.sd[chosen] ** 2, expected, rtol=0.01)
 
@@ -320,6 +330,150 @@ def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     (words,) = basin_faults(found.basins)
     assert words.startswith("2 basins found: a Gaussian can hold only one; the best has ELBO -0.22")
     assert "about 20% of the mass" in words
+
+
+def two_normals(dimension: int) -> Plain:
+    """Return e² N(−3, ½) and N(3, ½) along the first axis, sds 1 along the others."""
+    sd = np.ones(dimension)
+    sd[0] = 0.5
+    place = np.zeros(dimension)
+    place[0] = 3
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        left = 2 - 0.5 * (((z + place) / sd) ** 2).sum(axis=1)
+        right = -0.5 * (((z - place) / sd) ** 2).sum(axis=1)
+        share = special.expit(left - right)[:, None]
+        slope = -(share * (z + place) + (1 - share) * (z - place)) / sd**2
+        return np.logaddexp(left, right), slope
+
+    return Plain(dimension, density)
+
+
+@pytest.mark.parametrize("dimension", [30, 100])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_heavier_mode_is_kept_where_evaluations_are_dear(dimension: int, seed: int) -> None:
+    """Two nats apart: what a few base draws say of the other mode does not outrank it."""
+    found = fitted(two_normals(dimension), seed, seconds=1e-3)
+    assert found.mean[0] < 0
+    modes = [b for b in found.basins if b.separate]
+    assert len(modes) == 2
+    assert found.elbo == found.basins[0].elbo == max(b.elbo for b in found.basins)
+    assert abs(modes[0].elbo - modes[1].elbo - 2) < 0.05
+    (words,) = basin_faults(found.basins)
+    assert f"the best has ELBO {modes[0].elbo:.2f}, the other {modes[1].elbo:.2f}" in words
+
+
+def _basin(place: float, elbo: float) -> Basin:
+    return Basin(np.array([place, math.log(0.1)]), elbo, 1, True, (), lambda g: g)
+
+
+def test_masses_are_relative_to_the_highest_elbo() -> None:
+    """A thousand nats are no overflow, whatever the order."""
+    first, second = weigh(mixture(), [_basin(-0.3, -5000.0), _basin(0.5, -4000.0)])
+    assert (first.elbo, second.elbo) == (-4000.0, -5000.0)
+    assert first.mass == 1
+    assert second.mass < 1e-300
+
+
+def test_a_mode_is_counted_once() -> None:
+    """Two optima in the second mode: the lower one is no mode of its own."""
+    found = weigh(mixture(), [_basin(0.5, -0.2), _basin(-0.3, -1.6), _basin(-0.28, -1.7)])
+    assert [b.separate for b in found] == [True, True, False]
+    assert found[2].mass == 0
+
+
+def edged(kind: str) -> Plain:
+    """Return densities without a maximum, or with a hard edge, as a careless program has them."""
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x = z[:, 0]
+        if kind == "uniform":
+            return np.where((x > 0) & (x < 1), 0.0, -np.inf), np.zeros_like(z)
+        if kind == "half-normal":
+            return np.where(x > 0, -0.5 * x**2, -np.inf), np.where(z > 0, -z, np.nan)
+        if kind == "flat":
+            return np.zeros(len(z)), np.zeros_like(z)
+        if kind == "improper":
+            return -x, -np.ones_like(z)
+        return np.exp(-x), -np.exp(-z)
+
+    return Plain(1, density)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "half-normal", "flat", "improper", "pole"])
+@pytest.mark.parametrize("dense_limit", [300, 0])
+@pytest.mark.parametrize("seed", range(3))
+def test_improper_densities_and_hard_edges_end_in_words(
+    kind: str, dense_limit: int, seed: int
+) -> None:
+    """No bare error of NumPy: words, or an optimum that owns to have no covariance."""
+    try:
+        found = fitted(edged(kind), seed, dense_limit=dense_limit)
+    except StartError as error:
+        assert "declare <lower=" in str(error)  # noqa: PT017
+    else:
+        assert found.covariance is None or found.error == math.inf
+        assert np.isfinite(found.sd).all()
+        assert not (found.settled and found.error <= 0.05)
+
+
+class _Names:
+    """Stands for a model, of which only names are asked."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def unconstrained_names(self) -> list[str]:
+        return [f"x.{i}" for i in range(1, self.dimension + 1)]
+
+
+def problem(target: Plain, method: Method, **options: Any) -> Any:
+    """Return what the methods' fits are given, as far as they read it."""
+    return SimpleNamespace(
+        target=target,
+        model=_Names(target.dimension),
+        data={},
+        draws=1000,
+        rng=np.random.default_rng(1),
+        clock=Clock(60),
+        options={**method.defaults, **options},
+    )
+
+
+@pytest.mark.parametrize("fit", [fit_family, fit_response, fit_weighted])
+def test_a_program_without_parameters_is_an_error_in_words(fit: Callable[[Any], Fitted]) -> None:
+    """All three methods say so, whatever the density does with points of no dimension."""
+    with pytest.raises(FitError, match="the program has no parameters"):
+        fit(problem(Plain(0, lambda z: (np.zeros(len(z)), z)), DADVI))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "half-normal", "flat", "improper"])
+@pytest.mark.parametrize("fit", [fit_family, fit_response, fit_weighted])
+def test_careless_programs_get_words(fit: Callable[[Any], Fitted], kind: str) -> None:
+    """A failed run, or draws that are not called converged, with what to do."""
+    own = problem(edged(kind), DADVI_PSIS, family="meanfield")
+    try:
+        found = fit(own)
+    except FitError as error:
+        words = str(error)
+    else:
+        assert found.status == "not_converged"
+        words = found.message
+    assert "declare <lower=" in words
+
+
+def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
+    """Of 30 parameters: all solved is a note; where the seconds are for fewer, it is a fault."""
+    target, _, covariance = correlated(30)
+    found = fitted(target, dense_limit=5, seconds=1e-6)
+    q = _chosen_response(problem(target, DADVI_LR, conjugate_s=30.0), found, ())
+    assert q.faults == ()
+    assert q.notes[0].startswith("30 parameters are too many for a Hessian: the sds are linear")
+    np.testing.assert_allclose(q.factor, np.sqrt(np.diag(covariance)), rtol=0.02)
+    few = _chosen_response(problem(target, DADVI_LR, conjugate_s=0.0), found, ())
+    assert few.notes == ()
+    assert "the sds of 20 are linear response's" in few.faults[0]
+    assert "curvature" not in few.faults[0]
 
 
 def test_a_density_with_one_mode_has_one_basin() -> None:

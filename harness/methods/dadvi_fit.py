@@ -28,6 +28,9 @@ FEWEST_PROPOSALS = 1000
 PRODUCTS = 60
 """Gradients at all base draws that a solution by conjugate gradients is taken to need."""
 
+FEWEST_CHOSEN, MOST_CHOSEN = 20, 1000
+"""Parameters that get linear response's sd where there is no Hessian, at least and at most."""
+
 FAMILIES = ("meanfield", "fullrank")
 
 SHOWN = 5
@@ -59,9 +62,14 @@ class Gaussian:
 
 
 def _optimum(problem: Problem, wanted: Wanted) -> Optimum:
+    if problem.target.dimension == 0:
+        msg = "the program has no parameters"
+        raise FitError(msg)
     settings = settings_of(problem.options, expected_seconds(problem))
     try:
         return deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
+    except np.linalg.LinAlgError as error:
+        raise FitError(deterministic.IMPROPER) from error
     except deterministic.StartError as error:
         raise FitError(str(error)) from error
 
@@ -99,6 +107,8 @@ def fit_family(problem: Problem) -> Fitted:
         full = deterministic.fit_fullrank(
             problem.target, optimum.mean, start, problem.rng, problem.clock
         )
+    except np.linalg.LinAlgError as error:
+        raise FitError(deterministic.IMPROPER) from error
     except ValueError as error:
         raise FitError(str(error)) from error
     faults = list(basin_faults(optimum.basins))
@@ -159,7 +169,13 @@ def fit_weighted(problem: Problem) -> Fitted:
         )
     if weights.outside:
         notes.append(f"{weights.outside} of {n} proposals lie where there is no density")
-    more = {"khat": weights.khat, "weight_ess": weights.ess, "proposals": float(n)}
+    tail = 3 * np.sqrt(n)  # of so many weights k-hat is fitted; (1 + k) / √tail is its error
+    more = {
+        "khat": weights.khat,
+        "khat_error": (1 + max(weights.khat, 0.0)) / float(np.sqrt(tail)),
+        "weight_ess": weights.ess,
+        "proposals": float(n),
+    }
     whole = Gaussian(q.mean, q.factor, tuple(faults), tuple(notes))
     return _fitted(problem, optimum, whole, kept, None, more)
 
@@ -180,17 +196,20 @@ def _response(problem: Problem, optimum: Optimum) -> Gaussian:
     """
     faults = _faults(problem, optimum)
     if optimum.covariance is not None:
-        return Gaussian(
-            optimum.mean,
-            np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64),
-            faults,
-        )
+        try:
+            factor = np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64)
+        except np.linalg.LinAlgError as error:
+            raise FitError(deterministic.IMPROPER) from error
+        return Gaussian(optimum.mean, factor, faults)
     if optimum.hessian is not None:
+        if not (np.isfinite(optimum.hessian).all() and np.isfinite(optimum.errors.mean).all()):
+            msg = f"there is no linear response: {deterministic.IMPROPER}"
+            raise FitError(msg)
         smallest = float(np.linalg.eigvalsh(optimum.hessian)[0])
         msg = (
             "the Hessian of the ELBO is not positive definite where its optimiser stopped "
             f"(smallest eigenvalue {smallest:.2g}), so that there is no linear response; "
-            "try more base draws (base_draws=1024), or dadvi"
+            f"try more base draws (base_draws={4 * optimum.objective.draws}), or dadvi"
         )
         raise FitError(msg)
     return _chosen_response(problem, optimum, faults)
@@ -205,22 +224,28 @@ def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]
     d = len(optimum.mean)
     sd = optimum.sd.copy()
     each = PRODUCTS * optimum.objective.draws * max(optimum.seconds_per_point, 1e-9)
-    allowed = max(1, int(float(problem.options["conjugate_s"]) / each))
-    done, good = 0, True
-    for j in range(min(d, allowed)):
+    allowed = max(FEWEST_CHOSEN, int(float(problem.options["conjugate_s"]) / each))
+    done, bent = 0, False
+    for j in range(min(d, MOST_CHOSEN, allowed)):
         problem.clock.check()
-        variance, solved = deterministic.response_variances(
+        variance, ended = deterministic.response_variances(
             optimum.objective, optimum.theta, np.array([j])
         )
-        good = good and solved
-        if solved:
+        bent = bent or ended == "curvature"
+        if ended == "solved":
             sd[j] *= np.sqrt(variance[0])
-        done += 1
+            done += 1
+    if done == d:
+        words = (
+            f"{d} parameters are too many for a Hessian: the sds are linear response's, by "
+            "conjugate gradients, and draws are uncorrelated"
+        )
+        return Gaussian(optimum.mean, sd, faults, (words,))
     words = (
         f"{d} parameters are too many for a Hessian: the sds of {done} are linear response's, "
         "by conjugate gradients, the others mean field's, and draws are uncorrelated"
     )
-    if not good:
+    if bent:
         words += "; conjugate gradients met directions without positive curvature"
     return Gaussian(optimum.mean, sd, (*faults, words))
 
@@ -276,7 +301,9 @@ def _faults(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
     limit = float(problem.options["error"])
     if not optimum.settled:
         faults.append("the optimiser of the ELBO has not arrived")
-    if not optimum.error <= limit:
+    if not np.isfinite(optimum.errors.mean).all():
+        faults.append(f"the error of the optimum is not known: {deterministic.IMPROPER}")
+    elif not optimum.error <= limit:
         faults.append(_error_words(optimum.error, limit, optimum.objective.draws))
     return tuple(faults)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from harness.vi.deterministic.basins import Basin, StartError
 from harness.vi.deterministic.conjugate import response_variances
-from harness.vi.deterministic.fitting import Optimum, Settings, fit
+from harness.vi.deterministic.fitting import IMPROPER, Optimum, Settings, fit
 from harness.vi.deterministic.fullrank import FullRank, fit_fullrank
 from harness.vi.deterministic.importance import (
     FEWEST,
@@ -24,6 +24,7 @@ from harness.vi.deterministic.objective import Objective, log_normal
 
 __all__ = [
     "FEWEST",
+    "IMPROPER",
     "PER_DRAW",
     "Basin",
     "Defensive",

@@ -66,7 +66,7 @@ class Basin:
     informed
         Whether the metric is from the Hessian at a maximum of log p.
     separate
-        Whether log p has a valley between this optimum and the best one.
+        Whether log p has a valley between this optimum and each better one that is separate.
     mass
         Estimated share of the posterior's mass: exp(ELBO) over the sum of the separate ones; 0
         for an optimum that is no mode of its own.
@@ -304,22 +304,36 @@ def find_basins(
 
 
 def weigh(target: Target, basins: Sequence[Basin]) -> list[Basin]:
-    """Say which optima are modes of their own, and estimate the masses of those.
+    """Say which optima are modes of their own, and estimate the masses of those; best first.
 
+    An optimum is a mode of its own if log p has a valley between it and each better one that is.
     exp(ELBO) is a lower bound of a mode's mass, and proportional to it where q fits all modes
     equally well.
     """
-    d = len(basins[0].theta) // 2
-    best = basins[0]
-    share = np.linspace(0, 1, 17)[:, None]
-    separate = [True]
-    for other in basins[1:]:
-        value = target.log_density((1 - share) * best.theta[:d] + share * other.theta[:d])
-        lowest = np.min(np.where(np.isnan(value), -np.inf, value))
-        separate.append(bool(lowest < min(value[0], value[-1]) - VALLEY))
-    relative = np.array([math.exp(max(b.elbo - best.elbo, -700.0)) for b in basins])
+    ordered = sorted(basins, key=lambda b: -b.elbo)
+    modes: list[Basin] = []
+    separate = []
+    for basin in ordered:
+        own = all(_valley(target, mode, basin) for mode in modes)
+        separate.append(own)
+        if own:
+            modes.append(basin)
+    top = ordered[0].elbo
+    # Where no ELBO is finite none weighs more than another.
+    relative = np.array(
+        [math.exp(max(b.elbo - top, -700.0)) if math.isfinite(top) else 1.0 for b in ordered]
+    )
     total = float(relative[np.array(separate)].sum())
     return [
         replace(b, separate=s, mass=float(r) / total if s else 0.0)
-        for b, s, r in zip(basins, separate, relative, strict=True)
+        for b, s, r in zip(ordered, separate, relative, strict=True)
     ]
+
+
+def _valley(target: Target, one: Basin, two: Basin) -> bool:
+    """Say whether log p dips on the line between two means."""
+    d = len(one.theta) // 2
+    share = np.linspace(0, 1, 17)[:, None]
+    value = target.log_density((1 - share) * one.theta[:d] + share * two.theta[:d])
+    lowest = np.min(np.where(np.isnan(value), -np.inf, value))
+    return bool(lowest < min(value[0], value[-1]) - VALLEY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,6 +15,10 @@ STEP = 1e-4
 """Difference, in the length of a vector of units (s, 1)."""
 
 Product = Callable[["FloatArray"], "FloatArray"]
+
+Ended = Literal["solved", "curvature", "iterations"]
+"""Why conjugate gradients ended: the residual is small; a direction without positive curvature
+was met, so that the matrix is not positive definite; or there were too many iterations."""
 
 
 def hessian_product(objective: Objective, theta: FloatArray) -> Product:
@@ -35,7 +39,7 @@ def hessian_product(objective: Objective, theta: FloatArray) -> Product:
 
 def solve(
     product: Product, b: FloatArray, *, tolerance: float = 1e-3, iterations: int = 200
-) -> tuple[FloatArray, bool]:
+) -> tuple[FloatArray, Ended]:
     """Solve H x = b by preconditioned conjugate gradients.
 
     The preconditioner is the inverse Hessian of independent Gaussians, 1 for means and 1/2 for
@@ -44,8 +48,7 @@ def solve(
     Returns
     -------
     tuple
-        x, and whether the residual fell to ``tolerance`` of b. False too where a direction of
-        negative curvature was met: then H is not positive definite.
+        x, and whether the residual fell to ``tolerance`` of b, or why not.
     """
     d = len(b) // 2
     inverse = np.concatenate([np.ones(d), np.full(d, 0.5)])
@@ -55,22 +58,24 @@ def solve(
     enough = tolerance**2 * size
     for _ in range(iterations):
         if size <= enough:
-            return x, True
+            return x, "solved"
         Hp = product(p)
         bend = float(p @ Hp)
         if not bend > 0:
-            return x, False
+            return x, "curvature"
         step = size / bend
         x, r = x + step * p, r - step * Hp
         old, size = size, float(r @ (inverse * r))
         p = inverse * r + size / old * p
-    return x, size <= enough
+    return x, "solved" if size <= enough else "iterations"
 
 
 def response_variances(
     objective: Objective, theta: FloatArray, chosen: FloatArray
-) -> tuple[FloatArray, bool]:
+) -> tuple[FloatArray, Ended]:
     """Return linear-response variances of chosen means, in units of s², and whether all solved.
+
+    Where some did not, why the last of those ended.
 
     Parameters
     ----------
@@ -79,11 +84,12 @@ def response_variances(
     """
     d = objective.dimension
     product = hessian_product(objective, theta)
-    out, good = np.empty(len(chosen)), True
+    out = np.empty(len(chosen))
+    ended: Ended = "solved"
     for i, j in enumerate(chosen):
         unit = np.zeros(2 * d)
         unit[j] = 1.0
-        x, solved = solve(product, unit)
+        x, why = solve(product, unit)
         out[i] = x[j]
-        good = good and solved
-    return out, good
+        ended = ended if why == "solved" else why
+    return out, ended

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from harness.vi.deterministic.base_draws import base_blocks
 from harness.vi.deterministic.basins import (
     ITERATIONS,
     Basin,
+    StartError,
     find_basins,
     merge,
     starting_points,
@@ -45,6 +47,21 @@ REPEATS, ENOUGH_S = 5, 0.05
 
 SCOUT_S = 0.002
 """Seconds of an evaluation of the ELBO while starts are tried: few base draws are enough."""
+
+COMPARED = 4
+"""Optima that are compared after optimising them on all base draws."""
+
+NARROWED = 12
+"""How often a q too wide to be evaluated on all base draws is halved."""
+
+TURNS = 3
+"""How often an optimum may be polished because the one before turned out to be lower."""
+
+IMPROPER = (
+    "the posterior is flat or improper in some direction, or has a hard edge: give the "
+    "parameters priors, and declare <lower=…, upper=…> where they end"
+)
+"""What is said where there is no optimum, or no curvature at it."""
 
 DIRECT_S = 5.0
 """Seconds of all iterations of one start of q at Stan's own point beyond which there is none:
@@ -203,7 +220,7 @@ def fit(
     Raises
     ------
     harness.vi.deterministic.basins.StartError
-        If no start leads anywhere.
+        If no start leads anywhere, or q becomes infinitely wide.
     harness.vi.target.TimeLimitError
         If the clock runs out.
     """
@@ -230,57 +247,133 @@ def fit(
         dense_limit=settings.dense_limit,
     )
     found = _compared(objective, found, seconds)
-    best = found[0]
     if d > settings.dense_limit:
         return _large(objective, found, seconds, scout.refused)
-    pattern = _pattern(target, best.theta, seconds, objective, rng)
+    pattern = _pattern(target, found[0].theta, seconds, objective, rng)
     refused = scout.refused
-    while True:
-        polished, used = _polished(objective, best, pattern, seconds, settings)
-        cost = objective.draws * (pattern.colours + 1) * seconds
-        known = errors(objective, polished, pattern, used, shifted=cost < 1.0)
-        error = _largest(known, wanted)
-        refused += objective.refused
-        more = 2 * objective.draws
-        if error <= settings.error or more > settings.most_draws or 2 * cost > settings.curvature_s:
+    for turn in range(TURNS):
+        begun = objective
+        # In the last turn all ELBOs stay on the same base draws.
+        more = rng if turn < TURNS - 1 else None
+        reached = _reached(objective, found[0], pattern, seconds, settings, wanted, more)
+        objective, polished = reached.objective, reached.polished
+        refused += reached.refused
+        value, _ = objective(polished.theta)
+        top = replace(found[0], theta=polished.theta, elbo=_elbo(value))
+        others = found[1:]
+        if others and objective is not begun:
+            others = _compared(objective, others, seconds)
+        if not others or max(b.elbo for b in others) <= top.elbo:
             break
-        best = replace(best, theta=polished.theta)
-        extra = base_blocks(d, len(objective.eps), size, rng)
-        objective = Objective(target, np.concatenate([objective.eps, extra]), clock)
-    value, _ = objective(polished.theta)
+        found = sorted([top, *others], key=lambda b: -b.elbo)
     sd = np.exp(polished.theta[d:])
+    _proper(top)
     covariance = None
     if polished.definite:
-        covariance = covariance_in_units(polished.hessian) * np.outer(sd, sd)
-    top = replace(found[0], theta=polished.theta, elbo=-value)
+        # A matrix whose smallest eigenvalue is rounding may have no factor.
+        with contextlib.suppress(np.linalg.LinAlgError):
+            covariance = covariance_in_units(polished.hessian) * np.outer(sd, sd)
     return Optimum(
         mean=polished.theta[:d],
         sd=sd,
         covariance=covariance,
         hessian=polished.hessian,
-        elbo=-value,
-        errors=known,
-        error=error,
-        basins=tuple(weigh(target, [top, *found[1:]])),
-        values=(*best.values, *polished.values[1:]),
+        elbo=top.elbo,
+        errors=reached.errors,
+        error=reached.error,
+        basins=tuple(weigh(target, [top, *others])),
+        values=(*top.values, *polished.values[1:]),
         settled=polished.settled,
         objective=objective,
-        refused=refused,
+        refused=refused + objective.refused,
         seconds_per_point=seconds,
     )
 
 
+class _Reached(NamedTuple):
+    """A polished optimum, on as many base draws as its error asked for.
+
+    ``refused`` counts the steps taken back on the smaller sets.
+    """
+
+    objective: Objective
+    polished: Polished
+    errors: Errors
+    error: float
+    refused: int
+
+
+def _reached(
+    objective: Objective,
+    best: Basin,
+    pattern: Pattern,
+    seconds: float,
+    settings: Settings,
+    wanted: Wanted,
+    rng: np.random.Generator | None,
+) -> _Reached:
+    """Polish an optimum; double the base draws while they leave too much, unless rng is None."""
+    refused = 0
+    while True:
+        polished, used = _polished(objective, best, pattern, seconds, settings)
+        cost = objective.draws * (pattern.colours + 1) * seconds
+        known = errors(objective, polished, pattern, used, shifted=cost < 1.0)
+        error = _largest(known, wanted)
+        enough = error <= settings.error or 2 * objective.draws > settings.most_draws
+        if rng is None or enough or 2 * cost > settings.curvature_s:
+            return _Reached(objective, polished, known, error, refused)
+        refused += objective.refused
+        best = replace(best, theta=polished.theta)
+        blocks, size, d = objective.eps.shape
+        extra = base_blocks(d, blocks, size, rng)
+        eps = np.concatenate([objective.eps, extra])
+        objective = Objective(objective.target, eps, objective.clock)
+
+
 def _compared(objective: Objective, found: list[Basin], seconds: float) -> list[Basin]:
-    """Return the basins in the order of their ELBO on all base draws."""
+    """Return the basins in the order of their ELBO on all base draws.
+
+    Where an evaluation is cheap the first few are optimised there, else those of them that are
+    modes of their own; the others are only evaluated. What a few base draws gave is biased
+    upwards and is never kept beside them.
+    """
     cheap = objective.draws * seconds < 0.05  # noqa: PLR2004
+    found = weigh(objective.target, found)
+    chosen = (found if cheap else [b for b in found if b.separate])[:COMPARED]
     again = []
-    for basin in found[:4] if cheap else found[:1]:
-        path = lbfgs(objective, basin.theta, metric=basin.metric, tolerance=1e-4, iterations=50)
-        if math.isfinite(path.value):
-            elbo, values = -path.value, (*basin.values, *path.values[1:])
-            again.append(replace(basin, theta=path.x, elbo=elbo, values=values))
-    rest = found[4:] if cheap else found[1:]
-    return merge([*again, *rest]) if again else found
+    for basin in found:
+        iterations = 50 if any(basin is b for b in chosen) else 0
+        theta = basin.theta
+        for _ in range(NARROWED if iterations else 1):
+            path = lbfgs(
+                objective, theta, metric=basin.metric, tolerance=1e-4, iterations=iterations
+            )
+            if math.isfinite(path.value):
+                elbo, values = -path.value, (*basin.values, *path.values[1:])
+                again.append(replace(basin, theta=path.x, elbo=elbo, values=values))
+                break
+            theta = _narrower(theta)
+    return merge(again) if again else found
+
+
+def _narrower(theta: FloatArray) -> FloatArray:
+    """Return q with half the sds: what a pilot's few draws allowed, all of them may not."""
+    d = len(theta) // 2
+    return np.concatenate([theta[:d], theta[d:] - math.log(2)])
+
+
+def _elbo(value: float) -> float:
+    """Return the ELBO of a negative one, minus infinity where that is no number."""
+    return -math.inf if math.isnan(value) else -value
+
+
+def _proper(best: Basin) -> None:
+    """Raise :class:`StartError` where q has left for infinity."""
+    d = len(best.theta) // 2
+    with np.errstate(over="ignore"):
+        finite = bool(np.isfinite(best.theta).all() and np.isfinite(np.exp(best.theta[d:])).all())
+    if not (finite and math.isfinite(best.elbo)):
+        raise StartError(IMPROPER)
 
 
 def _pattern(
@@ -308,10 +401,8 @@ def _polished(
     value, _ = objective(best.theta)
     theta = best.theta
     if not math.isfinite(value):
-        # What the pilot's few draws allowed, all of them do not.
-        d = objective.dimension
-        for _ in range(12):
-            theta = np.concatenate([theta[:d], theta[d:] - math.log(2)])
+        for _ in range(NARROWED):
+            theta = _narrower(theta)
             path = lbfgs(objective, theta, metric=best.metric)
             if math.isfinite(path.value):
                 theta = path.x
@@ -338,7 +429,8 @@ def _large(objective: Objective, found: list[Basin], seconds: float, refused: in
     units[:d] = np.exp(theta[d:])
     product = hessian_product(objective, theta)
     value, gradient = objective.by_block(theta)
-    common, solved = solve(product, gradient.mean(axis=0) * units)
+    common, ended = solve(product, gradient.mean(axis=0) * units)
+    solved = ended == "solved"
     theta_new = theta - common * units
     trial, _ = objective(theta_new)
     if solved and trial <= float(value.mean()):
@@ -346,11 +438,19 @@ def _large(objective: Objective, found: list[Basin], seconds: float, refused: in
     blocks = len(value)
     steps = np.stack([solve(product, g * units)[0] - common for g in gradient])
     spread = np.sqrt((steps**2).sum(axis=0) / (blocks - 1) / blocks)
+    if ended == "curvature" and not path.converged:
+        # No optimum: what the blocks agree on says nothing of its error.
+        spread[:] = np.inf
     known = Errors(
         spread[:d], spread[d:], np.full(d, np.nan), float(value.std(ddof=1)) / math.sqrt(blocks)
     )
     elbo = -min(trial, float(value.mean())) if solved else -float(value.mean())
-    top = replace(best, theta=theta, elbo=elbo)
+    top = replace(best, theta=theta, elbo=_elbo(-elbo))
+    if any(b.elbo > top.elbo for b in found[1:]):
+        # Polishing only raises an ELBO: the next one is then the best.
+        again = sorted([top, *found[1:]], key=lambda b: -b.elbo)
+        return _large(objective, again, seconds, refused)
+    _proper(top)
     return Optimum(
         mean=theta[:d],
         sd=np.exp(theta[d:]),

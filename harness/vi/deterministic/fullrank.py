@@ -131,13 +131,13 @@ def fit_fullrank(
     a, B = objective.parts(path.x)
     factor = C @ B
     sd = np.sqrt((factor**2).sum(axis=1))
-    # The spread between fresh sets has the size of the fit's own error.
+    # How far fresh sets move the fit: by its own error, what it took from its draws included.
     shifts, widths = [], []
     for move in moves:
         shifts.append((C @ move[:d]) / sd)
         _, moved = objective.parts(path.x - np.clip(move, -0.5, 0.5))
         widths.append(0.5 * np.log(((C @ moved) ** 2).sum(axis=1)) - np.log(sd))
-    error = float(max(np.std(shifts, axis=0).max(), np.std(widths, axis=0).max()))
+    error = float(np.sqrt(max(np.square(x).mean(axis=0).max() for x in (shifts, widths))))
     return FullRank(
         mean=mean + C @ a,
         factor=factor,

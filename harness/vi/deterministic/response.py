@@ -78,6 +78,10 @@ def newton(
     fresh, last = True, math.inf
     settled, definite = False, False
     for _ in range(steps):
+        if not np.isfinite(H).all():
+            # Beside an edge of the support, or where q is infinitely wide.
+            definite = False
+            break
         eigenvalues, vectors = np.linalg.eigh(H.mean(axis=0))
         definite = bool(eigenvalues[0] > 0)
         # Where the curvature has the wrong sign the step still goes downhill.
@@ -107,7 +111,9 @@ def newton(
     if not fresh:
         # The curvature that is reported is that of the optimum.
         H = elbo_hessians(objective, theta, pattern, size=size)
-        definite = bool(np.linalg.eigvalsh(H.mean(axis=0))[0] > 0)
+        finite = bool(np.isfinite(H).all())
+        definite = finite and bool(np.linalg.eigvalsh(H.mean(axis=0))[0] > 0)
+        settled = settled and finite
     return Polished(theta, H, settled, definite, tuple(values))
 
 
@@ -122,7 +128,8 @@ class Errors:
     log_sd
         Of the log sds of the mean-field q.
     log_response
-        Of the log sds of linear response; NaN where there is none.
+        Of the log sds of linear response; NaN where there is none, infinite like the others
+        where the Hessian is singular or not finite.
     elbo
         Of the ELBO, nats.
     """
@@ -150,11 +157,18 @@ def covariance_in_units(H: FloatArray) -> FloatArray:
 def block_steps(objective: Objective, polished: Polished) -> tuple[FloatArray, FloatArray]:
     """Return each block's own optimum less the common one, to first order, and its F.
 
-    Steps have shape ``(block, 2 d)`` and are in units of ``(s, 1)``.
+    Steps have shape ``(block, 2 d)`` and are in units of ``(s, 1)``; they are infinite where the
+    Hessian is singular or not finite.
     """
     value, gradient = objective.by_block(polished.theta)
     g = _in_units(gradient, polished.theta)
-    return np.asarray(-np.linalg.solve(polished.hessian, g.T).T), value
+    H = polished.hessian
+    if not (np.isfinite(H).all() and np.isfinite(g).all()):
+        return np.full_like(g, np.inf), value
+    try:
+        return np.asarray(-np.linalg.solve(H, g.T).T), value
+    except np.linalg.LinAlgError:
+        return np.full_like(g, np.inf), value
 
 
 def errors(
@@ -175,6 +189,11 @@ def errors(
     d = objective.dimension
     steps, value = block_steps(objective, polished)
     blocks = len(steps)
+    if not np.isfinite(steps).all():
+        unknown = np.full(d, np.inf)
+        finite = bool(np.isfinite(value).all())
+        error = float(np.std(value, ddof=1)) / math.sqrt(blocks) if finite else math.inf
+        return Errors(unknown, unknown, unknown, error)
     spread = np.sqrt(_shrunk(steps, d) / blocks)
     elbo = float(np.std(value, ddof=1)) / math.sqrt(blocks)
     try:
