@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import bridge
+from harness.cli.compare import left_out
 from harness.methods import DEFAULT_METHODS
 from harness.pipeline import needs_library
 from harness.planning import Plan, Planner, usual_methods
@@ -93,3 +94,10 @@ def test_a_library_is_built_only_where_a_method_needs_it() -> None:
     assert not needs_library(("meanfield", "nuts"))
     assert needs_library(("meanfield", "dadvi"))
     assert not needs_library(("cavi",))
+
+
+def test_the_command_line_says_which_named_methods_cannot_be_run(model: Model) -> None:
+    """Also with --quiet: whoever names a method is not left to miss it in the table."""
+    said = left_out((model,), ("meanfield", "minibatch"))
+    assert len(said) == 1
+    assert said[0].startswith("m: minibatch ADVI left out: model.toml has no [batch]")

@@ -98,6 +98,8 @@ def compare(
         models = read_models(what, quantities)
     except (registry.ModelError, toolchain.ToolchainError) as error:
         raise fail(str(error)) from error
+    for sentence in left_out(models, chosen or ()):
+        click.echo(sentence, err=True)
     plan = planning.Plan(
         models=tuple(models),
         methods=chosen,
@@ -127,6 +129,15 @@ def compare(
     print_verdicts(comparison)
     click.echo(f"report: {path}")
     raise SystemExit(exit_code(comparison, fail_on))
+
+
+def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:
+    """Say which of the named methods cannot be run on which models, and why."""
+    from harness.methods import METHODS
+    from harness.titles import title
+
+    reasons = [(m.name, name, METHODS[name].unfit(m)) for m in models for name in methods]
+    return [f"{model}: {title(name)} left out: {why}" for model, name, why in reasons if why]
 
 
 def default_out(what: Sequence[str], models: Sequence[Model]) -> Path:
