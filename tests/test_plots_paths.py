@@ -12,6 +12,7 @@ import report_records as records
 
 from harness.plots import elbo, tracks, variance
 from harness.records import Draws, ModelComparison, RunResult, Trace
+from harness.report import variances
 
 ESTIMATORS = {"score": 2000.0, "score_control": 3.0, "score_both": 4.0, "reparameterised": 1.0}
 
@@ -100,3 +101,16 @@ def test_variances_are_a_row_an_estimator(tmp_path: Path) -> None:
     assert found is not None
     assert "score function, plain: 2000, 2000 times" in found.panels[0].alt
     assert variance.figure(comparison(tmp_path, tracked(1, 0.1))) is None
+
+
+def test_an_estimator_without_a_variance_is_named_and_not_dropped(tmp_path: Path) -> None:
+    """NaN stays in the table as what it is; the figure's logarithmic axis goes without it."""
+    run = measured(1, 1.0)
+    broken = {**run.diagnostics, "variance.score_control": math.nan, "variance.score_both": 0.0}
+    entry = comparison(tmp_path, dataclasses.replace(run, diagnostics=broken))
+    shown = {r.title: r.variance for r in variances.table(entry)}
+    assert shown["score function, control variates"] == "not a number"
+    assert shown["score function, both"] == "0"
+    found = variance.figure(entry)
+    assert found is not None
+    assert "control variates" not in found.panels[0].alt

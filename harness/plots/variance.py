@@ -54,8 +54,10 @@ def rows(comparison: ModelComparison) -> tuple[str, int, tuple[Row, ...]]:
     for method in methods_of(comparison):
         runs = [r for r in runs_of(comparison, method) if "variance.score" in r.diagnostics]
         if runs:
-            found = [_row(runs, name, words) for name, words in ESTIMATORS]
-            return method, len(runs), tuple(r for r in found if math.isfinite(r.variance))
+            # An estimator without a variance stays, as "not a number": it was measured.
+            names = {k for r in runs for k in r.diagnostics}
+            found = [_row(runs, n, words) for n, words in ESTIMATORS if f"variance.{n}" in names]
+            return method, len(runs), tuple(found)
     return "", 0, ()
 
 
@@ -68,7 +70,9 @@ def _row(runs: list[RunResult], name: str, words: str) -> Row:
 
 def figure(comparison: ModelComparison) -> Figure | None:
     """Return the figure, or None where no run measured the variances."""
-    method, seeds, found = rows(comparison)
+    method, seeds, every = rows(comparison)
+    # The table beside the figure has those that a logarithmic axis cannot show.
+    found = [r for r in every if math.isfinite(r.variance) and r.variance > 0]
     if not found:
         return None
     height = _ROW * len(found) + 40
