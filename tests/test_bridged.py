@@ -13,7 +13,7 @@ import pytest
 from harness import bridge, pipeline, registry
 from harness.methods import METHODS, bridged
 from harness.methods.bridged import BridgeTarget, Problem, arrays, run_bridged
-from harness.records import Program, RunContext, RunResult, RunSpec
+from harness.records import Program, RunContext, RunResult, RunSpec, Trace
 from harness.toolchain import CmdStan, ToolchainError
 from harness.vi.target import Clock, Counted, Fitted
 
@@ -105,6 +105,27 @@ def test_a_time_limit_is_a_result(program: Program) -> None:
     assert found.status == "timed_out"
     assert "--timeout" in found.message
     assert found.cost.log_density_evaluations == 5
+
+
+def test_a_time_limit_does_not_lose_the_trace(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the fit itself ran out of time, or the writing of its draws did."""
+    path = Trace(np.arange(3.0), np.arange(3.0), -np.ones(3))
+
+    def over(problem: Problem) -> Fitted:
+        monkeypatch.setattr(problem.clock, "limit_s", -1.0)
+        return Fitted(None, status="timed_out", message="out of time", trace=path)
+
+    def late(problem: Problem) -> Fitted:
+        monkeypatch.setattr(problem.clock, "limit_s", -1.0)
+        return dataclasses.replace(given(problem), trace=path)
+
+    for fit in (over, late):
+        found = run(program, fit)
+        assert found.status == "timed_out"
+        assert found.draws is None
+        assert found.trace is path
 
 
 def test_without_a_library_the_reason_is_the_message(program: Program) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from harness import registry
 from harness.bridge import BridgeError, BridgeModel
 from harness.methods.stancsv import stan_name
-from harness.records import Cost, Draws, RunContext, RunResult, RunSpec, Status
+from harness.records import Cost, Draws, RunContext, RunResult, RunSpec, Status, Trace
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def run_bridged(
     begin = time.perf_counter()
     clock = Clock(context.timeout_s)
     target: Counted | None = None
+    found: Fitted | None = None
     try:
         given = {} if context.data_file is None else registry.read_data(context.data_file)
         data = arrays(given)
@@ -125,11 +126,12 @@ def run_bridged(
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)
             numbers = sum(value.size for value in data.values())
-            clock.check()
             draws, status, message = _draws(found, problem, numbers)
     except TimeLimitError:
         limit = f"stopped after the time limit of {context.timeout_s:g} s; a longer one: --timeout"
-        return _ended(spec, context, "timed_out", limit, time.perf_counter() - begin, target)
+        seconds = time.perf_counter() - begin
+        trace = None if found is None else found.trace
+        return _ended(spec, context, "timed_out", limit, seconds, target, trace)
     except (BridgeError, registry.ModelError, FitError) as error:
         return _ended(spec, context, "failed", str(error), time.perf_counter() - begin, target)
     return RunResult(
@@ -154,6 +156,7 @@ def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None,
         return None, found.status, found.message
     cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
     model = problem.model
+    problem.clock.check()
     log_p = _densities(problem, found.z) if cheap else None
     values, failures = model.constrain(found.z, transformed=True, generated=True, seed=problem.seed)
     message = found.message
@@ -169,12 +172,13 @@ def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None,
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
     names = model.constrained_names(transformed=True, generated=True)
-    weighed = log_p is not None and found.log_q is not None
+    # One density without the other says nothing of the weights.
+    log_q = found.log_q if log_p is not None else None
     draws = Draws(
         names=tuple(stan_name(n) for n in names),
         values=values[None],
         log_p=None if log_p is None else log_p[None],
-        log_q=found.log_q[None] if weighed and found.log_q is not None else None,
+        log_q=None if log_q is None else log_q[None],
     )
     return draws, found.status, message
 
@@ -207,6 +211,7 @@ def _ended(
     message: str,
     seconds: float,
     target: Counted | None = None,
+    trace: Trace | None = None,
 ) -> RunResult:
     return RunResult(
         spec=spec,
@@ -214,7 +219,7 @@ def _ended(
         status=status,
         message=message,
         draws=None,
-        trace=None,
+        trace=trace,
         diagnostics={"cmdstan_seed": context.cmdstan_seed},
         cost=_cost(seconds, target),
         versions=context.program.versions,
