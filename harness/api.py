@@ -169,7 +169,7 @@ def compare(
     if quantities:
         model = replace(model, quantities=tuple(quantities))
     given = choices.checked(options)
-    choices.refuse_unused(given, methods)
+    choices.refuse_unused(given, planning.methods_run((model,), methods))
     plan = planning.Plan(
         models=(model,),
         methods=None if methods is None else tuple(methods),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.methods import METHODS
@@ -116,15 +116,16 @@ def checked(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str
     return {m: own_options(m, its, "options") for m, its in (given or {}).items()}
 
 
-def refuse_unused(options: Mapping[str, Any], methods: Sequence[str] | None) -> None:
+def refuse_unused(options: Mapping[str, Any], methods: Iterable[str]) -> None:
     """Refuse options of methods that are not run: they would change nothing.
 
     Raises
     ------
     ChoiceError
-        Naming them; where no methods were named, none is refused.
+        Naming them.
     """
-    unused = [m for m in options if methods is not None and m not in methods]
+    run = set(methods)
+    unused = [m for m in options if m not in run]
     if unused:
         msg = f"options of {', '.join(unused)}, which is not among the methods to run"
         raise ChoiceError(msg)

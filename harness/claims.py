@@ -60,7 +60,10 @@ def _figure(
         wanted = metric.removeprefix("share_")
         return _share([r.status == wanted for r in own_runs])
     if metric.startswith(WITH):
-        return _share([metric.removeprefix(WITH) in _finite(r) for r in own_runs])
+        name = metric.removeprefix(WITH)
+        # NaN says that it did not happen; a run without the figure says nothing.
+        known = [r.diagnostics[name] for r in own_runs if name in r.diagnostics]
+        return _share([math.isfinite(v) for v in known])
     if metric in _RUN_FIGURES or metric.startswith(OF_RUN):
         figure_of = _RUN_FIGURES.get(metric, _diagnostic(metric.removeprefix(OF_RUN)))
         values = [Estimate(figure_of(r), 0.0) for r in own_runs]
@@ -80,11 +83,6 @@ def _share(true: Sequence[bool]) -> tuple[float, float, int]:
 
 def _diagnostic(name: str) -> Callable[[RunResult], float]:
     return lambda run: run.diagnostics.get(name, math.nan)
-
-
-def _finite(run: RunResult) -> set[str]:
-    """Return the names of the run's diagnostics that happened: NaN says that one did not."""
-    return {name for name, value in run.diagnostics.items() if math.isfinite(value)}
 
 
 def _by_seed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ def usual_methods(model: Model) -> tuple[str, ...]:
     samplers = [m for m in DEFAULT_METHODS if not METHODS[m].approximate]
     fits = [m for m in DEFAULT_METHODS if METHODS[m].approximate]
     return (*fits, *own, *samplers)
+
+
+def methods_run(models: Iterable[Model], named: Sequence[str] | None) -> set[str]:
+    """Return all methods that some model gets: those named, else the usual ones; NUTS always."""
+    chosen = {m for model in models for m in usual_methods(model)} if named is None else set(named)
+    return {*chosen, "nuts"}
 
 
 @dataclass(frozen=True, slots=True)

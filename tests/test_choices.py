@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from harness import registry
 from harness.choices import ChoiceError, checked, from_words, own_options, refuse_unused
 from harness.cli import main
-from harness.planning import Plan, Planner
+from harness.planning import Plan, Planner, methods_run
 from harness.store import Store
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++"}
@@ -95,9 +95,12 @@ def test_settings_are_options_or_reserved() -> None:
 
 def test_options_that_would_change_nothing_are_refused() -> None:
     """Of methods that are not run, and seeds or draws given as options."""
-    refuse_unused({"advi": {}}, None)
-    refuse_unused({"advi": {}}, ("advi", "nuts"))
-    with pytest.raises(ChoiceError, match="options of advi, which is not among"):
-        refuse_unused({"advi": {}}, ("nuts",))
+    model = registry.load("normal_mean")
+    refuse_unused({"advi": {}}, methods_run((model,), ("advi",)))
+    # NUTS is run as the reference wherever there is no other.
+    refuse_unused({"nuts": {}}, methods_run((model,), ("advi",)))
+    for named in (("dadvi",), None):
+        with pytest.raises(ChoiceError, match="options of advi, which is not among"):
+            refuse_unused({"advi": {}}, methods_run((model,), named))
     with pytest.raises(ChoiceError, match="no option 'draws'"):
         checked({"advi": {"draws": 5}})

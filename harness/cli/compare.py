@@ -90,13 +90,13 @@ def compare(
     chosen = chosen_methods(methods)
     try:
         options = choices.from_words(settings)
-        choices.refuse_unused(options, chosen)
     except choices.ChoiceError as error:
         raise fail(str(error)) from error
     check_reference(reference)
     try:
         models = read_models(what, quantities)
-    except (registry.ModelError, toolchain.ToolchainError) as error:
+        choices.refuse_unused(options, planning.methods_run(models, chosen))
+    except (registry.ModelError, toolchain.ToolchainError, choices.ChoiceError) as error:
         raise fail(str(error)) from error
     for sentence in left_out(models, chosen or ()):
         click.echo(sentence, err=True)

@@ -47,8 +47,12 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
             own = "iter" not in run.spec.options and run.message
             says = run.message.rstrip(".") if own else doubts[run.status]
             said_by[says] = said_by.get(says, 0) + 1
-    for says, count in sorted(said_by.items(), key=lambda item: -item[1])[:SAID]:
+    ordered = sorted(said_by.items(), key=lambda item: -item[1])
+    for says, count in ordered[:SAID]:
         notes.append(f"{count} of {total} {'seeds' if total > 1 else 'seed'}: {says}.")
+    rest = sum(count for _, count in ordered[SAID:])
+    if rest:
+        notes.append(f"{rest} of {total} seeds: other doubts, see the table of runs.")
     return notes
 
 
