@@ -53,7 +53,7 @@ cmdstan: $(STAMP)
 	@$(RUN)/python -m harness.toolchain
 
 report: cmdstan
-	$(RUN)/harness compare --out reports/lecture
+	$(RUN)/harness compare --remedies --out reports/lecture
 
 check: cmdstan
 	$(RUN)/harness check

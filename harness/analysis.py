@@ -10,12 +10,13 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import judge, measuring, registry, toolchain
+from harness import judge, measuring, reasons, registry, toolchain
 from harness.datatree import draws_from_datatree, scalars, write_draws
 from harness.methods import METHODS
 from harness.records import (
@@ -30,7 +31,15 @@ from harness.records import (
     Verdict,
 )
 from harness.store import Store, digest
-from harness.tasks import Analysis, AnalysisTask, Want, code_hash
+from harness.tasks import (
+    Analysis,
+    AnalysisTask,
+    Want,
+    code_hash,
+)
+
+if TYPE_CHECKING:
+    from harness.trials import Proposal
 
 EXACT_DRAWS = 40_000
 """Exact draws are nearly free; four times q's own make its error the one that counts."""
@@ -42,7 +51,17 @@ def analyse(task: AnalysisTask) -> Analysis:
     store = Store(task.store_root, said.append)
     runs = with_arrays(task.results, store)
     reference, selection = choose_reference(task.model, runs, task.reference)
-    comparison, wants = judge_model(task, runs, reference, selection)
+    judged = judge_model(task, runs, reference, selection)
+    comparison, wants = judged.comparison, judged.wants
+    proposals: tuple[Proposal, ...] = ()
+    if task.explain and not wants:
+        comparison = reasons.explained(task, comparison, runs, store)
+        if task.propose and judged.yardstick is not None:
+            proposals = reasons.proposed(task, comparison, runs)
+        scale = None
+        if judged.yardstick is not None:
+            scale = reasons.Scale(judged.yardstick, judged.contexts)
+        comparison = reasons.with_remedies(task, comparison, runs, scale, store)
     figures: tuple[Any, ...] = ()
     if task.figures and comparison.error is None:
         from harness.plots import figures_for
@@ -57,7 +76,7 @@ def analyse(task: AnalysisTask) -> Analysis:
         if reference.draws is not None and reference.kind != "nuts":
             key = digest([task.model.reference, registry.data_hash(task.model), code_hash()])
             write_draws(folder, "reference", key, reference.draws, None)
-    return Analysis(without_arrays(comparison), figures, wants, tuple(said))
+    return Analysis(without_arrays(comparison), figures, wants, tuple(said), proposals)
 
 
 def without_arrays(comparison: ModelComparison) -> ModelComparison:
@@ -144,12 +163,24 @@ def _parameters(model: Model, draws: Draws) -> tuple[str, ...]:
     return tuple(toolchain.program_info(model.stan_file, cmdstan).parameters)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A judged model, what it was measured with, and what would decide more."""
+
+    comparison: ModelComparison
+    wants: tuple[Want, ...]
+    yardstick: measuring.Yardstick | None = None
+    """None where there is nothing to compare with."""
+    contexts: Mapping[str, judge.JudgeContext] = field(default_factory=dict)
+    """By method."""
+
+
 def judge_model(
     task: AnalysisTask,
     runs: tuple[RunResult, ...],
     reference: Reference,
     selection: measuring.Selection,
-) -> tuple[ModelComparison, tuple[Want, ...]]:
+) -> Judged:
     """Measure every run, judge every method; a pure function of its arguments."""
     model = task.model
     rules = judge.rules_for(model)
@@ -165,10 +196,7 @@ def judge_model(
             )
             for m in task.judged
         )
-        return (
-            ModelComparison(model, None, empty, runs, (), (), verdicts, notes),
-            (),
-        )
+        return Judged(ModelComparison(model, None, empty, runs, (), (), verdicts, notes), ())
     yardstick = measuring.Yardstick(model.name, reference, selection)
     own = yardstick.own_summaries()
     measures: list[Measure] = []
@@ -182,6 +210,7 @@ def judge_model(
     nuts = next((r for r in runs if r.draws is not None and not r.draws.iid), None)
     shares = {} if nuts is None else measuring.mode_shares(nuts, selection.names)
     judged: list[Verdict] = []
+    contexts: dict[str, judge.JudgeContext] = {}
     for method in task.judged:
         its = [r for r in runs if r.spec.method == method]
         if its:
@@ -193,6 +222,7 @@ def judge_model(
                 modes=modes,
                 mode_shares=shares,
             )
+            contexts[method] = context
             judged.append(
                 judge.judge_method(model, method, its, [*own, *of_method], reference, context)
             )
@@ -205,7 +235,7 @@ def judge_model(
     comparison = ModelComparison(
         model, None, reference, runs, tuple(every), levels, tuple(judged), notes
     )
-    return comparison, wants
+    return Judged(comparison, wants, yardstick, contexts)
 
 
 def _wants(

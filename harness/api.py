@@ -124,6 +124,8 @@ def compare(
     quantities: Sequence[str] = (),
     jobs: int | None = None,
     timeout_s: float = 600.0,
+    why: bool = True,
+    remedies: bool = False,
     quiet: bool = True,
 ) -> ComparisonResult:
     """Compare variational inference with NUTS on a Stan program.
@@ -139,6 +141,10 @@ def compare(
         As on the command line; ``timeout_s`` in seconds for one run.
     options
         Of methods, by name: ``{"advi": {"iterations": 20_000}}``.
+    why
+        Whether the divergence of each Gaussian fit is split: family or optimiser.
+    remedies
+        Whether what may mend a method that fails or warns is tried. It needs ``why``.
     quiet
         Without progress.
 
@@ -178,6 +184,8 @@ def compare(
         jobs=jobs,
         timeout_s=timeout_s,
         options=given,
+        explain=why or remedies,
+        remedies=remedies,
         command=f"harness.compare({str(program)!r}, …)",
     )
     display = progress.choose(quiet=quiet)

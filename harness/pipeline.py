@@ -29,10 +29,18 @@ from harness.records import (
     Program,
     Reference,
     RunContext,
+    RunResult,
     RunSpec,
 )
 from harness.store import Store, StoreError, cmdstan_seed
-from harness.tasks import Analysis, AnalysisTask, Want, analysis_key
+from harness.tasks import (
+    Analysis,
+    AnalysisTask,
+    Want,
+    analysis_key,
+    explainable,
+    explanation_key,
+)
 
 
 class NothingToRunError(RuntimeError):
@@ -127,9 +135,16 @@ class _Comparing:
                 self._analyse(work)
 
     def _compile(self, work: Work) -> None:
-        """Have the program compiled, as a library too if a method needs its gradient."""
-        args = (work.model, self.cmdstan, self.plan.timeout_s, _methods(work))
+        """Have the program compiled, as a library too if its gradient is needed."""
+        library = needs_library(_methods(work)) or self._explains(work)
+        args = (work.model, self.cmdstan, self.plan.timeout_s, library)
         self.pool.submit(("compile", work), prepare, *args)
+
+    def _explains(self, work: Work) -> bool:
+        """Tell whether causes are wanted, and some method has a Gaussian q to be looked at."""
+        return self.plan.explain and any(
+            METHODS[s.method].family_of(s.options) is not None for s in work.specs
+        )
 
     def _finished(self, label: Any, value: Any, error: BaseException | None) -> None:
         kind, work, *rest = label
@@ -147,7 +162,15 @@ class _Comparing:
         self.progress.advance("compile", work.model.name)
         if error is None and isinstance(value, Program):
             work.program = value
-            self._submit_runs(work)
+            if work.waiting:
+                self._submit_runs(work)
+            else:
+                self._analyse(work)
+            return
+        if not work.waiting:
+            # All runs are there; only why they are as they are cannot be told.
+            work.library_error = str(value) if error is None else _explain(error)
+            self._analyse(work)
             return
         work.error = str(value) if error is None else _explain(error)
         self.progress.say(f"{work.model.name}: {work.error}")
@@ -187,16 +210,35 @@ class _Comparing:
             self._analyse(work)
 
     def _analyse(self, work: Work) -> None:
+        runs = self.planner.results(work)
+        program = work.program
+        try:
+            if self._lacks_library(work, runs):
+                self.progress.phase("compile", 1)
+                self._compile(work)
+                return
+        except OSError as error:
+            self._analysed(work, None, error)
+            return
+        proposing = self.plan.remedies and work.proposals is None
         task = AnalysisTask(
             model=work.model,
-            results=self.planner.results(work),
+            results=runs,
             reference=self.plan.reference,
             judged=work.judged,
             notes=tuple(work.notes),
             store_root=self.store.root,
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
             may_extend=not work.extended,
-            figures=self.plan.figures,
+            # What is to be looked at once more is drawn then.
+            figures=self.plan.figures and not proposing,
+            explain=self.plan.explain,
+            library=program.library if program is not None else None,
+            library_error=work.library_error or (program.library_error if program else ""),
+            propose=proposing,
+            trials=self.planner.trials(work),
+            options=self.plan.options,
+            timeout_s=self.plan.timeout_s,
         )
         try:
             key = analysis_key(task)
@@ -229,6 +271,9 @@ class _Comparing:
             if value.wants and not work.extended:
                 self._extend(work, value.wants)
                 return
+            if self.plan.remedies and work.proposals is None:
+                self._try(work, value.proposals)
+                return
         self.progress.advance("judge", work.model.name)
 
     def _extend(self, work: Work, wants: tuple[Want, ...]) -> None:
@@ -240,6 +285,27 @@ class _Comparing:
                 f"{work.model.name}: undecided at these sizes; "
                 f"runs made again with more draws: {len(work.waiting)}"
             )
+            self.progress.phase("run", self.runs_total)
+            self._submit_runs(work)
+        else:
+            self._analyse(work)
+
+    def _lacks_library(self, work: Work, found: Sequence[RunResult]) -> bool:
+        """Tell whether an explanation is to be made for which the program must be built first."""
+        program = work.program
+        if program is not None and (program.library or program.library_error):
+            return False
+        if not self.plan.explain or work.library_error or not explainable(found):
+            return False
+        key = explanation_key(work.model, found, self.plan.reference, bridge.version())
+        return self.plan.remedies or self.store.memo(key) is None
+
+    def _try(self, work: Work, proposals: tuple[Any, ...]) -> None:
+        """Run the remedies that were proposed, and judge what they brought."""
+        self.planner.try_remedies(work, proposals)
+        self.runs_total += len(work.waiting)
+        if work.waiting:
+            self.progress.say(f"{work.model.name}: runs to try remedies: {len(work.waiting)}")
             self.progress.phase("run", self.runs_total)
             self._submit_runs(work)
         else:
@@ -294,12 +360,20 @@ def needs_library(methods: Iterable[str]) -> bool:
 
 
 def prepare(
-    model: Model, cmdstan: toolchain.CmdStan, timeout_s: float, methods: frozenset[str]
+    model: Model,
+    cmdstan: toolchain.CmdStan,
+    timeout_s: float,
+    library: bool,  # noqa: FBT001 - the pool passes arguments by position
 ) -> Program | str:
     """Compile a program and see that it starts with its data; a string says why it does not.
 
     A library that cannot be built is no error of the model: CmdStan's methods go on without it.
     Runs in a worker process.
+
+    Parameters
+    ----------
+    library
+        Whether the program's gradient is needed in process.
     """
     try:
         program = toolchain.compile_program(model.stan_file, cmdstan)
@@ -319,12 +393,12 @@ def prepare(
         refused = preflight(context, Path(scratch))
     if refused is not None:
         return f"the program does not start: {refused}"
-    if needs_library(methods):
+    if library:
         try:
-            library = bridge.library(model.stan_file, cmdstan)
+            built = bridge.library(model.stan_file, cmdstan)
         except (toolchain.ToolchainError, toolchain.ProgramError) as error:
             return dataclasses.replace(program, library_error=str(error))
-        program = dataclasses.replace(program, library=library)
+        program = dataclasses.replace(program, library=built)
     return program
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import bridge, registry, toolchain
 from harness.choices import ChoiceError, own_options
@@ -15,6 +15,9 @@ from harness.records import Model, Program, RunResult, RunSpec
 from harness.store import Store, run_key
 from harness.tasks import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
 from harness.titles import title
+
+if TYPE_CHECKING:
+    from harness.trials import Proposal
 
 _KEYED_VERSIONS = ("cmdstan", "compiler")
 """Versions that can change a draw, and so are part of every run's key."""
@@ -58,6 +61,10 @@ class Plan:
     """Options by method, before the model's own and the method's defaults."""
     figures: bool = True
     """Whether the report's figures are wanted."""
+    explain: bool = True
+    """Whether causes are wanted: family or optimiser."""
+    remedies: bool = False
+    """Whether remedies are to be tried."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +86,10 @@ class Work:
     error: str | None = None
     extended: bool = False
     analysis: Analysis | None = None
+    library_error: str = ""
+    """What kept the program from being built as a library for the explanation."""
+    proposals: tuple[Proposal, ...] | None = None
+    """Remedies to try, once they are known."""
 
 
 class Planner:
@@ -187,6 +198,21 @@ class Planner:
     def results(self, work: Work) -> tuple[RunResult, ...]:
         """Return the finished runs in the order planned."""
         return tuple(work.done[self.key(work, spec)] for spec in work.specs)
+
+    def try_remedies(self, work: Work, proposals: tuple[Proposal, ...]) -> None:
+        """Plan the runs of remedies; those that are stored are not made again."""
+        work.proposals = proposals
+        for proposal in proposals:
+            for spec in proposal.spec or ():
+                if self.key(work, spec) not in work.done:
+                    self._look_up(work, spec)
+
+    def trials(self, work: Work) -> tuple[tuple[Proposal, tuple[RunResult, ...]], ...]:
+        """Return the remedies with the results of their runs."""
+        return tuple(
+            (p, tuple(work.done[self.key(work, spec)] for spec in p.spec or ()))
+            for p in work.proposals or ()
+        )
 
 
 def with_draws(spec: RunSpec, draws: int) -> RunSpec:

@@ -30,6 +30,11 @@ Closeness = Literal["close", "off", "wrong", "unsure"]
 Level = Literal["pass", "warn", "fail", "unknown", "reference"]
 """What a method's verdict on a model says."""
 
+FamilyName = Literal["meanfield", "fullrank"]
+"""The Gaussian families: diagonal covariance, any covariance (unconstrained scale)."""
+
+FAMILY_NAMES: tuple[FamilyName, ...] = ("meanfield", "fullrank")
+
 WITHOUT_DRAWS: frozenset[Status] = frozenset({"failed", "timed_out", "killed"})
 
 
@@ -246,8 +251,9 @@ class Method:
     the spec may override. ``version`` is raised when results are no longer comparable.
     ``bridge`` says that it needs the program's gradient in process, ``batch`` that the model's
     ``[batch]`` table is one of its options. ``extends`` is False where more draws would be
-    another fit (particles). ``unfit(model)`` returns why it cannot be used on a model, in a
-    sentence, or None.
+    another fit (particles). ``family`` is the Gaussian family that q is of, empty where it is of
+    none; an option ``family`` goes before it. ``unfit(model)`` returns why it cannot be used on
+    a model, in a sentence, or None.
     """
 
     name: str
@@ -261,12 +267,18 @@ class Method:
     bridge: bool = False
     batch: bool = False
     extends: bool = True
+    family: str = ""
     unfit: Callable[[Model], str | None] = fits_any
 
     @property
     def title(self) -> str:
         """What the method is called in words."""
         return title(self.name)
+
+    def family_of(self, options: Mapping[str, Any]) -> FamilyName | None:
+        """Return the Gaussian family of a run's q, None where it is no Gaussian's."""
+        name = str(options.get("family", self.family))
+        return next((f for f in FAMILY_NAMES if f == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,11 +339,140 @@ class SeedVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """A named reason why a run is not the posterior, with its evidence.
+
+    Attributes
+    ----------
+    gap
+        ``family``: no member of the family is the posterior; ``optimiser``: a better member
+        was not found; ``method``: neither is defined for it (particles, chains, weights).
+    name
+        ``correlation``, ``several modes``, ``skew``, ``heavy tails``, ``light tails``,
+        ``funnel``, ``other shape``; ``runaway``, ``stopped early``, ``iteration limit``,
+        ``dropped evaluations``, ``other basin``, ``noisy steps``; or a method's own.
+    nats
+        What it accounts for; NaN where that is not known.
+    evidence
+        One sentence with the figures that show it.
+    """
+
+    gap: Literal["family", "optimiser", "method"]
+    name: str
+    nats: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The divergence of one run's q from the posterior, in two parts (nats).
+
+    ``KL(q ‖ p) = [log Z − ELBO(q*)] + [ELBO(q*) − ELBO(q)]``, q* the best member of q's family.
+
+    Attributes
+    ----------
+    family_gap, optimiser_gap
+        The two parts with their standard errors; NaN where they could not be had, infinite
+        where q puts draws at which the posterior has no density.
+    causes
+        Of this run, the largest first; empty where no gap counts.
+    exact
+        Whether q itself was known; otherwise it is the Gaussian of its draws' moments.
+    words
+        What keeps a figure from being known or exact; empty where nothing does.
+    """
+
+    method: str
+    seed: int
+    family: FamilyName
+    family_gap: Estimate
+    optimiser_gap: Estimate
+    causes: tuple[Cause, ...] = ()
+    exact: bool = True
+    words: str = ""
+
+    @property
+    def kl(self) -> Estimate:
+        """KL(q ‖ p), nats."""
+        parts = (self.family_gap, self.optimiser_gap)
+        return Estimate(sum(p.value for p in parts), math.hypot(*(p.mcse for p in parts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the fits of one model are not its posterior.
+
+    Attributes
+    ----------
+    log_evidence
+        log Z of the Stan program's density, nats, with its error; ``source`` says where from.
+    gaps
+        One for each run of a Gaussian family that has draws, in the order of the runs.
+    notes
+        Sentences on what could not be had, and on figures that are not as sharp as wanted.
+    """
+
+    log_evidence: Estimate
+    source: str
+    gaps: tuple[Gap, ...]
+    notes: tuple[str, ...] = ()
+
+    def of(self, method: str) -> tuple[Gap, ...]:
+        """Return the gaps of one method, a seed each."""
+        return tuple(g for g in self.gaps if g.method == method)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A remedy that was tried on a method that fails or warns, and what it brought.
+
+    Attributes
+    ----------
+    method
+        Whose verdict it is to mend.
+    remedy
+        Its key: ``smaller step``, ``more gradient samples``, ``tighter tolerance``,
+        ``full-rank``, ``best of the family``, ``dadvi_lr``, ``dadvi_psis``,
+        ``reweighted``, ``reparameterise``, ``nuts from q``.
+    what
+        What was done, with its settings, in a few words.
+    level_before, level_after
+        Verdicts on the same seeds; ``level_after`` is None for a hint that cannot be tried.
+    metric, quantity
+        The figure that tells most of the fault; ``quantity`` is None for joint metrics.
+    before, after
+        That figure, of the typical (median) seed.
+    seconds, seconds_before
+        Of one run.
+    helps
+        Whether the level is better, or for NUTS the same trust is had in less time.
+    words
+        One sentence: what it brought, or why it was not tried.
+    """
+
+    method: str
+    remedy: str
+    what: str
+    level_before: Level
+    level_after: Level | None
+    metric: str
+    quantity: str | None
+    before: Estimate
+    after: Estimate
+    seconds: float
+    seconds_before: float
+    helps: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A method's level on a model: that of its worst seed.
 
     ``headline`` is the short reason for tables ("sd of slope 0.49 of the reference's"),
     ``notes`` are sentences that have no rule of their own (runs that failed, runaways).
+    ``causes`` and ``remedies`` are sentences with their figures, ``cause`` and ``remedy`` the
+    same in a few words for tables ("family: correlation, 0.89 nats").
     """
 
     model: str
@@ -346,6 +487,8 @@ class Verdict:
     by_seed: tuple[SeedVerdict, ...] = ()
     causes: tuple[str, ...] = ()
     remedies: tuple[str, ...] = ()
+    cause: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -377,6 +520,10 @@ class ModelComparison:
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
     """What was left out and why: skipped methods, constant quantities, …"""
+    explanation: Explanation | None = None
+    """None where nobody asked why."""
+    trials: tuple[Trial, ...] = ()
+    """Remedies that were tried, in the order of the verdicts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import registry
-from harness.records import Model, ModelComparison, RunResult
+from harness.methods import METHODS
+from harness.records import WITHOUT_DRAWS, Model, ModelComparison, RunResult
 from harness.store import digest
+
+if TYPE_CHECKING:
+    from harness.trials import Proposal
 
 MAX_DRAWS = 100_000
 """Up to here an undecided comparison takes more draws of q by itself."""
@@ -39,6 +44,18 @@ class AnalysisTask:
     draws_folder: Path | None
     may_extend: bool = True
     figures: bool = True
+    explain: bool = False
+    """Whether causes are wanted."""
+    library: Path | None = None
+    """The program behind the bridge, without which there are no causes."""
+    library_error: str = ""
+    propose: bool = False
+    """Whether remedies are to be proposed."""
+    trials: tuple[tuple[Proposal, tuple[RunResult, ...]], ...] = ()
+    """Remedies with the results of their runs, without arrays."""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options by method that the user set."""
+    timeout_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +75,25 @@ class Analysis:
     figures: tuple[Any, ...]
     wants: tuple[Want, ...]
     said: tuple[str, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    """Remedies that are worth a trial, where they were asked for."""
+
+
+EXPLAINING = ("why", "vi", "bridge", "metrics", "log_evidence.py", "references.py", "datatree.py")
+"""The code that explanations rest on: other changes let those that are kept stand."""
 
 
 @cache
-def code_hash() -> str:
-    """Return the hash of this package's code: figures and verdicts of old code are not reused."""
+def code_hash(parts: tuple[str, ...] = ()) -> str:
+    """Return the hash of this package's code: figures and verdicts of old code are not reused.
+
+    With ``parts`` only that of these folders and files.
+    """
     root = Path(__file__).parent
     h = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.suffix in {".py", ".j2", ".css", ".js"}):
+    roots = [root / part for part in parts] or [root]
+    found = [p for r in roots for p in ([r] if r.is_file() else r.rglob("*"))]
+    for path in sorted(p for p in found if p.suffix in {".py", ".j2", ".css", ".js", ".cpp"}):
         if "__pycache__" not in path.parts and "_stan" not in path.parts:
             h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return h.hexdigest()
@@ -89,5 +117,40 @@ def analysis_key(task: AnalysisTask) -> str:
             "draws_folder": task.draws_folder is not None,
             "may_extend": task.may_extend,
             "figures": task.figures,
+            "explain": [task.explain, task.library is not None, task.library_error],
+            "propose": task.propose,
+            "trials": [
+                [repr(p), [[r.key, r.status, repr(r.cost.seconds)] for r in results]]
+                for p, results in task.trials
+            ],
+            "options": task.options,
         }
+    )
+
+
+def explanation_key(
+    model: Model, results: Sequence[RunResult], reference: str, bridge_version: str
+) -> str:
+    """Return the key of an explanation: the runs, the program, its data, the code."""
+    supplied = Path(reference)
+    return digest(
+        {
+            "explanation": code_hash(EXPLAINING),
+            "model": [model.name, model.reference, list(model.quantities)],
+            "program": model.stan_file.read_text(encoding="utf-8"),
+            "data": registry.data_hash(model),
+            "runs": [[r.key, r.status] for r in results],
+            "reference": hashlib.sha256(supplied.read_bytes()).hexdigest()
+            if reference not in {"auto", "nuts"}
+            else reference,
+            "bridge": bridge_version,
+        }
+    )
+
+
+def explainable(results: Sequence[RunResult]) -> bool:
+    """Tell whether some run has a Gaussian q whose distance could be split."""
+    return any(
+        r.status not in WITHOUT_DRAWS and METHODS[r.spec.method].family_of(r.spec.options)
+        for r in results
     )

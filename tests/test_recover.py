@@ -9,10 +9,10 @@ import pytest
 
 from harness import bridge, registry
 from harness.methods import METHODS
-from harness.records import RunContext, RunSpec
+from harness.records import FamilyName, RunContext, RunSpec
 from harness.store import cmdstan_seed
 from harness.toolchain import CmdStan, compile_program
-from harness.vi.recover import FamilyName, recover
+from harness.vi.recover import recover
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import report_fixture as fixture
 
 from harness import results
-from harness.records import Comparison
+from harness.records import Cause, Comparison, Estimate, Explanation, Gap, Trial
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,14 @@ def test_columns_are_the_contract(compared: Comparison, tmp_path: Path) -> None:
         "verdicts": "model method level cause remedy seeds seeds_failed seconds reference",
         "measures": "model method seed quantity metric value mcse level",
         "claims": "model claim expected measured error holds",
+        "gaps": (
+            "model method seed family family_gap family_gap_error optimiser_gap "
+            "optimiser_gap_error cause exact words"
+        ),
+        "trials": (
+            "model method remedy what level_before level_after metric quantity before after "
+            "seconds_before seconds helps"
+        ),
         "runs": (
             "model method seed status message seconds iterations eta khat "
             "log_density_evaluations gradient_evaluations"
@@ -93,3 +102,120 @@ def test_unreadable_results_say_what_to_do(tmp_path: Path, text: str | None, mat
     with pytest.raises(results.ResultsError, match=match) as caught:
         results.read(tmp_path)
     assert "harness compare" in str(caught.value)
+
+
+SKEW = Cause("family", "skew", 0.0412345678901, "skewness 0.61 ± 0.02 of theta")
+COLLAPSED = Cause("method", "particles collapse", math.nan, "said")
+GAPS = (
+    Gap("meanfield", 1, "meanfield", Estimate(0.1 + 0.2, 1e-9), Estimate(2e4, math.inf), (SKEW,)),
+    Gap(
+        "fullrank",
+        2,
+        "fullrank",
+        Estimate(math.inf, math.inf),
+        Estimate(-math.inf, 0.0),
+        (SKEW, COLLAPSED),
+        exact=False,
+        words="Too few draws.",
+    ),
+)
+WHY = Explanation(Estimate(-5_600_123.456_789, 0.01), "bridge sampling", GAPS, ("One.", "Two."))
+TRIED = Trial(
+    "meanfield", "full-rank", "full-rank, eta 0.1", "fail", "pass", "bias", "m", Estimate(1.5, 0.1),
+    Estimate(0.01, 0.1), 3.0, 0.25, helps=True, words="It passes.",
+)  # fmt: skip
+HINT = Trial(
+    "meanfield", "reparameterise", "a hint", "fail", None, "khat", None, Estimate(math.inf, 0.0),
+    Estimate(-math.inf, 0.0), math.inf, 0.25, helps=False, words="Not tried.",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def explained(compared: Comparison) -> Comparison:
+    """Return the comparison with reasons and remedies on its first model."""
+    first, *others = compared.models
+    verdict = replace(
+        first.verdicts[0],
+        causes=("Long of it.",),
+        remedies=("One.", "Two."),
+        cause="family: skew, 0.041 nats",
+        remedy="full-rank",
+    )
+    why = replace(
+        first, verdicts=(verdict, *first.verdicts[1:]), explanation=WHY, trials=(TRIED, HINT)
+    )
+    return replace(compared, models=(why, *others))
+
+
+def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path: Path) -> None:
+    """Every digit, infinities, and None where nobody asked."""
+    results.write(explained, tmp_path)
+    again = results.read(tmp_path)
+    # A NaN is equal to nothing, but is written like another.
+    assert repr(again.models[0].explanation) == repr(WHY)
+    assert again.models[0].trials == (TRIED, HINT)
+    old, new = explained.models[0].verdicts[0], again.models[0].verdicts[0]
+    assert (new.causes, new.remedies, new.cause, new.remedy) == (
+        old.causes, old.remedies, old.cause, old.remedy,
+    )  # fmt: skip
+    assert [m.explanation for m in again.models[1:]] == [None] * (len(again.models) - 1)
+    assert [m.trials for m in again.models[1:]] == [()] * (len(again.models) - 1)
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_reasons_and_remedies_have_tables_of_their_own(
+    explained: Comparison, tmp_path: Path
+) -> None:
+    """A row a gap and a row a trial; the table of verdicts has both in a few words."""
+    results.write(explained, tmp_path)
+    first, second = rows(tmp_path, "gaps")
+    assert list(first.values()) == [
+        "mixture", "meanfield", "1", "meanfield", "0.3", "1e-09", "20000", "inf", "skew", "true",
+        "",
+    ]  # fmt: skip
+    assert (second["family_gap"], second["optimiser_gap"]) == ("inf", "-inf")
+    assert second["cause"] == "skew; particles collapse"
+    assert (second["exact"], second["words"]) == ("false", "Too few draws.")
+    tried, hint = rows(tmp_path, "trials")
+    assert list(tried.values()) == [
+        "mixture", "meanfield", "full-rank", "full-rank, eta 0.1", "fail", "pass", "bias", "m",
+        "1.5", "0.01", "0.25", "3", "true",
+    ]  # fmt: skip
+    assert (hint["level_after"], hint["quantity"], hint["before"]) == ("", "", "inf")
+    verdict = rows(tmp_path, "verdicts")[0]
+    assert (verdict["cause"], verdict["remedy"]) == ("family: skew, 0.041 nats", "full-rank")
+
+
+def test_files_from_before_the_question_read_as_nobody_asked(
+    explained: Comparison, tmp_path: Path
+) -> None:
+    """Results without the new keys are read, not called damaged."""
+    results.write(explained, tmp_path)
+    path = tmp_path / "results.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    for model in raw["models"]:
+        del model["explanation"], model["trials"]
+        for verdict in model["verdicts"]:
+            for key in ("cause", "remedy", "causes", "remedies"):
+                del verdict[key]
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    again = results.read(tmp_path)
+    assert {m.explanation for m in again.models} == {None}
+    assert {m.trials for m in again.models} == {()}
+    assert {(v.cause, v.causes) for m in again.models for v in m.verdicts} == {("", ())}
+
+
+def test_reasons_that_are_damaged_are_said_to_be(explained: Comparison, tmp_path: Path) -> None:
+    """A gap without its error is not read as one that is sharp."""
+    results.write(explained, tmp_path)
+    path = tmp_path / "results.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["models"][0]["explanation"]["gaps"][0]["family_gap"] = [0.3]
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(results.ResultsError, match="is damaged"):
+        results.read(tmp_path)

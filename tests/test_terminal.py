@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from harness import terminal
-from harness.records import Comparison, Model, ModelComparison, Reference, Verdict
+from harness.records import Comparison, Level, Model, ModelComparison, Reference, Verdict
 from harness.titles import title
 
 USUAL = ["meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "dadvi", "dadvi_lr", "nuts"]
@@ -64,3 +66,93 @@ def test_one_model_gives_its_reasons(
     text = " ".join(show(whole, width, printed, monkeypatch).split())
     assert text.count("! warn") == len(USUAL) + len(RARE)
     assert "a tail" in text
+
+
+def reasoned(name: str, causes: dict[str, tuple[str, str, Level]]) -> ModelComparison:
+    """Return a model with a cause, a remedy and a level for every method."""
+    found = tuple(
+        Verdict(name, m, level, level, 1, 0, "off", (), cause=cause, remedy=remedy)
+        for m, (cause, remedy, level) in causes.items()
+    )
+    return replace(model(name, []), verdicts=found)
+
+
+CORRELATED: tuple[str, str, Level] = ("family: correlation, 0.89 nats", "full-rank", "fail")
+UNKNOWN: tuple[str, str, Level] = ("", "", "fail")
+SILENT: tuple[str, str, Level] = ("", "", "pass")
+RAN_AWAY: tuple[str, str, Level] = ("optimiser: runaway, 842 nats", "smaller step, eta 0.1", "warn")
+
+
+@pytest.mark.parametrize("width", [60, 120, 200])
+def test_one_model_says_why_and_what_to_try(
+    width: int, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the headline of what fails or warns, and nowhere else."""
+    fine: tuple[str, str, Level] = ("family: skew, 0.001 nats", "nothing", "pass")
+    one = reasoned("m", {"meanfield": CORRELATED, "fullrank": RAN_AWAY, "dadvi": fine})
+    text = show(Comparison((one,), (), {}), width, printed, monkeypatch)
+    assert text.count("why: ") == 2
+    assert text.count("try: ") == 2
+    words = re.sub(r"\s+", " ", text)
+    assert "skew" not in words
+    for said in ("correlation, 0.89", "runaway, 842", "full-rank", "smaller step"):
+        assert said in words
+    assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [160, 200])
+def test_a_matrix_has_its_reasons_below(
+    width: int, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Methods with one cause share a row; one without a cause is said not to be known."""
+    usual = dict.fromkeys(USUAL[:-1], CORRELATED) | {"nuts": UNKNOWN}
+    other = dict.fromkeys(USUAL, SILENT) | {"meanfield": RAN_AWAY}
+    whole = Comparison((reasoned("first", usual), reasoned("second", other)), (), {})
+    text = show(whole, width, printed, monkeypatch)
+    assert text.count("family: correlation, 0.89 nats") == 1
+    assert re.search(r"NUTS +not known", text)
+    assert re.search(r"second +mean-field +optimiser: runaway, 842 nats +smaller step", text)
+    assert "why: " not in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_no_table_of_reasons_where_nobody_asked(
+    printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Levels alone, as before."""
+    whole = Comparison((model("first", USUAL), model("second", USUAL)), (), {})
+    assert "not known" not in show(whole, 160, printed, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        (["1.2", "1.2"], "family: skew, 1.2 nats"),
+        (["1.2", "3 × 10²"], "family: skew, 1.2 / 3 × 10² nats"),
+        (["1.2", "1.2", "3"], "family: skew"),
+        (["1", "2", "3", "4"], "family: skew"),
+    ],
+)
+def test_a_shared_cause_has_figures_that_can_be_told_apart(figures: list[str], said: str) -> None:
+    """One for all, or one each for few methods; otherwise they are left to verdicts.csv."""
+    causes = {f"m{i}": (f"family: skew, {f} nats", *UNKNOWN[1:]) for i, f in enumerate(figures)}
+    (group,) = terminal._same_reason(reasoned("m", causes).verdicts)
+    assert terminal._why(group) == said
+
+
+def test_many_reasons_keep_the_failures_and_count_the_rest(
+    printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty-five rows at most, in the order of the models, and where the others are."""
+    models = [
+        reasoned(f"model{i}", dict.fromkeys(USUAL, CORRELATED if i % 2 else RAN_AWAY))
+        for i in range(40)
+    ]
+    text = show(Comparison(tuple(models), (), {}), 160, printed, monkeypatch)
+    assert text.count("correlation") == 20
+    assert text.count("runaway") == 5
+    assert "15 more reasons, the milder ones, are in verdicts.csv" in text
+    below = text.rpartition(" why ")[2]
+    shown = [int(n) for n in re.findall(r"^ ?model(\d+)", below, re.MULTILINE)]
+    assert shown == sorted(shown)
+    assert len(shown) == 25

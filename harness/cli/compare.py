@@ -58,6 +58,17 @@ FAIL_ON = ("fail", "warn", "unknown")
     show_default=True,
     help="Seconds one run may take.",
 )
+@click.option(
+    "--why/--no-why",
+    default=True,
+    show_default=True,
+    help="Split the divergence of each Gaussian fit: family or optimiser, in nats.",
+)
+@click.option(
+    "--remedies",
+    is_flag=True,
+    help="Try what may mend each method that fails or warns, and say what it brought.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress; only the verdicts.")
 @click.option(
     "--fail-on",
@@ -74,7 +85,9 @@ def compare(
     out: Path | None,
     jobs: int | None,
     timeout: float,
-    quiet: bool,  # noqa: FBT001 - click passes options by name
+    why: bool,  # noqa: FBT001 - click passes options by name
+    remedies: bool,  # noqa: FBT001
+    quiet: bool,  # noqa: FBT001
     fail_on: str | None,
 ) -> None:
     r"""Compare ADVI with NUTS on lecture models, or on your own program and data.
@@ -98,6 +111,8 @@ def compare(
         choices.refuse_unused(options, planning.methods_run(models, chosen))
     except (registry.ModelError, toolchain.ToolchainError, choices.ChoiceError) as error:
         raise fail(str(error)) from error
+    if remedies and not why:
+        raise fail("--remedies needs the causes that --no-why leaves out; drop one of them")
     for sentence in left_out(models, chosen or ()):
         click.echo(sentence, err=True)
     plan = planning.Plan(
@@ -109,6 +124,8 @@ def compare(
         jobs=jobs,
         timeout_s=timeout,
         options=options,
+        explain=why,
+        remedies=remedies,
         command=shlex.join(["harness", *sys.argv[1:]]),
     )
     display = progress.choose(quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.judge.causes import NEEDS_CAUSE, with_causes
 from harness.judge.chains import ChainJudgement, judge_chains
 from harness.judge.rules import (
     AT_LEAST,
@@ -19,6 +20,7 @@ from harness.judge.verdict import judge_method, level_text
 __all__ = [
     "AT_LEAST",
     "CHAIN_RULES",
+    "NEEDS_CAUSE",
     "RULES",
     "ChainJudgement",
     "JudgeContext",
@@ -30,4 +32,5 @@ __all__ = [
     "level_text",
     "levels",
     "rules_for",
+    "with_causes",
 ]

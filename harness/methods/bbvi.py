@@ -127,4 +127,5 @@ BBVI = Method(
     seeds=5,
     approximate=True,
     bridge=True,
+    family="meanfield",
 )

@@ -172,8 +172,8 @@ def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None,
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
     names = model.constrained_names(transformed=True, generated=True)
-    # One density without the other says nothing of the weights.
-    log_q = found.log_q if log_p is not None else None
+    # Without log p it says nothing of the weights, but from it q itself can be told.
+    log_q = found.log_q
     draws = Draws(
         names=tuple(stan_name(n) for n in names),
         values=values[None],

@@ -7,6 +7,7 @@ CSV files, the console text and the exit code are read here.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -229,13 +230,59 @@ def _single_csv(scratch: Path) -> Path:
     return found[0]
 
 
+def _beginning(options: Mapping[str, Any], chains: int, scratch: Path) -> dict[str, Any]:
+    """Write where chains start and their inverse metric as JSON; return cmdstanpy's arguments.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many starts as chains, or the metric is no vector or matrix.
+    """
+    found: dict[str, Any] = {}
+    start = options.get("start")
+    if start is not None:
+        starts = [start] * chains if isinstance(start, Mapping) else list(start)
+        if len(starts) != chains:
+            msg = (
+                f"start has {len(starts)} points for {chains} chains; allowed: one a chain, or one"
+            )
+            raise ValueError(msg)
+        paths = [scratch / f"start_{i + 1}.json" for i in range(chains)]
+        for path, point in zip(paths, starts, strict=True):
+            path.write_text(json.dumps(point), encoding="utf-8")
+        found["inits"] = [str(path) for path in paths]
+    metric = options.get("inv_metric")
+    if metric is not None:
+        kinds = {1: "diag_e", 2: "dense_e"}
+        dimensions = np.ndim(metric)
+        if dimensions not in kinds:
+            msg = f"inv_metric has {dimensions} dimensions; allowed: d variances, or d × d numbers"
+            raise ValueError(msg)
+        path = scratch / "inv_metric.json"
+        path.write_text(json.dumps({"inv_metric": metric}), encoding="utf-8")
+        found |= {"metric": kinds[dimensions], "inv_metric": str(path)}
+    return found
+
+
 def run_nuts(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
     """Run NUTS, its chains one after the other on one core.
 
-    Other runs keep the other cores busy, and the seconds are then one core's seconds.
+    Other runs keep the other cores busy, and the seconds are then one core's seconds. Beyond
+    its defaults it takes two options, as plain lists and mappings:
+
+    ``start``
+        Where chains start: values by parameter on the constrained scale (CmdStan's inits), of
+        one point for all chains or a list of one for each.
+    ``inv_metric``
+        The inverse metric that adaptation starts from: d variances on the unconstrained scale
+        (diagonal), or a d × d covariance (dense).
     """
     options = dict(spec.options)
     chains, samples = int(options["chains"]), int(options["samples"])
+    try:
+        beginning = _beginning(options, chains, scratch)
+    except (TypeError, ValueError) as error:
+        return _without_draws(spec, context, "failed", str(error), 0.0, "")
 
     def start() -> object:
         return _model(context).sample(
@@ -251,6 +298,7 @@ def run_nuts(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
             sig_figs=SIGNIFICANT_DIGITS,
             show_progress=False,
             timeout=context.timeout_s,
+            **beginning,
         )
 
     status, words, codes, seconds = _attempt(start)
@@ -295,6 +343,7 @@ def run_nuts(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
             "cmdstan_seed": context.cmdstan_seed,
             "iterations": float(chains * (int(options["warmup"]) + samples)),
             "max_tree_depth": float(options["max_treedepth"]),
+            "sampling_leapfrogs": float(stacked("n_leapfrog__").sum()),
         },
         # Leapfrog steps of the warm-up are not saved, so the gradients are not known.
         cost=Cost(seconds),
@@ -314,8 +363,26 @@ def run_fullrank(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult
 
 
 NUTS = Method("nuts", run_nuts, 1, NUTS_DEFAULTS, draws=4000, seeds=1, approximate=False)
-MEANFIELD = Method("meanfield", run_meanfield, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True)
-FULLRANK = Method("fullrank", run_fullrank, 1, ADVI_DEFAULTS, 10_000, 10, approximate=True)
+MEANFIELD = Method(
+    "meanfield",
+    run_meanfield,
+    1,
+    ADVI_DEFAULTS,
+    10_000,
+    10,
+    approximate=True,
+    family="meanfield",
+)
+FULLRANK = Method(
+    "fullrank",
+    run_fullrank,
+    1,
+    ADVI_DEFAULTS,
+    10_000,
+    10,
+    approximate=True,
+    family="fullrank",
+)
 MEANFIELD_TUNED = Method(
     "meanfield_tuned",
     run_meanfield,
@@ -324,8 +391,18 @@ MEANFIELD_TUNED = Method(
     10_000,
     10,
     approximate=True,
+    family="meanfield",
 )
-FULLRANK_TUNED = Method("fullrank_tuned", run_fullrank, 1, ADVI_TUNED, 10_000, 10, approximate=True)
+FULLRANK_TUNED = Method(
+    "fullrank_tuned",
+    run_fullrank,
+    1,
+    ADVI_TUNED,
+    10_000,
+    10,
+    approximate=True,
+    family="fullrank",
+)
 
 
 def preflight(context: RunContext, scratch: Path) -> str | None:

@@ -79,6 +79,7 @@ DADVI_LR = Method(
     seeds=5,
     approximate=True,
     bridge=True,
+    family="fullrank",
 )
 
 DADVI_PSIS = Method(

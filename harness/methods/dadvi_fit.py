@@ -14,6 +14,7 @@ from harness.metrics.weights import khat, khat_limit
 from harness.records import Trace
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings
+from harness.vi.gaussian import Gaussian
 from harness.vi.target import Fitted
 
 if TYPE_CHECKING:
@@ -38,27 +39,14 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Gaussian:
-    """A Gaussian to draw from: its mean and sds, or a factor of its covariance.
+class Judged(Gaussian):
+    """A Gaussian to draw from, and what is to be said of it.
 
     ``faults`` are sentences that keep a run from being called converged; ``notes`` are not.
     """
 
-    mean: FloatArray
-    factor: FloatArray
-    """Lower triangular, ``(d, d)``, or sds, ``(d,)``."""
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Return draws, shape ``(n, d)``."""
-        unit = rng.standard_normal((n, len(self.mean)))
-        spread = unit * self.factor if self.factor.ndim == 1 else unit @ self.factor.T
-        return np.asarray(self.mean + spread)
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """Return the log density, shape ``(point,)``, nats."""
-        return deterministic.log_normal(z, self.mean, self.factor)
 
 
 def _optimum(problem: Problem, wanted: Wanted) -> Optimum:
@@ -99,7 +87,7 @@ def fit_family(problem: Problem) -> Fitted:
         raise FitError(msg)
     if family == "meanfield":
         optimum = _optimum(problem, "meanfield")
-        q = Gaussian(optimum.mean, optimum.sd, _faults(problem, optimum))
+        q = Judged(optimum.mean, optimum.sd, _faults(problem, optimum))
         return _drawn(problem, optimum, q)
     optimum = _optimum(problem, "response")
     start = np.diag(optimum.sd**2) if optimum.covariance is None else optimum.covariance
@@ -117,7 +105,7 @@ def fit_family(problem: Problem) -> Fitted:
         faults.append(_error_words(full.error, limit))
     if not full.settled:
         faults.append("the optimiser of the full-rank ELBO has not arrived")
-    q = Gaussian(full.mean, full.factor, tuple(faults))
+    q = Judged(full.mean, full.factor, tuple(faults))
     more = {
         "elbo": full.elbo,
         "elbo_error": full.elbo_error,
@@ -176,7 +164,7 @@ def fit_weighted(problem: Problem) -> Fitted:
         "weight_ess": weights.ess,
         "proposals": float(n),
     }
-    whole = Gaussian(q.mean, q.factor, tuple(faults), tuple(notes))
+    whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
     return _fitted(problem, optimum, whole, kept, None, more)
 
 
@@ -186,7 +174,7 @@ def _proposals(problem: Problem, optimum: Optimum) -> int:
     return max(min(wished, can), FEWEST_PROPOSALS)
 
 
-def _response(problem: Problem, optimum: Optimum) -> Gaussian:
+def _response(problem: Problem, optimum: Optimum) -> Judged:
     """Return linear response's Gaussian, or what comes nearest to it.
 
     Raises
@@ -200,7 +188,7 @@ def _response(problem: Problem, optimum: Optimum) -> Gaussian:
             factor = np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64)
         except np.linalg.LinAlgError as error:
             raise FitError(deterministic.IMPROPER) from error
-        return Gaussian(optimum.mean, factor, faults)
+        return Judged(optimum.mean, factor, faults)
     if optimum.hessian is not None:
         if not (np.isfinite(optimum.hessian).all() and np.isfinite(optimum.errors.mean).all()):
             msg = f"there is no linear response: {deterministic.IMPROPER}"
@@ -215,7 +203,7 @@ def _response(problem: Problem, optimum: Optimum) -> Gaussian:
     return _chosen_response(problem, optimum, faults)
 
 
-def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]) -> Gaussian:
+def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]) -> Judged:
     """Widen mean field's sds to linear response's, one parameter after another, by CG.
 
     Which parameters: in the program's order, as many as the seconds allow. Correlations stay
@@ -240,20 +228,20 @@ def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]
             f"{d} parameters are too many for a Hessian: the sds are linear response's, by "
             "conjugate gradients, and draws are uncorrelated"
         )
-        return Gaussian(optimum.mean, sd, faults, (words,))
+        return Judged(optimum.mean, sd, faults, (words,))
     words = (
         f"{d} parameters are too many for a Hessian: the sds of {done} are linear response's, "
         "by conjugate gradients, the others mean field's, and draws are uncorrelated"
     )
     if bent:
         words += "; conjugate gradients met directions without positive curvature"
-    return Gaussian(optimum.mean, sd, (*faults, words))
+    return Judged(optimum.mean, sd, (*faults, words))
 
 
 def _drawn(
     problem: Problem,
     optimum: Optimum,
-    q: Gaussian,
+    q: Judged,
     more: Mapping[str, float] | None = None,
     values: Sequence[tuple[float, float]] | None = None,
 ) -> Fitted:
@@ -264,7 +252,7 @@ def _drawn(
 def _fitted(
     problem: Problem,
     optimum: Optimum,
-    q: Gaussian,
+    q: Judged,
     z: FloatArray,
     log_q: FloatArray | None,
     more: Mapping[str, float] | None = None,

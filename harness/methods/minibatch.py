@@ -106,5 +106,6 @@ MINIBATCH = Method(
     approximate=True,
     bridge=True,
     batch=True,
+    family="meanfield",
     unfit=_unfit,
 )

@@ -122,11 +122,13 @@ def refuse_other_supports(model: BridgeModel) -> None:
         raise FitError(msg)
 
 
-def _row(name: str, run: Callable[[RunSpec, RunContext, Path], RunResult]) -> Method:
+def _row(
+    name: str, run: Callable[[RunSpec, RunContext, Path], RunResult], family: str = ""
+) -> Method:
     """Return a row; few seeds, because only the draws of q are random."""
-    return Method(name, run, 1, {}, draws=10_000, seeds=5, approximate=True, bridge=True)
+    return Method(name, run, 1, {}, 10_000, 5, approximate=True, bridge=True, family=family)
 
 
-QUADRATURE_MSE = _row("quadrature_mse", run_mse)
-QUADRATURE_KL = _row("quadrature_kl", run_kl)
+QUADRATURE_MSE = _row("quadrature_mse", run_mse, "meanfield")
+QUADRATURE_KL = _row("quadrature_kl", run_kl, "meanfield")
 QUADRATURE_TRUNCATED = _row("quadrature_truncated", run_truncated)

@@ -13,22 +13,40 @@ from harness.metrics.joint import Joint, compare_joint
 from harness.metrics.modes import Basins, find_basins
 from harness.metrics.sample import Sample, prepare, summaries, unusable
 from harness.metrics.scalar import compare_quantity, first_mode, seed_spread
+from harness.metrics.shape import (
+    Funnel,
+    Shape,
+    conditional_sds,
+    correlation_gap,
+    correlation_nats,
+    funnel,
+    is_funnel,
+    marginal_shapes,
+)
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Estimate
 
 __all__ = [
     "Basins",
     "Estimate",
+    "Funnel",
     "Joint",
     "Sample",
+    "Shape",
     "chain_diagnostics",
     "chain_shares",
     "compare_joint",
     "compare_quantity",
+    "conditional_sds",
+    "correlation_gap",
+    "correlation_nats",
     "find_basins",
     "first_mode",
+    "funnel",
+    "is_funnel",
     "khat",
     "khat_limit",
+    "marginal_shapes",
     "prepare",
     "seed_spread",
     "summaries",

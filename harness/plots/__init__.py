@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.plots import chains, cost, density, elbo, errors, pairs, tracks, variance
+from harness.plots import chains, cost, density, elbo, errors, gaps, pairs, tracks, variance
 from harness.plots.canvas import Figure, Panel
 
 if TYPE_CHECKING:
@@ -20,13 +20,15 @@ __all__ = ["Figure", "Panel", "cost_figure", "figures_for"]
 def figures_for(comparison: ModelComparison) -> list[Figure]:
     """Return every figure of one model, in the order of the report.
 
-    Densities of up to three quantities, quantile errors, the worst pair, ELBO traces, what was
-    tracked beside them, variances of gradients and the NUTS chains; those that have nothing to
-    show are left out. A model that could not be compared has none.
+    Where the divergence comes from, densities of up to three quantities, quantile errors, the
+    worst pair, ELBO traces, what was tracked beside them, variances of gradients and the NUTS
+    chains; those that have nothing to show are left out. A model that could not be compared has
+    none.
     """
     if comparison.error is not None:
         return []
     made = [
+        gaps.figure(comparison),
         *density.figures(comparison),
         errors.figure(comparison),
         pairs.figure(comparison),

@@ -44,6 +44,9 @@ COLUMNS = 9
 WITH_REASONS = 6
 """Columns up to which a cell also gives its reason."""
 
+WITH_CAUSES = 4
+"""Columns up to which it also says why; beyond, the tooltip does."""
+
 DEFAULTS = ("meanfield", "fullrank")
 """What users of CmdStan get who set nothing."""
 
@@ -62,6 +65,13 @@ class Cell:
     symbol: str
     reason: str
     seeds: str
+    cause: str = ""
+    """Why it is so, in a few words; empty where nobody asked."""
+
+    @property
+    def tip(self) -> str:
+        """Reason and cause, for where there is no room to write them."""
+        return "; why: ".join(w for w in (self.reason, self.cause) if w)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,8 @@ class Summary:
     """Whether there are methods without a column of their own."""
     compact: bool
     """Whether there are too many columns for reasons to be read in them."""
+    causes: bool
+    """Whether there is room for causes below the reasons."""
     rows: tuple[Row, ...]
     claims: tuple[ClaimRow, ...]
     claims_line: str
@@ -140,6 +152,7 @@ def summarise(comparison: Comparison) -> Summary:
         methods=tuple((m, look(m).title) for m in columns),
         others=len(columns) < len(methods),
         compact=len(columns) > WITH_REASONS,
+        causes=len(columns) <= WITH_CAUSES,
         rows=tuple(_row(m, columns, methods) for m in comparison.models),
         claims=claims,
         claims_line=_claims_line(claims),
@@ -267,7 +280,8 @@ def _cell(entry: ModelComparison, method: str) -> Cell:
         return Cell(method, "missing", SYMBOLS["missing"], _why_missing(entry, method), "")
     # Why NUTS may be the reference is said in the column of references.
     reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
-    return Cell(method, verdict.level, SYMBOLS[verdict.level], reason, seeds_words(verdict))
+    symbol, seeds = SYMBOLS[verdict.level], seeds_words(verdict)
+    return Cell(method, verdict.level, symbol, reason, seeds, _clipped(verdict.cause))
 
 
 def _clipped(headline: str) -> str:

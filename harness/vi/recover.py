@@ -9,14 +9,12 @@ digits, however badly its own moments are known.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray
-
-FamilyName = Literal["meanfield", "fullrank"]
+    from harness.records import FamilyName, FloatArray
 
 SPARE = 1.2
 """Draws a unknown that are wanted; with fewer the draws' own moments are used."""
@@ -115,9 +113,16 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     covariance = inverse.T @ inverse
     mean = -0.5 * covariance @ solution[squares : squares + d]
     if not residual <= TOLERANCE:
-        return _moments(z, family, f"log_g__ is no such form: residual {residual:.2g}")
+        return _moments(z, family, _no_form(residual))
     return Recovered(
         centre + unit * mean, covariance * np.outer(unit, unit), exact=True, residual=residual
+    )
+
+
+def _no_form(residual: float) -> str:
+    return (
+        f"its log q is not the quadratic form of its draws (residual {residual:.1g}; a q narrower "
+        "than a double's digits looks so): q's covariance is that of its draws"
     )
 
 

@@ -206,7 +206,7 @@ def _runs(
     return runs
 
 
-def _settle(
+def settle(
     objective: Objective, theta: FloatArray, metric: Metric, known: Sequence[Basin]
 ) -> Basin | None:
     """Optimise from one start; a q too wide to be evaluated is narrowed first.
@@ -219,7 +219,7 @@ def _settle(
     longest = np.concatenate([np.full(d, np.inf), np.full(d, LONGEST)])
 
     def arrived(x: FloatArray, value: float) -> bool:
-        return any(value < NEAR - b.elbo and _same(x, b.theta) for b in known)
+        return any(value < NEAR - b.elbo and same(x, b.theta) for b in known)
 
     for _ in range(12):
         path = lbfgs(
@@ -242,7 +242,7 @@ def merge(basins: Sequence[Basin]) -> list[Basin]:
     kept: list[Basin] = []
     for basin in sorted(basins, key=lambda b: -b.elbo):
         for i, other in enumerate(kept):
-            if _same(basin.theta, other.theta):
+            if same(basin.theta, other.theta):
                 # The metric of a maximum of log p knows correlations.
                 metric = basin.metric if basin.informed else other.metric
                 informed = basin.informed or other.informed
@@ -255,7 +255,8 @@ def merge(basins: Sequence[Basin]) -> list[Basin]:
     return kept
 
 
-def _same(one: FloatArray, two: FloatArray) -> bool:
+def same(one: FloatArray, two: FloatArray) -> bool:
+    """Say whether two optima, means and log sds ``(2 d,)``, are one."""
     d = len(one) // 2
     sd = np.exp(np.minimum(one[d:], two[d:]))
     return bool(
@@ -264,7 +265,13 @@ def _same(one: FloatArray, two: FloatArray) -> bool:
 
 
 def find_basins(
-    pilot: Objective, points: FloatArray, *, peaks: int, direct: int, dense_limit: int
+    pilot: Objective,
+    points: FloatArray,
+    *,
+    peaks: int,
+    direct: int,
+    dense_limit: int,
+    extra: Sequence[FloatArray] = (),
 ) -> list[Basin]:
     """Return the optima that starts of all kinds lead to, different ones, best first.
 
@@ -280,6 +287,8 @@ def find_basins(
         How many points to start q from directly.
     dense_limit
         The dimension up to which a maximum's Hessian is computed.
+    extra
+        Starts of q besides these, each ``(2 d,)``.
 
     Raises
     ------
@@ -288,8 +297,11 @@ def find_basins(
     """
     maxima = _peaks(pilot.target, points, peaks, pilot, dense_limit)
     ended: list[Basin] = []
-    for theta, metric, informed in _runs(pilot, maxima, points, direct):
-        basin = _settle(pilot, theta, metric, ended)
+    runs = _runs(pilot, maxima, points, direct)
+    d = pilot.dimension
+    runs += [(theta, _metric(np.exp(2 * theta[d:])), False) for theta in extra]
+    for theta, metric, informed in runs:
+        basin = settle(pilot, theta, metric, ended)
         if basin is not None:
             ended.append(replace(basin, informed=informed))
     found = merge(ended)
@@ -314,7 +326,7 @@ def weigh(target: Target, basins: Sequence[Basin]) -> list[Basin]:
     modes: list[Basin] = []
     separate = []
     for basin in ordered:
-        own = all(_valley(target, mode, basin) for mode in modes)
+        own = all(valley(target, mode, basin) for mode in modes)
         separate.append(own)
         if own:
             modes.append(basin)
@@ -330,7 +342,7 @@ def weigh(target: Target, basins: Sequence[Basin]) -> list[Basin]:
     ]
 
 
-def _valley(target: Target, one: Basin, two: Basin) -> bool:
+def valley(target: Target, one: Basin, two: Basin) -> bool:
     """Say whether log p dips on the line between two means."""
     d = len(one.theta) // 2
     share = np.linspace(0, 1, 17)[:, None]

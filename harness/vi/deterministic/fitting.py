@@ -33,6 +33,8 @@ from harness.vi.deterministic.response import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.records import FloatArray
     from harness.vi.target import Clock, Target
 
@@ -66,6 +68,9 @@ IMPROPER = (
 DIRECT_S = 5.0
 """Seconds of all iterations of one start of q at Stan's own point beyond which there is none:
 far from a maximum of log p, q needs many; such targets are only climbed from there."""
+
+FEW_EXTRA = 2
+"""Starts of the caller's that are taken on such a target."""
 
 SPARSE_FROM_S = 0.5
 """Seconds of a dense Hessian of the ELBO from which it pays to look for zeros in it."""
@@ -210,12 +215,19 @@ def fit(
     clock: Clock,
     settings: Settings | None = None,
     wanted: Wanted = "response",
+    extra: Sequence[FloatArray] = (),
 ) -> Optimum:
     """Return the best optimum of the deterministic ELBO.
 
     Starts of several kinds are run on few base draws; the different optima are compared, and
     the best is polished by Newton's method on all of them. Their number is doubled until the
     error they leave is small, or ``most_draws`` or the time for Hessians is reached.
+
+    Parameters
+    ----------
+    extra
+        Further starts of q, ``(2 d,)`` means and log sds: other people's fits, say. Where the
+        target is slow only the first ``FEW_EXTRA`` are taken.
 
     Raises
     ------
@@ -238,13 +250,14 @@ def fit(
     if scouts < size:
         scout = Objective(target, base_blocks(d, 1, scouts, rng), clock)
     if ITERATIONS * scouts * seconds > DIRECT_S:
-        direct = 0
+        direct, extra = 0, extra[:FEW_EXTRA]
     found = find_basins(
         scout,
         points[:climb],
         peaks=peaks,
         direct=direct,
         dense_limit=settings.dense_limit,
+        extra=extra,
     )
     found = _compared(objective, found, seconds)
     if d > settings.dense_limit:

@@ -47,6 +47,8 @@ class FullRank:
     error: float
     values: Steps
     settled: bool
+    shortfall: float
+    """About how many nats the fitted ELBO lies under the family's best, for its base draws."""
 
 
 class _Whitened:
@@ -96,10 +98,16 @@ def fit_fullrank(
     covariance: FloatArray,
     rng: np.random.Generator,
     clock: Clock,
+    size: int = 0,
 ) -> FullRank:
     """Fit from a Gaussian that is nearly right, such as linear response's.
 
     The error is seen on fresh base draws: what the gradient there would move, per curvature.
+
+    Parameters
+    ----------
+    size
+        Base draws, a power of two; 0: by the dimension.
 
     Raises
     ------
@@ -110,7 +118,7 @@ def fit_fullrank(
     if d > FULLRANK_LIMIT:
         msg = f"{d} parameters; the full-rank family is for up to {FULLRANK_LIMIT}: use dadvi_lr"
         raise ValueError(msg)
-    size = max(128, 2 ** math.ceil(math.log2(PER_DIMENSION * d)))
+    size = size or max(128, 2 ** math.ceil(math.log2(PER_DIMENSION * d)))
     C = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
     objective = _Whitened(target, mean, C, base_block(d, size, rng), clock)
     scales = np.ones(d * (d + 3) // 2)
@@ -137,6 +145,9 @@ def fit_fullrank(
         shifts.append((C @ move[:d]) / sd)
         _, moved = objective.parts(path.x - np.clip(move, -0.5, 0.5))
         widths.append(0.5 * np.log(((C @ moved) ** 2).sum(axis=1)) - np.log(sd))
+    # Half a step times the curvature, of a step that is the fit's error and as much of the fresh
+    # set's own.
+    shortfall = 0.25 * float(np.mean([np.sum(move**2 / scales) for move in moves]))
     error = float(np.sqrt(max(np.square(x).mean(axis=0).max() for x in (shifts, widths))))
     return FullRank(
         mean=mean + C @ a,
@@ -146,4 +157,5 @@ def fit_fullrank(
         error=error if math.isfinite(error) else math.inf,
         values=path.values,
         settled=path.converged,
+        shortfall=shortfall if math.isfinite(shortfall) else math.inf,
     )

@@ -1,0 +1,195 @@
+"""From what was found of every run to why a method fails: sentences, and a few words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from harness.judge.words import TITLES, number, with_error
+from harness.records import (
+    WITHOUT_DRAWS,
+    Cause,
+    Estimate,
+    Explanation,
+    Gap,
+    RunResult,
+    Verdict,
+)
+
+NEEDS_CAUSE = ("fail", "warn")
+
+LISTED = 6
+"""Seeds that are named one by one."""
+
+FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
+
+SHORT = 3
+"""Causes in the short form."""
+
+
+def with_causes(
+    verdict: Verdict, explanation: Explanation | None, runs: Sequence[RunResult]
+) -> Verdict:
+    """Return a verdict with its causes, where it fails or warns; others are left as they are.
+
+    Parameters
+    ----------
+    runs
+        The model's; those of other methods are passed over.
+    """
+    if verdict.level not in NEEDS_CAUSE or explanation is None:
+        return verdict
+    its = [r for r in runs if r.spec.method == verdict.method]
+    gaps = explanation.of(verdict.method)
+    if gaps:
+        short, sentences = _of_gaps(gaps, verdict.method)
+    else:
+        causes = other_causes(verdict, its, explanation)
+        short = "; ".join(c.name for c in causes[:SHORT])
+        sentences = [_capital(f"{c.name}: {c.evidence}.") for c in causes]
+    lost = [r for r in its if r.status in WITHOUT_DRAWS]
+    if lost:
+        words = "failed run" if len(its) == 1 else f"{len(lost)} of {len(its)} runs failed"
+        short = f"{short}; {words}" if short else words
+    if not sentences and not lost:
+        sentences = [_unknown(gaps)]
+        short = "not found"
+    return dataclasses.replace(verdict, causes=tuple(sentences), cause=short)
+
+
+def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
+    """Return the short form and the sentences of a method whose q is Gaussian."""
+    family = [c for c in gaps[0].causes if c.gap == "family"]
+    by_name: dict[str, list[tuple[int, Cause]]] = {}
+    for gap in gaps:
+        for cause in gap.causes:
+            if cause.gap == "optimiser":
+                by_name.setdefault(cause.name, []).append((gap.seed, cause))
+    ordered = sorted(by_name.items(), key=lambda item: -len(item[1]))
+    sentences, short = [], []
+    if family:
+        which = FAMILIES[gaps[0].family]
+        sentences.append(
+            f"Family: the best {which} Gaussian is {_nats(gaps[0].family_gap)} from the posterior."
+        )
+        sentences += [_capital(f"{c.name}, {number(c.nats)} nats: {c.evidence}.") for c in family]
+        names = [f"{c.name} {number(c.nats)} nats" for c in family]
+        one = f"{family[0].name}, {number(family[0].nats, 3)} nats"
+        short.append(f"family: {one if len(family) == 1 else ', '.join(names)}")
+    total = len(gaps)
+    for name, found in ordered:
+        sentences.append(_optimiser_words(name, found, total, method))
+    if ordered:
+        parts = [_share(name, found, total) for name, found in ordered[:SHORT]]
+        short.append(f"optimiser: {', '.join(parts)}")
+    untold = [g for g in gaps if math.isnan(g.optimiser_gap.value)]
+    if untold:
+        sentences.append(f"Seed {_seeds([g.seed for g in untold])}: {untold[0].words}.")
+    return "; ".join(short), sentences
+
+
+def _optimiser_words(name: str, found: Sequence[tuple[int, Cause]], total: int, method: str) -> str:
+    """Say how many seeds a cause has, how much it costs them, and the middle one's evidence."""
+    nats = sorted(cause.nats for _, cause in found)
+    seeds = [seed for seed, _ in found]
+    ordered = sorted(found, key=lambda f: f[1].nats)
+    seed, shown = ordered[len(ordered) // 2]
+    where = f" in {len(seeds)} of {total} seeds" if total > 1 else ""
+    if len(seeds) == 1 and total > 1:
+        where = f" in seed {seed}"
+    cost = number(nats[0]) if len(nats) == 1 else f"{number(nats[0])} to {number(nats[-1])}"
+    told = f" Seed {seed}:" if len(seeds) > 1 else ""
+    title = TITLES.get(method, method)
+    text = f"Optimiser: {title} is off its family's best by {cost} nats{where}, {name}."
+    return f"{text}{told} {_capital(shown.evidence) if not told else shown.evidence}."
+
+
+def _share(name: str, found: Sequence[tuple[int, Cause]], total: int) -> str:
+    if len(found) < total:
+        return f"{name} ({len(found)} of {total})"
+    return f"{name}, {number(median(cause.nats for _, cause in found))} nats"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    listed = ", ".join(str(s) for s in seeds[:LISTED])
+    return listed + (f" and {len(seeds) - LISTED} more" if len(seeds) > LISTED else "")
+
+
+def _nats(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "an unknown distance"
+    small = not estimate.mcse > 1e-3 * abs(estimate.value)
+    return f"{number(estimate.value, 3) if small else with_error(estimate)} nats"
+
+
+def _unknown(gaps: Sequence[Gap]) -> str:
+    """Say that nothing was found, and what was looked at."""
+    if not gaps:
+        return "No cause was found: the method has no Gaussian q, and its runs say nothing."
+    family, optimiser = gaps[0].family_gap, max((g.optimiser_gap for g in gaps), key=_size)
+    if math.isnan(family.value) or math.isnan(optimiser.value):
+        return f"No cause was found: {gaps[0].words or 'the gaps are not known'}."
+    return (
+        f"No gap counts: the family's is {_nats(family)}, the optimiser's at most "
+        f"{_nats(optimiser)}. KL(q ‖ p) hardly sees what is off here."
+    )
+
+
+def _size(estimate: Estimate) -> float:
+    return math.inf if math.isnan(estimate.value) else abs(estimate.value)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+# --- methods without a Gaussian q ------------------------------------------------------------
+
+
+def other_causes(
+    verdict: Verdict, runs: Sequence[RunResult], explanation: Explanation
+) -> list[Cause]:
+    """Name what is behind a verdict on particles, weights, chains or another family."""
+    if any(r.draws is not None and not r.draws.iid for r in runs):
+        return _of_chains(verdict)
+    modes = next((c for g in explanation.gaps for c in g.causes if c.name == "several modes"), None)
+    diagnostics = runs[0].diagnostics if runs else {}
+    if "kl" in diagnostics and "criterion" in diagnostics:
+        nats = diagnostics["kl"]
+        words = f"its best member is {number(nats, 3)} nats from the posterior"
+        return [Cause("family", "its family", nats, words)]
+    if modes is not None:
+        how = {
+            "dadvi_psis": "its proposals lie in one mode, and weights cannot put draws where there "
+            "are none",
+            "svgd": "where a particle starts decides in which mode it stays",
+        }.get(verdict.method, "it stays in one of them")
+        return [Cause("method", "several modes", modes.nats, f"{how}: {modes.evidence}")]
+    khat = diagnostics.get("khat", math.nan)
+    said = next((r.message for r in runs if r.message), "")
+    if math.isfinite(khat):
+        words = f"k-hat {number(khat)}" + (f"; {said}" if said else "")
+        return [Cause("method", "weights", math.nan, words)]
+    return [Cause("method", "its own doubt", math.nan, said.rstrip("."))] if said else []
+
+
+def _of_chains(verdict: Verdict) -> list[Cause]:
+    """Name what the diagnostics of Markov chains say."""
+    known = {
+        "rhat": "chains do not mix",
+        "chain_modes": "chains stay in one mode",
+        "divergences": "divergences",
+        "ess_bulk": "slow mixing",
+        "ess_tail": "slow mixing",
+        "ebfmi": "slow mixing",
+        "treedepth_hits": "short trajectories",
+    }
+    found: dict[str, Cause] = {}
+    for finding in verdict.findings:
+        name = known.get(finding.measure.metric)
+        if name is not None and finding.level in {"wrong", "off"} and name not in found:
+            words = finding.sentence.rstrip(".")
+            found[name] = Cause("method", name, math.nan, words)
+    return list(found.values())

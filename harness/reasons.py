@@ -1,0 +1,163 @@
+"""Why methods fail on a model, and what helps: explanations, trials, and their place in verdicts.
+
+The work is done by :mod:`harness.why` and :mod:`harness.trials`; here an analysis hands it out,
+keeps what takes long, and puts what was found into the comparison.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import bridge, judge, registry, results
+from harness.bridge import BridgeError, BridgeModel
+from harness.records import (
+    NO_ESTIMATE,
+    Explanation,
+    ModelComparison,
+    RunResult,
+    Trial,
+    Verdict,
+)
+from harness.store import Store
+from harness.tasks import AnalysisTask, explainable, explanation_key
+
+if TYPE_CHECKING:
+    from harness.measuring import Yardstick
+    from harness.trials import Proposal, Start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """What trials are measured with, as the comparison's own runs were."""
+
+    yardstick: Yardstick
+    contexts: Mapping[str, judge.JudgeContext]
+    """By method."""
+
+
+def explained(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
+) -> ModelComparison:
+    """Return the comparison with its explanation, and verdicts with their causes."""
+    explanation = _explanation(task, comparison, runs, store)
+    verdicts = tuple(judge.with_causes(v, explanation, runs) for v in comparison.verdicts)
+    return dataclasses.replace(comparison, explanation=explanation, verdicts=verdicts)
+
+
+def _explanation(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
+) -> Explanation:
+    if not explainable(task.results):
+        return Explanation(NO_ESTIMATE, "none", (), ("no run has a Gaussian q",))
+    key = explanation_key(task.model, task.results, task.reference, bridge.version())
+    kept = store.memo(key)
+    if isinstance(kept, Explanation):
+        return kept
+    if task.library is None:
+        why = task.library_error or "the program was not built as a library"
+        return Explanation(NO_ESTIMATE, "none", (), (f"the gaps are not known: {why}",))
+    from harness.why import explain
+
+    found = explain(task.model, runs, comparison.reference, task.library, task.timeout_s)
+    store.put_memo(key, found)
+    return found
+
+
+def proposed(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
+) -> tuple[Proposal, ...]:
+    """Return the remedies that are worth a trial, for all verdicts that fail or warn."""
+    from harness.trials import propose
+
+    gaps = () if comparison.explanation is None else comparison.explanation.gaps
+    found: list[Proposal] = []
+    for verdict in comparison.verdicts:
+        if verdict.level not in judge.NEEDS_CAUSE:
+            continue
+        start = _start(task, verdict, runs)
+        found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
+    return tuple(found)
+
+
+def _start(task: AnalysisTask, verdict: Verdict, runs: Sequence[RunResult]) -> Start | str:
+    """Return where NUTS would start from a method's q: that of its first seed."""
+    from harness.methods.bridged import arrays
+    from harness.trials import start_from
+
+    run = next((r for r in runs if r.spec.method == verdict.method and r.draws is not None), None)
+    nuts = next((r for r in runs if r.spec.method == "nuts"), None)
+    if run is None or run.draws is None:
+        return "it has no draws to start from"
+    if task.library is None:
+        return "the program was not built as a library"
+    if nuts is None:
+        return "NUTS was not run here"
+    try:
+        model = BridgeModel(task.library, arrays(registry.load_data(task.model)))
+    except (BridgeError, registry.ModelError, OSError) as error:
+        return str(error)
+    chains = int(nuts.spec.options["chains"])
+    return start_from(run.draws, model, chains, np.random.default_rng(run.spec.seed))
+
+
+def with_remedies(
+    task: AnalysisTask,
+    comparison: ModelComparison,
+    runs: Sequence[RunResult],
+    scale: Scale | None,
+    store: Store,
+) -> ModelComparison:
+    """Return the comparison with the trials judged, and verdicts with what helps.
+
+    Without trials a verdict names what does better in the comparison itself.
+    """
+    from harness.trials import known, remedy_words
+
+    trials = () if scale is None else _judged(task, comparison, runs, scale, store)
+    seconds = {v.method: results.method_seconds(comparison, v.method) for v in comparison.verdicts}
+    verdicts = []
+    for verdict in comparison.verdicts:
+        own = [t for t in trials if t.method == verdict.method]
+        if any(t.helps for t in own):
+            short, said = remedy_words(own)
+        else:
+            short, said = known(verdict, comparison.verdicts, seconds)
+            if own:
+                short, said = short or remedy_words(own)[0], (*said, *remedy_words(own)[1])
+        verdicts.append(dataclasses.replace(verdict, remedy=short, remedies=said))
+    return dataclasses.replace(comparison, verdicts=tuple(verdicts), trials=trials)
+
+
+def _judged(
+    task: AnalysisTask,
+    comparison: ModelComparison,
+    runs: Sequence[RunResult],
+    scale: Scale,
+    store: Store,
+) -> tuple[Trial, ...]:
+    from harness.trials import Present, tried
+
+    verdicts = {v.method: v for v in comparison.verdicts}
+    by_run = {(r.spec.method, r.spec.seed): r for r in runs}
+    found = []
+    for proposal, light in task.trials:
+        verdict = verdicts[proposal.method]
+        if proposal.spec is None:
+            # Reweighting takes the method's own draws.
+            its = [by_run[proposal.method, s] for s in proposal.seeds]
+        else:
+            stored = [(r, store.get(r.key)) for r in light]
+            its = [r if s is None else s for r, s in stored]
+        context = scale.contexts.get(proposal.method, judge.JudgeContext())
+        present = Present(runs, comparison.measures, context)
+        found.append(
+            tried(
+                task.model, verdict, proposal, its, scale.yardstick, comparison.reference, present
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,186 @@
+"""ELBOs of several Gaussians on common random numbers, so that their differences are sharp.
+
+Draws are ``z = mean + L eps`` with the same ``eps`` for all; the estimate is the mean of
+``log p(z) − log q(z)``, which does not vary at all where q is the posterior (Roeder, Wu and
+Duvenaud 2017, *Sticking the landing*). The base draws are scrambled Sobol normals in antithetic
+pairs, in blocks that are scrambles of their own: the spread between blocks is the error. What a
+quadratic in ``eps`` explains is taken out by regression, for its expectation is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from harness.records import Estimate
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.gaussian import Gaussian
+    from harness.vi.target import Clock, Target
+
+BLOCKS = 16
+"""Scrambles that every estimate has at least."""
+
+PER_FEATURE = 20
+"""Draws for each control variate."""
+
+MOST_CONTROLLED = 50
+"""Dimension up to which control variates are worth their memory."""
+
+MOST_BLOCKS = 512
+
+TINY = 2.0**-32
+"""Half of Sobol's smallest step: no point of the cube is mapped to infinity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elbo:
+    """An ELBO, nats, with its error.
+
+    Attributes
+    ----------
+    value
+        −∞ where some draws have no density, NaN where it cannot be evaluated.
+    below
+        How far it lies under the first Gaussian's, on the same base draws.
+    lost
+        The share of draws without a density.
+    draws
+        Base draws that were used.
+    """
+
+    value: Estimate
+    below: Estimate
+    lost: float
+    draws: int
+
+
+def elbos(
+    target: Target,
+    gaussians: Sequence[Gaussian],
+    rng: np.random.Generator,
+    clock: Clock,
+    *,
+    error: float = 0.01,
+    share: float = 0.01,
+    size: int = 64,
+    most: int = 1 << 16,
+) -> tuple[Elbo, ...]:
+    """Estimate the ELBO of each Gaussian, and how far it lies under that of the first.
+
+    The number of blocks is doubled until the standard error of ``below`` (of ``value`` for the
+    first) is under ``error`` nats, or under ``share`` of the value, or the draws are ``most``.
+
+    Parameters
+    ----------
+    size
+        Draws in a block, a power of two.
+
+    Raises
+    ------
+    harness.vi.target.TimeLimitError
+        If the clock runs out before there are ``BLOCKS`` blocks.
+    """
+    d = target.dimension
+    terms: list[list[FloatArray]] = [[] for _ in gaussians]
+    used: list[list[FloatArray]] = [[] for _ in gaussians]
+    wanted = BLOCKS
+    open_ = list(range(len(gaussians)))
+    made = 0
+    while True:
+        while made < wanted:
+            if made < BLOCKS:
+                clock.check()
+            elif clock.over:
+                return tuple(_elbo(terms[0], t, u) for t, u in zip(terms, used, strict=True))
+            eps = sobol_normals(d, size, rng)
+            made += 1
+            for k in open_:
+                terms[k].append(_terms(target, gaussians[k], eps))
+                used[k].append(eps)
+        found = [_elbo(terms[0], t, u) for t, u in zip(terms, used, strict=True)]
+        still = [k for k in open_ if not _enough(found[k], error, share, first=k == 0)]
+        if not still or 2 * wanted * size > most or wanted >= MOST_BLOCKS:
+            return tuple(found)
+        # The first is what the others are compared with: it has every block.
+        open_ = sorted({0, *still})
+        wanted *= 2
+
+
+def sobol_normals(dimension: int, size: int, rng: np.random.Generator) -> FloatArray:
+    """Return standard normals of one scramble and their negatives, shape ``(size, dimension)``."""
+    pairs = max(size // 2, 1)
+    if dimension <= qmc.Sobol.MAXDIM:
+        cube = qmc.Sobol(dimension, scramble=True, seed=rng).random(pairs)
+    else:
+        cube = rng.random((pairs, dimension))
+    half = ndtri(np.clip(cube, TINY, 1 - TINY))
+    return np.asarray(np.concatenate([half, -half]), dtype=np.float64)
+
+
+def _terms(target: Target, q: Gaussian, eps: FloatArray) -> FloatArray:
+    """Return log p − log q of the draws; −∞ or NaN where there is no density."""
+    z = q.transform(eps)
+    log_q = -0.5 * np.einsum("nd,nd->n", eps, eps) - (q.entropy - 0.5 * q.dimension)
+    return np.asarray(target.log_density(z) - log_q)
+
+
+def _elbo(
+    first: Sequence[FloatArray], own: Sequence[FloatArray], eps: Sequence[FloatArray]
+) -> Elbo:
+    """Summarise blocks; those of the first that an early end left out here are passed over."""
+    values = np.concatenate(own)
+    # Stan's log density is +∞ or NaN only where arithmetic has failed.
+    lost = float(np.mean(~np.isfinite(values)))
+    draws = len(values)
+    if lost > 0:
+        nothing = Estimate(-math.inf, math.nan)
+        return Elbo(nothing, Estimate(math.inf, math.nan), lost, draws)
+    features = _features(np.concatenate(eps))
+    others = np.concatenate(first[: len(own)])
+    value = _estimate(values, features, len(own))
+    if not np.isfinite(others).all():
+        return Elbo(value, Estimate(math.nan, math.nan), lost, draws)
+    return Elbo(value, _estimate(others - values, features, len(own)), lost, draws)
+
+
+def _features(eps: FloatArray) -> FloatArray | None:
+    """Return functions of eps whose expectation is zero, ``(n, features)``; None without any.
+
+    All products of two coordinates where there are draws enough for so many, else the squares.
+    Odd functions have a mean of zero already, the draws being in antithetic pairs.
+    """
+    n, d = eps.shape
+    if d > MOST_CONTROLLED or n < PER_FEATURE * (d + 1):
+        return None
+    rows, columns = np.diag_indices(d)
+    if n >= PER_FEATURE * (d * (d + 1) // 2 + 1):
+        rows, columns = np.tril_indices(d)
+    return np.asarray(eps[:, rows] * eps[:, columns] - (rows == columns))
+
+
+def _estimate(values: FloatArray, features: FloatArray | None, count: int) -> Estimate:
+    """Return the mean of blocks and its error, less what the features explain."""
+    if features is not None:
+        centred = features - features.mean(axis=0)
+        slopes, *_ = np.linalg.lstsq(centred, values - values.mean(), rcond=None)
+        values = values - features @ slopes
+    blocks = values.reshape(count, -1).mean(axis=1)
+    error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks))
+    return Estimate(float(np.mean(blocks)), error)
+
+
+def _enough(found: Elbo, error: float, share: float, *, first: bool) -> bool:
+    what = found.value if first else found.below
+    if not math.isfinite(what.value):
+        return True
+    # An ELBO's own level is no scale: it has the data's constants.
+    scale = 0.0 if first else share * abs(what.value)
+    return what.mcse <= max(error, scale)

@@ -1,0 +1,406 @@
+"""One model's runs, explained: q behind each, q* of each family, log Z, and the causes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from harness import metrics, registry
+from harness.bridge import BridgeError, BridgeModel
+from harness.judge.words import number
+from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
+from harness.metrics import shape
+from harness.records import (
+    Estimate,
+    Explanation,
+    FamilyName,
+    Gap,
+    Model,
+    Reference,
+    RunResult,
+)
+from harness.vi.best import Best, best_fullrank, best_meanfield, climb
+from harness.vi.deterministic import StartError
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.elbo import Elbo, elbos
+from harness.vi.gaussian import Gaussian
+from harness.vi.target import Clock, TimeLimitError
+from harness.why.evidence import UNKNOWN, LogZ, log_evidence
+from harness.why.family import COUNTS, Posterior, family_causes
+from harness.why.fits import Fit, family_of, fit_of
+from harness.why.optimiser import Basin, optimiser_causes
+from harness.why.unconstrained import MissingParametersError, unconstrained
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REFERENCE_DRAWS = 4000
+"""Of a reference, taken back to the unconstrained scale."""
+
+ERROR = 0.001
+"""Standard error of an ELBO, nats, that more base draws are to reach."""
+
+WANTED = 0.01
+"""What is said not to have been reached: the error that a gap is allowed."""
+
+SLOW_S = 3e-4
+"""Seconds of a density from which base draws come in smaller blocks."""
+
+BUDGET_S = 3.0
+"""Seconds of densities for each Gaussian whose ELBO is estimated."""
+
+CLIMBS_S = 2e-3
+"""Seconds of a density up to which fits are followed uphill to see whose basin they are in."""
+
+
+class _Family(NamedTuple):
+    """What is known of one family."""
+
+    best: Best
+    level: Elbo
+    fits: tuple[tuple[Fit, Elbo | None], ...]
+
+
+def explain(
+    model: Model,
+    runs: Sequence[RunResult],
+    reference: Reference,
+    library: Path,
+    timeout_s: float = 600.0,
+) -> Explanation:
+    """Split the divergence of every run of a Gaussian family, and name the causes.
+
+    Parameters
+    ----------
+    runs
+        With draws.
+    reference
+        What the runs are compared with; it serves log Z and the posterior's shape only where it
+        is trusted.
+    library
+        The program behind the bridge.
+
+    Returns
+    -------
+    Explanation
+        Whatever could not be had is a sentence in ``notes`` and NaN in the gaps; nothing raises.
+    """
+    try:
+        data = registry.load_data(model)
+        bound = arrays(data)
+        bridged = BridgeModel(library, bound)
+    except (BridgeError, registry.ModelError, OSError) as error:
+        return Explanation(UNKNOWN, "none", (), (f"the program cannot be evaluated: {error}",))
+    numbers = sum(value.size for value in bound.values())
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _Explaining(model, runs, reference, bridged, data, numbers, timeout_s).run()
+
+
+class _Explaining:
+    """The steps, with what they share."""
+
+    def __init__(
+        self,
+        model: Model,
+        runs: Sequence[RunResult],
+        reference: Reference,
+        bridged: BridgeModel,
+        data: Mapping[str, Any],
+        numbers: int,
+        timeout_s: float,
+    ) -> None:
+        self.model, self.runs, self.reference, self.data = model, runs, reference, data
+        self.bridged = bridged
+        self.target = BridgeTarget(bridged)
+        self.seconds = 1e-6 * (1 + self.target.dimension / 10) + SECONDS_A_NUMBER * numbers
+        self.clock = Clock(timeout_s)
+        self.rng = np.random.default_rng(_seed(model.name))
+        self.notes: list[str] = []
+
+    def run(self) -> Explanation:
+        """Return the explanation."""
+        fits = [
+            fit_of(r, self.bridged)
+            for r in self.runs
+            if r.draws is not None and family_of(r) is not None
+        ]
+        if not fits:
+            return Explanation(UNKNOWN, "none", (), ("no run has a Gaussian q",))
+        posterior = self._posterior()
+        found: dict[FamilyName, _Family] = {}
+        try:
+            found = self._families(fits, posterior)
+        except StartError as error:
+            self.notes.append(f"the families' best members could not be found: {error}")
+        except TimeLimitError:
+            limit = number(self.clock.limit_s, 3)
+            self.notes.append(f"the search for the families' best members took over {limit} s")
+        if not found:
+            gaps = [self._without_best(fit) for fit in fits]
+            return Explanation(UNKNOWN, "none", tuple(gaps), tuple(self.notes))
+        log_z = self._log_z(posterior, found)
+        gaps = self._gaps(found, log_z, posterior)
+        order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
+        gaps.sort(key=lambda g: order[g.method, g.seed])
+        return Explanation(log_z.value, log_z.source, tuple(gaps), tuple(self.notes))
+
+    # --- the pieces --------------------------------------------------------------------------
+
+    def _posterior(self) -> Posterior | None:
+        """Return the reference's draws on the unconstrained scale, if it is to be believed."""
+        reference = self.reference
+        if reference.draws is None or not reference.trusted:
+            self.notes.append(
+                f"no trusted reference ({reference.why}): the posterior's shape is not looked at"
+            )
+            return None
+        draws = reference.draws
+        total = draws.values.shape[0] * draws.values.shape[1]
+        index = np.linspace(0, total - 1, min(REFERENCE_DRAWS, total)).astype(int)
+        try:
+            z = unconstrained(self.bridged, draws, index.tolist())
+        except MissingParametersError as error:
+            self.notes.append(f"the posterior's shape is not looked at: the reference's {error}")
+            return None
+        good = np.isfinite(z).all(axis=1)
+        if not good.all():
+            lost = int(np.count_nonzero(~good))
+            self.notes.append(
+                f"{lost} of {len(z)} of the reference's draws lie on a bound and were passed over"
+            )
+        z = z[good]
+        effective = float(len(z))
+        if not draws.iid:
+            ess = _least_ess(draws.values)
+            effective = min(effective, ess)
+        if len(z) < 100 or not effective >= 100:  # noqa: PLR2004
+            self.notes.append(
+                f"the reference is worth {number(effective, 3)} independent draws, too few for "
+                "the posterior's shape"
+            )
+            return None
+        return Posterior(z, effective, self.bridged.unconstrained_names())
+
+    def _families(
+        self, fits: Sequence[Fit], posterior: Posterior | None
+    ) -> dict[FamilyName, _Family]:
+        """Find q* of each family that is needed, and the ELBOs on common random numbers."""
+        d = self.target.dimension
+        moments = [] if posterior is None else _moments(posterior)
+        by_family: dict[FamilyName, list[Fit]] = {"meanfield": [], "fullrank": []}
+        for fit in fits:
+            by_family[fit.family].append(fit)
+        starts = [f.q for f in by_family["meanfield"] if f.q is not None]
+        begun = [Gaussian(q.mean, q.sd) for q in moments]
+        meanfield = best_meanfield(
+            self.target, self.rng, self.clock, starts=[*begun, *starts], seconds=self.seconds
+        )
+        if d == 1:
+            # The families are one.
+            both = self._levels(meanfield, fits)
+            return {"meanfield": both}
+        found: dict[FamilyName, _Family] = {
+            "meanfield": self._levels(meanfield, by_family["meanfield"])
+        }
+        if by_family["fullrank"] or d <= FULLRANK_LIMIT:
+            starts = [f.q for f in by_family["fullrank"] if f.q is not None]
+            fullrank = best_fullrank(
+                self.target, self.rng, self.clock, meanfield, starts=[*moments, *starts]
+            )
+            found["fullrank"] = self._levels(fullrank, by_family["fullrank"])
+        for words in dict.fromkeys(f.best.words for f in found.values()):
+            if words:
+                self.notes.append(words)
+        return found
+
+    def _levels(self, best: Best, fits: Sequence[Fit]) -> _Family:
+        """Estimate ELBOs; a fit that beats q* by more than errors takes its place."""
+        usable = [f for f in fits if f.q is not None]
+        gaussians = [f.q for f in usable if f.q is not None]
+        level, *others = self._elbos([best.q, *gaussians])
+        better = [
+            (e.below.value, f)
+            for e, f in zip(others, usable, strict=True)
+            if e.below.value + 4 * e.below.mcse < -COUNTS
+        ]
+        if better:
+            value, fit = min(better, key=lambda b: b[0])
+            assert fit.q is not None  # noqa: S101 - those without were left out
+            words = (
+                f"the search ended {number(-value)} nats below {fit.run.spec.method}'s seed "
+                f"{fit.run.spec.seed}, which is taken for the best of its family"
+            )
+            best = dataclasses.replace(best, q=fit.q, words=words)
+            level, *others = self._elbos([best.q, *gaussians])
+        by_run = {id(f): e for f, e in zip(usable, others, strict=True)}
+        return _Family(best, level, tuple((f, by_run.get(id(f))) for f in fits))
+
+    def _elbos(self, gaussians: Sequence[Gaussian]) -> tuple[Elbo, ...]:
+        slow = self.seconds > SLOW_S
+        most = int(min(1 << 16, max(256, BUDGET_S / self.seconds)))
+        return elbos(
+            self.target,
+            gaussians,
+            self.rng,
+            self.clock,
+            error=WANTED if slow else ERROR,
+            size=16 if slow else 64,
+            most=most,
+        )
+
+    def _log_z(self, posterior: Posterior | None, found: Mapping[FamilyName, _Family]) -> LogZ:
+        near = found.get("fullrank", found["meanfield"]).best.q
+        reference = None if posterior is None else (posterior.z, posterior.effective)
+        most = int(min(20_000, max(1000, BUDGET_S / self.seconds)))
+        log_z = log_evidence(
+            self.model, self.data, self.target, reference, near, self.rng, proposals=most
+        )
+        if log_z.words:
+            self.notes.append(f"log Z is not known, and so no family gap: {log_z.words}")
+        for family, its in found.items():
+            gap = _difference(log_z.value, its.level.value)
+            if gap.value < -4 * gap.mcse - COUNTS:
+                self.notes.append(
+                    f"log Z lies {number(-gap.value)} nats below the ELBO of the best {family} "
+                    "Gaussian, which cannot be: the draws that it is from miss mass"
+                )
+        return log_z
+
+    def _gaps(
+        self, found: Mapping[FamilyName, _Family], log_z: LogZ, posterior: Posterior | None
+    ) -> list[Gap]:
+        gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
+        correlation = self._correlation(found, posterior)
+        out: list[Gap] = []
+        for family, its in found.items():
+            gap = gaps_of[family]
+            causes = family_causes(
+                family,
+                gap,
+                its.best,
+                correlation if family == "meanfield" else None,
+                gaps_of.get("fullrank"),
+                posterior,
+                self.rng,
+            )
+            if gap.mcse > WANTED:
+                self.notes.append(
+                    f"the gap of the {family} family is known to {number(gap.mcse)} nats only"
+                )
+            for fit, elbo in its.fits:
+                if elbo is None:
+                    out.append(self._unrecovered(fit, gap, causes))
+                    continue
+                below = _with_moments(fit, elbo.below, self.target.dimension)
+                lost = max(fit.lost, elbo.lost)
+                basin = self._basin(found["meanfield"].best, fit, below)
+                own = optimiser_causes(fit.run, below, its.level.value.value, basin, lost)
+                out.append(
+                    Gap(
+                        fit.run.spec.method,
+                        fit.run.spec.seed,
+                        fit.family,
+                        gap,
+                        below,
+                        tuple(sorted([*own, *causes], key=lambda c: -c.nats)),
+                        fit.exact,
+                        _words(fit, below, lost),
+                    )
+                )
+        return out
+
+    def _correlation(
+        self, found: Mapping[FamilyName, _Family], posterior: Posterior | None
+    ) -> Estimate | None:
+        """Return how much nearer the best full-rank Gaussian is than the best mean-field one."""
+        d = self.target.dimension
+        if d == 1:
+            return None
+        if d > FULLRANK_LIMIT:
+            if posterior is None:
+                return None
+            return shape.correlation_gap(posterior.z, posterior.effective)
+        both = self._elbos([found["fullrank"].best.q, found["meanfield"].best.q])
+        return both[1].below
+
+    def _basin(self, best: Best, fit: Fit, below: Estimate) -> Basin | None:
+        counts = below.value - 2 * below.mcse > COUNTS
+        if fit.q is None or not counts or self.seconds > CLIMBS_S:
+            return None
+        try:
+            found = climb(self.target, best, fit.q, self.rng, self.clock)
+        except TimeLimitError:
+            return None
+        return None if found is None else Basin(found)
+
+    def _unrecovered(self, fit: Fit, gap: Estimate, causes: tuple[Any, ...]) -> Gap:
+        spec = fit.run.spec
+        return Gap(
+            spec.method,
+            spec.seed,
+            fit.family,
+            gap,
+            UNKNOWN,
+            causes,
+            exact=False,
+            words=f"q could not be told from its draws: {fit.words}",
+        )
+
+    @staticmethod
+    def _without_best(fit: Fit) -> Gap:
+        spec = fit.run.spec
+        words = "the best of its family is not known"
+        return Gap(spec.method, spec.seed, fit.family, UNKNOWN, UNKNOWN, (), fit.exact, words)
+
+
+def _seed(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
+
+
+def _least_ess(values: NDArray[np.float64]) -> float:
+    """Return the smallest effective sample size over quantities that vary."""
+    found = [
+        metrics.prepare(values[:, :, i], iid=False).ess_least
+        for i in range(values.shape[2])
+        if metrics.unusable(values[:, :, i]) is None
+    ]
+    return float(np.nanmin(found)) if found else 0.0
+
+
+def _moments(posterior: Posterior) -> list[Gaussian]:
+    """Return the Gaussian with the reference's own moments, where they have a factor."""
+    try:
+        factor = np.linalg.cholesky(posterior.covariance)
+    except np.linalg.LinAlgError:
+        return []
+    return [Gaussian(posterior.z.mean(axis=0), np.asarray(factor, dtype=np.float64))]
+
+
+def _difference(upper: Estimate, lower: Estimate) -> Estimate:
+    return Estimate(upper.value - lower.value, math.hypot(upper.mcse, lower.mcse))
+
+
+def _with_moments(fit: Fit, below: Estimate, d: int) -> Estimate:
+    """Allow for what moments of n draws cost a Gaussian: d/n nats, d (d + 3)/4n of full rank."""
+    if fit.exact or not math.isfinite(below.value):
+        return below
+    n = fit.draws
+    cost = d / n if fit.family == "meanfield" else d * (d + 3) / (4 * n)
+    return Estimate(below.value - cost, math.hypot(below.mcse, cost / 2))
+
+
+def _words(fit: Fit, below: Estimate, lost: float) -> str:
+    said = [] if fit.exact else [fit.words]
+    if math.isinf(below.value):
+        said.append(
+            f"{number(100 * lost)}% of its draws have no density: its ELBO is minus infinity"
+        )
+    elif below.mcse > max(WANTED, 0.02 * abs(below.value)):
+        said.append(f"its gap is known to {number(below.mcse)} nats only")
+    return "; ".join(s for s in said if s)

@@ -1,0 +1,273 @@
+"""Why a family's best member is not the posterior: correlation, modes, skew, tails, a funnel."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import metrics
+from harness.judge.words import number, with_error
+from harness.metrics import shape
+from harness.metrics.scalar import missed_mass
+from harness.records import Cause, Estimate, FamilyName
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.best import Best
+    from harness.vi.gaussian import Gaussian
+
+COUNTS = 0.005
+"""Nats from which a gap counts: what a mean costs that is 0.1 sd off, the close limit."""
+
+SHARE = 0.2
+"""Of a gap, from which a part of it is a cause."""
+
+ENOUGH = 0.1
+"""Of what is left of a gap, from which a marginal's shape is taken to be behind it."""
+
+MISSED = 0.01
+"""Mass from which a mode counts, as in the rule on missed mass."""
+
+DRAWS = 4000
+"""Of q*, for the mass that it misses."""
+
+NOTHING = 5e-4
+"""Nats that are written as none."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What is known of a posterior from a reference's draws.
+
+    Attributes
+    ----------
+    z
+        Unconstrained scale, shape ``(n, d)``.
+    effective
+        How many independent draws they are worth.
+    names
+        Of the unconstrained parameters.
+    """
+
+    z: FloatArray
+    effective: float
+    names: tuple[str, ...]
+
+    @cached_property
+    def covariance(self) -> FloatArray:
+        """Shape ``(d, d)``."""
+        return np.atleast_2d(np.cov(self.z, rowvar=False))
+
+    @cached_property
+    def sd(self) -> FloatArray:
+        """Shape ``(d,)``."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @cached_property
+    def shapes(self) -> tuple[shape.Shape, ...]:
+        """One a parameter."""
+        return shape.marginal_shapes(self.z, self.effective)
+
+    @cached_property
+    def funnel(self) -> shape.Funnel | None:
+        """The strongest dependence of a spread on another parameter."""
+        return shape.funnel(self.z, self.effective)
+
+    @cached_property
+    def _samples(self) -> tuple[metrics.Sample, ...]:
+        return tuple(metrics.prepare(column[None], iid=True) for column in self.z.T)
+
+    def missed(self, q: Gaussian, rng: np.random.Generator) -> tuple[Estimate, int]:
+        """Return the largest mass of modes that q misses in one marginal, and in which.
+
+        NaN where there are too few draws to tell.
+        """
+        drawn = q.draw(DRAWS, rng)
+        found = [
+            missed_mass(metrics.prepare(drawn[None, :, j], iid=True), sample)
+            for j, sample in enumerate(self._samples)
+        ]
+        values = np.array([f.value for f in found])
+        if np.isnan(values).all():
+            return Estimate(math.nan, math.nan), 0
+        worst = int(np.nanargmax(values))
+        return found[worst], worst
+
+
+def family_causes(
+    family: FamilyName,
+    gap: Estimate,
+    best: Best,
+    correlation: Estimate | None,
+    fullrank_gap: Estimate | None,
+    posterior: Posterior | None,
+    rng: np.random.Generator,
+) -> tuple[Cause, ...]:
+    """Name the causes of a family gap, the largest first.
+
+    Parameters
+    ----------
+    gap
+        log Z − ELBO(q*), nats.
+    best
+        q* of the family.
+    correlation
+        How much nearer full-rank's q* is than mean-field's, nats; None for full-rank.
+    fullrank_gap
+        log Z − ELBO of full-rank's q*, where it is known.
+    posterior
+        None where no reference can be trusted: causes that need one are then not named.
+    """
+    if not gap.value - 2 * gap.mcse > COUNTS:
+        return ()
+    found: list[Cause] = []
+    rest = gap.value
+    if family == "meanfield" and correlation is not None and _counts(correlation, gap):
+        nats = min(correlation.value, gap.value)
+        words = _correlation_words(best.q, correlation, gap, fullrank_gap, posterior)
+        found.append(Cause("family", "correlation", nats, words))
+        rest -= nats
+    modes = _modes(best, posterior, rng)
+    if modes is not None and modes.nats > max(SHARE * rest, COUNTS):
+        found.append(dataclasses.replace(modes, nats=min(modes.nats, rest)))
+        rest -= modes.nats
+    if rest > max(SHARE * gap.value, COUNTS + 2 * gap.mcse):
+        found.append(_shape(rest, posterior))
+    return tuple(sorted(found, key=lambda c: -c.nats))
+
+
+def figure(estimate: Estimate) -> str:
+    """Write a figure with its error, without it where it is under a thousandth."""
+    if abs(estimate.value) + estimate.mcse < NOTHING:
+        return "0"
+    if not estimate.mcse > 1e-3 * abs(estimate.value):
+        return number(estimate.value, 3)
+    return with_error(estimate)
+
+
+def _counts(part: Estimate, gap: Estimate) -> bool:
+    return part.value - 2 * part.mcse > max(COUNTS, SHARE * gap.value)
+
+
+def _correlation_words(
+    q: Gaussian,
+    correlation: Estimate,
+    gap: Estimate,
+    fullrank_gap: Estimate | None,
+    posterior: Posterior | None,
+) -> str:
+    words = f"a full-rank Gaussian comes {figure(correlation)} nats nearer"
+    if fullrank_gap is not None and math.isfinite(fullrank_gap.value):
+        left = figure(Estimate(max(fullrank_gap.value, 0.0), fullrank_gap.mcse))
+        words = f"the best full-rank Gaussian is {left} nats away, this one {figure(gap)}"
+    if posterior is None or len(posterior.names) == 1:
+        return words
+    corr = np.atleast_2d(np.corrcoef(posterior.z, rowvar=False))
+    np.fill_diagonal(corr, 0.0)
+    i, j = np.unravel_index(int(np.argmax(np.abs(corr))), corr.shape)
+    names = posterior.names
+    words += f"; {names[i]} and {names[j]} correlate at {number(float(corr[i, j]))}"
+    try:
+        predicted = shape.conditional_sds(posterior.covariance) / posterior.sd
+    except ValueError:
+        return words
+    k = int(np.argmin(predicted))
+    ratio = float(q.sd[k] / posterior.sd[k])
+    return (
+        f"{words}; its sd of {names[k]} is {number(ratio)} of the posterior's, where 1/√Λᵢᵢ "
+        f"predicts {number(float(predicted[k]))}"
+    )
+
+
+def _modes(best: Best, posterior: Posterior | None, rng: np.random.Generator) -> Cause | None:
+    """Say how much mass lies in modes that q* does not hold; it costs −ln of what it holds."""
+    if posterior is not None:
+        missed, which = posterior.missed(best.q, rng)
+        if missed.value - 2 * missed.mcse > MISSED:
+            share = min(missed.value, 1 - 1e-9)
+            nats = -math.log1p(-share)
+            words = (
+                f"{posterior.names[which]} has modes that hold {with_error(missed)} of the mass "
+                f"and almost none of q's draws: −ln(1 − {number(share)}) = {number(nats, 3)} nats"
+            )
+            return Cause("family", "several modes", nats, words)
+        if math.isfinite(missed.value):
+            return None
+    modes = [b for b in best.optimum.basins if b.separate]
+    share = 1 - modes[0].mass if len(modes) > 1 else 0.0
+    if not share > MISSED:
+        return None
+    words = (
+        f"{len(modes)} basins found by climbing from several starts; those q is not in hold about "
+        f"{number(share)} of the mass: {number(-math.log1p(-share))} nats"
+    )
+    return Cause("family", "several modes", -math.log1p(-share), words)
+
+
+def _shape(rest: float, posterior: Posterior | None) -> Cause:
+    """Name what correlation and modes leave of a gap."""
+    if posterior is None:
+        words = "there are no trusted draws to look at: correlation and modes do not explain it"
+        return Cause("family", "other shape", rest, words)
+    shapes, names = posterior.shapes, posterior.names
+    if shape.is_funnel(posterior.funnel):
+        assert posterior.funnel is not None  # noqa: S101 - is_funnel says so
+        return Cause("family", "funnel", rest, _funnel_words(posterior.funnel, names))
+    skew = np.array([s.skew_nats.value for s in shapes])
+    tails = np.array([s.tail_nats.value for s in shapes])
+    usable = np.isfinite(skew) & np.isfinite(tails)
+    if not usable.any():
+        words = f"{len(posterior.z)} draws are too few for the shape of its marginals"
+        return Cause("family", "other shape", rest, words)
+    skew, tails = np.where(usable, skew, 0.0), np.where(usable, tails, 0.0)
+    total = {"skew": float(skew.sum()), "tails": float(tails.sum())}
+    if max(total.values()) < ENOUGH * rest:
+        words = (
+            "correlation, modes and the marginals' skewness and tails "
+            f"({number(total['skew'])} and {number(total['tails'])} nats) do not explain it"
+        )
+        return Cause("family", "other shape", rest, words)
+    if total["skew"] >= total["tails"]:
+        k = int(np.argmax(skew))
+        return Cause("family", "skew", rest, _skew_words(names[k], shapes[k]))
+    k = int(np.argmax(tails))
+    # The posterior's heavy tails make q's too light.
+    name = "light tails" if shapes[k].tail_excess.value > 0 else "heavy tails"
+    return Cause("family", name, rest, _tail_words(names[k], shapes[k]))
+
+
+def _funnel_words(found: shape.Funnel, names: Sequence[str]) -> str:
+    where = "large" if found.wide == "upper" else "small"
+    return (
+        f"the spread of {names[found.of]} is {with_error(found.ratio)} times as wide where "
+        f"{names[found.on]} is {where} as at its other end; no Gaussian's is"
+    )
+
+
+def _skew_words(name: str, found: shape.Shape) -> str:
+    skewness = with_error(found.skewness)
+    if not math.isfinite(found.skewness.mcse):
+        skewness = f"{number(found.skewness.value)} (its error is not known)"
+    return (
+        f"on the unconstrained scale {name} has skewness {skewness} and L-skewness "
+        f"{with_error(found.l_skewness)}, a Gaussian 0"
+    )
+
+
+def _tail_words(name: str, found: shape.Shape) -> str:
+    heavier = "heavier" if found.tail_excess.value > 0 else "lighter"
+    fourth = (
+        f"excess kurtosis {with_error(found.excess_kurtosis)}"
+        if found.settled
+        else "a fourth moment that does not settle"
+    )
+    return (
+        f"on the unconstrained scale the tails of {name} are {heavier} than a Gaussian's: "
+        f"{fourth}, L-kurtosis {with_error(found.l_kurtosis)} where a Gaussian has 0.123"
+    )

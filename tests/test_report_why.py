@@ -1,0 +1,273 @@
+"""What the report says of why and of what would help: sentences, small print, the remedies."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from harness import report
+from harness.plots.canvas import Panel
+from harness.records import (
+    NO_ESTIMATE,
+    Cause,
+    Comparison,
+    Estimate,
+    Explanation,
+    Gap,
+    Level,
+    Model,
+    ModelComparison,
+    Reference,
+    Trial,
+    Verdict,
+)
+from harness.report import remedies, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CAUSES = (
+    Cause("family", "correlation", 0.893, "Full-rank's gap is 0.002 nats, mean-field's 0.893."),
+    Cause("optimiser", "runaway", 23_400.0, "Step size 100 left the posterior in 50 iterations."),
+    Cause("method", "particles collapse", math.nan, "20 particles cover 0.3 of the width."),
+)
+
+
+def gap(method: str, seed: int, *causes: Cause, exact: bool = True, words: str = "") -> Gap:
+    """Return a run's gap."""
+    family, optimiser = Estimate(0.893, 0.002), Estimate(0.04, 0.01)
+    return Gap(method, seed, "meanfield", family, optimiser, causes, exact, words)
+
+
+def trial(
+    method: str = "meanfield", *, helps: bool = True, after: Level | None = "pass", what: str = "w"
+) -> Trial:
+    """Return a remedy of a verdict that fails."""
+    return Trial(
+        method=method,
+        remedy="full-rank",
+        what=what,
+        level_before="fail",
+        level_after=after,
+        metric="log_sd_ratio",
+        quantity="beta",
+        before=Estimate(math.log(0.5), 0.02),
+        after=NO_ESTIMATE if after is None else Estimate(0.0, 0.01),
+        seconds=math.nan if after is None else 3.0,
+        seconds_before=0.25,
+        helps=helps,
+        words="Said of it.",
+    )
+
+
+def entry(
+    *,
+    why: Explanation | None = None,
+    trials: Sequence[Trial] = (),
+    verdicts: Sequence[Verdict] = (),
+    name: str = "m",
+) -> ModelComparison:
+    """Return a model with its reasons."""
+    return ModelComparison(
+        Model(name, name, Path("none.stan"), None),
+        None,
+        Reference("exact", trusted=True, why="exact"),
+        verdicts=tuple(verdicts),
+        explanation=why,
+        trials=tuple(trials),
+    )
+
+
+def failing(method: str, cause: Cause, name: str = "m") -> Verdict:
+    """Return a verdict with its cause in a sentence and in a few words."""
+    return Verdict(
+        name,
+        method,
+        "fail",
+        "fail",
+        1,
+        1,
+        "sd of beta 0.5 of the reference's",
+        (),
+        causes=(cause.evidence,),
+        remedies=("With `fullrank`: pass, in 3 s.",),
+        cause=f"{cause.gap}: {cause.name}",
+        remedy="full-rank",
+    )
+
+
+def words(*models: ModelComparison) -> str:
+    """Return the page's text, tags removed."""
+    page = report.to_html(Comparison(models, (), {}))
+    body = page.partition("</style>")[2].partition("<script>")[0]
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+EXPLAINED = Explanation(
+    Estimate(-47.1234, 0.002),
+    "bridge sampling",
+    (gap("meanfield", 1, CAUSES[0]), gap("meanfield", 2, CAUSES[1])),
+    ("q* of full-rank was averaged over iterates.",),
+)
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda c: c.name)
+def test_every_cause_is_shown_with_its_evidence(cause: Cause) -> None:
+    """Whichever gap it is of; in the method's findings and, in a few words, in the first table."""
+    text = words(entry(verdicts=[failing("meanfield", cause)]))
+    assert f"Why. {cause.evidence}" in text
+    assert "Remedy. With fullrank : pass, in 3 s." in text
+    assert f"Why: {cause.gap}: {cause.name}" in text
+
+
+def test_the_first_table_says_why_where_there_is_room() -> None:
+    """In a second line with few columns, in the tooltip with many; nothing where it passes."""
+    verdict = failing("meanfield", CAUSES[0])
+    cell = summary.strip(entry(verdicts=[verdict]))[0]
+    assert cell.cause == "family: correlation"
+    assert cell.tip == "sd of beta 0.5 of the reference's; why: family: correlation"
+    silent = dataclasses.replace(verdict, cause="")
+    assert summary.strip(entry(verdicts=[silent]))[0].tip == verdict.headline
+    for columns in (summary.WITH_CAUSES, summary.WITH_CAUSES + 1, summary.WITH_REASONS + 1):
+        many = [dataclasses.replace(verdict, method=f"m{i}") for i in range(columns)]
+        page = report.to_html(Comparison((entry(verdicts=many),), (), {}))
+        room = columns <= summary.WITH_CAUSES
+        assert page.count("Why: family: correlation") == room * columns
+        tip = 'title="sd of beta 0.5 of the reference&#39;s; why: family: correlation"'
+        assert page.count(tip) == (not room) * columns
+
+
+def test_the_figure_and_its_small_print_stand_before_the_densities() -> None:
+    """Log Z with error and source, then the notes."""
+    text = words(entry(why=EXPLAINED))
+    assert "Where the divergence comes from" in text
+    assert "log Z = −47.123 ± 0.002 nats, from bridge sampling." in text
+    assert "q* of full-rank was averaged over iterates." in text
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"),
+    [
+        (Estimate(-5_600_123.5, 0.3), "log Z = −5.60 × 10⁶ ± 0.3 nats, from it."),
+        (Estimate(-1.25, 0.0), "log Z = −1.25 nats, from it."),
+        (Estimate(-1.25, math.nan), "log Z = −1.2 ± unknown nats, from it."),
+        (NO_ESTIMATE, "log Z is not a number, from it: without it no family gap is known."),
+    ],
+)
+def test_log_z_is_said_as_well_as_it_is_known(evidence: Estimate, said: str) -> None:
+    """An exact one has no error; a missing one is not passed over."""
+    assert remedies.small_print(entry(why=Explanation(evidence, "it", ())))[0] == said
+
+
+def test_what_keeps_a_gap_from_being_exact_is_said_once_with_its_seeds() -> None:
+    """The same words of several runs make one line; silence about a missing figure is filled."""
+    lost = dataclasses.replace(gap("fullrank", 3), family_gap=NO_ESTIMATE)
+    several = tuple(gap("meanfield", s, words="Too few draws for P") for s in (2, 1))
+    many = tuple(gap("fullrank", s, exact=False) for s in range(10, 20))
+    lines = remedies.small_print(
+        entry(why=Explanation(Estimate(0, 0), "it", (*several, lost, *many)))
+    )
+    assert lines[1:] == (
+        "mean-field, seeds 1 and 2: Too few draws for P.",
+        "full-rank, seed 3: a gap could not be had, and nothing says why.",
+        "full-rank, 10 seeds: q is taken to be the Gaussian of its draws' moments.",
+    )
+
+
+def test_no_table_where_nothing_was_tried_and_no_print_where_nobody_asked() -> None:
+    """A comparison without reasons looks as before."""
+    assert remedies.table(entry()) is None
+    assert remedies.small_print(entry()) == ()
+    text = words(entry())
+    assert "Remedies" not in text
+    assert "Where the divergence comes from" not in text
+
+
+def test_a_remedy_says_verdict_figure_and_seconds_before_and_after() -> None:
+    """A log of a ratio is said as the ratio, with the metric in words."""
+    found = remedies.table(entry(trials=[trial(what="full-rank, `eta` 0.1")]))
+    assert found is not None
+    (row,) = found.groups[0].rows
+    assert (row.figure_before, row.figure_after) == ("0.500 ± 0.010", "1.000 ± 0.010")
+    assert (row.seconds_before, row.seconds_after) == ("0.25 s", "3.0 s")
+    text = words(entry(trials=[trial()]))
+    assert "✗ fail → ✓ pass" in re.sub(r"\s+", " ", text)
+    assert "ratio of the sds: beta" in text
+    assert "✓ yes" in text
+    assert "Said of it." not in text
+
+
+def test_a_hint_that_cannot_be_tried_has_its_words_and_no_figures_after() -> None:
+    """Neither a verdict nor seconds are invented for it."""
+    found = remedies.table(entry(trials=[trial(after=None, helps=False)]))
+    assert found is not None
+    (row,) = found.groups[0].rows
+    assert (row.after, row.figure_after, row.seconds_after) == (None, "", "")
+    text = words(entry(trials=[trial(after=None, helps=False)]))
+    assert "not tried" in text
+    assert "Said of it." in text
+    assert "not a number" not in text
+
+
+def test_a_remedy_that_gave_no_figure_says_so() -> None:
+    """A run that was tried and has nothing to measure is not a figure of nothing."""
+    lost = dataclasses.replace(trial(after="fail", helps=False), after=NO_ESTIMATE)
+    text = words(entry(trials=[lost]))
+    assert "→ not a number" in text
+    assert "Said of it." in text
+
+
+@pytest.mark.parametrize("level", get_args(Level))
+def test_every_level_can_be_the_outcome(level: Level) -> None:
+    """Also unknown, as a symbol and a word."""
+    text = words(entry(trials=[trial(after=level, helps=False)]))
+    assert re.search(rf"→ {re.escape(summary.SYMBOLS[level])} {level}", text)
+
+
+def test_remedies_are_grouped_by_method_and_those_that_help_come_first() -> None:
+    """In the order of the tables of verdicts; hints come last."""
+    mixed = [
+        trial("fullrank", what="a"),
+        trial(helps=False, after=None, what="hint"),
+        trial(helps=False, after="fail", what="no"),
+        trial(what="yes"),
+    ]
+    found = remedies.table(entry(trials=mixed))
+    assert found is not None
+    assert [g.method for g in found.groups] == ["meanfield", "fullrank"]
+    assert [r.what for r in found.groups[0].rows] == ["yes", "no", "hint"]
+    assert found.folded == ()
+
+
+def test_where_much_was_tried_what_does_not_help_is_folded() -> None:
+    """Counted, and the methods that nothing helps are named."""
+    many = [trial(helps=False, after="fail", what=f"no {i}") for i in range(remedies.ROWS)]
+    more = [trial("fullrank"), *many]
+    found = remedies.table(entry(trials=more))
+    assert found is not None
+    assert [g.method for g in found.groups] == ["fullrank"]
+    assert found.folded_rows == remedies.ROWS
+    text = words(entry(trials=more))
+    assert "Nothing that was tried helps mean-field." in text
+    assert f"{remedies.ROWS} remedies that do not help" in text
+    assert "no 17" in text
+    assert "Nothing that was tried" in words(entry(trials=[*many, many[0]]))
+
+
+def test_an_image_is_the_same_without_what_it_does_not_need() -> None:
+    """Quotes become single where no tag has one, and groups without attributes are dropped."""
+    svg = (
+        '<svg a="1"><g><g id="x"><g><path d="m0 0"/></g></g></g><g/>'
+        '<text b="it\'s">"a" &amp; \'b\'</text></svg>'
+    )
+    uri = report.data_uri(Panel("t", "", svg.encode(), "svg", "1", 1, 1))
+    assert uri == (
+        "data:image/svg+xml,%3Csvg a='1'%3E%3Cg id='x'%3E%3Cpath d='m0 0'/%3E%3C/g%3E"
+        "%3Ctext b=%22it's%22%3E%22a%22 &amp;amp; 'b'%3C/text%3E%3C/svg%3E"
+    )

@@ -1,0 +1,493 @@
+"""Trials of remedies: which make sense, which runs they need, what is said of what they brought."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from trial_records import MODEL, Compared, chains, compare, run, spec, verdict
+
+from harness import trials
+from harness.methods import METHODS
+from harness.records import NO_ESTIMATE, Cause, Draws, Estimate, Gap, Trial, Verdict
+from harness.trials import Proposal, Start, propose, reweighted, tried
+from harness.trials.changes import CHANGES, MENDABLE
+from harness.trials.cost import duration
+from harness.trials.judging import luck
+from harness.trials.start import nested
+
+START = Start(tuple({"x": float(i)} for i in range(4)), (1.0,))
+
+
+def gap(method: str, *causes: tuple[Any, str]) -> Gap:
+    """Return a gap with named causes."""
+    named = tuple(Cause(kind, name, 0.5, f"sd of b depends on {name}") for kind, name in causes)
+    return Gap(method, 1, "meanfield", Estimate(0.5, 0.01), Estimate(0.5, 0.01), named)
+
+
+def by_remedy(found: tuple[Proposal, ...]) -> dict[str, Proposal]:
+    """Return proposals by key; each key stands once."""
+    assert len({p.remedy for p in found}) == len(found)
+    return {p.remedy: p for p in found}
+
+
+def test_every_mendable_method_is_one_and_its_changes_are_its_options() -> None:
+    """A changed option has the name and the type of a default, so that the run is a valid one."""
+    assert set(METHODS) >= MENDABLE
+    for method in MENDABLE:
+        for remedy, change in CHANGES.items():
+            found = change(method, METHODS[method].defaults)
+            if found is None:
+                continue
+            defaults = METHODS[found.method].defaults
+            for name, value in found.options.items():
+                assert type(value) is type(defaults[name]), (method, remedy, name)
+            if found.same:
+                assert set(METHODS[method].defaults) <= set(defaults), (method, remedy)
+            assert (found.method, found.options) != (method, {})
+
+
+def test_nothing_is_proposed_for_what_passes_or_is_unknown() -> None:
+    """Nor for methods without a q to mend."""
+    runs = [run(spec("meanfield"))]
+    for level in ("pass", "unknown", "reference"):
+        assert propose(MODEL, verdict("meanfield", (level,), level), runs) == ()
+    assert propose(MODEL, verdict("nuts"), [chains(spec("nuts"))]) == ()
+    assert propose(MODEL, verdict("meanfield"), []) == ()
+
+
+@pytest.mark.parametrize(
+    ("causes", "expected"),
+    [
+        ([("family", "correlation")], {"full-rank"}),
+        (
+            [("optimiser", "runaway")],
+            {"smaller step", "more gradient samples", "tuned settings", "best of the family"},
+        ),
+        (
+            [("optimiser", "stopped early")],
+            {"tighter tolerance", "tuned settings", "best of the family"},
+        ),
+        ([("optimiser", "other basin")], {"best of the family"}),
+        ([("family", "funnel")], {"reparameterise"}),
+        ([("family", "skew")], set()),
+        ([("optimiser", "something new")], set(CHANGES)),
+        ([], set(CHANGES)),
+    ],
+)
+def test_the_causes_decide_which_remedies_are_worth_a_trial(
+    causes: list[tuple[Any, str]], expected: set[str]
+) -> None:
+    """Beside those that are worth one whatever the cause is."""
+    always = {"dadvi_lr", "dadvi_psis", "reweighted", "nuts from q"}
+    other = gap("fullrank", ("family", "funnel"))
+    found = propose(
+        MODEL, verdict("meanfield"), [run(spec("meanfield"))], [gap("meanfield", *causes), other]
+    )
+    assert {p.remedy for p in found} == expected | always
+    assert [p.remedy for p in found] == [r for r in trials.ORDER if r in expected | always]
+
+
+def test_a_funnel_is_a_hint_with_its_evidence() -> None:
+    """It changes the program, so it cannot be tried, and the parameters are named."""
+    runs = [run(spec("meanfield"))]
+    found = propose(MODEL, verdict("meanfield"), runs, [gap("meanfield", ("family", "funnel"))])
+    hint = by_remedy(found)["reparameterise"]
+    assert hint.spec is None
+    assert "sd of b depends on funnel" in hint.words
+    compared = compare([run(spec("meanfield"), sd=3.0)])
+    trial = attempt(compared, hint, [])
+    assert (trial.level_after, trial.helps) == (None, False)
+    assert trial.words == hint.words
+
+
+def test_the_seeds_that_failed_come_first() -> None:
+    """Topped up by those that warn, then any; at most three."""
+    levels = ("pass", "pass", "warn", "fail", "pass", "fail")
+    assert trials.trial_seeds(verdict("meanfield", levels), 3) == (3, 4, 6)
+    assert trials.trial_seeds(verdict("meanfield", ("fail",) * 5), 3) == (1, 2, 3)
+    runs = [run(spec("meanfield", s)) for s in range(1, 7)]
+    found = by_remedy(propose(MODEL, verdict("meanfield", levels), runs))["smaller step"]
+    assert found.seeds == (3, 4, 6)
+    assert found.spec == tuple(
+        spec("meanfield", s, eta=0.1, adapt_engaged=False) for s in (3, 4, 6)
+    )
+
+
+def test_specs_keep_the_present_runs_other_options_and_draws() -> None:
+    """Only what the remedy is about changes; the sibling row gets the same options."""
+    runs = [run(spec("meanfield", draws=1000, adapt_iter=20))]
+    found = by_remedy(propose(MODEL, verdict("meanfield"), runs))
+    assert found["more gradient samples"].spec == (
+        spec("meanfield", draws=1000, adapt_iter=20, grad_samples=20),
+    )
+    assert found["tighter tolerance"].spec == (
+        spec("meanfield", draws=1000, adapt_iter=20, tol_rel_obj=1e-4, iter=30_000),
+    )
+    assert found["full-rank"].spec == (spec("fullrank", draws=1000, adapt_iter=20),)
+
+
+def test_runs_that_are_there_are_taken_all_of_them() -> None:
+    """The comparison's tuned, DADVI and full-rank rows are not run again, at any length."""
+    rows = ("meanfield_tuned", "fullrank", "dadvi", "dadvi_lr", "dadvi_psis")
+    there = [run(spec(m, s, draws=5000), seconds=900.0) for m in rows for s in range(1, 6)]
+    runs = [run(spec("meanfield", s)) for s in range(1, 11)]
+    found = by_remedy(propose(MODEL, verdict("meanfield", ("fail",) * 10), [*runs, *there]))
+    pairs = zip(
+        ("tuned settings", "full-rank", "best of the family", "dadvi_lr", "dadvi_psis"),
+        rows,
+        strict=True,
+    )
+    for remedy, row in pairs:
+        assert found[remedy].spec == tuple(spec(row, s, draws=5000) for s in range(1, 6))
+        assert found[remedy].seconds == 0
+
+
+def test_rows_that_are_not_there_are_planned_as_the_comparison_would() -> None:
+    """With the model's own settings, and the options that a user set."""
+    model = dataclasses.replace(MODEL, settings={"dadvi": {"seeds": 2, "draws": 4000, "starts": 3}})
+    options = {"dadvi": {"error": 0.1}}
+    runs = [run(spec("fullrank"))]
+    found = by_remedy(propose(model, verdict("fullrank"), runs, options=options))
+    assert found["best of the family"].spec == (
+        spec("dadvi", draws=4000, starts=3, error=0.1, family="fullrank"),
+    )
+
+
+def test_what_the_model_skips_is_not_tried_and_says_why() -> None:
+    """Unless somebody has run it all the same."""
+    model = dataclasses.replace(MODEL, settings={"dadvi_psis": {"skip": "weights take hours"}})
+    runs = [run(spec("meanfield"))]
+    found = by_remedy(propose(model, verdict("meanfield"), runs))["dadvi_psis"]
+    assert found.spec is None
+    assert found.words == "Not tried: weights take hours."
+    runs.append(run(spec("dadvi_psis")))
+    assert by_remedy(propose(model, verdict("meanfield"), runs))["dadvi_psis"].spec is not None
+
+
+def test_what_would_take_over_a_minute_is_not_tried_and_says_how_long() -> None:
+    """By the seconds a gradient takes in the present runs."""
+    runs = [run(spec("meanfield"), seconds=10.0, gradients=1000)]
+    found = by_remedy(propose(MODEL, verdict("meanfield"), runs))
+    # 20 samples in up to 1500 iterations, three times the present 500, at 0.01 s.
+    words = "Not tried: one run would take about 5 min, and trials are kept to 60 s."
+    assert (found["more gradient samples"].spec, found["more gradient samples"].words) == (
+        None,
+        words,
+    )
+    assert found["more gradient samples"].seconds == pytest.approx(300)
+    assert found["tighter tolerance"].seconds == pytest.approx(300)
+    assert found["smaller step"].spec is not None
+    assert found["smaller step"].seconds == pytest.approx(15)
+    generous = propose(MODEL, verdict("meanfield"), runs, limit_s=400.0)
+    assert by_remedy(generous)["more gradient samples"].spec is not None
+
+
+def test_nuts_starts_from_q_only_where_there_is_both() -> None:
+    """Its spec is the comparison's with a short warm-up, the start and the metric."""
+    nuts = chains(spec("nuts", draws=4000), seconds=12.0)
+    runs = [run(spec("meanfield")), nuts]
+    found = by_remedy(propose(MODEL, verdict("meanfield"), runs, start=START))["nuts from q"]
+    assert found.spec == (
+        spec(
+            "nuts",
+            draws=4000,
+            warmup=150,
+            start=[{"x": 0.0}, {"x": 1.0}, {"x": 2.0}, {"x": 3.0}],
+            inv_metric=[1.0],
+        ),
+    )
+    for given, start, words in (
+        (runs, "q has collapsed", "q has collapsed"),
+        (runs, None, "nobody said where from"),
+        (runs[:1], START, "NUTS was not run here"),
+        ([runs[0], chains(spec("nuts"), seconds=300.0)], START, "NUTS takes 5 min"),
+    ):
+        other = by_remedy(propose(MODEL, verdict("meanfield"), given, start=start))["nuts from q"]
+        assert other.spec is None
+        assert words in other.words
+
+
+def test_variables_are_nested_as_stan_reads_them() -> None:
+    """Scalars, vectors and matrices, in whatever order the names come."""
+    names = ["a", "v[1]", "v[2]", "w[1,1]", "w[2,1]", "w[3,1]", "w[1,2]", "w[2,2]", "w[3,2]"]
+    assert nested(names, np.arange(9.0)) == {
+        "a": 0.0,
+        "v": [1.0, 2.0],
+        "w": [[3.0, 6.0], [4.0, 7.0], [5.0, 8.0]],
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reweighting_a_wide_normal_gives_the_narrow_one(seed: int) -> None:
+    """Against closed form: mean 0.3 and sd 1 from draws of sd 1.5 about 0."""
+    rng = np.random.default_rng(seed)
+    eps = rng.standard_normal((1, 10_000))
+    x = 1.5 * eps
+    draws = Draws(("x",), x[..., None], -0.5 * (x - 0.3) ** 2 + 7, -0.5 * eps**2)
+    found = reweighted(draws, rng)
+    assert not isinstance(found, str)
+    got, khat = found
+    assert khat < 0.5
+    n = got.values.shape[1]
+    assert 1000 < n <= 2500
+    assert (got.log_p, got.log_q, got.iid) == (None, None, True)
+    # Five standard errors of as many independent draws.
+    assert abs(got.values.mean() - 0.3) < 5 / math.sqrt(n)
+    assert abs(got.values.std() - 1) < 5 / math.sqrt(2 * n)
+
+
+def test_draws_that_no_weights_can_mend_say_why() -> None:
+    """A q eight sds away has no draws where p is; without densities there is nothing to weigh."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((1, 10_000))
+    away = Draws(("x",), x[..., None], -0.5 * (x - 8) ** 2, -0.5 * x**2)
+    why = reweighted(away, rng)
+    assert isinstance(why, str)
+    assert "k-hat is" in why
+    assert "above 0.70" in why
+    for bare in (
+        dataclasses.replace(away, log_q=None),
+        dataclasses.replace(away, log_p=np.full((1, 10_000), np.nan)),
+        dataclasses.replace(away, iid=False),
+    ):
+        assert isinstance(reweighted(bare, rng), str)
+
+
+def attempt(
+    compared: Compared, proposal: Proposal, results: Any, method: str = "meanfield"
+) -> Trial:
+    """Judge a trial."""
+    return tried(
+        MODEL, compared.verdicts[method], proposal, results, compared.yardstick,
+        compared.reference, compared.present,
+    )  # fmt: skip
+
+
+SMALLER = Proposal("meanfield", "smaller step", "a fixed step size of 0.1", (), seeds=(1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def wide() -> Compared:
+    """Return a comparison in which mean-field is 6.5 times too wide, in 2 s, and NUTS is right."""
+    runs = [run(spec("meanfield", s), sd=6.5, seconds=2.0) for s in (1, 2, 3)]
+    return compare([*runs, run(spec("dadvi"), salt=5), chains(spec("nuts"), seconds=3.0)])
+
+
+def test_a_remedy_that_mends_is_told_with_its_figures(wide: Compared) -> None:
+    """Level, the telling figure and the seconds, each before and after."""
+    results = [run(spec("meanfield", s, eta=0.1), seconds=0.7, salt=1) for s in (1, 2, 3)]
+    pairs = dict(wide.yardstick.pairs)
+    trial = attempt(wide, SMALLER, results)
+    assert (trial.level_before, trial.level_after, trial.helps) == ("fail", "pass", True)
+    assert (trial.metric, trial.quantity) == ("log_width_ratio", "x")
+    # Five of their own errors.
+    assert abs(trial.before.value - math.log(6.5)) < 5 * trial.before.mcse
+    assert abs(trial.after.value) < 5 * trial.after.mcse
+    assert (trial.seconds, trial.seconds_before) == (0.7, 2.0)
+    # Five errors of an sd of 10 000 draws, and one of 40 000, either way.
+    told = r"sd of x (0\.9\d|1\.0\d?) of the reference's instead of 6\.[2-8]"
+    assert re.fullmatch(
+        rf"A fixed step size of 0\.1: {told}; passes in all 3 seeds, 0\.7 s\.", trial.words
+    )
+    assert wide.yardstick.pairs == pairs
+
+
+def test_what_does_not_help_says_how_far_it_got(wide: Compared) -> None:
+    """A level that is no better, or cannot be told, is no help."""
+    results = [run(spec("meanfield", s, eta=0.1), sd=2.0, salt=1) for s in (1, 2, 3)]
+    trial = attempt(wide, SMALLER, results)
+    assert (trial.level_after, trial.helps) == ("fail", False)
+    told = r"sd of x (1\.9|2\.0|2\.1) of the reference's instead of 6\.[2-8]"
+    assert re.search(rf"{told}; still fails in all 3 seeds, 1 s\.$", trial.words)
+    few = [run(spec("meanfield", s, 60, eta=0.1), salt=1) for s in (1, 2, 3)]
+    unsure = attempt(wide, SMALLER, few)
+    assert (unsure.level_after, unsure.helps) == ("unknown", False)
+    assert "undecided" in unsure.words
+
+
+def test_a_fault_of_one_seed_is_shown_of_the_worst() -> None:
+    """The median of three would show nothing of it, neither before nor after."""
+    sds = {1: 1.0, 2: 1.0, 3: 6.5}
+    compared = compare([run(spec("meanfield", s), sd=sd) for s, sd in sds.items()])
+    results = [run(spec("meanfield", s, eta=0.1), salt=1) for s in sds]
+    trial = attempt(compared, SMALLER, results)
+    assert abs(trial.before.value - math.log(6.5)) < 5 * trial.before.mcse
+    assert re.search(r"instead of 6\.[2-8] in the worst seed; passes", trial.words)
+    assert trial.helps
+
+
+def test_what_may_be_luck_is_said() -> None:
+    """A fault of one seed in ten is absent from three seeds in 73% of cases, mended or not."""
+    compared = compare([
+        run(spec("meanfield", s), sd=6.5 if s == 1 else 1.0) for s in range(1, 11)
+    ])  # fmt: skip
+    results = [run(spec("meanfield", s, eta=0.1), salt=1) for s in (1, 2, 3)]
+    trial = attempt(compared, SMALLER, results)
+    assert trial.helps
+    assert trial.words.endswith("would do as well in 73% of such trials: try more seeds.")
+    assert luck(verdict("meanfield", ("fail",) * 10), "pass", 3) == 0
+    assert luck(verdict("meanfield", ("fail", "warn")), "warn", 3) == 0.125
+    assert luck(verdict("meanfield", ("fail", "warn")), "unknown", 3) == 0
+
+
+def test_runs_that_failed_are_a_trial_too(wide: Compared) -> None:
+    """All of them, or some, with CmdStan's words."""
+    lost = [
+        run(spec("meanfield", s, eta=0.1), status="failed", message="all step sizes failed")
+        for s in (1, 2, 3)
+    ]
+    trial = attempt(wide, SMALLER, lost)
+    assert (trial.level_after, trial.helps) == ("fail", False)
+    assert trial.words == "A fixed step size of 0.1: 3 of 3 runs failed: all step sizes failed."
+    assert math.isnan(trial.after.value)
+    good = run(spec("meanfield", 3, eta=0.1), salt=1)
+    part = attempt(wide, SMALLER, [*lost[:2], good])
+    assert (part.level_after, part.helps) == ("fail", False)
+    assert "2 of 3 runs failed (all step sizes failed)" in part.words
+
+
+def test_a_trial_with_runs_missing_is_none(wide: Compared) -> None:
+    """Two that pass say nothing of the third."""
+    results = [run(spec("meanfield", s, eta=0.1), salt=1) for s in (1, 2)]
+    asked = dataclasses.replace(
+        SMALLER, spec=tuple(spec("meanfield", s, eta=0.1) for s in (1, 2, 3))
+    )
+    trial = attempt(wide, asked, results)
+    assert (trial.level_after, trial.helps) == (None, False)
+    assert "not tried: 2 of its 3 runs are there" in trial.words
+    assert not attempt(wide, SMALLER, []).helps
+
+
+def test_what_gave_no_draws_before_has_no_figure() -> None:
+    """A method whose runs all failed is mended by runs that pass."""
+    compared = compare([run(spec("meanfield", s), status="failed") for s in (1, 2, 3)])
+    results = [run(spec("meanfield", s, eta=0.1), seconds=0.7, salt=1) for s in (1, 2, 3)]
+    trial = attempt(compared, SMALLER, results)
+    assert (trial.level_before, trial.level_after, trial.helps) == ("fail", "pass", True)
+    assert trial.metric == ""
+    assert trial.words == "A fixed step size of 0.1: passes in all 3 seeds, 0.7 s."
+
+
+def test_runs_of_the_same_name_are_not_taken_for_the_comparisons(wide: Compared) -> None:
+    """The same method and seed with other options is another run; the very run is the same."""
+    present = [r for r in wide.present.runs if r.spec.method == "meanfield"]
+    again = attempt(wide, SMALLER, present)
+    assert again.before == again.after
+    other = attempt(wide, SMALLER, [run(r.spec, salt=3) for r in present])
+    assert other.helps
+
+
+def test_what_is_not_tried_is_a_trial_with_the_reason(wide: Compared) -> None:
+    """So that it stands in the table of remedies."""
+    skipped = dataclasses.replace(SMALLER, spec=None, words="Not tried: it takes an hour.")
+    trial = attempt(wide, skipped, [])
+    assert trial.words == "A fixed step size of 0.1: not tried: it takes an hour."
+    assert (trial.level_after, trial.helps, trial.after) == (None, False, NO_ESTIMATE)
+
+
+def test_reweighting_mends_a_q_that_is_a_little_too_wide() -> None:
+    """And refuses one that is somewhere else, in any seed."""
+    weigh = Proposal("meanfield", "reweighted", "its own draws, reweighted", None, seeds=(1, 2, 3))
+    runs = [run(spec("meanfield", s, 40_000), sd=1.6) for s in (1, 2, 3)]
+    trial = attempt(compare(runs), weigh, runs)
+    assert (trial.level_before, trial.level_after, trial.helps) == ("fail", "pass", True)
+    away = [run(spec("meanfield", s), mean=8.0) for s in (2, 3)]
+    trial = attempt(compare([*runs[:1], *away]), weigh, [*runs[:1], *away])
+    assert (trial.level_after, trial.helps) == ("unknown", False)
+    assert "in 2 of 3 seeds it cannot be done (seed 2: k-hat is" in trial.words
+
+
+FROM_Q = Proposal("meanfield", "nuts from q", "NUTS from its draws", (), seeds=(1,))
+
+
+def test_nuts_from_q_helps_by_less_work_for_the_same_trust(wide: Compared) -> None:
+    """Seconds and leapfrog steps, those of the warm-up estimated, beside the comparison's."""
+    trial = attempt(wide, FROM_Q, [chains(spec("nuts", warmup=150, start=[]), seconds=1.5)])
+    assert (trial.level_before, trial.level_after, trial.helps) == ("reference", "reference", True)
+    assert (trial.metric, trial.quantity) == ("rhat", "x")
+    assert trial.words.endswith(
+        "1.5 s instead of 3 s, about 32,200 leapfrog steps with the warm-up's instead of 56,000."
+    )
+    slow = attempt(wide, FROM_Q, [chains(spec("nuts"), seconds=9.0)])
+    assert not slow.helps
+    assert "no gain" in slow.words
+
+
+def test_nuts_from_q_is_not_trusted_for_its_diagnostics_alone(wide: Compared) -> None:
+    """Chains that agree where the reference is not have not left q; parted ones fail R-hat."""
+    away = attempt(wide, FROM_Q, [chains(spec("nuts", warmup=150), seconds=1.0, shift=2.0)])
+    assert (away.level_after, away.helps) == ("fail", False)
+    assert "its diagnostics pass, but its draws of x are not the reference's" in away.words
+    parted = attempt(wide, FROM_Q, [chains(spec("nuts", warmup=150), seconds=1.0, stuck=3.0)])
+    assert (parted.level_after, parted.helps) == ("unknown", False)
+    assert "not to be trusted, R-hat" in parted.words
+    nothing = attempt(wide, FROM_Q, [])
+    assert not nothing.helps
+
+
+def a_trial(remedy: str, after: Any, seconds: float, *, helps: bool) -> Trial:
+    """Return a trial of mean-field."""
+    return Trial(
+        "meanfield", remedy, remedy, "fail", after, "bias", "x", NO_ESTIMATE, NO_ESTIMATE,
+        seconds, 1.0, helps, f"{remedy}: words.",
+    )  # fmt: skip
+
+
+def test_the_best_remedy_is_of_the_best_level_then_the_fastest() -> None:
+    """Sentences follow the same order, what does not help last."""
+    tries = [
+        a_trial("smaller step", "fail", 0.001, helps=False),
+        a_trial("full-rank", "warn", 0.01, helps=True),
+        a_trial("nuts from q", "reference", 0.02, helps=True),
+        a_trial("dadvi_psis", "pass", 0.6, helps=True),
+        a_trial("dadvi_lr", "pass", 0.05, helps=True),
+    ]
+    short, sentences = trials.remedy_words(tries)
+    assert short == "DADVI + LR passes (0.05 s)"
+    assert [s.partition(":")[0] for s in sentences] == [
+        "dadvi_lr", "dadvi_psis", "nuts from q", "full-rank", "smaller step",
+    ]  # fmt: skip
+    assert trials.remedy_words(tries[:1])[0] == "nothing that was tried"
+    assert trials.remedy_words(tries[:2])[0] == "full-rank warns (0.01 s)"
+    assert trials.remedy_words([]) == ("", ())
+
+
+def test_without_trials_the_comparisons_own_better_rows_are_named() -> None:
+    """A row that passes before one that warns, the fastest first; NUTS where there is no other."""
+
+    def row(method: str, level: Any) -> Verdict:
+        return dataclasses.replace(verdict(method, (level,) * 5, level), seeds=5)
+
+    rows = [
+        row("meanfield", "fail"), row("fullrank", "warn"), row("dadvi_psis", "pass"),
+        row("dadvi_lr", "pass"), row("dadvi", "unknown"), row("nuts", "reference"),
+    ]  # fmt: skip
+    seconds = {"dadvi_lr": 0.05, "dadvi_psis": 1.0, "fullrank": 0.01, "nuts": 40.0}
+    short, sentences = trials.known(rows[0], rows, seconds)
+    assert short == "DADVI + LR passes (0.05 s)"
+    assert sentences == (
+        "DADVI + LR passes in all 5 seeds here, 0.05 s a run.",
+        "DADVI + PSIS passes in all 5 seeds here, 1 s a run.",
+        "Full-rank warns here, 0.01 s a run.",
+    )
+    assert trials.known(rows[1], rows, {})[0].startswith("DADVI + PSIS passes (an unknown time)")
+    assert trials.known(rows[0], [rows[0], rows[-1]], seconds)[0] == "NUTS is trusted (40 s)"
+    assert trials.known(rows[0], rows[:1], seconds) == ("", ())
+    assert trials.known(rows[2], rows, seconds) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1e-6, "0.001 s"), (0.0512, "0.051 s"), (0.7, "0.7 s"), (12.34, "12 s"), (300, "5 min"),
+        (9000, "2.5 h"), (math.nan, "an unknown time"),
+    ],
+)  # fmt: skip
+def test_seconds_in_words(seconds: float, words: str) -> None:
+    """Two figures, in the unit that people would use."""
+    assert duration(seconds) == words
