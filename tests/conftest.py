@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from harness.records import ModelComparison
     from harness.toolchain import CmdStan
 
 REQUIRED = {"stan": "HARNESS_REQUIRE_STAN", "browser": "HARNESS_REQUIRE_BROWSER"}
@@ -67,19 +68,49 @@ def cmdstan() -> CmdStan:
     return found
 
 
-@pytest.fixture(scope="module")
-def fresh_results(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Use the compiled programs of the real cache, but none of its results; return the folder."""
+def _without_results(cmdstan: CmdStan, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make a folder the cache: compiled programs of the real one, but none of its results."""
     from harness.toolchain import cache_dir  # the hooks above need no harness
 
     programs = cache_dir() / "programs"
     programs.mkdir(parents=True, exist_ok=True)
+    if not (folder / "programs").exists():
+        (folder / "programs").symlink_to(programs, target_is_directory=True)
+    patch.setenv("HARNESS_CACHE", str(folder))
+    patch.setenv("CMDSTAN", str(cmdstan.path))
+
+
+@pytest.fixture(scope="module")
+def fresh_results(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Use the compiled programs of the real cache, but none of its results; return the folder."""
     folder = tmp_path_factory.mktemp("cache")
-    (folder / "programs").symlink_to(programs, target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(folder))
-        patch.setenv("CMDSTAN", str(cmdstan.path))
+        _without_results(cmdstan, folder, patch)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def lecture_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the cache in which :func:`lecture` was made."""
+    return tmp_path_factory.mktemp("lecture")
+
+
+@pytest.fixture(scope="session")
+def lecture(cmdstan: CmdStan, lecture_results: Path) -> Mapping[str, ModelComparison]:
+    """Fit, judge and explain lecture models once for all tests: two with all seeds, others five."""
+    from harness import pipeline, registry
+    from harness.planning import Plan
+
+    found: list[ModelComparison] = []
+    with pytest.MonkeyPatch.context() as patch:
+        _without_results(cmdstan, lecture_results, patch)
+        for names, seeds in (
+            (("normal_mean", "mixture"), None),
+            (("linear_regression", "conjugate_regression", "student_t", "beta_unit"), 5),
+        ):
+            plan = Plan(tuple(registry.load(n) for n in names), seeds=seeds)
+            found += pipeline.compare(plan)[0].models
+    return {m.model.name: m for m in found}
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from harness.methods.dadvi_fit import (
     basin_faults,
     fit_family,
     fit_response,
-    fit_weighted,
 )
+from harness.methods.dadvi_weighted import fit_basins, fit_weighted
 from harness.metrics.weights import khat
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError

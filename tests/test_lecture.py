@@ -13,14 +13,12 @@ import pytest
 from harness import pipeline, registry
 from harness.planning import Plan, usual_methods
 from harness.records import Comparison, Measure, ModelComparison, Verdict
+from harness.toolchain import CmdStan
 
 pytestmark = pytest.mark.stan
 
 SMALL = ("normal_mean", "mixture")
-"""Judged with all ten seeds."""
-
-OTHERS = ("linear_regression", "conjugate_regression", "student_t", "beta_unit")
-"""Judged with five."""
+"""Judged with all ten seeds; the others with five."""
 
 K = 4.5
 """Standard errors allowed: with some twenty figures one in 10 000 runs of these tests fails."""
@@ -30,14 +28,6 @@ def compare(names: tuple[str, ...], **options: object) -> Comparison:
     """Compare lecture models."""
     plan = Plan(tuple(registry.load(n) for n in names), **options)  # type: ignore[arg-type]
     return pipeline.compare(plan)[0]
-
-
-@pytest.fixture(scope="module")
-def lecture(fresh_results: Path) -> Mapping[str, ModelComparison]:
-    """Fit and judge the models once for all tests of this file."""
-    assert fresh_results.is_dir()
-    found = (*compare(SMALL).models, *compare(OTHERS, seeds=5).models)
-    return {m.model.name: m for m in found}
 
 
 def verdicts(model: ModelComparison) -> dict[str, Verdict]:
@@ -125,9 +115,14 @@ def test_mixture_does_not_pass_nuts_and_names_r_hat(
 
 def test_without_the_exact_reference_nobody_passes_on_the_mixture(
     lecture: Mapping[str, ModelComparison],
+    lecture_results: Path,
+    cmdstan: CmdStan,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """NUTS cannot be the reference here, so every verdict is unknown."""
     assert lecture["mixture"].reference.kind == "exact"
+    monkeypatch.setenv("HARNESS_CACHE", str(lecture_results))
+    monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
     (model,) = compare(("mixture",), reference="nuts", seeds=3).models
     assert not model.reference.trusted
     assert "R-hat" in model.reference.why
@@ -197,10 +192,15 @@ def test_tuned_fits_land_on_the_kl_optimum(
 
 
 def test_a_second_comparison_runs_nothing(
-    lecture: Mapping[str, ModelComparison], monkeypatch: pytest.MonkeyPatch
+    lecture: Mapping[str, ModelComparison],
+    lecture_results: Path,
+    cmdstan: CmdStan,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With nothing changed no CmdStan is started: even an unusable compiler does not matter."""
     assert lecture
+    monkeypatch.setenv("HARNESS_CACHE", str(lecture_results))
+    monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
     monkeypatch.setenv("PATH", os.environ["PATH"])
     again = compare(SMALL)
     assert again.provenance["runs_made"] == 0

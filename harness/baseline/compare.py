@@ -186,7 +186,8 @@ def _shares(where: tuple[str, str], old: MethodBaseline, new: MethodBaseline) ->
     cells = {name: (old.shares.get(name), new.shares.get(name))
              for name in sorted({*old.shares, *new.shares})}  # fmt: skip
     for metric in sorted({*old.faults, *new.faults}):
-        cells[f"off by {metric}"] = (
+        name = metric if metric.startswith("cause: ") else f"off by {metric}"
+        cells[name] = (
             Share(old.faults.get(metric, 0), len(old.seeds)),
             Share(new.faults.get(metric, 0), len(new.seeds)),
         )

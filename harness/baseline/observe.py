@@ -17,13 +17,22 @@ from harness.baseline.summarise import Summary, fingerprint, of_draws, of_seeds,
 from harness.methods import METHODS
 from harness.metrics.sample import Sample
 from harness.records import (
+    NO_ESTIMATE,
     WITHOUT_DRAWS,
     Draws,
+    Explanation,
+    Gap,
     Model,
     ModelComparison,
     RunResult,
     Verdict,
 )
+
+SURE_NATS = 0.02
+"""A family gap, less four errors, whose cause is kept: four times what counts."""
+
+CLEARLY = 1.5
+"""Times the next cause that the main one must be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +82,7 @@ def observe(
         if m.method == "reference" and m.metric == "sd"
     }
     methods, samples, summaries, troubles = {}, {}, {}, {}
+    gaps = found.explanation or Explanation(NO_ESTIMATE, "none", ())
     for verdict in found.verdicts:
         its = sorted((r for r in runs if r.spec.method == verdict.method), key=_seed)
         present = {n for r in its if r.draws is not None for n in r.draws.names}
@@ -80,7 +90,7 @@ def observe(
         summary = _summarise(its, here, widths, known.get(verdict.method))
         summaries[verdict.method] = summary
         samples[verdict.method] = summary.samples or {}
-        methods[verdict.method] = _method(verdict, its, summary)
+        methods[verdict.method] = _method(verdict, its, summary, gaps.of(verdict.method))
         troubles[verdict.method] = tuple(
             (r.status, f"seed {r.spec.seed} {r.status.replace('_', ' ')}: {r.message}")
             for r in its
@@ -126,7 +136,9 @@ def _pooled(draws: Sequence[Draws]) -> Draws:
     return Draws(tuple(same), np.concatenate(values), iid=all(d.iid for d in draws))
 
 
-def _method(verdict: Verdict, runs: Sequence[RunResult], summary: Summary) -> MethodBaseline:
+def _method(
+    verdict: Verdict, runs: Sequence[RunResult], summary: Summary, gaps: Sequence[Gap]
+) -> MethodBaseline:
     faults: dict[str, int] = {}
     for seed in verdict.by_seed:
         for metric in {
@@ -135,6 +147,10 @@ def _method(verdict: Verdict, runs: Sequence[RunResult], summary: Summary) -> Me
             if f.level in {"off", "wrong"} and not f.rule.alarm
         }:
             faults[metric] = faults.get(metric, 0) + 1
+    # Causes by seed are shares too: which seed runs away, or stops early, is chance.
+    for gap in gaps:
+        for name in {c.name for c in gap.causes if c.gap == "optimiser"}:
+            faults[f"cause: {name}"] = faults.get(f"cause: {name}", 0) + 1
     levels: dict[str, int] = {}
     for seed in verdict.by_seed:
         levels[seed.level] = levels.get(seed.level, 0) + 1
@@ -154,13 +170,29 @@ def _method(verdict: Verdict, runs: Sequence[RunResult], summary: Summary) -> Me
         level=verdict.level,
         typical=verdict.typical,
         levels=levels,
-        causes=verdict.causes,
+        causes=_family_causes(gaps),
         faults=faults,
         shares=shares,
         no_moments=summary.no_moments,
         quantities=summary.quantities,
         fingerprints=tuple(fingerprint(r.draws) for r in runs),
     )
+
+
+def _family_causes(gaps: Sequence[Gap]) -> tuple[str, ...]:
+    """Return the main cause of a family gap that is beyond doubt: it depends on no seed.
+
+    One that hardly counts, or is as large as the next, could be another one next time.
+    """
+    if not gaps:
+        return ()
+    gap = gaps[0].family_gap
+    causes = sorted((c for c in gaps[0].causes if c.gap == "family"), key=lambda c: -c.nats)
+    if not causes or not gap.value - 4 * gap.mcse > SURE_NATS:
+        return ()
+    if len(causes) > 1 and causes[0].nats < CLEARLY * causes[1].nats:
+        return ()
+    return (causes[0].name,)
 
 
 # --- program and data -------------------------------------------------------------------------

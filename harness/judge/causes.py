@@ -25,6 +25,9 @@ LISTED = 6
 
 FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 
+OTHER_FAMILIES = {"quadrature_truncated": "truncated normal"}
+"""Families that are not Gaussian on the unconstrained scale, and have a KL all the same."""
+
 SHORT = 3
 """Causes in the short form."""
 
@@ -47,7 +50,7 @@ def with_causes(
         short, sentences = _of_gaps(gaps, verdict.method)
     else:
         causes = other_causes(verdict, its, explanation)
-        short = "; ".join(c.name for c in causes[:SHORT])
+        short = "; ".join(_short(c) for c in causes[:SHORT])
         sentences = [_capital(f"{c.name}: {c.evidence}.") for c in causes]
     lost = [r for r in its if r.status in WITHOUT_DRAWS]
     if lost:
@@ -57,6 +60,12 @@ def with_causes(
         sentences = [_unknown(gaps)]
         short = "not found"
     return dataclasses.replace(verdict, causes=tuple(sentences), cause=short)
+
+
+def _short(cause: Cause) -> str:
+    if cause.gap == "family":
+        return f"family: {cause.name}, {number(cause.nats, 3)} nats"
+    return cause.name
 
 
 def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
@@ -92,18 +101,24 @@ def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
 
 def _optimiser_words(name: str, found: Sequence[tuple[int, Cause]], total: int, method: str) -> str:
     """Say how many seeds a cause has, how much it costs them, and the middle one's evidence."""
-    nats = sorted(cause.nats for _, cause in found)
-    seeds = [seed for seed, _ in found]
     ordered = sorted(found, key=lambda f: f[1].nats)
     seed, shown = ordered[len(ordered) // 2]
-    where = f" in {len(seeds)} of {total} seeds" if total > 1 else ""
-    if len(seeds) == 1 and total > 1:
-        where = f" in seed {seed}"
-    cost = number(nats[0]) if len(nats) == 1 else f"{number(nats[0])} to {number(nats[-1])}"
-    told = f" Seed {seed}:" if len(seeds) > 1 else ""
+    low, high = number(ordered[0][1].nats), number(ordered[-1][1].nats)
+    cost = low if low == high else f"{low} to {high}"
     title = TITLES.get(method, method)
-    text = f"Optimiser: {title} is off its family's best by {cost} nats{where}, {name}."
-    return f"{text}{told} {_capital(shown.evidence) if not told else shown.evidence}."
+    if total == 1:
+        return (
+            f"Optimiser, {name}: {title} is {cost} nats below its family's best: {shown.evidence}."
+        )
+    if len(found) == 1:
+        return (
+            f"Optimiser, {name}: seed {seed} of {title} is {cost} nats below its family's best: "
+            f"{shown.evidence}."
+        )
+    return (
+        f"Optimiser, {name}: {len(found)} of {total} seeds of {title} are {cost} nats below their "
+        f"family's best. Seed {seed}: {shown.evidence}."
+    )
 
 
 def _share(name: str, found: Sequence[tuple[int, Cause]], total: int) -> str:
@@ -156,10 +171,10 @@ def other_causes(
         return _of_chains(verdict)
     modes = next((c for g in explanation.gaps for c in g.causes if c.name == "several modes"), None)
     diagnostics = runs[0].diagnostics if runs else {}
-    if "kl" in diagnostics and "criterion" in diagnostics:
+    if verdict.method in OTHER_FAMILIES and "kl" in diagnostics:
         nats = diagnostics["kl"]
-        words = f"its best member is {number(nats, 3)} nats from the posterior"
-        return [Cause("family", "its family", nats, words)]
+        words = f"the best of that family is {number(nats, 3)} nats from the posterior"
+        return [Cause("family", OTHER_FAMILIES[verdict.method], nats, words)]
     if modes is not None:
         how = {
             "dadvi_psis": "its proposals lie in one mode, and weights cannot put draws where there "

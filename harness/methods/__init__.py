@@ -27,6 +27,7 @@ METHODS: Mapping[str, Method] = {
         dadvi.DADVI,
         dadvi.DADVI_LR,
         dadvi.DADVI_PSIS,
+        dadvi.DADVI_BASINS,
         advi.ADVI,
         advi.ADVI_FULLRANK,
         advi.ADVI_ADAM,

@@ -51,9 +51,21 @@ def run_dadvi_psis(spec: RunSpec, context: RunContext, scratch: Path) -> RunResu
     del scratch
 
     def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_fit import fit_weighted
+        from harness.methods.dadvi_weighted import fit_weighted
 
         return fit_weighted
+
+    return run_bridged(spec, context, load)
+
+
+def run_dadvi_basins(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
+    """Weight draws of a mixture of Gaussians, one for each basin that was found."""
+    del scratch
+
+    def load() -> Callable[[Problem], Fitted]:
+        from harness.methods.dadvi_weighted import fit_basins
+
+        return fit_basins
 
     return run_bridged(spec, context, load)
 
@@ -88,6 +100,18 @@ DADVI_PSIS = Method(
     version=1,
     # Proposals for each draw that is wanted, and the seconds that weighing them may take.
     defaults={**DEFAULTS, "proposals": 4.0, "weights_s": 4.0, "conjugate_s": 30.0},
+    draws=10_000,
+    seeds=5,
+    approximate=True,
+    bridge=True,
+)
+
+DADVI_BASINS = Method(
+    name="dadvi_basins",
+    run=run_dadvi_basins,
+    version=1,
+    # More starts than the others take: what none of them finds is missing.
+    defaults={**DEFAULTS, "starts": 24, "proposals": 4.0, "weights_s": 4.0},
     draws=10_000,
     seeds=5,
     approximate=True,

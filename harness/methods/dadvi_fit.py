@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
-from harness.metrics.weights import khat, khat_limit
 from harness.records import Trace
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 OTHER_MASS = 0.01
 """Estimated mass in other basins from which a Gaussian in one of them is not the posterior."""
-
-FEWEST_PROPOSALS = 1000
 
 PRODUCTS = 60
 """Gradients at all base draws that a solution by conjugate gradients is taken to need."""
@@ -49,7 +46,14 @@ class Judged(Gaussian):
     notes: tuple[str, ...] = ()
 
 
-def _optimum(problem: Problem, wanted: Wanted) -> Optimum:
+def optimum_of(problem: Problem, wanted: Wanted) -> Optimum:
+    """Return the best mean-field optimum as the options say.
+
+    Raises
+    ------
+    FitError
+        If there is none.
+    """
     if problem.target.dimension == 0:
         msg = "the program has no parameters"
         raise FitError(msg)
@@ -86,10 +90,10 @@ def fit_family(problem: Problem) -> Fitted:
         msg = f"family is {family!r}; allowed: {', '.join(FAMILIES)}"
         raise FitError(msg)
     if family == "meanfield":
-        optimum = _optimum(problem, "meanfield")
-        q = Judged(optimum.mean, optimum.sd, _faults(problem, optimum))
+        optimum = optimum_of(problem, "meanfield")
+        q = Judged(optimum.mean, optimum.sd, faults_of(problem, optimum))
         return _drawn(problem, optimum, q)
-    optimum = _optimum(problem, "response")
+    optimum = optimum_of(problem, "response")
     start = np.diag(optimum.sd**2) if optimum.covariance is None else optimum.covariance
     try:
         full = deterministic.fit_fullrank(
@@ -117,64 +121,11 @@ def fit_family(problem: Problem) -> Fitted:
 
 def fit_response(problem: Problem) -> Fitted:
     """Fit mean-field, correct the covariance by linear response; draws are independent."""
-    optimum = _optimum(problem, "response")
-    return _drawn(problem, optimum, _response(problem, optimum))
+    optimum = optimum_of(problem, "response")
+    return _drawn(problem, optimum, response_of(problem, optimum))
 
 
-def fit_weighted(problem: Problem) -> Fitted:
-    """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
-    optimum = _optimum(problem, "response")
-    q = _response(problem, optimum)
-    n = _proposals(problem, optimum)
-    proposal = deterministic.Defensive(q.mean, q.factor)
-    z = proposal.draw(n, problem.rng)
-    log_p = np.empty(n)
-    step = max(1, n // 20)
-    for i in range(0, n, step):
-        problem.clock.check()
-        log_p[i : i + step] = problem.target.log_density(z[i : i + step])
-    weights = deterministic.smoothed_weights(
-        log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
-    )
-    count = deterministic.delivered(problem.draws, weights.ess)
-    kept = z[deterministic.systematic(weights.weight, count, problem.rng)]
-    faults, notes = list(q.faults), list(q.notes)
-    limit = khat_limit(n)
-    if not weights.khat <= limit:
-        faults.append(
-            f"k-hat {weights.khat:.2f} is above {limit:.2f}: {n} weighted draws are worth "
-            f"{weights.ess:.0f}, and weighting cannot mend this Gaussian"
-        )
-    few = deterministic.FEWEST * deterministic.PER_DRAW
-    if weights.ess < few:
-        faults.append(
-            f"{n} weighted draws are worth {weights.ess:.0f}, too few for the {count} delivered"
-        )
-    if count < problem.draws:
-        notes.append(
-            f"{count} of the {problem.draws} draws wanted: {n} weighted draws are worth "
-            f"{weights.ess:.0f}, and fewer draws hardly repeat"
-        )
-    if weights.outside:
-        notes.append(f"{weights.outside} of {n} proposals lie where there is no density")
-    tail = 3 * np.sqrt(n)  # of so many weights k-hat is fitted; (1 + k) / √tail is its error
-    more = {
-        "khat": weights.khat,
-        "khat_error": (1 + max(weights.khat, 0.0)) / float(np.sqrt(tail)),
-        "weight_ess": weights.ess,
-        "proposals": float(n),
-    }
-    whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
-    return _fitted(problem, optimum, whole, kept, None, more)
-
-
-def _proposals(problem: Problem, optimum: Optimum) -> int:
-    wished = int(problem.draws * float(problem.options["proposals"]))
-    can = int(float(problem.options["weights_s"]) / max(optimum.seconds_per_point, 1e-9))
-    return max(min(wished, can), FEWEST_PROPOSALS)
-
-
-def _response(problem: Problem, optimum: Optimum) -> Judged:
+def response_of(problem: Problem, optimum: Optimum) -> Judged:
     """Return linear response's Gaussian, or what comes nearest to it.
 
     Raises
@@ -182,7 +133,7 @@ def _response(problem: Problem, optimum: Optimum) -> Judged:
     FitError
         If the Hessian at the optimum is not positive definite.
     """
-    faults = _faults(problem, optimum)
+    faults = faults_of(problem, optimum)
     if optimum.covariance is not None:
         try:
             factor = np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64)
@@ -246,10 +197,10 @@ def _drawn(
     values: Sequence[tuple[float, float]] | None = None,
 ) -> Fitted:
     z = q.draw(problem.draws, problem.rng)
-    return _fitted(problem, optimum, q, z, q.log_density(z), more, values)
+    return fitted(problem, optimum, q, z, q.log_density(z), more, values)
 
 
-def _fitted(
+def fitted(
     problem: Problem,
     optimum: Optimum,
     q: Judged,
@@ -258,6 +209,7 @@ def _fitted(
     more: Mapping[str, float] | None = None,
     values: Sequence[tuple[float, float]] | None = None,
 ) -> Fitted:
+    """Put together what a fit found, with its diagnostics, path and words."""
     modes = [b for b in optimum.basins if b.separate]
     diagnostics = {
         "elbo": optimum.elbo,
@@ -284,7 +236,8 @@ def _fitted(
     )
 
 
-def _faults(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
+def faults_of(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
+    """Return what keeps an optimum from being believed, a sentence each."""
     faults = list(basin_faults(optimum.basins))
     limit = float(problem.options["error"])
     if not optimum.settled:

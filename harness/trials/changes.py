@@ -149,6 +149,13 @@ def weighted(method: str, options: Mapping[str, Any]) -> Change | None:
     return Change("dadvi_psis", title("dadvi_psis"), {}, same=False)
 
 
+def all_basins(method: str, options: Mapping[str, Any]) -> Change | None:
+    """Take a weighted mixture of Gaussians, one for each basin."""
+    del method, options
+    what = "a weighted mixture of Gaussians, one for each basin found (dadvi_basins)"
+    return Change("dadvi_basins", what, {}, same=False)
+
+
 def is_full_rank(method: str, options: Mapping[str, Any]) -> bool:
     """Say whether a method's q has correlations."""
     return method.startswith("fullrank") or options.get("family") == "fullrank"
@@ -163,5 +170,6 @@ CHANGES: Mapping[str, Callable[[str, Mapping[str, Any]], Change | None]] = {
     "best of the family": best_of_family,
     "dadvi_lr": response,
     "dadvi_psis": weighted,
+    "all basins": all_basins,
 }
 """Remedies that are runs with other settings, in the order in which they are told."""

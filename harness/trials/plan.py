@@ -38,6 +38,7 @@ OPTIMISER: Mapping[str, tuple[str, ...]] = {
 FAMILY: Mapping[str, tuple[str, ...]] = {
     "correlation": ("full-rank",),
     "funnel": (REPARAMETERISE,),
+    "several modes": ("all basins",),
 }
 """Remedies by the cause of a family gap."""
 

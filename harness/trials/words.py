@@ -17,6 +17,7 @@ SHORT: Mapping[str, str] = {
     "best of the family": "the family's best",
     "dadvi_lr": title("dadvi_lr"),
     "dadvi_psis": title("dadvi_psis"),
+    "all basins": title("dadvi_basins"),
     NUTS_FROM_Q: "NUTS from q",
 }
 """Remedies in tables where the key is not what people would say."""
@@ -33,16 +34,26 @@ def _rank(trial: Trial) -> tuple[bool, int, float]:
 
 
 def remedy_words(trials: Sequence[Trial]) -> tuple[str, tuple[str, ...]]:
-    """Return the best remedy in a few words, and a sentence for every one tried.
+    """Return the best remedy in a few words, and sentences on all that were tried.
 
     The best is that of the best level, of these the fastest: ``DADVI + LR passes (0.05 s)``.
-    Sentences follow the same order, what does not help last. Both are empty without trials.
+    The first few that help have a sentence each, the others are named; what does not help comes
+    last. Both are empty without trials.
     """
     if not trials:
         return "", ()
     ordered = sorted(trials, key=_rank)
     best = ordered[0]
-    sentences = tuple(t.words for t in ordered)
+    helping = [t for t in ordered if t.helps]
+    rest = [t for t in ordered if not t.helps and t.level_after is not None]
+    untried = [t for t in ordered if t.level_after is None]
+    sentences = tuple(t.words for t in [*helping[:FEW], *untried])
+    if len(helping) > FEW:
+        more = ", ".join(SHORT.get(t.remedy, t.remedy) for t in helping[FEW:])
+        sentences += (f"Also a help: {more}.",)
+    if rest:
+        names = ", ".join(SHORT.get(t.remedy, t.remedy) for t in rest)
+        sentences += (f"Tried, and no help: {names}.",)
     if not best.helps:
         hints = [t for t in ordered if t.level_after is None and t.remedy == "reparameterise"]
         return ("reparameterise (a hint)" if hints else "nothing that was tried"), sentences

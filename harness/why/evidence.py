@@ -59,7 +59,7 @@ def log_evidence(
     known = LOG_EVIDENCE.get(str(model.reference))
     if known is not None:
         try:
-            return LogZ(known(data), "known")
+            return LogZ(known(data), "the model's own formula")
         except (KeyError, ValueError) as error:
             words = f"the known log Z does not fit these data: {error}"
             return LogZ(UNKNOWN, "none", words)

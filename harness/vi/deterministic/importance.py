@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -119,6 +119,37 @@ class Defensive:
         )
         both = np.logaddexp(math.log1p(-SHARE) + normal, math.log(SHARE) + student)
         return np.asarray(both)
+
+
+class Proposal(Protocol):
+    """What draws are weighted against."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws, shape ``(n, d)``."""
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """Return the log density, shape ``(point,)``, nats."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """Several proposals with their shares, which sum to 1."""
+
+    parts: tuple[Defensive, ...]
+    shares: tuple[float, ...]
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws, shape ``(n, d)``, in random order."""
+        counts = rng.multinomial(n, self.shares)
+        drawn = [p.draw(int(c), rng) for p, c in zip(self.parts, counts, strict=True)]
+        return np.asarray(rng.permutation(np.concatenate(drawn)))
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """Return the log density, shape ``(point,)``, nats."""
+        each = [
+            math.log(s) + p.log_density(z) for p, s in zip(self.parts, self.shares, strict=True)
+        ]
+        return np.asarray(np.logaddexp.reduce(np.stack(each), axis=0))
 
 
 def systematic(weight: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:

@@ -1,0 +1,122 @@
+"""Weighted draws of deterministic ADVI's Gaussians: of the best basin's, or of all basins'."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.methods.dadvi_fit import Judged, faults_of, fitted, optimum_of, response_of
+from harness.metrics.weights import khat, khat_limit
+from harness.vi import deterministic
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+
+if TYPE_CHECKING:
+    from harness.methods.bridged import Problem
+    from harness.vi.deterministic import Basin, Optimum, Proposal
+    from harness.vi.target import Fitted
+
+FEWEST_PROPOSALS = 1000
+
+MOST_BASINS = 8
+"""Basins of which the mixture is made, those of the most mass."""
+
+FLOOR = 0.1
+"""Share of the proposals that all basins have in equal parts, whatever their ELBOs say."""
+
+
+def fit_weighted(problem: Problem) -> Fitted:
+    """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
+    optimum = optimum_of(problem, "response")
+    q = response_of(problem, optimum)
+    return _weighted(problem, optimum, q, deterministic.Defensive(q.mean, q.factor))
+
+
+def fit_basins(problem: Problem) -> Fitted:
+    """Draw from a mixture of Gaussians, one for each basin that was found, weight, resample.
+
+    A Gaussian holds one mode; a mixture with ``w_k ∝ exp(ELBO_k)`` holds all that starts lead to,
+    and the importance weights mend its shares and shapes. A mode that no start found stays out.
+    """
+    optimum = optimum_of(problem, "response")
+    modes = [b for b in optimum.basins if b.separate][:MOST_BASINS]
+    parts = [_part(problem, basin) for basin in modes]
+    level = np.array([elbo for _, elbo in parts])
+    share = np.exp(level - level.max())
+    share = (1 - FLOOR) * share / share.sum() + FLOOR / len(share)
+    proposal = deterministic.Mixture(tuple(p for p, _ in parts), tuple(float(s) for s in share))
+    best = parts[int(np.argmax(level))][0]
+    # That there are other basins is no fault of a q that holds them.
+    faults = [f for f in faults_of(problem, optimum) if "basins found" not in f]
+    notes = [f"a mixture of {len(parts)} Gaussians, one for each basin that starts led to"]
+    if len(modes) < sum(b.separate for b in optimum.basins):
+        faults.append(f"more basins were found than the {MOST_BASINS} that are kept")
+    q = Judged(best.mean, best.factor, tuple(faults), tuple(notes))
+    return _weighted(problem, optimum, q, proposal)
+
+
+def _part(problem: Problem, basin: Basin) -> tuple[deterministic.Defensive, float]:
+    """Return a basin's Gaussian, full-rank where that can be fitted, and its ELBO."""
+    d = len(basin.theta) // 2
+    mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
+    if d <= FULLRANK_LIMIT:
+        try:
+            full = deterministic.fit_fullrank(
+                problem.target, mean, np.diag(sd**2), problem.rng, problem.clock
+            )
+        except np.linalg.LinAlgError:
+            pass
+        else:
+            if np.isfinite(full.elbo) and np.isfinite(full.factor).all():
+                return deterministic.Defensive(full.mean, full.factor), full.elbo
+    return deterministic.Defensive(mean, sd), basin.elbo
+
+
+def _weighted(problem: Problem, optimum: Optimum, q: Judged, proposal: Proposal) -> Fitted:
+    """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
+    n = _proposals(problem, optimum)
+    z = proposal.draw(n, problem.rng)
+    log_p = np.empty(n)
+    step = max(1, n // 20)
+    for i in range(0, n, step):
+        problem.clock.check()
+        log_p[i : i + step] = problem.target.log_density(z[i : i + step])
+    weights = deterministic.smoothed_weights(
+        log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
+    )
+    count = deterministic.delivered(problem.draws, weights.ess)
+    kept = z[deterministic.systematic(weights.weight, count, problem.rng)]
+    faults, notes = list(q.faults), list(q.notes)
+    limit = khat_limit(n)
+    if not weights.khat <= limit:
+        faults.append(
+            f"k-hat {weights.khat:.2f} is above {limit:.2f}: {n} weighted draws are worth "
+            f"{weights.ess:.0f}, and weighting cannot mend this Gaussian"
+        )
+    few = deterministic.FEWEST * deterministic.PER_DRAW
+    if weights.ess < few:
+        faults.append(
+            f"{n} weighted draws are worth {weights.ess:.0f}, too few for the {count} delivered"
+        )
+    if count < problem.draws:
+        notes.append(
+            f"{count} of the {problem.draws} draws wanted: {n} weighted draws are worth "
+            f"{weights.ess:.0f}, and fewer draws hardly repeat"
+        )
+    if weights.outside:
+        notes.append(f"{weights.outside} of {n} proposals lie where there is no density")
+    tail = 3 * np.sqrt(n)  # of so many weights k-hat is fitted; (1 + k) / √tail is its error
+    more = {
+        "khat": weights.khat,
+        "khat_error": (1 + max(weights.khat, 0.0)) / float(np.sqrt(tail)),
+        "weight_ess": weights.ess,
+        "proposals": float(n),
+    }
+    whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
+    return fitted(problem, optimum, whole, kept, None, more)
+
+
+def _proposals(problem: Problem, optimum: Optimum) -> int:
+    wished = int(problem.draws * float(problem.options["proposals"]))
+    can = int(float(problem.options["weights_s"]) / max(optimum.seconds_per_point, 1e-9))
+    return max(min(wished, can), FEWEST_PROPOSALS)

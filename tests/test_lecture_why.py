@@ -1,0 +1,190 @@
+"""Family or optimiser on the lecture's models, as it must come out, with real CmdStan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from harness import judge, pipeline, references, registry
+from harness.planning import Plan
+from harness.records import Gap, ModelComparison
+
+pytestmark = pytest.mark.stan
+
+K = 4.5
+"""Standard errors allowed, as in the other tests of the lecture."""
+
+NEAR = 0.01
+"""Nats that are about nothing."""
+
+BIAS = 1e-3
+"""Nats that q* may lie under its family's best, its base draws being a finite number."""
+
+
+def gaps(model: ModelComparison, method: str) -> tuple[Gap, ...]:
+    """Return a method's gaps, a seed each; never none."""
+    assert model.explanation is not None
+    found = model.explanation.of(method)
+    assert found
+    return found
+
+
+def causes(gap: Gap, kind: str) -> list[str]:
+    """Return the names of a gap's causes of one kind, the largest first."""
+    return [c.name for c in gap.causes if c.gap == kind]
+
+
+def family_gap(model: ModelComparison, method: str, expected: float) -> None:
+    """Check a family gap, the same for all seeds, against the known one."""
+    for gap in gaps(model, method):
+        assert abs(gap.family_gap.value - expected) < K * gap.family_gap.mcse + BIAS
+        assert gap.family_gap.mcse < NEAR
+
+
+def bias_of(model: ModelComparison, method: str, quantity: str) -> dict[int | None, float]:
+    """Return a method's error of one mean by seed."""
+    return {
+        m.seed: m.value
+        for m in model.measures
+        if (m.method, m.quantity, m.metric) == (method, quantity, "bias")
+    }
+
+
+def test_mixture_good_seeds_lack_only_the_other_mode(
+    lecture: Mapping[str, ModelComparison],
+) -> None:
+    """−ln 0.8 = 0.223 nats of family gap from several modes; the optimiser has done its work."""
+    model = lecture["mixture"]
+    for method in ("meanfield_tuned", "fullrank_tuned"):
+        family_gap(model, method, -np.log(0.8))
+        biases = bias_of(model, method, "x")
+        good = [g for g in gaps(model, method) if biases[g.seed] > 0]
+        assert good
+        for gap in good:
+            assert abs(gap.optimiser_gap.value) < NEAR
+            assert causes(gap, "family") == ["several modes"]
+            assert causes(gap, "optimiser") == []
+            assert gap.exact
+
+
+def test_mixture_seeds_on_the_left_are_in_another_basin(
+    lecture: Mapping[str, ModelComparison],
+) -> None:
+    """They lose ln 4 nats, the ratio of the two modes' masses, and that is named."""
+    model = lecture["mixture"]
+    found = 0
+    for method in ("meanfield_tuned", "fullrank_tuned"):
+        biases = bias_of(model, method, "x")
+        for gap in gaps(model, method):
+            if biases[gap.seed] < 0:
+                assert gap.optimiser_gap.value == pytest.approx(np.log(4), abs=NEAR)
+                assert causes(gap, "optimiser") == ["other basin"]
+                found += 1
+    assert found > 0
+
+
+def test_mixture_runaways_are_the_optimisers(lecture: Mapping[str, ModelComparison]) -> None:
+    """With the largest step size the optimiser gap dominates, and is called a runaway."""
+    model = lecture["mixture"]
+    eta = {(r.spec.method, r.spec.seed): r.diagnostics.get("eta", 0.0) for r in model.runs}
+    away = [g for m in ("meanfield", "fullrank") for g in gaps(model, m) if eta[m, g.seed] >= 100]
+    assert away
+    for gap in away:
+        assert gap.optimiser_gap.value > 3 * gap.family_gap.value
+        assert "runaway" in causes(gap, "optimiser")
+
+
+def test_linear_regression_lacks_correlation(lecture: Mapping[str, ModelComparison]) -> None:
+    """Mean-field's gap is correlation's; full-rank's is a twentieth of it."""
+    model = lecture["linear_regression"]
+    (full, *_) = gaps(model, "fullrank_tuned")
+    for gap in gaps(model, "meanfield_tuned"):
+        assert causes(gap, "family")[0] == "correlation"
+        cause = next(c for c in gap.causes if c.name == "correlation")
+        assert cause.nats > 0.8 * gap.family_gap.value
+        assert full.family_gap.value < 0.1 * gap.family_gap.value
+        assert "1/√Λᵢᵢ" in cause.evidence
+
+
+def test_conjugate_regression_has_the_closed_form(
+    lecture: Mapping[str, ModelComparison],
+) -> None:
+    """½ (Σ ln Λᵢᵢ − ln det Λ) nats, and nothing for full-rank."""
+    model = lecture["conjugate_regression"]
+    precision = references.conjugate_posterior(registry.load_data(model.model)).precision
+    expected = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
+    for method in ("meanfield", "meanfield_tuned"):
+        family_gap(model, method, float(expected))
+        assert all(causes(g, "family") == ["correlation"] for g in gaps(model, method))
+    family_gap(model, "fullrank_tuned", 0.0)
+
+
+def test_normal_mean_has_no_family_gap(lecture: Mapping[str, ModelComparison]) -> None:
+    """Tuned both gaps are nothing; by default the optimiser's is all there is."""
+    model = lecture["normal_mean"]
+    for method in ("meanfield_tuned", "fullrank_tuned"):
+        family_gap(model, method, 0.0)
+        for gap in gaps(model, method):
+            assert abs(gap.optimiser_gap.value) < NEAR
+            assert gap.causes == ()
+    eta = {(r.spec.method, r.spec.seed): r.diagnostics.get("eta", 0.0) for r in model.runs}
+    away = 0
+    for method in ("meanfield", "fullrank"):
+        family_gap(model, method, 0.0)
+        for gap in gaps(model, method):
+            assert causes(gap, "family") == []
+            if eta[method, gap.seed] >= 100 and gap.optimiser_gap.value > 0.2:
+                assert causes(gap, "optimiser") == ["runaway"]
+                away += 1
+        assert any(causes(g, "optimiser") for g in gaps(model, method))
+    assert away > 0
+
+
+def test_student_t_lacks_tails(lecture: Mapping[str, ModelComparison]) -> None:
+    """0.0407 nats, because a Gaussian's tails are too light."""
+    family_gap(lecture["student_t"], "meanfield_tuned", 0.04070)
+    for gap in gaps(lecture["student_t"], "meanfield_tuned"):
+        assert causes(gap, "family") == ["light tails"]
+        assert abs(gap.optimiser_gap.value) < NEAR
+
+
+def test_beta_unit_lacks_skew(lecture: Mapping[str, ModelComparison]) -> None:
+    """0.0410 nats, because the logit of theta is skewed."""
+    family_gap(lecture["beta_unit"], "meanfield_tuned", 0.041045)
+    for gap in gaps(lecture["beta_unit"], "meanfield_tuned"):
+        assert causes(gap, "family") == ["skew"]
+        assert abs(gap.optimiser_gap.value) < NEAR
+
+
+def test_every_fail_and_warn_says_why_and_what_helps(
+    lecture: Mapping[str, ModelComparison],
+) -> None:
+    """Causes in words with a figure, short ones for tables; none for what passes."""
+    seen = 0
+    for model in lecture.values():
+        for verdict in model.verdicts:
+            if verdict.level in judge.NEEDS_CAUSE:
+                assert verdict.causes, (model.model.name, verdict.method)
+                assert verdict.cause not in {"", "not found"}
+                assert any(ch.isdigit() for ch in " ".join(verdict.causes))
+                seen += 1
+            else:
+                assert verdict.causes == ()
+                assert verdict.cause == ""
+    assert seen > 10
+
+
+def test_wide_normal_was_stopped_early(fresh_results: object) -> None:
+    """CmdStan's default stops at a gap of hundreds of nats that its relative rule cannot see."""
+    assert fresh_results
+    plan = Plan((registry.load("wide_normal"),), methods=("meanfield",), seeds=2)
+    (model,) = pipeline.compare(plan)[0].models
+    assert model.error is None
+    for gap in gaps(model, "meanfield"):
+        assert gap.optimiser_gap.value > 100
+        assert gap.family_gap.value < NEAR
+        assert causes(gap, "optimiser") == ["stopped early"]
+        (cause,) = [c for c in gap.causes if c.gap == "optimiser"]
+        assert "of the ELBO's level" in cause.evidence
