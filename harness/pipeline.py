@@ -92,6 +92,8 @@ class _Comparing:
         self.said: set[str] = set()
         self.runs_done = 0
         self.runs_total = 0
+        self.compiles = 0
+        self.compiles_planned = 0
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self.said:
@@ -101,7 +103,6 @@ class _Comparing:
     def run(self) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
         works = [self.planner.work(model) for model in self.plan.models]
         self.runs_total = sum(len(w.waiting) for w in works)
-        ran = self.runs_total
         try:
             self._start(works)
             while self.pool.busy:
@@ -116,13 +117,14 @@ class _Comparing:
             self.pool.close(kill=True)
             raise
         self.pool.close()
-        comparison = self._gather(works, ran)
+        comparison = self._gather(works, self.runs_done)
         return comparison, {w.model.name: w.analysis.figures for w in works if w.analysis}
 
     # --- executing -------------------------------------------------------------------------
 
     def _start(self, works: Sequence[Work]) -> None:
         to_compile = [w for w in works if w.waiting and w.error is None]
+        self.compiles_planned = len(to_compile)
         if to_compile:
             self.progress.phase("compile", len(to_compile))
             self.progress.phase("run", self.runs_total)
@@ -136,6 +138,8 @@ class _Comparing:
 
     def _compile(self, work: Work) -> None:
         """Have the program compiled, as a library too if its gradient is needed."""
+        self.compiles += 1
+        self.progress.phase("compile", max(self.compiles, self.compiles_planned))
         library = needs_library(_methods(work)) or self._explains(work)
         args = (work.model, self.cmdstan, self.plan.timeout_s, library)
         self.pool.submit(("compile", work), prepare, *args)
@@ -172,7 +176,11 @@ class _Comparing:
             work.library_error = str(value) if error is None else _explain(error)
             self._analyse(work)
             return
-        work.error = str(value) if error is None else _explain(error)
+        why = str(value) if error is None else _explain(error)
+        if work.proposals:
+            self._without_trials(work, why)
+            return
+        work.error = why
         self.progress.say(f"{work.model.name}: {work.error}")
         self.runs_total -= len(work.waiting)
         self.progress.phase("run", self.runs_total)
@@ -184,7 +192,6 @@ class _Comparing:
         built = program is not None and bool(program.library or program.library_error)
         if program is None or (needs_library(_methods(work)) and not built):
             # More draws of stored runs: the program was not needed until now.
-            self.progress.phase("compile", 1)
             self._compile(work)
             return
         data_file = work.model.data_file
@@ -212,14 +219,6 @@ class _Comparing:
     def _analyse(self, work: Work) -> None:
         runs = self.planner.results(work)
         program = work.program
-        try:
-            if self._lacks_library(work, runs):
-                self.progress.phase("compile", 1)
-                self._compile(work)
-                return
-        except OSError as error:
-            self._analysed(work, None, error)
-            return
         proposing = self.plan.remedies and work.proposals is None
         task = AnalysisTask(
             model=work.model,
@@ -248,6 +247,8 @@ class _Comparing:
         known = self.store.memo(key)
         if isinstance(known, Analysis) and self._draws_written(task, known):
             self._analysed(work, known, None)
+        elif self._lacks_library(work, runs):
+            self._compile(work)
         else:
             self.pool.submit(("judge", work), analyse_and_keep, task, key)
 
@@ -261,6 +262,9 @@ class _Comparing:
         return (task.draws_folder / task.model.name / "keys.json").is_file()
 
     def _analysed(self, work: Work, value: Any, error: BaseException | None) -> None:
+        if error is not None and work.proposals:
+            self._without_trials(work, _explain(error))
+            return
         if error is not None:
             work.error = f"the comparison itself failed: {_explain(error)}"
             self.progress.say(f"{work.model.name}: {work.error}")
@@ -299,6 +303,17 @@ class _Comparing:
             return False
         key = explanation_key(work.model, found, self.plan.reference, bridge.version())
         return self.plan.remedies or self.store.memo(key) is None
+
+    def _without_trials(self, work: Work, why: str) -> None:
+        """Give up the remedies of a model whose comparison stands without them."""
+        sentence = f"the remedies could not be tried: {why}"
+        work.notes.append(sentence)
+        self.progress.say(f"{work.model.name}: {sentence}")
+        self.runs_total -= len(work.waiting)
+        self.progress.phase("run", self.runs_total)
+        work.waiting.clear()
+        work.proposals = ()
+        self._analyse(work)
 
     def _try(self, work: Work, proposals: tuple[Any, ...]) -> None:
         """Run the remedies that were proposed, and judge what they brought."""
@@ -407,7 +422,10 @@ def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
     from harness.analysis import analyse
 
     analysis = analyse(task)
-    Store(task.store_root).put_memo(key, dataclasses.replace(analysis, said=()))
+    why = analysis.comparison.explanation
+    if why is None or why.complete:
+        # What was cut short may be had next time.
+        Store(task.store_root).put_memo(key, dataclasses.replace(analysis, said=()))
     return analysis
 
 

@@ -63,8 +63,13 @@ def _explanation(
         return Explanation(NO_ESTIMATE, "none", (), (f"the gaps are not known: {why}",))
     from harness.why import explain
 
-    found = explain(task.model, runs, comparison.reference, task.library, task.timeout_s)
-    store.put_memo(key, found)
+    try:
+        found = explain(task.model, runs, comparison.reference, task.library, task.timeout_s)
+    except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
+        words = f"the gaps are not known: {type(error).__name__}: {error}"
+        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+    if found.complete:
+        store.put_memo(key, found)
     return found
 
 
@@ -72,15 +77,19 @@ def proposed(
     task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
 ) -> tuple[Proposal, ...]:
     """Return the remedies that are worth a trial, for all verdicts that fail or warn."""
-    from harness.trials import propose
+    from harness.trials import Proposal, propose
 
     gaps = () if comparison.explanation is None else comparison.explanation.gaps
     found: list[Proposal] = []
     for verdict in comparison.verdicts:
         if verdict.level not in judge.NEEDS_CAUSE:
             continue
-        start = _start(task, verdict, runs)
-        found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
+        try:
+            start = _start(task, verdict, runs)
+            found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
+        except Exception as error:  # noqa: BLE001 - one method's remedies must not cost the others'
+            words = f"Not tried: {type(error).__name__}: {error}."
+            found.append(Proposal(verdict.method, "any", "remedies", None, words))
     return tuple(found)
 
 
@@ -155,9 +164,16 @@ def _judged(
             its = [r if s is None else s for r, s in stored]
         context = scale.contexts.get(proposal.method, judge.JudgeContext())
         present = Present(runs, comparison.measures, context)
-        found.append(
-            tried(
+        try:
+            trial = tried(
                 task.model, verdict, proposal, its, scale.yardstick, comparison.reference, present
             )
-        )
+        except Exception as error:  # noqa: BLE001 - one remedy must not cost the others
+            words = f"Not tried: {type(error).__name__}: {error}."
+            refused = dataclasses.replace(proposal, spec=None, remedy="any", words=words)
+            trial = tried(
+                task.model, verdict, refused, (), scale.yardstick, comparison.reference, present
+            )
+            trial = dataclasses.replace(trial, remedy=proposal.remedy)
+        found.append(trial)
     return tuple(found)

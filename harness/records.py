@@ -416,6 +416,8 @@ class Explanation:
     source: str
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...] = ()
+    complete: bool = True
+    """False where it was cut short by what may be otherwise next time: time, memory, a library."""
 
     def of(self, method: str) -> tuple[Gap, ...]:
         """Return the gaps of one method, a seed each."""

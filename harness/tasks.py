@@ -79,7 +79,10 @@ class Analysis:
     """Remedies that are worth a trial, where they were asked for."""
 
 
-EXPLAINING = ("why", "vi", "bridge", "metrics", "log_evidence.py", "references.py", "datatree.py")
+EXPLAINING = (
+    "why", "vi", "bridge", "metrics", "judge", "methods", "log_evidence.py", "references.py",
+    "datatree.py", "measuring.py", "analysis.py", "records.py",
+)  # fmt: skip
 """The code that explanations rest on: other changes let those that are kept stand."""
 
 
@@ -117,7 +120,7 @@ def analysis_key(task: AnalysisTask) -> str:
             "draws_folder": task.draws_folder is not None,
             "may_extend": task.may_extend,
             "figures": task.figures,
-            "explain": [task.explain, task.library is not None, task.library_error],
+            "explain": [task.explain, task.library_error, task.timeout_s],
             "propose": task.propose,
             "trials": [
                 [repr(p), [[r.key, r.status, repr(r.cost.seconds)] for r in results]]
@@ -136,7 +139,7 @@ def explanation_key(
     return digest(
         {
             "explanation": code_hash(EXPLAINING),
-            "model": [model.name, model.reference, list(model.quantities)],
+            "model": [model.name, model.reference, list(model.quantities), dict(model.limits)],
             "program": model.stan_file.read_text(encoding="utf-8"),
             "data": registry.data_hash(model),
             "runs": [[r.key, r.status] for r in results],

@@ -200,6 +200,7 @@ def test_nuts_starts_from_q_only_where_there_is_both() -> None:
             start=[{"x": 0.0}, {"x": 1.0}, {"x": 2.0}, {"x": 3.0}],
             inv_metric=[1.0],
         ),
+        spec("nuts", draws=4000, warmup=150),
     )
     for given, start, words in (
         (runs, "q has collapsed", "q has collapsed"),
@@ -407,15 +408,30 @@ FROM_Q = Proposal("meanfield", "nuts from q", "NUTS from its draws", (), seeds=(
 
 def test_nuts_from_q_helps_by_less_work_for_the_same_trust(wide: Compared) -> None:
     """Seconds and leapfrog steps, those of the warm-up estimated, beside the comparison's."""
-    trial = attempt(wide, FROM_Q, [chains(spec("nuts", warmup=150, start=[]), seconds=1.5)])
+    from_q = chains(spec("nuts", warmup=150, start=[]), seconds=1.5)
+    stuck = chains(spec("nuts", warmup=150), seconds=1.0, stuck=3.0)
+    trial = attempt(wide, FROM_Q, [from_q, stuck])
     assert (trial.level_before, trial.level_after, trial.helps) == ("reference", "reference", True)
     assert (trial.metric, trial.quantity) == ("rhat", "x")
-    assert trial.words.endswith(
-        "1.5 s instead of 3 s, about 32,200 leapfrog steps with the warm-up's instead of 56,000."
-    )
-    slow = attempt(wide, FROM_Q, [chains(spec("nuts"), seconds=9.0)])
+    assert (
+        "1.5 s instead of 3 s, about 32,200 leapfrog steps with the warm-up's instead of 56,000"
+    ) in trial.words
+    assert trial.words.endswith("as short a warm-up from random starts is not to be trusted.")
+    slow = attempt(wide, FROM_Q, [chains(spec("nuts"), seconds=9.0), stuck])
     assert not slow.helps
     assert "no gain" in slow.words
+
+
+def test_a_short_warm_up_alone_is_no_merit_of_q(wide: Compared) -> None:
+    """The same from random starts that does as well, or was never run, leaves q without credit."""
+    from_q = chains(spec("nuts", warmup=150, start=[]), seconds=1.5)
+    control = chains(spec("nuts", warmup=150), seconds=1.5)
+    trial = attempt(wide, FROM_Q, [from_q, control])
+    assert not trial.helps
+    assert "no gain over as short a warm-up from random starts" in trial.words
+    alone = attempt(wide, FROM_Q, [from_q])
+    assert not alone.helps
+    assert "was not run" in alone.words
 
 
 def test_nuts_from_q_is_not_trusted_for_its_diagnostics_alone(wide: Compared) -> None:
@@ -449,9 +465,8 @@ def test_the_best_remedy_is_of_the_best_level_then_the_fastest() -> None:
     ]
     short, sentences = trials.remedy_words(tries)
     assert short == "DADVI + LR passes (0.05 s)"
-    assert [s.partition(":")[0] for s in sentences] == [
-        "dadvi_lr", "dadvi_psis", "nuts from q", "full-rank", "smaller step",
-    ]  # fmt: skip
+    assert [s.partition(":")[0] for s in sentences[:3]] == ["dadvi_lr", "dadvi_psis", "nuts from q"]
+    assert sentences[3:] == ("Also a help: full-rank.", "Tried, and no help: smaller step.")
     assert trials.remedy_words(tries[:1])[0] == "nothing that was tried"
     assert trials.remedy_words(tries[:2])[0] == "full-rank warns (0.01 s)"
     assert trials.remedy_words([]) == ("", ())

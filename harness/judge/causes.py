@@ -20,6 +20,9 @@ from harness.records import (
 
 NEEDS_CAUSE = ("fail", "warn")
 
+SEEN = 0.01
+"""Nats up to which a gap with its error is called none: twice what counts."""
+
 LISTED = 6
 """Seeds that are named one by one."""
 
@@ -27,6 +30,9 @@ FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 
 OTHER_FAMILIES = {"quadrature_truncated": "truncated normal"}
 """Families that are not Gaussian on the unconstrained scale, and have a KL all the same."""
+
+MISSES = ("missed_mass", "bias", "w1")
+"""Findings that a mode left out can be behind."""
 
 SHORT = 3
 """Causes in the short form."""
@@ -49,7 +55,7 @@ def with_causes(
     if gaps:
         short, sentences = _of_gaps(gaps, verdict.method)
     else:
-        causes = other_causes(verdict, its, explanation)
+        causes = other_causes(verdict, its, explanation) if any(r.draws for r in its) else []
         short = "; ".join(_short(c) for c in causes[:SHORT])
         sentences = [_capital(f"{c.name}: {c.evidence}.") for c in causes]
     lost = [r for r in its if r.status in WITHOUT_DRAWS]
@@ -57,8 +63,8 @@ def with_causes(
         words = "failed run" if len(its) == 1 else f"{len(lost)} of {len(its)} runs failed"
         short = f"{short}; {words}" if short else words
     if not sentences and not lost:
-        sentences = [_unknown(gaps)]
-        short = "not found"
+        short, sentence = _unknown(gaps)
+        sentences = [sentence]
     return dataclasses.replace(verdict, causes=tuple(sentences), cause=short)
 
 
@@ -93,10 +99,12 @@ def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
     if ordered:
         parts = [_share(name, found, total) for name, found in ordered[:SHORT]]
         short.append(f"optimiser: {', '.join(parts)}")
-    untold = [g for g in gaps if math.isnan(g.optimiser_gap.value)]
-    if untold:
-        sentences.append(f"Seed {_seeds([g.seed for g in untold])}: {untold[0].words}.")
-    return "; ".join(short), sentences
+    untold: dict[str, list[int]] = {}
+    for gap in gaps:
+        if math.isnan(gap.optimiser_gap.value):
+            untold.setdefault(gap.words or "its gap is not known", []).append(gap.seed)
+    sentences += [f"Seed {_seeds(seeds)}: {words}." for words, seeds in untold.items()]
+    return "; ".join(short) or "not known", sentences
 
 
 def _optimiser_words(name: str, found: Sequence[tuple[int, Cause]], total: int, method: str) -> str:
@@ -139,14 +147,21 @@ def _nats(estimate: Estimate) -> str:
     return f"{number(estimate.value, 3) if small else with_error(estimate)} nats"
 
 
-def _unknown(gaps: Sequence[Gap]) -> str:
+def _unknown(gaps: Sequence[Gap]) -> tuple[str, str]:
     """Say that nothing was found, and what was looked at."""
     if not gaps:
-        return "No cause was found: the method has no Gaussian q, and its runs say nothing."
+        words = "No cause was found: the method has no Gaussian q, and its runs say nothing."
+        return "not found", words
     family, optimiser = gaps[0].family_gap, max((g.optimiser_gap for g in gaps), key=_size)
     if math.isnan(family.value) or math.isnan(optimiser.value):
-        return f"No cause was found: {gaps[0].words or 'the gaps are not known'}."
-    return (
+        words = f"No cause was found: {gaps[0].words or 'the gaps are not known'}."
+        return "not known", words
+    if any(abs(g.value) + 2 * g.mcse > SEEN for g in (family, optimiser)):
+        return "not known", (
+            f"No cause was found: the family gap is {_nats(family)}, the optimiser's at most "
+            f"{_nats(optimiser)}, too uncertain to name one."
+        )
+    return "no gap counts", (
         f"No gap counts: the family's is {_nats(family)}, the optimiser's at most "
         f"{_nats(optimiser)}. KL(q ‖ p) hardly sees what is off here."
     )
@@ -175,7 +190,7 @@ def other_causes(
         nats = diagnostics["kl"]
         words = f"the best of that family is {number(nats, 3)} nats from the posterior"
         return [Cause("family", OTHER_FAMILIES[verdict.method], nats, words)]
-    if modes is not None:
+    if modes is not None and any(f.measure.metric in MISSES for f in verdict.findings):
         how = {
             "dadvi_psis": "its proposals lie in one mode, and weights cannot put draws where there "
             "are none",

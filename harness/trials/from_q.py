@@ -24,6 +24,9 @@ from harness.records import (
 from harness.trials.cost import duration
 from harness.trials.plan import Proposal
 
+SAVES = 0.9
+"""Of the control's leapfrog steps, under which starting from q saves some."""
+
 METRIC = "rhat"
 """The figure that is given before and after: the worst of all quantities."""
 
@@ -59,16 +62,16 @@ def started(
 ) -> Trial:
     """Judge NUTS that started from q beside the comparison's own run of NUTS.
 
-    It helps if its diagnostics are trusted, it is not far from the reference, and its seconds
-    or its leapfrog steps are fewer. Without the second, chains that all start in the one mode
-    that q holds would be trusted.
+    It helps if its diagnostics are trusted, it is not far from the reference, its leapfrog
+    steps are fewer, and as short a warm-up from random starts does not do as well. Without the
+    second, chains that all start in the one mode that q holds would be trusted.
 
     Parameters
     ----------
     model, proposal, yardstick, reference
         As in :func:`harness.trials.judging.tried`.
     results
-        The one run, with arrays.
+        The run, and its control from random starts, with arrays.
     runs, measures
         The comparison's, among them NUTS's own run and its diagnostics.
     """
@@ -118,13 +121,36 @@ def started(
             words=f"{what}: its diagnostics pass, but {far}: it has not left q; "
             f"{_work(before, after)}.",
         )
-    saves = before is None or after.seconds < before.seconds or after.work < before.work
     rhat = f"R-hat at most {after.rhat.value:.3f}"
-    passes = f"passes its diagnostics ({rhat})"
-    if before is not None and not before.trusted:
-        passes += ", which NUTS from random starts does not"
-    gain = "" if saves else "no gain: "
-    return replace(trial, helps=saves, words=f"{what}: {gain}{passes}, {_work(before, after)}.")
+    passes = f"passes its diagnostics ({rhat}), {_work(before, after)}"
+    if before is not None and not (after.work < before.work):
+        return replace(trial, words=f"{what}: no gain: {passes}.")
+    helps, words = _beside_control(model, results[1:], yardstick, reference, after)
+    return replace(trial, helps=helps, words=f"{what}: {passes}; {words}.")
+
+
+def _beside_control(
+    model: Model,
+    controls: Sequence[RunResult],
+    yardstick: Yardstick,
+    reference: Reference,
+    after: _Chains,
+) -> tuple[bool, str]:
+    """Say whether it was q that helped, and not the short warm-up alone."""
+    same = "as short a warm-up from random starts"
+    if not controls:
+        return False, f"whether q helped is not known: {same} was not run"
+    if controls[0].draws is None:
+        return True, f"{same} gives no draws"
+    rules = judge.rules_for(model)
+    found = measuring.chain_measures(controls[0], yardstick.names, reference.kind)
+    control = _chains(controls[0], found, rules)
+    if not control.trusted or _far(controls[0], yardstick, rules):
+        return True, f"{same} is not to be trusted"
+    steps = f"about {control.work:,.0f} leapfrog steps"
+    if after.work < SAVES * control.work:
+        return True, f"{same} passes too, with {steps}"
+    return False, f"no gain over {same}, which passes too, with {steps}"
 
 
 def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rule]) -> _Chains:

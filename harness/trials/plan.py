@@ -243,7 +243,9 @@ def _nuts(scene: _Scene, start: Start | str | None) -> Proposal:
             f"{scene.limit_s:g} s."
         )
         return scene.proposal(NUTS_FROM_Q, what, None, words, seconds)
-    return scene.proposal(NUTS_FROM_Q, what, (spec,), seconds=seconds)
+    # What q brings, and not the short warm-up, is the question: the same from random starts.
+    control = replace(present.spec, options={**present.spec.options, "warmup": WARMUP})
+    return scene.proposal(NUTS_FROM_Q, what, (spec, control), seconds=seconds)
 
 
 def _hint(scene: _Scene, gaps: Sequence[Gap]) -> Proposal:

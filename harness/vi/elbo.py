@@ -93,22 +93,28 @@ def elbos(
     used: list[list[FloatArray]] = [[] for _ in gaussians]
     wanted = BLOCKS
     open_ = list(range(len(gaussians)))
+    found: dict[int, Elbo] = {}
     made = 0
     while True:
         while made < wanted:
             if made < BLOCKS:
                 clock.check()
             elif clock.over:
-                return tuple(_elbo(terms[0], t, u) for t, u in zip(terms, used, strict=True))
+                return tuple(found.values())
             eps = sobol_normals(d, size, rng)
             made += 1
             for k in open_:
                 terms[k].append(_terms(target, gaussians[k], eps))
                 used[k].append(eps)
-        found = [_elbo(terms[0], t, u) for t, u in zip(terms, used, strict=True)]
+        for k in open_:
+            if found and clock.over:
+                if len(found) < len(gaussians):
+                    clock.check()
+                return tuple(found.values())
+            found[k] = _elbo(terms[0], terms[k], used[k])
         still = [k for k in open_ if not _enough(found[k], error, share, first=k == 0)]
         if not still or 2 * wanted * size > most or wanted >= MOST_BLOCKS:
-            return tuple(found)
+            return tuple(found.values())
         # The first is what the others are compared with: it has every block.
         open_ = sorted({0, *still})
         wanted *= 2
@@ -140,15 +146,16 @@ def _elbo(
     # Stan's log density is +∞ or NaN only where arithmetic has failed.
     lost = float(np.mean(~np.isfinite(values)))
     draws = len(values)
+    if lost == 0 and not math.isfinite(float(values.sum())):
+        lost = 1 / draws  # so far off that their sum overflows
     if lost > 0:
         nothing = Estimate(-math.inf, math.nan)
         return Elbo(nothing, Estimate(math.inf, math.nan), lost, draws)
-    features = _features(np.concatenate(eps))
     others = np.concatenate(first[: len(own)])
-    value = _estimate(values, features, len(own))
-    if not np.isfinite(others).all():
-        return Elbo(value, Estimate(math.nan, math.nan), lost, draws)
-    return Elbo(value, _estimate(others - values, features, len(own)), lost, draws)
+    known = bool(np.isfinite(others).all())
+    both = np.stack([values, others - values if known else np.zeros(draws)], axis=1)
+    value, below = _estimates(both, _features(np.concatenate(eps)), len(own))
+    return Elbo(value, below if known else Estimate(math.nan, math.nan), lost, draws)
 
 
 def _features(eps: FloatArray) -> FloatArray | None:
@@ -166,15 +173,16 @@ def _features(eps: FloatArray) -> FloatArray | None:
     return np.asarray(eps[:, rows] * eps[:, columns] - (rows == columns))
 
 
-def _estimate(values: FloatArray, features: FloatArray | None, count: int) -> Estimate:
-    """Return the mean of blocks and its error, less what the features explain."""
+def _estimates(values: FloatArray, features: FloatArray | None, count: int) -> list[Estimate]:
+    """Return the means of columns with their errors over blocks, less what features explain."""
     if features is not None:
         centred = features - features.mean(axis=0)
-        slopes, *_ = np.linalg.lstsq(centred, values - values.mean(), rcond=None)
+        # The features are nearly orthogonal: normal equations lose nothing, and are quick.
+        slopes = np.linalg.solve(centred.T @ centred, centred.T @ (values - values.mean(axis=0)))
         values = values - features @ slopes
-    blocks = values.reshape(count, -1).mean(axis=1)
-    error = float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks))
-    return Estimate(float(np.mean(blocks)), error)
+    blocks = values.reshape(count, -1, values.shape[1]).mean(axis=1)
+    errors = np.std(blocks, axis=0, ddof=1) / math.sqrt(count)
+    return [Estimate(float(m), float(e)) for m, e in zip(blocks.mean(axis=0), errors, strict=True)]
 
 
 def _enough(found: Elbo, error: float, share: float, *, first: bool) -> bool:

@@ -23,6 +23,9 @@ ITERATIONS = 1000
 SETTLED = 1e-10
 """Change of log Z, in nats, at which the iteration has arrived."""
 
+STRETCHES = 16
+"""Into which draws are cut: the Gaussian is fitted to every other one, the rest is bridged."""
+
 LARGE = 0.5
 """A relative error of Z beyond which log Z says nothing."""
 
@@ -47,8 +50,8 @@ def bridge_sampling(
     Parameters
     ----------
     draws
-        Of the posterior, unconstrained, shape ``(draw, d)``, in the order they were made: the
-        first half of every chain is not needed, only a half that the Gaussian is not fitted to.
+        Of the posterior, unconstrained, shape ``(draw, d)``, in the order they were made, one
+        chain after the other.
     effective
         What a draw is worth in independent draws, in (0, 1]: ESS over the number of draws.
 
@@ -62,8 +65,10 @@ def bridge_sampling(
     unfit = _unfit(draws, effective)
     if unfit:
         return Evidence(math.nan, math.inf, unfit)
-    # Every other draw: both halves see all chains.
-    fitted, kept = draws[::2], draws[1::2]
+    # Stretches, because neighbours in a chain are alike: a Gaussian fitted to every other draw
+    # would be tried on what it was fitted to. Both halves see all chains.
+    parts = np.array_split(draws, STRETCHES)
+    fitted, kept = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
     mean = fitted.mean(axis=0)
     try:
         factor = np.linalg.cholesky(np.atleast_2d(np.cov(fitted, rowvar=False)))

@@ -31,6 +31,8 @@ class LogZ:
     value: Estimate
     source: str
     words: str = ""
+    known: bool = False
+    """Whether it is a formula's, and rests on no draws."""
 
 
 UNKNOWN = Estimate(math.nan, math.nan)
@@ -59,7 +61,7 @@ def log_evidence(
     known = LOG_EVIDENCE.get(str(model.reference))
     if known is not None:
         try:
-            return LogZ(known(data), "the model's own formula")
+            return LogZ(known(data), "the model's own formula", known=True)
         except (KeyError, ValueError) as error:
             words = f"the known log Z does not fit these data: {error}"
             return LogZ(UNKNOWN, "none", words)

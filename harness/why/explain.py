@@ -32,7 +32,7 @@ from harness.vi.elbo import Elbo, elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.evidence import UNKNOWN, LogZ, log_evidence
-from harness.why.family import COUNTS, Posterior, family_causes
+from harness.why.family import COUNTS, FAMILIES, MISSED, Posterior, family_causes
 from harness.why.fits import Fit, family_of, fit_of
 from harness.why.optimiser import Basin, optimiser_causes
 from harness.why.unconstrained import MissingParametersError, unconstrained
@@ -54,6 +54,9 @@ SLOW_S = 3e-4
 
 BUDGET_S = 3.0
 """Seconds of densities for each Gaussian whose ELBO is estimated."""
+
+PREDICTED = 0.3
+"""Of full-rank's gain, that its own correlations must explain for it to be called theirs."""
 
 CLIMBS_S = 2e-3
 """Seconds of a density up to which fits are followed uphill to see whose basin they are in."""
@@ -96,7 +99,8 @@ def explain(
         bound = arrays(data)
         bridged = BridgeModel(library, bound)
     except (BridgeError, registry.ModelError, OSError) as error:
-        return Explanation(UNKNOWN, "none", (), (f"the program cannot be evaluated: {error}",))
+        words = f"the program cannot be evaluated: {error}"
+        return Explanation(UNKNOWN, "none", (), (words,), complete=False)
     numbers = sum(value.size for value in bound.values())
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return _Explaining(model, runs, reference, bridged, data, numbers, timeout_s).run()
@@ -122,6 +126,7 @@ class _Explaining:
         self.clock = Clock(timeout_s)
         self.rng = np.random.default_rng(_seed(model.name))
         self.notes: list[str] = []
+        self.complete = True
 
     def run(self) -> Explanation:
         """Return the explanation."""
@@ -141,14 +146,19 @@ class _Explaining:
         except TimeLimitError:
             limit = number(self.clock.limit_s, 3)
             self.notes.append(f"the search for the families' best members took over {limit} s")
+            self.complete = False
         if not found:
             gaps = [self._without_best(fit) for fit in fits]
-            return Explanation(UNKNOWN, "none", tuple(gaps), tuple(self.notes))
+            return Explanation(UNKNOWN, "none", tuple(gaps), tuple(self.notes), self.complete)
         log_z = self._log_z(posterior, found)
         gaps = self._gaps(found, log_z, posterior)
+        told = {(g.method, g.seed) for g in gaps}
+        gaps += [
+            self._without_best(f) for f in fits if (f.run.spec.method, f.run.spec.seed) not in told
+        ]
         order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
         gaps.sort(key=lambda g: order[g.method, g.seed])
-        return Explanation(log_z.value, log_z.source, tuple(gaps), tuple(self.notes))
+        return Explanation(log_z.value, log_z.source, tuple(gaps), tuple(self.notes), self.complete)
 
     # --- the pieces --------------------------------------------------------------------------
 
@@ -196,28 +206,51 @@ class _Explaining:
         by_family: dict[FamilyName, list[Fit]] = {"meanfield": [], "fullrank": []}
         for fit in fits:
             by_family[fit.family].append(fit)
-        starts = [f.q for f in by_family["meanfield"] if f.q is not None]
-        begun = [Gaussian(q.mean, q.sd) for q in moments]
+        # Whatever family a fit is of, its mean and sds may lead to a better basin.
+        known = [*moments, *(f.q for f in fits if f.q is not None)]
         meanfield = best_meanfield(
-            self.target, self.rng, self.clock, starts=[*begun, *starts], seconds=self.seconds
+            self.target,
+            self.rng,
+            self.clock,
+            starts=[Gaussian(q.mean, q.sd) for q in known],
+            seconds=self.seconds,
         )
+        # A slower program than its data let expect: what follows is sized by what it takes.
+        self.seconds = max(self.seconds, meanfield.optimum.seconds_per_point)
+        found: dict[FamilyName, _Family] = {}
         if d == 1:
             # The families are one.
-            both = self._levels(meanfield, fits)
-            return {"meanfield": both}
-        found: dict[FamilyName, _Family] = {
-            "meanfield": self._levels(meanfield, by_family["meanfield"])
-        }
-        if by_family["fullrank"] or d <= FULLRANK_LIMIT:
-            starts = [f.q for f in by_family["fullrank"] if f.q is not None]
-            fullrank = best_fullrank(
-                self.target, self.rng, self.clock, meanfield, starts=[*moments, *starts]
-            )
-            found["fullrank"] = self._levels(fullrank, by_family["fullrank"])
+            found["meanfield"] = self._levels(meanfield, fits)
+        else:
+            found["meanfield"] = self._levels(meanfield, by_family["meanfield"])
+            if by_family["fullrank"] or d <= FULLRANK_LIMIT:
+                self._full_rank(found, by_family["fullrank"], moments)
         for words in dict.fromkeys(f.best.words for f in found.values()):
             if words:
                 self.notes.append(words)
         return found
+
+    def _full_rank(
+        self,
+        found: dict[FamilyName, _Family],
+        fits: Sequence[Fit],
+        moments: Sequence[Gaussian],
+    ) -> None:
+        """Add the full-rank family to what is found; without it the rest still stands."""
+        starts = [f.q for f in fits if f.q is not None]
+        try:
+            best = best_fullrank(
+                self.target,
+                self.rng,
+                self.clock,
+                found["meanfield"].best,
+                starts=[*moments, *starts],
+            )
+            found["fullrank"] = self._levels(best, fits)
+        except TimeLimitError:
+            limit = number(self.clock.limit_s, 3)
+            self.notes.append(f"the best full-rank Gaussian was not found within {limit} s")
+            self.complete = False
 
     def _levels(self, best: Best, fits: Sequence[Fit]) -> _Family:
         """Estimate ELBOs; a fit that beats q* by more than errors takes its place."""
@@ -238,6 +271,11 @@ class _Explaining:
             )
             best = dataclasses.replace(best, q=fit.q, words=words)
             level, *others = self._elbos([best.q, *gaussians])
+        if not math.isfinite(level.value.value):
+            self.notes.append(
+                "the ELBO of the best Gaussian found cannot be had: "
+                f"{number(100 * level.lost)}% of its draws have no density"
+            )
         by_run = {id(f): e for f, e in zip(usable, others, strict=True)}
         return _Family(best, level, tuple((f, by_run.get(id(f))) for f in fits))
 
@@ -261,16 +299,36 @@ class _Explaining:
         log_z = log_evidence(
             self.model, self.data, self.target, reference, near, self.rng, proposals=most
         )
-        if log_z.words:
-            self.notes.append(f"log Z is not known, and so no family gap: {log_z.words}")
+        doubt = log_z.words or self._doubt(log_z, posterior, found)
+        if doubt:
+            self.notes.append(f"log Z is not known, and so no family gap: {doubt}")
+            return LogZ(UNKNOWN, "none", doubt)
+        return log_z
+
+    def _doubt(
+        self, log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, _Family]
+    ) -> str:
+        """Say what speaks against a log Z: an ELBO above it, or a mode that its draws miss."""
         for family, its in found.items():
             gap = _difference(log_z.value, its.level.value)
             if gap.value < -4 * gap.mcse - COUNTS:
-                self.notes.append(
-                    f"log Z lies {number(-gap.value)} nats below the ELBO of the best {family} "
-                    "Gaussian, which cannot be: the draws that it is from miss mass"
+                return (
+                    f"{log_z.source} gives a figure {number(-gap.value)} nats below the ELBO of "
+                    f"the best {FAMILIES[family]} Gaussian, which cannot be: its draws miss mass"
                 )
-        return log_z
+        if log_z.known:
+            return ""
+        basins = found["meanfield"].best.optimum.basins
+        for basin in (b for b in basins if b.separate and b.mass > MISSED):
+            if posterior is None:
+                if sum(b.separate for b in basins) > 1:
+                    return "there are several modes, and draws of one Gaussian see one of them"
+            elif not posterior.visits(basin.theta):
+                return (
+                    "climbing finds a mode with about "
+                    f"{number(100 * basin.mass)}% of the mass in which the reference has no draw"
+                )
+        return ""
 
     def _gaps(
         self, found: Mapping[FamilyName, _Family], log_z: LogZ, posterior: Posterior | None
@@ -298,9 +356,8 @@ class _Explaining:
                     out.append(self._unrecovered(fit, gap, causes))
                     continue
                 below = _with_moments(fit, elbo.below, self.target.dimension)
-                lost = max(fit.lost, elbo.lost)
                 basin = self._basin(found["meanfield"].best, fit, below)
-                own = optimiser_causes(fit.run, below, its.level.value.value, basin, lost)
+                own = optimiser_causes(fit.run, below, its.level.value.value, basin, elbo.lost)
                 out.append(
                     Gap(
                         fit.run.spec.method,
@@ -310,7 +367,7 @@ class _Explaining:
                         below,
                         tuple(sorted([*own, *causes], key=lambda c: -c.nats)),
                         fit.exact,
-                        _words(fit, below, lost),
+                        _words(fit, below, elbo.lost),
                     )
                 )
         return out
@@ -326,8 +383,16 @@ class _Explaining:
             if posterior is None:
                 return None
             return shape.correlation_gap(posterior.z, posterior.effective)
-        both = self._elbos([found["fullrank"].best.q, found["meanfield"].best.q])
-        return both[1].below
+        if "fullrank" not in found:
+            return None
+        full = found["fullrank"].best.q
+        try:
+            predicted = shape.correlation_nats(full.covariance)
+            nearer = self._elbos([full, found["meanfield"].best.q])[1].below
+        except (TimeLimitError, ValueError):
+            return None
+        # Nearer for another reason: it sits in another basin, say.
+        return nearer if predicted > PREDICTED * nearer.value else None
 
     def _basin(self, best: Best, fit: Fit, below: Estimate) -> Basin | None:
         counts = below.value - 2 * below.mcse > COUNTS
@@ -387,16 +452,23 @@ def _difference(upper: Estimate, lower: Estimate) -> Estimate:
 
 
 def _with_moments(fit: Fit, below: Estimate, d: int) -> Estimate:
-    """Allow for what moments of n draws cost a Gaussian: d/n nats, d (d + 3)/4n of full rank."""
+    """Allow for what moments of n draws cost a Gaussian: d/n nats, d (d + 3)/4n of full rank.
+
+    That is where q is near the posterior; far from it the error is of first order: variances
+    are known to √(2/n), and so is about what they cost.
+    """
     if fit.exact or not math.isfinite(below.value):
         return below
     n = fit.draws
     cost = d / n if fit.family == "meanfield" else d * (d + 3) / (4 * n)
-    return Estimate(below.value - cost, math.hypot(below.mcse, cost / 2))
+    far = 2 * abs(below.value) / math.sqrt(n)
+    return Estimate(below.value - cost, math.hypot(below.mcse, cost / 2, far))
 
 
 def _words(fit: Fit, below: Estimate, lost: float) -> str:
     said = [] if fit.exact else [fit.words]
+    if math.isnan(below.value):
+        said.append("its distance from the best of its family could not be had")
     if math.isinf(below.value):
         said.append(
             f"{number(100 * lost)}% of its draws have no density: its ELBO is minus infinity"

@@ -18,6 +18,8 @@ from harness.metrics.scalar import missed_mass
 from harness.records import Cause, Estimate, FamilyName
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.records import FloatArray
     from harness.vi.best import Best
     from harness.vi.gaussian import Gaussian
@@ -33,6 +35,15 @@ ENOUGH = 0.1
 
 MISSED = 0.01
 """Mass from which a mode counts, as in the rule on missed mass."""
+
+VISITED = 4.0
+"""Sds of a basin's Gaussian within which a draw is in that basin."""
+
+MORE = 1.25
+"""Times what one marginal shows, from which the basins' own masses are believed: modes may lie
+crosswise, so that each marginal shows half of them."""
+
+FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 
 DRAWS = 4000
 """Of q*, for the mass that it misses."""
@@ -83,6 +94,17 @@ class Posterior:
     def _samples(self) -> tuple[metrics.Sample, ...]:
         return tuple(metrics.prepare(column[None], iid=True) for column in self.z.T)
 
+    @cached_property
+    def unimodal(self) -> NDArray[np.bool_]:
+        """Which marginals have one mode, shape ``(d,)``."""
+        return np.array([s.basins.count <= 1 for s in self._samples])
+
+    def visits(self, theta: FloatArray) -> bool:
+        """Say whether a draw lies within four of its sds of an optimum, ``(2 d,)``."""
+        d = self.z.shape[1]
+        unit = np.abs(self.z - theta[:d]) / np.exp(theta[d:])
+        return bool(np.any(np.all(unit < VISITED, axis=1)))
+
     def missed(self, q: Gaussian, rng: np.random.Generator) -> tuple[Estimate, int]:
         """Return the largest mass of modes that q misses in one marginal, and in which.
 
@@ -124,6 +146,10 @@ def family_causes(
     posterior
         None where no reference can be trusted: causes that need one are then not named.
     """
+    if math.isnan(gap.value):
+        # Modes are seen without log Z.
+        alone = _modes(best, posterior, rng)
+        return () if alone is None else (alone,)
     if not gap.value - 2 * gap.mcse > COUNTS:
         return ()
     found: list[Cause] = []
@@ -187,9 +213,12 @@ def _correlation_words(
 
 def _modes(best: Best, posterior: Posterior | None, rng: np.random.Generator) -> Cause | None:
     """Say how much mass lies in modes that q* does not hold; it costs −ln of what it holds."""
+    modes = [b for b in best.optimum.basins if b.separate]
+    others = 1 - modes[0].mass if len(modes) > 1 else 0.0
     if posterior is not None:
         missed, which = posterior.missed(best.q, rng)
-        if missed.value - 2 * missed.mcse > MISSED:
+        seen = missed.value - 2 * missed.mcse > MISSED
+        if seen and not others > MORE * missed.value:
             share = min(missed.value, 1 - 1e-9)
             nats = -math.log1p(-share)
             words = (
@@ -197,17 +226,13 @@ def _modes(best: Best, posterior: Posterior | None, rng: np.random.Generator) ->
                 f"and almost none of q's draws: −ln(1 − {number(share)}) = {number(nats, 3)} nats"
             )
             return Cause("family", "several modes", nats, words)
-        if math.isfinite(missed.value):
-            return None
-    modes = [b for b in best.optimum.basins if b.separate]
-    share = 1 - modes[0].mass if len(modes) > 1 else 0.0
-    if not share > MISSED:
+    if not others > MISSED:
         return None
     words = (
         f"{len(modes)} basins found by climbing from several starts; those q is not in hold about "
-        f"{number(share)} of the mass: {number(-math.log1p(-share))} nats"
+        f"{number(others)} of the mass: {number(-math.log1p(-others))} nats"
     )
-    return Cause("family", "several modes", -math.log1p(-share), words)
+    return Cause("family", "several modes", -math.log1p(-others), words)
 
 
 def _shape(rest: float, posterior: Posterior | None) -> Cause:
@@ -221,9 +246,10 @@ def _shape(rest: float, posterior: Posterior | None) -> Cause:
         return Cause("family", "funnel", rest, _funnel_words(posterior.funnel, names))
     skew = np.array([s.skew_nats.value for s in shapes])
     tails = np.array([s.tail_nats.value for s in shapes])
-    usable = np.isfinite(skew) & np.isfinite(tails)
+    # A marginal with two modes has no tails to speak of.
+    usable = np.isfinite(skew) & np.isfinite(tails) & posterior.unimodal
     if not usable.any():
-        words = f"{len(posterior.z)} draws are too few for the shape of its marginals"
+        words = "its marginals have several modes, or too few draws for their shape to be told"
         return Cause("family", "other shape", rest, words)
     skew, tails = np.where(usable, skew, 0.0), np.where(usable, tails, 0.0)
     total = {"skew": float(skew.sum()), "tails": float(tails.sum())}

@@ -85,10 +85,9 @@ def _rest(run: RunResult, nats: float, best: float, lost: float) -> Cause:
         words = f"with the step size {eta:g} that its adaptation chose, it left the posterior"
         return Cause("optimiser", "runaway", nats, f"{words}{_lost_words(lost)}")
     if lost > 0:
-        words = (
-            f"{number(100 * lost)}% of its draws have no density; CmdStan drops such evaluations "
-            "from its ELBO, which then looks better than it is"
-        )
+        words = f"{number(100 * lost)}% of its draws have no density"
+        if "tol_rel_obj" in run.spec.options:
+            words += "; CmdStan drops such evaluations from its ELBO, which then looks better"
         return Cause("optimiser", "dropped evaluations", nats, words)
     special = _SPECIAL.get(run.spec.method)
     if special is not None:
@@ -105,6 +104,8 @@ def _rest(run: RunResult, nats: float, best: float, lost: float) -> Cause:
 def _loop(run: RunResult, nats: float, looks: Distance | None) -> Cause:
     """Say what kept one of the harness's own loops from its best."""
     options, iterations = run.spec.options, run.diagnostics.get("iterations", math.nan)
+    if math.isnan(iterations):
+        return Cause("optimiser", "not known", nats, "its run kept no record of its steps")
     if iterations < _limit(run) and run.status == "ok" and options.get("stop", "none") != "none":
         words = f"its stopping rule ended it at iteration {iterations:.0f}{_looks_words(looks)}"
         return Cause("optimiser", "stopped early", nats, words)
@@ -119,8 +120,14 @@ def _cmdstan(run: RunResult, nats: float, best: float, looks: Distance | None) -
     options, iterations = run.spec.options, run.diagnostics.get("iterations", math.nan)
     tolerance = float(options["tol_rel_obj"])
     allowed = tolerance * abs(best)
+    if math.isnan(iterations):
+        return Cause("optimiser", "not known", nats, "its run kept no record of its steps")
     shrinking = looks is not None and looks.shrinking
     if not iterations < float(options["iter"]):
+        if looks is None:
+            words = f"it ended at its limit of {iterations:.0f} iterations, after too few looks at "
+            words += "the ELBO to tell whether it was still nearing"
+            return Cause("optimiser", "iteration limit", nats, words)
         if shrinking:
             words = f"after all {iterations:.0f} iterations it was still nearing it"
             return Cause("optimiser", "iteration limit", nats, f"{words}{_looks_words(looks)}")

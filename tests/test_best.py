@@ -1,0 +1,405 @@
+"""The best Gaussian of a family: closed forms, starts that only the caller knows, and basins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from harness.vi import deterministic
+from harness.vi.best import (
+    NEAR,
+    SEVERAL,
+    SHORTFALL,
+    Best,
+    best_fullrank,
+    best_meanfield,
+    climb,
+    different,
+)
+from harness.vi.deterministic import StartError
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT, fit_fullrank
+from harness.vi.elbo import elbos
+from harness.vi.gaussian import Gaussian
+from harness.vi.target import Clock, TimeLimitError
+
+FloatArray = NDArray[np.float64]
+Function = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+
+K = 5.0
+"""Standard errors allowed."""
+
+NATS = 0.01
+"""Nats to which a gap must be known."""
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Density:
+    """A target by a function that returns values and gradients."""
+
+    def __init__(self, dimension: int, function: Function) -> None:
+        self.dimension, self.function = dimension, function
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """See :class:`harness.vi.target.Target`."""
+        return self.log_density_gradient(z)[0]
+
+    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See :class:`harness.vi.target.Target`."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return self.function(z)
+
+
+class Normal(NamedTuple):
+    """A Gaussian posterior of integral one."""
+
+    target: Density
+    mean: FloatArray
+    precision: FloatArray
+
+    def kl(self, q: Gaussian) -> float:
+        """Return KL(q ‖ posterior), nats."""
+        off = q.mean - self.mean
+        log_dets = np.linalg.slogdet(self.precision)[1] + np.linalg.slogdet(q.covariance)[1]
+        trace = np.trace(self.precision @ q.covariance)
+        return float(0.5 * (trace + off @ self.precision @ off - q.dimension - log_dets))
+
+    @property
+    def gap(self) -> float:
+        """½(Σ ln Λᵢᵢ − ln det Λ), nats: how far the best mean-field Gaussian is."""
+        log_det = np.linalg.slogdet(self.precision)[1]
+        return float(0.5 * (np.log(np.diag(self.precision)).sum() - log_det))
+
+
+def normal(d: int, seed: int) -> Normal:
+    """Return a correlated posterior with sds of several sizes, its mean off the origin."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(d, 3 * d))
+    sd = np.exp(rng.normal(size=d))
+    covariance = (a @ a.T / (3 * d) + 0.3) * np.outer(sd, sd)
+    mean, precision = rng.normal(size=d), np.linalg.inv(covariance)
+    constant = 0.5 * (np.linalg.slogdet(precision)[1] - d * LOG_2_PI)
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        slope = (z - mean) @ precision
+        return constant - 0.5 * (slope * (z - mean)).sum(axis=1), -slope
+
+    return Normal(Density(d, function), mean, precision)
+
+
+def two_normals(distance: float, share: float = 0.2) -> Density:
+    """Return standard normals at 0 and at a distance; the share is of the one at 0."""
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        x = z[:, 0]
+        here = math.log(share) - 0.5 * x**2 - 0.5 * LOG_2_PI
+        there = math.log1p(-share) - 0.5 * (x - distance) ** 2 - 0.5 * LOG_2_PI
+        value = np.logaddexp(here, there)
+        return value, (distance * np.exp(there - value) - x)[:, None]
+
+    return Density(1, function)
+
+
+def funnel(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return Neal's funnel: v ~ normal(0, 3), x ~ normal(0, exp(v / 2))."""
+    v, x = z[:, 0], z[:, 1:]
+    d, squares = x.shape[1], np.exp(-v) * (x**2).sum(axis=1)
+    value = -(v**2) / 18 - math.log(3) - 0.5 * (d + 1) * LOG_2_PI - 0.5 * d * v - 0.5 * squares
+    slope = np.column_stack([-v / 9 - 0.5 * d + 0.5 * squares, -x * np.exp(-v)[:, None]])
+    return value, slope
+
+
+def banana(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return x ~ normal(0, 1), y ~ normal(x + x²/2, 0.5): bent, and correlated as well."""
+    x, y = z.T
+    off = (y - x - 0.5 * x**2) / 0.25
+    value = -0.5 * x**2 - 0.125 * off**2 - LOG_2_PI - math.log(0.5)
+    return value, np.column_stack([-x + off * (1 + x), -off])
+
+
+def student(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return Student's t with 3 degrees of freedom."""
+    value = math.log(2 / (math.pi * math.sqrt(3))) - 2 * np.log1p(z[:, 0] ** 2 / 3)
+    return value, -4 * z / (3 + z**2)
+
+
+def log_odds(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the log-odds of a Beta(1001, 2)."""
+    x = z[:, 0]
+    value = math.log(1001 * 1002) - 1001 * np.logaddexp(0, -x) - 2 * np.logaddexp(0, x)
+    return value, (1001 - 1003 / (1 + np.exp(-z)))
+
+
+def one(mean: float, sd: float) -> Gaussian:
+    """Return a Gaussian of one parameter."""
+    return Gaussian(np.array([mean]), np.array([sd]))
+
+
+def meanfield(target: Density, *starts: Gaussian, seed: int = 1) -> Best:
+    """Return the best mean-field Gaussian, with a time limit that is not reached."""
+    return best_meanfield(target, np.random.default_rng(seed), Clock(60), starts=starts)
+
+
+def fullrank(target: Density, best: Best, *starts: Gaussian, seed: int = 2) -> Best:
+    """Return the best full-rank Gaussian."""
+    return best_fullrank(target, np.random.default_rng(seed), Clock(60), best, starts=starts)
+
+
+# --- closed forms ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [2, 10, 40])
+def test_correlated_normals_have_their_closed_form(d: int) -> None:
+    """The mean-field gap is ½(Σ ln Λᵢᵢ − ln det Λ) to 0.01 nats, with sds 1/√Λᵢᵢ; full-rank 0."""
+    posterior = normal(d, seed=d)
+    best = meanfield(posterior.target)
+    assert posterior.gap > 2 * NATS
+    assert abs(posterior.kl(best.q) - posterior.gap) < NATS
+    np.testing.assert_allclose(best.q.sd, np.diag(posterior.precision) ** -0.5, rtol=0.01)
+    assert best.q.factor.shape == (d,)
+    assert best.words == ""
+    assert best.shortfall <= SHORTFALL
+    full = fullrank(posterior.target, best)
+    assert 0 <= posterior.kl(full.q) + 1e-9 < NATS
+    assert full.q.factor.shape == (d, d)
+    assert full.words == ""
+    if d == 10:
+        rng = np.random.default_rng(3)
+        pair = [full.q, best.q]
+        found = elbos(posterior.target, pair, rng, Clock(), error=0.002, share=0)
+        assert abs(found[0].value.value) < NATS
+        assert abs(found[1].below.value - posterior.gap) < NATS
+
+
+def test_above_the_limit_full_rank_is_stochastic_and_says_so() -> None:
+    """60 parameters: words that name the steps, no shortfall that is known, a better ELBO."""
+    posterior = normal(60, seed=5)
+    assert posterior.target.dimension > FULLRANK_LIMIT
+    best = meanfield(posterior.target)
+    assert abs(posterior.kl(best.q) - posterior.gap) < NATS
+    full = fullrank(posterior.target, best)
+    assert "stochastic" in full.words
+    assert "averaged" in full.words
+    assert "60 parameters" in full.words
+    assert math.isnan(full.shortfall)
+    assert posterior.kl(full.q) <= posterior.gap
+
+
+@pytest.mark.parametrize(
+    ("function", "gap"), [(student, 0.04070), (log_odds, 0.041045)], ids=["student", "beta"]
+)
+def test_known_distances_of_the_best_gaussian(function: Function, gap: float) -> None:
+    """In one dimension: the search's Gaussian is as near as the best, to what it may lack."""
+    target = Density(1, function)
+    best = meanfield(target)
+    x, step = np.linspace(-12, 12, 20_001, retstep=True)
+    weight = np.exp(-0.5 * x**2 - 0.5 * LOG_2_PI) * step
+    value = target.log_density((best.q.mean + best.q.sd * x)[:, None])
+    elbo = float(weight @ value) + best.q.entropy
+    # The figures have half a unit of their last digit; nothing is above the best.
+    assert -1e-5 < -elbo - gap < SHORTFALL
+    assert best.words == ""
+    # One dimension has one family.
+    assert fullrank(target, best) is best
+
+
+@pytest.mark.parametrize(("function", "d"), [(funnel, 3), (banana, 2)], ids=["funnel", "banana"])
+def test_full_rank_is_never_below_mean_field(function: Function, d: int) -> None:
+    """Every mean-field Gaussian is a full-rank one: on a funnel and a banana, within errors."""
+    target = Density(d, function)
+    best = meanfield(target)
+    full = fullrank(target, best)
+    rng = np.random.default_rng(4)
+    found = elbos(target, [full.q, best.q], rng, Clock(), error=0.002, share=0)
+    assert found[1].below.value > -K * found[1].below.mcse - NATS / 10
+    assert found[0].value.value < K * found[0].value.mcse
+    if function is banana:
+        assert found[1].below.value > 5 * NATS
+
+
+# --- starts of the caller's -----------------------------------------------------------------
+
+
+def test_the_better_mode_is_found_from_a_start_only_the_caller_knows() -> None:
+    """Two normals 60 sds apart: alone it finds the one at 0, with a start both and the better."""
+    target = two_normals(60)
+    alone = meanfield(target)
+    assert abs(alone.q.mean[0]) < 0.01
+    for start in (one(60, 1), one(57, 0.3), one(62, 2)):
+        told = meanfield(target, one(0, 1), start)
+        assert abs(told.q.mean[0] - 60) < 0.01
+        assert abs(told.q.sd[0] - 1) < 0.01
+        masses = sorted(b.mass for b in told.optimum.basins if b.separate)
+        np.testing.assert_allclose(masses, [0.2, 0.8], atol=0.01)
+
+
+def test_a_worse_start_does_no_harm() -> None:
+    """The best mode is kept whatever the starts: lower modes, far points, infinite ones."""
+    target = two_normals(60, share=0.8)
+    starts = (one(60, 1), one(-300, 5), one(math.nan, 1), one(0, math.inf), one(3, 0.01))
+    best = meanfield(target, *starts)
+    assert abs(best.q.mean[0]) < 0.01
+    assert abs(best.q.sd[0] - 1) < 0.01
+
+
+def test_full_rank_too_takes_the_callers_starts() -> None:
+    """A correlated mode at a distance that mean-field never saw is found from its own start."""
+    posterior = normal(2, seed=2)
+    far = posterior.mean + 500
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        here, slope = posterior.target.function(z)
+        there, slope_there = posterior.target.function(z - 500)
+        value = np.logaddexp(here + math.log(0.1), there + math.log(0.9))
+        share = np.exp(there + math.log(0.9) - value)[:, None]
+        return value, (1 - share) * slope + share * slope_there
+
+    target = Density(2, function)
+    best = meanfield(target)
+    assert np.all(np.abs(best.q.mean) < 100)
+    covariance = np.linalg.inv(posterior.precision)
+    start = Gaussian(far + 0.5 * np.sqrt(np.diag(covariance)), np.linalg.cholesky(covariance))
+    full = fullrank(target, best, start)
+    np.testing.assert_allclose(full.q.mean, far, atol=0.01)
+    np.testing.assert_allclose(full.q.covariance, covariance, rtol=0.05, atol=0.01)
+
+
+def test_extra_starts_of_fit_are_starts() -> None:
+    """Means and log sds; one that only it knows wins, one that leads to a known optimum is idle.
+
+    The random numbers are the same, and so is what is found without it.
+    """
+    target = two_normals(60)
+    settings = deterministic.Settings()
+    extra = [np.array([58.0, 0.5])]
+
+    def fit(extra: list[FloatArray]) -> deterministic.Optimum:
+        rng = np.random.default_rng(1)
+        return deterministic.fit(target, rng, Clock(60), settings, "meanfield", extra)
+
+    alone, told = fit([]), fit(extra)
+    assert abs(alone.mean[0]) < 0.01
+    assert abs(told.mean[0] - 60) < 0.01
+    np.testing.assert_allclose(told.elbo - alone.elbo, math.log(4), atol=0.01)
+    known = fit([np.array([0.1, 0.1])])
+    np.testing.assert_allclose(known.theta, alone.theta, atol=1e-6)
+
+
+def test_different_gaussians_are_kept_in_their_order() -> None:
+    """Near ones, unusable ones and those beyond the limit go; the first of two near ones stays."""
+    near = (0.5 * NEAR, math.exp(0.5 * NEAR))
+    kept = different([one(0, 1), one(near[0], near[1]), one(1, 1), one(0, 2), one(math.nan, 1),
+                      one(0, 0.5)])  # fmt: skip
+    assert [(q.mean[0], q.sd[0]) for q in kept] == [(0, 1), (1, 1), (0, 2), (0, 0.5)]
+    many = different([one(10 * i, 1) for i in range(3 * SEVERAL)])
+    assert [q.mean[0] for q in many] == [10 * i for i in range(SEVERAL)]
+    assert different([]) == []
+
+
+# --- shortfall ------------------------------------------------------------------------------
+
+
+def test_the_shortfall_is_about_what_base_draws_cost() -> None:
+    """Full-rank fits of a banana on few base draws: the mean claim within a factor of three.
+
+    The truth is the ELBO of a fit on 16 384 base draws less theirs, on common random numbers.
+    """
+    target = Density(2, banana)
+    mean, covariance = np.array([0.0, 0.5]), np.eye(2)
+
+    def fit(size: int, seed: int) -> deterministic.FullRank:
+        rng = np.random.default_rng(seed)
+        return fit_fullrank(target, mean, covariance, rng, Clock(60), size)
+
+    few = [fit(32, seed) for seed in range(16)]
+    best = fit(16_384, 99)
+    assert best.shortfall < 1e-3
+    gaussians = [Gaussian(f.mean, f.factor) for f in (best, *few)]
+    found = elbos(target, gaussians, np.random.default_rng(1), Clock(), error=0.001, most=1 << 14)
+    truth = float(np.mean([e.below.value for e in found[1:]]))
+    claimed = float(np.mean([f.shortfall for f in few]))
+    assert truth > 0
+    assert truth / 3 < claimed < 3 * truth
+
+
+# --- what cannot be fitted ------------------------------------------------------------------
+
+
+def flat(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a constant."""
+    return np.zeros(len(z)), np.zeros_like(z)
+
+
+def ridge(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a density that is flat in its last parameter."""
+    slope = -z.copy()
+    slope[:, -1] = 0
+    return -0.5 * (z[:, :-1] ** 2).sum(axis=1), slope
+
+
+def nowhere(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a density that is nowhere."""
+    return np.full(len(z), -math.inf), np.zeros_like(z)
+
+
+def broken(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what arithmetic that fails does."""
+    return np.full(len(z), math.nan), np.full_like(z, math.nan)
+
+
+# A density exp(Σ z), improper though with a slope, is left out: instead of StartError there is a
+# q somewhere beyond 1e50, with words for mean-field and none for full-rank.
+@pytest.mark.parametrize("function", [flat, ridge, nowhere, broken])
+def test_improper_targets_are_refused(function: Function) -> None:
+    """StartError with a sentence, and nothing else."""
+    with pytest.raises(StartError, match=r"."):
+        meanfield(Density(2, function))
+
+
+def test_a_clock_that_is_over_raises() -> None:
+    """The time limit is one for all of them."""
+    posterior = normal(3, seed=1)
+    with pytest.raises(TimeLimitError):
+        best_meanfield(posterior.target, np.random.default_rng(1), Clock(0))
+    best = meanfield(posterior.target)
+    with pytest.raises(TimeLimitError):
+        best_fullrank(posterior.target, np.random.default_rng(1), Clock(0), best)
+    with pytest.raises(TimeLimitError):
+        climb(posterior.target, best, best.q, np.random.default_rng(1), Clock(0))
+
+
+# --- climbing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(0, 1), (2, 0.5), (-5, 0.1)])
+def test_climbing_from_another_basin_says_how_much_lower_it_is(mean: float, sd: float) -> None:
+    """Two normals of masses .2 and .8: ln 4 nats, from anywhere in the lower one's basin."""
+    target = two_normals(25)
+    best = meanfield(target, one(25, 1))
+    assert abs(best.q.mean[0] - 25) < 0.01
+    found = climb(target, best, one(mean, sd), np.random.default_rng(2), Clock(60))
+    assert found is not None
+    assert abs(found.value - math.log(4)) < K * found.mcse + NATS / 2
+    assert found.mcse < NATS
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(25, 1), (22, 3), (30, 0.1), (24, 0.5)])
+def test_climbing_to_the_same_optimum_finds_no_other(mean: float, sd: float) -> None:
+    """None from q* itself, and from fits that are only narrow, wide or off."""
+    target = two_normals(25)
+    best = meanfield(target, one(25, 1))
+    assert climb(target, best, one(mean, sd), np.random.default_rng(2), Clock(60)) is None
+
+
+def test_a_full_rank_fit_climbs_with_its_mean_and_sds() -> None:
+    """On a correlated normal there is one optimum, wherever a fit of full rank lies."""
+    posterior = normal(4, seed=7)
+    best = meanfield(posterior.target)
+    factor = 2 * np.linalg.cholesky(np.linalg.inv(posterior.precision))
+    q = Gaussian(posterior.mean + 3, factor)
+    assert climb(posterior.target, best, q, np.random.default_rng(1), Clock(60)) is None

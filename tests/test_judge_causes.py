@@ -1,0 +1,398 @@
+"""From causes to sentences: who gets them, how seeds are counted, and what is said of nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import judge
+from harness.methods import METHODS
+from harness.records import (
+    WITHOUT_DRAWS,
+    Cause,
+    Cost,
+    Draws,
+    Estimate,
+    Explanation,
+    Finding,
+    Gap,
+    Level,
+    Measure,
+    Rule,
+    RunResult,
+    RunSpec,
+    Status,
+    Verdict,
+)
+
+LOG_Z = Estimate(-3.0, 0.0)
+
+CORRELATION = Cause("family", "correlation", 0.6, "intercept and slope correlate at −0.85")
+SKEW = Cause("family", "skew", 0.08, "sigma has skewness 1.10 ± 0.05, a Gaussian 0")
+MODES = Cause("family", "several modes", 0.223, "x has modes that hold 0.20 of the mass")
+
+
+def optimiser(name: str, nats: float, evidence: str = "the figures of it: 7") -> Cause:
+    """Return a cause of an optimiser gap."""
+    return Cause("optimiser", name, nats, evidence)
+
+
+def gap(
+    seed: int,
+    *causes: Cause,
+    method: str = "meanfield",
+    family: float = 0.0,
+    own: float = 0.0,
+    words: str = "",
+) -> Gap:
+    """Return a gap whose errors are a thousandth."""
+    one, two = Estimate(family, 0.001), Estimate(own, 0.001)
+    of = METHODS[method].family_of(METHODS[method].defaults)
+    assert of is not None
+    return Gap(method, seed, of, one, two, causes, words=words)
+
+
+def run(
+    seed: int = 1,
+    method: str = "meanfield",
+    status: Status = "ok",
+    message: str = "",
+    diagnostics: Mapping[str, float] | None = None,
+) -> RunResult:
+    """Return a run; it has draws if its status lets it."""
+    row = METHODS[method]
+    spec = RunSpec("m", method, row.defaults, seed, 8)
+    draws = None
+    if status not in WITHOUT_DRAWS:
+        draws = Draws(("x",), np.zeros((2, 4, 1)), iid=row.approximate)
+    return RunResult(
+        spec, f"{method}-{seed}", status, message, draws, None, diagnostics or {}, Cost(1.0), {}
+    )
+
+
+def verdict(
+    level: Level = "fail", method: str = "meanfield", findings: Sequence[Finding] = ()
+) -> Verdict:
+    """Return a verdict without causes."""
+    return Verdict("m", method, level, level, 1, 0, "headline", tuple(findings))
+
+
+def finding(metric: str, sentence: str, level: Any = "wrong") -> Finding:
+    """Return a rule's finding."""
+    measure = Measure("m", "nuts", 1, "x", metric, 1.7, math.nan, "nuts")
+    return Finding(Rule(metric, 1.0, 1.0, "above", "why"), measure, level, sentence)
+
+
+def caused(
+    gaps: Sequence[Gap],
+    runs: Sequence[RunResult] | None = None,
+    level: Level = "fail",
+    method: str = "meanfield",
+    findings: Sequence[Finding] = (),
+) -> Verdict:
+    """Return a verdict with its causes."""
+    explanation = Explanation(LOG_Z, "known", tuple(gaps))
+    its = [run(g.seed, g.method) for g in gaps] if runs is None else runs
+    return judge.with_causes(verdict(level, method, findings), explanation, its)
+
+
+# --- who gets them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["pass", "unknown", "reference"])
+def test_only_what_fails_or_warns_has_causes(level: Level) -> None:
+    """Other verdicts are returned as they are, whatever the gaps."""
+    gaps = [gap(1, CORRELATION, family=0.6)]
+    assert caused(gaps, level=level) == verdict(level)
+
+
+@pytest.mark.parametrize("level", ["fail", "warn"])
+def test_what_fails_or_warns_has_them(level: Level) -> None:
+    """And nothing else of the verdict changes."""
+    found = caused([gap(1, CORRELATION, family=0.6)], level=level)
+    assert found.causes
+    assert found.cause
+    assert (found.level, found.headline, found.findings) == (level, "headline", ())
+    assert found.remedies == ()
+
+
+def test_where_nobody_asked_why_nothing_is_said() -> None:
+    """Without an explanation a failing verdict stays as it is."""
+    assert judge.with_causes(verdict(), None, [run()]) == verdict()
+
+
+def test_gaps_of_other_methods_are_passed_over() -> None:
+    """Full-rank's runaway is not mean-field's."""
+    other = gap(1, optimiser("runaway", 9.0), method="fullrank", own=9.0)
+    found = caused([gap(1, CORRELATION, family=0.6), other])
+    assert "runaway" not in found.cause + " ".join(found.causes)
+
+
+# --- the family's ----------------------------------------------------------------------------
+
+
+def test_family_causes_are_said_once_whatever_the_number_of_seeds() -> None:
+    """The gap, and each cause with its nats and its evidence; the short form has them too."""
+    found = caused([gap(s, CORRELATION, SKEW, family=0.68) for s in range(1, 11)])
+    assert len(found.causes) == 3
+    assert "best mean-field Gaussian is 0.680" in found.causes[0]
+    assert found.causes[1].startswith("Correlation, 0.60 nats: intercept and slope correlate")
+    assert found.causes[2].startswith("Skew, 0.080 nats: sigma has skewness")
+    assert found.cause == "family: correlation 0.60 nats, skew 0.080 nats"
+
+
+def test_one_family_cause_is_short() -> None:
+    """``family: correlation, 0.600 nats``."""
+    found = caused([gap(1, CORRELATION, family=0.6, method="fullrank")], method="fullrank")
+    assert found.cause == "family: correlation, 0.600 nats"
+    assert "full-rank" in found.causes[0]
+
+
+# --- the optimiser's -------------------------------------------------------------------------
+
+
+def test_seeds_of_each_cause_are_counted() -> None:
+    """Three of ten ran away, five were stopped early, of which one had lost its way too."""
+    gaps = [gap(s, optimiser("runaway", 10.0 * s), own=10.0 * s) for s in (2, 5, 9)]
+    gaps += [gap(s, optimiser("stopped early", 0.1 * s), own=0.1 * s) for s in (1, 3, 4, 6)]
+    both = (optimiser("other basin", 1.4), optimiser("stopped early", 0.7))
+    gaps += [gap(7, *both, own=2.1), gap(8), gap(10)]
+    found = caused(gaps)
+    assert found.cause == (
+        "optimiser: stopped early (5 of 10), runaway (3 of 10), other basin (1 of 10)"
+    )
+    early, away, basin = found.causes
+    for sentence, words in (
+        (early, ("stopped early", "5 of 10", "0.10 to 0.70 nats")),
+        (away, ("runaway", "3 of 10", "20 to 90 nats")),
+        (basin, ("other basin", "seed 7", "1.4 nats")),
+    ):
+        for word in words:
+            assert word in sentence
+
+
+def test_the_evidence_is_that_of_the_middle_seed() -> None:
+    """Of three, the one with the second largest loss, named by its number."""
+    gaps = [
+        gap(s, optimiser("runaway", nats, f"evidence of seed {s}"), own=nats)
+        for s, nats in ((1, 50.0), (2, 1.0), (3, 9.0))
+    ]
+    (sentence,) = caused(gaps).causes
+    assert "Seed 3: evidence of seed 3" in sentence
+    assert "evidence of seed 1" not in sentence
+
+
+def test_a_cause_of_all_seeds_has_its_typical_cost_in_short() -> None:
+    """The median of the nats, not how many there are."""
+    gaps = [gap(s, optimiser("iteration limit", n), own=n) for s, n in ((1, 1.0), (2, 2.0), (3, 9))]
+    assert caused(gaps).cause == "optimiser: iteration limit, 2.0 nats"
+
+
+def test_one_run_has_no_seeds_to_be_counted() -> None:
+    """With a single seed neither "1 of 1" nor the seed is said."""
+    found = caused([gap(1, optimiser("runaway", 3.0), own=3.0)])
+    (sentence,) = found.causes
+    assert "seed" not in sentence.lower()
+    assert "3.0 nats" in sentence
+    assert "runaway" in sentence
+    assert found.cause == "optimiser: runaway, 3.0 nats"
+
+
+def test_both_kinds_are_said_side_by_side() -> None:
+    """Family first, then the optimiser's."""
+    found = caused([gap(1, CORRELATION, optimiser("runaway", 3.0), family=0.6, own=3.0)])
+    assert found.cause == "family: correlation, 0.600 nats; optimiser: runaway, 3.0 nats"
+    assert [s.partition(",")[0].partition(":")[0] for s in found.causes] == [
+        "Family", "Correlation", "Optimiser",
+    ]  # fmt: skip
+
+
+def test_every_sentence_is_one() -> None:
+    """It begins with a capital, ends with one full stop, and has no NaN in it."""
+    gaps = [
+        gap(1, CORRELATION, optimiser("runaway", 3.0), family=0.6, own=3.0),
+        gap(2, CORRELATION, family=0.6, own=math.nan, words="its draws lie on the bounds"),
+    ]
+    found = caused(gaps, [run(1), run(2)])
+    assert len(found.causes) == 4
+    for sentence in found.causes:
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+        assert not sentence.endswith("..")
+        assert "nan" not in sentence.lower()
+
+
+# --- what is not known -----------------------------------------------------------------------
+
+
+def test_an_unknown_gap_of_a_seed_is_said_with_the_reason() -> None:
+    """It is neither left out nor counted among those that are fine."""
+    words = "q could not be told from its draws: q has collapsed to a point"
+    gaps = [gap(1, optimiser("runaway", 9.0), own=9.0)]
+    gaps += [gap(s, own=math.nan, words=words) for s in (2, 4)]
+    found = caused(gaps)
+    assert f"Seed 2, 4: {words}." in found.causes
+    assert "runaway (1 of 3)" in found.cause
+
+
+def test_a_fail_of_which_nothing_is_known_says_that_and_why() -> None:
+    """No gap at all: the reason stands in the cause's place, and no figure is called small."""
+    words = "the best of its family is not known"
+    found = caused([gap(1, family=math.nan, own=math.nan, words=words)])
+    assert words in " ".join(found.causes)
+    assert "No gap counts" not in " ".join(found.causes)
+
+
+def test_a_fail_without_a_gap_that_counts_says_so_with_the_figures() -> None:
+    """KL(q ‖ p) may be blind to what a rule sees: then both parts are told."""
+    found = caused([gap(1, family=0.002, own=0.001), gap(2, family=0.002, own=0.003)])
+    (sentence,) = found.causes
+    assert "No gap counts" in sentence
+    assert "0.002" in sentence
+    assert "0.003" in sentence
+    assert found.cause == "no gap counts"
+
+
+def test_an_infinite_loss_is_called_infinite() -> None:
+    """Draws without density cost infinitely many nats, and that is written."""
+    lost = optimiser("dropped evaluations", math.inf, "2.5% of its draws have no density")
+    found = caused([gap(1, lost, own=math.inf)])
+    assert "infinite nats" in found.causes[0]
+    assert "infinite nats" in found.cause
+
+
+# --- failed runs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", sorted(WITHOUT_DRAWS))
+def test_failed_runs_are_named_and_counted(status: Status) -> None:
+    """Beside the causes of those that did not fail."""
+    gaps = [gap(s, CORRELATION, family=0.6) for s in (1, 2, 4)]
+    runs = [run(1), run(2), run(3, status=status), run(4), run(5, status=status)]
+    found = caused(gaps, runs)
+    assert found.cause == "family: correlation, 0.600 nats; 2 of 5 runs failed"
+
+
+def test_a_method_of_which_every_run_failed_says_so() -> None:
+    """There is no gap to be named, and the short form is not empty."""
+    runs = [run(1, status="failed"), run(2, status="timed_out")]
+    assert caused([], runs).cause == "2 of 2 runs failed"
+    assert caused([], runs[:1]).cause == "failed run"
+
+
+def test_failed_runs_of_other_methods_do_not_count() -> None:
+    """They are those methods' business."""
+    found = caused([gap(1, CORRELATION, family=0.6)], [run(1), run(1, "fullrank", "failed")])
+    assert "failed" not in found.cause
+
+
+# --- methods without a Gaussian q ------------------------------------------------------------
+
+
+def test_stuck_chains_are_the_cause_of_nuts() -> None:
+    """R-hat, modes and effective draws each have a cause of their own, with its sentence."""
+    findings = [
+        finding("rhat", "R-hat 1.73 for x."),
+        finding("chain_modes", "The chains give its left mode 0% and 100%."),
+        finding("ess_bulk", "Bulk ESS 6.", "off"),
+        finding("ess_tail", "Tail ESS 9."),
+    ]
+    found = caused([], [run(1, "nuts")], method="nuts", findings=findings)
+    assert found.cause == "chains do not mix; chains stay in one mode; slow mixing"
+    assert found.causes[0] == "Chains do not mix: R-hat 1.73 for x."
+    assert len(found.causes) == 3
+
+
+def test_what_is_fine_with_chains_is_no_cause() -> None:
+    """Findings that are close or undecided name nothing."""
+    findings = [finding("rhat", "R-hat 1.00.", "close"), finding("ebfmi", "E-BFMI.", "unsure")]
+    found = caused([], [run(1, "nuts")], method="nuts", findings=findings)
+    assert found.cause == "not found"
+    assert found.causes[0].startswith("No cause was found")
+
+
+@pytest.mark.parametrize("method", ["svgd", "dadvi_psis"])
+def test_particles_and_weights_have_the_modes_that_others_miss(method: str) -> None:
+    """The posterior's modes are known from the Gaussian fits beside them."""
+    findings = [finding("missed_mass", "It misses 0.20 of the mass.")]
+    gaps = [gap(1, MODES, family=0.223, method="dadvi")]
+    found = caused(gaps, [run(1, method)], method=method, findings=findings)
+    assert found.cause == "several modes"
+    (sentence,) = found.causes
+    assert "x has modes that hold 0.20 of the mass" in sentence
+
+
+def test_modes_are_no_cause_of_what_they_cannot_do() -> None:
+    """A width that is off is not put down to modes that some other method misses."""
+    gaps = [gap(1, MODES, family=0.223, method="dadvi")]
+    findings = [finding("log_width_ratio", "Its sd is 0.5 of the reference's.")]
+    found = caused(gaps, [run(1, "svgd")], method="svgd", findings=findings)
+    assert "several modes" not in found.cause
+
+
+def test_uncertain_gaps_are_not_called_none() -> None:
+    """0.01 ± 0.02 nats count for nothing and are not nothing: it is said that they are unsure."""
+    unsure = gap(1, own=0.01)
+    unsure = dataclasses.replace(unsure, optimiser_gap=Estimate(0.01, 0.02))
+    found = caused([unsure])
+    assert "No gap counts" not in found.causes[0]
+    assert "0.01 ± 0.02" in found.causes[0]
+
+
+def test_unknown_gaps_with_other_reasons_are_told_apart() -> None:
+    """Each reason with its own seeds, and an unknown one is not an empty sentence."""
+    gaps = [gap(s, own=math.nan, words=w) for s, w in ((1, "one"), (2, "two"), (3, "one"), (4, ""))]
+    found = caused(gaps)
+    assert found.causes[:2] == ("Seed 1, 3: one.", "Seed 2: two.")
+    assert found.causes[2].startswith("Seed 4: ")
+    assert len(found.causes[2]) > len("Seed 4: .")
+    assert found.cause
+
+
+def test_weights_have_their_k_hat() -> None:
+    """With what the run itself said of it."""
+    bad = run(1, "dadvi_psis", message="the weights cannot be trusted", diagnostics={"khat": 0.93})
+    found = caused([], [bad], method="dadvi_psis")
+    assert found.cause == "weights"
+    assert "k-hat 0.93" in found.causes[0]
+    assert "cannot be trusted" in found.causes[0]
+
+
+def test_a_truncated_basis_has_its_own_family() -> None:
+    """Its divergence is known, and stands in the sentence and in the short form."""
+    result = run(1, "quadrature_truncated", diagnostics={"kl": 0.0501, "criterion": 0.1})
+    found = caused([], [result], method="quadrature_truncated")
+    assert "family" in found.cause
+    assert "0.0501 nats" in found.cause
+    (sentence,) = found.causes
+    assert "0.0501 nats" in sentence
+
+
+def test_what_costs_all_seeds_the_same_is_no_range() -> None:
+    """One figure where the smallest and the largest are written alike."""
+    gaps = [
+        gap(s, optimiser("other basin", n), own=n) for s, n in ((1, 1.386), (2, 1.387), (3, 1.39))
+    ]
+    (sentence,) = caused(gaps).causes
+    assert "1.4 nats" in sentence
+    assert "1.4 to 1.4" not in sentence
+
+
+def test_a_method_of_its_own_kind_says_what_it_doubted() -> None:
+    """Where nothing else is known its own message is the cause."""
+    found = caused([], [run(1, "svgd", "not_converged", "the particles still move")], method="svgd")
+    assert "the particles still move" in found.causes[0]
+
+
+@pytest.mark.parametrize("method", ["svgd", "dadvi_psis", "nuts", "quadrature_truncated"])
+@pytest.mark.parametrize("level", ["fail", "warn"])
+def test_a_method_without_any_sign_says_that_none_was_found(method: str, level: Level) -> None:
+    """A fail is never left without a word."""
+    found = caused([], [run(1, method)], level=level, method=method)
+    assert found.cause == "not found"
+    assert found.causes[0].startswith("No cause was found")

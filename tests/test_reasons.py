@@ -1,0 +1,443 @@
+"""Causes and remedies in a whole comparison, from the pipeline and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import harness
+from harness import bridge, cli, judge, pipeline, registry, results, tasks
+from harness.planning import Plan
+from harness.records import Comparison, Cost, Model, ModelComparison, RunResult, RunSpec, Status
+from harness.tasks import code_hash, explainable, explanation_key
+from harness.toolchain import CmdStan
+from harness.toolchain.find import build_settings
+
+MODEL = "linear_regression"
+"""Mean-field never passes on it: its two coefficients correlate."""
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+def light(method: str, status: Status = "ok", key: str = "k", **options: Any) -> RunResult:
+    """Return a run's outcome without arrays."""
+    spec = RunSpec("m", method, options, 1, 10)
+    return RunResult(spec, key, status, "", None, None, {}, Cost(1.0), {})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    """Return a model with a program of its own."""
+    program = tmp_path / "m.stan"
+    program.write_text("parameters { real x; } model { x ~ std_normal(); }", encoding="utf-8")
+    return Model("m", "m", program, None)
+
+
+def test_only_runs_of_a_gaussian_family_with_draws_can_be_explained() -> None:
+    """Their method's own family counts, and an option goes before it."""
+    assert explainable([light("meanfield")])
+    assert explainable([light("nuts"), light("dadvi_lr")])
+    assert explainable([light("meanfield", "not_converged"), light("nuts")])
+    assert explainable([light("advi", family="fullrank")])
+    for status in ("failed", "timed_out", "killed"):
+        assert not explainable([light("meanfield", status)])
+    for method in ("nuts", "svgd", "dadvi_psis", "quadrature_truncated"):
+        assert not explainable([light(method)])
+    assert not explainable([])
+
+
+def test_an_explanation_is_kept_under_all_that_it_rests_on(model: Model, tmp_path: Path) -> None:
+    """Other runs, another end of one, another reference, program or bridge are other keys."""
+    runs = [light("meanfield", key="a"), light("nuts", key="b")]
+    key = explanation_key(model, runs, "auto", "1")
+    assert explanation_key(model, runs, "auto", "1") == key
+    supplied = tmp_path / "draws.nc"
+    supplied.write_bytes(b"one")
+    others = {
+        explanation_key(model, runs[:1], "auto", "1"),
+        explanation_key(model, [light("meanfield", key="c"), runs[1]], "auto", "1"),
+        explanation_key(model, [light("meanfield", "diverged", "a"), runs[1]], "auto", "1"),
+        explanation_key(model, runs, "nuts", "1"),
+        explanation_key(model, runs, "auto", "2"),
+        explanation_key(model, runs, str(supplied), "1"),
+        explanation_key(dataclasses.replace(model, reference="normal_mean"), runs, "auto", "1"),
+    }
+    supplied.write_bytes(b"two")
+    others.add(explanation_key(model, runs, str(supplied), "1"))
+    model.stan_file.write_text("parameters { real x; } model { x ~ cauchy(0, 1); }")
+    others.add(explanation_key(model, runs, "auto", "1"))
+    assert len(others) == 9
+    assert key not in others
+
+
+def test_seconds_and_words_of_a_run_do_not_make_another_explanation(model: Model) -> None:
+    """What a run took is no part of why it is off."""
+    run = light("meanfield")
+    slow = dataclasses.replace(run, cost=Cost(99.0), message="slow")
+    keys = {explanation_key(model, [r], "auto", "1") for r in (run, slow)}
+    assert len(keys) == 1
+
+
+def test_the_hash_of_parts_is_of_those_parts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A change elsewhere leaves it; one in a folder or file of them does not."""
+    package = tmp_path / "harness"
+    for name in ("why/a.py", "vi/deep/b.py", "one.py", "report/c.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("x = 1\n")
+    monkeypatch.setattr(tasks, "__file__", str(package / "tasks.py"))
+    parts = ("why", "vi", "one.py")
+
+    def hashes() -> tuple[str, str]:
+        code_hash.cache_clear()
+        return code_hash(parts), code_hash()
+
+    seen = [hashes()]
+    (package / "report/c.py").write_text("x = 2\n")
+    seen.append(hashes())
+    assert seen[1][0] == seen[0][0]
+    assert seen[1][1] != seen[0][1]
+    for name in ("why/a.py", "vi/deep/b.py", "one.py"):
+        (package / name).write_text("x = 3\n")
+        seen.append(hashes())
+    code_hash.cache_clear()
+    assert len({part for part, _ in seen}) == 4
+    assert len({whole for _, whole in seen}) == 5
+
+
+def test_the_parts_of_an_explanation_are_there() -> None:
+    """A name that is no longer a folder or file of the package would hash nothing."""
+    package = Path(harness.__file__).parent
+    for part in tasks.EXPLAINING:
+        assert (package / part).exists(), part
+        assert code_hash((part,)) != code_hash(())
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def invoke(*args: str) -> Result:
+    """Run the command in process."""
+    return CliRunner().invoke(cli.main, list(args))
+
+
+def test_remedies_without_causes_are_refused(isolated_cache: Path) -> None:
+    """Before anything is run or built, with a sentence that says what to drop."""
+    found = invoke("compare", MODEL, "--remedies", "--no-why")
+    assert found.exit_code == 2
+    assert "--remedies needs the causes that --no-why leaves out" in found.output
+    assert not isolated_cache.exists()
+
+
+# --- with CmdStan ----------------------------------------------------------------------------
+
+
+@dataclass
+class Recorder:
+    """A display that remembers how much was done and what was said."""
+
+    said: list[str]
+    runs: int = 0
+
+    def phase(self, name: str, total: int) -> None:
+        """Ignore."""
+
+    def advance(self, name: str, detail: str = "") -> None:
+        """Count runs."""
+        assert detail
+        self.runs += name == "run"
+
+    def again(self) -> None:
+        """Ignore."""
+
+    def say(self, sentence: str) -> None:
+        """Remember."""
+        self.said.append(sentence)
+
+    def close(self) -> None:
+        """Ignore."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A comparison of one model, with what it took."""
+
+    comparison: Comparison
+    runs: int
+    libraries: int
+    """How many there were in the cache afterwards."""
+
+    @property
+    def model(self) -> ModelComparison:
+        """The model's."""
+        (found,) = self.comparison.models
+        assert found.error is None
+        return found
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """Levels by method."""
+        return {v.method: v.level for v in self.model.verdicts}
+
+
+def made(cache: Path, methods: Sequence[str] = ("meanfield",), **plan: Any) -> Made:
+    """Compare with two seeds."""
+    recorder = Recorder([])
+    planned = Plan((registry.load(MODEL),), tuple(methods), seeds=2, figures=False, **plan)
+    comparison, _ = pipeline.compare(planned, recorder)
+    return Made(comparison, recorder.runs, len(list((cache / "bridge").glob("*.so"))))
+
+
+def without_compiler(cmdstan: CmdStan, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Put a compiler before the real one that knows its version and compiles nothing."""
+    command = build_settings(cmdstan).compiler[0]
+    real = shutil.which(command)
+    assert real is not None
+    folder.mkdir(exist_ok=True)
+    wrapper = folder / Path(command).name
+    wrapper.write_text(
+        f'#!/bin/sh\ncase "$*" in *-version*|*-dump*) exec {real} "$@";; esac\n'
+        'echo "error: out of order" >&2\nexit 1\n'
+    )
+    wrapper.chmod(0o755)
+    patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def link_libraries(cache: Path, cmdstan: CmdStan) -> None:
+    """Let a cache have the libraries of the real one, that of the model among them."""
+    real = (cache / "programs").resolve().parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(real))
+        bridge.library(registry.load(MODEL).stan_file, cmdstan)
+    shutil.rmtree(cache / "bridge", ignore_errors=True)
+    (cache / "bridge").symlink_to(real / "bridge", target_is_directory=True)
+
+
+@dataclass(frozen=True)
+class Story:
+    """The same comparison, time after time."""
+
+    plain: Made
+    """Nobody asked why."""
+    blocked: Made
+    """With why, and a compiler that is out of order."""
+    told: Made
+    """With the library."""
+    again: Made
+    """The library gone, the compiler out of order again."""
+
+
+@pytest.fixture(scope="module")
+def story(
+    fresh_results: Path, cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
+    """Compare four times in one cache."""
+    if os.name == "nt":
+        pytest.skip("the compiler that is out of order is a shell script")
+    tools = tmp_path_factory.mktemp("tools")
+    plain = made(fresh_results, explain=False)
+    with pytest.MonkeyPatch.context() as patch:
+        without_compiler(cmdstan, tools, patch)
+        blocked = made(fresh_results)
+    link_libraries(fresh_results, cmdstan)
+    told = made(fresh_results)
+    (fresh_results / "bridge").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        without_compiler(cmdstan, tools, patch)
+        again = made(fresh_results)
+    yield Story(plain, blocked, told, again)
+    shutil.rmtree(fresh_results / "bridge", ignore_errors=True)
+
+
+@pytest.mark.stan
+def test_nobody_asked_why(story: Story) -> None:
+    """Then there is no explanation, no cause, no remedy, and no library is built."""
+    assert story.plain.runs == 3
+    assert story.plain.libraries == 0
+    assert story.plain.model.explanation is None
+    assert story.plain.model.trials == ()
+    for verdict in story.plain.model.verdicts:
+        assert verdict.level == "fail"
+        assert (verdict.causes, verdict.cause) == ((), "")
+
+
+@pytest.mark.stan
+def test_a_library_that_cannot_be_built_leaves_verdicts_standing(story: Story) -> None:
+    """They are those without causes; and why there are no gaps is said in the compiler's words."""
+    found = story.blocked
+    assert found.runs == 0
+    assert found.libraries == 0
+    assert found.levels == story.plain.levels
+    assert found.model.explanation is not None
+    assert found.model.explanation.gaps == ()
+    (note,) = found.model.explanation.notes
+    assert "gaps are not known" in note
+    assert "out of order" in note
+
+
+@pytest.mark.stan
+def test_verdicts_have_causes_and_remedies(story: Story) -> None:
+    """Family: correlation, with its nats; and what does better here."""
+    found = story.told
+    assert found.runs == 0
+    assert found.levels == story.plain.levels
+    assert found.model.explanation is not None
+    assert [(g.method, g.seed) for g in found.model.explanation.gaps] == [
+        ("meanfield", 1), ("meanfield", 2),
+    ]  # fmt: skip
+    for gap in found.model.explanation.gaps:
+        assert gap.family_gap.value > 4.5 * gap.family_gap.mcse
+    (verdict,) = found.model.verdicts
+    assert "correlation" in verdict.cause
+    assert any(c.startswith("Correlation") for c in verdict.causes)
+    assert found.model.trials == ()
+
+
+@pytest.mark.stan
+def test_the_same_runs_are_explained_from_the_store(story: Story) -> None:
+    """Without library and compiler: nothing is run or built, and every figure is the same."""
+    assert story.again.runs == 0
+    assert story.again.libraries == 0
+    assert story.again.levels == story.told.levels
+    assert repr(story.again.model.explanation) == repr(story.told.model.explanation)
+    assert repr(story.again.model.verdicts) == repr(story.told.model.verdicts)
+
+
+def words(model: ModelComparison) -> list[tuple[object, ...]]:
+    """Return what verdicts say; their findings' figures are written with seven digits."""
+    return [
+        (v.method, v.level, v.headline, v.causes, v.cause, v.remedies, v.remedy, v.notes)
+        for v in model.verdicts
+    ]
+
+
+@pytest.mark.stan
+def test_results_with_causes_read_back_equal(story: Story, tmp_path: Path) -> None:
+    """``results.json`` loses neither gaps, causes, notes nor what is not known."""
+    for found in (story.told, story.blocked, story.plain):
+        results.write(found.comparison, tmp_path)
+        (back,) = results.read(tmp_path).models
+        assert repr(back.explanation) == repr(found.model.explanation)
+        assert words(back) == words(found.model)
+        assert repr(back.trials) == repr(found.model.trials)
+
+
+# --- remedies --------------------------------------------------------------------------------
+
+REMEDIED = ("dadvi",)
+"""Mean-field too, with remedies that take tenths of a second."""
+
+
+@pytest.fixture(scope="module")
+def tried(fresh_results: Path, cmdstan: CmdStan, story: Story) -> Iterator[tuple[Made, Made, Made]]:
+    """Compare without remedies, with them, and with them once more."""
+    assert story
+    link_libraries(fresh_results, cmdstan)
+    yield (
+        made(fresh_results, REMEDIED),
+        made(fresh_results, REMEDIED, remedies=True),
+        made(fresh_results, REMEDIED, remedies=True),
+    )
+    (fresh_results / "bridge").unlink()
+
+
+@pytest.mark.stan
+def test_remedies_are_tried_where_they_are_asked_for(tried: tuple[Made, Made, Made]) -> None:
+    """Runs are made for them, and each trial says what it brought, with figures and seconds."""
+    before, found, _ = tried
+    assert before.model.trials == ()
+    assert found.runs > 0
+    assert found.levels == before.levels
+    assert found.model.trials
+    assert {t.method for t in found.model.trials} == {"dadvi"}
+    for trial in found.model.trials:
+        # NUTS is compared with NUTS from random starts.
+        of_nuts = trial.remedy == "nuts from q"
+        assert of_nuts or trial.level_before in judge.NEEDS_CAUSE
+        assert trial.words
+    helped = [t for t in found.model.trials if t.helps]
+    assert helped
+    for trial in helped:
+        assert trial.seconds > 0
+    (verdict,) = found.model.verdicts
+    assert verdict.remedy
+    assert verdict.remedies
+    assert any("full-rank" in s.lower() for s in verdict.remedies)
+
+
+@pytest.mark.stan
+def test_the_runs_of_the_comparison_stay_its_own(tried: tuple[Made, Made, Made]) -> None:
+    """Runs of remedies are stored, but neither runs nor measures of the comparison."""
+    before, found, _ = tried
+    assert [r.key for r in found.model.runs] == [r.key for r in before.model.runs]
+    assert repr(found.model.measures) == repr(before.model.measures)
+    assert repr(found.model.explanation) == repr(before.model.explanation)
+
+
+@pytest.mark.stan
+def test_remedies_that_were_tried_are_not_tried_again(tried: tuple[Made, Made, Made]) -> None:
+    """Their runs are in the store: none is made, and the trials are the same."""
+    _, found, again = tried
+    assert again.runs == 0
+    assert repr(again.model.trials) == repr(found.model.trials)
+    assert repr(again.model.verdicts) == repr(found.model.verdicts)
+
+
+@pytest.mark.stan
+def test_results_with_trials_read_back_equal(
+    tried: tuple[Made, Made, Made], tmp_path: Path
+) -> None:
+    """Trials that were made, and those that were not and why."""
+    _, found, _ = tried
+    results.write(found.comparison, tmp_path)
+    (back,) = results.read(tmp_path).models
+    assert repr(back.trials) == repr(found.model.trials)
+    assert words(back) == words(found.model)
+    assert (tmp_path / "trials.csv").is_file()
+    assert (tmp_path / "gaps.csv").is_file()
+
+
+@pytest.mark.stan
+def test_from_python_causes_are_the_default_and_remedies_are_not(
+    tried: tuple[Made, Made, Made],
+) -> None:
+    """``why=False`` leaves causes out, ``remedies=True`` tries: the same trials as the plan's."""
+    _, found, _ = tried
+    usual = harness.compare(MODEL, methods=REMEDIED, seeds=2)
+    assert usual.verdicts["dadvi"].causes
+    assert usual.comparison.models[0].trials == ()
+    bare = harness.compare(MODEL, methods=REMEDIED, seeds=2, why=False)
+    assert bare.comparison.models[0].explanation is None
+    assert bare.verdicts["dadvi"].causes == ()
+    full = harness.compare(MODEL, methods=REMEDIED, seeds=2, remedies=True)
+    assert repr(full.comparison.models[0].trials) == repr(found.model.trials)
+
+
+@pytest.mark.stan
+def test_the_command_says_why_and_what_to_try(
+    tried: tuple[Made, Made, Made], tmp_path: Path
+) -> None:
+    """In its table; and with ``--no-why`` it says neither."""
+    assert tried
+    args = ["compare", MODEL, "--methods", "dadvi", "--seeds", "2", "--quiet", "--out"]
+    found = invoke(*args, str(tmp_path / "a"), "--remedies")
+    assert found.exit_code == 0, found.output
+    assert "correlation" in found.output
+    (with_trials,) = results.read(tmp_path / "a").models
+    assert with_trials.trials
+    found = invoke(*args, str(tmp_path / "b"), "--no-why")
+    assert found.exit_code == 0, found.output
+    assert "correlation" not in found.output
+    (bare,) = results.read(tmp_path / "b").models
+    assert bare.explanation is None
+    assert bare.trials == ()
