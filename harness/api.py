@@ -167,6 +167,9 @@ def compare(
 
     from harness.methods import METHODS
 
+    if remedies and not why:
+        msg = "remedies=True needs the causes that why=False leaves out; drop one of them"
+        raise ValueError(msg)
     unknown = [m for m in methods or () if m not in METHODS]
     if unknown:
         msg = f"unknown methods {unknown}; known: {', '.join(METHODS)}"
@@ -184,7 +187,7 @@ def compare(
         jobs=jobs,
         timeout_s=timeout_s,
         options=given,
-        explain=why or remedies,
+        explain=why,
         remedies=remedies,
         command=f"harness.compare({str(program)!r}, …)",
     )

@@ -53,7 +53,7 @@ def _explanation(
     task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
 ) -> Explanation:
     if not explainable(task.results):
-        return Explanation(NO_ESTIMATE, "none", (), ("no run has a Gaussian q",))
+        return Explanation(NO_ESTIMATE, "none", (), ("no run of a Gaussian family gave draws",))
     key = explanation_key(task.model, task.results, task.reference, bridge.version())
     kept = store.memo(key)
     if isinstance(kept, Explanation):

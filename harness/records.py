@@ -439,7 +439,8 @@ class Trial:
     what
         What was done, with its settings, in a few words.
     level_before, level_after
-        Verdicts on the same seeds; ``level_after`` is None for a hint that cannot be tried.
+        Verdicts on the same seeds, for ``nuts from q`` those of NUTS itself; ``level_after`` is
+        None for a hint that cannot be tried.
     metric, quantity
         The figure that tells most of the fault; ``quantity`` is None for joint metrics.
     before, after
@@ -465,6 +466,8 @@ class Trial:
     seconds_before: float
     helps: bool
     words: str
+    luck: bool = False
+    """Whether as few seeds of the unchanged method would often do as well."""
 
 
 @dataclass(frozen=True, slots=True)

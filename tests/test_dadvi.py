@@ -19,7 +19,7 @@ from harness.methods.dadvi_fit import (
     fit_family,
     fit_response,
 )
-from harness.methods.dadvi_weighted import fit_basins, fit_weighted
+from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError

@@ -104,6 +104,11 @@ def any_covariance(d: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray((a @ a.T / (3 * d) + 0.3) * np.outer(sd, sd))
 
 
+def cholesky(covariance: FloatArray) -> FloatArray:
+    """Return the lower triangular factor of a covariance."""
+    return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+
+
 def exact(log_density: LogDensity, mean: float, sd: float) -> float:
     """Return a 1-D Gaussian's ELBO by a sum over a fine grid: exact to 1e-9 and better."""
     x, step = np.linspace(-12, 12, 20_001, retstep=True)
@@ -120,8 +125,8 @@ def test_a_gaussian_is_scipys() -> None:
     covariance = any_covariance(4, rng)
     mean = rng.normal(size=4)
     for factor, expected in (
-        (np.linalg.cholesky(covariance), covariance),
-        (np.sqrt(np.diag(covariance)), np.diag(np.diag(covariance))),
+        (cholesky(covariance), covariance),
+        (np.asarray(np.sqrt(np.diag(covariance))), np.diag(np.diag(covariance))),
     ):
         q, truth = Gaussian(mean, factor), stats.multivariate_normal(mean, expected)
         z = q.draw(50, rng)
@@ -137,7 +142,7 @@ def test_draws_have_the_gaussians_moments() -> None:
     """Mean and covariance of 100 000 draws, within K standard errors of each entry."""
     rng = np.random.default_rng(3)
     covariance = any_covariance(3, rng)
-    q = Gaussian(rng.normal(size=3), np.linalg.cholesky(covariance))
+    q = Gaussian(rng.normal(size=3), cholesky(covariance))
     z = q.draw(100_000, rng)
     assert np.all(np.abs(z.mean(axis=0) - q.mean) < K * q.sd / math.sqrt(1e5))
     error = np.sqrt((covariance**2 + np.outer(q.sd, q.sd) ** 2) / 1e5)
@@ -175,10 +180,10 @@ def test_elbos_under_a_gaussian_have_their_closed_form(d: int) -> None:
     """
     rng = np.random.default_rng(d)
     covariance, mean = any_covariance(d, rng), rng.normal(size=d)
-    wrong = np.linalg.cholesky(any_covariance(d, rng))
+    wrong = cholesky(any_covariance(d, rng))
     target = normal(mean, covariance, log_z=-7.5)
     gaussians = [
-        Gaussian(mean, np.linalg.cholesky(covariance)),
+        Gaussian(mean, cholesky(covariance)),
         Gaussian(mean, 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))),
         Gaussian(mean + 0.3, wrong),
         Gaussian(mean - 1, 2 * np.sqrt(np.diag(covariance))),
@@ -228,7 +233,7 @@ CALIBRATED = {
     "student": (student, 2, 1.3),
     "student5": (student, 5, 1.3),
     "logistic": (logistic, 2, 1.5),
-    "logistic60": (logistic, 60, 1.5),
+    "logistic51": (logistic, 51, 1.5),
 }
 """Densities, dimensions and sds of q; above 50 parameters there are no control variates."""
 

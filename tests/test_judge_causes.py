@@ -396,3 +396,48 @@ def test_a_method_without_any_sign_says_that_none_was_found(method: str, level: 
     found = caused([], [run(1, method)], level=level, method=method)
     assert found.cause == "not found"
     assert found.causes[0].startswith("No cause was found")
+
+
+def test_an_infinite_gap_is_not_uncertain() -> None:
+    """It is said what is infinite."""
+    words = "2.5% of its draws have no density"
+    (said,) = caused([gap(1, family=0.001, own=math.inf, words=words)]).causes
+    assert "uncertain" not in said
+    assert "no density" in said
+
+
+def test_all_runs_failed_is_a_sentence() -> None:
+    """A verdict that rests on failed runs has their words."""
+    assert caused([], [run(1, status="failed", message="boom")]).causes
+
+
+def test_nothing_found_beside_a_failed_run_is_said() -> None:
+    """That no gap counts is said beside the failed run."""
+    assert caused([gap(1, family=0.001, own=0.001)], [run(1), run(2, status="failed")]).causes
+
+
+def test_without_a_library_the_reason_is_said() -> None:
+    """A compiler that is missing is no lack of a Gaussian."""
+    notes = ("the gaps are not known: no compiler",)
+    unknown = Explanation(Estimate(math.nan, math.nan), "none", (), notes)
+    (said,) = judge.with_causes(verdict(), unknown, [run()]).causes
+    assert "no Gaussian" not in said
+    assert "no compiler" in said
+
+
+def test_an_unknown_family_gap_is_said_beside_an_optimisers_cause() -> None:
+    """What is not known is not passed over."""
+    found = caused([gap(1, optimiser("noisy steps", 0.04), family=math.nan, own=0.04)])
+    assert any("amily" in c and "not known" in c for c in found.causes)
+
+
+def test_a_good_k_hat_is_no_cause() -> None:
+    """Only a k-hat beyond its limit is."""
+    good = run(1, "dadvi_psis", diagnostics={"khat": 0.2})
+    assert caused([], [good], method="dadvi_psis").cause != "weights"
+
+
+def test_the_worst_k_hat_of_the_seeds_counts() -> None:
+    """Not the first one."""
+    runs = [run(seed, "dadvi_psis", diagnostics={"khat": k}) for seed, k in ((1, 0.2), (2, 1.2))]
+    assert "1.2" in caused([], runs, method="dadvi_psis").causes[0]

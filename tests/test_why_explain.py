@@ -49,7 +49,7 @@ parameters {
 model {
   v ~ normal(0, 1);
   if (funnel) {
-    x ~ normal(0, exp(v));
+    x ~ normal(0, exp(0.6 * v));
   } else {
     x[1] ~ normal(0.8 * v, 0.6);
     x[2] ~ normal(1, 2);
@@ -171,7 +171,7 @@ def test_the_correlated_normal_has_the_known_gap(explained: Explanation) -> None
         assert said is not None
         assert abs(float(said[1]) - 0.8) < 0.05
         # The names are the bridge's: x.1 where Stan users write x[1].
-        assert re.search(r"\bv and x.1", cause.evidence)
+        assert re.search(r"\b(v and x.1|x.1. and v|x.1 and v)", cause.evidence)
     full = only(explained, "fullrank_tuned")
     assert full.family == "fullrank"
     assert abs(full.family_gap.value) < K * full.family_gap.mcse + 1e-3
@@ -218,10 +218,10 @@ def test_a_fit_that_is_off_has_an_optimiser_gap(correlated: Case) -> None:
 def test_a_funnel_is_named(funnel: Case) -> None:
     """The family gap of both families is from the funnel, with the parameters in words."""
     found = funnel.explained()
-    assert abs(found.log_evidence.value) < max(K * found.log_evidence.mcse, 0.05)
+    assert abs(found.log_evidence.value) < K * found.log_evidence.mcse
     for method in ("meanfield_tuned", "fullrank_tuned"):
         gap = only(found, method)
-        assert gap.family_gap.value > 0.2
+        assert gap.family_gap.value > 0.1
         assert "funnel" in family_names(gap)
         (cause,) = (c for c in gap.causes if c.name == "funnel")
         assert "v" in cause.evidence

@@ -185,8 +185,14 @@ def test_each_cause_is_named_where_it_is_and_no_other(name: str, seed: int) -> N
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("correlation", ("0.830", "a and b correlate at 0.90", "1/√Λᵢᵢ predicts 0.4")),
-        ("several modes", ("a has modes that hold", "−ln(1 − 0.", "almost none of q's draws")),
+        ("correlation", ("0.830", "a and b correlate at 0.90", "(1/√Λᵢᵢ) makes it 0.4")),
+        (
+            "several modes",
+            (
+                "a has modes that the best Gaussian leaves out",
+                "−ln(1 − 0.",
+            ),
+        ),
         ("skew", ("a has skewness −1.", "L-skewness −0.1")),
         ("light tails", ("tails of a are heavier", "where a Gaussian has 0.123")),
         ("heavy tails", ("tails of a are lighter", "excess kurtosis −0.")),

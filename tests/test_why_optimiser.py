@@ -263,3 +263,12 @@ def test_noise_is_no_way_that_was_made(seed: int) -> None:
     found = distance(run(looks=noisy(0.5, n=40, sd=0.3, seed=seed)), BEST)
     assert found is not None
     assert not found.shrinking
+
+
+@pytest.mark.parametrize("method", ["meanfield", "advi", "dadvi"])
+@pytest.mark.parametrize("error", [0.0, math.nan])
+def test_an_infinite_gap_has_a_cause(method: str, error: float) -> None:
+    """Draws without a density are a cause, whatever the error."""
+    for lost in (0.0, 0.025):
+        found = optimiser_causes(run(method, eta=None), Estimate(math.inf, error), BEST, None, lost)
+        assert [math.isinf(c.nats) for c in found] == [True]

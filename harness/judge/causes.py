@@ -20,6 +20,12 @@ from harness.records import (
 
 NEEDS_CAUSE = ("fail", "warn")
 
+TRIFLE = 0.01
+"""Of KL(q ‖ p), under which a cause is left out of the sentences."""
+
+SHARP = 0.005
+"""Relative error of a gap up to which it is written with three digits."""
+
 SEEN = 0.01
 """Nats up to which a gap with its error is called none: twice what counts."""
 
@@ -30,6 +36,9 @@ FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 
 OTHER_FAMILIES = {"quadrature_truncated": "truncated normal"}
 """Families that are not Gaussian on the unconstrained scale, and have a KL all the same."""
+
+KHAT = 0.7
+"""Beyond it weighted draws are not to be trusted, however many (Vehtari et al. 2024)."""
 
 MISSES = ("missed_mass", "bias", "w1")
 """Findings that a mode left out can be behind."""
@@ -59,12 +68,14 @@ def with_causes(
         short = "; ".join(_short(c) for c in causes[:SHORT])
         sentences = [_capital(f"{c.name}: {c.evidence}.") for c in causes]
     lost = [r for r in its if r.status in WITHOUT_DRAWS]
+    if not sentences and len(lost) < len(its):
+        short, sentence = _unknown(gaps, explanation)
+        sentences = [sentence]
     if lost:
         words = "failed run" if len(its) == 1 else f"{len(lost)} of {len(its)} runs failed"
         short = f"{short}; {words}" if short else words
-    if not sentences and not lost:
-        short, sentence = _unknown(gaps)
-        sentences = [sentence]
+        said = lost[0].message.rstrip(".") or lost[0].status.replace("_", " ")
+        sentences.append(f"{_capital(words)}: {said}.")
     return dataclasses.replace(verdict, causes=tuple(sentences), cause=short)
 
 
@@ -80,7 +91,8 @@ def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
     by_name: dict[str, list[tuple[int, Cause]]] = {}
     for gap in gaps:
         for cause in gap.causes:
-            if cause.gap == "optimiser":
+            # What is under a hundredth of the whole is not worth a sentence.
+            if cause.gap == "optimiser" and not cause.nats < TRIFLE * gap.kl.value:
                 by_name.setdefault(cause.name, []).append((gap.seed, cause))
     ordered = sorted(by_name.items(), key=lambda item: -len(item[1]))
     sentences, short = [], []
@@ -91,8 +103,11 @@ def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
         )
         sentences += [_capital(f"{c.name}, {number(c.nats)} nats: {c.evidence}.") for c in family]
         names = [f"{c.name} {number(c.nats)} nats" for c in family]
-        one = f"{family[0].name}, {number(family[0].nats, 3)} nats"
+        sharp = gaps[0].family_gap.mcse < SHARP * gaps[0].family_gap.value
+        one = f"{family[0].name}, {number(family[0].nats, 3 if sharp else 2)} nats"
         short.append(f"family: {one if len(family) == 1 else ', '.join(names)}")
+    elif math.isnan(gaps[0].family_gap.value) and by_name:
+        sentences.append("Family: the gap is not known, for log Z is not.")
     total = len(gaps)
     for name, found in ordered:
         sentences.append(_optimiser_words(name, found, total, method))
@@ -147,12 +162,15 @@ def _nats(estimate: Estimate) -> str:
     return f"{number(estimate.value, 3) if small else with_error(estimate)} nats"
 
 
-def _unknown(gaps: Sequence[Gap]) -> tuple[str, str]:
+def _unknown(gaps: Sequence[Gap], explanation: Explanation) -> tuple[str, str]:
     """Say that nothing was found, and what was looked at."""
     if not gaps:
-        words = "No cause was found: the method has no Gaussian q, and its runs say nothing."
-        return "not found", words
+        why = "; ".join(explanation.notes) or "its q is no Gaussian, and its runs say nothing"
+        return "not found", f"No cause was found: {why}."
     family, optimiser = gaps[0].family_gap, max((g.optimiser_gap for g in gaps), key=_size)
+    if math.isinf(optimiser.value):
+        words = gaps[0].words or "some of its draws have no density"
+        return "not known", f"No cause was found: {words}."
     if math.isnan(family.value) or math.isnan(optimiser.value):
         words = f"No cause was found: {gaps[0].words or 'the gaps are not known'}."
         return "not known", words
@@ -197,11 +215,12 @@ def other_causes(
             "svgd": "where a particle starts decides in which mode it stays",
         }.get(verdict.method, "it stays in one of them")
         return [Cause("method", "several modes", modes.nats, f"{how}: {modes.evidence}")]
-    khat = diagnostics.get("khat", math.nan)
-    said = next((r.message for r in runs if r.message), "")
-    if math.isfinite(khat):
-        words = f"k-hat {number(khat)}" + (f"; {said}" if said else "")
-        return [Cause("method", "weights", math.nan, words)]
+    with_draws = [r for r in runs if r.draws is not None]
+    said = next((r.message for r in with_draws if r.message), "")
+    khat = max((r.diagnostics.get("khat", -math.inf) for r in with_draws), default=-math.inf)
+    if khat > KHAT:
+        words = f"k-hat {number(khat)} in the worst seed, beyond {KHAT}"
+        return [Cause("method", "weights", math.nan, words + (f"; {said}" if said else ""))]
     return [Cause("method", "its own doubt", math.nan, said.rstrip("."))] if said else []
 
 

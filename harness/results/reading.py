@@ -179,6 +179,7 @@ def _read_explanation(raw: Mapping[str, Any] | None) -> Explanation | None:
             for gap in plain["gaps"]
         ),
         notes=tuple(plain["notes"]),
+        complete=bool(plain.get("complete", True)),
     )
 
 

@@ -35,7 +35,10 @@ RANK: dict[Level, int] = {"pass": 0, "warn": 1, "fail": 2}
 
 
 NO_LUCK = 0.05
-LUCKY = " The method as it was would do as well in {:.0%} of such trials: try more seeds."
+LUCKY = (
+    " This may be luck: in {:.0%} of cases as few seeds of the unchanged method would do as well; "
+    "try more seeds."
+)
 """What is said where a fault is so rare that a few seeds without it show little."""
 
 
@@ -123,6 +126,7 @@ def tried(
         after=found.estimate,
         seconds=seconds,
         helps=helps,
+        luck=helps and by_luck > NO_LUCK,
         words=_words(proposal, before, found, after.verdict, results, seconds)
         + (LUCKY.format(by_luck) if helps and by_luck > NO_LUCK else ""),
     )

@@ -28,9 +28,9 @@ FEW = 3
 VERBS: Mapping[Level, str] = {"pass": "passes", "reference": "is trusted", "warn": "warns"}
 
 
-def _rank(trial: Trial) -> tuple[bool, int, float]:
+def _rank(trial: Trial) -> tuple[bool, bool, int, float]:
     seconds = math.inf if math.isnan(trial.seconds) else trial.seconds
-    return not trial.helps, ORDER.index(trial.level_after), seconds
+    return not trial.helps, trial.luck, ORDER.index(trial.level_after), seconds
 
 
 def remedy_words(trials: Sequence[Trial]) -> tuple[str, tuple[str, ...]]:
@@ -56,7 +56,7 @@ def remedy_words(trials: Sequence[Trial]) -> tuple[str, tuple[str, ...]]:
         sentences += (f"Tried, and no help: {names}.",)
     if not best.helps:
         hints = [t for t in ordered if t.level_after is None and t.remedy == "reparameterise"]
-        return ("reparameterise (a hint)" if hints else "nothing that was tried"), sentences
+        return ("reparameterise (a hint)" if hints else "nothing tried helps"), sentences
     name = SHORT.get(best.remedy, best.remedy)
     verb = VERBS.get(best.level_after or "unknown", "helps")
     return f"{name} {verb} ({duration(best.seconds)})", sentences

@@ -15,6 +15,7 @@ from harness import metrics, registry
 from harness.bridge import BridgeError, BridgeModel
 from harness.judge.words import number
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
+from harness.methods.stancsv import stan_name
 from harness.metrics import shape
 from harness.records import (
     Estimate,
@@ -136,7 +137,7 @@ class _Explaining:
             if r.draws is not None and family_of(r) is not None
         ]
         if not fits:
-            return Explanation(UNKNOWN, "none", (), ("no run has a Gaussian q",))
+            return Explanation(UNKNOWN, "none", (), ("no run of a Gaussian family gave draws",))
         posterior = self._posterior()
         found: dict[FamilyName, _Family] = {}
         try:
@@ -195,7 +196,8 @@ class _Explaining:
                 "the posterior's shape"
             )
             return None
-        return Posterior(z, effective, self.bridged.unconstrained_names())
+        names = tuple(stan_name(n) for n in self.bridged.unconstrained_names())
+        return Posterior(z, effective, names)
 
     def _families(
         self, fits: Sequence[Fit], posterior: Posterior | None
@@ -334,6 +336,9 @@ class _Explaining:
         self, found: Mapping[FamilyName, _Family], log_z: LogZ, posterior: Posterior | None
     ) -> list[Gap]:
         gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
+        if "fullrank" in gaps_of and gaps_of["fullrank"].value > gaps_of["meanfield"].value:
+            # The larger family holds the smaller one's best; what lies between is noise.
+            gaps_of["fullrank"] = gaps_of["meanfield"]
         correlation = self._correlation(found, posterior)
         out: list[Gap] = []
         for family, its in found.items():

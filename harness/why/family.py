@@ -48,6 +48,9 @@ FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 DRAWS = 4000
 """Of q*, for the mass that it misses."""
 
+AGREES = 0.1
+"""Ln of a ratio of sds up to which a prediction has come true."""
+
 NOTHING = 5e-4
 """Nats that are written as none."""
 
@@ -150,7 +153,7 @@ def family_causes(
         # Modes are seen without log Z.
         alone = _modes(best, posterior, rng)
         return () if alone is None else (alone,)
-    if not gap.value - 2 * gap.mcse > COUNTS:
+    if math.isinf(gap.value) or not gap.value - 2 * gap.mcse > COUNTS:
         return ()
     found: list[Cause] = []
     rest = gap.value
@@ -192,6 +195,8 @@ def _correlation_words(
     if fullrank_gap is not None and math.isfinite(fullrank_gap.value):
         left = figure(Estimate(max(fullrank_gap.value, 0.0), fullrank_gap.mcse))
         words = f"the best full-rank Gaussian is {left} nats away, this one {figure(gap)}"
+        if left == "0":
+            words = f"the best full-rank Gaussian is the posterior, this one is {figure(gap)} away"
     if posterior is None or len(posterior.names) == 1:
         return words
     corr = np.atleast_2d(np.corrcoef(posterior.z, rowvar=False))
@@ -203,11 +208,15 @@ def _correlation_words(
         predicted = shape.conditional_sds(posterior.covariance) / posterior.sd
     except ValueError:
         return words
-    k = int(np.argmin(predicted))
-    ratio = float(q.sd[k] / posterior.sd[k])
+    ratio = q.sd / posterior.sd
+    # Where something else narrows it too, the prediction is no evidence.
+    agree = np.abs(np.log(ratio / predicted)) < AGREES
+    if not agree.any():
+        return words
+    k = int(np.argmin(np.where(agree, predicted, np.inf)))
     return (
-        f"{words}; its sd of {names[k]} is {number(ratio)} of the posterior's, where 1/√Λᵢᵢ "
-        f"predicts {number(float(predicted[k]))}"
+        f"{words}; that Gaussian's sd of {names[k]} is {number(float(ratio[k]))} of the "
+        f"posterior's, and correlation alone (1/√Λᵢᵢ) makes it {number(float(predicted[k]))}"
     )
 
 
@@ -222,8 +231,9 @@ def _modes(best: Best, posterior: Posterior | None, rng: np.random.Generator) ->
             share = min(missed.value, 1 - 1e-9)
             nats = -math.log1p(-share)
             words = (
-                f"{posterior.names[which]} has modes that hold {with_error(missed)} of the mass "
-                f"and almost none of q's draws: −ln(1 − {number(share)}) = {number(nats, 3)} nats"
+                f"{posterior.names[which]} has modes that the best Gaussian leaves out, with "
+                f"{with_error(missed)} of the mass: −ln(1 − {number(share)}) = "
+                f"{with_error(Estimate(nats, missed.mcse / (1 - share)))} nats"
             )
             return Cause("family", "several modes", nats, words)
     if not others > MISSED:
@@ -294,6 +304,7 @@ def _tail_words(name: str, found: shape.Shape) -> str:
         else "a fourth moment that does not settle"
     )
     return (
-        f"on the unconstrained scale the tails of {name} are {heavier} than a Gaussian's: "
-        f"{fourth}, L-kurtosis {with_error(found.l_kurtosis)} where a Gaussian has 0.123"
+        f"on the unconstrained scale the posterior's tails of {name} are {heavier} than a "
+        f"Gaussian's: {fourth}, L-kurtosis {with_error(found.l_kurtosis)} where a Gaussian "
+        "has 0.123"
     )

@@ -24,6 +24,9 @@ FAR = 0.125
 
 FEWEST = 4
 
+LEFT = 2.0
+"""Nats from which a runaway has left the posterior: a mean 2 sd off."""
+
 
 class Basin(NamedTuple):
     """Where climbing on from q leads, if it is another optimum than q*."""
@@ -60,9 +63,9 @@ def optimiser_causes(
     lost
         The share of q's draws without a density.
     """
-    if math.isnan(gap.value) or (
-        math.isfinite(gap.value) and not gap.value - 2 * gap.mcse > COUNTS
-    ):
+    if math.isinf(gap.value) and gap.value > 0:
+        return (_rest(run, gap.value, best, lost),)
+    if not gap.value - 2 * gap.mcse > COUNTS:
         return ()
     found: list[Cause] = []
     rest = gap.value
@@ -82,7 +85,8 @@ def optimiser_causes(
 def _rest(run: RunResult, nats: float, best: float, lost: float) -> Cause:
     eta = run.diagnostics.get("eta", math.nan)
     if eta >= LARGE_STEP and nats > FAR:
-        words = f"with the step size {eta:g} that its adaptation chose, it left the posterior"
+        words = f"with the step size {eta:g} that its adaptation chose, "
+        words += "it left the posterior" if nats > LEFT else "its last steps are too coarse"
         return Cause("optimiser", "runaway", nats, f"{words}{_lost_words(lost)}")
     if lost > 0:
         words = f"{number(100 * lost)}% of its draws have no density"
@@ -109,10 +113,15 @@ def _loop(run: RunResult, nats: float, looks: Distance | None) -> Cause:
     if iterations < _limit(run) and run.status == "ok" and options.get("stop", "none") != "none":
         words = f"its stopping rule ended it at iteration {iterations:.0f}{_looks_words(looks)}"
         return Cause("optimiser", "stopped early", nats, words)
-    if (looks is not None and looks.shrinking) or "still rising" in run.message:
-        words = f"after all {iterations:.0f} iterations it was still nearing it"
+    if looks is not None and looks.shrinking:
+        words = f"after all {iterations:.0f} iterations it was still nearing its family's best"
         return Cause("optimiser", "iteration limit", nats, f"{words}{_looks_words(looks)}")
-    return Cause("optimiser", "noisy steps", nats, _noise_words(run, looks))
+    if "still rising" in run.message:
+        words = (
+            f"by its own account the ELBO was still rising after all {iterations:.0f} iterations"
+        )
+        return Cause("optimiser", "iteration limit", nats, words)
+    return Cause("optimiser", "noisy steps", nats, _noise_words(run, looks, nats))
 
 
 def _cmdstan(run: RunResult, nats: float, best: float, looks: Distance | None) -> Cause:
@@ -129,16 +138,18 @@ def _cmdstan(run: RunResult, nats: float, best: float, looks: Distance | None) -
             words += "the ELBO to tell whether it was still nearing"
             return Cause("optimiser", "iteration limit", nats, words)
         if shrinking:
-            words = f"after all {iterations:.0f} iterations it was still nearing it"
+            words = f"after all {iterations:.0f} iterations it was still nearing its family's best"
             return Cause("optimiser", "iteration limit", nats, f"{words}{_looks_words(looks)}")
-        return Cause("optimiser", "noisy steps", nats, _noise_words(run, looks))
+        return Cause("optimiser", "noisy steps", nats, _noise_words(run, looks, nats))
     if shrinking or allowed > nats or looks is None:
         words = (
-            f"CmdStan declared convergence at iteration {iterations:.0f}: its rule is blind to "
-            f"changes under {tolerance:g} of the ELBO's level, here {number(allowed)} nats"
+            f"CmdStan declared convergence at iteration {iterations:.0f}: its rule cannot see "
+            f"changes under {tolerance:g} of the ELBO's level, here {number(allowed)} nats, and "
+            f"the gap is {number(nats)}"
         )
-        return Cause("optimiser", "stopped early", nats, f"{words}{_looks_words(looks)}")
-    return Cause("optimiser", "noisy steps", nats, _noise_words(run, looks))
+        told = _looks_words(looks) if shrinking else ""
+        return Cause("optimiser", "stopped early", nats, f"{words}{told}")
+    return Cause("optimiser", "noisy steps", nats, _noise_words(run, looks, nats))
 
 
 def _limit(run: RunResult) -> float:
@@ -158,17 +169,17 @@ def _looks_words(looks: Distance | None) -> str:
             f"; by its own looks at the ELBO the distance was still shrinking, from "
             f"{number(looks.earlier)} to {number(max(looks.later, 0.0))} nats"
         )
-    if not looks.later > 0:
-        return "; its last looks at the ELBO were no lower than the best"
     return f"; its last looks at the ELBO were {number(looks.later)} nats below the best"
 
 
-def _noise_words(run: RunResult, looks: Distance | None) -> str:
+def _noise_words(run: RunResult, looks: Distance | None, nats: float) -> str:
     eta = run.diagnostics.get("eta", math.nan)
     step = f" of step size {eta:g}" if math.isfinite(eta) else ""
     draws = run.spec.options.get("grad_samples", run.spec.options.get("gradient_draws"))
     from_ = f", each from {draws} draw{'s' if int(draws) > 1 else ''}" if draws else ""
-    return f"its steps{step}{from_} no longer come nearer: they wander{_looks_words(looks)}"
+    # Looks that were nearer than the end say nothing of where it ended.
+    told = _looks_words(looks) if looks is not None and looks.later > nats / 2 else ""
+    return f"its steps{step}{from_} no longer come nearer: they wander{told}"
 
 
 def distance(run: RunResult, best: float) -> Distance | None:
