@@ -221,9 +221,9 @@ def test_the_best_gaussian_is_as_far_as_quadrature_says(
     best = minimize(
         lambda x: -exact(log_density, x[0], math.exp(x[1])), start, method="Nelder-Mead"
     ).x
-    (elbo,) = found(Density(1, log_density), diagonal(best[0], math.exp(best[1])), error=0.001)
+    (elbo,) = found(Density(1, log_density), diagonal(best[0], math.exp(best[1])), error=0.002)
     assert abs(exact(log_density, best[0], math.exp(best[1])) + gap) < 5e-6
-    assert elbo.value.mcse <= 0.001
+    assert elbo.value.mcse <= 0.002
     assert abs(elbo.value.value + gap) < K * elbo.value.mcse
 
 

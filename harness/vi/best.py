@@ -107,6 +107,9 @@ def best_meanfield(
     optimum = deterministic.fit(target, rng, clock, settings, "meanfield", extra)
     errors = optimum.errors
     shortfall = float(0.5 * np.sum(errors.mean**2) + np.sum(errors.log_sd**2))
+    if not math.isfinite(shortfall):
+        # An ELBO without a top has no best member.
+        raise deterministic.StartError(deterministic.IMPROPER)
     words = ""
     if not optimum.settled:
         words = "the search for the best mean-field Gaussian has not arrived"
@@ -162,10 +165,13 @@ def best_fullrank(
     if not fits:
         return Best(ranked[0], optimum, math.nan, "no full-rank Gaussian could be fitted")
     gaussians = [Gaussian(f.mean, f.factor) for f in fits]
-    best = _ranked(target, rng, clock, [*gaussians, *candidates])[0]
-    known = next((f for f, q in zip(fits, gaussians, strict=True) if q is best), None)
-    if known is None:
-        return Best(best, optimum, 0.0)
+    levels = _levels(target, rng, clock, [*gaussians, *candidates])
+    first = int(np.argmax(levels[: len(fits)]))
+    known, best = fits[first], gaussians[first]
+    if max(levels) > levels[first] + SHORTFALL:
+        best = [*gaussians, *candidates][int(np.argmax(levels))]
+        words = "a start is better than what the full-rank search made of it"
+        return Best(best, optimum, math.nan, words)
     words = ""
     if not known.shortfall <= 2 * SHORTFALL:
         words = f"the best full-rank Gaussian may be {known.shortfall:.2g} nats better"
@@ -242,12 +248,18 @@ def _ranked(
     target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
 ) -> list[Gaussian]:
     """Return Gaussians by their ELBO on common base draws, the best first."""
+    levels = _levels(target, rng, clock, candidates)
+    return [candidates[int(i)] for i in np.argsort([-v for v in levels], kind="stable")]
+
+
+def _levels(
+    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+) -> list[float]:
+    """Return ELBOs on common base draws, nats; −∞ where there is none."""
     slow = seconds_per_point(target, candidates[0].draw(4, rng)) > SLOW_S
     size, most = (16, 0) if slow else (64, 1 << 14)
     found = elbos(target, candidates, rng, clock, error=0.002, share=0.05, size=size, most=most)
-    levels = [e.value.value if math.isfinite(e.value.value) else -math.inf for e in found]
-    order = np.argsort([-level for level in levels], kind="stable")
-    return [candidates[int(i)] for i in order]
+    return [e.value.value if math.isfinite(e.value.value) else -math.inf for e in found]
 
 
 def _fit(

@@ -10,8 +10,8 @@ quadratic in ``eps`` explains is taken out by regression, for its expectation is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,7 +100,7 @@ def elbos(
             if made < BLOCKS:
                 clock.check()
             elif clock.over:
-                return tuple(found.values())
+                return _together(found)
             eps = sobol_normals(d, size, rng)
             made += 1
             for k in open_:
@@ -110,14 +110,23 @@ def elbos(
             if found and clock.over:
                 if len(found) < len(gaussians):
                     clock.check()
-                return tuple(found.values())
+                return _together(found)
             found[k] = _elbo(terms[0], terms[k], used[k])
         still = [k for k in open_ if not _enough(found[k], error, share, first=k == 0)]
         if not still or 2 * wanted * size > most or wanted >= MOST_BLOCKS:
-            return tuple(found.values())
+            return _together(found)
         # The first is what the others are compared with: it has every block.
         open_ = sorted({0, *still})
         wanted *= 2
+
+
+def _together(found: Mapping[int, Elbo]) -> tuple[Elbo, ...]:
+    """Return all, without differences from a first one that has no ELBO after all."""
+    first = found[0]
+    if first.lost == 0:
+        return tuple(found.values())
+    unknown = Estimate(math.nan, math.nan)
+    return tuple(e if e.lost else replace(e, below=unknown) for e in found.values())
 
 
 def sobol_normals(dimension: int, size: int, rng: np.random.Generator) -> FloatArray:

@@ -13,7 +13,7 @@ from harness import metrics
 from harness.log_evidence import LOG_EVIDENCE
 from harness.records import Estimate, Model
 from harness.vi.deterministic import Defensive
-from harness.vi.evidence import bridge_sampling
+from harness.vi.evidence import Evidence, bridge_sampling
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -68,7 +68,11 @@ def log_evidence(
     why = "there are no draws of a trusted reference"
     if reference is not None:
         z, effective = reference
-        found = bridge_sampling(target, z, min(1.0, effective / len(z)), rng)
+        share = effective / len(z)
+        try:
+            found = bridge_sampling(target, z, share if not share > 1 else 1.0, rng)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            found = Evidence(math.nan, math.inf, str(error))
         if math.isfinite(found.error):
             return LogZ(
                 Estimate(found.value, found.error),

@@ -29,7 +29,7 @@ from harness.records import (
 from harness.vi.best import Best, best_fullrank, best_meanfield, climb
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
-from harness.vi.elbo import Elbo, elbos
+from harness.vi.elbo import BLOCKS, Elbo, elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.evidence import UNKNOWN, LogZ, log_evidence
@@ -51,7 +51,11 @@ WANTED = 0.01
 """What is said not to have been reached: the error that a gap is allowed."""
 
 SLOW_S = 3e-4
-"""Seconds of a density from which base draws come in smaller blocks."""
+"""Seconds of a density from which an error of ``WANTED`` must do."""
+
+FIRST_S = 0.02
+"""Seconds of the first base draws of a Gaussian: quick programs get larger blocks, which meet
+what is rare."""
 
 BUDGET_S = 3.0
 """Seconds of densities for each Gaussian whose ELBO is estimated."""
@@ -131,13 +135,11 @@ class _Explaining:
 
     def run(self) -> Explanation:
         """Return the explanation."""
-        fits = [
-            fit_of(r, self.bridged)
-            for r in self.runs
-            if r.draws is not None and family_of(r) is not None
-        ]
+        fits = self._fits()
         if not fits:
-            return Explanation(UNKNOWN, "none", (), ("no run of a Gaussian family gave draws",))
+            return Explanation(
+                UNKNOWN, "none", (), (*self.notes, "no run of a Gaussian family gave draws")
+            )
         posterior = self._posterior()
         found: dict[FamilyName, _Family] = {}
         try:
@@ -160,6 +162,19 @@ class _Explaining:
         order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
         gaps.sort(key=lambda g: order[g.method, g.seed])
         return Explanation(log_z.value, log_z.source, tuple(gaps), tuple(self.notes), self.complete)
+
+    def _fits(self) -> list[Fit]:
+        """Return q of every run that has draws; one that cannot be told is a note."""
+        found = []
+        for run in self.runs:
+            if run.draws is None or family_of(run) is None or not run.draws.values.shape[1]:
+                continue
+            try:
+                found.append(fit_of(run, self.bridged))
+            except (MissingParametersError, ValueError) as error:
+                where = f"{run.spec.method}, seed {run.spec.seed}"
+                self.notes.append(f"{where}: q cannot be told from its draws: {error}")
+        return found
 
     # --- the pieces --------------------------------------------------------------------------
 
@@ -290,7 +305,7 @@ class _Explaining:
             self.rng,
             self.clock,
             error=WANTED if slow else ERROR,
-            size=16 if slow else 64,
+            size=2 ** int(np.clip(np.log2(FIRST_S / (BLOCKS * self.seconds)), 4, 10)),
             most=most,
         )
 

@@ -55,6 +55,8 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     squares = d if family == "meanfield" else d * (d + 1) // 2
     wanted = min(max(int(SPARE * (squares + d + 1)) + 50, LEAST_DRAWS), MOST_DRAWS, total)
     log_q = None if draws.log_q is None else draws.log_q.reshape(-1)
+    if log_q is not None and not np.isfinite(log_q).any():
+        log_q = None
     lost = 0.0
     if draws.log_p is not None:
         lost = float(np.mean(~np.isfinite(draws.log_p)))
