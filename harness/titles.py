@@ -13,7 +13,7 @@ TITLES: Mapping[str, str] = {
     "dadvi": "DADVI",
     "dadvi_lr": "DADVI + LR",
     "dadvi_psis": "DADVI + PSIS",
-    "dadvi_basins": "DADVI, all basins",
+    "dadvi_basins": "DADVI + basins",
     "advi": "lecture's ADVI",
     "advi_fullrank": "lecture's full-rank ADVI",
     "advi_adam": "ADVI with Adam",

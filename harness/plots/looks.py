@@ -42,7 +42,7 @@ _DRAWN: tuple[tuple[str, str, Dash, str, bool], ...] = (
     ("dadvi", "#b0307a", "-", "p", True),
     ("dadvi_lr", "#7d1f56", _DASHED, "h", True),
     ("dadvi_psis", "#4f1237", _DOTTED, "*", True),
-    ("dadvi_basins", "#7a1fa2", _DASHED, "*", True),
+    ("dadvi_basins", "#7a1fa2", _DASHED, "$b$", True),
     ("advi", "#8a6a00", "-", "P", True),
     ("advi_fullrank", "#5e4800", _DASHED, "X", True),
     ("advi_adam", "#b07d2b", "-", "3", True),
