@@ -29,6 +29,23 @@ def test_the_sample_has_every_lecture_model() -> None:
     assert [m["error"] for m in found["models"]] == [None] * len(names)
 
 
+def test_every_fail_and_warn_of_the_sample_says_why_and_what_helps() -> None:
+    """No cell without a cause and a remedy, and each remedy is one that was run."""
+    with (SAMPLE / "verdicts.csv").open(newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r["level"] in {"fail", "warn"}]
+    assert len(rows) > 20
+    for row in rows:
+        where = (row["model"], row["method"])
+        assert row["cause"] not in {"", "not known", "not found"}, where
+        assert re.search(r"(passes|is trusted|warns) \([\d.]+ m?s\)", row["remedy"]), where
+    results = json.loads((SAMPLE / "results.json").read_text(encoding="utf-8"))
+    for model in results["models"]:
+        for verdict in model["verdicts"]:
+            if verdict["level"] in {"fail", "warn"}:
+                assert re.search(r"\d", " ".join(verdict["causes"])), verdict["method"]
+                assert verdict["remedies"], verdict["method"]
+
+
 def test_the_sample_is_small_and_tells_of_no_machine() -> None:
     """One HTML file under 4 MB, and no path of whoever made it."""
     html = SAMPLE / "index.html"

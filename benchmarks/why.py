@@ -1,0 +1,52 @@
+"""Seconds of the explanation of a model beside those of the runs that it explains.
+
+    python benchmarks/why.py [model …]
+
+The runs are those of ``harness compare`` (stored ones are taken); the limit is a ratio in one
+process, so that it holds on a busy machine too.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from harness import pipeline, registry
+from harness.analysis import choose_reference, with_arrays
+from harness.bridge import library
+from harness.planning import Plan
+from harness.store import Store
+from harness.toolchain import cache_dir, ensure_cmdstan
+from harness.why import explain
+
+LIMIT = 0.5
+"""Of the runs' seconds: who asks why should not wait as long again."""
+
+MODELS = ("mixture", "linear_regression", "drug_trial")
+
+
+def main() -> int:
+    """Print a line for each model; return 1 if a limit is missed."""
+    cmdstan = ensure_cmdstan(print)
+    store = Store(Path(cache_dir()) / "results")
+    missed = False
+    print(f"{'model':20} {'runs':>5} {'their s':>8} {'why s':>7} {'ratio':>6}  limit {LIMIT}")
+    for name in sys.argv[1:] or MODELS:
+        model = registry.load(name)
+        comparison, _ = pipeline.run(Plan((model,), explain=False, figures=False))
+        (found,) = comparison.models
+        runs = with_arrays(found.runs, store)
+        reference, _ = choose_reference(model, runs, "auto")
+        built = library(model.stan_file, cmdstan)
+        begin = time.perf_counter()
+        explained = explain(model, runs, reference, built)
+        seconds = time.perf_counter() - begin
+        spent = sum(r.cost.seconds for r in runs)
+        missed |= seconds > LIMIT * spent or not explained.complete
+        print(f"{name:20} {len(runs):5} {spent:8.1f} {seconds:7.1f} {seconds / spent:6.2f}")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
