@@ -63,7 +63,7 @@ BUDGET_S = 3.0
 PREDICTED = 0.3
 """Of full-rank's gain, that its own correlations must explain for it to be called theirs."""
 
-CLIMBS_S = 2e-3
+CLIMBS_S = 2e-4
 """Seconds of a density up to which fits are followed uphill to see whose basin they are in."""
 
 

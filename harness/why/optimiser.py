@@ -72,7 +72,7 @@ def optimiser_causes(
     if basin is not None and basin.below.value > max(COUNTS, SHARE * gap.value):
         nats = min(basin.below.value, gap.value)
         words = (
-            f"climbing on from its q leads to another optimum, whose ELBO is "
+            f"climbing on from its q leads to another optimum of the ELBO, "
             f"{figure(basin.below)} nats lower"
         )
         found.append(Cause("optimiser", "other basin", nats, words))
