@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
 from harness import metrics
-from harness.metrics import shape
+from harness.metrics import funnels, influence, shape
 from harness.records import Estimate
 
 if TYPE_CHECKING:
@@ -354,8 +354,8 @@ def test_the_error_of_a_funnel_is_calibrated() -> None:
     """Over 200 repetitions the z-scores of a given pair have an sd from 0.8 to 1.25."""
     scores = []
     for seed in range(200):
-        z = shape._standardised(_neal(1.0)(np.random.default_rng(seed), 2000)[:, :2])
-        found = shape._pair(z, np.argsort(z, axis=0), 1, 0, 2000.0)
+        z = influence.standardised(_neal(1.0)(np.random.default_rng(seed), 2000)[:, :2])
+        found = funnels._pair(z, np.argsort(z, axis=0), 1, 0, 2000.0)
         scores.append((found.ratio.value - _neal_ratio(1.0)) / found.ratio.mcse)
     assert 0.8 < np.std(scores) < 1.25
 

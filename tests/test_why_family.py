@@ -20,7 +20,8 @@ from harness.vi.best import Best
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock
 from harness.why import family as family_module
-from harness.why.family import COUNTS, Posterior, family_causes, figure
+from harness.why.family import COUNTS, family_causes, figure
+from harness.why.posterior import Posterior
 
 Array = np.ndarray
 

@@ -9,20 +9,13 @@ finite is infinitely far, and what cannot be computed is NaN.
 from __future__ import annotations
 
 from harness.metrics.chains import chain_diagnostics, chain_shares
+from harness.metrics.correlation import conditional_sds, correlation_gap, correlation_nats
+from harness.metrics.funnels import Funnel, funnel, is_funnel
 from harness.metrics.joint import Joint, compare_joint
 from harness.metrics.modes import Basins, find_basins
 from harness.metrics.sample import Sample, prepare, summaries, unusable
 from harness.metrics.scalar import compare_quantity, first_mode, seed_spread
-from harness.metrics.shape import (
-    Funnel,
-    Shape,
-    conditional_sds,
-    correlation_gap,
-    correlation_nats,
-    funnel,
-    is_funnel,
-    marginal_shapes,
-)
+from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Estimate
 

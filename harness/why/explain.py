@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from harness import metrics, registry
 from harness.bridge import BridgeError, BridgeModel
 from harness.judge.words import number
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
-from harness.methods.stancsv import stan_name
-from harness.metrics import shape
 from harness.records import (
     Estimate,
     Explanation,
@@ -33,16 +31,11 @@ from harness.vi.elbo import BLOCKS, Elbo, elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.evidence import UNKNOWN, LogZ, log_evidence
-from harness.why.family import COUNTS, FAMILIES, MISSED, Posterior, family_causes
+from harness.why.family import COUNTS, FAMILIES, MISSED, family_causes
 from harness.why.fits import Fit, family_of, fit_of
 from harness.why.optimiser import Basin, optimiser_causes
-from harness.why.unconstrained import MissingParametersError, unconstrained
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-REFERENCE_DRAWS = 4000
-"""Of a reference, taken back to the unconstrained scale."""
+from harness.why.posterior import Posterior, posterior_of
+from harness.why.unconstrained import MissingParametersError
 
 ERROR = 0.001
 """Standard error of an ELBO, nats, that more base draws are to reach."""
@@ -140,7 +133,8 @@ class _Explaining:
             return Explanation(
                 UNKNOWN, "none", (), (*self.notes, "no run of a Gaussian family gave draws")
             )
-        posterior = self._posterior()
+        posterior, said = posterior_of(self.reference, self.bridged)
+        self.notes += said
         found: dict[FamilyName, _Family] = {}
         try:
             found = self._families(fits, posterior)
@@ -178,48 +172,12 @@ class _Explaining:
 
     # --- the pieces --------------------------------------------------------------------------
 
-    def _posterior(self) -> Posterior | None:
-        """Return the reference's draws on the unconstrained scale, if it is to be believed."""
-        reference = self.reference
-        if reference.draws is None or not reference.trusted:
-            self.notes.append(
-                f"no trusted reference ({reference.why}): the posterior's shape is not looked at"
-            )
-            return None
-        draws = reference.draws
-        total = draws.values.shape[0] * draws.values.shape[1]
-        index = np.linspace(0, total - 1, min(REFERENCE_DRAWS, total)).astype(int)
-        try:
-            z = unconstrained(self.bridged, draws, index.tolist())
-        except MissingParametersError as error:
-            self.notes.append(f"the posterior's shape is not looked at: the reference's {error}")
-            return None
-        good = np.isfinite(z).all(axis=1)
-        if not good.all():
-            lost = int(np.count_nonzero(~good))
-            self.notes.append(
-                f"{lost} of {len(z)} of the reference's draws lie on a bound and were passed over"
-            )
-        z = z[good]
-        effective = float(len(z))
-        if not draws.iid:
-            ess = _least_ess(draws.values)
-            effective = min(effective, ess)
-        if len(z) < 100 or not effective >= 100:  # noqa: PLR2004
-            self.notes.append(
-                f"the reference is worth {number(effective, 3)} independent draws, too few for "
-                "the posterior's shape"
-            )
-            return None
-        names = tuple(stan_name(n) for n in self.bridged.unconstrained_names())
-        return Posterior(z, effective, names)
-
     def _families(
         self, fits: Sequence[Fit], posterior: Posterior | None
     ) -> dict[FamilyName, _Family]:
         """Find q* of each family that is needed, and the ELBOs on common random numbers."""
         d = self.target.dimension
-        moments = [] if posterior is None else _moments(posterior)
+        moments = [] if posterior is None else posterior.gaussians
         by_family: dict[FamilyName, list[Fit]] = {"meanfield": [], "fullrank": []}
         for fit in fits:
             by_family[fit.family].append(fit)
@@ -402,12 +360,12 @@ class _Explaining:
         if d > FULLRANK_LIMIT:
             if posterior is None:
                 return None
-            return shape.correlation_gap(posterior.z, posterior.effective)
+            return metrics.correlation_gap(posterior.z, posterior.effective)
         if "fullrank" not in found:
             return None
         full = found["fullrank"].best.q
         try:
-            predicted = shape.correlation_nats(full.covariance)
+            predicted = metrics.correlation_nats(full.covariance)
             nearer = self._elbos([full, found["meanfield"].best.q])[1].below
         except (TimeLimitError, ValueError):
             return None
@@ -446,25 +404,6 @@ class _Explaining:
 
 def _seed(text: str) -> int:
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
-
-
-def _least_ess(values: NDArray[np.float64]) -> float:
-    """Return the smallest effective sample size over quantities that vary."""
-    found = [
-        metrics.prepare(values[:, :, i], iid=False).ess_least
-        for i in range(values.shape[2])
-        if metrics.unusable(values[:, :, i]) is None
-    ]
-    return float(np.nanmin(found)) if found else 0.0
-
-
-def _moments(posterior: Posterior) -> list[Gaussian]:
-    """Return the Gaussian with the reference's own moments, where they have a factor."""
-    try:
-        factor = np.linalg.cholesky(posterior.covariance)
-    except np.linalg.LinAlgError:
-        return []
-    return [Gaussian(posterior.z.mean(axis=0), np.asarray(factor, dtype=np.float64))]
 
 
 def _difference(upper: Estimate, lower: Estimate) -> Estimate:

@@ -5,24 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness import metrics
 from harness.judge.words import number, with_error
-from harness.metrics import shape
-from harness.metrics.scalar import missed_mass
 from harness.records import Cause, Estimate, FamilyName
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
     from harness.vi.best import Best
     from harness.vi.gaussian import Gaussian
+    from harness.why.posterior import Posterior
 
 COUNTS = 0.005
 """Nats from which a gap counts: what a mean costs that is 0.1 sd off, the close limit."""
@@ -36,93 +30,17 @@ ENOUGH = 0.1
 MISSED = 0.01
 """Mass from which a mode counts, as in the rule on missed mass."""
 
-VISITED = 4.0
-"""Sds of a basin's Gaussian within which a draw is in that basin."""
-
 MORE = 1.25
 """Times what one marginal shows, from which the basins' own masses are believed: modes may lie
 crosswise, so that each marginal shows half of them."""
 
 FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 
-DRAWS = 4000
-"""Of q*, for the mass that it misses."""
-
 AGREES = 0.1
 """Ln of a ratio of sds up to which a prediction has come true."""
 
 NOTHING = 5e-4
 """Nats that are written as none."""
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """What is known of a posterior from a reference's draws.
-
-    Attributes
-    ----------
-    z
-        Unconstrained scale, shape ``(n, d)``.
-    effective
-        How many independent draws they are worth.
-    names
-        Of the unconstrained parameters.
-    """
-
-    z: FloatArray
-    effective: float
-    names: tuple[str, ...]
-
-    @cached_property
-    def covariance(self) -> FloatArray:
-        """Shape ``(d, d)``."""
-        return np.atleast_2d(np.cov(self.z, rowvar=False))
-
-    @cached_property
-    def sd(self) -> FloatArray:
-        """Shape ``(d,)``."""
-        return np.sqrt(np.diag(self.covariance))
-
-    @cached_property
-    def shapes(self) -> tuple[shape.Shape, ...]:
-        """One a parameter."""
-        return shape.marginal_shapes(self.z, self.effective)
-
-    @cached_property
-    def funnel(self) -> shape.Funnel | None:
-        """The strongest dependence of a spread on another parameter."""
-        return shape.funnel(self.z, self.effective)
-
-    @cached_property
-    def _samples(self) -> tuple[metrics.Sample, ...]:
-        return tuple(metrics.prepare(column[None], iid=True) for column in self.z.T)
-
-    @cached_property
-    def unimodal(self) -> NDArray[np.bool_]:
-        """Which marginals have one mode, shape ``(d,)``."""
-        return np.array([s.basins.count <= 1 for s in self._samples])
-
-    def visits(self, theta: FloatArray) -> bool:
-        """Say whether a draw lies within four of its sds of an optimum, ``(2 d,)``."""
-        d = self.z.shape[1]
-        unit = np.abs(self.z - theta[:d]) / np.exp(theta[d:])
-        return bool(np.any(np.all(unit < VISITED, axis=1)))
-
-    def missed(self, q: Gaussian, rng: np.random.Generator) -> tuple[Estimate, int]:
-        """Return the largest mass of modes that q misses in one marginal, and in which.
-
-        NaN where there are too few draws to tell.
-        """
-        drawn = q.draw(DRAWS, rng)
-        found = [
-            missed_mass(metrics.prepare(drawn[None, :, j], iid=True), sample)
-            for j, sample in enumerate(self._samples)
-        ]
-        values = np.array([f.value for f in found])
-        if np.isnan(values).all():
-            return Estimate(math.nan, math.nan), 0
-        worst = int(np.nanargmax(values))
-        return found[worst], worst
 
 
 def family_causes(
@@ -205,7 +123,7 @@ def _correlation_words(
     names = posterior.names
     words += f"; {names[i]} and {names[j]} correlate at {number(float(corr[i, j]))}"
     try:
-        predicted = shape.conditional_sds(posterior.covariance) / posterior.sd
+        predicted = metrics.conditional_sds(posterior.covariance) / posterior.sd
     except ValueError:
         return words
     ratio = q.sd / posterior.sd
@@ -251,7 +169,7 @@ def _shape(rest: float, posterior: Posterior | None) -> Cause:
         words = "there are no trusted draws to look at: correlation and modes do not explain it"
         return Cause("family", "other shape", rest, words)
     shapes, names = posterior.shapes, posterior.names
-    if shape.is_funnel(posterior.funnel):
+    if metrics.is_funnel(posterior.funnel):
         assert posterior.funnel is not None  # noqa: S101 - is_funnel says so
         return Cause("family", "funnel", rest, _funnel_words(posterior.funnel, names))
     skew = np.array([s.skew_nats.value for s in shapes])
@@ -278,7 +196,7 @@ def _shape(rest: float, posterior: Posterior | None) -> Cause:
     return Cause("family", name, rest, _tail_words(names[k], shapes[k]))
 
 
-def _funnel_words(found: shape.Funnel, names: Sequence[str]) -> str:
+def _funnel_words(found: metrics.Funnel, names: Sequence[str]) -> str:
     where = "large" if found.wide == "upper" else "small"
     return (
         f"the spread of {names[found.of]} is {with_error(found.ratio)} times as wide where "
@@ -286,7 +204,7 @@ def _funnel_words(found: shape.Funnel, names: Sequence[str]) -> str:
     )
 
 
-def _skew_words(name: str, found: shape.Shape) -> str:
+def _skew_words(name: str, found: metrics.Shape) -> str:
     skewness = with_error(found.skewness)
     if not math.isfinite(found.skewness.mcse):
         skewness = f"{number(found.skewness.value)} (its error is not known)"
@@ -296,7 +214,7 @@ def _skew_words(name: str, found: shape.Shape) -> str:
     )
 
 
-def _tail_words(name: str, found: shape.Shape) -> str:
+def _tail_words(name: str, found: metrics.Shape) -> str:
     heavier = "heavier" if found.tail_excess.value > 0 else "lighter"
     fourth = (
         f"excess kurtosis {with_error(found.excess_kurtosis)}"

@@ -1,0 +1,83 @@
+"""What the evidence on a posterior's shape shares: which draws can be used, and errors of means.
+
+Draws may be autocorrelated: the caller says how many independent ones they are worth, and should
+name the least of what it knows (bulk and tail, all chains). Draws that cannot be used (not finite,
+constant, worth fewer than 100 independent ones) give NaN, never a harmless figure; arguments that
+make no sense raise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.metrics.sample import CONSTANT
+from harness.records import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+
+LEAST_EFFECTIVE = 100.0
+"""With fewer independent draws than this, fourth moments and thirds of the draws are noise."""
+
+BLOCKS = 20
+"""Consecutive blocks of draws for batch means and the jackknife."""
+
+SURE = 4.0
+"""Standard errors by which evidence must exceed a limit: it is the largest of many figures."""
+
+
+def checked(z: FloatArray, effective: float | FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return draws and, for each coordinate, how many independent ones they are worth."""
+    z = np.asarray(z, dtype=np.float64)
+    if z.ndim != 2 or z.shape[1] == 0:  # noqa: PLR2004 (draws and coordinates)
+        raise ValueError(f"z has shape {z.shape}; it must be (draw, d) with d at least 1")
+    worth = np.asarray(effective, dtype=np.float64)
+    if worth.shape not in {(), (z.shape[1],)}:
+        raise ValueError(
+            f"effective has shape {worth.shape}; it must be one number or {z.shape[1]}, "
+            "one for each coordinate"
+        )
+    # Antithetic chains know a mean better than independent draws do, but nothing else.
+    return z, np.minimum(np.broadcast_to(worth, z.shape[1:]), float(len(z)))
+
+
+def usable(z: FloatArray, worth: FloatArray) -> NDArray[np.bool_]:
+    """Return which coordinates are finite, vary, and are worth enough independent draws."""
+    if len(z) < LEAST_EFFECTIVE:
+        return np.zeros(z.shape[1], dtype=bool)
+    low, high = np.min(z, axis=0), np.max(z, axis=0)
+    with np.errstate(invalid="ignore"):
+        varies = high / 2 - low / 2 > CONSTANT * np.maximum(np.abs(low), np.abs(high))
+    good = np.isfinite(low) & np.isfinite(high) & varies & (worth >= LEAST_EFFECTIVE)
+    return np.asarray(good)
+
+
+def standardised(z: FloatArray) -> FloatArray:
+    """Return draws with mean 0 and sd 1, by way of a range that cannot overflow."""
+    low, high = np.min(z, axis=0), np.max(z, axis=0)
+    x = (z / 2 - low / 2) / (high / 2 - low / 2)
+    x -= np.mean(x, axis=0)
+    return np.asarray(x / np.std(x, axis=0))
+
+
+def errors(influence: FloatArray, worth: FloatArray) -> FloatArray:
+    """Return standard errors of means of influence functions, shape ``(draw, k)``.
+
+    Batch means notice where the effective size, usually that of a mean, flatters fourth powers.
+    """
+    edges = np.linspace(0, len(influence), BLOCKS + 1).astype(np.intp)
+    sizes = np.diff(edges)[:, None]
+    means = np.add.reduceat(influence, edges[:-1], axis=0) / sizes
+    batch = np.std(means, axis=0, ddof=1) / math.sqrt(BLOCKS)
+    return np.asarray(np.maximum(np.std(influence, axis=0) / np.sqrt(worth), batch))
+
+
+def estimates(values: FloatArray, influence: FloatArray, worth: FloatArray) -> list[Estimate]:
+    """Return values with the standard errors of their influence functions."""
+    found = errors(influence, worth)
+    return [Estimate(float(v), float(e)) for v, e in zip(values, found, strict=True)]

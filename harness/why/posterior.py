@@ -1,0 +1,160 @@
+"""A reference's draws on the unconstrained scale, and what they show of the posterior's shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import metrics
+from harness.judge.words import number
+from harness.methods.stancsv import stan_name
+from harness.metrics.influence import LEAST_EFFECTIVE
+from harness.metrics.scalar import missed_mass
+from harness.records import Estimate, Reference
+from harness.vi.gaussian import Gaussian
+from harness.why.unconstrained import MissingParametersError, unconstrained
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.bridge import BridgeModel
+    from harness.records import FloatArray
+
+VISITED = 4.0
+"""Sds of a basin's Gaussian within which a draw is in that basin."""
+
+DRAWS = 4000
+"""Of q*, for the mass that it misses."""
+
+REFERENCE_DRAWS = 4000
+"""Of a reference, taken back to the unconstrained scale."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What is known of a posterior from a reference's draws.
+
+    Attributes
+    ----------
+    z
+        Unconstrained scale, shape ``(n, d)``.
+    effective
+        How many independent draws they are worth.
+    names
+        Of the unconstrained parameters.
+    """
+
+    z: FloatArray
+    effective: float
+    names: tuple[str, ...]
+
+    @cached_property
+    def covariance(self) -> FloatArray:
+        """Shape ``(d, d)``."""
+        return np.atleast_2d(np.cov(self.z, rowvar=False))
+
+    @cached_property
+    def sd(self) -> FloatArray:
+        """Shape ``(d,)``."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @cached_property
+    def shapes(self) -> tuple[metrics.Shape, ...]:
+        """One a parameter."""
+        return metrics.marginal_shapes(self.z, self.effective)
+
+    @cached_property
+    def funnel(self) -> metrics.Funnel | None:
+        """The strongest dependence of a spread on another parameter."""
+        return metrics.funnel(self.z, self.effective)
+
+    @cached_property
+    def _samples(self) -> tuple[metrics.Sample, ...]:
+        return tuple(metrics.prepare(column[None], iid=True) for column in self.z.T)
+
+    @cached_property
+    def unimodal(self) -> NDArray[np.bool_]:
+        """Which marginals have one mode, shape ``(d,)``."""
+        return np.array([s.basins.count <= 1 for s in self._samples])
+
+    def visits(self, theta: FloatArray) -> bool:
+        """Say whether a draw lies within four of its sds of an optimum, ``(2 d,)``."""
+        d = self.z.shape[1]
+        unit = np.abs(self.z - theta[:d]) / np.exp(theta[d:])
+        return bool(np.any(np.all(unit < VISITED, axis=1)))
+
+    def missed(self, q: Gaussian, rng: np.random.Generator) -> tuple[Estimate, int]:
+        """Return the largest mass of modes that q misses in one marginal, and in which.
+
+        NaN where there are too few draws to tell.
+        """
+        drawn = q.draw(DRAWS, rng)
+        found = [
+            missed_mass(metrics.prepare(drawn[None, :, j], iid=True), sample)
+            for j, sample in enumerate(self._samples)
+        ]
+        values = np.array([f.value for f in found])
+        if np.isnan(values).all():
+            return Estimate(math.nan, math.nan), 0
+        worst = int(np.nanargmax(values))
+        return found[worst], worst
+
+    @property
+    def gaussians(self) -> list[Gaussian]:
+        """The Gaussian with these moments; none where the covariance has no factor."""
+        try:
+            factor = np.linalg.cholesky(self.covariance)
+        except np.linalg.LinAlgError:
+            return []
+        return [Gaussian(self.z.mean(axis=0), np.asarray(factor, dtype=np.float64))]
+
+
+def posterior_of(
+    reference: Reference, model: BridgeModel
+) -> tuple[Posterior | None, tuple[str, ...]]:
+    """Return what a reference shows of the posterior, and sentences on what it does not.
+
+    None where it is not to be believed, lacks parameters, or is worth too few draws.
+    """
+    if reference.draws is None or not reference.trusted:
+        why = f"no trusted reference ({reference.why}): the posterior's shape is not looked at"
+        return None, (why,)
+    draws = reference.draws
+    total = draws.values.shape[0] * draws.values.shape[1]
+    index = np.linspace(0, total - 1, min(REFERENCE_DRAWS, total)).astype(int)
+    try:
+        z = unconstrained(model, draws, index.tolist())
+    except MissingParametersError as error:
+        return None, (f"the posterior's shape is not looked at: the reference's {error}",)
+    said: tuple[str, ...] = ()
+    good = np.isfinite(z).all(axis=1)
+    if not good.all():
+        lost = int(np.count_nonzero(~good))
+        words = f"{lost} of {len(z)} of the reference's draws lie on a bound and were passed over"
+        said = (words,)
+    z = z[good]
+    effective = float(len(z))
+    if not draws.iid:
+        effective = min(effective, _least_ess(draws.values))
+    if len(z) < LEAST_EFFECTIVE or not effective >= LEAST_EFFECTIVE:
+        words = (
+            f"the reference is worth {number(effective, 3)} independent draws, too few for "
+            "the posterior's shape"
+        )
+        return None, (*said, words)
+    names = tuple(stan_name(n) for n in model.unconstrained_names())
+    return Posterior(z, effective, names), said
+
+
+def _least_ess(values: NDArray[np.float64]) -> float:
+    """Return the smallest effective sample size over quantities that vary."""
+    found = [
+        metrics.prepare(values[:, :, i], iid=False).ess_least
+        for i in range(values.shape[2])
+        if metrics.unusable(values[:, :, i]) is None
+    ]
+    return float(np.nanmin(found)) if found else 0.0
