@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,48 +23,23 @@ from harness.records import (
     Reference,
     RunResult,
 )
-from harness.vi.best import Best, best_fullrank, best_meanfield, climb
+from harness.vi.best import Best, climb
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
-from harness.vi.elbo import BLOCKS, Elbo, elbos
-from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.evidence import UNKNOWN, LogZ, log_evidence
+from harness.why.families import BUDGET_S, WANTED, Family, Search
 from harness.why.family import COUNTS, FAMILIES, MISSED, family_causes
 from harness.why.fits import Fit, family_of, fit_of
 from harness.why.optimiser import Basin, optimiser_causes
 from harness.why.posterior import Posterior, posterior_of
 from harness.why.unconstrained import MissingParametersError
 
-ERROR = 0.001
-"""Standard error of an ELBO, nats, that more base draws are to reach."""
-
-WANTED = 0.01
-"""What is said not to have been reached: the error that a gap is allowed."""
-
-SLOW_S = 3e-4
-"""Seconds of a density from which an error of ``WANTED`` must do."""
-
-FIRST_S = 0.02
-"""Seconds of the first base draws of a Gaussian: quick programs get larger blocks, which meet
-what is rare."""
-
-BUDGET_S = 3.0
-"""Seconds of densities for each Gaussian whose ELBO is estimated."""
-
 PREDICTED = 0.3
 """Of full-rank's gain, that its own correlations must explain for it to be called theirs."""
 
 CLIMBS_S = 2e-4
 """Seconds of a density up to which fits are followed uphill to see whose basin they are in."""
-
-
-class _Family(NamedTuple):
-    """What is known of one family."""
-
-    best: Best
-    level: Elbo
-    fits: tuple[tuple[Fit, Elbo | None], ...]
 
 
 def explain(
@@ -120,11 +94,11 @@ class _Explaining:
         self.model, self.runs, self.reference, self.data = model, runs, reference, data
         self.bridged = bridged
         self.target = BridgeTarget(bridged)
-        self.seconds = 1e-6 * (1 + self.target.dimension / 10) + SECONDS_A_NUMBER * numbers
         self.clock = Clock(timeout_s)
         self.rng = np.random.default_rng(_seed(model.name))
-        self.notes: list[str] = []
-        self.complete = True
+        seconds = 1e-6 * (1 + self.target.dimension / 10) + SECONDS_A_NUMBER * numbers
+        self.search = Search(self.target, self.rng, self.clock, seconds)
+        self.notes = self.search.notes
 
     def run(self) -> Explanation:
         """Return the explanation."""
@@ -135,18 +109,20 @@ class _Explaining:
             )
         posterior, said = posterior_of(self.reference, self.bridged)
         self.notes += said
-        found: dict[FamilyName, _Family] = {}
+        found: dict[FamilyName, Family] = {}
         try:
-            found = self._families(fits, posterior)
+            found = self.search.families(fits, posterior)
         except StartError as error:
             self.notes.append(f"the families' best members could not be found: {error}")
         except TimeLimitError:
             limit = number(self.clock.limit_s, 3)
             self.notes.append(f"the search for the families' best members took over {limit} s")
-            self.complete = False
+            self.search.complete = False
         if not found:
             gaps = [self._without_best(fit) for fit in fits]
-            return Explanation(UNKNOWN, "none", tuple(gaps), tuple(self.notes), self.complete)
+            return Explanation(
+                UNKNOWN, "none", tuple(gaps), tuple(self.notes), self.search.complete
+            )
         log_z = self._log_z(posterior, found)
         gaps = self._gaps(found, log_z, posterior)
         told = {(g.method, g.seed) for g in gaps}
@@ -155,7 +131,9 @@ class _Explaining:
         ]
         order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
         gaps.sort(key=lambda g: order[g.method, g.seed])
-        return Explanation(log_z.value, log_z.source, tuple(gaps), tuple(self.notes), self.complete)
+        return Explanation(
+            log_z.value, log_z.source, tuple(gaps), tuple(self.notes), self.search.complete
+        )
 
     def _fits(self) -> list[Fit]:
         """Return q of every run that has draws; one that cannot be told is a note."""
@@ -172,105 +150,10 @@ class _Explaining:
 
     # --- the pieces --------------------------------------------------------------------------
 
-    def _families(
-        self, fits: Sequence[Fit], posterior: Posterior | None
-    ) -> dict[FamilyName, _Family]:
-        """Find q* of each family that is needed, and the ELBOs on common random numbers."""
-        d = self.target.dimension
-        moments = [] if posterior is None else posterior.gaussians
-        by_family: dict[FamilyName, list[Fit]] = {"meanfield": [], "fullrank": []}
-        for fit in fits:
-            by_family[fit.family].append(fit)
-        # Whatever family a fit is of, its mean and sds may lead to a better basin.
-        known = [*moments, *(f.q for f in fits if f.q is not None)]
-        meanfield = best_meanfield(
-            self.target,
-            self.rng,
-            self.clock,
-            starts=[Gaussian(q.mean, q.sd) for q in known],
-            seconds=self.seconds,
-        )
-        # A slower program than its data let expect: what follows is sized by what it takes.
-        self.seconds = max(self.seconds, meanfield.optimum.seconds_per_point)
-        found: dict[FamilyName, _Family] = {}
-        if d == 1:
-            # The families are one.
-            found["meanfield"] = self._levels(meanfield, fits)
-        else:
-            found["meanfield"] = self._levels(meanfield, by_family["meanfield"])
-            if by_family["fullrank"] or d <= FULLRANK_LIMIT:
-                self._full_rank(found, by_family["fullrank"], moments)
-        for words in dict.fromkeys(f.best.words for f in found.values()):
-            if words:
-                self.notes.append(words)
-        return found
-
-    def _full_rank(
-        self,
-        found: dict[FamilyName, _Family],
-        fits: Sequence[Fit],
-        moments: Sequence[Gaussian],
-    ) -> None:
-        """Add the full-rank family to what is found; without it the rest still stands."""
-        starts = [f.q for f in fits if f.q is not None]
-        try:
-            best = best_fullrank(
-                self.target,
-                self.rng,
-                self.clock,
-                found["meanfield"].best,
-                starts=[*moments, *starts],
-            )
-            found["fullrank"] = self._levels(best, fits)
-        except TimeLimitError:
-            limit = number(self.clock.limit_s, 3)
-            self.notes.append(f"the best full-rank Gaussian was not found within {limit} s")
-            self.complete = False
-
-    def _levels(self, best: Best, fits: Sequence[Fit]) -> _Family:
-        """Estimate ELBOs; a fit that beats q* by more than errors takes its place."""
-        usable = [f for f in fits if f.q is not None]
-        gaussians = [f.q for f in usable if f.q is not None]
-        level, *others = self._elbos([best.q, *gaussians])
-        better = [
-            (e.below.value, f)
-            for e, f in zip(others, usable, strict=True)
-            if e.below.value + 4 * e.below.mcse < -COUNTS
-        ]
-        if better:
-            value, fit = min(better, key=lambda b: b[0])
-            assert fit.q is not None  # noqa: S101 - those without were left out
-            words = (
-                f"the search ended {number(-value)} nats below {fit.run.spec.method}'s seed "
-                f"{fit.run.spec.seed}, which is taken for the best of its family"
-            )
-            best = dataclasses.replace(best, q=fit.q, words=words)
-            level, *others = self._elbos([best.q, *gaussians])
-        if not math.isfinite(level.value.value):
-            self.notes.append(
-                "the ELBO of the best Gaussian found cannot be had: "
-                f"{number(100 * level.lost)}% of its draws have no density"
-            )
-        by_run = {id(f): e for f, e in zip(usable, others, strict=True)}
-        return _Family(best, level, tuple((f, by_run.get(id(f))) for f in fits))
-
-    def _elbos(self, gaussians: Sequence[Gaussian]) -> tuple[Elbo, ...]:
-        slow = self.seconds > SLOW_S
-        most = int(min(1 << 16, max(256, BUDGET_S / self.seconds)))
-        return elbos(
-            self.target,
-            gaussians,
-            self.rng,
-            self.clock,
-            error=WANTED if slow else ERROR,
-            size=2 ** int(np.clip(np.log2(FIRST_S / (BLOCKS * self.seconds)), 4, 10)),
-            most=most,
-        )
-
-    def _log_z(self, posterior: Posterior | None, found: Mapping[FamilyName, _Family]) -> LogZ:
+    def _log_z(self, posterior: Posterior | None, found: Mapping[FamilyName, Family]) -> LogZ:
         near = found.get("fullrank", found["meanfield"]).best.q
         reference = None if posterior is None else (posterior.z, posterior.effective)
-        most = int(min(20_000, max(1000, BUDGET_S / self.seconds)))
+        most = int(min(20_000, max(1000, BUDGET_S / self.search.seconds)))
         log_z = log_evidence(
             self.model, self.data, self.target, reference, near, self.rng, proposals=most
         )
@@ -281,7 +164,7 @@ class _Explaining:
         return log_z
 
     def _doubt(
-        self, log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, _Family]
+        self, log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, Family]
     ) -> str:
         """Say what speaks against a log Z: an ELBO above it, or a mode that its draws miss."""
         for family, its in found.items():
@@ -306,7 +189,7 @@ class _Explaining:
         return ""
 
     def _gaps(
-        self, found: Mapping[FamilyName, _Family], log_z: LogZ, posterior: Posterior | None
+        self, found: Mapping[FamilyName, Family], log_z: LogZ, posterior: Posterior | None
     ) -> list[Gap]:
         gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
         if "fullrank" in gaps_of and gaps_of["fullrank"].value > gaps_of["meanfield"].value:
@@ -351,7 +234,7 @@ class _Explaining:
         return out
 
     def _correlation(
-        self, found: Mapping[FamilyName, _Family], posterior: Posterior | None
+        self, found: Mapping[FamilyName, Family], posterior: Posterior | None
     ) -> Estimate | None:
         """Return how much nearer the best full-rank Gaussian is than the best mean-field one."""
         d = self.target.dimension
@@ -366,7 +249,7 @@ class _Explaining:
         full = found["fullrank"].best.q
         try:
             predicted = metrics.correlation_nats(full.covariance)
-            nearer = self._elbos([full, found["meanfield"].best.q])[1].below
+            nearer = self.search.elbos([full, found["meanfield"].best.q])[1].below
         except (TimeLimitError, ValueError):
             return None
         # Nearer for another reason: it sits in another basin, say.
@@ -374,7 +257,7 @@ class _Explaining:
 
     def _basin(self, best: Best, fit: Fit, below: Estimate) -> Basin | None:
         counts = below.value - 2 * below.mcse > COUNTS
-        if fit.q is None or not counts or self.seconds > CLIMBS_S:
+        if fit.q is None or not counts or self.search.seconds > CLIMBS_S:
             return None
         try:
             found = climb(self.target, best, fit.q, self.rng, self.clock)
