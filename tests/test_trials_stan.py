@@ -126,16 +126,19 @@ def test_full_rank_and_linear_response_mend_mean_field(regression: Bench) -> Non
     assert weighed.level_after == "unknown"
     short, sentences = trials.remedy_words(tuple(tried.values()))
     assert short.startswith("DADVI + LR passes (")
-    assert len(sentences) == len(tried)
+    assert sentences[-1] == "Tried, and no help: the family's best, reweighted."
+    assert len(sentences) == 3
 
 
 def test_nuts_from_q_passes_with_a_short_warm_up(regression: Bench) -> None:
-    """In 150 iterations of warm-up instead of 1000, with fewer leapfrog steps."""
+    """In 150 iterations instead of 1000; whether that is q's merit, random starts tell."""
     trial = regression.trials("meanfield_tuned", ["nuts from q"])["nuts from q"]
-    assert (trial.level_before, trial.level_after, trial.helps) == ("reference", "reference", True)
+    assert (trial.level_before, trial.level_after) == ("reference", "reference")
     assert trial.after.value <= 1.01
     assert "passes its diagnostics" in trial.words
     assert "leapfrog steps" in trial.words
+    assert trial.helps == ("no gain over" not in trial.words)
+    assert "as short a warm-up from random starts" in trial.words
 
 
 def test_nuts_from_a_q_of_one_mode_is_found_out(cmdstan: CmdStan, tmp_path: Path) -> None:
