@@ -7,7 +7,6 @@ code that made it, and is done in a worker process.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,7 +129,7 @@ def exact_draws(model: Model) -> Draws:
     from harness import references
 
     sampler = references.SAMPLERS[str(model.reference)]
-    seed = int(hashlib.sha256(model.name.encode()).hexdigest()[:8], 16)
+    seed = measuring.seed_of(model.name)
     found = sampler(registry.load_data(model), EXACT_DRAWS, np.random.default_rng(seed))
     return scalars({k: np.asarray(v)[None] for k, v in found.items()}, iid=True)
 

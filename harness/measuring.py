@@ -163,7 +163,7 @@ class Yardstick:
         own = draws.values[:, :, [draws.names.index(n) for n in present]]
         theirs = self.values[:, :, [self.names.index(n) for n in present]]
         # Directions are random but the same for every run, so that runs can be compared.
-        rng = np.random.default_rng(_seed(self.model))
+        rng = np.random.default_rng(seed_of(self.model))
         joint = metrics.compare_joint(own, draws.iid, theirs, self.iid, rng)
         spec = result.spec
         if "corr_error" in joint and len(joint["corr_error"].detail) == _PAIR:
@@ -257,5 +257,6 @@ def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float
     return {n: [float(c[0]) for c in s] for n, s in shares.items() if s.shape[1] > 1}
 
 
-def _seed(text: str) -> int:
+def seed_of(text: str) -> int:
+    """Return a seed that depends on a name only."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)

@@ -60,7 +60,8 @@ def _explanation(
         return kept
     if task.library is None:
         why = task.library_error or "the program was not built as a library"
-        return Explanation(NO_ESTIMATE, "none", (), (f"the gaps are not known: {why}",))
+        words = f"the gaps are not known: {why}"
+        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
     from harness.why import explain
 
     try:
@@ -77,15 +78,17 @@ def proposed(
     task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
 ) -> tuple[Proposal, ...]:
     """Return the remedies that are worth a trial, for all verdicts that fail or warn."""
-    from harness.trials import Proposal, propose
+    from harness.trials import MENDABLE, Proposal, propose
 
     gaps = () if comparison.explanation is None else comparison.explanation.gaps
+    verdicts = [v for v in comparison.verdicts if v.level in judge.NEEDS_CAUSE]
+    verdicts = [v for v in verdicts if v.method in MENDABLE]
+    # Large data take seconds to read: once for all methods.
+    model = _opened(task) if verdicts else ""
     found: list[Proposal] = []
-    for verdict in comparison.verdicts:
-        if verdict.level not in judge.NEEDS_CAUSE:
-            continue
+    for verdict in verdicts:
         try:
-            start = _start(task, verdict, runs)
+            start = _start(model, verdict, runs)
             found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
         except Exception as error:  # noqa: BLE001 - one method's remedies must not cost the others'
             words = f"Not tried: {type(error).__name__}: {error}."
@@ -93,23 +96,30 @@ def proposed(
     return tuple(found)
 
 
-def _start(task: AnalysisTask, verdict: Verdict, runs: Sequence[RunResult]) -> Start | str:
-    """Return where NUTS would start from a method's q: that of its first seed."""
+def _opened(task: AnalysisTask) -> BridgeModel | str:
+    """Return the program with its data, or why it cannot be had."""
     from harness.methods.bridged import arrays
+
+    if task.library is None:
+        return "the program was not built as a library"
+    try:
+        return BridgeModel(task.library, arrays(registry.load_data(task.model)))
+    except (BridgeError, registry.ModelError, OSError) as error:
+        return str(error)
+
+
+def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Start | str:
+    """Return where NUTS would start from a method's q: that of its first seed."""
     from harness.trials import start_from
 
     run = next((r for r in runs if r.spec.method == verdict.method and r.draws is not None), None)
     nuts = next((r for r in runs if r.spec.method == "nuts"), None)
     if run is None or run.draws is None:
         return "it has no draws to start from"
-    if task.library is None:
-        return "the program was not built as a library"
+    if isinstance(model, str):
+        return model
     if nuts is None:
         return "NUTS was not run here"
-    try:
-        model = BridgeModel(task.library, arrays(registry.load_data(task.model)))
-    except (BridgeError, registry.ModelError, OSError) as error:
-        return str(error)
     chains = int(nuts.spec.options["chains"])
     return start_from(run.draws, model, chains, np.random.default_rng(run.spec.seed))
 
@@ -149,7 +159,7 @@ def _judged(
     scale: Scale,
     store: Store,
 ) -> tuple[Trial, ...]:
-    from harness.trials import Present, tried
+    from harness.trials import Present, not_tried, tried
 
     verdicts = {v.method: v for v in comparison.verdicts}
     by_run = {(r.spec.method, r.spec.seed): r for r in runs}
@@ -170,10 +180,6 @@ def _judged(
             )
         except Exception as error:  # noqa: BLE001 - one remedy must not cost the others
             words = f"Not tried: {type(error).__name__}: {error}."
-            refused = dataclasses.replace(proposal, spec=None, remedy="any", words=words)
-            trial = tried(
-                task.model, verdict, refused, (), scale.yardstick, comparison.reference, present
-            )
-            trial = dataclasses.replace(trial, remedy=proposal.remedy)
+            trial = not_tried(verdict, proposal, present, words)
         found.append(trial)
     return tuple(found)

@@ -434,7 +434,8 @@ class Trial:
         Whose verdict it is to mend.
     remedy
         Its key: ``smaller step``, ``more gradient samples``, ``tighter tolerance``,
-        ``full-rank``, ``best of the family``, ``dadvi_lr``, ``dadvi_psis``,
+        ``tuned settings``, ``full-rank``, ``best of the family``, ``dadvi_lr``, ``dadvi_psis``,
+        ``all basins``,
         ``reweighted``, ``reparameterise``, ``nuts from q``.
     what
         What was done, with its settings, in a few words.

@@ -18,7 +18,6 @@ from harness.trials import Proposal, Start, propose, reweighted, tried
 from harness.trials.changes import CHANGES, MENDABLE
 from harness.trials.cost import duration
 from harness.trials.judging import luck
-from harness.trials.start import nested
 
 START = Start(tuple({"x": float(i)} for i in range(4)), (1.0,))
 
@@ -211,16 +210,6 @@ def test_nuts_starts_from_q_only_where_there_is_both() -> None:
         other = by_remedy(propose(MODEL, verdict("meanfield"), given, start=start))["nuts from q"]
         assert other.spec is None
         assert words in other.words
-
-
-def test_variables_are_nested_as_stan_reads_them() -> None:
-    """Scalars, vectors and matrices, in whatever order the names come."""
-    names = ["a", "v[1]", "v[2]", "w[1,1]", "w[2,1]", "w[3,1]", "w[1,2]", "w[2,2]", "w[3,2]"]
-    assert nested(names, np.arange(9.0)) == {
-        "a": 0.0,
-        "v": [1.0, 2.0],
-        "w": [[3.0, 6.0], [4.0, 7.0], [5.0, 8.0]],
-    }
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -17,10 +17,8 @@ from harness.baseline.summarise import Summary, fingerprint, of_draws, of_seeds,
 from harness.methods import METHODS
 from harness.metrics.sample import Sample
 from harness.records import (
-    NO_ESTIMATE,
     WITHOUT_DRAWS,
     Draws,
-    Explanation,
     Gap,
     Model,
     ModelComparison,
@@ -82,7 +80,7 @@ def observe(
         if m.method == "reference" and m.metric == "sd"
     }
     methods, samples, summaries, troubles = {}, {}, {}, {}
-    gaps = found.explanation or Explanation(NO_ESTIMATE, "none", ())
+    why = found.explanation
     for verdict in found.verdicts:
         its = sorted((r for r in runs if r.spec.method == verdict.method), key=_seed)
         present = {n for r in its if r.draws is not None for n in r.draws.names}
@@ -90,7 +88,12 @@ def observe(
         summary = _summarise(its, here, widths, known.get(verdict.method))
         summaries[verdict.method] = summary
         samples[verdict.method] = summary.samples or {}
-        methods[verdict.method] = _method(verdict, its, summary, gaps.of(verdict.method))
+        gaps = () if why is None else why.of(verdict.method)
+        causes = _family_causes(gaps)
+        if why is not None and not why.complete and not gaps:
+            # What could not be looked at is no "none".
+            causes = ("not known",)
+        methods[verdict.method] = _method(verdict, its, summary, gaps, causes)
         troubles[verdict.method] = tuple(
             (r.status, f"seed {r.spec.seed} {r.status.replace('_', ' ')}: {r.message}")
             for r in its
@@ -137,7 +140,11 @@ def _pooled(draws: Sequence[Draws]) -> Draws:
 
 
 def _method(
-    verdict: Verdict, runs: Sequence[RunResult], summary: Summary, gaps: Sequence[Gap]
+    verdict: Verdict,
+    runs: Sequence[RunResult],
+    summary: Summary,
+    gaps: Sequence[Gap],
+    causes: tuple[str, ...],
 ) -> MethodBaseline:
     faults: dict[str, int] = {}
     for seed in verdict.by_seed:
@@ -170,7 +177,7 @@ def _method(
         level=verdict.level,
         typical=verdict.typical,
         levels=levels,
-        causes=_family_causes(gaps),
+        causes=causes,
         faults=faults,
         shares=shares,
         no_moments=summary.no_moments,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from harness.judge.words import TITLES, number, with_error
+from harness.judge.words import capital, number, with_error
 from harness.records import (
     WITHOUT_DRAWS,
     Cause,
@@ -17,6 +17,7 @@ from harness.records import (
     RunResult,
     Verdict,
 )
+from harness.titles import title
 
 NEEDS_CAUSE = ("fail", "warn")
 
@@ -31,8 +32,6 @@ SEEN = 0.01
 
 LISTED = 6
 """Seeds that are named one by one."""
-
-FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
 
 OTHER_FAMILIES = {"quadrature_truncated": "truncated normal"}
 """Families that are not Gaussian on the unconstrained scale, and have a KL all the same."""
@@ -66,7 +65,7 @@ def with_causes(
     else:
         causes = other_causes(verdict, its, explanation) if any(r.draws for r in its) else []
         short = "; ".join(_short(c) for c in causes[:SHORT])
-        sentences = [_capital(f"{c.name}: {c.evidence}.") for c in causes]
+        sentences = [capital(f"{c.name}: {c.evidence}.") for c in causes]
     lost = [r for r in its if r.status in WITHOUT_DRAWS]
     if not sentences and len(lost) < len(its):
         short, sentence = _unknown(gaps, explanation)
@@ -75,7 +74,7 @@ def with_causes(
         words = "failed run" if len(its) == 1 else f"{len(lost)} of {len(its)} runs failed"
         short = f"{short}; {words}" if short else words
         said = lost[0].message.rstrip(".") or lost[0].status.replace("_", " ")
-        sentences.append(f"{_capital(words)}: {said}.")
+        sentences.append(f"{capital(words)}: {said}.")
     return dataclasses.replace(verdict, causes=tuple(sentences), cause=short)
 
 
@@ -97,11 +96,11 @@ def _of_gaps(gaps: Sequence[Gap], method: str) -> tuple[str, list[str]]:
     ordered = sorted(by_name.items(), key=lambda item: -len(item[1]))
     sentences, short = [], []
     if family:
-        which = FAMILIES[gaps[0].family]
+        which = title(gaps[0].family)
         sentences.append(
             f"Family: the best {which} Gaussian is {_nats(gaps[0].family_gap)} from the posterior."
         )
-        sentences += [_capital(f"{c.name}, {number(c.nats)} nats: {c.evidence}.") for c in family]
+        sentences += [capital(f"{c.name}, {number(c.nats)} nats: {c.evidence}.") for c in family]
         names = [f"{c.name} {number(c.nats)} nats" for c in family]
         sharp = gaps[0].family_gap.mcse < SHARP * gaps[0].family_gap.value
         one = f"{family[0].name}, {number(family[0].nats, 3 if sharp else 2)} nats"
@@ -128,18 +127,18 @@ def _optimiser_words(name: str, found: Sequence[tuple[int, Cause]], total: int, 
     seed, shown = ordered[len(ordered) // 2]
     low, high = number(ordered[0][1].nats), number(ordered[-1][1].nats)
     cost = low if low == high else f"{low} to {high}"
-    title = TITLES.get(method, method)
+    named = title(method)
     if total == 1:
         return (
-            f"Optimiser, {name}: {title} is {cost} nats below its family's best: {shown.evidence}."
+            f"Optimiser, {name}: {named} is {cost} nats below its family's best: {shown.evidence}."
         )
     if len(found) == 1:
         return (
-            f"Optimiser, {name}: seed {seed} of {title} is {cost} nats below its family's best: "
+            f"Optimiser, {name}: seed {seed} of {named} is {cost} nats below its family's best: "
             f"{shown.evidence}."
         )
     return (
-        f"Optimiser, {name}: {len(found)} of {total} seeds of {title} are {cost} nats below their "
+        f"Optimiser, {name}: {len(found)} of {total} seeds of {named} are {cost} nats below their "
         f"family's best. Seed {seed}: {shown.evidence}."
     )
 
@@ -174,7 +173,7 @@ def _unknown(gaps: Sequence[Gap], explanation: Explanation) -> tuple[str, str]:
     if math.isnan(family.value) or math.isnan(optimiser.value):
         words = f"No cause was found: {gaps[0].words or 'the gaps are not known'}."
         return "not known", words
-    if any(abs(g.value) + 2 * g.mcse > SEEN for g in (family, optimiser)):
+    if any(not abs(g.value) + 2 * g.mcse <= SEEN for g in (family, optimiser)):
         return "not known", (
             f"No cause was found: the family gap is {_nats(family)}, the optimiser's at most "
             f"{_nats(optimiser)}, too uncertain to name one."
@@ -187,10 +186,6 @@ def _unknown(gaps: Sequence[Gap], explanation: Explanation) -> tuple[str, str]:
 
 def _size(estimate: Estimate) -> float:
     return math.inf if math.isnan(estimate.value) else abs(estimate.value)
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 # --- methods without a Gaussian q ------------------------------------------------------------

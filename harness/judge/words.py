@@ -12,7 +12,7 @@ from harness.titles import TITLES
 if TYPE_CHECKING:
     from harness.records import Estimate, Rule
 
-__all__ = ["TITLES", "limits", "listed", "number", "with_error"]
+__all__ = ["TITLES", "capital", "limits", "listed", "number", "with_error"]
 
 
 def number(x: float, digits: int = 2) -> str:
@@ -27,6 +27,11 @@ def number(x: float, digits: int = 2) -> str:
         decimals = digits - 1 - (math.floor(math.log10(abs(x))) if x else 0)
         text = f"{x:.{max(decimals, 0)}f}"
     return text.replace("-", "−")
+
+
+def capital(sentence: str) -> str:
+    """Begin with a capital letter, and leave the rest as it is."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def with_error(estimate: Estimate) -> str:

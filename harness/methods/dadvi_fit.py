@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
-from harness.records import Trace
+from harness.records import FAMILY_NAMES, Trace
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings
 from harness.vi.gaussian import Gaussian
@@ -28,8 +28,6 @@ PRODUCTS = 60
 
 FEWEST_CHOSEN, MOST_CHOSEN = 20, 1000
 """Parameters that get linear response's sd where there is no Hessian, at least and at most."""
-
-FAMILIES = ("meanfield", "fullrank")
 
 SHOWN = 5
 """Parameters of each basin that are written out."""
@@ -86,8 +84,8 @@ def settings_of(options: Mapping[str, Any], seconds: float = 0.0) -> Settings:
 def fit_family(problem: Problem) -> Fitted:
     """Fit the family that the option names; draws are independent."""
     family = problem.options["family"]
-    if family not in FAMILIES:
-        msg = f"family is {family!r}; allowed: {', '.join(FAMILIES)}"
+    if family not in FAMILY_NAMES:
+        msg = f"family is {family!r}; allowed: {', '.join(FAMILY_NAMES)}"
         raise FitError(msg)
     if family == "meanfield":
         optimum = optimum_of(problem, "meanfield")

@@ -5,7 +5,8 @@ Nothing here runs anything: :func:`propose` says which runs are wanted, :func:`t
 
 from __future__ import annotations
 
-from harness.trials.judging import Present, tried
+from harness.trials.changes import MENDABLE
+from harness.trials.judging import Present, not_tried, tried
 from harness.trials.plan import LIMIT_S, MOST_SEEDS, ORDER, Proposal, propose, trial_seeds
 from harness.trials.reweight import reweighted
 from harness.trials.start import Start, start_from
@@ -13,12 +14,14 @@ from harness.trials.words import known, remedy_words
 
 __all__ = [
     "LIMIT_S",
+    "MENDABLE",
     "MOST_SEEDS",
     "ORDER",
     "Present",
     "Proposal",
     "Start",
     "known",
+    "not_tried",
     "propose",
     "remedy_words",
     "reweighted",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness import judge
+from harness.judge.words import capital
 from harness.measuring import Yardstick
 from harness.records import (
     NO_ESTIMATE,
@@ -96,7 +97,7 @@ def tried(
         Also of runs that failed: they do not help, and the words say why.
     """
     if proposal.spec is None and proposal.remedy != REWEIGHTED:
-        return _not_tried(verdict, proposal, present)
+        return not_tried(verdict, proposal, present)
     if proposal.remedy == NUTS_FROM_Q:
         return started(
             model, proposal, results, yardstick, reference,
@@ -105,11 +106,11 @@ def tried(
     wanted = len(proposal.seeds if proposal.spec is None else proposal.spec)
     if not results or len(results) < wanted:
         words = f"Not tried: {len(results)} of its {wanted} runs are there."
-        return _not_tried(verdict, proposal, present, words)
+        return not_tried(verdict, proposal, present, words)
     if proposal.remedy == REWEIGHTED:
         weighed = _reweighted_runs(results)
         if isinstance(weighed, str):
-            refused = _not_tried(verdict, proposal, present, f"Does not help: {weighed}.")
+            refused = not_tried(verdict, proposal, present, f"Does not help: {weighed}.")
             return replace(refused, level_after="unknown")
         results = weighed
     before = _before(verdict, proposal, present)
@@ -249,16 +250,12 @@ def _trial(proposal: Proposal, before: _Before) -> Trial:
     )
 
 
-def _not_tried(verdict: Verdict, proposal: Proposal, present: Present, words: str = "") -> Trial:
+def not_tried(verdict: Verdict, proposal: Proposal, present: Present, words: str = "") -> Trial:
     """Return the trial of what was not or could not be tried."""
     said = words or proposal.words or "Not tried."
     if proposal.remedy != REPARAMETERISE:
-        said = f"{_capital(proposal.what)}: {said[0].lower()}{said[1:]}"
+        said = f"{capital(proposal.what)}: {said[0].lower()}{said[1:]}"
     return replace(_trial(proposal, _before(verdict, proposal, present)), words=said)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _words(
@@ -271,7 +268,7 @@ def _words(
 ) -> str:
     """Say what it brought: figure after instead of before, level, seconds."""
     lost = [r for r in results if r.status in WITHOUT_DRAWS or r.draws is None]
-    what = _capital(proposal.what)
+    what = capital(proposal.what)
     if len(lost) == len(results):
         said = f": {lost[0].message}" if lost[0].message else ""
         how = lost[0].status.replace("_", " ")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.bridge import BridgeError
+from harness.datatree import variables
 from harness.methods.stancsv import stan_name
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def start_from(
     rows: list[FloatArray] = []
     why = "none is finite and has a density"
     for theta in flat[rng.permutation(len(flat))[:MOST]]:
-        point = nested(parameters, theta)
+        point = {k: v[0, 0].tolist() for k, v in variables(parameters, theta[None, None]).items()}
         try:
             rows.append(model.unconstrain(point))
         except BridgeError as error:
@@ -89,20 +89,3 @@ def start_from(
     if not (np.isfinite(variances) & (variances > 0)).all():
         return "q's variances are not all positive and finite: it has collapsed or run away"
     return Start(tuple(points[:chains]), tuple(float(v) for v in variances))
-
-
-def nested(names: Sequence[str], values: FloatArray) -> dict[str, Any]:
-    """Turn scalars by name (``beta[2,1]``) into Stan's variables, arrays as nested lists."""
-    cells: dict[str, dict[tuple[int, ...], float]] = {}
-    for name, value in zip(names, values, strict=True):
-        match = re.fullmatch(r"(.*?)\[([\d,]+)\]", name)
-        base, index = (name, "") if match is None else match.groups()
-        place = tuple(int(i) - 1 for i in index.split(",")) if index else ()
-        cells.setdefault(base, {})[place] = float(value)
-    found: dict[str, Any] = {}
-    for base, its in cells.items():
-        array = np.full([max(axis) + 1 for axis in zip(*its, strict=True)], np.nan)
-        for place, value in its.items():
-            array[place] = value
-        found[base] = array.tolist()
-    return found

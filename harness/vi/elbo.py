@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from harness.records import Estimate
+from harness.vi.deterministic.base_draws import scrambled_normals
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -35,9 +34,6 @@ MOST_CONTROLLED = 50
 """Dimension up to which control variates are worth their memory."""
 
 MOST_BLOCKS = 512
-
-TINY = 2.0**-32
-"""Half of Sobol's smallest step: no point of the cube is mapped to infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +127,8 @@ def _together(found: Mapping[int, Elbo]) -> tuple[Elbo, ...]:
 
 def sobol_normals(dimension: int, size: int, rng: np.random.Generator) -> FloatArray:
     """Return standard normals of one scramble and their negatives, shape ``(size, dimension)``."""
-    pairs = max(size // 2, 1)
-    if dimension <= qmc.Sobol.MAXDIM:
-        cube = qmc.Sobol(dimension, scramble=True, seed=rng).random(pairs)
-    else:
-        cube = rng.random((pairs, dimension))
-    half = ndtri(np.clip(cube, TINY, 1 - TINY))
-    return np.asarray(np.concatenate([half, -half]), dtype=np.float64)
+    half = scrambled_normals(dimension, max(size // 2, 1), rng)
+    return np.concatenate([half, -half])
 
 
 def _terms(target: Target, q: Gaussian, eps: FloatArray) -> FloatArray:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
+
+from harness.vi.deterministic.objective import log_normal
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -75,8 +76,8 @@ def bridge_sampling(
     except np.linalg.LinAlgError:
         return Evidence(math.nan, math.inf, "the draws have no covariance to propose from")
     proposed = mean + rng.standard_normal((len(kept), d)) @ factor.T
-    at_kept = target.log_density(kept) - _log_normal(kept, mean, factor)
-    at_proposed = target.log_density(proposed) - _log_normal(proposed, mean, factor)
+    at_kept = target.log_density(kept) - log_normal(kept, mean, factor)
+    at_proposed = target.log_density(proposed) - log_normal(proposed, mean, factor)
     at_proposed = np.where(np.isnan(at_proposed), -np.inf, at_proposed)
     if not np.isfinite(at_kept).all():
         return Evidence(math.nan, math.inf, "the target has no density at its own draws")
@@ -100,12 +101,6 @@ def _unfit(draws: FloatArray, effective: float) -> str:
     if not 0 < effective <= 1:
         return f"a draw is worth {effective:g} independent ones"
     return ""
-
-
-def _log_normal(z: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArray:
-    eps = solve_triangular(factor, (z - mean).T, lower=True)
-    constant = 0.5 * len(mean) * math.log(2 * math.pi) + float(np.log(np.diag(factor)).sum())
-    return np.asarray(-0.5 * (eps**2).sum(axis=0) - constant)
 
 
 def _solve(at_kept: FloatArray, at_proposed: FloatArray, share: float) -> float:

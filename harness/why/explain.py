@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from harness import metrics, registry
 from harness.bridge import BridgeError, BridgeModel
 from harness.judge.words import number
+from harness.measuring import seed_of
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.records import (
     Estimate,
@@ -23,13 +23,14 @@ from harness.records import (
     Reference,
     RunResult,
 )
+from harness.titles import title
 from harness.vi.best import Best, climb
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.evidence import UNKNOWN, LogZ, log_evidence
 from harness.why.families import BUDGET_S, WANTED, Family, Search
-from harness.why.family import COUNTS, FAMILIES, MISSED, family_causes
+from harness.why.family import COUNTS, MISSED, family_causes
 from harness.why.fits import Fit, family_of, fit_of
 from harness.why.optimiser import Basin, optimiser_causes
 from harness.why.posterior import Posterior, posterior_of
@@ -95,7 +96,7 @@ class _Explaining:
         self.bridged = bridged
         self.target = BridgeTarget(bridged)
         self.clock = Clock(timeout_s)
-        self.rng = np.random.default_rng(_seed(model.name))
+        self.rng = np.random.default_rng(seed_of(model.name))
         seconds = 1e-6 * (1 + self.target.dimension / 10) + SECONDS_A_NUMBER * numbers
         self.search = Search(self.target, self.rng, self.clock, seconds)
         self.notes = self.search.notes
@@ -172,7 +173,7 @@ class _Explaining:
             if gap.value < -4 * gap.mcse - COUNTS:
                 return (
                     f"{log_z.source} gives a figure {number(-gap.value)} nats below the ELBO of "
-                    f"the best {FAMILIES[family]} Gaussian, which cannot be: its draws miss mass"
+                    f"the best {title(family)} Gaussian, which cannot be: its draws miss mass"
                 )
         if log_z.known:
             return ""
@@ -208,9 +209,9 @@ class _Explaining:
                 posterior,
                 self.rng,
             )
-            if gap.mcse > WANTED:
+            if math.isfinite(gap.value) and not gap.mcse <= WANTED:
                 self.notes.append(
-                    f"the gap of the {family} family is known to {number(gap.mcse)} nats only"
+                    f"the {title(family)} family's gap is known to {number(gap.mcse)} nats only"
                 )
             for fit, elbo in its.fits:
                 if elbo is None:
@@ -285,10 +286,6 @@ class _Explaining:
         return Gap(spec.method, spec.seed, fit.family, UNKNOWN, UNKNOWN, (), fit.exact, words)
 
 
-def _seed(text: str) -> int:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
-
-
 def _difference(upper: Estimate, lower: Estimate) -> Estimate:
     return Estimate(upper.value - lower.value, math.hypot(upper.mcse, lower.mcse))
 
@@ -315,6 +312,8 @@ def _words(fit: Fit, below: Estimate, lost: float) -> str:
         said.append(
             f"{number(100 * lost)}% of its draws have no density: its ELBO is minus infinity"
         )
-    elif below.mcse > max(WANTED, 0.02 * abs(below.value)):
+    elif not below.mcse <= max(WANTED, 0.02 * abs(below.value)):
         said.append(f"its gap is known to {number(below.mcse)} nats only")
+    if fit.lost > lost:
+        said.append(f"{number(100 * fit.lost)}% of its draws lie on a bound or have no density")
     return "; ".join(s for s in said if s)

@@ -34,8 +34,6 @@ MORE = 1.25
 """Times what one marginal shows, from which the basins' own masses are believed: modes may lie
 crosswise, so that each marginal shows half of them."""
 
-FAMILIES = {"meanfield": "mean-field", "fullrank": "full-rank"}
-
 AGREES = 0.1
 """Ln of a ratio of sds up to which a prediction has come true."""
 

@@ -46,11 +46,7 @@ def base_block(dimension: int, size: int, rng: np.random.Generator) -> FloatArra
         msg = f"{size} base draws; allowed: 4, 8, 16, …, powers of two"
         raise ValueError(msg)
     pairs = size // 2
-    if dimension <= qmc.Sobol.MAXDIM:
-        cube = qmc.Sobol(dimension, scramble=True, seed=rng).random(pairs)
-    else:
-        cube = rng.random((pairs, dimension))
-    half = np.asarray(ndtri(np.clip(cube, _TINY, 1 - _TINY)), dtype=np.float64)
+    half = scrambled_normals(dimension, pairs, rng)
     if pairs >= WHITEN_FROM * dimension:
         eigenvalues, vectors = np.linalg.eigh(half.T @ half / pairs)
         # The symmetric root moves the points least.
@@ -58,6 +54,15 @@ def base_block(dimension: int, size: int, rng: np.random.Generator) -> FloatArra
     else:
         half = half / np.sqrt(np.mean(half**2, axis=0))
     return np.concatenate([half, -half])
+
+
+def scrambled_normals(dimension: int, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return one scramble of Sobol normals, shape ``(count, dimension)``; moments as they come."""
+    if dimension <= qmc.Sobol.MAXDIM:
+        cube = qmc.Sobol(dimension, scramble=True, seed=rng).random(count)
+    else:
+        cube = rng.random((count, dimension))
+    return np.asarray(ndtri(np.clip(cube, _TINY, 1 - _TINY)), dtype=np.float64)
 
 
 def base_blocks(dimension: int, blocks: int, size: int, rng: np.random.Generator) -> FloatArray:
