@@ -50,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt
 # Instant where there is a CmdStan; the harness, not a stamp, knows whether it is complete.
 cmdstan: $(STAMP)
 	@echo 'Looking for CmdStan (the first time it is installed and built: 2 to 4 minutes)'
-	@$(RUN)/python -m harness.toolchain
+	@$(RUN)/python -m harness.stan
 
 report: cmdstan
 	$(RUN)/harness compare --remedies --out reports/lecture
@@ -91,6 +91,6 @@ clean:
 
 # Asks the harness where its cache is, so it comes before the environment is removed.
 clean-all: $(STAMP)
-	@folder=$$($(RUN)/python -c 'from harness.toolchain import cache_dir; print(cache_dir())'); \
+	@folder=$$($(RUN)/python -c 'from harness.stan import cache_dir; print(cache_dir())'); \
 	  echo "rm -rf $$folder"; rm -rf "$$folder"
 	@$(MAKE) --no-print-directory clean

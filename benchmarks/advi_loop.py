@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 
-from harness import registry
-from harness.bridge import BridgeModel, library
 from harness.methods.bridged import BridgeTarget, arrays
-from harness.toolchain import find_cmdstan
+from harness.models import folders
+from harness.stan import find_cmdstan
+from harness.stan.bridge import BridgeModel, library
 from harness.vi import loop
 from harness.vi.families import FullRank, MeanField
 from harness.vi.optimisers import AdagradWindow, Adam
@@ -36,8 +36,8 @@ def main() -> int:
     if cmdstan is None:
         print("there is no CmdStan; `make cmdstan` installs one")
         return 2
-    model = registry.load("linear_regression")
-    program = BridgeModel(library(model.stan_file, cmdstan), arrays(registry.load_data(model)))
+    model = folders.load("linear_regression")
+    program = BridgeModel(library(model.stan_file, cmdstan), arrays(folders.load_data(model)))
     target = Counted(BridgeTarget(program))
     d = target.dimension
     rows: dict[str, list[tuple[float, float]]] = {}

@@ -24,8 +24,8 @@ from calibration_cases import CASES, CURVES, DEMANDED, Case
 from calibration_page import page
 from replays import Replay, as_used, with_faults, without_margins
 
-from harness.baseline import ALPHA
-from harness.execute import cores
+from harness.check.baseline import ALPHA
+from harness.study.pool import cores
 
 LOOSE = 0.05
 """The family-wise error at which false alarms are counted: at 1e-4 there would be none to see."""

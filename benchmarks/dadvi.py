@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import registry
-from harness.bridge import library
 from harness.methods.dadvi import DADVI_PSIS
+from harness.models import folders
 from harness.records import Program, RunContext, RunSpec
-from harness.toolchain import ensure_cmdstan
+from harness.stan import ensure_cmdstan
+from harness.stan.bridge import library
 
 LIMITS_S = {"linear_regression": 0.15, "large_regression": 10.0}
 
@@ -30,7 +30,7 @@ def main() -> int:
     missed = False
     print(f"{'model':20} {'best s':>8} {'median s':>9} {'cpu s':>7} {'limit s':>8}  draws")
     for name, limit in LIMITS_S.items():
-        model = registry.load(name)
+        model = folders.load(name)
         built = library(model.stan_file, cmdstan)
         program = Program(model.stan_file, Path("unused"), cmdstan.path, {}, built)
         walls, cpus, draws = [], [], 0

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import judge, metrics
-from harness.execute import cores
 from harness.records import (
     Cost,
     Draws,
@@ -35,6 +34,7 @@ from harness.records import (
     RunSpec,
     Verdict,
 )
+from harness.study.pool import cores
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

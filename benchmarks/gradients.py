@@ -19,13 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded
 
 import numpy as np
 
-from harness import registry
-from harness.bridge import BridgeModel, library
-from harness.toolchain import find_cmdstan
+from harness.models import folders
+from harness.stan import find_cmdstan
+from harness.stan.bridge import BridgeModel, library
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
-    from harness.toolchain import CmdStan
+    from harness.stan import CmdStan
 
 RUNS = 40
 """Short runs of each case."""
@@ -84,8 +84,8 @@ def columns_by_hand(y: FloatArray, scale: float, z: FloatArray) -> FloatArray:
 def small(cmdstan: CmdStan) -> Iterator[Row]:
     """Time the mixture and the regression of 50 points."""
     for name in ("mixture", "linear_regression"):
-        entry = registry.load(name)
-        model = BridgeModel(library(entry.stan_file, cmdstan), registry.load_data(entry))
+        entry = folders.load(name)
+        model = BridgeModel(library(entry.stan_file, cmdstan), folders.load_data(entry))
         z = np.random.default_rng(1).normal(size=(BATCH, model.dimension))
         mixture = name == "mixture"
         if mixture:
@@ -122,7 +122,7 @@ def wide(cmdstan: CmdStan) -> Iterator[Row]:
     z = np.concatenate([np.arange(COLUMNS) + 0.1, rng.normal(size=COLUMNS) * 0.1])
     batch = np.empty((MINIBATCH, COLUMNS))
     scale = ROWS / MINIBATCH
-    model = BridgeModel(library(registry.load("wide_normal").stan_file, cmdstan), given(y, 1.0))
+    model = BridgeModel(library(folders.load("wide_normal").stan_file, cmdstan), given(y, 1.0))
     point = model.at_point()
     point.z[:] = z
     point()

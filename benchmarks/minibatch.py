@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 
-from harness import registry
-from harness.bridge import BridgeModel, library
 from harness.methods.bridged import BridgeTarget, arrays
-from harness.toolchain import find_cmdstan
+from harness.models import folders
+from harness.stan import find_cmdstan
+from harness.stan.bridge import BridgeModel, library
 from harness.vi.families import MeanField
 from harness.vi.minibatch import fit
 from harness.vi.subsampling import Subsampled, split_of
@@ -33,11 +33,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     seeds = parser.parse_args().seeds
-    model = registry.load("wide_normal")
-    data = arrays(registry.load_data(model))
+    model = folders.load("wide_normal")
+    data = arrays(folders.load_data(model))
     cmdstan = find_cmdstan()
     if cmdstan is None:
-        print("no CmdStan here; python -m harness.toolchain gets one", file=sys.stderr)
+        print("no CmdStan here; python -m harness.stan gets one", file=sys.stderr)
         return 1
     bridge = BridgeModel(library(model.stan_file, cmdstan), data)
     rows, columns = data["y"].shape

@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from harness import checking
+from harness.check.request import Request, locate
+from harness.check.run import check
 from harness.cli.common import read_models
-from harness.progress import Quiet
+from harness.study.progress import Quiet
 
 
 def main() -> int:
@@ -30,14 +31,14 @@ def main() -> int:
     codes = []
     for number in range(asked.first, asked.first + asked.sets):
         began = time.monotonic()
-        request = checking.Request(
+        request = Request(
             folder=asked.baselines,
             jobs=asked.jobs,
             seed_offset=1000 * number,
             command=f"benchmarks/other_seeds.py, set {number}",
         )
-        targets = checking.locate(asked.models, request, read_models)
-        outcome = checking.check(targets, request, Quiet())
+        targets = locate(asked.models, request, read_models)
+        outcome = check(targets, request, Quiet())
         codes.append(outcome.exit_code)
         notes = [f"{m.model}: {note}" for m in outcome.models for note in m.notes]
         print(

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import bridge, registry
 from harness.methods import METHODS
+from harness.models import folders
 from harness.records import Program, RunContext, RunResult, RunSpec
-from harness.toolchain import CmdStan, ToolchainError, ensure_cmdstan
+from harness.stan import CmdStan, ToolchainError, bridge, ensure_cmdstan
 
 CASES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "svgd": ("mixture", "svgd", {}, "share of the left mode, exact 0.20"),
@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str]] = {
 def ours(name: str, cmdstan: CmdStan, scratch: Path) -> tuple[float, float, RunResult]:
     """Return the seconds of compiling, those of the run, and the run."""
     model_name, method, options, _ = CASES[name]
-    model, row = registry.load(model_name), METHODS[method]
+    model, row = folders.load(model_name), METHODS[method]
     begin = time.perf_counter()
     built = bridge.library(model.stan_file, cmdstan)
     compiling = time.perf_counter() - begin
@@ -58,7 +58,7 @@ def result(name: str, run: RunResult) -> float:
         return float(np.mean(draws.quantity("x") < 0.1))  # noqa: PLR2004 - the valley
     if name == "meanfield":
         return float(np.mean(draws.quantity("slope")))
-    y = np.asarray(registry.load_data(registry.load("wide_normal"))["y"])
+    y = np.asarray(folders.load_data(folders.load("wide_normal"))["y"])
     exact, unit = y.mean(axis=0), y.std(axis=0) / np.sqrt(len(y))
     mean = np.array([draws.quantity(f"mu[{j + 1}]").mean() for j in range(y.shape[1])])
     return float(np.max(np.abs(mean - exact) / unit))
@@ -74,10 +74,10 @@ def main() -> int:
     if len(sys.argv) != 2:  # noqa: PLR2004 - the interpreter
         print(__doc__)
         return 2
-    wide = np.asarray(registry.load_data(registry.load("wide_normal"))["y"])
+    wide = np.asarray(folders.load_data(folders.load("wide_normal"))["y"])
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "wide.npy", wide)
-        data = registry.load_data(registry.load("linear_regression"))
+        data = folders.load_data(folders.load("linear_regression"))
         given = {"x": data["x"], "y": data["y"], "wide": str(Path(folder) / "wide.npy")}
         own = {name: ours(name, cmdstan, Path(folder)) for name in CASES}
         peer = Path(__file__).with_name("peer_pymc.py")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import lfilter
 
-from harness.baseline import (
+from harness.check.baseline import (
     Baseline,
     Margins,
     MethodBaseline,
@@ -30,9 +30,10 @@ from harness.baseline import (
     settle,
     write,
 )
-from harness.baseline.decide import UNDECIDED
+from harness.check.baseline.change import Change
+from harness.check.baseline.decide import UNDECIDED
 from harness.metrics.sample import Sample
-from harness.records import Change, Draws
+from harness.records import Draws
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

@@ -14,11 +14,11 @@ import time
 
 import numpy as np
 
-from harness import registry
-from harness.bridge import BridgeModel
-from harness.bridge.build import library
 from harness.methods.bridged import BridgeTarget
-from harness.toolchain import ToolchainError, find_cmdstan
+from harness.models import folders
+from harness.stan import ToolchainError, find_cmdstan
+from harness.stan.bridge import BridgeModel
+from harness.stan.bridge.build import library
 from harness.vi import svgd
 from harness.vi.target import Clock
 
@@ -38,7 +38,7 @@ def main() -> int:
     if cmdstan is None:
         print("there is no CmdStan; `make cmdstan` installs one")
         return 2
-    program = registry.load("mixture").stan_file
+    program = folders.load("mixture").stan_file
     target = BridgeTarget(BridgeModel(library(program, cmdstan), {}))
     settings = svgd.Settings()
     print(f"SVGD on the mixture, {settings.particles} particles x {settings.iterations} iterations")

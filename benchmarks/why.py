@@ -12,12 +12,13 @@ import sys
 import time
 from pathlib import Path
 
-from harness import pipeline, registry
-from harness.analysis import choose_reference, with_arrays
-from harness.bridge import library
-from harness.planning import Plan
-from harness.store import Store
-from harness.toolchain import cache_dir, ensure_cmdstan
+from harness.models import folders
+from harness.stan import cache_dir, ensure_cmdstan
+from harness.stan.bridge import library
+from harness.study import comparing
+from harness.study.analysis import choose_reference, with_arrays
+from harness.study.plan import Plan
+from harness.study.store import Store
 from harness.why import explain
 
 LIMIT = 0.5
@@ -33,8 +34,8 @@ def main() -> int:
     missed = False
     print(f"{'model':20} {'runs':>5} {'their s':>8} {'why s':>7} {'ratio':>6}  limit {LIMIT}")
     for name in sys.argv[1:] or MODELS:
-        model = registry.load(name)
-        comparison, _ = pipeline.run(Plan((model,), explain=False, figures=False))
+        model = folders.load(name)
+        comparison, _ = comparing.run(Plan((model,), explain=False, figures=False))
         (found,) = comparison.models
         runs = with_arrays(found.runs, store)
         reference, _ = choose_reference(model, runs, "auto")

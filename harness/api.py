@@ -6,10 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import choices, pipeline, planning, progress, registry, results, toolchain
-from harness.datatree import to_datatree
+from harness import stan
+from harness.methods.options import checked, refuse_unused
+from harness.models import folders
 from harness.records import Comparison, Draws, Model, Verdict
-from harness.store import Store
+from harness.report import files
+from harness.report.files.netcdf import to_datatree
+from harness.study import comparing, progress
+from harness.study.plan import Plan, methods_run
+from harness.study.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +86,8 @@ class ComparisonResult:
         """Every measure as a tidy table; the columns of ``measures.csv``."""
         import pandas as pd
 
-        rows = results.tables(self.comparison)["measures"]
-        return pd.DataFrame(rows, columns=list(results.COLUMNS["measures"]))
+        rows = files.tables(self.comparison)["measures"]
+        return pd.DataFrame(rows, columns=list(files.COLUMNS["measures"]))
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
@@ -101,11 +106,11 @@ class ComparisonResult:
         """Return one model's draws by method."""
         found = next(m for m in self.comparison.models if m.model.name == model)
         keys = {(r.spec.method, r.spec.seed): r.key for r in found.runs}
-        return DrawsByMethod(keys, Store(toolchain.cache_dir() / "results"))
+        return DrawsByMethod(keys, Store(stan.cache_dir() / "results"))
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report as one self-contained HTML file."""
-        from harness.report import render
+        from harness.report.html import render
 
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,11 +161,11 @@ def compare(
 
     Raises
     ------
-    harness.registry.ModelError
+    harness.models.folders.ModelError
         For an unknown model or unusable data.
-    harness.choices.ChoiceError
+    harness.methods.options.ChoiceError
         For an option that a method does not have.
-    harness.pipeline.NothingToRunError
+    harness.study.comparing.NothingToRunError
         If the program cannot be run at all; the message says why.
     """
     from dataclasses import replace
@@ -177,9 +182,9 @@ def compare(
     model = _model(program, data)
     if quantities:
         model = replace(model, quantities=tuple(quantities))
-    given = choices.checked(options)
-    choices.refuse_unused(given, planning.methods_run((model,), methods))
-    plan = planning.Plan(
+    given = checked(options)
+    refuse_unused(given, methods_run((model,), methods))
+    plan = Plan(
         models=(model,),
         methods=None if methods is None else tuple(methods),
         seeds=seeds,
@@ -193,7 +198,7 @@ def compare(
     )
     display = progress.choose(quiet=quiet)
     try:
-        return ComparisonResult(*pipeline.compare(plan, display))
+        return ComparisonResult(*comparing.compare(plan, display))
     finally:
         display.close()
 
@@ -210,23 +215,23 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
 
     Raises
     ------
-    harness.registry.ModelError, harness.toolchain.ProgramError, harness.bridge.BridgeError
+    harness.models.folders.ModelError, harness.stan.ProgramError, harness.bridge.BridgeError
         For unusable data, a program that cannot be built, or data that it refuses.
     """
-    from harness.bridge import BridgeModel, library
     from harness.methods.bridged import BridgeTarget, arrays
+    from harness.stan.bridge import BridgeModel, library
 
     model = _model(program, data)
-    built = library(model.stan_file, toolchain.ensure_cmdstan(progress.Quiet().say))
-    return BridgeTarget(BridgeModel(built, arrays(registry.load_data(model))))
+    built = library(model.stan_file, stan.ensure_cmdstan(progress.Quiet().say))
+    return BridgeTarget(BridgeModel(built, arrays(folders.load_data(model))))
 
 
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
     if not str(program).endswith(".stan"):
         if data is not None:
             msg = f"{program} brings its own data; to change them give its .stan file"
-            raise registry.ModelError(msg)
-        return registry.load(str(program))
+            raise folders.ModelError(msg)
+        return folders.load(str(program))
     if data is None or isinstance(data, (str, Path)):
-        return registry.user_model(Path(program), None if data is None else Path(data))
-    return registry.user_model(Path(program), registry.write_data(data))
+        return folders.user_model(Path(program), None if data is None else Path(data))
+    return folders.user_model(Path(program), folders.write_data(data))

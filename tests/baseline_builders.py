@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from harness.baseline import (
+from harness.check.baseline import (
     Baseline,
     Figure,
     MethodBaseline,
@@ -26,8 +26,9 @@ from harness.baseline import (
     of_seeds,
     settle,
 )
-from harness.baseline.form import SUMMARIES, Kind
-from harness.records import Change, Conclusion, Draws, Level
+from harness.check.baseline.change import Change, Conclusion
+from harness.check.baseline.form import SUMMARIES, Kind
+from harness.records import Draws, Level
 
 SEEDS = range(1, 21)
 """Twenty seeds: what holds for all of them does not hang on one."""

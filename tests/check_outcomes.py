@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.baseline import CheckOutcome, ModelCheck
-from harness.records import Change, Conclusion, Estimate
+from harness.check.baseline import CheckOutcome, ModelCheck
+from harness.check.baseline.change import Change, Conclusion
+from harness.records import Estimate
 
 NAN, INF = math.nan, math.inf
 

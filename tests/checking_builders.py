@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from baseline_builders import whole
 
-from harness import registry
-from harness.baseline import Baseline, Margins, MethodBaseline, write
-from harness.baseline.observe import Observation, describe_data, describe_program
-from harness.checking import Request, Target, locate
-from harness.checking.look import _changes
-from harness.checking.request import asked
+from harness.check.baseline import Baseline, Margins, MethodBaseline, write
+from harness.check.baseline.change import Change
+from harness.check.baseline.observe import Observation, describe_data, describe_program
+from harness.check.look import _changes
+from harness.check.request import Request, Target, asked, locate
 from harness.cli.common import read_models
-from harness.records import Change, Model
+from harness.models import folders
+from harness.records import Model
 
 MODEL = Model("drug", "drug", Path("drug.stan"), None)
 """A model of which nothing is read."""
@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lecture = tmp_path / "lecture"
     for name in ("normal_mean", "mixture"):
         folder(lecture / name)
-    monkeypatch.setattr(registry, "models_root", lambda: lecture)
+    monkeypatch.setattr(folders, "models_root", lambda: lecture)
     return root
 
 
@@ -55,7 +55,7 @@ def request(root: Path, **more: Any) -> Request:
 
 def mine(root: Path) -> Model:
     """Return the user's program."""
-    return registry.user_model(root / "models" / "mine.stan", root / "models" / "mine.json")
+    return folders.user_model(root / "models" / "mine.stan", root / "models" / "mine.json")
 
 
 def keep(root: Path, model: Model, name: str = "", **more: Any) -> Path:

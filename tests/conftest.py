@@ -11,7 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from harness.records import ModelComparison
-    from harness.toolchain import CmdStan
+    from harness.stan import CmdStan
 
 REQUIRED = {"stan": "HARNESS_REQUIRE_STAN", "browser": "HARNESS_REQUIRE_BROWSER"}
 """Marker, and the variable that turns a skip of such a test into a failure when it is 1."""
@@ -54,10 +54,7 @@ def _reason(longrepr: object) -> str:
 @pytest.fixture(scope="session")
 def cmdstan() -> CmdStan:
     """Return the CmdStan that is here; a test that needs one is skipped where there is none."""
-    from harness.toolchain import (
-        ToolchainError,
-        find_cmdstan,
-    )
+    from harness.stan import ToolchainError, find_cmdstan
 
     try:
         found = find_cmdstan()
@@ -70,7 +67,7 @@ def cmdstan() -> CmdStan:
 
 def _without_results(cmdstan: CmdStan, folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Make a folder the cache: compiled programs of the real one, but none of its results."""
-    from harness.toolchain import cache_dir  # the hooks above need no harness
+    from harness.stan import cache_dir  # the hooks above need no harness
 
     programs = cache_dir() / "programs"
     programs.mkdir(parents=True, exist_ok=True)
@@ -98,8 +95,9 @@ def lecture_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lecture(cmdstan: CmdStan, lecture_results: Path) -> Mapping[str, ModelComparison]:
     """Fit, judge and explain lecture models once for all tests: two with all seeds, others five."""
-    from harness import pipeline, registry
-    from harness.planning import Plan
+    from harness.models import folders
+    from harness.study import comparing
+    from harness.study.plan import Plan
 
     found: list[ModelComparison] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -108,8 +106,8 @@ def lecture(cmdstan: CmdStan, lecture_results: Path) -> Mapping[str, ModelCompar
             (("normal_mean", "mixture"), None),
             (("linear_regression", "conjugate_regression", "student_t", "beta_unit"), 5),
         ):
-            plan = Plan(tuple(registry.load(n) for n in names), seeds=seeds)
-            found += pipeline.compare(plan)[0].models
+            plan = Plan(tuple(folders.load(n) for n in names), seeds=seeds)
+            found += comparing.compare(plan)[0].models
     return {m.model.name: m for m in found}
 
 

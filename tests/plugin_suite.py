@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import harness.pytest_plugin
-from harness.pytest_plugin import checking, intake
+import harness.check.pytest_plugin
+from harness.check.pytest_plugin import checking, intake
 
 # Loaded here, or every suite that runs inside this process would load NumPy's C code again.
 PRELOADED = (checking, intake, np)
@@ -56,7 +56,7 @@ def runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     ) -> pytest.RunResult:
         suite = SUITE.format(seed=seed, n=n, change=change, arguments=arguments)
         pytester.makepyfile(test_fit=suite if text is None else text)
-        plugged: dict[str, Any] = {"plugins": [harness.pytest_plugin]}
+        plugged: dict[str, Any] = {"plugins": [harness.check.pytest_plugin]}
         return pytester.runpytest_inprocess(
             "-p", "no:cacheprovider", "-Werror", *options, **plugged
         )

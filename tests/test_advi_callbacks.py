@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 from harness.vi import loop
-from harness.vi.callbacks import (
-    CheckParametersConvergence,
-    StopWhenCostly,
-    StopWhenSlow,
-    Tracker,
-)
+from harness.vi.callbacks import CheckParametersConvergence, StopWhenCostly, StopWhenSlow, Tracker
 from harness.vi.families import MeanField
 from harness.vi.loop import Callback, Info
 from harness.vi.optimisers import AdagradWindow, Adam

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import references, registry
-from harness.bridge import BridgeModel, library
 from harness.methods import advi
 from harness.methods.bridged import BridgeTarget, FitError, Problem, arrays
+from harness.models import folders
+from harness.models.exact import conjugate_posterior
 from harness.records import Method, Program, RunContext, RunSpec
-from harness.toolchain import CmdStan
+from harness.stan import CmdStan
+from harness.stan.bridge import BridgeModel, library
 from harness.vi.target import Clock, Counted, Fitted
 
 pytestmark = pytest.mark.stan
@@ -32,8 +33,8 @@ def run(cmdstan: CmdStan) -> Fit:
     def fit(
         name: str, row: Method, *, seed: int = 1, limit_s: float = 60.0, **options: Any
     ) -> Fitted:
-        model = registry.load(name)
-        data = arrays(registry.load_data(model))
+        model = folders.load(name)
+        data = arrays(folders.load_data(model))
         program = BridgeModel(library(model.stan_file, cmdstan), data)
         rng = np.random.default_rng(seed)
         given: Mapping[str, Any] = {**row.defaults, **options}
@@ -89,9 +90,7 @@ def test_adam_finds_the_familys_best_member(run: Fit, family: str) -> None:
 
     In sds of the posterior and in ln: mean-field's sds are 1/√Λᵢᵢ, full-rank's its own.
     """
-    exact = references.conjugate_posterior(
-        registry.load_data(registry.load("conjugate_regression"))
-    )
+    exact = conjugate_posterior(folders.load_data(folders.load("conjugate_regression")))
     sd = np.sqrt(np.diag(np.linalg.inv(exact.precision)))
     best = sd if family == "fullrank" else 1 / np.sqrt(np.diag(exact.precision))
     found = run("conjugate_regression", advi.ADVI_ADAM, family=family, gradient_draws=4)
@@ -237,7 +236,7 @@ def test_the_defaults_of_every_row_are_plain_and_can_be_run() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_is_a_method(row: Method, cmdstan: CmdStan, tmp_path: Path) -> None:
     """Run as the harness runs it, each gives draws with both densities, costs and a trace."""
-    model = registry.load("mixture")
+    model = folders.load("mixture")
     program = Program(
         model.stan_file, tmp_path, tmp_path, {}, library=library(model.stan_file, cmdstan)
     )

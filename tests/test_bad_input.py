@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import harness
-from harness import pipeline, registry
-from harness.planning import Plan
+from harness.models import folders
 from harness.records import Model, ModelComparison
+from harness.study import comparing
+from harness.study.plan import Plan
 
 pytestmark = pytest.mark.stan
 
@@ -53,7 +54,7 @@ def write(folder: Path, name: str, program: str, data: Any) -> Model:
     """Write a program with its data and wrap it as a user's own."""
     (folder / f"{name}.stan").write_text(program)
     (folder / f"{name}.json").write_text(json.dumps(data))
-    return registry.user_model(folder / f"{name}.stan", folder / f"{name}.json")
+    return folders.user_model(folder / f"{name}.stan", folder / f"{name}.json")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def compared(
     models = [write(folder, name, text, data) for name, (text, data, _) in PROGRAMS.items()]
     models.append(write(folder, "shapes", SHAPES, {}))
     plan = Plan(tuple(models), methods=("meanfield",), seeds=2)
-    return {m.model.name: m for m in pipeline.compare(plan)[0].models}
+    return {m.model.name: m for m in comparing.compare(plan)[0].models}
 
 
 def test_one_bad_model_does_not_take_the_others_down(
@@ -110,8 +111,8 @@ def test_nothing_but_bad_models_is_an_error(fresh_results: Path, tmp_path: Path)
     """Where nothing could be run, the reasons are raised, not an empty report written."""
     assert fresh_results.is_dir()
     model = write(tmp_path, "syntax", *PROGRAMS["syntax"][:2])
-    with pytest.raises(pipeline.NothingToRunError, match=r"syntax\.stan"):
-        pipeline.compare(Plan((model,)))
+    with pytest.raises(comparing.NothingToRunError, match=r"syntax\.stan"):
+        comparing.compare(Plan((model,)))
 
 
 def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
@@ -123,7 +124,7 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     plan = Plan((one, two), methods=("meanfield",), seeds=2)
 
     def runs_made() -> int:
-        return int(pipeline.compare(plan)[0].provenance["runs_made"])
+        return int(comparing.compare(plan)[0].provenance["runs_made"])
 
     # Two seeds and NUTS as the reference for each.
     assert runs_made() == 6
@@ -147,12 +148,12 @@ def test_a_run_that_takes_too_long_is_a_result(fresh_results: Path, tmp_path: Pa
     assert fresh_results.is_dir()
     model = write(tmp_path, "good", GOOD, {})
     plan = Plan((model,), methods=("meanfield_tuned",), seeds=1, timeout_s=0.05)
-    comparison, _ = pipeline.compare(plan)
+    comparison, _ = comparing.compare(plan)
     statuses = {r.spec.method: r.status for r in comparison.models[0].runs}
     assert statuses["meanfield_tuned"] == "timed_out"
     assert comparison.models[0].verdicts[0].level in {"fail", "unknown"}
     patient = Plan((model,), methods=("meanfield_tuned",), seeds=1)
-    comparison, _ = pipeline.compare(patient)
+    comparison, _ = comparing.compare(patient)
     assert {r.status for r in comparison.models[0].runs} <= {"ok", "not_converged", "diverged"}
 
 

@@ -26,7 +26,7 @@ from baseline_builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.baseline import (
+from harness.check.baseline import (
     Figure,
     Margins,
     MethodBaseline,
@@ -37,8 +37,9 @@ from harness.baseline import (
     of_seeds,
     settle,
 )
-from harness.baseline.form import SUMMARIES
-from harness.records import Change, Draws
+from harness.check.baseline.change import Change
+from harness.check.baseline.form import SUMMARIES
+from harness.records import Draws
 
 EVERY = [f"x / {what}" for what in SUMMARIES]
 

@@ -12,8 +12,9 @@ from baseline_builders import SEEDS, figures, sampler
 from scipy import stats
 
 from harness import metrics
-from harness.baseline import Margins, compare_method, conclude, of_draws
-from harness.baseline.difference import (
+from harness.check.baseline import Margins, compare_method, conclude, of_draws
+from harness.check.baseline.change import Change
+from harness.check.baseline.difference import (
     Difference,
     counts,
     errors,
@@ -22,9 +23,9 @@ from harness.baseline.difference import (
     scale_of_draws,
     scale_of_seeds,
 )
-from harness.baseline.form import SUMMARIES, Figure
+from harness.check.baseline.form import SUMMARIES, Figure
 from harness.metrics.sample import QUANTILES
-from harness.records import Change, Draws
+from harness.records import Draws
 
 LARGE = 1e9
 """Degrees of freedom at which Student's t is normal."""

@@ -15,9 +15,9 @@ from baseline_builders import any_method, few, figures, names, sampler, scattere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import registry
-from harness.baseline import Baseline, Figure, MethodBaseline, Share, dumps, read, write
-from harness.baseline.observe import describe_program
+from harness.check.baseline import Baseline, Figure, MethodBaseline, Share, dumps, read, write
+from harness.check.baseline.observe import describe_program
+from harness.models import folders
 
 
 def again(baseline: Baseline) -> Baseline:
@@ -282,10 +282,10 @@ def test_a_baseline_is_small() -> None:
 
 def test_every_lecture_program_is_one_line_a_line() -> None:
     """No program is so short of spaces that it ends up on one line."""
-    for name in registry.lecture_models():
-        if not (registry.models_root() / name / "data.json").is_file():
+    for name in folders.lecture_models():
+        if not (folders.models_root() / name / "data.json").is_file():
             continue
-        program = describe_program(registry.load(name))
+        program = describe_program(folders.load(name))
         text = dumps(whole(program=program))
         assert len(program["text"]) > 3
         assert all(f"      {json.dumps(line, ensure_ascii=False)}" in text.splitlines() or

@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 from baseline_builders import as_draws, fits, shifted, walks
 
-from harness import registry
-from harness.baseline import Share, compare_method, conclude, dumps, exit_code, fingerprint, read
-from harness.baseline.observe import (
+from harness.check.baseline import (
+    Share,
+    compare_method,
+    conclude,
+    dumps,
+    exit_code,
+    fingerprint,
+    read,
+)
+from harness.check.baseline.observe import (
     Observation,
     as_baseline,
     observe,
@@ -22,6 +29,7 @@ from harness.baseline.observe import (
     without_samples,
 )
 from harness.judge import RULES
+from harness.models import folders
 from harness.records import (
     Cost,
     Draws,
@@ -216,7 +224,7 @@ def test_a_baseline_put_together_is_read_back(tmp_path: Path) -> None:
     stan = tmp_path / "m.stan"
     stan.write_text("parameters { real x; }\nmodel { x ~ normal(0, 1); }\n", encoding="utf-8")
     (tmp_path / "m.json").write_text('{"N": 3, "y": [[1, 2], [3, 4]]}', encoding="utf-8")
-    model = registry.user_model(stan, tmp_path / "m.json")
+    model = folders.user_model(stan, tmp_path / "m.json")
     found = seen([run("nuts", 1, walks(1))], [verdict("nuts", ["pass"])])
     made = as_baseline(model, found, {"methods": ["nuts"]}, {"date": "2026-11-21"})
     path = tmp_path / "b.json"

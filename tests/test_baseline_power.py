@@ -19,8 +19,8 @@ from baseline_builders import (
     walks,
 )
 
-from harness.baseline import exit_code
-from harness.baseline.form import SUMMARIES
+from harness.check.baseline import exit_code
+from harness.check.baseline.form import SUMMARIES
 from harness.records import Draws
 
 EVERY = [f"x / {what}" for what in SUMMARIES]

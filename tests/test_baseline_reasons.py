@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from baseline_builders import sampler
 
-from harness import registry
-from harness.baseline.observe import describe_data, describe_program
-from harness.baseline.reasons import (
+from harness.check.baseline.differs import (
     data_reason,
     method_reasons,
     program_reason,
     version_reasons,
 )
+from harness.check.baseline.observe import describe_data, describe_program
+from harness.models import folders
 
 PROGRAM = """\
 data {
@@ -41,7 +41,7 @@ def program(folder: Path, text: str) -> dict[str, Any]:
     """Return what a baseline keeps of a program."""
     file = folder / "m.stan"
     file.write_text(text, encoding="utf-8")
-    return describe_program(registry.user_model(file, None))
+    return describe_program(folders.user_model(file, None))
 
 
 def data(folder: Path, values: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def data(folder: Path, values: Any) -> dict[str, Any]:
     text = values if isinstance(values, str) else json.dumps(values)
     file.write_text(text, encoding="utf-8")
     (folder / "m.stan").write_text(PROGRAM, encoding="utf-8")
-    return describe_data(registry.user_model(folder / "m.stan", file))
+    return describe_data(folders.user_model(folder / "m.stan", file))
 
 
 # --- the program ----------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_white_space_alone_is_said_to_be_that(tmp_path: Path, change: tuple[str,
     old, new = program(tmp_path, PROGRAM), program(tmp_path, PROGRAM)
     file = tmp_path / "m.stan"
     file.write_bytes(PROGRAM.replace(*change).encode())
-    new = describe_program(registry.user_model(file, None))
+    new = describe_program(folders.user_model(file, None))
     assert new["hash"] != old["hash"]
     assert program_reason(old, new)[0].endswith(", in white space only")
 
@@ -141,7 +141,7 @@ def test_the_same_data_are_no_reason(tmp_path: Path) -> None:
     made = data(tmp_path, DATA)
     assert data_reason(made, data(tmp_path, DATA)) == ""
     assert {k: v["size"] for k, v in made["variables"].items()} == {"N": 1, "w": 1, "y": 3}
-    model = registry.user_model(tmp_path / "m.stan", tmp_path / "m.json")
+    model = folders.user_model(tmp_path / "m.stan", tmp_path / "m.json")
     known = {"hash": made["hash"], "variables": {"kept": {"size": 1, "hash": "?"}}}
     assert describe_data(model, known) == known
     assert describe_data(model, {"hash": "another"}) == made
@@ -181,7 +181,7 @@ def test_a_long_list_of_variables_is_cut(tmp_path: Path) -> None:
 
 def test_data_that_come_or_go_altogether(tmp_path: Path) -> None:
     """A program that had no data and has some."""
-    without = describe_data(registry.user_model(Path(_stan(tmp_path)), None))
+    without = describe_data(folders.user_model(Path(_stan(tmp_path)), None))
     assert without["variables"] == {}
     with_some = data(tmp_path, DATA)
     assert data_reason(without, with_some).endswith("N is new, w is new, y is new")

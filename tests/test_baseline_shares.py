@@ -13,7 +13,7 @@ from baseline_builders import conclusions, sampler, scattered
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.baseline import (
+from harness.check.baseline import (
     ALPHA,
     CheckOutcome,
     MethodBaseline,
@@ -23,7 +23,8 @@ from harness.baseline import (
     conclude,
     exit_code,
 )
-from harness.records import Change, Conclusion, Level
+from harness.check.baseline.change import Change, Conclusion
+from harness.records import Level
 
 
 def compared(old: MethodBaseline, new: MethodBaseline) -> dict[str, Change]:

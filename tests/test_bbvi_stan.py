@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import registry
-from harness.bridge import library
 from harness.methods.bbvi import BBVI
+from harness.models import folders
 from harness.records import Program, RunContext, RunResult, RunSpec
-from harness.store import cmdstan_seed
-from harness.vi.rest import PAIRS
+from harness.stan.bridge import library
+from harness.study.store import cmdstan_seed
+from harness.vi.stationarity import PAIRS
 
 if TYPE_CHECKING:
-    from harness.toolchain import CmdStan
+    from harness.stan import CmdStan
 
 pytestmark = pytest.mark.stan
 
 
 def run(name: str, cmdstan: CmdStan, seed: int = 1, **options: Any) -> RunResult:
     """Run the method on one of the lecture's models."""
-    model = registry.load(name)
+    model = folders.load(name)
     spec = RunSpec(name, "bbvi", {**BBVI.defaults, **options}, seed, 4000)
     program = Program(
         model.stan_file, Path("unused"), Path("unused"), {}, library(model.stan_file, cmdstan)
@@ -34,7 +34,7 @@ def run(name: str, cmdstan: CmdStan, seed: int = 1, **options: Any) -> RunResult
 
 def test_the_mean_of_a_normal_is_found_without_its_gradient(cmdstan: CmdStan) -> None:
     """The posterior N(Σx/(N+1), 1/√(N+1)) by 4 standard errors of the draws and 0.02 sds."""
-    data = registry.load_data(registry.load("normal_mean"))
+    data = folders.load_data(folders.load("normal_mean"))
     n, total = len(data["x"]), float(np.sum(data["x"]))
     sd = 1 / np.sqrt(n + 1)
     for seed in (1, 2, 3):
@@ -48,7 +48,7 @@ def test_the_mean_of_a_normal_is_found_without_its_gradient(cmdstan: CmdStan) ->
 
 def test_the_regression_ends_near_the_mean_field_optimum(cmdstan: CmdStan) -> None:
     """Sds sigma/√(Σxᵢ²) of the coefficients, within 5% and 4 errors of the draws."""
-    data = registry.load_data(registry.load("linear_regression"))
+    data = folders.load_data(folders.load("linear_regression"))
     x = np.column_stack([np.ones(len(data["x"])), data["x"]])
     beta, *_ = np.linalg.lstsq(x, np.asarray(data["y"]), rcond=None)
     found = run("linear_regression", cmdstan)

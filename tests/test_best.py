@@ -11,7 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.vi import deterministic
-from harness.vi.best import (
+from harness.vi.deterministic import StartError
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT, fit_fullrank
+from harness.vi.elbo import elbos
+from harness.vi.family_optimum import (
     NEAR,
     SEVERAL,
     SHORTFALL,
@@ -21,9 +24,6 @@ from harness.vi.best import (
     climb,
     different,
 )
-from harness.vi.deterministic import StartError
-from harness.vi.deterministic.fullrank import FULLRANK_LIMIT, fit_fullrank
-from harness.vi.elbo import elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock, TimeLimitError
 

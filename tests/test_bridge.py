@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import registry
-from harness.bridge import BridgeError, BridgeModel, Status, library
 from harness.methods import METHODS
+from harness.models import folders
 from harness.records import RunContext, RunSpec
-from harness.store import cmdstan_seed
-from harness.toolchain import CmdStan, compile_program
+from harness.stan import CmdStan, compile_program
+from harness.stan.bridge import BridgeError, BridgeModel, Status, library
+from harness.study.store import cmdstan_seed
 
 pytestmark = pytest.mark.stan
 
@@ -56,8 +56,8 @@ def throwing(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def regression(cmdstan: CmdStan) -> tuple[Path, dict[str, Any]]:
     """Build the lecture's regression; return the library and its data."""
-    model = registry.load("linear_regression")
-    return library(model.stan_file, cmdstan), registry.load_data(model)
+    model = folders.load("linear_regression")
+    return library(model.stan_file, cmdstan), folders.load_data(model)
 
 
 def data(where: int = 0, n: int = 0) -> dict[str, Any]:
@@ -247,11 +247,11 @@ def test_the_density_is_cmdstans_own(
     cmdstan: CmdStan, regression: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     """At ADVI's draws it equals CmdStan's ``log_p__``, constants and Jacobian included."""
-    stan_file = registry.load("linear_regression").stan_file
+    stan_file = folders.load("linear_regression").stan_file
     method = METHODS["meanfield"]
     spec = RunSpec("linear_regression", "meanfield", method.defaults, 1, 200)
     program = compile_program(stan_file, cmdstan)
-    data_file = registry.load("linear_regression").data_file
+    data_file = folders.load("linear_regression").data_file
     run = method.run(spec, RunContext(program, data_file, 60.0, cmdstan_seed(spec)), tmp_path)
     assert run.draws is not None
     assert run.draws.log_p is not None

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.bridge import BridgeModel, library
-from harness.bridge.loading import intact
-from harness.toolchain import CmdStan, ProgramError, cache_dir
+from harness.stan import CmdStan, ProgramError, cache_dir
+from harness.stan.bridge import BridgeModel, library
+from harness.stan.bridge.loading import intact
 
 pytestmark = pytest.mark.stan
 
 BUILD = """
 import sys
 from pathlib import Path
-from harness.bridge import library
-from harness.toolchain import find_cmdstan
+from harness.stan.bridge import library
+from harness.stan import find_cmdstan
 print(library(Path(sys.argv[1]), find_cmdstan()), flush=True)
 """
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.bridge import BridgeModel, Status, library
-from harness.toolchain import CmdStan, cache_dir
+from harness.stan import CmdStan, cache_dir
+from harness.stan.bridge import BridgeModel, Status, library
 
 pytestmark = pytest.mark.stan
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.bridge import BridgeError, BridgeModel, Status, library
-from harness.bridge.loading import INTERFACE, content_hash
-from harness.toolchain import CmdStan
+from harness.stan import CmdStan
+from harness.stan.bridge import BridgeError, BridgeModel, Status, library
+from harness.stan.bridge.loading import INTERFACE, content_hash
 
 pytestmark = pytest.mark.stan
 
@@ -133,7 +133,7 @@ def test_a_fault_that_is_not_ours_still_ends_the_process(faults: Path) -> None:
     """The handlers hide nothing: a wild pointer outside the bridge is a crash as ever."""
     code = (
         "import ctypes, faulthandler, sys; from pathlib import Path\n"
-        "from harness.bridge import BridgeModel\n"
+        "from harness.stan.bridge import BridgeModel\n"
         f"BridgeModel(Path({str(faults)!r}), {data()!r})\n"
         "faulthandler.disable(); print('open', flush=True); ctypes.string_at(1)"
     )
@@ -237,7 +237,7 @@ def test_a_library_of_another_interface_is_refused(tmp_path: Path, code: str, wo
 def test_eigens_assertions_are_exceptions(cmdstan: CmdStan, tmp_path: Path) -> None:
     """A sum of two vectors of different lengths throws under the guard, and does not abort."""
     eigen = next((cmdstan.path / "stan/lib/stan_math/lib").glob("eigen_*"))
-    guard = Path(__file__).parents[1] / "harness" / "bridge" / "guard.hpp"
+    guard = Path(__file__).parents[1] / "harness" / "stan" / "bridge" / "guard.hpp"
     source, built = tmp_path / "lengths.cpp", tmp_path / "lengths.so"
     source.write_text(
         "#include <Eigen/Dense>\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.bridge import BridgeModel, Status, library
-from harness.toolchain import CmdStan
+from harness.stan import CmdStan
+from harness.stan.bridge import BridgeModel, Status, library
 
 pytestmark = pytest.mark.stan
 

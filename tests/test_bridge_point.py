@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import registry
-from harness.bridge import BridgeError, BridgeModel, Status, library
-from harness.toolchain import CmdStan
+from harness.models import folders
+from harness.stan import CmdStan
+from harness.stan.bridge import BridgeError, BridgeModel, Status, library
 
 pytestmark = pytest.mark.stan
 
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.stan
 @pytest.fixture(scope="module")
 def regression(cmdstan: CmdStan) -> tuple[Path, dict[str, Any]]:
     """Build the lecture's regression; return the library and its data."""
-    model = registry.load("linear_regression")
-    return library(model.stan_file, cmdstan), registry.load_data(model)
+    model = folders.load("linear_regression")
+    return library(model.stan_file, cmdstan), folders.load_data(model)
 
 
 @pytest.fixture(scope="module")
 def wide(cmdstan: CmdStan) -> Path:
     """Build the lecture's model of 100 columns."""
-    return library(registry.load("wide_normal").stan_file, cmdstan)
+    return library(folders.load("wide_normal").stan_file, cmdstan)
 
 
 def columns(y: np.ndarray[Any, Any], scale: float = 1.0) -> dict[str, Any]:
@@ -214,7 +214,7 @@ FORK = """
 import os, sys, threading
 from pathlib import Path
 import numpy as np
-from harness.bridge import BridgeModel
+from harness.stan.bridge import BridgeModel
 model = BridgeModel(Path(sys.argv[1]), {"N": 500, "D": 5, "y": np.ones((500, 5)),
                     "likelihood_scale": 1})
 z = np.full((20, 10), 0.1)

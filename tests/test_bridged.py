@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import bridge, pipeline, registry
 from harness.methods import METHODS, bridged
 from harness.methods.bridged import BridgeTarget, Problem, arrays, run_bridged
+from harness.models import folders
 from harness.records import Program, RunContext, RunResult, RunSpec, Trace
-from harness.toolchain import CmdStan, ToolchainError
+from harness.stan import CmdStan, ToolchainError, bridge
+from harness.study import comparing
 from harness.vi.target import Clock, Counted, Fitted
 
 pytestmark = pytest.mark.stan
@@ -41,7 +42,7 @@ def program(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Progr
 
 def run(program: Program, fit: Callable[[Problem], Fitted], **data: Any) -> RunResult:
     """Run a fit on data written to a file."""
-    file = registry.write_data({"N": 2, "y": [1.0, 2.0], "fails": 0, **data})
+    file = folders.write_data({"N": 2, "y": [1.0, 2.0], "fails": 0, **data})
     spec = RunSpec("positive", "advi", {}, 1, 3)
     return run_bridged(spec, RunContext(program, file, 60.0, 7), lambda: fit)
 
@@ -146,12 +147,12 @@ def test_a_library_that_cannot_be_built_is_no_error_of_the_model(
         raise ToolchainError(msg)
 
     monkeypatch.setattr(bridge, "library", refuse)
-    model = registry.load("normal_mean")
-    found = pipeline.prepare(model, cmdstan, 60.0, True)
+    model = folders.load("normal_mean")
+    found = comparing.prepare(model, cmdstan, 60.0, True)
     assert isinstance(found, Program)
     assert found.library is None
     assert "the linker is missing" in found.library_error
-    untouched = pipeline.prepare(model, cmdstan, 60.0, False)
+    untouched = comparing.prepare(model, cmdstan, 60.0, False)
     assert isinstance(untouched, Program)
     assert untouched.library_error == ""
 
@@ -199,7 +200,7 @@ AGAIN = {
 def test_the_same_seed_gives_the_same_draws(method: str, cmdstan: CmdStan, tmp_path: Path) -> None:
     """To the last bit, however busy the machine is: ``harness check --exact`` rests on it."""
     name, options = AGAIN[method]
-    model = registry.load(name)
+    model = folders.load(name)
     row = METHODS[method]
     built = bridge.library(model.stan_file, cmdstan) if row.bridge else None
     program = Program(model.stan_file, Path("unused"), cmdstan.path, {}, built)

@@ -11,11 +11,11 @@ from check_outcomes import NASTY, mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.baseline import CheckOutcome, ModelCheck
-from harness.checkwords import annotations, junit
-from harness.checkwords.as_annotations import MOST
-from harness.checkwords.text import one_line
-from harness.records import Change
+from harness.check.baseline import CheckOutcome, ModelCheck
+from harness.check.baseline.change import Change
+from harness.check.show import annotations, junit
+from harness.check.show.annotations import MOST
+from harness.check.show.text import one_line
 
 COUNTS = {"tests", "failures", "errors"}
 # From junit-10.xsd of Jenkins' xUnit plugin, the strictest of the common readers.

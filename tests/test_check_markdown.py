@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # comes with rich
 
-from harness.baseline import CheckOutcome, ModelCheck
-from harness.checkwords import markdown
-from harness.checkwords.as_markdown import MOST
-from harness.checkwords.text import clean, one_line
+from harness.check.baseline import CheckOutcome, ModelCheck
+from harness.check.show import markdown
+from harness.check.show.markdown import MOST
+from harness.check.show.text import clean, one_line
 
 COLUMNS = 8
 TAGS = {

@@ -12,12 +12,13 @@ from check_outcomes import INF, NAN, NASTY, mean, scale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.baseline import CheckOutcome, ModelCheck
-from harness.checkwords import figures, markdown
-from harness.checkwords.answer import also_different, answer, model_line, next_steps
-from harness.checkwords.table import pick, plain, rows
-from harness.checkwords.text import clean, clip, head, one_line
-from harness.records import Change, Conclusion, Estimate
+from harness.check.baseline import CheckOutcome, ModelCheck
+from harness.check.baseline.change import Change, Conclusion
+from harness.check.show import figures, markdown
+from harness.check.show.answer import also_different, answer, model_line, next_steps
+from harness.check.show.rows import pick, plain, rows
+from harness.check.show.text import clean, clip, head, one_line
+from harness.records import Estimate
 
 NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 5e-324, 1.7e308, INF, -INF, NAN]))
 

@@ -15,9 +15,9 @@ import pytest
 from check_outcomes import NASTY, mean
 from rich.console import Console
 
-from harness.baseline import CheckOutcome, ModelCheck
-from harness.checkwords.answer import answer
-from harness.terminal_check import MOST_ROWS, print_check
+from harness.check.baseline import CheckOutcome, ModelCheck
+from harness.check.show.answer import answer
+from harness.check.show.terminal import MOST_ROWS, print_check
 
 WIDTHS = (40, 60, 80, 100, 120, 160)
 
@@ -146,7 +146,8 @@ def test_nasty_names_are_printed_and_control_nothing(name: str, width: int) -> N
 
 
 SCRIPT = (
-    "import check_outcomes, harness.terminal_check as t; t.print_check(check_outcomes.everything())"
+    "import check_outcomes, harness.check.show.terminal as t;"
+    "t.print_check(check_outcomes.everything())"
 )
 
 

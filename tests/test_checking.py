@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness import baseline, checking, cli, registry
-from harness.progress import Quiet
+from harness import cli
+from harness.check import baseline
+from harness.check.request import Request, locate
+from harness.check.run import check
+from harness.models import folders
 from harness.records import Model
+from harness.study.progress import Quiet
 
 pytestmark = pytest.mark.stan
 
@@ -31,7 +35,7 @@ def project(fresh_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """Make a user's project: a program, its data, and the baseline of two methods."""
     assert fresh_results.is_dir()
     root = tmp_path_factory.mktemp("project")
-    lecture = registry.load("normal_mean")
+    lecture = folders.load("normal_mean")
     assert lecture.data_file is not None
     shutil.copy(lecture.stan_file, root / "model.stan")
     shutil.copy(lecture.data_file, root / "model.json")
@@ -183,7 +187,7 @@ def test_files_for_others_are_written(moved: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_close_call_takes_more_seeds_and_says_so(moved: Path) -> None:
     """A margin that the sizes just do not allow is met with more seeds, or ends with 2."""
-    asked = checking.Request(
+    asked = Request(
         folder=moved / "baselines", seed_offset=300, budget=4,
         margins=baseline.Margins(location=0.03, scale=0.03), command="test",
     )  # fmt: skip
@@ -191,7 +195,7 @@ def test_a_close_call_takes_more_seeds_and_says_so(moved: Path) -> None:
     def no_others(words: Sequence[str]) -> list[Model]:
         raise AssertionError(words)
 
-    outcome = checking.check(checking.locate((), asked, no_others), asked, Quiet())
+    outcome = check(locate((), asked, no_others), asked, Quiet())
     (model,) = outcome.models
     nuts = [c for c in model.changes if c.method == "nuts" and c.quantity]
     seeds = len(baseline.read(moved / "baselines" / "model.json").methods["nuts"].seeds)

@@ -9,17 +9,11 @@ import pytest
 from baseline_builders import conclusions, figures, sampler, scattered, whole
 from checking_builders import compared, now
 
-from harness.baseline import (
-    Baseline,
-    Margins,
-    Share,
-    compare_method,
-    exit_code,
-)
-from harness.baseline.observe import Observation
-from harness.checking.check import _exact
-from harness.checking.look import _changes
-from harness.records import Change
+from harness.check.baseline import Baseline, Margins, Share, compare_method, exit_code
+from harness.check.baseline.change import Change
+from harness.check.baseline.observe import Observation
+from harness.check.look import _changes
+from harness.check.run import _exact
 
 
 def exact(old: Baseline, seen: Observation) -> dict[str, Change]:

@@ -11,11 +11,11 @@ import pytest
 from baseline_builders import whole
 from checking_builders import described, found, keep, mine, project, request
 
-from harness import registry
-from harness.baseline import BaselineError, read, write
-from harness.checking import CANDIDATE, locate
+from harness.check.baseline import BaselineError, read, write
+from harness.check.request import CANDIDATE, locate
 from harness.cli.common import read_models
-from harness.registry import ModelError
+from harness.models import folders
+from harness.models.folders import ModelError
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_no_words_are_all_baselines(root: Path) -> None:
     """In the order of their names; other files in the folder are none."""
-    keep(root, registry.load(str(root / "own")))
+    keep(root, folders.load(str(root / "own")))
     keep(root, mine(root))
     (root / "baselines" / "README.md").write_text("", encoding="utf-8")
     (root / "baselines" / "mine.part").write_text("", encoding="utf-8")
@@ -41,13 +41,13 @@ def test_no_words_are_all_baselines(root: Path) -> None:
 def test_a_lecture_models_baseline_calls_for_all_of_them(root: Path) -> None:
     """A lecture model without a baseline is a target without one."""
     keep(root, mine(root))
-    keep(root, registry.load("mixture"))
+    keep(root, folders.load("mixture"))
     targets = found(root)
     assert set(targets) == {"mine", "mixture", "normal_mean"}
     new = targets["normal_mean"]
     assert new.old is None
     assert new.error is None
-    assert new.model == registry.load("normal_mean")
+    assert new.model == folders.load("normal_mean")
     assert new.path == root / "baselines" / "normal_mean.json"
 
 
@@ -77,7 +77,7 @@ def test_a_candidate_that_nobody_accepted_is_checked_as_missing(root: Path) -> N
 
 def test_a_candidate_is_no_baseline_of_the_lecture(root: Path) -> None:
     """One of a lecture model alone does not call for the others."""
-    path = keep(root, registry.load("mixture"))
+    path = keep(root, folders.load("mixture"))
     path.rename(path.with_name(f"mixture{CANDIDATE}"))
     assert list(found(root)) == ["mixture"]
 
@@ -96,8 +96,8 @@ def test_a_damaged_candidate_is_an_error(root: Path) -> None:
 
 def test_a_lecture_model_that_is_gone_is_a_target(root: Path) -> None:
     """Its baseline is still there."""
-    path = keep(root, registry.load("mixture"))
-    shutil.rmtree(registry.models_root() / "mixture")
+    path = keep(root, folders.load("mixture"))
+    shutil.rmtree(folders.models_root() / "mixture")
     target = found(root)["mixture"]
     assert target.gone
     assert target.old == read(path)
@@ -109,7 +109,7 @@ def test_a_lecture_model_that_is_gone_is_a_target(root: Path) -> None:
 def test_a_program_that_is_gone_is_an_error_that_names_it(root: Path, lost: str, by: str) -> None:
     """Moved or deleted: the baseline stays a target, the message names baseline and file."""
     keep(root, mine(root))
-    keep(root, registry.load(str(root / "own")))
+    keep(root, folders.load(str(root / "own")))
     if by == "moved":
         (root / lost).rename(root / "new")
     else:
@@ -132,7 +132,7 @@ def test_data_that_are_broken_are_an_error(root: Path) -> None:
 def test_a_damaged_baseline_is_an_error_and_hides_nothing(root: Path) -> None:
     """The others are checked, also where the damaged one is asked for by its program."""
     keep(root, mine(root)).write_text("<<<<<<< HEAD\n", encoding="utf-8")
-    keep(root, registry.load("mixture"))
+    keep(root, folders.load("mixture"))
     assert set(found(root)) == {"mine", "mixture", "normal_mean"}
     for words in ((), ("mine",), (str(root / "models" / "mine.stan"),)):
         assert "is not JSON" in (found(root, *words)["mine"].error or "")
@@ -141,7 +141,7 @@ def test_a_damaged_baseline_is_an_error_and_hides_nothing(root: Path) -> None:
 @pytest.mark.parametrize("other", ["normal_mean", "renamed"])
 def test_a_baseline_under_another_name_is_an_error(root: Path, other: str) -> None:
     """Of a lecture's or a user's program: it is compared with no other model's draws."""
-    for model in (registry.load("mixture"), mine(root)):
+    for model in (folders.load("mixture"), mine(root)):
         path = keep(root, model)
         path.rename(path.with_name(f"{other}.json"))
         target = found(root, other)[other]
@@ -184,7 +184,7 @@ def test_a_baseline_that_names_no_model_is_an_error(root: Path) -> None:
 
 def test_words_are_baselines_lecture_models_and_programs(root: Path) -> None:
     """In one command, those without a baseline too; lecture models are not all called for."""
-    keep(root, registry.load(str(root / "own")))
+    keep(root, folders.load(str(root / "own")))
     targets = found(
         root, "own", "mixture", str(root / "models" / "mine.stan"), str(root / "models/mine.json")
     )
@@ -197,7 +197,7 @@ def test_words_are_baselines_lecture_models_and_programs(root: Path) -> None:
 def test_a_baselines_name_stands_for_its_own_program(root: Path) -> None:
     """Though a lecture model has the same name."""
     (root / "models" / "mine.stan").rename(root / "models" / "mixture.stan")
-    model = registry.user_model(root / "models" / "mixture.stan", None)
+    model = folders.user_model(root / "models" / "mixture.stan", None)
     keep(root, model)
     assert found(root, "mixture")["mixture"].model == model
 

@@ -12,17 +12,13 @@ import pytest
 from baseline_builders import figures, sampler, scattered, whole
 from checking_builders import MODEL, now
 
-from harness.baseline import (
-    Baseline,
-    MethodBaseline,
-    exit_code,
-)
-from harness.checking import Request, Target, check
-from harness.checking.check import _Checking
-from harness.checking.look import Looked, written_now
-from harness.checking.write import _sampler_runs, described
-from harness.progress import Quiet
-from harness.records import Change
+from harness.check.baseline import Baseline, MethodBaseline, exit_code
+from harness.check.baseline.change import Change
+from harness.check.look import Looked, written_now
+from harness.check.request import Request, Target
+from harness.check.run import _Checking, check
+from harness.check.write import _sampler_runs, described
+from harness.study.progress import Quiet
 
 FOLDER = Path("baselines")
 

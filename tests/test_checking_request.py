@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from checking_builders import TOML, described, found, keep, mine, project, request
 
-from harness import registry
-from harness.baseline import read
-from harness.checking import Request
-from harness.checking.request import _target, as_asked, asked
+from harness.check.baseline import read
+from harness.check.request import Request, _target, as_asked, asked
 from harness.cli.common import read_models
+from harness.models import folders
 from harness.records import Model
 
 
@@ -30,9 +29,9 @@ Maker = Callable[[Path], Model]
     "make",
     [
         mine,
-        lambda root: registry.user_model(root / "models" / "mine.stan", None),
-        lambda root: registry.load(str(root / "own")),
-        lambda _: registry.load("mixture"),
+        lambda root: folders.user_model(root / "models" / "mine.stan", None),
+        lambda root: folders.load(str(root / "own")),
+        lambda _: folders.load("mixture"),
     ],
     ids=["program", "without data", "folder", "lecture"],
 )
@@ -85,7 +84,7 @@ def test_a_lecture_model_is_one_however_it_is_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its name, its path, and a relative path."""
-    lecture = registry.models_root()
+    lecture = folders.models_root()
     monkeypatch.chdir(lecture.parent)
     for word in ("mixture", str(lecture / "mixture"), "lecture/mixture", "./lecture/mixture/"):
         (model,) = read_models([word])
@@ -104,8 +103,8 @@ def test_baselines_behind_a_link_find_their_program(root: Path) -> None:
 def test_chosen_quantities_are_asked_for_again(root: Path) -> None:
     """Also where the program is named again; those of a model folder stay the folder's."""
     keep(root, replace(mine(root), quantities=("y",)))
-    keep(root, replace(registry.load(str(root / "own")), quantities=("y", "x")))
-    keep(root, registry.load("mixture"))
+    keep(root, replace(folders.load(str(root / "own")), quantities=("y", "x")))
+    keep(root, folders.load("mixture"))
     targets = found(root, "mine", "own", "mixture")
     chosen = {name: t.model and t.model.quantities for name, t in targets.items()}
     assert chosen == {"mine": ("y",), "own": ("y", "x"), "mixture": ("x",)}
@@ -116,7 +115,7 @@ def test_chosen_quantities_are_asked_for_again(root: Path) -> None:
             assert target.model is not None
             assert target.model.quantities == chosen[target.name]
     toml = root / "own" / "model.toml"
-    keep(root, registry.load(str(root / "own")))
+    keep(root, folders.load(str(root / "own")))
     toml.write_text(TOML.replace('["x"]', '["y"]'), encoding="utf-8")
     own = found(root)["own"].model
     assert own is not None

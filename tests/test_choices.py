@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness import registry
-from harness.choices import ChoiceError, checked, from_words, own_options, refuse_unused
 from harness.cli import main
-from harness.planning import Plan, Planner, methods_run
-from harness.store import Store
+from harness.methods.options import ChoiceError, checked, from_words, own_options, refuse_unused
+from harness.models import folders
+from harness.study.plan import Plan, Planner, methods_run
+from harness.study.store import Store
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++"}
 
@@ -61,7 +61,7 @@ def test_options_from_python_are_checked_too() -> None:
 
 def test_an_unknown_option_in_a_models_folder_is_the_models_error(tmp_path: Path) -> None:
     """A misspelt setting would otherwise change nothing, and nobody would know."""
-    model = registry.load("normal_mean")
+    model = folders.load("normal_mean")
     misspelt = dataclasses.replace(model, settings={"meanfield": {"itr": 5}})
     plan = Plan(models=(misspelt,), methods=("meanfield",))
     work = Planner(plan, VERSIONS, Store(tmp_path)).work(misspelt)
@@ -73,7 +73,7 @@ def test_an_unknown_option_in_a_models_folder_is_the_models_error(tmp_path: Path
 def test_what_is_set_goes_before_the_models_own(tmp_path: Path) -> None:
     """Command line, then model.toml, then the method's defaults."""
     model = dataclasses.replace(
-        registry.load("normal_mean"), settings={"meanfield": {"iter": 5, "grad_samples": 2}}
+        folders.load("normal_mean"), settings={"meanfield": {"iter": 5, "grad_samples": 2}}
     )
     given: dict[str, dict[str, Any]] = {"meanfield": {"iter": 7}}
     plan = Plan(models=(model,), methods=("meanfield",), options=given)
@@ -95,7 +95,7 @@ def test_settings_are_options_or_reserved() -> None:
 
 def test_options_that_would_change_nothing_are_refused() -> None:
     """Of methods that are not run, and seeds or draws given as options."""
-    model = registry.load("normal_mean")
+    model = folders.load("normal_mean")
     refuse_unused({"advi": {}}, methods_run((model,), ("advi",)))
     # NUTS is run as the reference wherever there is no other.
     refuse_unused({"nuts": {}}, methods_run((model,), ("advi",)))

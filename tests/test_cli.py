@@ -10,9 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from harness import cli, registry
+from harness import cli
 from harness.cli import common
 from harness.cli.compare import default_out, exit_code
+from harness.models import folders
 from harness.records import Comparison, Model, ModelComparison, Reference, Verdict
 
 
@@ -86,7 +87,7 @@ def test_a_program_may_be_followed_by_its_data(tmp_path: Path) -> None:
 def test_nothing_named_is_the_whole_lecture() -> None:
     """Without arguments all lecture models are compared, into reports/lecture."""
     assert default_out((), []) == Path("reports/lecture")
-    assert default_out(("mixture",), [registry.load("mixture")]) == Path("reports/mixture")
+    assert default_out(("mixture",), [folders.load("mixture")]) == Path("reports/mixture")
 
 
 @pytest.mark.parametrize(

@@ -15,28 +15,29 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from harness import references, registry
-from harness.bridge import BridgeModel
-from harness.bridge.build import library
-from harness.methods.conjugate import CAVI, SVI
+from harness.methods.cavi import CAVI, SVI
+from harness.models import folders
+from harness.models.exact import SAMPLERS, inverse_gamma_posterior
 from harness.records import Method, Program, RunContext, RunSpec
-from harness.toolchain import CmdStan
-from harness.vi import conjugate, svi
+from harness.stan import CmdStan
+from harness.stan.bridge import BridgeModel
+from harness.stan.bridge.build import library
+from harness.vi import cavi, svi
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
 
-MODEL = registry.load("inverse_gamma_normal")
+MODEL = folders.load("inverse_gamma_normal")
 
 
 @pytest.fixture(scope="module")
 def x() -> FloatArray:
     """Return the lecture's 20 points."""
-    return np.asarray(registry.load_data(MODEL)["x"], dtype=np.float64)
+    return np.asarray(folders.load_data(MODEL)["x"], dtype=np.float64)
 
 
-def off(q: conjugate.Factors, best: conjugate.Factors) -> list[float]:
+def off(q: cavi.Factors, best: cavi.Factors) -> list[float]:
     """Return the distances of q's factors from the best ones, in sds of the factors."""
     return [
         abs(q.mean - best.mean) / math.sqrt(best.variance),
@@ -50,7 +51,7 @@ def test_the_elbo_is_the_integral_of_its_definition(
     x: FloatArray,
 ) -> None:
     """By quadrature over s and m, with densities of SciPy: all constants are there."""
-    q = conjugate.Factors(0.4, 0.2, 9.0, 20.0)
+    q = cavi.Factors(0.4, 0.2, 9.0, 20.0)
     # Trapezoidal sums of smooth functions that vanish at both ends converge geometrically.
     m = np.linspace(q.mean - 4, q.mean + 4, 81)
     log_s = np.linspace(-1.5, 4.0, 81)[:, None]
@@ -61,29 +62,27 @@ def test_the_elbo_is_the_integral_of_its_definition(
     log_q = log_q + stats.norm.logpdf(m, q.mean, math.sqrt(q.variance))
     rows = np.exp(log_q) * s * (joint - log_q)
     value = integrate.trapezoid(integrate.trapezoid(rows, m, axis=1), log_s[:, 0])
-    assert value == pytest.approx(conjugate.elbo(q, conjugate.summarise(x)), abs=1e-6)
+    assert value == pytest.approx(cavi.elbo(q, cavi.summarise(x)), abs=1e-6)
 
 
 def test_the_elbo_at_the_posterior_would_be_the_evidence(
     x: FloatArray,
 ) -> None:
     """Joint less exact posterior is the log evidence, at any point."""
-    data = conjugate.summarise(x)
-    exact = references.inverse_gamma_posterior({"x": x})
+    data = cavi.summarise(x)
+    exact = inverse_gamma_posterior({"x": x})
     s, m = np.array([0.5, 2.0, 7.0]), np.array([1.0, 0.3, -2.0])
     posterior = stats.invgamma.logpdf(s, exact.shape, scale=exact.scale)
     posterior += stats.norm.logpdf(m, exact.mean, np.sqrt(s / exact.weight)) + np.log(s)
-    difference = conjugate.log_density(data, s, m) - posterior
-    np.testing.assert_allclose(difference, conjugate.log_evidence(data), rtol=1e-12)
+    difference = cavi.log_density(data, s, m) - posterior
+    np.testing.assert_allclose(difference, cavi.log_evidence(data), rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rows", [1, 2, 20, 10_000])
 def test_the_elbo_never_decreases(rows: int, seed: int) -> None:
     """Coordinate ascent climbs at every update, up to the last digits of the ELBO."""
-    found = conjugate.cavi(
-        conjugate.summarise(conjugate.simulate(rows, np.random.default_rng(seed))), Clock()
-    )
+    found = cavi.cavi(cavi.summarise(cavi.simulate(rows, np.random.default_rng(seed))), Clock())
     elbo = found.trace.elbo
     assert np.diff(elbo).min() >= -1e-14 * np.abs(elbo).max() * 4
     assert elbo[-1] > elbo[0]
@@ -93,29 +92,29 @@ def test_the_elbo_never_decreases(rows: int, seed: int) -> None:
 @pytest.mark.parametrize("rows", [1, 20, 200_000])
 def test_cavi_ends_at_the_fixed_point(rows: int) -> None:
     """Its factors are those of the closed form, to 11 digits."""
-    data = conjugate.summarise(conjugate.simulate(rows, np.random.default_rng(3)))
-    found = conjugate.cavi(data, Clock())
-    assert max(off(found.q, conjugate.optimum(data))) < 1e-11
+    data = cavi.summarise(cavi.simulate(rows, np.random.default_rng(3)))
+    found = cavi.cavi(data, Clock())
+    assert max(off(found.q, cavi.optimum(data))) < 1e-11
 
 
 def test_the_optimum_is_the_best_of_its_family(x: FloatArray) -> None:
     """A change of any parameter by 1% lowers the ELBO, which stays under the evidence."""
-    data = conjugate.summarise(x)
-    best = conjugate.optimum(data)
-    top = conjugate.elbo(best, data)
-    assert top < conjugate.log_evidence(data)
+    data = cavi.summarise(x)
+    best = cavi.optimum(data)
+    top = cavi.elbo(best, data)
+    assert top < cavi.log_evidence(data)
     for name in ("mean", "variance", "shape", "scale"):
         for factor in (0.99, 1.01):
             other = dataclasses.replace(best, **{name: factor * getattr(best, name)})
-            assert conjugate.elbo(other, data) < top
+            assert cavi.elbo(other, data) < top
 
 
 def test_mean_field_is_too_narrow_by_the_known_factor(
     x: FloatArray,
 ) -> None:
     """E[1/s] is exact, and var(m) is (a − 3/2)/(a − ½) of the posterior's: 11/12 of it here."""
-    exact = references.inverse_gamma_posterior({"x": x})
-    best = conjugate.optimum(conjugate.summarise(x))
+    exact = inverse_gamma_posterior({"x": x})
+    best = cavi.optimum(cavi.summarise(x))
     assert best.precision == pytest.approx(exact.shape / exact.scale, rel=1e-12)
     assert best.mean == pytest.approx(exact.mean, rel=1e-12)
     variance = exact.scale / (exact.shape - 1) / exact.weight
@@ -127,7 +126,7 @@ def test_the_posterior_is_uncorrelated_but_not_independent(
 ) -> None:
     """The variance tells nothing of m, but of how far m is from its mean: q cannot say so."""
     n = 40_000
-    draws = references.SAMPLERS["inverse_gamma_normal"]({"x": x}, n, np.random.default_rng(1))
+    draws = SAMPLERS["inverse_gamma_normal"]({"x": x}, n, np.random.default_rng(1))
     away = np.abs(draws["m"] - draws["m"].mean())
     assert abs(np.corrcoef(draws["s"], draws["m"])[0, 1]) < 4.5 / math.sqrt(n)
     assert stats.spearmanr(draws["s"], away).statistic > 4.5 / math.sqrt(n)
@@ -136,7 +135,7 @@ def test_the_posterior_is_uncorrelated_but_not_independent(
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_svi_lands_at_cavis_optimum_on_the_lectures_points(x: FloatArray, seed: int) -> None:
     """2000 minibatches of 10 end within 0.02 sd; what the start did is left, and falls as 1/t."""
-    best = conjugate.optimum(conjugate.summarise(x))
+    best = cavi.optimum(cavi.summarise(x))
     found = svi.svi(x, svi.Schedule(), np.random.default_rng(seed), Clock())
     assert found.converged
     assert max(off(found.q, best)) < 0.02
@@ -144,8 +143,8 @@ def test_svi_lands_at_cavis_optimum_on_the_lectures_points(x: FloatArray, seed: 
 
 def test_svi_lands_at_cavis_optimum_on_large_data() -> None:
     """200 000 rows, 2000 minibatches of 1000, ten passes: within 0.1 posterior sd."""
-    x = conjugate.simulate(200_000, np.random.default_rng(1))
-    best = conjugate.optimum(conjugate.summarise(x))
+    x = cavi.simulate(200_000, np.random.default_rng(1))
+    best = cavi.optimum(cavi.summarise(x))
     schedule = svi.Schedule(batch=1000, iterations=2000)
     found = svi.svi(x, schedule, np.random.default_rng(2), Clock())
     assert max(off(found.q, best)) < 0.1
@@ -153,13 +152,13 @@ def test_svi_lands_at_cavis_optimum_on_large_data() -> None:
 
 def test_svi_that_has_not_arrived_says_so() -> None:
     """Three minibatches of 100 of 200 000 rows leave q many sds away, and a natural gradient."""
-    x = conjugate.simulate(200_000, np.random.default_rng(1))
-    data = conjugate.summarise(x)
+    x = cavi.simulate(200_000, np.random.default_rng(1))
+    data = cavi.summarise(x)
     schedule = svi.Schedule(batch=100, iterations=3)
     found = svi.svi(x, schedule, np.random.default_rng(2), Clock())
     assert not found.converged
-    assert conjugate.unrest(found.q, data) > 1
-    assert conjugate.unrest(conjugate.optimum(data), data) < 1e-9
+    assert cavi.unrest(found.q, data) > 1
+    assert cavi.unrest(cavi.optimum(data), data) < 1e-9
 
 
 def test_one_batch_of_all_rows_is_a_coordinate_update(
@@ -168,14 +167,14 @@ def test_one_batch_of_all_rows_is_a_coordinate_update(
     """With step 1 and all rows, SVI's first iteration is CAVI's."""
     schedule = svi.Schedule(batch=20, iterations=1)
     stochastic = svi.svi(x, schedule, np.random.default_rng(1), Clock()).q
-    full = conjugate.cavi(conjugate.summarise(x), Clock(), iterations=1).q
+    full = cavi.cavi(cavi.summarise(x), Clock(), iterations=1).q
     assert dataclasses.astuple(stochastic) == pytest.approx(dataclasses.astuple(full), rel=1e-12)
 
 
 def test_data_far_from_zero_lose_no_digits() -> None:
     """Squares about the mean: a mean of 10⁸ leaves a variance of 3 as it is."""
-    x = conjugate.simulate(1000, np.random.default_rng(4))
-    near, far = conjugate.summarise(x), conjugate.summarise(x + 1e8)
+    x = cavi.simulate(1000, np.random.default_rng(4))
+    near, far = cavi.summarise(x), cavi.summarise(x + 1e8)
     # x + 1e8 is itself rounded, to 1.5e-8.
     assert far.squares == pytest.approx(near.squares, rel=1e-7)
 
@@ -200,7 +199,7 @@ def test_a_schedule_that_cannot_be_run_is_refused(setting: str, value: float, wo
 def test_data_that_cannot_be_used_are_refused(bad: list[Any]) -> None:
     """None, of two dimensions, not finite."""
     with pytest.raises(ValueError, match="allowed: one row or more of finite numbers"):
-        conjugate.summarise(np.array(bad, dtype=np.float64))
+        cavi.summarise(np.array(bad, dtype=np.float64))
 
 
 # --- the rows of METHODS ----------------------------------------------------------------------
@@ -219,7 +218,7 @@ def test_the_rows_draw_from_q(method: Method, x: FloatArray, tmp_path: Path) -> 
     assert (run.status, run.message) == ("ok", "")
     assert run.draws is not None
     assert run.draws.names == ("s", "m")
-    best = conjugate.optimum(conjugate.summarise(x))
+    best = cavi.optimum(cavi.summarise(x))
     s, m = run.draws.quantity("s")[0], run.draws.quantity("m")[0]
     assert abs(m.mean() - best.mean) < (4.5 / math.sqrt(20_000) + 0.02) * math.sqrt(best.variance)
     rate = stats.gamma(best.shape, scale=1 / best.scale)
@@ -249,7 +248,7 @@ def test_a_seed_is_repeated(tmp_path: Path) -> None:
 
 def test_other_models_are_refused_with_a_sentence() -> None:
     """The rows say themselves where they cannot be used."""
-    mixture = registry.load("mixture")
+    mixture = folders.load("mixture")
     assert CAVI.unfit(MODEL) is None
     assert SVI.unfit(MODEL) is None
     assert "derived by hand for inverse_gamma_normal" in str(CAVI.unfit(mixture))
@@ -286,10 +285,8 @@ def test_too_few_iterations_are_said(tmp_path: Path) -> None:
 @pytest.mark.stan
 def test_the_joint_is_the_programs_own(cmdstan: CmdStan, x: FloatArray) -> None:
     """The density equals the Stan program's at (ln s, m), constants and Jacobian included."""
-    model = BridgeModel(library(MODEL.stan_file, cmdstan), registry.load_data(MODEL))
+    model = BridgeModel(library(MODEL.stan_file, cmdstan), folders.load_data(MODEL))
     rng = np.random.default_rng(6)
     s, m = np.exp(rng.normal(1, 0.5, 50)), rng.normal(0.6, 0.5, 50)
     theirs = model.log_density(np.column_stack([np.log(s), m])).value
-    np.testing.assert_allclose(
-        conjugate.log_density(conjugate.summarise(x), s, m), theirs, rtol=1e-12
-    )
+    np.testing.assert_allclose(cavi.log_density(cavi.summarise(x), s, m), theirs, rtol=1e-12)

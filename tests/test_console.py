@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.methods import console
+from harness.stan import console
 
 # Lines as CmdStan 2.27 prints them.
 HEADER = "  iter             ELBO   delta_ELBO_mean   delta_ELBO_med   notes "

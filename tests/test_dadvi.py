@@ -13,21 +13,16 @@ from scipy import special
 
 from harness.methods.bridged import FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
-from harness.methods.dadvi_fit import (
-    _chosen_response,
-    basin_faults,
-    fit_family,
-    fit_response,
-)
+from harness.methods.dadvi_gaussian import _chosen_response, basin_faults, fit_family, fit_response
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError
 from harness.vi.deterministic.base_draws import base_block, base_blocks
 from harness.vi.deterministic.basins import Basin, weigh
-from harness.vi.deterministic.conjugate import response_variances
+from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
-from harness.vi.deterministic.optimise import lbfgs
+from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.target import Clock, Fitted, Target, TimeLimitError
 
 if TYPE_CHECKING:

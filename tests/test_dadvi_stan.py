@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import registry
-from harness.bridge import BridgeModel, library
 from harness.methods.bridged import BridgeTarget
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
+from harness.models import folders
+from harness.models.exact import SAMPLERS, conjugate_posterior
 from harness.records import Method, Program, RunContext, RunResult, RunSpec
-from harness.references import SAMPLERS, conjugate_posterior
+from harness.stan.bridge import BridgeModel, library
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
-    from harness.toolchain import CmdStan
+    from harness.stan import CmdStan
 
 pytestmark = pytest.mark.stan
 
@@ -36,7 +36,7 @@ def run(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Run:
     scratch = tmp_path_factory.mktemp("scratch")
 
     def once(name: str, method: Method, seed: int = 1, **options: Any) -> RunResult:
-        model = registry.load(name)
+        model = folders.load(name)
         program = Program(
             model.stan_file, Path("unused"), cmdstan.path, {}, library(model.stan_file, cmdstan)
         )
@@ -71,8 +71,8 @@ def distance(one: FloatArray, two: FloatArray) -> Distance:
 def worst(result: RunResult) -> Distance:
     """Return the largest errors of a run, against exact draws of its model."""
     assert result.draws is not None, result.message
-    model = registry.load(result.spec.model)
-    exact = SAMPLERS[model.name](registry.load_data(model), TRUTH, np.random.default_rng(5))
+    model = folders.load(result.spec.model)
+    exact = SAMPLERS[model.name](folders.load_data(model), TRUTH, np.random.default_rng(5))
     found = [distance(result.draws.quantity(name)[0], truth) for name, truth in exact.items()]
     return Distance(
         max(d.bias for d in found), max(d.width for d in found), max(d.tail for d in found)
@@ -113,7 +113,7 @@ def test_plain_dadvi_has_only_the_widths_wrong(run: Run) -> None:
     assert found.bias < 0.05
     assert found.width > math.log(1.5)
     assert result.draws is not None
-    data = registry.load_data(registry.load("conjugate_regression"))
+    data = folders.load_data(folders.load("conjugate_regression"))
     precision = conjugate_posterior(data).precision
     expected = 1 / np.sqrt(np.diag(precision))
     sds = result.draws.values[0].std(axis=0)
@@ -167,8 +167,8 @@ def test_the_drug_trial_is_right_but_for_nu(run: Run, cmdstan: CmdStan) -> None:
 
     The truth is 200 000 draws of a multivariate t about linear response's Gaussian, weighted.
     """
-    model = registry.load("drug_trial")
-    bridge = BridgeModel(library(model.stan_file, cmdstan), registry.load_data(model))
+    model = folders.load("drug_trial")
+    bridge = BridgeModel(library(model.stan_file, cmdstan), folders.load_data(model))
     names = bridge.constrained_names(transformed=True, generated=True)
     exact = dict(zip(names, _weighted_truth(BridgeTarget(bridge), bridge).T, strict=True))
     linear, weighted = run("drug_trial", DADVI_LR), run("drug_trial", DADVI_PSIS)

@@ -7,15 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datatree import (
-    draws_from_datatree,
-    read_draws,
-    scalars,
-    to_datatree,
-    variables,
-    write_draws,
-)
 from harness.records import Draws, Trace
+from harness.records.names import scalars, variables
+from harness.report.files.netcdf import draws_from_datatree, read_draws, to_datatree, write_draws
 
 
 def some_draws(iid: bool = True) -> Draws:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.stats import t as student
 
-from harness.vi.evidence import bridge_sampling
+from harness.vi.bridge_sampling import bridge_sampling
 
 Array = NDArray[np.float64]
 

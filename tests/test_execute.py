@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.execute import Pool, RunTask, longest_first, run_task
 from harness.records import Program, RunContext, RunSpec
-from harness.store import Store
+from harness.study.pool import Pool, RunTask, longest_first, run_task
+from harness.study.store import Store
 
 
 def task(method: str = "meanfield", **options: object) -> RunTask:

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import checking, registry, toolchain
-from harness.baseline import CheckOutcome
-from harness.progress import Quiet
-from harness.records import Change, Model
-from harness.toolchain import CmdStan
+from harness import stan
+from harness.check.baseline import CheckOutcome
+from harness.check.baseline.change import Change
+from harness.check.request import Request, locate
+from harness.check.run import check as run_check
+from harness.check.write import write_baselines
+from harness.models import folders
+from harness.records import Model
+from harness.stan import CmdStan
+from harness.study.progress import Quiet
 
 pytestmark = pytest.mark.stan
 
@@ -45,9 +50,9 @@ METHODS = {
 }
 
 
-def request(folder: Path, methods: tuple[str, ...] | None = None) -> checking.Request:
+def request(folder: Path, methods: tuple[str, ...] | None = None) -> Request:
     """Return a request for the baselines beside a model."""
-    return checking.Request(folder=folder / "baselines", methods=methods, command="test")
+    return Request(folder=folder / "baselines", methods=methods, command="test")
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +67,12 @@ def models(fresh_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             (folder / f"{name}.stan").write_text(EIGHT_SCHOOLS, encoding="utf-8")
             (folder / f"{name}.json").write_text(json.dumps(SCHOOLS), encoding="utf-8")
         else:
-            lecture = registry.load(name)
+            lecture = folders.load(name)
             shutil.copy(lecture.stan_file, folder / f"{name}.stan")
             assert lecture.data_file is not None
             shutil.copy(lecture.data_file, folder / f"{name}.json")
-        model = registry.user_model(folder / f"{name}.stan", folder / f"{name}.json")
-        written = checking.write_baselines([model], request(folder, methods), Quiet())
+        model = folders.user_model(folder / f"{name}.stan", folder / f"{name}.json")
+        written = write_baselines([model], request(folder, methods), Quiet())
         assert [path for _, path, _ in written if path is not None], written
     return root
 
@@ -89,7 +94,7 @@ def edited(file: Path, *changes: tuple[str, str]) -> None:
 def check(folder: Path) -> CheckOutcome:
     """Check everything in a model's folder."""
     asked = request(folder)
-    return checking.check(checking.locate((), asked, _no_others), asked, Quiet())
+    return run_check(locate((), asked, _no_others), asked, Quiet())
 
 
 def _no_others(words: Sequence[str]) -> list[Model]:
@@ -231,7 +236,7 @@ def test_a_truncated_csv_is_no_sameness(
 ) -> None:
     """CmdStan runs, half of its output is lost: a run that failed, never a smaller sample."""
     folder = copied(models, "linear_regression", tmp_path)
-    program = toolchain.compile_program(folder / "linear_regression.stan", cmdstan)
+    program = stan.compile_program(folder / "linear_regression.stan", cmdstan)
     cache = tmp_path / "cache"
     own = cache / "programs" / program.executable.parent.name
     shutil.copytree(program.executable.parent, own)
@@ -248,6 +253,6 @@ def test_a_truncated_csv_is_no_sameness(
 def test_other_seeds_are_the_same(models: Path, tmp_path: Path) -> None:
     """Other seeds give other draws of the same posterior (benchmarks: all models, ten sets)."""
     folder = copied(models, "normal_mean", tmp_path)
-    asked = checking.Request(folder=folder / "baselines", seed_offset=7000, command="test")
-    outcome = checking.check(checking.locate((), asked, _no_others), asked, Quiet())
+    asked = Request(folder=folder / "baselines", seed_offset=7000, command="test")
+    outcome = run_check(locate((), asked, _no_others), asked, Quiet())
     assert (outcome.exit_code, outcome.models[0].identical) == (0, False)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import judge
 from harness.methods import METHODS
 from harness.records import (
     WITHOUT_DRAWS,
@@ -29,6 +28,7 @@ from harness.records import (
     Status,
     Verdict,
 )
+from harness.why.sentences import with_causes
 
 LOG_Z = Estimate(-3.0, 0.0)
 
@@ -98,7 +98,7 @@ def caused(
     """Return a verdict with its causes."""
     explanation = Explanation(LOG_Z, "known", tuple(gaps))
     its = [run(g.seed, g.method) for g in gaps] if runs is None else runs
-    return judge.with_causes(verdict(level, method, findings), explanation, its)
+    return with_causes(verdict(level, method, findings), explanation, its)
 
 
 # --- who gets them ---------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_what_fails_or_warns_has_them(level: Level) -> None:
 
 def test_where_nobody_asked_why_nothing_is_said() -> None:
     """Without an explanation a failing verdict stays as it is."""
-    assert judge.with_causes(verdict(), None, [run()]) == verdict()
+    assert with_causes(verdict(), None, [run()]) == verdict()
 
 
 def test_gaps_of_other_methods_are_passed_over() -> None:
@@ -420,7 +420,7 @@ def test_without_a_library_the_reason_is_said() -> None:
     """A compiler that is missing is no lack of a Gaussian."""
     notes = ("the gaps are not known: no compiler",)
     unknown = Explanation(Estimate(math.nan, math.nan), "none", (), notes)
-    (said,) = judge.with_causes(verdict(), unknown, [run()]).causes
+    (said,) = with_causes(verdict(), unknown, [run()]).causes
     assert "no Gaussian" not in said
     assert "no compiler" in said
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import pipeline, registry
-from harness.planning import Plan, usual_methods
+from harness.models import folders
 from harness.records import Comparison, Measure, ModelComparison, Verdict
-from harness.toolchain import CmdStan
+from harness.stan import CmdStan
+from harness.study import comparing
+from harness.study.plan import Plan, usual_methods
 
 pytestmark = pytest.mark.stan
 
@@ -26,8 +27,8 @@ K = 4.5
 
 def compare(names: tuple[str, ...], **options: object) -> Comparison:
     """Compare lecture models."""
-    plan = Plan(tuple(registry.load(n) for n in names), **options)  # type: ignore[arg-type]
-    return pipeline.compare(plan)[0]
+    plan = Plan(tuple(folders.load(n) for n in names), **options)  # type: ignore[arg-type]
+    return comparing.compare(plan)[0]
 
 
 def verdicts(model: ModelComparison) -> dict[str, Verdict]:
@@ -160,10 +161,10 @@ def test_conjugate_regression_has_the_closed_form_widths(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
     """The sd of mean-field is 1/√Λᵢᵢ for a Gaussian posterior with precision Λ."""
-    from harness import references
+    from harness.models import exact
 
     model = lecture["conjugate_regression"]
-    posterior = references.conjugate_posterior(registry.load_data(model.model))
+    posterior = exact.conjugate_posterior(folders.load_data(model.model))
     expected = 1 / np.sqrt(np.diag(posterior.precision))
     for quantity, sd in zip(("intercept", "slope"), expected, strict=True):
         mean, error = over_seeds(measures(model, "meanfield_tuned", quantity, "sd"))

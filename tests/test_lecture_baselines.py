@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import baseline, registry, toolchain
-from harness.planning import usual_methods
+from harness import stan
+from harness.check import baseline
+from harness.models import folders
+from harness.study.plan import usual_methods
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "baselines"
-MODELS = registry.lecture_models()
+MODELS = folders.lecture_models()
 
 
 def test_every_lecture_model_has_one_and_nothing_else_does() -> None:
@@ -25,9 +27,9 @@ def test_every_lecture_model_has_one_and_nothing_else_does() -> None:
 def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
     """Whoever edits a model writes its baseline anew, in the same commit."""
     found = baseline.read(FOLDER / f"{name}.json")
-    model = registry.load(name)
-    assert found.program["hash"] == toolchain.program_hash(model.stan_file)[:16]
-    assert found.data["hash"] == registry.data_hash(model)[:16]
+    model = folders.load(name)
+    assert found.program["hash"] == stan.program_hash(model.stan_file)[:16]
+    assert found.data["hash"] == folders.data_hash(model)[:16]
     assert found.request["source"] == {"lecture": name}
 
 
@@ -35,7 +37,7 @@ def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
 def test_a_baseline_holds_every_method_that_is_run(name: str) -> None:
     """Each usual method that the model does not leave out, with several seeds or runs."""
     found = baseline.read(FOLDER / f"{name}.json")
-    model = registry.load(name)
+    model = folders.load(name)
     run = [m for m in usual_methods(model) if not model.settings.get(m, {}).get("skip")]
     assert sorted(found.methods) == sorted(run)
     for method in found.methods.values():

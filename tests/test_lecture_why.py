@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from harness import judge, pipeline, references, registry
-from harness.planning import Plan
+from harness.models import exact, folders
 from harness.records import Gap, ModelComparison
+from harness.study import comparing
+from harness.study.plan import Plan
+from harness.why.sentences import NEEDS_CAUSE
 
 pytestmark = pytest.mark.stan
 
@@ -113,7 +115,7 @@ def test_conjugate_regression_has_the_closed_form(
 ) -> None:
     """½ (Σ ln Λᵢᵢ − ln det Λ) nats, and nothing for full-rank."""
     model = lecture["conjugate_regression"]
-    precision = references.conjugate_posterior(registry.load_data(model.model)).precision
+    precision = exact.conjugate_posterior(folders.load_data(model.model)).precision
     expected = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
     for method in ("meanfield", "meanfield_tuned"):
         family_gap(model, method, float(expected))
@@ -165,7 +167,7 @@ def test_every_fail_and_warn_says_why_and_what_helps(
     seen = 0
     for model in lecture.values():
         for verdict in model.verdicts:
-            if verdict.level in judge.NEEDS_CAUSE:
+            if verdict.level in NEEDS_CAUSE:
                 assert verdict.causes, (model.model.name, verdict.method)
                 assert verdict.cause not in {"", "not found"}
                 assert any(ch.isdigit() for ch in " ".join(verdict.causes))
@@ -179,8 +181,8 @@ def test_every_fail_and_warn_says_why_and_what_helps(
 def test_wide_normal_was_stopped_early(fresh_results: object) -> None:
     """CmdStan's default stops at a gap of hundreds of nats that its relative rule cannot see."""
     assert fresh_results
-    plan = Plan((registry.load("wide_normal"),), methods=("meanfield",), seeds=2)
-    (model,) = pipeline.compare(plan)[0].models
+    plan = Plan((folders.load("wide_normal"),), methods=("meanfield",), seeds=2)
+    (model,) = comparing.compare(plan)[0].models
     assert model.error is None
     for gap in gaps(model, "meanfield"):
         assert gap.optimiser_gap.value > 100

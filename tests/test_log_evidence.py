@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
-from harness.log_evidence import LOG_EVIDENCE, log_integral
-from harness.references import SAMPLERS
+from harness.models.exact import SAMPLERS
+from harness.models.exact_evidence import LOG_EVIDENCE, log_integral
 
 FloatArray = NDArray[np.float64]
 LogDensity = Callable[[FloatArray], FloatArray]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import measuring
+from harness.metrics import measure
 from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
 
 NOWHERE = Path("nowhere.stan")
@@ -29,10 +29,10 @@ def run(draws: Draws | None, seed: int = 1) -> RunResult:
     return RunResult(spec, "", status, "", draws, None, {}, Cost(1.0), {})  # type: ignore[arg-type]
 
 
-def yardstick(reference: Draws, model: Model = MODEL) -> measuring.Yardstick:
+def yardstick(reference: Draws, model: Model = MODEL) -> measure.Yardstick:
     """Prepare a reference."""
-    selection = measuring.select(model, reference)
-    return measuring.Yardstick(
+    selection = measure.select(model, reference)
+    return measure.Yardstick(
         "m", Reference("exact", trusted=True, why="", draws=reference), selection
     )
 
@@ -42,7 +42,7 @@ def test_all_that_varies_is_compared_and_the_rest_is_named() -> None:
     reference = normal(("a", "c", "n"))
     reference.values[:, :, 1] = 3.0
     reference.values[0, 7, 2] = np.nan
-    selection = measuring.select(MODEL, reference)
+    selection = measure.select(MODEL, reference)
     assert selection.names == ("a",)
     told = " ".join(selection.notes)
     assert "c" in told
@@ -53,15 +53,15 @@ def test_all_that_varies_is_compared_and_the_rest_is_named() -> None:
 def test_quantities_are_chosen_by_variable_or_by_element() -> None:
     """``b`` stands for all its elements; a name that is not there is told."""
     model = Model("m", "t", NOWHERE, None, quantities=("b", "z[1]", "typo"))
-    selection = measuring.select(model, normal(("a", "b[1]", "b[2]", "z[1]", "z[2]")))
+    selection = measure.select(model, normal(("a", "b[1]", "b[2]", "z[1]", "z[2]")))
     assert selection.names == ("b[1]", "b[2]", "z[1]")
     assert any("typo" in note for note in selection.notes)
 
 
 def test_too_many_quantities_fall_back_to_the_parameters() -> None:
     """A program with thousands of generated quantities is compared on its parameters."""
-    names = ("a", *(f"y[{i}]" for i in range(1, measuring.ALL_QUANTITIES_UP_TO + 5)))
-    selection = measuring.select(MODEL, normal(names, n=10), ["a"])
+    names = ("a", *(f"y[{i}]" for i in range(1, measure.ALL_QUANTITIES_UP_TO + 5)))
+    selection = measure.select(MODEL, normal(names, n=10), ["a"])
     assert selection.names == ("a",)
     assert any("only its parameters" in note for note in selection.notes)
 
@@ -120,7 +120,7 @@ def test_a_reference_without_draws_cannot_be_prepared() -> None:
     """The error says why there is no reference."""
     reference = Reference("none", trusted=False, why="NUTS failed")
     with pytest.raises(ValueError, match="NUTS failed"):
-        measuring.Yardstick("m", reference, measuring.Selection((), ()))
+        measure.Yardstick("m", reference, measure.Selection((), ()))
 
 
 def test_khat_of_used_up_weights_is_the_runs_own() -> None:

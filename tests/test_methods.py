@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from harness import registry
 from harness.methods import DEFAULT_METHODS, METHODS
-from harness.plots.looks import LOOKS
+from harness.models import folders
 from harness.records import Model
-from harness.titles import TITLES, title
+from harness.records.method_titles import TITLES, title
+from harness.report.figures.looks import LOOKS
 
 
 def test_every_method_has_one_title_and_one_look() -> None:
@@ -65,4 +65,4 @@ def test_unfit_methods_say_why(lecture: list[Model]) -> None:
 @pytest.fixture(scope="module")
 def lecture() -> list[Model]:
     """Return the lecture's models."""
-    return [registry.load(name) for name in registry.lecture_models()]
+    return [folders.load(name) for name in folders.lecture_models()]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.methods import DEFAULT_METHODS, METHODS
-from harness.toolchain import CmdStan
+from harness.stan import CmdStan
 
 PAGE = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
 

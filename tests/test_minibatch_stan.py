@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness import registry
-from harness.bridge import BridgeModel, library
 from harness.methods.bridged import BridgeTarget, arrays
 from harness.methods.minibatch import MINIBATCH
+from harness.models import folders
+from harness.models.exact import SAMPLERS
 from harness.records import Program, RunContext, RunResult, RunSpec
-from harness.references import SAMPLERS
+from harness.stan.bridge import BridgeModel, library
 from harness.vi.families import MeanField
 from harness.vi.minibatch import fit
 from harness.vi.subsampling import Subsampled, split_of
@@ -24,7 +24,7 @@ from harness.vi.target import Clock
 
 if TYPE_CHECKING:
     from harness.records import Model
-    from harness.toolchain import CmdStan
+    from harness.stan import CmdStan
 
 pytestmark = pytest.mark.stan
 
@@ -63,14 +63,14 @@ def run(
 @pytest.fixture(scope="module")
 def regression(cmdstan: CmdStan) -> tuple[Model, Path]:
     """Build the regression with 50 000 rows."""
-    model = registry.load("large_regression")
+    model = folders.load("large_regression")
     return model, library(model.stan_file, cmdstan)
 
 
 def test_the_wide_data_are_fitted_from_zero_by_default_settings(cmdstan: CmdStan) -> None:
     """All 100 means within 0.02 posterior sds, all 200 sds of q within 10%."""
-    model = registry.load("wide_normal")
-    data = arrays(registry.load_data(model))
+    model = folders.load("wide_normal")
+    data = arrays(folders.load_data(model))
     bridge = BridgeModel(library(model.stan_file, cmdstan), data)
     target = Subsampled(BridgeTarget(bridge), bridge.rebind, data, split_of(model.batch, data))
     rng = np.random.default_rng(1)
@@ -96,7 +96,7 @@ def test_the_large_regression_has_the_mean_field_optimum(regression: tuple[Model
     found = run(model.stan_file, file, model.data_file, model.batch, 4000)
     assert (found.status, found.message) == ("ok", "")
     assert found.draws is not None
-    data = arrays(registry.load_data(model))
+    data = arrays(folders.load_data(model))
     x = np.column_stack([np.ones(len(data["y"])), data["x"]])
     beta, *_ = np.linalg.lstsq(x, data["y"], rcond=None)
     sigma = (data["y"] - x @ beta).std()
@@ -125,7 +125,7 @@ def test_the_mean_of_a_stan_programs_shard_gradients_is_the_full_gradient(
 ) -> None:
     """Over one epoch, to rounding."""
     model, file = regression
-    data = arrays(registry.load_data(model))
+    data = arrays(folders.load_data(model))
     bridge = BridgeModel(file, data)
     target = Subsampled(BridgeTarget(bridge), bridge.rebind, data, split_of(model.batch, data))
     rng = np.random.default_rng(2)
@@ -147,8 +147,8 @@ def test_a_program_that_forgets_the_scale_is_a_failed_run(cmdstan: CmdStan, tmp_
 
 def test_a_program_that_does_not_know_the_scale_is_a_failed_run(cmdstan: CmdStan) -> None:
     """The scale is among the data, which Stan does not mind, but not in the program."""
-    model = registry.load("linear_regression")
-    refused(model.stan_file, cmdstan, registry.load_data(model), ["x", "y"])
+    model = folders.load("linear_regression")
+    refused(model.stan_file, cmdstan, folders.load_data(model), ["x", "y"])
 
 
 def refused(
@@ -169,7 +169,7 @@ def test_a_model_without_a_batch_table_is_refused(regression: tuple[Model, Path]
     """Before it is run, and as a failed run if it is run all the same."""
     model, file = regression
     assert MINIBATCH.unfit(model) is None
-    assert "no [batch] table" in (MINIBATCH.unfit(registry.load("mixture")) or "")
+    assert "no [batch] table" in (MINIBATCH.unfit(folders.load("mixture")) or "")
     found = run(model.stan_file, file, model.data_file, None)
     assert found.status == "failed"
     assert "does not say how its data split" in found.message

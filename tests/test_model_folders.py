@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import references, registry
 from harness.methods import METHODS
+from harness.models import exact, folders
 
 STAN = Path(__file__).parent.parent / "stan"
-MODELS = registry.LECTURE_ORDER
+MODELS = folders.LECTURE_ORDER
 METRICS = {
     *("bias", "log_width_ratio", "log_sd_ratio", "w1", "tail", "missed_mass", "corr_error"),
     *("worst_direction", "sliced_w1", "khat", "seed_spread", "rhat", "ess_bulk", "ess_tail"),
@@ -59,7 +59,7 @@ def committed(model: str) -> dict[str, Any]:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_toml_is_what_the_registry_takes(model: str) -> None:
     """It parses, without an unknown key, and says title, source, lesson and quantities."""
-    spec = registry._ModelToml.model_validate(read(model))
+    spec = folders._ModelToml.model_validate(read(model))
     assert spec.title
     assert spec.source
     assert 2 <= len(re.findall(r"[a-z0-9)ᵢ]\.(?:\s|$)", spec.lesson)) <= 5
@@ -82,7 +82,7 @@ def test_the_reference_draws_every_quantity(model: str) -> None:
         return
     assert spec["reference"] == model
     data = committed(model) if (STAN / model / "data.json").is_file() else small_data(model)
-    draws = references.SAMPLERS[model](data, 10, np.random.default_rng(1))
+    draws = exact.SAMPLERS[model](data, 10, np.random.default_rng(1))
     assert set(draws) == set(spec["quantities"])
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import registry
 from harness.methods.cmdstan import NUTS, NUTS_DEFAULTS
+from harness.models import folders
 from harness.records import RunContext, RunResult, RunSpec
-from harness.store import cmdstan_seed
-from harness.toolchain import CmdStan, compile_program
+from harness.stan import CmdStan, compile_program
+from harness.study.store import cmdstan_seed
 
 pytestmark = pytest.mark.stan
 
@@ -26,7 +26,7 @@ def run(cmdstan: CmdStan, tmp_path: Path) -> Run:
     """Return a function that runs NUTS on a lecture model, in ``tmp_path``."""
 
     def once(name: str, **options: Any) -> RunResult:
-        model = registry.load(name)
+        model = folders.load(name)
         spec = RunSpec(name, "nuts", {**NUTS_DEFAULTS, **options}, 1, 0)
         assert json.loads(json.dumps(dict(spec.options))) == dict(spec.options)
         program = compile_program(model.stan_file, cmdstan)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness.methods import DEFAULT_METHODS, METHODS
-from harness.planning import Plan, Planner, expected_work, with_draws
 from harness.records import Cost, Model, RunResult, RunSpec, Status
-from harness.store import Store
-from harness.tasks import MAX_DRAWS, MAX_NUTS_SAMPLES, Want
+from harness.study.plan import Plan, Planner, expected_work, with_draws
+from harness.study.store import Store
+from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Want
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12", "python": "3.13"}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import bridge
 from harness.cli.compare import left_out
 from harness.methods import DEFAULT_METHODS
-from harness.pipeline import needs_library
-from harness.planning import Plan, Planner, usual_methods
 from harness.records import Model
-from harness.store import Store
+from harness.stan import bridge
+from harness.study.comparing import needs_library
+from harness.study.plan import Plan, Planner, usual_methods
+from harness.study.store import Store
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12"}
 

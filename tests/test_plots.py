@@ -15,15 +15,24 @@ import report_fixture as fixture
 import report_records
 from matplotlib.path import Path as Outline
 
-from harness import plots
-from harness.plots import canvas, chains, choose, cost, density, elbo, pairs
 from harness.records import Reference
+from harness.report.figures import (
+    canvas,
+    chains,
+    choose,
+    cost,
+    cost_figure,
+    density,
+    elbo,
+    figures_for,
+    pairs,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.plots import Figure
     from harness.records import Comparison, ModelComparison
+    from harness.report.figures import Figure
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,7 @@ def models(comparison: Comparison) -> dict[str, ModelComparison]:
 @pytest.fixture(scope="module")
 def figures(comparison: Comparison) -> dict[str, dict[str, Figure]]:
     """Return every figure by model and name."""
-    return {m.model.name: {f.name: f for f in plots.figures_for(m)} for m in comparison.models}
+    return {m.model.name: {f.name: f for f in figures_for(m)} for m in comparison.models}
 
 
 def panel(figure: Figure, method: str) -> canvas.Panel:
@@ -97,7 +106,7 @@ def test_a_seed_without_width_is_drawn_as_a_needle_or_said_to_be_outside(
         values = np.full((1, 50, 1), 0.4)
         draws = report_records.draws(["m"], values)
         runs.append(dataclasses.replace(run, draws=draws) if pinned else run)
-    made = plots.figures_for(dataclasses.replace(model, runs=tuple(runs)))
+    made = figures_for(dataclasses.replace(model, runs=tuple(runs)))
     note = panel(made[0], "meanfield").note
     assert "1 seed outside the view" in note
     assert "1 seed with no width, at 0.40" in note
@@ -118,7 +127,7 @@ def test_runs_without_draws_and_draws_that_are_not_finite_are_survived_and_count
             )
         else:
             runs.append(run)
-    made = {f.name: f for f in plots.figures_for(dataclasses.replace(model, runs=tuple(runs)))}
+    made = {f.name: f for f in figures_for(dataclasses.replace(model, runs=tuple(runs)))}
     assert panel(made["density-alpha"], "meanfield").note == "1 run of 3 without draws."
     assert panel(made["density-alpha"], "fullrank").note == "1 run of 3 without draws."
 
@@ -129,7 +138,7 @@ def test_without_a_reference_densities_are_drawn_and_say_so(
     """No reference: no shading, no errors, but still the methods' densities."""
     model = models["mixture"]
     nothing = Reference("none", trusted=False, why="switched off")
-    made = {f.name for f in plots.figures_for(dataclasses.replace(model, reference=nothing))}
+    made = {f.name for f in figures_for(dataclasses.replace(model, reference=nothing))}
     assert "density-x" in made
     assert "pair" not in made
 
@@ -138,7 +147,7 @@ def test_an_untrusted_reference_is_called_untrusted(models: dict[str, ModelCompa
     """The caption does not hide that the shaded curve proves nothing."""
     model = models["linear_regression"]
     doubted = dataclasses.replace(model.reference, trusted=False)
-    made = plots.figures_for(dataclasses.replace(model, reference=doubted))
+    made = figures_for(dataclasses.replace(model, reference=doubted))
     assert "not trusted" in made[0].caption
 
 
@@ -279,8 +288,8 @@ def test_the_cost_figure_needs_no_arrays(comparison: Comparison) -> None:
             for m in comparison.models
         ),
     )
-    assert plots.cost_figure(light) == plots.cost_figure(comparison)
-    made = plots.cost_figure(light)
+    assert cost_figure(light) == cost_figure(comparison)
+    made = cost_figure(light)
     assert made is not None
     assert [p.method for p in made.panels][:2] == ["nuts", "meanfield"]
     assert ("linear_regression", "nuts") not in {(p.model, p.method) for p in cost.points(light)}
@@ -289,5 +298,5 @@ def test_the_cost_figure_needs_no_arrays(comparison: Comparison) -> None:
 def test_figures_of_an_empty_comparison_are_none(tmp_path: Path) -> None:
     """Nothing measured: no cost figure, no model figures, no exception."""
     empty = fixture.build(tmp_path, parts=[lambda: fixture.broken_model(tmp_path)])
-    assert plots.cost_figure(empty) is None
-    assert plots.figures_for(dataclasses.replace(empty.models[0], error=None)) == []
+    assert cost_figure(empty) is None
+    assert figures_for(dataclasses.replace(empty.models[0], error=None)) == []

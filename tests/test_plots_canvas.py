@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from harness.plots import canvas, cost, looks, words
+from harness.records.text import estimate, number
+from harness.report.figures import canvas, cost, looks
 
 
 def test_labels_find_a_place_where_nothing_is_overlapped() -> None:
@@ -85,7 +86,7 @@ def test_methods_keep_their_looks() -> None:
 )
 def test_numbers_are_said_as_a_reader_wants_them(value: float, said: str) -> None:
     """Few digits, a true minus, no silent NaN."""
-    assert words.number(value) == said
+    assert number(value) == said
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_numbers_are_said_as_a_reader_wants_them(value: float, said: str) -> Non
 )
 def test_estimates_have_the_decimals_of_their_error(value: float, error: float, said: str) -> None:
     """The error's first digit decides; an unknown error is called unknown."""
-    assert words.estimate(value, error) == said
+    assert estimate(value, error) == said
 
 
 def test_labels_keep_their_digits_when_coordinates_lose_theirs() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.plots import figures_for, gaps
-from harness.plots.canvas import Panel
-from harness.plots.looks import INK
 from harness.records import Estimate, Explanation, Gap, Model, ModelComparison, Reference
+from harness.report.figures import figures_for, gaps
+from harness.report.figures.canvas import Panel
+from harness.report.figures.looks import INK
 
 SVG = "{http://www.w3.org/2000/svg}"
 CUT = "stroke:#ffffff"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import report_records as records
 
-from harness.plots import elbo, tracks, variance
 from harness.records import Draws, ModelComparison, RunResult, Trace
-from harness.report import variances
+from harness.report.figures import elbo, tracks, variance
+from harness.report.html import variances
 
 ESTIMATORS = {"score": 2000.0, "score_control": 3.0, "score_both": 4.0, "reparameterised": 1.0}
 

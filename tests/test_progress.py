@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness import progress
+from harness.study import progress
 
 
 def test_plain_lines_tell_each_tenth_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +26,7 @@ def test_a_long_silence_is_broken(
 ) -> None:
     """Where steps are slow each of them is told."""
     now = [0.0]
-    monkeypatch.setattr("harness.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.study.progress.time.monotonic", lambda: now[0])
     display = progress.Plain()
     display.phase("run", 400)
     for _ in range(3):

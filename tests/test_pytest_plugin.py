@@ -24,7 +24,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_pytest_starts_without_heavy_packages() -> None:
     """Whoever has the harness installed pays for it only where a check is made."""
     script = (
-        "import sys, harness.pytest_plugin; print(*sorted(m.split('.')[0] for m in sys.modules))"
+        "import sys, harness.check.pytest_plugin;"
+        "print(*sorted(m.split('.')[0] for m in sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -14,13 +14,13 @@ import pytest
 import xarray as xr
 from plugin_suite import Run, files, passed, runner
 
-from harness.datatree import to_datatree
-from harness.methods.stancsv import read_stan_csv
-from harness.pytest_plugin.intake import take
+from harness.check.pytest_plugin.intake import take
 from harness.records import Draws
+from harness.report.files.netcdf import to_datatree
+from harness.stan.csv import read_stan_csv
 
 if TYPE_CHECKING:
-    from harness.toolchain import CmdStan
+    from harness.stan import CmdStan
 
 pytest_plugins = ["pytester"]
 
@@ -249,7 +249,7 @@ Fit = Callable[..., Any]
 @pytest.fixture(scope="module")
 def model(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> cmdstanpy.CmdStanModel:
     """Compile a program whose posterior is known, moved by its data."""
-    from harness.toolchain import compile_program
+    from harness.stan import compile_program
 
     program = tmp_path_factory.mktemp("program") / "shifted.stan"
     program.write_text(PROGRAM, "utf-8")

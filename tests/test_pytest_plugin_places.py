@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plugin_suite import Run, files, folder, passed, runner
 
-from harness.pytest_plugin import places
+from harness.check.pytest_plugin import places
 
 pytest_plugins = ["pytester"]
 

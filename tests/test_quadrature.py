@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from harness import registry
-from harness.bridge import BridgeModel
-from harness.bridge.build import library
 from harness.methods.quadrature import QUADRATURE_KL, QUADRATURE_MSE, QUADRATURE_TRUNCATED
+from harness.models import folders
 from harness.records import Method, Program, RunContext, RunResult, RunSpec
-from harness.toolchain import CmdStan
-from harness.vi import onedim, quadrature
-from harness.vi.onedim import QuadratureError
+from harness.stan import CmdStan
+from harness.stan.bridge import BridgeModel
+from harness.stan.bridge.build import library
+from harness.vi import one_dimensional, quadrature
+from harness.vi.one_dimensional import QuadratureError
 from harness.vi.target import Clock, TimeLimitError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def fitted(
     family: quadrature.Family = quadrature.GAUSSIAN,
 ) -> quadrature.Fit:
     """Fit from the starts that the rows of METHODS take."""
-    about = onedim.summarise(log_p)
+    about = one_dimensional.summarise(log_p)
     starts = [(about.mode, about.curvature_sd), (about.median, about.half_width)]
     if family is quadrature.TRUNCATED:
         thetas = [float(special.expit(mu)) for mu, _ in starts]
@@ -65,7 +65,7 @@ def fitted(
 @pytest.mark.parametrize(("mean", "sd"), [(0, 1), (12345, 0.01), (-3e4, 1e4), (2, 1e-6)])
 def test_a_normal_is_found_wherever_it_is(mean: float, sd: float) -> None:
     """Its integral, mode, curvature, median and width, whatever its place and scale."""
-    about = onedim.summarise(lambda z: np.asarray(stats.norm.logpdf(z, mean, sd) - 5))
+    about = one_dimensional.summarise(lambda z: np.asarray(stats.norm.logpdf(z, mean, sd) - 5))
     assert about.log_z == pytest.approx(-5, abs=1e-7)
     assert about.mode == pytest.approx(mean, abs=0.05 * sd)
     assert about.curvature_sd == pytest.approx(sd, rel=1e-3)
@@ -87,7 +87,7 @@ def test_a_normal_is_found_wherever_it_is(mean: float, sd: float) -> None:
 def test_the_integral_has_its_closed_form(log_p: LogDensity, log_z: float) -> None:
     """Heavy tails, skew and two modes: log Z to 1e-8."""
     with np.errstate(over="ignore"):
-        assert onedim.summarise(log_p).log_z == pytest.approx(log_z, abs=1e-8)
+        assert one_dimensional.summarise(log_p).log_z == pytest.approx(log_z, abs=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_integral_has_its_closed_form(log_p: LogDensity, log_z: float) -> No
 def test_a_density_that_cannot_be_summed_is_refused(log_p: LogDensity, words: str) -> None:
     """With the reason; a wrong log Z would make every KL wrong."""
     with pytest.raises(QuadratureError, match=words):
-        onedim.summarise(log_p)
+        one_dimensional.summarise(log_p)
 
 
 def test_several_parameters_are_refused() -> None:
@@ -119,7 +119,7 @@ def test_several_parameters_are_refused() -> None:
             return np.asarray(z.sum(axis=1)), np.ones_like(z)
 
     with pytest.raises(QuadratureError, match="has 2 unconstrained parameters"):
-        onedim.one_dimensional(Two())
+        one_dimensional.one_dimensional(Two())
 
 
 # --- the lecture's optima ---------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_a_normal_is_fitted_exactly(
 @pytest.mark.parametrize("start", [(100.0, 1e-3), (-40.0, 5.0), (6.0, 30.0)])
 def test_a_bad_start_ends_at_the_same_optimum(start: tuple[float, float]) -> None:
     """The search is started anew until nothing is gained, from the lecture's kind of start too."""
-    about = onedim.summarise(beta_logit)
+    about = one_dimensional.summarise(beta_logit)
     found = quadrature.fit(
         lambda z: beta_logit(z) - about.log_z,
         quadrature.GAUSSIAN, quadrature.divergence, [start], about.log_z, Clock(),
@@ -278,7 +278,7 @@ def run(method: Method, stan_file: Path, cmdstan: CmdStan, data_file: Path | Non
 
 def lecture(method: Method, name: str, cmdstan: CmdStan) -> RunResult:
     """Run a row on a lecture model."""
-    model = registry.load(name)
+    model = folders.load(name)
     return run(method, model.stan_file, cmdstan, model.data_file)
 
 
@@ -326,7 +326,7 @@ def test_the_truncated_draws_are_those_of_theta(cmdstan: CmdStan) -> None:
 @pytest.mark.stan
 def test_the_programs_constrained_density_is_the_one_fitted(cmdstan: CmdStan) -> None:
     """On the logit scale its Jacobian is log θ(1 − θ), which the truncated normal's has too."""
-    model = BridgeModel(library(registry.load("beta_unit").stan_file, cmdstan), {})
+    model = BridgeModel(library(folders.load("beta_unit").stan_file, cmdstan), {})
     z = np.linspace(-3, 9, 13)
     jacobian = special.log_expit(z) + special.log_expit(-z)
     with_it = model.log_density(z[:, None]).value

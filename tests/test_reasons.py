@@ -15,12 +15,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness
-from harness import bridge, cli, judge, pipeline, registry, results, tasks
-from harness.planning import Plan
+from harness import cli
+from harness.models import folders
 from harness.records import Comparison, Cost, Model, ModelComparison, RunResult, RunSpec, Status
-from harness.tasks import code_hash, explainable, explanation_key
-from harness.toolchain import CmdStan
-from harness.toolchain.find import build_settings
+from harness.report import files
+from harness.stan import CmdStan, bridge
+from harness.stan.find import build_settings
+from harness.study import comparing, task
+from harness.study.plan import Plan
+from harness.study.task import code_hash, explainable, explanation_key
+from harness.why.sentences import NEEDS_CAUSE
 
 MODEL = "linear_regression"
 """Mean-field never passes on it: its two coefficients correlate."""
@@ -96,7 +100,7 @@ def test_the_hash_of_parts_is_of_those_parts(
     for name in ("why/a.py", "vi/deep/b.py", "one.py", "report/c.py"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("x = 1\n")
-    monkeypatch.setattr(tasks, "__file__", str(package / "tasks.py"))
+    monkeypatch.setattr(task, "__file__", str(package / "study" / "task.py"))
     parts = ("why", "vi", "one.py")
 
     def hashes() -> tuple[str, str]:
@@ -119,7 +123,7 @@ def test_the_hash_of_parts_is_of_those_parts(
 def test_the_parts_of_an_explanation_are_there() -> None:
     """A name that is no longer a folder or file of the package would hash nothing."""
     package = Path(harness.__file__).parent
-    for part in tasks.EXPLAINING:
+    for part in task.EXPLAINING:
         assert (package / part).exists(), part
         assert code_hash((part,)) != code_hash(())
 
@@ -194,8 +198,8 @@ class Made:
 def made(cache: Path, methods: Sequence[str] = ("meanfield",), **plan: Any) -> Made:
     """Compare with two seeds."""
     recorder = Recorder([])
-    planned = Plan((registry.load(MODEL),), tuple(methods), seeds=2, figures=False, **plan)
-    comparison, _ = pipeline.compare(planned, recorder)
+    planned = Plan((folders.load(MODEL),), tuple(methods), seeds=2, figures=False, **plan)
+    comparison, _ = comparing.compare(planned, recorder)
     return Made(comparison, recorder.runs, len(list((cache / "bridge").glob("*.so"))))
 
 
@@ -219,7 +223,7 @@ def link_libraries(cache: Path, cmdstan: CmdStan) -> None:
     real = (cache / "programs").resolve().parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(real))
-        bridge.library(registry.load(MODEL).stan_file, cmdstan)
+        bridge.library(folders.load(MODEL).stan_file, cmdstan)
     shutil.rmtree(cache / "bridge", ignore_errors=True)
     (cache / "bridge").symlink_to(real / "bridge", target_is_directory=True)
 
@@ -326,8 +330,8 @@ def words(model: ModelComparison) -> list[tuple[object, ...]]:
 def test_results_with_causes_read_back_equal(story: Story, tmp_path: Path) -> None:
     """``results.json`` loses neither gaps, causes, notes nor what is not known."""
     for found in (story.told, story.blocked, story.plain):
-        results.write(found.comparison, tmp_path)
-        (back,) = results.read(tmp_path).models
+        files.write(found.comparison, tmp_path)
+        (back,) = files.read(tmp_path).models
         assert repr(back.explanation) == repr(found.model.explanation)
         assert words(back) == words(found.model)
         assert repr(back.trials) == repr(found.model.trials)
@@ -396,7 +400,7 @@ def test_remedies_are_tried_where_they_are_asked_for(tried: Tries) -> None:
     for trial in found.model.trials:
         # NUTS is compared with NUTS from random starts.
         of_nuts = trial.remedy == "nuts from q"
-        assert of_nuts or trial.level_before in judge.NEEDS_CAUSE
+        assert of_nuts or trial.level_before in NEEDS_CAUSE
         assert trial.words
     helped = [t for t in found.model.trials if t.helps]
     assert helped
@@ -430,8 +434,8 @@ def test_remedies_that_were_tried_are_not_tried_again(tried: Tries) -> None:
 def test_results_with_trials_read_back_equal(tried: Tries, tmp_path: Path) -> None:
     """Trials that were made, and those that were not and why."""
     found = tried.found
-    results.write(found.comparison, tmp_path)
-    (back,) = results.read(tmp_path).models
+    files.write(found.comparison, tmp_path)
+    (back,) = files.read(tmp_path).models
     assert repr(back.trials) == repr(found.model.trials)
     assert words(back) == words(found.model)
     assert (tmp_path / "trials.csv").is_file()
@@ -457,11 +461,11 @@ def test_the_command_says_why_and_what_to_try(tried: Tries, tmp_path: Path) -> N
     found = invoke(*args, str(tmp_path / "a"), "--remedies")
     assert found.exit_code == 0, found.output
     assert "correlation" in found.output
-    (with_trials,) = results.read(tmp_path / "a").models
+    (with_trials,) = files.read(tmp_path / "a").models
     assert with_trials.trials
     found = invoke(*args, str(tmp_path / "b"), "--no-why")
     assert found.exit_code == 0, found.output
     assert "correlation" not in found.output
-    (bare,) = results.read(tmp_path / "b").models
+    (bare,) = files.read(tmp_path / "b").models
     assert bare.explanation is None
     assert bare.trials == ()

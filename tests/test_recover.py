@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import bridge, registry
 from harness.methods import METHODS
+from harness.models import folders
 from harness.records import FamilyName, RunContext, RunSpec
-from harness.store import cmdstan_seed
-from harness.toolchain import CmdStan, compile_program
+from harness.stan import CmdStan, bridge, compile_program
+from harness.study.store import cmdstan_seed
 from harness.vi.recover import recover
 
 
@@ -75,14 +75,14 @@ def test_cmdstans_own_gaussian_is_recovered(
     method: FamilyName, cmdstan: CmdStan, tmp_path: Path
 ) -> None:
     """Of the regression: the residual is rounding, and q's moments are those of its draws."""
-    model = registry.load("linear_regression")
+    model = folders.load("linear_regression")
     row = METHODS[method]
     spec = RunSpec(model.name, method, row.defaults, 3, 4000)
     program = compile_program(model.stan_file, cmdstan)
     run = row.run(spec, RunContext(program, model.data_file, 60.0, cmdstan_seed(spec)), tmp_path)
     assert run.draws is not None, run.message
     assert run.draws.log_q is not None
-    target = bridge.BridgeModel(bridge.library(model.stan_file, cmdstan), registry.load_data(model))
+    target = bridge.BridgeModel(bridge.library(model.stan_file, cmdstan), folders.load_data(model))
     names = run.draws.names
     z = np.array([
         target.unconstrain(dict(zip(names, theta, strict=True))) for theta in run.draws.values[0]

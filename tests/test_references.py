@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
-from harness import references
+from harness.models import exact
 
 STANDARD_ERRORS = 4.5
 N = 20_000
@@ -46,7 +46,7 @@ def make_data(model: str, *args: int) -> dict[str, Any]:
 def draw(model: str, data: Mapping[str, Any] | None = None, seed: int = 1) -> dict[str, FloatArray]:
     """Draw from a model's exact posterior."""
     given = load_json(model) if data is None else data
-    return dict(references.SAMPLERS[model](given, N, np.random.default_rng(seed)))
+    return dict(exact.SAMPLERS[model](given, N, np.random.default_rng(seed)))
 
 
 def assert_moments(draws: FloatArray, mean: float, variance: float) -> None:
@@ -77,7 +77,7 @@ def quadrature(
 def test_inversion_gives_the_quantiles_of_a_gamma() -> None:
     """Every draw is the gamma quantile of the uniform number behind it, to 10⁻⁵ of the sd."""
     shape = 3.7
-    got = references.draw_by_inversion(
+    got = exact.draw_by_inversion(
         lambda v: shape * v - np.exp(v), -60.0, 30.0, N, np.random.default_rng(5)
     )
     uniform = np.random.default_rng(5).random(N)
@@ -88,7 +88,7 @@ def test_inversion_gives_the_quantiles_of_a_gamma() -> None:
 def test_inversion_finds_a_narrow_density_in_a_wide_interval() -> None:
     """A peak between two points of the first grid is found, to 10⁻⁵ of its sd."""
     mean, sd = 3.000_1, 1e-7
-    got = references.draw_by_inversion(
+    got = exact.draw_by_inversion(
         lambda v: -0.5 * np.square((v - mean) / sd), -100.0, 100.0, N, np.random.default_rng(5)
     )
     expected = stats.norm.ppf(np.random.default_rng(5).random(N))
@@ -99,7 +99,7 @@ def test_inversion_finds_a_narrow_density_in_a_wide_interval() -> None:
 def test_inversion_refuses_to_cut_mass_off() -> None:
     """A density that is still large at an end of the interval is an error, not a truncation."""
     with pytest.raises(ValueError, match="not negligible at the ends"):
-        references.draw_by_inversion(
+        exact.draw_by_inversion(
             lambda v: -0.5 * np.square(v), 0.0, 10.0, 10, np.random.default_rng(1)
         )
 
@@ -107,7 +107,7 @@ def test_inversion_refuses_to_cut_mass_off() -> None:
 def test_inversion_refuses_a_density_that_is_nowhere_finite() -> None:
     """NaN everywhere is an error."""
     with pytest.raises(ValueError, match="nowhere finite"):
-        references.draw_by_inversion(
+        exact.draw_by_inversion(
             lambda v: np.full_like(v, np.nan), 0.0, 1.0, 10, np.random.default_rng(1)
         )
 
@@ -155,7 +155,7 @@ def test_conjugate_posterior_is_gaussian_conditioning() -> None:
     y = np.array(data["y"])
     prior = data["prior_sd"] ** 2
     gain = prior * X.T @ np.linalg.inv(prior * X @ X.T + data["noise_sd"] ** 2 * np.eye(50))
-    mean, precision = references.conjugate_posterior(data)
+    mean, precision = exact.conjugate_posterior(data)
     np.testing.assert_allclose(mean, gain @ y, rtol=1e-8)
     np.testing.assert_allclose(
         np.linalg.inv(precision), prior * np.eye(2) - gain @ X * prior, rtol=1e-6
@@ -165,7 +165,7 @@ def test_conjugate_posterior_is_gaussian_conditioning() -> None:
 def test_conjugate_regression() -> None:
     """Means, variances and the covariance are those of the closed form."""
     draws = draw("conjugate_regression")
-    mean, precision = references.conjugate_posterior(load_json("conjugate_regression"))
+    mean, precision = exact.conjugate_posterior(load_json("conjugate_regression"))
     covariance = np.linalg.inv(precision)
     assert_moments(draws["intercept"], mean[0], covariance[0, 0])
     assert_moments(draws["slope"], mean[1], covariance[1, 1])
@@ -266,7 +266,7 @@ def test_inverse_gamma_posterior_is_the_joint_density() -> None:
     """Log prior plus log likelihood less the closed form is one constant everywhere."""
     data = load_json("inverse_gamma_normal")
     x = np.array(data["x"])
-    shape, scale, mean, weight = references.inverse_gamma_posterior(data)
+    shape, scale, mean, weight = exact.inverse_gamma_posterior(data)
     gaps = [
         stats.invgamma(2, scale=3).logpdf(s)
         + stats.norm(0, np.sqrt(s)).logpdf(m)
@@ -281,14 +281,12 @@ def test_inverse_gamma_posterior_is_the_joint_density() -> None:
 def test_inverse_gamma_normal() -> None:
     """Moments of s are an inverse gamma's; m has variance E[s]/weight."""
     draws = draw("inverse_gamma_normal")
-    shape, scale, mean, weight = references.inverse_gamma_posterior(
-        load_json("inverse_gamma_normal")
-    )
+    shape, scale, mean, weight = exact.inverse_gamma_posterior(load_json("inverse_gamma_normal"))
     assert_moments(draws["s"], scale / (shape - 1), stats.invgamma(shape, scale=scale).var())
     assert_moments(draws["m"], mean, scale / (shape - 1) / weight)
 
 
-@pytest.mark.parametrize("model", sorted(references.SAMPLERS))
+@pytest.mark.parametrize("model", sorted(exact.SAMPLERS))
 def test_draws_depend_on_the_generator_alone(model: str) -> None:
     """The same seed gives the same draws, another seed others; all are finite, n first."""
     small = {"wide_normal": (30, 4), "large_regression": (60,)}

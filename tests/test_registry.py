@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
-from harness.registry import ModelError
-from harness.toolchain import ProgramInfo
+from harness.models import folders
+from harness.models.folders import ModelError
+from harness.stan import ProgramInfo
 
 STAN = "parameters { real m; } model { m ~ normal(0, 1); }\n"
 
@@ -27,15 +27,15 @@ def folder(tmp_path: Path, toml: str, data: str | None = "{}") -> Path:
 
 def test_all_lecture_models_are_there_in_order() -> None:
     """The ten models of the lecture are found, none by another name."""
-    assert registry.lecture_models() == registry.LECTURE_ORDER
+    assert folders.lecture_models() == folders.LECTURE_ORDER
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
     """A typing error is answered with what was probably meant."""
     with pytest.raises(ModelError, match=r"unknown model 'mixtur': did you mean mixture"):
-        registry.load("mixtur")
+        folders.load("mixtur")
     with pytest.raises(ModelError, match=r"known: student_t"):
-        registry.load("zzzzzzzz")
+        folders.load("zzzzzzzz")
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,15 @@ def test_an_unknown_model_names_the_nearest() -> None:
 def test_a_bad_model_toml_is_refused(tmp_path: Path, toml: str, match: str) -> None:
     """Unknown keys, missing keys and impossible values are errors that name the file."""
     with pytest.raises(ModelError, match=match) as caught:
-        registry.load(str(folder(tmp_path, toml)))
+        folders.load(str(folder(tmp_path, toml)))
     assert "model.toml" in str(caught.value)
 
 
 def test_a_folder_by_path_is_a_model(tmp_path: Path) -> None:
     """Users may keep folders of their own."""
-    model = registry.load(str(folder(tmp_path, "title = 't'")))
+    model = folders.load(str(folder(tmp_path, "title = 't'")))
     assert model.name == "tiny"
-    assert registry.load_data(model) == {}
+    assert folders.load_data(model) == {}
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_bad_data_files_are_refused(tmp_path: Path, text: str, match: str) -> No
     path = tmp_path / "d.json"
     path.write_text(text)
     with pytest.raises(ModelError, match=match):
-        registry.read_data(path)
+        folders.read_data(path)
 
 
 def test_a_missing_data_file_is_refused(tmp_path: Path) -> None:
     """The error names the file."""
     with pytest.raises(ModelError, match=r"nowhere\.json"):
-        registry.read_data(tmp_path / "nowhere.json")
+        folders.read_data(tmp_path / "nowhere.json")
     with pytest.raises(ModelError, match="no such Stan program"):
-        registry.user_model(tmp_path / "nowhere.stan", None)
+        folders.user_model(tmp_path / "nowhere.stan", None)
 
 
 INFO = ProgramInfo(
@@ -129,7 +129,7 @@ def test_data_are_checked_against_the_program(
     data: dict[str, object], complaint: str | None
 ) -> None:
     """Missing names, wrong dimensions and fractions for integers are all told at once."""
-    complaints = registry.check_data(data, INFO)
+    complaints = folders.check_data(data, INFO)
     if complaint is None:
         assert complaints == []
     else:
@@ -140,13 +140,13 @@ def test_data_from_python_are_written_once(isolated_cache: Path) -> None:
     """Equal data give one file; NaN is refused."""
     import numpy as np
 
-    path = registry.write_data({"N": 2, "y": np.array([1.0, 2.0])})
+    path = folders.write_data({"N": 2, "y": np.array([1.0, 2.0])})
     assert json.loads(path.read_text()) == {"N": 2, "y": [1.0, 2.0]}
-    assert registry.write_data({"N": 2, "y": [1.0, 2.0]}) == path
+    assert folders.write_data({"N": 2, "y": [1.0, 2.0]}) == path
     with pytest.raises(ModelError, match="NaN"):
-        registry.write_data({"y": float("nan")})
+        folders.write_data({"y": float("nan")})
     with pytest.raises(ModelError, match="cannot be written as JSON"):
-        registry.write_data({"y": object()})
+        folders.write_data({"y": object()})
     assert isolated_cache in path.parents
 
 
@@ -155,27 +155,27 @@ def test_generated_data_are_made_once_per_version_of_the_script(tmp_path: Path) 
     """``make_data()`` is run again only when its text changes; its failure is told."""
     path = folder(tmp_path, "title = 't'", data=None)
     (path / "data.py").write_text("def make_data():\n    return {'N': 1}\n")
-    first = registry.load(str(path)).data_file
+    first = folders.load(str(path)).data_file
     assert first is not None
-    assert registry.load(str(path)).data_file == first
+    assert folders.load(str(path)).data_file == first
     (path / "data.py").write_text("def make_data():\n    return {'N': 2}\n")
-    assert registry.load(str(path)).data_file != first
+    assert folders.load(str(path)).data_file != first
     (path / "data.py").write_text("def make_data():\n    return 1 / 0\n")
     with pytest.raises(ModelError, match="ZeroDivisionError"):
-        registry.load(str(path))
+        folders.load(str(path))
 
 
 def test_a_batch_table_must_name_the_scale(tmp_path: Path) -> None:
     """Without the likelihood's scale a minibatch would give another posterior, in silence."""
     whole = 'title = "T"\nmethods = ["svgd"]\n[batch]\nrows = ["y"]\nsize = "N"\nscale = "s"\n'
     path = folder(tmp_path, whole)
-    found = registry.load(str(path))
+    found = folders.load(str(path))
     assert found.batch == {"rows": ("y",), "size": "N", "scale": "s"}
     assert found.methods == ("svgd",)
     for line in ('scale = "s"\n', 'size = "N"\n', 'rows = ["y"]\n'):
         (path / "model.toml").write_text(whole.replace(line, ""), encoding="utf-8")
-        with pytest.raises(registry.ModelError, match=f"batch.{line.split()[0]}"):
-            registry.load(str(path))
+        with pytest.raises(folders.ModelError, match=f"batch.{line.split()[0]}"):
+            folders.load(str(path))
     (path / "model.toml").write_text(whole.replace('["y"]', "[]"), encoding="utf-8")
-    with pytest.raises(registry.ModelError, match=r"batch.rows"):
-        registry.load(str(path))
+    with pytest.raises(folders.ModelError, match=r"batch.rows"):
+        folders.load(str(path))

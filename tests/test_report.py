@@ -12,8 +12,10 @@ import pytest
 import report_fixture as fixture
 import report_records
 
-from harness import judge, plots, report
-from harness.report import findings, summary
+from harness import judge
+from harness.report import html
+from harness.report.figures import figures_for
+from harness.report.html import findings, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +72,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 @pytest.fixture(scope="module")
 def text(comparison: Comparison) -> str:
     """Return the report of the fixture."""
-    return report.to_html(comparison)
+    return html.to_html(comparison)
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +187,14 @@ def test_a_program_that_is_gone_says_so(comparison: Comparison, tmp_path: Path) 
     entry = by_name(comparison, "broken")
     gone = dataclasses.replace(entry.model, stan_file=tmp_path / "gone.stan")
     light = dataclasses.replace(comparison, models=(dataclasses.replace(entry, model=gone),))
-    assert "The program could not be read" in report.to_html(light)
+    assert "The program could not be read" in html.to_html(light)
 
 
 def test_given_figures_make_the_same_report_without_arrays(
     comparison: Comparison, text: str
 ) -> None:
     """A caller may draw in other processes and send records without their draws."""
-    figures = {m.model.name: plots.figures_for(m) for m in comparison.models}
+    figures = {m.model.name: figures_for(m) for m in comparison.models}
     light = dataclasses.replace(
         comparison,
         models=tuple(
@@ -204,14 +206,14 @@ def test_given_figures_make_the_same_report_without_arrays(
             for m in comparison.models
         ),
     )
-    assert report.to_html(light, figures) == text
+    assert html.to_html(light, figures) == text
 
 
 def test_the_file_is_written_with_its_folder(comparison: Comparison, tmp_path: Path) -> None:
     """Render makes the folder and writes UTF-8."""
     light = dataclasses.replace(comparison, models=(by_name(comparison, "broken"),))
     path = tmp_path / "a" / "b" / "index.html"
-    report.render(light, path)
+    html.render(light, path)
     assert "✗" in path.read_text(encoding="utf-8")
 
 

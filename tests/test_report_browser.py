@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import report_fixture as fixture
 
-from harness import registry, report
-from harness.report.summary import anchor
+from harness.models import folders
+from harness.report import html
+from harness.report.html.summary import anchor
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -67,7 +68,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 def path(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file with the report."""
     target = tmp_path_factory.mktemp("report") / "index.html"
-    report.render(comparison, target)
+    html.render(comparison, target)
     return target
 
 
@@ -244,6 +245,6 @@ def test_the_committed_sample_stands_up_to_the_same(browser: Chrome, size: tuple
     test_every_image_is_drawn_and_has_an_alternative_text(browser, sample)
     test_nothing_overflows_the_page(browser, sample, size)
     test_labels_inside_a_figure_do_not_lie_over_each_other(browser, sample)
-    for name in registry.lecture_models():
+    for name in folders.lecture_models():
         heading = f"document.querySelector('#{anchor(name)} h2')"
         assert name in ask(browser, f"{heading}.textContent")

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from harness import report
-from harness.plots.canvas import Panel
 from harness.records import (
     NO_ESTIMATE,
     Cause,
@@ -27,7 +25,8 @@ from harness.records import (
     Trial,
     Verdict,
 )
-from harness.report import remedies, summary
+from harness.report.figures.canvas import Panel
+from harness.report.html import data_uri, remedies, summary, to_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +103,7 @@ def failing(method: str, cause: Cause, name: str = "m") -> Verdict:
 
 def words(*models: ModelComparison) -> str:
     """Return the page's text, tags removed."""
-    page = report.to_html(Comparison(models, (), {}))
+    page = to_html(Comparison(models, (), {}))
     body = page.partition("</style>")[2].partition("<script>")[0]
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
 
@@ -136,7 +135,7 @@ def test_the_first_table_says_why_where_there_is_room() -> None:
     assert summary.strip(entry(verdicts=[silent]))[0].tip == verdict.headline
     for columns in (summary.WITH_CAUSES, summary.WITH_CAUSES + 1, summary.WITH_REASONS + 1):
         many = [dataclasses.replace(verdict, method=f"m{i}") for i in range(columns)]
-        page = report.to_html(Comparison((entry(verdicts=many),), (), {}))
+        page = to_html(Comparison((entry(verdicts=many),), (), {}))
         room = columns <= summary.WITH_CAUSES
         assert page.count("Why: family: correlation") == room * columns
         tip = 'title="sd of beta 0.5 of the reference&#39;s; why: family: correlation"'
@@ -266,7 +265,7 @@ def test_an_image_is_the_same_without_what_it_does_not_need() -> None:
         '<svg a="1"><g><g id="x"><g><path d="m0 0"/></g></g></g><g/>'
         '<text b="it\'s">"a" &amp; \'b\'</text></svg>'
     )
-    uri = report.data_uri(Panel("t", "", svg.encode(), "svg", "1", 1, 1))
+    uri = data_uri(Panel("t", "", svg.encode(), "svg", "1", 1, 1))
     assert uri == (
         "data:image/svg+xml,%3Csvg a='1'%3E%3Cg id='x'%3E%3Cpath d='m0 0'/%3E%3C/g%3E"
         "%3Ctext b=%22it's%22%3E%22a%22 &amp;amp; 'b'%3C/text%3E%3C/svg%3E"

@@ -12,9 +12,8 @@ import pytest
 import report_fixture as fixture
 import report_records
 
-from harness import report
 from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
-from harness.report import console, findings, quantities, runs, summary
+from harness.report.html import console, findings, prose, quantities, runs, summary
 
 if TYPE_CHECKING:
     from harness.records import Closeness
@@ -78,7 +77,7 @@ def test_left_out_methods_say_why(comparison: Comparison) -> None:
 )
 def test_backticks_become_code_and_the_rest_is_escaped(sentence: str, html: str) -> None:
     """Names stand out in findings, and no sentence can bring a tag."""
-    assert report.prose(sentence) == html
+    assert prose(sentence) == html
 
 
 def test_the_reason_of_a_reference_is_short_in_the_table() -> None:

@@ -11,7 +11,7 @@ from harness.vi.callbacks import CheckParametersConvergence
 from harness.vi.families import MeanField
 from harness.vi.loop import Info
 from harness.vi.optimisers import Adam
-from harness.vi.rest import LIMIT, restlessness
+from harness.vi.stationarity import LIMIT, restlessness
 
 Array = NDArray[np.float64]
 

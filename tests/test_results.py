@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import report_fixture as fixture
 
-from harness import results
 from harness.records import Cause, Comparison, Estimate, Explanation, Gap, Trial
+from harness.report import files
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 def test_columns_are_the_contract(compared: Comparison, tmp_path: Path) -> None:
     """The columns of DESIGN come first and in order; additions stand behind."""
-    results.write(compared, tmp_path)
+    files.write(compared, tmp_path)
     promised = {
         "verdicts": "model method level cause remedy seeds seeds_failed seconds reference",
         "measures": "model method seed quantity metric value mcse level",
@@ -49,7 +49,7 @@ def test_columns_are_the_contract(compared: Comparison, tmp_path: Path) -> None:
 
 def test_every_verdict_run_and_measure_is_written(compared: Comparison, tmp_path: Path) -> None:
     """No row is lost, whatever its status."""
-    results.write(compared, tmp_path)
+    files.write(compared, tmp_path)
     for name, count in {
         "verdicts": sum(len(m.verdicts) for m in compared.models),
         "runs": sum(len(m.runs) for m in compared.models),
@@ -62,13 +62,13 @@ def test_every_verdict_run_and_measure_is_written(compared: Comparison, tmp_path
 
 def test_json_is_strict_and_reads_back(compared: Comparison, tmp_path: Path) -> None:
     """Non-finite figures are strings in the JSON and numbers again when read."""
-    results.write(compared, tmp_path)
+    files.write(compared, tmp_path)
 
     def refuse(constant: str) -> float:
         raise AssertionError(constant)
 
     json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
-    again = results.read(tmp_path)
+    again = files.read(tmp_path)
     assert [m.model.name for m in again.models] == [m.model.name for m in compared.models]
     for old, new in zip(compared.models, again.models, strict=True):
         assert new.error == old.error
@@ -99,8 +99,8 @@ def test_unreadable_results_say_what_to_do(tmp_path: Path, text: str | None, mat
     """Missing, cut and foreign files name the command that makes new ones."""
     if text is not None:
         (tmp_path / "results.json").write_text(text)
-    with pytest.raises(results.ResultsError, match=match) as caught:
-        results.read(tmp_path)
+    with pytest.raises(files.ResultsError, match=match) as caught:
+        files.read(tmp_path)
     assert "harness compare" in str(caught.value)
 
 
@@ -149,8 +149,8 @@ def explained(compared: Comparison) -> Comparison:
 
 def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path: Path) -> None:
     """Every digit, infinities, and None where nobody asked."""
-    results.write(explained, tmp_path)
-    again = results.read(tmp_path)
+    files.write(explained, tmp_path)
+    again = files.read(tmp_path)
     # A NaN is equal to nothing, but is written like another.
     assert repr(again.models[0].explanation) == repr(WHY)
     assert again.models[0].trials == (TRIED, HINT)
@@ -172,7 +172,7 @@ def test_reasons_and_remedies_have_tables_of_their_own(
     explained: Comparison, tmp_path: Path
 ) -> None:
     """A row a gap and a row a trial; the table of verdicts has both in a few words."""
-    results.write(explained, tmp_path)
+    files.write(explained, tmp_path)
     first, second = rows(tmp_path, "gaps")
     assert list(first.values()) == [
         "mixture", "meanfield", "1", "meanfield", "0.3", "1e-09", "20000", "inf", "skew", "true",
@@ -195,7 +195,7 @@ def test_files_from_before_the_question_read_as_nobody_asked(
     explained: Comparison, tmp_path: Path
 ) -> None:
     """Results without the new keys are read, not called damaged."""
-    results.write(explained, tmp_path)
+    files.write(explained, tmp_path)
     path = tmp_path / "results.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     for model in raw["models"]:
@@ -204,7 +204,7 @@ def test_files_from_before_the_question_read_as_nobody_asked(
             for key in ("cause", "remedy", "causes", "remedies"):
                 del verdict[key]
     path.write_text(json.dumps(raw), encoding="utf-8")
-    again = results.read(tmp_path)
+    again = files.read(tmp_path)
     assert {m.explanation for m in again.models} == {None}
     assert {m.trials for m in again.models} == {()}
     assert {(v.cause, v.causes) for m in again.models for v in m.verdicts} == {("", ())}
@@ -212,10 +212,10 @@ def test_files_from_before_the_question_read_as_nobody_asked(
 
 def test_reasons_that_are_damaged_are_said_to_be(explained: Comparison, tmp_path: Path) -> None:
     """A gap without its error is not read as one that is sharp."""
-    results.write(explained, tmp_path)
+    files.write(explained, tmp_path)
     path = tmp_path / "results.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     raw["models"][0]["explanation"]["gaps"][0]["family_gap"] = [0.3]
     path.write_text(json.dumps(raw), encoding="utf-8")
-    with pytest.raises(results.ResultsError, match="is damaged"):
-        results.read(tmp_path)
+    with pytest.raises(files.ResultsError, match="is damaged"):
+        files.read(tmp_path)

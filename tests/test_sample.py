@@ -7,9 +7,9 @@ import json
 import re
 from pathlib import Path
 
-from harness import registry
-from harness.terminal import SYMBOLS
-from harness.titles import TITLES
+from harness.models import folders
+from harness.records.method_titles import TITLES
+from harness.report.terminal import SYMBOLS
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "reports" / "lecture"
@@ -24,7 +24,7 @@ def verdicts() -> dict[tuple[str, str], str]:
 def test_the_sample_has_every_lecture_model() -> None:
     """No model is missing from the committed report, and none failed to be compared."""
     names = {model for model, _ in verdicts()}
-    assert names == set(registry.lecture_models())
+    assert names == set(folders.lecture_models())
     found = json.loads((SAMPLE / "results.json").read_text(encoding="utf-8"))
     assert [m["error"] for m in found["models"]] == [None] * len(names)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.methods.stancsv import CsvError, read_elbo, read_stan_csv, stan_name
+from harness.records.names import stan_name
+from harness.stan.csv import CsvError, read_elbo, read_stan_csv
 
 
 @pytest.mark.parametrize(

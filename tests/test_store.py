@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.records import Cost, Draws, RunResult, RunSpec, Trace
-from harness.store import Store, StoreError, cmdstan_seed, run_key
+from harness.study.store import Store, StoreError, cmdstan_seed, run_key
 
 SPEC = RunSpec("m", "meanfield", {"eta": 1.0}, 3, 5)
 

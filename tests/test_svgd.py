@@ -16,11 +16,11 @@ import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import norm
 
-from harness import registry
-from harness.bridge.build import library
 from harness.methods.svgd import SVGD
+from harness.models import folders
 from harness.records import Program, RunContext, RunResult, RunSpec
-from harness.toolchain import CmdStan
+from harness.stan import CmdStan
+from harness.stan.bridge.build import library
 from harness.vi import stein, svgd
 from harness.vi.target import Clock, Fitted
 
@@ -238,7 +238,7 @@ def test_settings_that_cannot_be_run_are_refused(setting: str, value: float) -> 
 
 def run(cmdstan: CmdStan, seed: int, draws: int, **options: Any) -> RunResult:
     """Run the row on the lecture's mixture."""
-    model = registry.load("mixture")
+    model = folders.load("mixture")
     built = library(model.stan_file, cmdstan)
     program = Program(model.stan_file, built, cmdstan.path, {}, built)
     spec = RunSpec(model.name, "svgd", {**SVGD.defaults, **options}, seed, draws)

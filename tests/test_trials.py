@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from trial_records import MODEL, Compared, chains, compare, run, spec, verdict
 
-from harness import trials
 from harness.methods import METHODS
 from harness.records import NO_ESTIMATE, Cause, Draws, Estimate, Gap, Trial, Verdict
-from harness.trials import Proposal, Start, propose, reweighted, tried
-from harness.trials.changes import CHANGES, MENDABLE
-from harness.trials.cost import duration
-from harness.trials.judging import luck
+from harness.why import remedies
+from harness.why.remedies import Proposal, Start, propose, reweighted, tried
+from harness.why.remedies.changes import CHANGES, MENDABLE
+from harness.why.remedies.cost import duration
+from harness.why.remedies.judge import luck
 
 START = Start(tuple({"x": float(i)} for i in range(4)), (1.0,))
 
@@ -88,7 +88,7 @@ def test_the_causes_decide_which_remedies_are_worth_a_trial(
         MODEL, verdict("meanfield"), [run(spec("meanfield"))], [gap("meanfield", *causes), other]
     )
     assert {p.remedy for p in found} == expected | always
-    assert [p.remedy for p in found] == [r for r in trials.ORDER if r in expected | always]
+    assert [p.remedy for p in found] == [r for r in remedies.ORDER if r in expected | always]
 
 
 def test_a_funnel_is_a_hint_with_its_evidence() -> None:
@@ -107,8 +107,8 @@ def test_a_funnel_is_a_hint_with_its_evidence() -> None:
 def test_the_seeds_that_failed_come_first() -> None:
     """Topped up by those that warn, then any; at most three."""
     levels = ("pass", "pass", "warn", "fail", "pass", "fail")
-    assert trials.trial_seeds(verdict("meanfield", levels), 3) == (3, 4, 6)
-    assert trials.trial_seeds(verdict("meanfield", ("fail",) * 5), 3) == (1, 2, 3)
+    assert remedies.trial_seeds(verdict("meanfield", levels), 3) == (3, 4, 6)
+    assert remedies.trial_seeds(verdict("meanfield", ("fail",) * 5), 3) == (1, 2, 3)
     runs = [run(spec("meanfield", s)) for s in range(1, 7)]
     found = by_remedy(propose(MODEL, verdict("meanfield", levels), runs))["smaller step"]
     assert found.seeds == (3, 4, 6)
@@ -452,13 +452,13 @@ def test_the_best_remedy_is_of_the_best_level_then_the_fastest() -> None:
         a_trial("dadvi_psis", "pass", 0.6, helps=True),
         a_trial("dadvi_lr", "pass", 0.05, helps=True),
     ]
-    short, sentences = trials.remedy_words(tries)
+    short, sentences = remedies.remedy_words(tries)
     assert short == "DADVI + LR passes (0.05 s)"
     assert [s.partition(":")[0] for s in sentences[:3]] == ["dadvi_lr", "dadvi_psis", "nuts from q"]
     assert sentences[3:] == ("Also a help: full-rank.", "Tried, and no help: smaller step.")
-    assert trials.remedy_words(tries[:1])[0] == "nothing tried helps"
-    assert trials.remedy_words(tries[:2])[0] == "full-rank warns (0.01 s)"
-    assert trials.remedy_words([]) == ("", ())
+    assert remedies.remedy_words(tries[:1])[0] == "nothing tried helps"
+    assert remedies.remedy_words(tries[:2])[0] == "full-rank warns (0.01 s)"
+    assert remedies.remedy_words([]) == ("", ())
 
 
 def test_without_trials_the_comparisons_own_better_rows_are_named() -> None:
@@ -472,17 +472,17 @@ def test_without_trials_the_comparisons_own_better_rows_are_named() -> None:
         row("dadvi_lr", "pass"), row("dadvi", "unknown"), row("nuts", "reference"),
     ]  # fmt: skip
     seconds = {"dadvi_lr": 0.05, "dadvi_psis": 1.0, "fullrank": 0.01, "nuts": 40.0}
-    short, sentences = trials.known(rows[0], rows, seconds)
+    short, sentences = remedies.known(rows[0], rows, seconds)
     assert short == "DADVI + LR passes (0.05 s)"
     assert sentences == (
         "DADVI + LR passes in all 5 seeds here, 0.05 s a run.",
         "DADVI + PSIS passes in all 5 seeds here, 1 s a run.",
         "Full-rank warns here, 0.01 s a run.",
     )
-    assert trials.known(rows[1], rows, {})[0].startswith("DADVI + PSIS passes (an unknown time)")
-    assert trials.known(rows[0], [rows[0], rows[-1]], seconds)[0] == "NUTS is trusted (40 s)"
-    assert trials.known(rows[0], rows[:1], seconds) == ("", ())
-    assert trials.known(rows[2], rows, seconds) == ("", ())
+    assert remedies.known(rows[1], rows, {})[0].startswith("DADVI + PSIS passes (an unknown time)")
+    assert remedies.known(rows[0], [rows[0], rows[-1]], seconds)[0] == "NUTS is trusted (40 s)"
+    assert remedies.known(rows[0], rows[:1], seconds) == ("", ())
+    assert remedies.known(rows[2], rows, seconds) == ("", ())
 
 
 @pytest.mark.parametrize(

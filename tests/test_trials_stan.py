@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from trial_records import Compared, judged
 
-from harness import analysis, registry, trials
-from harness.bridge import BridgeModel, library
 from harness.methods import METHODS
+from harness.models import folders
 from harness.records import Model, RunContext, RunResult, RunSpec, Trial
-from harness.store import cmdstan_seed
-from harness.toolchain import CmdStan, compile_program
+from harness.stan import CmdStan, compile_program
+from harness.stan.bridge import BridgeModel, library
+from harness.study import analysis
+from harness.study.store import cmdstan_seed
+from harness.why import remedies
 
 pytestmark = pytest.mark.stan
 
@@ -36,15 +38,15 @@ class Bench:
         verdict, runs = found.verdicts[method], found.present.runs
         own = [r for r in runs if r.spec.method == method]
         assert own[0].draws is not None
-        start = trials.start_from(own[0].draws, self.bridge, 4, np.random.default_rng(1))
+        start = remedies.start_from(own[0].draws, self.bridge, 4, np.random.default_rng(1))
         out = {}
-        for proposal in trials.propose(self.model, verdict, runs, start=start):
+        for proposal in remedies.propose(self.model, verdict, runs, start=start):
             if proposal.remedy not in wanted:
                 continue
             results = [r for r in own if r.spec.seed in proposal.seeds]
             if proposal.spec is not None:
                 results = [self._result(s) for s in proposal.spec]
-            out[proposal.remedy] = trials.tried(
+            out[proposal.remedy] = remedies.tried(
                 self.model, verdict, proposal, results, found.yardstick, found.reference,
                 found.present,
             )  # fmt: skip
@@ -58,7 +60,7 @@ class Bench:
 
 def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> Bench:
     """Compare methods on a lecture model, in this process."""
-    model = registry.load(name)
+    model = folders.load(name)
     program = dataclasses.replace(
         compile_program(model.stan_file, cmdstan), library=library(model.stan_file, cmdstan)
     )
@@ -76,7 +78,7 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
     )
     reference, selection = analysis.choose_reference(model, runs, "auto")
     assert program.library is not None
-    bridge = BridgeModel(program.library, registry.load_data(model))
+    bridge = BridgeModel(program.library, folders.load_data(model))
     return Bench(model, judged(model, runs, reference, selection), run, bridge)
 
 
@@ -124,7 +126,7 @@ def test_full_rank_and_linear_response_mend_mean_field(regression: Bench) -> Non
     # Two sds of a half, the correlation lost: k-hat is just above its limit.
     assert "k-hat is 0.7" in weighed.words
     assert weighed.level_after == "unknown"
-    short, sentences = trials.remedy_words(tuple(tried.values()))
+    short, sentences = remedies.remedy_words(tuple(tried.values()))
     assert short.startswith("DADVI + LR passes (")
     assert sentences[-1] == "Tried, and no help: the family's best, reweighted."
     assert len(sentences) == 3
@@ -154,8 +156,8 @@ def test_starts_are_draws_of_q_and_its_variances(regression: Bench) -> None:
     """On the unconstrained scale: sigma's is that of its logarithm."""
     run = next(r for r in regression.compared.present.runs if r.spec.method == "meanfield_tuned")
     assert run.draws is not None
-    start = trials.start_from(run.draws, regression.bridge, 4, np.random.default_rng(2))
-    assert isinstance(start, trials.Start)
+    start = remedies.start_from(run.draws, regression.bridge, 4, np.random.default_rng(2))
+    assert isinstance(start, remedies.Start)
     rows = [tuple(p[n] for n in ("intercept", "slope", "sigma")) for p in start.points]
     assert len(set(rows)) == 4
     assert set(rows) <= {tuple(float(x) for x in row) for row in run.draws.values[0]}
@@ -169,6 +171,6 @@ def test_starts_are_draws_of_q_and_its_variances(regression: Bench) -> None:
         (dataclasses.replace(run.draws, values=run.draws.values * 0 + 1.0), "collapsed"),
         (dataclasses.replace(run.draws, values=-np.abs(run.draws.values)), "0 of q's draws"),
     ):
-        why = trials.start_from(bad, regression.bridge, 4, np.random.default_rng(2))
+        why = remedies.start_from(bad, regression.bridge, 4, np.random.default_rng(2))
         assert isinstance(why, str)
         assert words in why

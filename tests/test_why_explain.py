@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from harness.bridge import library
 from harness.methods import METHODS
+from harness.models.folders import user_model
 from harness.records import (
     Draws,
     Estimate,
@@ -26,8 +26,8 @@ from harness.records import (
     RunResult,
     RunSpec,
 )
-from harness.registry import user_model
-from harness.toolchain import CmdStan, cache_dir, compile_program
+from harness.stan import CmdStan, cache_dir, compile_program
+from harness.stan.bridge import library
 from harness.why import explain
 
 pytestmark = pytest.mark.stan

@@ -16,11 +16,11 @@ import pytest
 
 from harness.records import Cause, Estimate, FamilyName
 from harness.vi import deterministic
-from harness.vi.best import Best
+from harness.vi.family_optimum import Best
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock
-from harness.why import family as family_module
-from harness.why.family import COUNTS, family_causes, figure
+from harness.why import family_causes as family_module
+from harness.why.family_causes import COUNTS, family_causes, figure
 from harness.why.posterior import Posterior
 
 Array = np.ndarray

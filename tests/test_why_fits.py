@@ -13,14 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.bridge import BridgeModel, library
 from harness.methods import METHODS
 from harness.methods.bridged import BridgeTarget
 from harness.records import Draws, Model, RunContext, RunResult, RunSpec
-from harness.toolchain import CmdStan, cache_dir, compile_program
+from harness.stan import CmdStan, cache_dir, compile_program
+from harness.stan.bridge import BridgeModel, library
 from harness.vi.gaussian import Gaussian
-from harness.why.evidence import log_evidence
 from harness.why.fits import Fit, family_of, fit_of
+from harness.why.log_evidence import log_evidence
 from harness.why.unconstrained import MissingParametersError, unconstrained
 
 pytestmark = pytest.mark.stan

@@ -11,8 +11,8 @@ import pytest
 
 from harness.methods import METHODS
 from harness.records import Cause, Cost, Estimate, RunResult, RunSpec, Status, Trace
-from harness.why.family import COUNTS
-from harness.why.optimiser import Basin, distance, optimiser_causes
+from harness.why.family_causes import COUNTS
+from harness.why.optimiser_causes import Basin, distance, optimiser_causes
 
 BEST = -100.0
 """ELBO(q*), nats."""

@@ -14,8 +14,9 @@ import check_outcomes as outcomes
 import click
 import pytest
 
-from harness import checking, toolchain
-from harness.checkwords import answer, table
+from harness import stan
+from harness.check.request import CANDIDATE
+from harness.check.show import answer, rows
 from harness.cli import main
 
 FILE = Path(__file__).parents[1] / "docs" / "posteriors.yml"
@@ -146,7 +147,7 @@ def test_the_cache_is_the_harness_s_own(monkeypatch: pytest.MonkeyPatch) -> None
     paths = {s["with"]["path"] for s in STEPS if "cache" in s.get("uses", "")}
     assert paths == {"~/.cache/stan-advi-harness"}
     if sys.platform == "linux":  # the runner is
-        assert toolchain.cache_dir() == Path("~/.cache/stan-advi-harness").expanduser()
+        assert stan.cache_dir() == Path("~/.cache/stan-advi-harness").expanduser()
 
 
 def test_the_cache_is_kept_by_system_version_and_programs() -> None:
@@ -160,7 +161,7 @@ def test_the_cache_is_kept_by_system_version_and_programs() -> None:
 
 def test_versions_are_pinned() -> None:
     """The harness is the version that stands beside this file; actions have a major version."""
-    assert WORKFLOW["env"]["HARNESS_VERSION"] == toolchain.package_version("stan-advi-harness")
+    assert WORKFLOW["env"]["HARNESS_VERSION"] == stan.package_version("stan-advi-harness")
     assert "==$HARNESS_VERSION" in step("Install the harness")["run"]
     for used in (s["uses"] for s in STEPS if "uses" in s):
         assert re.fullmatch(r"actions/[\w/-]+@v\d+", used)
@@ -185,7 +186,7 @@ def test_it_may_read_and_nothing_else() -> None:
 
 def test_words_of_the_check_are_those_of_the_commands() -> None:
     """Names that outputs and commands share are the same: candidates, the folder, the budget."""
-    assert table.CANDIDATE == checking.CANDIDATE
+    assert rows.CANDIDATE == CANDIDATE
     options = {p.name: p for p in main.commands["check"].params}
     assert options["folder"].default == answer.BASELINES
     budget = options["budget"].type

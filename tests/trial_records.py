@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from harness import judge
-from harness.measuring import Selection, Yardstick, chain_measures, select
 from harness.methods import METHODS
+from harness.metrics.measure import Selection, Yardstick, chain_measures, select
 from harness.records import (
     Cost,
     Draws,
@@ -23,7 +23,7 @@ from harness.records import (
     Status,
     Verdict,
 )
-from harness.trials import Present
+from harness.why.remedies import Present
 
 MODEL = Model("m", "m", Path("m.stan"), None)
 
@@ -86,7 +86,7 @@ def verdict(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """What :func:`harness.trials.tried` needs of a comparison."""
+    """What :func:`harness.why.remedies.tried` needs of a comparison."""
 
     verdicts: Mapping[str, Verdict]
     yardstick: Yardstick

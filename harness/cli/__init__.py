@@ -25,13 +25,13 @@ main.add_command(check_commands.baseline)
 @main.command()
 def models() -> None:
     """List the lecture's models and the methods."""
-    from harness import registry
     from harness.methods import DEFAULT_METHODS, METHODS
-    from harness.terminal import print_models
+    from harness.models import folders
+    from harness.report.terminal import print_models
 
     try:
-        found = [registry.load(name) for name in registry.lecture_models()]
-    except registry.ModelError as error:
+        found = [folders.load(name) for name in folders.lecture_models()]
+    except folders.ModelError as error:
         raise fail(str(error)) from error
     print_models(found, METHODS, DEFAULT_METHODS)
 
@@ -41,12 +41,12 @@ def models() -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The HTML to write.")
 def report(results_folder: Path, out: Path | None) -> None:
     """Write the HTML again from a results folder, without running anything."""
-    from harness import results
-    from harness.report import render
+    from harness.report import files
+    from harness.report.html import render
 
     try:
-        comparison = results.read(results_folder)
-    except results.ResultsError as error:
+        comparison = files.read(results_folder)
+    except files.ResultsError as error:
         raise fail(str(error)) from error
     if not any(r.draws is not None for m in comparison.models for r in m.runs):
         raise fail(
@@ -62,15 +62,15 @@ def report(results_folder: Path, out: Path | None) -> None:
 @click.option("--install", is_flag=True, help="Get and build CmdStan if there is none.")
 def doctor(install: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Say what was found, what is missing, and the command that mends it."""
-    from harness import toolchain
-    from harness.terminal import print_checks
+    from harness import stan
+    from harness.report.terminal import print_checks
 
     if install:
         try:
-            toolchain.ensure_cmdstan(click.echo)
-        except toolchain.ToolchainError as error:
+            stan.ensure_cmdstan(click.echo)
+        except stan.ToolchainError as error:
             raise fail(str(error)) from error
-    checks = toolchain.diagnose()
+    checks = stan.diagnose()
     print_checks(checks)
     raise SystemExit(0 if all(c.ok for c in checks) else EXIT_UNUSABLE)
 

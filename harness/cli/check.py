@@ -23,7 +23,7 @@ from harness.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from harness.progress import Progress
+    from harness.study.progress import Progress
 
 T = TypeVar("T")
 
@@ -86,12 +86,16 @@ def baseline(
     harness baseline my                   the same again, after a change that was meant
     harness baseline                      all that baselines/ holds, else all lecture models
     """
-    from harness import checking, progress, registry, toolchain
-    from harness.baseline import BaselineError
+    from harness import stan
+    from harness.check.baseline import BaselineError
+    from harness.check.request import Request, to_write
+    from harness.check.write import rewrite
+    from harness.models import folders
+    from harness.study import progress
 
     end_gently()
     check_reference(reference)
-    request = checking.Request(
+    request = Request(
         folder=folder,
         methods=chosen_methods(methods),
         seeds=seeds,
@@ -102,11 +106,11 @@ def baseline(
         command=_command(),
     )
     try:
-        targets = checking.to_write(what, request, read_models)
-    except (registry.ModelError, toolchain.ToolchainError, BaselineError) as error:
+        targets = to_write(what, request, read_models)
+    except (folders.ModelError, stan.ToolchainError, BaselineError) as error:
         raise fail(str(error)) from error
     display = progress.choose(quiet=quiet)
-    written = _guarded(display, lambda: checking.rewrite(targets, request, display))
+    written = _guarded(display, lambda: rewrite(targets, request, display))
     for name, path, said in written:
         if path is None:
             click.echo(f"✗ {name}: no baseline written: {said}")
@@ -184,13 +188,17 @@ def check(
     """
     import math
 
-    from harness import checking, progress, registry, toolchain
-    from harness.baseline import BaselineError, Margins
+    from harness import stan
+    from harness.check.baseline import BaselineError, Margins
+    from harness.check.request import Request, locate
+    from harness.check.run import check as run_check
+    from harness.models import folders
+    from harness.study import progress
 
     end_gently()
     if exact and seed_offset:
         raise fail("--exact compares the same seeds; leave out --seed-offset")
-    request = checking.Request(
+    request = Request(
         folder=folder,
         jobs=jobs,
         timeout_s=timeout,
@@ -202,19 +210,20 @@ def check(
         exact=exact,
     )
     try:
-        targets = checking.locate(what, request, read_models)
-    except (registry.ModelError, toolchain.ToolchainError, BaselineError) as error:
+        targets = locate(what, request, read_models)
+    except (folders.ModelError, stan.ToolchainError, BaselineError) as error:
         raise fail(str(error)) from error
     display = progress.choose(quiet=quiet)
-    outcome = _guarded(display, lambda: checking.check(targets, request, display))
-    from harness import checkwords, terminal_check
+    outcome = _guarded(display, lambda: run_check(targets, request, display))
+    from harness.check import show
+    from harness.check.show import terminal
 
-    terminal_check.print_check(outcome, quiet=quiet)
-    for path, make in ((junit, checkwords.junit), (markdown, checkwords.markdown)):
+    terminal.print_check(outcome, quiet=quiet)
+    for path, make in ((junit, show.junit), (markdown, show.markdown)):
         if path is not None:
             _write(path, make(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in checkwords.annotations(outcome):
+        for line in show.annotations(outcome):
             click.echo(line)
     raise SystemExit(outcome.exit_code)
 
@@ -233,15 +242,16 @@ def _write(path: Path, text: str) -> None:
 
 def _guarded(display: Progress, work: Callable[[], T]) -> T:
     """Do the work; end with the message and the exit code of whatever keeps it from being done."""
-    from harness import pipeline, toolchain
+    from harness import stan
+    from harness.study import comparing
 
     try:
         return work()
-    except pipeline.Interrupted as interrupt:
+    except comparing.Interrupted as interrupt:
         display.close()
         click.echo(str(interrupt), err=True)
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
-    except (toolchain.ToolchainError, OSError) as error:
+    except (stan.ToolchainError, OSError) as error:
         display.close()
         raise fail(str(error)) from error
     finally:

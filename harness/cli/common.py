@@ -72,30 +72,30 @@ def read_models(what: Sequence[str], quantities: str | None = None) -> list[Mode
 
     Raises
     ------
-    harness.registry.ModelError
+    harness.models.folders.ModelError
         For an unknown model or unusable files.
     """
     import dataclasses
 
-    from harness import registry
+    from harness.models import folders
 
-    words = list(what) or list(registry.lecture_models())
+    words = list(what) or list(folders.lecture_models())
     models = []
     while words:
         word = words.pop(0)
         if word.endswith(".stan"):
             data = Path(words.pop(0)) if words and words[0].endswith(".json") else None
-            models.append(registry.user_model(Path(word), data))
+            models.append(folders.user_model(Path(word), data))
         elif word.endswith(".json"):
             msg = f"{word}: a data file follows its program: harness compare FILE.stan {word}"
-            raise registry.ModelError(msg)
+            raise folders.ModelError(msg)
         else:
-            models.append(registry.load(word))
+            models.append(folders.load(word))
     called = [m.name for m in models]
     for name in called:
         if called.count(name) > 1:
             msg = f"{name} is named twice; rename one of the programs"
-            raise registry.ModelError(msg)
+            raise folders.ModelError(msg)
     if quantities is not None:
         models = [dataclasses.replace(m, quantities=names(quantities)) for m in models]
     return models

@@ -97,25 +97,29 @@ def compare(
     harness compare mixture --seeds 20    one of them
     harness compare my.stan my.json       your own program
     """
-    from harness import choices, pipeline, planning, progress, registry, toolchain
+    from harness import stan
+    from harness.methods.options import ChoiceError, from_words, refuse_unused
+    from harness.models import folders
+    from harness.study import comparing, progress
+    from harness.study.plan import Plan, methods_run
 
     end_gently()
     chosen = chosen_methods(methods)
     try:
-        options = choices.from_words(settings)
-    except choices.ChoiceError as error:
+        options = from_words(settings)
+    except ChoiceError as error:
         raise fail(str(error)) from error
     check_reference(reference)
     try:
         models = read_models(what, quantities)
-        choices.refuse_unused(options, planning.methods_run(models, chosen))
-    except (registry.ModelError, toolchain.ToolchainError, choices.ChoiceError) as error:
+        refuse_unused(options, methods_run(models, chosen))
+    except (folders.ModelError, stan.ToolchainError, ChoiceError) as error:
         raise fail(str(error)) from error
     if remedies and not why:
         raise fail("--remedies needs the causes that --no-why leaves out; drop one of them")
     for sentence in left_out(models, chosen or ()):
         click.echo(sentence, err=True)
-    plan = planning.Plan(
+    plan = Plan(
         models=tuple(models),
         methods=chosen,
         seeds=seeds,
@@ -130,18 +134,18 @@ def compare(
     )
     display = progress.choose(quiet=quiet)
     try:
-        comparison, figures = pipeline.compare(plan, display)
+        comparison, figures = comparing.compare(plan, display)
         assert plan.out is not None  # noqa: S101 - set three lines above
-        path = pipeline.write(comparison, figures, plan.out)
-    except pipeline.Interrupted as interrupt:
+        path = comparing.write(comparison, figures, plan.out)
+    except comparing.Interrupted as interrupt:
         display.close()
         click.echo(str(interrupt), err=True)
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
-    except (pipeline.NothingToRunError, toolchain.ToolchainError, OSError) as error:
+    except (comparing.NothingToRunError, stan.ToolchainError, OSError) as error:
         display.close()
         raise fail(str(error)) from error
     display.close()
-    from harness.terminal import print_verdicts
+    from harness.report.terminal import print_verdicts
 
     print_verdicts(comparison)
     click.echo(f"report: {path}")
@@ -151,7 +155,7 @@ def compare(
 def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:
     """Say which of the named methods cannot be run on which models, and why."""
     from harness.methods import METHODS
-    from harness.titles import title
+    from harness.records.method_titles import title
 
     reasons = [(m.name, name, METHODS[name].unfit(m)) for m in models for name in methods]
     return [f"{model}: {title(name)} left out: {why}" for model, name, why in reasons if why]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.judge.causes import NEEDS_CAUSE, with_causes
 from harness.judge.chains import ChainJudgement, judge_chains
+from harness.judge.context import JudgeContext
 from harness.judge.rules import (
     AT_LEAST,
     CHAIN_RULES,
@@ -14,13 +14,11 @@ from harness.judge.rules import (
     levels,
     rules_for,
 )
-from harness.judge.scene import JudgeContext
 from harness.judge.verdict import judge_method, level_text
 
 __all__ = [
     "AT_LEAST",
     "CHAIN_RULES",
-    "NEEDS_CAUSE",
     "RULES",
     "ChainJudgement",
     "JudgeContext",
@@ -32,5 +30,4 @@ __all__ = [
     "level_text",
     "levels",
     "rules_for",
-    "with_causes",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.judge.scene import JudgeContext, Scene
+from harness.judge.context import JudgeContext, Scene
 
 if TYPE_CHECKING:
     from harness.records import Estimate, Measure, Rule, RunResult

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from harness.judge.context import JudgeContext, Scene
 from harness.judge.headlines import headline
 from harness.judge.rules import AT_LEAST, CHAIN_RULES, closeness, critical_z, rules_for
-from harness.judge.scene import JudgeContext, Scene
-from harness.judge.sentences import sentence
+from harness.judge.wording import sentence
 from harness.records import Finding, Measure, Rule
 
 PER_RUN = frozenset({"divergences", "ebfmi", "treedepth_hits"})

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from harness.judge.sentences import ALL_OF_IT, SUBJECT, divergent, sd_ratio
+from harness.judge.wording import ALL_OF_IT, SUBJECT, divergent, sd_ratio
 from harness.judge.words import listed, number, with_error
 from harness.records import Closeness, Estimate
 
 if TYPE_CHECKING:
-    from harness.judge.scene import Scene
+    from harness.judge.context import Scene
 
 
 def headline(scene: Scene, level: Closeness) -> str:

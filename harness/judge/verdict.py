@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.judge.aggregate import grouped, top_headline
 from harness.judge.bench import Bench
 from harness.judge.chains import CHAIN_METRICS, chain_findings, missing_diagnostics
+from harness.judge.context import JudgeContext
 from harness.judge.notes import errors_by_seed, run_notes, runaway, stopped_early
 from harness.judge.rules import RULES, closeness, critical_z, draws_needed, rules_for
-from harness.judge.scene import JudgeContext
-from harness.judge.sentences import sentence
-from harness.judge.summary import grouped, top_headline
+from harness.judge.wording import sentence
 from harness.records import (
     WITHOUT_DRAWS,
     Estimate,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.judge.rules import AT_LEAST
-from harness.titles import TITLES
+from harness.records.method_titles import TITLES
 
 if TYPE_CHECKING:
     from harness.records import Estimate, Rule

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.methods import (
-    advi,
-    bbvi,
-    cmdstan,
-    conjugate,
-    dadvi,
-    minibatch,
-    quadrature,
-    svgd,
-)
+from harness.methods import advi, bbvi, cavi, cmdstan, dadvi, minibatch, quadrature, svgd
 from harness.records import Method
 
 METHODS: Mapping[str, Method] = {
@@ -35,8 +26,8 @@ METHODS: Mapping[str, Method] = {
         minibatch.MINIBATCH,
         svgd.SVGD,
         bbvi.BBVI,
-        conjugate.CAVI,
-        conjugate.SVI,
+        cavi.CAVI,
+        cavi.SVI,
         quadrature.QUADRATURE_MSE,
         quadrature.QUADRATURE_KL,
         quadrature.QUADRATURE_TRUNCATED,

@@ -290,7 +290,7 @@ def _ended(best: _Watched, settings: Settings) -> tuple[Status, str]:
 def _doubt(problem: Problem, family: Family, found: Fit, settings: Settings) -> str:
     """Say that steps were lost, or that q is not at the top of its ELBO by its gradient."""
     from harness.vi.families import FullRank
-    from harness.vi.rest import restlessness
+    from harness.vi.stationarity import restlessness
 
     steps, phi = found.state.iteration, found.phi
     if found.bad_steps > BAD_SHARE * steps:

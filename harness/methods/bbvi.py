@@ -50,7 +50,7 @@ def fit(problem: Problem) -> Fitted:
     from harness.vi.families import MeanField
     from harness.vi.gradients import ESTIMATORS, ScoreObjective
     from harness.vi.optimisers import Adam
-    from harness.vi.rest import restlessness
+    from harness.vi.stationarity import restlessness
     from harness.vi.target import Fitted
 
     options = problem.options

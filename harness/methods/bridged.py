@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import registry
-from harness.bridge import BridgeError, BridgeModel
-from harness.methods.stancsv import stan_name
+from harness.models import folders
 from harness.records import Cost, Draws, RunContext, RunResult, RunSpec, Status, Trace
+from harness.records.names import stan_name
+from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def run_bridged(
     target: Counted | None = None
     found: Fitted | None = None
     try:
-        given = {} if context.data_file is None else registry.read_data(context.data_file)
+        given = {} if context.data_file is None else folders.read_data(context.data_file)
         data = arrays(given)
         model = BridgeModel(library, data, context.cmdstan_seed)
         target = Counted(BridgeTarget(model))
@@ -132,7 +132,7 @@ def run_bridged(
         seconds = time.perf_counter() - begin
         trace = None if found is None else found.trace
         return _ended(spec, context, "timed_out", limit, seconds, target, trace)
-    except (BridgeError, registry.ModelError, FitError) as error:
+    except (BridgeError, folders.ModelError, FitError) as error:
         return _ended(spec, context, "failed", str(error), time.perf_counter() - begin, target)
     return RunResult(
         spec=spec,

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.methods import console
-from harness.methods.stancsv import CsvError, read_elbo, read_stan_csv
 from harness.records import Cost, Draws, Method, RunContext, RunResult, RunSpec, Status, Trace
+from harness.stan import console
+from harness.stan.csv import CsvError, read_elbo, read_stan_csv
 
 if TYPE_CHECKING:
     import cmdstanpy

@@ -27,7 +27,7 @@ def run_dadvi(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
     del scratch
 
     def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_fit import fit_family
+        from harness.methods.dadvi_gaussian import fit_family
 
         return fit_family
 
@@ -39,7 +39,7 @@ def run_dadvi_lr(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult
     del scratch
 
     def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_fit import fit_response
+        from harness.methods.dadvi_gaussian import fit_response
 
         return fit_response
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.methods.dadvi_fit import Judged, faults_of, fitted, optimum_of, response_of
+from harness.methods.dadvi_gaussian import Judged, faults_of, fitted, optimum_of, response_of
 from harness.metrics.weights import khat, khat_limit
 from harness.vi import deterministic
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT

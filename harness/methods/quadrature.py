@@ -13,7 +13,7 @@ from harness.methods.bridged import FitError, Problem, run_bridged
 from harness.records import Method, RunContext, RunResult, RunSpec, Status
 
 if TYPE_CHECKING:
-    from harness.bridge import BridgeModel
+    from harness.stan.bridge import BridgeModel
     from harness.vi.target import Fitted
 
 Kind = Literal["mse", "kl", "truncated"]
@@ -35,7 +35,7 @@ def run_truncated(spec: RunSpec, context: RunContext, scratch: Path) -> RunResul
 
 
 def _load(kind: Kind) -> Callable[[Problem], Fitted]:
-    from harness.vi.onedim import QuadratureError
+    from harness.vi.one_dimensional import QuadratureError
 
     def fit(problem: Problem) -> Fitted:
         """Fit and draw.
@@ -54,17 +54,17 @@ def _load(kind: Kind) -> Callable[[Problem], Fitted]:
 
 
 def _fitted(problem: Problem, kind: Kind) -> Fitted:
-    from harness.vi import onedim, quadrature
+    from harness.vi import one_dimensional, quadrature
     from harness.vi.target import Fitted
 
-    log_p = onedim.one_dimensional(problem.target)
+    log_p = one_dimensional.one_dimensional(problem.target)
     family, criterion = quadrature.GAUSSIAN, quadrature.divergence
     if kind == "mse":
         criterion = quadrature.mean_square
     if kind == "truncated":
         refuse_other_supports(problem.model)
         family = quadrature.TRUNCATED
-    about = onedim.summarise(log_p)
+    about = one_dimensional.summarise(log_p)
     starts = [(about.mode, about.curvature_sd), (about.median, about.half_width)]
     if kind == "truncated":
         starts = [(theta, sd * theta * (1 - theta)) for theta, sd in _expit(starts)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.deterministic.objective import LOG_TWO_PI, log_normal
+from harness.vi.deterministic.elbo import LOG_TWO_PI, log_normal
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

@@ -22,12 +22,12 @@ import numpy as np
 from scipy import optimize, special
 
 from harness.records import Trace
-from harness.vi.onedim import QuadratureError
+from harness.vi.one_dimensional import QuadratureError
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
-    from harness.vi.onedim import LogDensity
+    from harness.vi.one_dimensional import LogDensity
 
 _LN_2PI = math.log(2 * math.pi)
 _EPSILON = float(np.finfo(np.float64).eps)

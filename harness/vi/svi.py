@@ -1,4 +1,4 @@
-"""Stochastic variational inference for the conjugate normal of :mod:`harness.vi.conjugate`."""
+"""Stochastic variational inference for the conjugate normal of :mod:`harness.vi.cavi`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.conjugate import (
-    PRIOR_SCALE,
-    PRIOR_WEIGHT,
-    Fit,
-    Path,
-    elbo,
-    start,
-    summarise,
-    unrest,
-)
+from harness.vi.cavi import PRIOR_SCALE, PRIOR_WEIGHT, Fit, Path, elbo, start, summarise, unrest
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:

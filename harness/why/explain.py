@@ -9,30 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from harness import metrics, registry
-from harness.bridge import BridgeError, BridgeModel
+from harness import metrics
 from harness.judge.words import number
-from harness.measuring import seed_of
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
-from harness.records import (
-    Estimate,
-    Explanation,
-    FamilyName,
-    Gap,
-    Model,
-    Reference,
-    RunResult,
-)
-from harness.titles import title
-from harness.vi.best import Best, climb
+from harness.metrics.measure import seed_of
+from harness.models import folders
+from harness.records import Estimate, Explanation, FamilyName, Gap, Model, Reference, RunResult
+from harness.records.method_titles import title
+from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
-from harness.why.evidence import UNKNOWN, LogZ, log_evidence
-from harness.why.families import BUDGET_S, WANTED, Family, Search
-from harness.why.family import COUNTS, MISSED, family_causes
+from harness.why.family_causes import COUNTS, MISSED, family_causes
+from harness.why.family_search import BUDGET_S, WANTED, Family, Search
 from harness.why.fits import Fit, family_of, fit_of
-from harness.why.optimiser import Basin, optimiser_causes
+from harness.why.log_evidence import UNKNOWN, LogZ, log_evidence
+from harness.why.optimiser_causes import Basin, optimiser_causes
 from harness.why.posterior import Posterior, posterior_of
 from harness.why.unconstrained import MissingParametersError
 
@@ -68,10 +61,10 @@ def explain(
         Whatever could not be had is a sentence in ``notes`` and NaN in the gaps; nothing raises.
     """
     try:
-        data = registry.load_data(model)
+        data = folders.load_data(model)
         bound = arrays(data)
         bridged = BridgeModel(library, bound)
-    except (BridgeError, registry.ModelError, OSError) as error:
+    except (BridgeError, folders.ModelError, OSError) as error:
         words = f"the program cannot be evaluated: {error}"
         return Explanation(UNKNOWN, "none", (), (words,), complete=False)
     numbers = sum(value.size for value in bound.values())

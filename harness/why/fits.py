@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.bridge import BridgeModel
 from harness.methods import METHODS
 from harness.records import FamilyName, RunResult
+from harness.stan.bridge import BridgeModel
 from harness.vi.gaussian import Gaussian
 from harness.vi.recover import SPARE, recover
 from harness.why.unconstrained import unconstrained

@@ -11,18 +11,18 @@ import numpy as np
 
 from harness import metrics
 from harness.judge.words import number
-from harness.methods.stancsv import stan_name
 from harness.metrics.influence import LEAST_EFFECTIVE
 from harness.metrics.scalar import missed_mass
 from harness.records import Estimate, Reference
+from harness.records.names import stan_name
 from harness.vi.gaussian import Gaussian
 from harness.why.unconstrained import MissingParametersError, unconstrained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.bridge import BridgeModel
     from harness.records import FloatArray
+    from harness.stan.bridge import BridgeModel
 
 VISITED = 4.0
 """Sds of a basin's Gaussian within which a draw is in that basin."""

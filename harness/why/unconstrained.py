@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.bridge import BridgeError, BridgeModel
-from harness.datatree import variables
-from harness.methods.stancsv import stan_name
+from harness.records.names import stan_name, variables
+from harness.stan.bridge import BridgeError, BridgeModel
 
 if TYPE_CHECKING:
     from harness.records import Draws, FloatArray

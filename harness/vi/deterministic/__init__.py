@@ -9,8 +9,9 @@ objective: faster, more accurate, and even more black box*, JMLR 25.
 from __future__ import annotations
 
 from harness.vi.deterministic.basins import Basin, StartError
-from harness.vi.deterministic.conjugate import response_variances
-from harness.vi.deterministic.fitting import IMPROPER, Optimum, Settings, fit
+from harness.vi.deterministic.conjugate_gradients import response_variances
+from harness.vi.deterministic.elbo import Objective, log_normal
+from harness.vi.deterministic.fit import IMPROPER, Optimum, Settings, fit
 from harness.vi.deterministic.fullrank import FullRank, fit_fullrank
 from harness.vi.deterministic.importance import (
     FEWEST,
@@ -22,7 +23,6 @@ from harness.vi.deterministic.importance import (
     smoothed_weights,
     systematic,
 )
-from harness.vi.deterministic.objective import Objective, log_normal
 
 __all__ = [
     "FEWEST",

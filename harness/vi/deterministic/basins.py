@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.vi.deterministic.curvature import hessian
-from harness.vi.deterministic.optimise import Metric, Steps, lbfgs
+from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import FloatArray
-    from harness.vi.deterministic.objective import Objective
+    from harness.vi.deterministic.elbo import Objective
     from harness.vi.target import Target
 
 SAME = 0.5

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import FloatArray
-    from harness.vi.deterministic.objective import Objective
+    from harness.vi.deterministic.elbo import Objective
     from harness.vi.target import Target
 
 STEP = 5e-4

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.vi.deterministic.base_draws import base_block
-from harness.vi.deterministic.optimise import Steps, lbfgs
+from harness.vi.deterministic.lbfgs import Steps, lbfgs
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from harness.vi.deterministic.objective import LOG_TWO_PI, log_normal
+from harness.vi.deterministic.elbo import LOG_TWO_PI, log_normal
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

@@ -1,0 +1,372 @@
+"""A method's baseline beside the method now: one Change for every figure that either has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from harness.check.baseline import difference
+from harness.check.baseline.change import Change, Conclusion
+from harness.check.baseline.difference import Difference
+from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline, Share
+from harness.check.baseline.precision import freedom
+from harness.check.baseline.summarise import LOCATION_MARGIN, SCALE_MARGIN, default_margin, unit
+from harness.metrics.sample import QUANTILES, Sample
+from harness.records import Estimate, Level
+
+SUSPICIOUS = 1e-3
+"""Shares of seeds that chance would set this far apart less often are never called the same."""
+
+SEVERITY: tuple[Level, ...] = ("reference", "pass", "unknown", "warn", "fail")
+
+WELL_MIXED = 400.0
+"""Chains of this effective size mixed (the rules' first limit); of less, just so."""
+
+ROUNDING = 1e-9
+"""Constants of a program may differ by this share: they pass through text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """What counts in practice: sds of the quantity for locations, ln of a ratio for the sd."""
+
+    location: float = LOCATION_MARGIN
+    scale: float = SCALE_MARGIN
+
+    def of(self, what: str, old: Figure) -> float:
+        """Return a summary's margin: the baseline's where its error needs a wider one."""
+        return max(default_margin(what, self.location, self.scale), old.margin or 0.0)
+
+
+def compare_method(
+    model: str,
+    name: str,
+    old: MethodBaseline,
+    new: MethodBaseline,
+    samples: Mapping[str, Sample] | None = None,
+    margins: Margins | None = None,
+) -> list[Change]:
+    """Compare a method with its baseline.
+
+    Parameters
+    ----------
+    model, name
+        For the addresses of the changes.
+    old, new
+        The baseline, and what was found now.
+    samples
+        The new draws of each quantity, where they carry the error.
+    margins
+        What counts in practice.
+
+    Returns
+    -------
+    list of Change
+        ``same`` where the 95% interval of the difference lies inside the margin, else
+        ``inconclusive``; what is missing, new or not a number is ``changed``. Which of the
+        inconclusive ones changed is :func:`harness.check.baseline.decide.conclude`'s to say, which
+        sees all of them.
+    """
+    where = (model, name)
+    identical = bool(old.fingerprints) and old.fingerprints == new.fingerprints
+    out = [*_level(where, old, new, identical=identical)]
+    if old.causes != new.causes:
+        out.append(
+            Change(*where, "", "causes", "moved", "changed",
+                   was="; ".join(old.causes) or "none", now="; ".join(new.causes) or "none")
+        )  # fmt: skip
+    if not identical:
+        out += _shares(where, old, new)
+    if old.kind != new.kind and not new.no_moments:
+        out.append(Change(*where, "", "kind", "moved", "changed", was=old.kind, now=new.kind))
+        return out
+    if old.no_moments:
+        if not identical and not new.no_moments:
+            # Seeds that agree now have been judged above, by their shares; chains that mix now
+            # have not.
+            judged = new.kind == "seeds"
+            out.append(_moments(where, old, new, "same" if judged else "inconclusive"))
+        return out
+    if new.no_moments:
+        changed = identical or _stopped_mixing(old, new)
+        out.append(_moments(where, old, new, "changed" if changed else "inconclusive"))
+        return out
+    names = [*old.quantities, *(q for q in new.quantities if q not in old.quantities)]
+    for quantity in names:
+        out += _quantity(
+            (model, name, quantity), old, new, (samples or {}).get(quantity),
+            margins or Margins(), identical=identical,
+        )  # fmt: skip
+    return out
+
+
+def _moments(
+    where: tuple[str, str], old: MethodBaseline, new: MethodBaseline, conclusion: Conclusion
+) -> Change:
+    said = [m.no_moments or "moments worth comparing" for m in (old, new)]
+    return Change(*where, "", "moments", "moved", conclusion, was=said[0], now=said[1])
+
+
+def _stopped_mixing(old: MethodBaseline, new: MethodBaseline) -> bool:
+    """Tell whether chains that mixed well no longer do.
+
+    Runs that all failed say nothing of that, nor chains that just so mixed before; and seeds
+    that scatter are judged by their shares.
+    """
+    if new.kind != "chains" or new.kept == 0:
+        return False
+    sizes = [f.ess for figures in old.quantities.values() for f in figures.values()]
+    return min(sizes, default=0.0) >= WELL_MIXED
+
+
+# --- seeds ----------------------------------------------------------------------------------
+
+
+def level_words(method: MethodBaseline) -> str:
+    """Return ``fail (3 of 10 seeds)``."""
+    at = method.levels.get(method.level or "", 0)
+    total = sum(method.levels.values())
+    return f"{method.level} ({at} of {total} seeds)" if total > 1 else str(method.level)
+
+
+def _level(
+    where: tuple[str, str], old: MethodBaseline, new: MethodBaseline, *, identical: bool
+) -> list[Change]:
+    """Compare verdict levels by how many seeds reach each of them."""
+    if old.level is None and new.level is None:
+        return []
+    words = (level_words(old), level_words(new))
+    if identical or old.level is None or new.level is None:
+        agree = old.level == new.level and old.levels == new.levels
+        said = "the same draws, judged otherwise: the rules or limits changed"
+        note = said if identical and not agree else ""
+        return [
+            Change(*where, "", "level", "moved", "same" if agree else "changed", p=float(agree),
+                   was=words[0], now=words[1], note=note)
+        ]  # fmt: skip
+    n_old, n_new = sum(old.levels.values()), sum(new.levels.values())
+    reach = [(_reaching(old, i), _reaching(new, i)) for i in range(1, len(SEVERITY))]
+    told = sorted({r for r in reach if r not in {(0, 0), (n_old, n_new)}})
+    ps = [difference.counts(a, n_old, b, n_new) for a, b in told]
+    p = min([1.0, *(len(ps) * q for q in ps)])
+    same = p >= SUSPICIOUS and (old.level == new.level or _overlap(old, new))
+    note = ""
+    if same and old.level != new.level:
+        note = "the worst seed's level differs, within what seeds differ by"
+    elif not same and p >= SUSPICIOUS:
+        note = "no seed has a level that one of the baseline's has"
+    return [
+        Change(*where, "", "level", "moved", "same" if same else "inconclusive", p=p,
+               was=words[0], now=words[1], note=note)
+    ]  # fmt: skip
+
+
+def _reaching(method: MethodBaseline, severity: int) -> int:
+    return sum(n for level, n in method.levels.items() if _severity(level) >= severity)
+
+
+def _severity(level: Any) -> int:
+    return SEVERITY.index(level) if level in get_args(Level) else len(SEVERITY)
+
+
+def _overlap(old: MethodBaseline, new: MethodBaseline) -> bool:
+    a, b = ([_severity(level) for level, n in m.levels.items() if n] for m in (old, new))
+    return bool(a and b) and max(a) >= min(b) and max(b) >= min(a)
+
+
+def _shares(where: tuple[str, str], old: MethodBaseline, new: MethodBaseline) -> list[Change]:
+    """Compare how many seeds failed, ran away, and are off by each metric."""
+    out = []
+    cells = {name: (old.shares.get(name), new.shares.get(name))
+             for name in sorted({*old.shares, *new.shares})}  # fmt: skip
+    for metric in sorted({*old.faults, *new.faults}):
+        name = metric if metric.startswith("cause: ") else f"off by {metric}"
+        cells[name] = (
+            Share(old.faults.get(metric, 0), len(old.seeds)),
+            Share(new.faults.get(metric, 0), len(new.seeds)),
+        )
+    for name, (was, now) in cells.items():
+        what = f"seeds {name.replace('_', ' ')}"
+        if was is None or now is None:
+            out.append(Change(*where, "", what, "new" if was is None else "missing", "changed"))
+            continue
+        p = difference.counts(was.count, was.of, now.count, now.of)
+        # Of few seeds all against none is no rare chance, but it is never the same either.
+        opposed = {was.value, now.value} == {0.0, 1.0}
+        same = p >= SUSPICIOUS and min(was.of, now.of) > 0 and not opposed
+        out.append(
+            Change(
+                *where, "", what, "moved",
+                "same" if same else "inconclusive",
+                old=Estimate(was.value, was.mcse),
+                new=Estimate(now.value, now.mcse),
+                difference=now.value - was.value,
+                sds=(now.value - was.value) / math.hypot(was.mcse, now.mcse),
+                p=p,
+                was=f"{was.count} of {was.of}",
+                now=f"{now.count} of {now.of}",
+            )
+        )  # fmt: skip
+    return out
+
+
+# --- moments --------------------------------------------------------------------------------
+
+
+def _quantity(
+    where: tuple[str, str, str],
+    old: MethodBaseline,
+    new: MethodBaseline,
+    sample: Sample | None,
+    margins: Margins,
+    *,
+    identical: bool,
+) -> list[Change]:
+    name = where[2]
+    if name not in new.quantities:
+        return [Change(*where, "", "missing", "changed", note="it is no longer among the draws")]
+    if name not in old.quantities:
+        return [Change(*where, "", "new", "changed", note="the baseline does not have it")]
+    before, now = old.quantities[name], new.quantities[name]
+    return [
+        _figure((*where, what), (old, new), before, now, sample, margins, identical=identical)
+        for what in SUMMARIES
+        if not _left_out(before[what])
+    ]
+
+
+def _left_out(figure: Figure) -> bool:
+    """Tell whether the baseline itself gives a value and says why it has no error."""
+    return bool(figure.why) and math.isfinite(figure.value)
+
+
+def _figure(
+    where: tuple[str, str, str, str],
+    methods: tuple[MethodBaseline, MethodBaseline],
+    before: Mapping[str, Figure],
+    now: Mapping[str, Figure],
+    sample: Sample | None,
+    margins: Margins,
+    *,
+    identical: bool,
+) -> Change:
+    what = where[3]
+    old, new = before[what], now[what]
+    change = Change(
+        *where, "moved", "inconclusive",
+        old=Estimate(old.value, old.mcse),
+        new=Estimate(new.value, new.mcse),
+        margin=margins.of(what, old),
+    )  # fmt: skip
+    if not math.isfinite(old.value):
+        note = f"the baseline has no figure: {old.why or 'not a number'}"
+        return replace(change, kind="unusable", note=note)
+    if not math.isfinite(new.value):
+        note = new.why or "not a number"
+        return replace(change, kind="unusable", conclusion="changed", note=note)
+    if identical:
+        return replace(
+            change, conclusion="same", difference=0.0, interval=(0.0, 0.0), sds=0.0, p=1.0
+        )
+    if before["sd"].value == 0 or now["sd"].value == 0:
+        return _constant(change)
+    found = _difference(what, methods, before, now, sample, change.margin)
+    if found is None or math.isnan(found.p):
+        note = new.why or "no standard error could be had for it"
+        return replace(change, kind="unusable", note=note)
+    inside = -change.margin <= found.low and found.high <= change.margin
+    return replace(
+        change,
+        conclusion="same" if inside else "inconclusive",
+        difference=found.value,
+        interval=(found.low, found.high),
+        sds=found.sds,
+        p=found.p,
+    )
+
+
+def _constant(change: Change) -> Change:
+    """Compare figures of which one is a constant's: they have no error to allow for."""
+    close = math.isclose(change.old.value, change.new.value, rel_tol=ROUNDING)
+    note = "" if close else "a constant, and not the same one"
+    return replace(
+        change,
+        conclusion="same" if close else "changed",
+        difference=0.0 if close else math.inf,
+        p=float(close),
+        note=note,
+    )
+
+
+def _difference(
+    what: str,
+    methods: tuple[MethodBaseline, MethodBaseline],
+    before: Mapping[str, Figure],
+    now: Mapping[str, Figure],
+    sample: Sample | None,
+    margin: float,
+) -> Difference | None:
+    old, new = before[what], now[what]
+    if methods[0].kind == "seeds":
+        return _over_seeds(what, methods, old, new, margin, unit(before))
+    dfs = [freedom(m.kind, f.ess) for m, f in zip(methods, (old, new), strict=True)]
+    if what in QUANTILES and sample is not None:
+        # A quantile at a value that many draws share has an error of zero, and yet the share
+        # of draws under it has one.
+        if not (old.ess > 0 and new.ess > 0 and math.isfinite(old.mcse)):
+            return None
+        df = _welch((old.ess**-0.5, new.ess**-0.5), dfs)
+        return difference.quantile(what, old, sample, df, margin, unit(before))
+    errors = (old.mcse, new.mcse)
+    if not all(math.isfinite(e) and e > 0 for e in errors):
+        return None
+    errors = difference.errors(old, new)
+    df = _welch(errors, dfs)
+    if what == "sd":
+        return difference.scale_of_draws(*_relative(old, new), df, margin)
+    joint = math.hypot(*errors)
+    return difference.location(old.value, new.value, joint, df, margin, unit(before))
+
+
+def _relative(old: Figure, new: Figure) -> tuple[Figure, Figure]:
+    """Return two sds in units of the first: squares of 1e-200 or 1e200 are no numbers."""
+    ratio = min(max(new.value / old.value, 1 / _FARTHEST), _FARTHEST)
+    return (
+        replace(old, value=1.0, mcse=old.mcse / old.value),
+        replace(new, value=ratio, mcse=ratio * (new.mcse / new.value)),
+    )
+
+
+_FARTHEST = 1e50
+"""Ratios of sds beyond this are all the same to a test."""
+
+
+def _over_seeds(
+    what: str,
+    methods: tuple[MethodBaseline, MethodBaseline],
+    old: Figure,
+    new: Figure,
+    margin: float,
+    scale: float,
+) -> Difference | None:
+    """Compare means over seeds by Student's test: the seeds of both tell their spread."""
+    k = [m.kept for m in methods]
+    if old.spread is None or new.spread is None or min(k) < 2 or sum(k) < 4:  # noqa: PLR2004
+        return None
+    spreads = [f.spread or 0.0 for f in (old, new)]
+    if what == "sd":
+        spreads = [s / f.value for s, f in zip(spreads, (old, new), strict=True)]
+    df = sum(k) - 2
+    pooled = math.hypot(*(s * math.sqrt((n - 1) / df) for n, s in zip(k, spreads, strict=True)))
+    error = pooled * math.sqrt(1 / k[0] + 1 / k[1])
+    if what == "sd":
+        return difference.scale_of_seeds(old, new, error, df, margin)
+    return difference.location(old.value, new.value, error, df, margin, scale)
+
+
+def _welch(errors: tuple[float, float], dfs: list[float]) -> float:
+    """Return Welch's degrees of freedom of a difference."""
+    a, b = ((e / max(errors)) ** 2 for e in errors)
+    return (a + b) ** 2 / (a**2 / dfs[0] + b**2 / dfs[1])

@@ -1,0 +1,235 @@
+"""A figure of a baseline and the same figure now: how far apart, and could chance do it.
+
+Every function gives a difference with its 95% interval, and the p-value of "the true
+difference is no larger than the margin" (Hodges and Lehmann 1954, *Testing the approximate
+validity of statistical hypotheses*): the sum of both tails of the test at the margins, which
+with a margin of 0 is the usual two-sided p-value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from harness.check.baseline.form import Figure
+from harness.metrics.sample import QUANTILES, Sample
+
+INTERVAL = 0.95
+"""Confidence of the interval that must lie inside the margin for two figures to be the same."""
+
+
+_REACH = 15.0
+"""Counts further than this many sds (and draws) from the expected one are as good as impossible."""
+
+_ROUNDING = 1e-6
+
+
+class Difference(NamedTuple):
+    """A difference in its unit (sds, ln of a ratio, or share), and what may be said of it."""
+
+    value: float
+    low: float
+    high: float
+    sds: float
+    p: float
+
+
+def _two_tails(near: float, far: float, df: float) -> float:
+    """Return P(T > near) + P(T > far), t distributed."""
+    return float(min(stdtr(df, -near) + stdtr(df, -far), 1.0))
+
+
+def _t(df: float) -> float:
+    return float(stdtrit(df, 0.5 + INTERVAL / 2))
+
+
+def location(
+    old: float, new: float, error: float, df: float, margin: float, scale: float
+) -> Difference:
+    """Compare two locations.
+
+    Parameters
+    ----------
+    error
+        Joint standard error, in the quantity's unit, with ``df`` degrees of freedom.
+    margin
+        In units of ``scale``.
+    scale
+        The quantity's width, in its own unit.
+    """
+    d, se = (new - old) / scale, error / scale
+    if se == 0:
+        return _exact(d, margin)
+    size, half = abs(d), _t(df) * se
+    p = _two_tails((size - margin) / se, (size + margin) / se, df)
+    return Difference(d, d - half, d + half, d / se, p)
+
+
+def _exact(d: float, margin: float) -> Difference:
+    """Compare figures without error: constants of the program."""
+    return Difference(d, d, d, math.copysign(math.inf, d) if d else 0.0, float(abs(d) <= margin))
+
+
+def errors(old: Figure, new: Figure) -> tuple[float, float]:
+    """Return the standard errors with which two figures of draws are compared.
+
+    If nothing changed, one effective draw varies as much then as now, and both samples together
+    say best how much. The smaller sample alone errs with its figure: the sd of a few draws that
+    missed a heavy tail is too small, and claims too small an error. Hence each error is its own
+    or that of both together, whichever is larger.
+    """
+    largest = max(old.mcse, new.mcse)
+    if not (largest > 0 and old.ess > 0 and new.ess > 0):
+        return math.nan, math.nan
+    each = [(f.mcse / largest) ** 2 * f.ess for f in (old, new)]
+    both = (old.ess * each[0] + new.ess * each[1]) / (old.ess + new.ess)
+    first, second = (
+        largest * math.sqrt(max(own, both) / f.ess) for own, f in zip(each, (old, new), strict=True)
+    )
+    return first, second
+
+
+def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Difference:
+    """Compare two sds of draws, both by their logarithms and by the variances.
+
+    A single draw of a heavy tail enlarges a variance's error with the variance, but that of its
+    logarithm by no more than one: there it gives false alarms. Few draws of a skewed
+    distribution that miss its tail make variance and error too small: there the difference of
+    variances gives them, and the logarithms do not. So the weaker of both tests counts, and the
+    wider interval; that of variances is Fieller's.
+    """
+    relative = [
+        dataclasses.replace(f, mcse=2 * f.mcse / f.value) for f in (old, new)
+    ]  # of the variance
+    e_old, e_new = errors(*relative)
+    d = math.log(new.value / old.value)
+
+    def standardised(log_ratio: float) -> float:
+        u = 2 * (d - log_ratio)
+        x = math.exp(-abs(u))
+        of_variances = (1 - x) / (math.hypot(e_new, x * e_old) if u >= 0
+                                  else math.hypot(x * e_new, e_old))  # fmt: skip
+        of_logarithms = abs(u) / math.hypot(e_new, e_old)
+        return math.copysign(min(of_variances, of_logarithms), u)
+
+    sign = 1.0 if d >= 0 else -1.0
+    p = _two_tails(sign * standardised(sign * margin), sign * standardised(-sign * margin), df)
+    t = _t(df)
+    half = t * math.hypot(e_new, e_old) / 2
+    a, c = 1 - (t * e_old) ** 2, 1 - (t * e_new) ** 2
+    low, high = -math.inf, math.inf
+    if a > 0:
+        root = math.sqrt(max(1 - a * c, 0.0))
+        high = max(d + half, d + 0.5 * math.log((1 + root) / a))
+        low = min(d - half, d + 0.5 * math.log((1 - root) / a)) if root < 1 else -math.inf
+    return Difference(d, low, high, standardised(0.0), p)
+
+
+def scale_of_seeds(
+    old: Figure, new: Figure, relative_error: float, df: float, margin: float
+) -> Difference:
+    """Compare two sds whose error is that of ln sd over seeds."""
+    return location(math.log(old.value), math.log(new.value), relative_error, df, margin, 1.0)
+
+
+def quantile(
+    what: str, old: Figure, sample: Sample, df: float, margin: float, scale: float
+) -> Difference:
+    """Compare a stored quantile with draws, by how many of them lie under it.
+
+    That number needs no estimate of a density. Of n draws, the p-quantile has a share of the
+    distribution under it that is Beta(p (n − 1) + 1, (1 − p) (n − 1) + 1); how many of m other
+    draws lie there is beta-binomial, exactly, whatever the distribution. Few draws lie in a
+    tail, and the normal approximation would be wrong there by far. Dependent draws count by
+    their effective sizes. Differences in the quantity's unit come back through the draws' own
+    quantiles.
+    """
+    share = QUANTILES[what]
+    d = (sample.quantile(share) - old.value) / scale
+    sizes = (old.ess, sample.ess_quantile(share))
+    if not min(sizes) > 0 or math.isnan(sum(sizes)):
+        return Difference(d, -math.inf, math.inf, math.nan, math.nan)
+    counts_under = _Under(share, *sizes)
+
+    def under(shift: float) -> float:
+        x = old.value + shift * scale
+        # The quantile of few distinct values stays at the lowest for all smaller shares.
+        return share if x == sample.quantile(share) else sample.below(x)
+
+    sign = 1.0 if d >= 0 else -1.0
+    near, far = (sign * counts_under.score(under(side * margin)) for side in (sign, -sign))
+    p = _two_tails(near, far, df)
+    t = _t(df)
+    least, most = counts_under.within(float(ndtr(-t)))
+    low, high = -math.inf, math.inf
+    if least >= 0:
+        low = (sample.quantile(least) - old.value) / scale
+    if most <= 1:
+        high = (sample.quantile(most) - old.value) / scale
+    return Difference(d, min(low, d), max(high, d), counts_under.score(under(0.0)), p)
+
+
+class _Under:
+    """How many of m draws lie under a quantile of n others, if nothing changed."""
+
+    def __init__(self, share: float, n: float, m: float) -> None:
+        a, b = share * (n - 1) + 1, (1 - share) * (n - 1) + 1
+        self.m = max(round(m), 1)
+        self.expected = a / (a + b)
+        variance = self.m * a * b * (a + b + self.m) / ((a + b) ** 2 * (a + b + 1))
+        reach = _REACH * math.sqrt(variance) + _REACH
+        self.first = max(math.floor(self.m * self.expected - reach), 0)
+        last = min(math.ceil(self.m * self.expected + reach), self.m)
+        j = np.arange(self.first, last)
+        steps = np.log((self.m - j) * (a + j)) - np.log((j + 1) * (b + self.m - j - 1))
+        logs = np.concatenate(([0.0], np.cumsum(steps)))
+        chances = np.exp(logs - logs.max())
+        chances /= chances.sum()
+        self.at_most = np.cumsum(chances)
+        self.at_least = np.cumsum(chances[::-1])[::-1]
+
+    def score(self, share: float) -> float:
+        """Return the normal score of a share of draws: large where few of them lie there."""
+        if math.isnan(share):
+            return math.nan
+        if share <= self.expected:
+            chance = self.at_most[self._place(math.ceil(share * self.m - _ROUNDING))]
+            return max(-float(ndtri(chance)), 0.0)
+        chance = self.at_least[self._place(math.floor(share * self.m + _ROUNDING))]
+        return min(float(ndtri(chance)), 0.0)
+
+    def _place(self, count: int) -> int:
+        # Beyond what is tabulated chances are larger than they should be, but next to nothing.
+        return min(max(count - self.first, 0), self.at_most.size - 1)
+
+    def within(self, tail: float) -> tuple[float, float]:
+        """Return the shares of the draws between which the quantile lies.
+
+        Numbers that have less than the chance ``tail`` on either side are left out. The quantile
+        has at least k draws under it if it lies above the k-th, and so on; a share outside 0 and
+        1 is no bound.
+        """
+        least = self.first + int(np.searchsorted(self.at_most, tail))
+        beyond = int(np.searchsorted(self.at_least[::-1], tail))
+        most = self.first + self.at_least.size - 1 - beyond
+        last = max(self.m - 1, 1)
+        return (least - 1) / last, most / last
+
+
+def counts(old: int, of_old: int, new: int, of_new: int) -> float:
+    """Return the p-value of Fisher's exact test of two shares, two-sided."""
+    from scipy.stats import hypergeom
+
+    total, ones = of_old + of_new, old + new
+    if ones in {0, total} or 0 in {of_old, of_new}:
+        return 1.0
+    table = hypergeom(total, ones, of_old)
+    low, high = max(0, ones - of_new), min(ones, of_old)
+    chances = [float(table.pmf(k)) for k in range(low, high + 1)]
+    seen = float(table.pmf(old))
+    # Rounding must not leave out tables that are exactly as unlikely.
+    return min(sum(c for c in chances if c <= seen * (1 + 1e-7)), 1.0)

@@ -1,0 +1,253 @@
+"""From a judged comparison of one model, with its draws, to what a baseline holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from harness import stan
+from harness.check.baseline.form import Baseline, MethodBaseline, Share
+from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
+from harness.methods import METHODS
+from harness.metrics.sample import Sample
+from harness.models import folders
+from harness.records import WITHOUT_DRAWS, Draws, Gap, Model, ModelComparison, RunResult, Verdict
+
+SURE_NATS = 0.02
+"""A family gap, less four errors, whose cause is kept: four times what counts."""
+
+CLEARLY = 1.5
+"""Times the next cause that the main one must be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """One model as it is now.
+
+    Attributes
+    ----------
+    methods
+        Not settled: errors as they are.
+    samples
+        For samplers, the draws of each quantity.
+    troubles
+        By method, runs that ended without draws: their status and a sentence.
+    """
+
+    methods: Mapping[str, MethodBaseline]
+    samples: Mapping[str, Mapping[str, Sample]]
+    reference: Mapping[str, Any]
+    summaries: Mapping[str, Summary]
+    troubles: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+def observe(
+    found: ModelComparison,
+    runs: Sequence[RunResult],
+    known: Mapping[str, MethodBaseline] | None = None,
+) -> Observation:
+    """Summarise every judged method of a comparison.
+
+    Parameters
+    ----------
+    found
+        The comparison; its verdicts say which methods.
+    runs
+        The same runs as the comparison's, with their arrays.
+    known
+        The baseline's methods. Their quantities are looked at besides those that the comparison
+        chose, and seeds are told to have run away by where the baseline's lie.
+    """
+    known = known or {}
+    chosen = [m.quantity for m in found.measures if m.quantity is not None]
+    names = list(dict.fromkeys([*chosen, *(q for m in known.values() for q in m.quantities)]))
+    widths = {
+        str(m.quantity): m.value
+        for m in found.measures
+        if m.method == "reference" and m.metric == "sd"
+    }
+    methods, samples, summaries, troubles = {}, {}, {}, {}
+    why = found.explanation
+    for verdict in found.verdicts:
+        its = sorted((r for r in runs if r.spec.method == verdict.method), key=_seed)
+        present = {n for r in its if r.draws is not None for n in r.draws.names}
+        here = [n for n in names if n in present] or None
+        summary = _summarise(its, here, widths, known.get(verdict.method))
+        summaries[verdict.method] = summary
+        samples[verdict.method] = summary.samples or {}
+        gaps = () if why is None else why.of(verdict.method)
+        causes = _family_causes(gaps)
+        if why is not None and not why.complete and not gaps:
+            # What could not be looked at is no "none".
+            causes = ("not known",)
+        methods[verdict.method] = _method(verdict, its, summary, gaps, causes)
+        troubles[verdict.method] = tuple(
+            (r.status, f"seed {r.spec.seed} {r.status.replace('_', ' ')}: {r.message}")
+            for r in its
+            if r.draws is None
+        )
+    reference = {"kind": found.reference.kind, "trusted": found.reference.trusted}
+    return Observation(methods, samples, reference, summaries, troubles)
+
+
+def settled(observation: Observation) -> dict[str, MethodBaseline]:
+    """Return the methods as a baseline keeps them."""
+    out = {}
+    for name, method in observation.methods.items():
+        kept = settle(observation.summaries[name])
+        out[name] = replace(method, quantities=kept.quantities, no_moments=kept.no_moments)
+    return out
+
+
+def _seed(run: RunResult) -> int:
+    return run.spec.seed
+
+
+def _summarise(
+    runs: Sequence[RunResult],
+    names: Sequence[str] | None,
+    widths: Mapping[str, float],
+    old: MethodBaseline | None,
+) -> Summary:
+    method = runs[0].spec.method if runs else ""
+    have = [r.draws for r in runs if r.draws is not None]
+    if method in METHODS and METHODS[method].approximate:
+        return of_seeds([r.draws for r in runs], names, widths, old)
+    if not have:
+        return Summary("chains", 0, {}, no_moments="no run gave draws", samples={})
+    return replace(of_draws(_pooled(have), names, old), kept=len(have))
+
+
+def _pooled(draws: Sequence[Draws]) -> Draws:
+    """Put the chains of several runs side by side; all of one length, that of the shortest."""
+    length = min(d.values.shape[1] for d in draws)
+    same = [n for n in draws[0].names if all(n in d.names for d in draws)]
+    values = [d.values[:, :length, [d.names.index(n) for n in same]] for d in draws]
+    return Draws(tuple(same), np.concatenate(values), iid=all(d.iid for d in draws))
+
+
+def _method(
+    verdict: Verdict,
+    runs: Sequence[RunResult],
+    summary: Summary,
+    gaps: Sequence[Gap],
+    causes: tuple[str, ...],
+) -> MethodBaseline:
+    faults: dict[str, int] = {}
+    for seed in verdict.by_seed:
+        for metric in {
+            f.measure.metric
+            for f in seed.findings
+            if f.level in {"off", "wrong"} and not f.rule.alarm
+        }:
+            faults[metric] = faults.get(metric, 0) + 1
+    # Causes by seed are shares too: which seed runs away, or stops early, is chance.
+    for gap in gaps:
+        for name in {c.name for c in gap.causes if c.gap == "optimiser"}:
+            faults[f"cause: {name}"] = faults.get(f"cause: {name}", 0) + 1
+    levels: dict[str, int] = {}
+    for seed in verdict.by_seed:
+        levels[seed.level] = levels.get(seed.level, 0) + 1
+    count = len(runs)
+    shares = {"failed": Share(sum(r.draws is None for r in runs), count)}
+    if summary.kind == "seeds":
+        doubted = sum(r.status not in {"ok", *WITHOUT_DRAWS} for r in runs)
+        shares["doubted"] = Share(doubted, count)
+        shares["ran_away"] = Share(len(summary.ran_away), count)
+    first = runs[0].spec
+    return MethodBaseline(
+        kind=summary.kind,
+        seeds=tuple(r.spec.seed for r in runs),
+        draws=first.draws,
+        kept=summary.kept,
+        options=dict(first.options),
+        level=verdict.level,
+        typical=verdict.typical,
+        levels=levels,
+        causes=causes,
+        faults=faults,
+        shares=shares,
+        no_moments=summary.no_moments,
+        quantities=summary.quantities,
+        fingerprints=tuple(fingerprint(r.draws) for r in runs),
+    )
+
+
+def _family_causes(gaps: Sequence[Gap]) -> tuple[str, ...]:
+    """Return the main cause of a family gap that is beyond doubt: it depends on no seed.
+
+    One that hardly counts, or is as large as the next, could be another one next time.
+    """
+    if not gaps:
+        return ()
+    gap = gaps[0].family_gap
+    causes = sorted((c for c in gaps[0].causes if c.gap == "family"), key=lambda c: -c.nats)
+    if not causes or not gap.value - 4 * gap.mcse > SURE_NATS:
+        return ()
+    if len(causes) > 1 and causes[0].nats < CLEARLY * causes[1].nats:
+        return ()
+    return (causes[0].name,)
+
+
+# --- program and data -------------------------------------------------------------------------
+
+
+def describe_program(model: Model) -> dict[str, Any]:
+    """Return a program's hash and its lines, with those of every file that it includes."""
+    texts = list(stan.program_texts(model.stan_file))
+    lines: list[str] = []
+    for name, text in texts:
+        if len(texts) > 1:
+            lines.append(f"// file {name}")
+        lines += text.decode(errors="replace").splitlines()
+    return {"hash": stan.program_hash(model.stan_file)[:16], "text": lines}
+
+
+def describe_data(model: Model, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the data's hash, and each variable's size and hash.
+
+    ``known`` is an earlier description: it is returned if the data are the same, for large
+    data take seconds to read.
+    """
+    whole = folders.data_hash(model)[:16]
+    if known is not None and known.get("hash") == whole:
+        return dict(known)
+    variables = {
+        name: {"size": int(np.size(value)), "hash": _hash(value)}
+        for name, value in sorted(folders.load_data(model).items())
+    }
+    return {"hash": whole, "variables": variables}
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
+
+
+def as_baseline(
+    model: Model,
+    observation: Observation,
+    request: Mapping[str, Any],
+    written: Mapping[str, Any],
+) -> Baseline:
+    """Put together what is written to disk."""
+    return Baseline(
+        model=model.name,
+        methods=settled(observation),
+        reference=observation.reference,
+        request=request,
+        program=describe_program(model),
+        data=describe_data(model),
+        written=written,
+    )
+
+
+def without_samples(observation: Observation) -> Observation:
+    """Return an observation light enough to send between processes."""
+    light = {k: dataclasses.replace(s, samples=None) for k, s in observation.summaries.items()}
+    return replace(observation, samples={}, summaries=light)

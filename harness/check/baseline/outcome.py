@@ -1,0 +1,84 @@
+"""What a check found, as plain records for the terminal, JUnit, Markdown and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.check.baseline.change import Change
+from harness.check.baseline.decide import ALPHA, CHANGED, SAME, UNDECIDED, exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """One model beside its baseline.
+
+    Attributes
+    ----------
+    changes
+        Every figure that was compared, with its conclusion.
+    reasons
+        What else is different, one sentence each: program, data, options, versions.
+    diff
+        A unified diff of the program's text; empty where it did not change.
+    notes
+        What a reader should know: seeds that were added, figures that have no error.
+    error
+        Why the model could not be checked; None where it was.
+    path
+        The baseline's file; where there was none, the candidate that was written.
+    identical
+        Whether every draw is that of the baseline, to the last digit.
+    """
+
+    model: str
+    changes: tuple[Change, ...]
+    reasons: tuple[str, ...] = ()
+    diff: str = ""
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    path: Path | None = None
+    identical: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 same, 1 changed, 2 could not tell or could not run."""
+        code = exit_code(self.changes)
+        if self.error is not None and code != CHANGED:
+            return UNDECIDED
+        return code
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """A whole check.
+
+    Attributes
+    ----------
+    alpha
+        Family-wise error of the whole check.
+    exact
+        Whether equality to the last digit was asked for.
+    provenance
+        ``command``, ``date``, ``versions``, ``seconds``.
+    """
+
+    models: tuple[ModelCheck, ...]
+    alpha: float = ALPHA
+    exact: bool = False
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every model is the same, 1 if one changed, else 2; nothing checked is 2."""
+        codes = {m.exit_code for m in self.models}
+        if CHANGED in codes:
+            return CHANGED
+        return SAME if codes == {SAME} else UNDECIDED
+
+    @property
+    def tests(self) -> int:
+        """How many figures have a p-value: the family whose error is held."""
+        return sum(c.p is not None for m in self.models for c in m.changes)

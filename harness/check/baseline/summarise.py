@@ -1,0 +1,345 @@
+"""From draws to what a baseline holds of them: summaries with the error that is theirs.
+
+Draws of Markov chains carry the error of their effective size. Draws of one approximation q are
+independent, but q itself moves with the seed, so there the error is that of a mean over seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import metrics
+from harness.check.baseline.form import SUMMARIES, Figure, Kind, MethodBaseline
+from harness.check.baseline.precision import freedom, freedoms_of, room
+from harness.metrics.chains import rhat
+from harness.metrics.sample import CONSTANT, QUANTILES, SD_PER_WIDTH, Sample
+from harness.records import Draws
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+LOCATION_MARGIN = 0.1
+"""A location that moved by less, in posterior sds, changed nothing in practice."""
+
+SCALE_MARGIN = math.log(1.1)
+"""The same for the sd, as ln of the ratio: 10%."""
+
+TAIL_FACTOR = 2.0
+"""The 5% and 95% quantiles have twice a location's margin, as their limit has in the rules."""
+
+WORST_RHAT = 1.1
+FEWEST_EFFECTIVE = 100.0
+"""Chains beyond these (the rules' second limits) are no baseline."""
+
+LOST = (1.3, 25.0)
+GAINED = (1.05, 400.0)
+"""R-hat and effective size beyond which chains lost the moments that a baseline has, and within
+which they gained those that it has not. The baseline's own limits would not do: both are
+estimates, and chains near a limit would cross it by chance (those of an effective size of 200 and
+25 quantities in a tenth of checks). In between the errors are large, and say so."""
+
+LEAST_KEPT = 0.8
+"""At least this share of a method's seeds must agree, or it has no moments worth comparing."""
+
+AWAY_SDS = 1.0
+AWAY_FACTOR = 3.0
+"""A seed ran away if a mean is over one posterior width from the seeds' median, or an sd over
+three times (under a third of) their median."""
+
+WIDEST = {"mean": 1.0, "sd": math.log(2)}
+"""With wider margins than these (sds, ln of a ratio) a comparison would say nothing."""
+
+
+ENOUGH = 5
+"""With fewer seeds their differences, however small, say little of the next one's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """The summaries of a method's draws; ``samples`` where its own draws carry the error."""
+
+    kind: Kind
+    kept: int
+    quantities: Mapping[str, Mapping[str, Figure]]
+    no_moments: str = ""
+    ran_away: tuple[int, ...] = ()
+    """Positions, among the draws given, of those that ran away."""
+    samples: Mapping[str, Sample] | None = None
+    freedoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By quantity and summary, the degrees of freedom of errors that rest on draws."""
+
+
+def fingerprint(draws: Draws | None) -> str:
+    """Return a hash of draws to the last digit, ``"none"`` for a run that has none."""
+    if draws is None:
+        return "none"
+    h = hashlib.sha256("\0".join(draws.names).encode())
+    h.update(repr(draws.values.shape).encode())
+    h.update(np.ascontiguousarray(draws.values).tobytes())
+    return h.hexdigest()[:16]
+
+
+def unit(figures: Mapping[str, Figure]) -> float:
+    """Return the width by which a quantity's locations are measured, in its own unit.
+
+    The sd, or that of the normal distribution of the same 5-95% width where tails make the sd
+    larger: an sd of a Cauchy posterior would swallow every change.
+    """
+    width = (figures["q95"].value - figures["q5"].value) * SD_PER_WIDTH
+    sd = figures["sd"].value
+    if width > 0 and sd > 0:
+        return min(sd, width)
+    return sd
+
+
+def default_margin(what: str, location: float, scale: float) -> float:
+    """Return a summary's margin, in sds for locations, as ln of a ratio for the sd."""
+    if what == "sd":
+        return scale
+    return location if what in {"mean", "q50"} else TAIL_FACTOR * location
+
+
+def of_draws(
+    draws: Draws, names: Sequence[str] | None = None, old: MethodBaseline | None = None
+) -> Summary:
+    """Summarise draws that carry their own error: Markov chains, or independent draws.
+
+    Parameters
+    ----------
+    draws
+        ``values`` of shape ``(chain, draw, quantity)``; ``iid`` tells which they are.
+    names
+        Which quantities; all if None.
+    old
+        The baseline that these draws will be compared with. Whether it has moments decides how
+        badly chains must mix to have none.
+    """
+    kind: Kind = "independent" if draws.iid else "chains"
+    quantities: dict[str, Mapping[str, Figure]] = {}
+    samples: dict[str, Sample] = {}
+    freedoms: dict[str, Mapping[str, float]] = {}
+    limits = _limits(old)
+    for name in draws.names if names is None else [n for n in names if n in draws.names]:
+        sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
+        samples[name] = sample
+        if not draws.iid and sample.finite and not sample.constant:
+            r, ess = rhat(sample.values), sample.ess_least
+            if not (r <= limits[0] and ess >= limits[1]):
+                why = (
+                    f"the chains have not mixed: R-hat {r:.3g}, effective size {ess:.0f} for "
+                    f"{name} (allowed: {limits[0]:g}, {limits[1]:.0f})"
+                )
+                return Summary(kind, 1, {}, no_moments=why, samples={})
+        quantities[name] = _own_figures(sample)
+        freedoms[name] = freedoms_of(sample, quantities[name])
+    return Summary(kind, 1, quantities, samples=samples, freedoms=freedoms)
+
+
+def _limits(old: MethodBaseline | None) -> tuple[float, float]:
+    """Return the largest R-hat and the smallest effective size of chains that have moments."""
+    if old is None or old.kind != "chains" or old.kept == 0:
+        return WORST_RHAT, FEWEST_EFFECTIVE
+    return GAINED if old.no_moments else LOST
+
+
+def _own_figures(sample: Sample) -> Mapping[str, Figure]:
+    if sample.constant:
+        # What little it varies is rounding, which another compiler does otherwise.
+        return {
+            what: Figure(0.0 if what == "sd" else sample.mean, 0.0, float(sample.n))
+            for what in SUMMARIES
+        }
+    why = ""
+    if not sample.finite:
+        bad = sample.n - sample.finite_sorted.size
+        why = f"not finite in {bad} of {sample.n} draws"
+    ess = {"mean": sample.ess_mean, "sd": sample.ess_sd} if sample.finite else {}
+    if sample.finite:
+        ess |= sample.ess_quantiles
+    return {
+        what: Figure(e.value, e.mcse, ess.get(what, math.nan), why=why)
+        for what, e in metrics.summaries(sample).items()
+    }
+
+
+def settle(summary: Summary) -> Summary:
+    """Return what is worth keeping as a baseline.
+
+    A figure whose error leaves no room for the usual margin gets a wider one; a figure of
+    heavy tails that would need more than :data:`WIDEST` loses its error and says so; and an
+    approximation whose seeds lie that far apart has no moments at all.
+    """
+    quantities = {
+        name: {
+            what: _with_margin(what, f, figures, _freedom(summary, name, what, f))
+            for what, f in figures.items()
+        }
+        for name, figures in summary.quantities.items()
+    }
+    if summary.kind == "seeds":
+        for name, figures in quantities.items():
+            apart = _too_far_apart(name, figures, summary.kept)
+            if apart:
+                return replace(summary, quantities={}, no_moments=apart)
+    none = "" if quantities or summary.no_moments else "it has no quantities"
+    return replace(summary, quantities=quantities, no_moments=summary.no_moments or none)
+
+
+def _freedom(summary: Summary, name: str, what: str, figure: Figure) -> float:
+    if summary.kind == "seeds":
+        return summary.kept - 1
+    known = summary.freedoms.get(name, {}).get(what)
+    return freedom(summary.kind, figure.ess) if known is None else known
+
+
+def _with_margin(
+    what: str, figure: Figure, figures: Mapping[str, Figure], degrees: float
+) -> Figure:
+    """Widen the margin where the figure's own error leaves no room for the usual one."""
+    scale = figures["sd"].value if what == "sd" else unit(figures)
+    if figure.why or not scale > 0:
+        return figure
+    if degrees == 0:
+        return replace(figure, mcse=math.nan, why="its error cannot be told: tails too heavy")
+    # The error's own degrees of freedom, not those of both sides': what makes a margin too
+    # narrow is an error that came out too small in the baseline.
+    needed = room(degrees) * figure.mcse / scale
+    if needed <= default_margin(what, LOCATION_MARGIN, SCALE_MARGIN):
+        return figure
+    if not (math.isfinite(needed) and needed <= WIDEST.get(what, math.inf)):
+        why = f"its error is {figure.mcse / scale:.2g} of the quantity's width: tails too heavy"
+        return replace(figure, mcse=math.nan, why=why)
+    return replace(figure, margin=needed)
+
+
+def of_seeds(
+    runs: Sequence[Draws | None],
+    names: Sequence[str] | None = None,
+    widths: Mapping[str, float] | None = None,
+    old: MethodBaseline | None = None,
+) -> Summary:
+    """Summarise approximations from several seeds; the seeds carry the error.
+
+    Parameters
+    ----------
+    runs
+        One for each seed, None for a run without draws.
+    names
+        Which quantities; all of the first run's if None.
+    widths
+        The posterior's sd of each quantity, by which seeds are told to have run away; the
+        median of the approximations' own where it is not known.
+    old
+        The baseline that these seeds will be compared with. Where some of its own seeds ran
+        away, those are kept that lie near its others: of a posterior with two modes either
+        may hold the majority.
+    """
+    have = [(i, d) for i, d in enumerate(runs) if d is not None]
+    if not have:
+        return Summary("seeds", 0, {}, no_moments="no run gave draws")
+    wanted = list(have[0][1].names if names is None else names)
+    table = np.array([[_values(d, n) for n in wanted] for _, d in have])  # seed, quantity, summary
+    centres: Mapping[str, Mapping[str, Figure]] = {}
+    if old is not None and old.kept < len(old.seeds):
+        centres = old.quantities
+    away = _away(table, wanted, widths or {}, centres)
+    ran_away = tuple(i for (i, _), gone in zip(have, away, strict=True) if gone)
+    kept = int(np.count_nonzero(~away))
+    # Beside a baseline with moments, how many are kept is compared as a share of seeds.
+    least = LEAST_KEPT * len(runs) if old is None or old.no_moments else 0.0
+    if kept < max(least, 2):
+        why = _scattered(kept, len(runs), "the baseline's" if centres else "each other")
+        lost = [n for n, finite in zip(wanted, np.isfinite(table).all((0, 2)), strict=True)
+                if not finite]  # fmt: skip
+        if lost:
+            why += f"; not finite in some of them: {', '.join(lost[:3])}"
+        return Summary("seeds", kept, {}, no_moments=why, ran_away=ran_away)
+    draws = sum(
+        d.values.shape[0] * d.values.shape[1]
+        for (_, d), gone in zip(have, away, strict=True)
+        if not gone
+    )
+    quantities = {
+        name: _seed_figures(table[~away, j], float(draws)) for j, name in enumerate(wanted)
+    }
+    return Summary("seeds", kept, quantities, ran_away=ran_away)
+
+
+def _scattered(kept: int, of: int, whom: str) -> str:
+    if of == 1:
+        return "one seed: nothing tells how far the approximation moves with it"
+    return f"only {kept} of {of} seeds gave draws that lie near {whom}"
+
+
+def _values(draws: Draws, name: str) -> list[float]:
+    if name not in draws.names:
+        return [math.nan] * len(SUMMARIES)
+    sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
+    if sample.constant:
+        return [figure.value for figure in _own_figures(sample).values()]
+    return [sample.mean, sample.sd, *(sample.quantile(QUANTILES[q]) for q in SUMMARIES[2:])]
+
+
+def _away(
+    table: FloatArray,
+    names: Sequence[str],
+    widths: Mapping[str, float],
+    centres: Mapping[str, Mapping[str, Figure]],
+) -> np.ndarray:
+    """Tell which seeds lie far from the centre, or else the middle one, by any quantity."""
+    away = np.zeros(len(table), dtype=bool)
+    for j, name in enumerate(names):
+        mean, sd = table[:, j, 0], table[:, j, 1]
+        finite = np.isfinite(table[:, j]).all(axis=1)
+        if not finite.any():
+            away[:] = True
+            continue
+        middle, typical = float(np.median(mean[finite])), float(np.median(sd[finite]))
+        if name in centres:
+            middle, typical = centres[name]["mean"].value, centres[name]["sd"].value
+        width = widths.get(name, typical)
+        width = width if width > 0 else typical
+        with np.errstate(invalid="ignore", over="ignore"):
+            reach = AWAY_SDS * width + CONSTANT * abs(middle)
+            away |= ~finite | (np.abs(mean - middle) > reach)
+            away |= (sd > AWAY_FACTOR * typical) | (sd < typical / AWAY_FACTOR)
+    return away
+
+
+def _seed_figures(values: FloatArray, draws: float) -> Mapping[str, Figure]:
+    """Summarise one quantity's summaries, shape ``(seed, summary)``, over the seeds.
+
+    The sd's value is the geometric mean, for its differences are those of its logarithm.
+    """
+    k = len(values)
+    found: dict[str, Figure] = {}
+    for i, what in enumerate(SUMMARIES):
+        v = values[:, i]
+        if what == "sd" and np.all(v > 0):
+            value = float(np.exp(np.mean(np.log(v))))
+            spread = value * float(np.std(np.log(v), ddof=1))
+        else:
+            # Squares of 1e-200 or 1e200 are no numbers.
+            size = float(np.max(np.abs(v))) or 1.0
+            value, spread = float(np.mean(v / size)) * size, float(np.std(v / size, ddof=1)) * size
+        found[what] = Figure(value, spread / math.sqrt(k), draws, spread)
+    return found
+
+
+def _too_far_apart(name: str, figures: Mapping[str, Figure], count: int) -> str:
+    for what in WIDEST:
+        figure = figures[what]
+        if figure.why and figure.spread is not None:
+            scale = figures["sd"].value if what == "sd" else unit(figures)
+            seeds = f"only {count} seeds" if count < ENOUGH else "seeds"
+            return (
+                f"the {what} of {name} differs between {seeds} by {figure.spread / scale:.2g} "
+                "posterior sd: too much for moments worth comparing"
+            )
+    return ""

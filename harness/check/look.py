@@ -1,0 +1,200 @@
+"""Run models and observe them, beside their baselines where they have one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import stan
+from harness.check.baseline import Baseline, Margins, Share, compare_method, difference
+from harness.check.baseline.change import Change
+from harness.check.baseline.compare import SUSPICIOUS
+from harness.check.baseline.observe import Observation, observe, without_samples
+from harness.check.request import Request
+from harness.records import Model, ModelComparison
+from harness.report import files
+from harness.study import comparing
+from harness.study.plan import Plan
+from harness.study.pool import Pool, cores
+from harness.study.progress import Progress
+from harness.study.store import Store
+
+
+@dataclass(slots=True, eq=False)
+class Looked:
+    """What one look at some models gave; each is in ``observations`` or in ``errors``."""
+
+    observations: dict[str, Observation] = field(default_factory=dict)
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Of one run, by model and method."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def update(self, other: Looked) -> None:
+        """Take over what another look saw of some of the models."""
+        for name in (*other.observations, *other.errors):
+            self.errors.pop(name, None)
+            self.observations.pop(name, None)
+            self.changes.pop(name, None)
+        self.observations.update(other.observations)
+        self.changes.update(other.changes)
+        self.errors.update(other.errors)
+        self.seconds.update(other.seconds)
+
+
+def look(
+    models: Sequence[Model],
+    request: Request,
+    seeds_of: Mapping[tuple[str, str], int],
+    baselines: Mapping[str, Baseline],
+    progress: Progress,
+) -> Looked:
+    """Run what is not stored, summarise everything, and compare with baselines.
+
+    Raises
+    ------
+    harness.study.comparing.Interrupted
+        On Ctrl-C; finished runs are stored.
+    harness.stan.ToolchainError
+        If there is no CmdStan and none can be had.
+    """
+    plan = Plan(
+        models=tuple(models),
+        methods=request.methods,
+        seeds=request.seeds,
+        reference=request.reference,
+        jobs=request.jobs,
+        timeout_s=request.timeout_s,
+        command=request.command,
+        seeds_of=dict(seeds_of),
+        first_seed=request.seed_offset + 1,
+        figures=False,
+    )
+    progress.again()
+    comparison, _ = comparing.run(plan, progress)
+    root = stan.cache_dir() / "results"
+    looked = Looked(versions=dict(comparison.provenance["versions"]))
+    tasks = []
+    for found in comparison.models:
+        name = found.model.name
+        if found.error is not None:
+            looked.errors[name] = found.error
+            continue
+        for method in {v.method for v in found.verdicts}:
+            looked.seconds[name, method] = files.method_seconds(found, method)
+        tasks.append((found, root, baselines.get(name), request.margins))
+    for name, seen in _all(tasks, request.jobs or cores()):
+        if isinstance(seen, str):
+            looked.errors[name] = seen
+        else:
+            looked.observations[name], looked.changes[name] = seen
+    return looked
+
+
+def _all(
+    tasks: Sequence[tuple[ModelComparison, Path, Baseline | None, Margins]], jobs: int
+) -> Iterable[tuple[str, Any]]:
+    """Observe every model, several at a time where there are several."""
+    if len(tasks) <= 1 or jobs == 1:
+        for task in tasks:
+            yield task[0].model.name, observe_and_compare(*task)
+        return
+    pool = Pool(min(jobs, len(tasks)))
+    try:
+        for task in tasks:
+            pool.submit(task[0].model.name, observe_and_compare, *task)
+        while pool.busy:
+            for name, value, error in pool.finished():
+                said = None if error is None else f"{type(error).__name__}: {error}"
+                yield name, value if said is None else f"the summary failed: {said}"
+    except KeyboardInterrupt as interrupt:
+        pool.close(kill=True)
+        msg = "interrupted: all runs are kept; the same command goes on from there"
+        raise comparing.Interrupted(msg) from interrupt
+    except BaseException:
+        pool.close(kill=True)
+        raise
+    pool.close()
+
+
+def observe_and_compare(
+    found: ModelComparison, store_root: Path, old: Baseline | None, margins: Margins
+) -> tuple[Observation, list[Change]]:
+    """Summarise one model's runs and compare them with its baseline, in any process."""
+    from harness.study.analysis import with_arrays
+
+    runs = with_arrays(found.runs, Store(store_root))
+    seen = observe(found, runs, {} if old is None else old.methods)
+    changes = [] if old is None else _changes(found.model.name, old, seen, margins)
+    return without_samples(seen), changes
+
+
+def _changes(model: str, old: Baseline, seen: Observation, margins: Margins) -> list[Change]:
+    changes = _reference_changes(model, old, seen)
+    for name, before in old.methods.items():
+        now = seen.methods.get(name)
+        if now is None:
+            note = "it is no longer among the methods that are compared"
+            changes.append(Change(model, name, "", "", "missing", "changed", note=note))
+            continue
+        changes += compare_method(model, name, before, now, seen.samples[name], margins)
+        changes += _lost_runs(model, name, old, seen)
+    for name in seen.methods:
+        if name not in old.methods:
+            note = "the baseline does not have this method"
+            changes.append(Change(model, name, "", "", "new", "changed", note=note))
+    return changes
+
+
+def _reference_changes(model: str, old: Baseline, seen: Observation) -> list[Change]:
+    """Compare what the methods were judged against."""
+    before, now = old.reference, seen.reference
+    words = [
+        f"{side.get('kind')}{'' if side.get('trusted') else ', not trusted'}"
+        for side in (before, now)
+    ]
+    if words[0] == words[1]:
+        return []
+    # Lost runs leave no reference at all: that is not known to be another one.
+    other = before.get("kind") != now.get("kind") and now.get("kind") != "none"
+    conclusion = "changed" if other else "inconclusive"
+    return [
+        Change(model, "", "", "reference", "moved", conclusion, was=words[0], now=words[1])  # type: ignore[arg-type]
+    ]
+
+
+def _lost_runs(model: str, name: str, old: Baseline, seen: Observation) -> list[Change]:
+    """Say which runs were lost, where that is not known to be a property of the method.
+
+    How often a variational method's runs fail is a share of its seeds. Where the baseline has
+    no failed run, a first one asks for more seeds, and only then the share is judged as such.
+    A sampler's run that failed, or a run that was killed or timed out, is never explained by
+    chance.
+    """
+    before, now = old.methods[name], seen.methods[name]
+    lost = list(seen.troubles[name])
+    p: float | None = None
+    if before.kind == "seeds":
+        was = before.shares.get("failed", Share(0, len(before.seeds)))
+        failed = [run for run in lost if run[0] == "failed"]
+        p = difference.counts(was.count, was.of, len(failed), len(now.seeds))
+        taken = len(now.seeds) > len(before.seeds)
+        if was.count > 0 or (taken and p >= SUSPICIOUS):
+            lost = [run for run in lost if run not in failed]
+        if any(status != "failed" for status, _ in lost):
+            p = None
+    if not lost:
+        return []
+    said = [words for _, words in lost]
+    note = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")  # noqa: PLR2004
+    return [Change(model, name, "", "runs", "unusable", "inconclusive", p=p, note=note)]
+
+
+def written_now(versions: Mapping[str, str], command: str) -> dict[str, str]:
+    """Return what a baseline says of its making."""
+    today = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d")
+    return {"date": today, "command": command, **versions}

@@ -1,0 +1,195 @@
+"""The pytest plugin: ``posterior_regression.check(fit)`` in anyone's test suite.
+
+Every pytest run of everyone who has the harness installed loads this file, so that it imports
+nothing but pytest and the standard library; what compares draws waits for the first check.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.check.pytest_plugin import places
+
+if TYPE_CHECKING:
+    from harness.check.pytest_plugin.checking import Settings
+
+PROPERTY = "posterior_baseline"
+"""Under this name a test's report carries what was written: reports cross xdist's processes."""
+
+_CLAIMED = pytest.StashKey[dict[str, str]]()
+"""Baseline files and the test that each belongs to, in this process."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag that updates baselines, and the settings."""
+    parser.getgroup("posterior regression").addoption(
+        "--posterior-regen",
+        action="store_true",
+        help="write the baselines of posterior_regression.check() anew instead of comparing",
+    )
+    parser.addini(
+        "posterior_regression_alpha",
+        "chance of a false alarm in one posterior_regression.check() (default 1e-4)",
+        default="",
+    )
+    parser.addini(
+        "posterior_regression_dir",
+        "folder of all baselines, relative to the root of the tests "
+        "(default: posterior_baselines beside each test file)",
+        default="",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a setting that makes no sense before any test runs."""
+    config.stash[_CLAIMED] = {}
+    _alpha(config)
+
+
+def _alpha(config: pytest.Config) -> float | None:
+    """Return the setting's alpha, None for the harness's own."""
+    text = str(config.getini("posterior_regression_alpha")).strip()
+    if not text:
+        return None
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = math.nan
+    if not 0 < alpha < 1:
+        msg = f"posterior_regression_alpha is {text!r}; it must be a number between 0 and 1"
+        raise pytest.UsageError(msg)
+    return alpha
+
+
+class PosteriorRegression:
+    """Compares draws with the baseline that is kept beside the test file."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._names: set[str] = set()
+
+    def check(
+        self,
+        draws_or_fit: Any,
+        name: str | None = None,
+        *,
+        quantities: Sequence[str] = (),
+        alpha: float | None = None,
+        location: float = 0.1,
+        scale: float = 0.1,
+        independent: bool = False,
+    ) -> None:
+        """Fail unless the draws' summaries are those of the baseline, but for chance.
+
+        Compared are mean, sd and the 5%, 50% and 95% quantiles of every quantity. One passes
+        if the 95% interval of its difference lies within the margin.
+
+        Parameters
+        ----------
+        draws_or_fit
+            An ArviZ ``DataTree``; a cmdstanpy ``CmdStanMCMC``, ``CmdStanVB`` or
+            ``CmdStanPathfinder``; a dict of arrays of shape ``(chain, draw, …)``, one axis
+            being the draws of one chain; or a list of these: runs of one method with
+            different seeds, which then carry the error.
+        name
+            What the baseline is called; the test's name by default.
+        quantities
+            ``"beta"`` stands for all its elements, ``"beta[2]"`` for one; all by default.
+        alpha
+            Chance of a false alarm over all figures of this check.
+        location
+            How far a mean or median may move, in sds of the quantity; the 5% and 95%
+            quantiles have twice as much room.
+        scale
+            By which share the sd may grow or shrink.
+        independent
+            Whether draws of a dict or a tree are independent and not Markov chains.
+
+        Raises
+        ------
+        AssertionError
+            The draws are not those of the baseline, it could not be told, or there is none.
+        TypeError, ValueError
+            The draws, the name or a setting cannot be used.
+        """
+        __tracebackhide__ = True
+        config = self._request.config
+        place = self._place(name)
+        from harness.check.pytest_plugin.checking import run
+        from harness.check.pytest_plugin.intake import take
+
+        settings = _settings(alpha if alpha is not None else _alpha(config), location, scale)
+        taken = take(draws_or_fit, quantities=quantities, independent=independent)
+        regenerate = bool(config.getoption("--posterior-regen"))
+        result = run(taken, place, settings, regenerate=regenerate)
+        if result.written:
+            self._request.node.user_properties.append((PROPERTY, result.written))
+        if result.failure:
+            raise AssertionError(result.failure)
+
+    def _place(self, name: str | None) -> places.Place:
+        """Return where the baseline is; a file belongs to one test, and to one check in it."""
+        __tracebackhide__ = True
+        node = self._request.node
+        chosen = places.default_name(node) if name is None else places.valid_name(name)
+        # Some file systems do not tell capitals from small letters.
+        if chosen.casefold() in self._names:
+            msg = f"{chosen!r} was already checked in this test; give each check its own name"
+            raise ValueError(msg)
+        self._names.add(chosen.casefold())
+        place = places.find(self._request, chosen)
+        claimed = self._request.config.stash[_CLAIMED]
+        owner = claimed.setdefault(str(place.path).casefold(), node.nodeid)
+        if owner != node.nodeid:
+            msg = (
+                f"the baseline {place.shown} belongs to {owner}; give each check its own name "
+                "(without one, the test's name with its parameters is taken)"
+            )
+            raise ValueError(msg)
+        return place
+
+
+def _settings(alpha: float | None, location: float, scale: float) -> Settings:
+    __tracebackhide__ = True
+    from harness.check.baseline import ALPHA, Margins
+    from harness.check.pytest_plugin.checking import Settings
+
+    chosen = ALPHA if alpha is None else alpha
+    if not 0 < chosen < 1:
+        raise ValueError(f"alpha is {chosen}; it must lie between 0 and 1")
+    for what, value in {"location": location, "scale": scale}.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{what} is {value}; a margin must be larger than 0, and finite")
+    return Settings(chosen, Margins(location, math.log1p(scale)))
+
+
+@pytest.fixture
+def posterior_regression(request: pytest.FixtureRequest) -> PosteriorRegression:
+    """Compare draws with a stored baseline: ``posterior_regression.check(fit)``."""
+    return PosteriorRegression(request)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the baselines and candidates that were written."""
+    reports = [r for of_kind in terminalreporter.stats.values() for r in of_kind]
+    lines = dict.fromkeys(
+        str(text)
+        for report in reports
+        for name, text in getattr(report, "user_properties", ())
+        if name == PROPERTY
+    )
+    if lines:
+        terminalreporter.section("posterior baselines")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say that this run writes baselines and compares nothing."""
+    if config.getoption("--posterior-regen"):
+        return "posterior regression: baselines are written anew, nothing is compared"
+    return None

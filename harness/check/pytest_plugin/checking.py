@@ -1,0 +1,238 @@
+"""Compare what a test handed over with its baseline, or write the baseline."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from harness.check.baseline import (
+    Baseline,
+    BaselineError,
+    Margins,
+    MethodBaseline,
+    Share,
+    Summary,
+    compare_method,
+    conclude,
+    fingerprint,
+    of_draws,
+    of_seeds,
+    read,
+    settle,
+    write,
+)
+from harness.check.baseline.change import Change
+from harness.check.baseline.summarise import FEWEST_EFFECTIVE
+from harness.check.pytest_plugin import words
+from harness.check.pytest_plugin.intake import Intake
+from harness.check.pytest_plugin.places import Place
+from harness.stan import package_version
+
+METHOD = "draws"
+"""The one method that these baselines have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What counts as a change."""
+
+    alpha: float
+    margins: Margins
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check found: why it failed, and what it wrote; both may be empty."""
+
+    failure: str = ""
+    written: str = ""
+
+
+def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
+    """Compare draws with their baseline, or write it.
+
+    Parameters
+    ----------
+    intake
+        The draws.
+    place
+        Where the baseline is.
+    settings
+        What counts as a change.
+    regenerate
+        Write the baseline instead of failing.
+    """
+    unusable = _unusable(intake)
+    if unusable:
+        return Result(failure=words.unusable(place, unusable))
+    # What overflows is not finite, which is seen; as a warning it would end suites that make
+    # errors of warnings.
+    with np.errstate(all="ignore"):
+        return _checked(intake, place, settings, regenerate=regenerate)
+
+
+def _checked(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
+    if regenerate or not place.path.exists():
+        try:
+            return (_regenerate if regenerate else _candidate)(intake, place, settings)
+        except OSError as error:
+            return Result(failure=words.unwritable(place, error))
+    try:
+        old = _read(place)
+    except BaselineError as error:
+        return Result(failure=words.unreadable(place, error))
+    new = _summary(intake, old)
+    changes = _compare(old, intake, new, settings)
+    if all(c.conclusion == "same" for c in changes):
+        return Result()
+    now = _method(intake, new)
+    return Result(failure=words.moved(place, old, now, changes, settings.alpha, intake))
+
+
+def _summary(intake: Intake, old: MethodBaseline | None = None) -> Summary:
+    runs = intake.runs
+    return of_seeds(runs, old=old) if intake.several else of_draws(runs[0], old=old)
+
+
+def _unusable(intake: Intake) -> list[str]:
+    """Say of which quantities no moments can be had."""
+    found = []
+    for i, draws in enumerate(intake.runs):
+        of = f" (fit {i + 1} of {len(intake.runs)})" if intake.several else ""
+        total = draws.values.shape[0] * draws.values.shape[1]
+        bad = np.count_nonzero(~np.isfinite(draws.values), axis=(0, 1))
+        found += [
+            f"{name}: {count} of {total} draws are not finite{of}"
+            for name, count in zip(draws.names, bad, strict=True)
+            if count
+        ]
+        if draws.iid and not intake.several and intake.size < FEWEST_EFFECTIVE:
+            found.append(f"{intake.size} draws: at least {FEWEST_EFFECTIVE:.0f} are needed")
+    return found
+
+
+def _method(intake: Intake, summary: Summary) -> MethodBaseline:
+    runs = len(intake.runs)
+    away = {"ran_away": Share(len(summary.ran_away), runs)} if intake.several else {}
+    return MethodBaseline(
+        kind=summary.kind,
+        seeds=tuple(range(1, runs + 1)),
+        draws=intake.size,
+        kept=summary.kept,
+        options={},
+        shares=away,
+        no_moments=summary.no_moments,
+        quantities=summary.quantities,
+        fingerprints=tuple(fingerprint(draws) for draws in intake.runs),
+    )
+
+
+def _read(place: Place) -> MethodBaseline:
+    baseline = read(place.path)
+    if set(baseline.methods) != {METHOD}:
+        names = ", ".join(sorted(baseline.methods)) or "nothing"
+        msg = f"{place.path} holds {names} where this check needs {METHOD!r}; write it anew"
+        raise BaselineError(msg)
+    return baseline.methods[METHOD]
+
+
+def _compare(
+    old: MethodBaseline, intake: Intake, summary: Summary, settings: Settings
+) -> Sequence[Change]:
+    """Compare; what cannot be compared is inconclusive, never left out."""
+    where = (METHOD, METHOD)
+    new = _method(intake, summary)
+    if old.no_moments or (old.kind != new.kind and not new.no_moments):
+        note = old.no_moments or (
+            f"the baseline is of {words.KINDS[old.kind]}, now there are {words.KINDS[new.kind]}"
+        )
+        return [Change(*where, "", "baseline", "unusable", "inconclusive", note=note)]
+    changes = compare_method(*where, old, new, summary.samples, settings.margins)
+    if not new.no_moments:
+        seen = {c.quantity for c in changes}
+        changes += [
+            Change(*where, name, "all", "unusable", "inconclusive",
+                   note=f"the baseline can compare none of its figures: {words.reasons(figures)}")
+            for name, figures in old.quantities.items()
+            if name not in seen
+        ]  # fmt: skip
+    if not changes:
+        changes = [
+            Change(*where, "", "baseline", "unusable", "inconclusive", note="nothing to compare")
+        ]
+    return conclude(changes, settings.alpha)
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def _settled(intake: Intake) -> tuple[MethodBaseline, str]:
+    """Return what is worth keeping, and why nothing is."""
+    kept = settle(_summary(intake))
+    method = _method(intake, kept)
+    if kept.no_moments:
+        return method, kept.no_moments
+    lost = [
+        f"the {what} of {name} is not finite"
+        for name, figures in kept.quantities.items()
+        for what, figure in figures.items()
+        if not math.isfinite(figure.value)
+    ]
+    return method, "; ".join(lost)
+
+
+def _baseline(method: MethodBaseline, intake: Intake, place: Place) -> Baseline:
+    return Baseline(
+        model=place.name,
+        methods={METHOD: method},
+        request={"from": intake.source, "test": place.test},
+        written={
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "command": place.command,
+            "versions": {
+                "harness": package_version("stan-advi-harness"),
+                "arviz_stats": package_version("arviz-stats"),
+                "numpy": package_version("numpy"),
+                "python": platform.python_version(),
+            },
+        },
+    )
+
+
+def _candidate(intake: Intake, place: Place, settings: Settings) -> Result:
+    method, why = _settled(intake)
+    if why:
+        return Result(failure=words.unusable(place, [why]))
+    write(_baseline(method, intake, place), place.candidate)
+    limits = words.limits(method, settings.margins)
+    return Result(
+        failure=words.candidate(place, limits, intake),
+        written=f"{place.show(place.candidate)}: a candidate, to be reviewed and renamed",
+    )
+
+
+def _regenerate(intake: Intake, place: Place, settings: Settings) -> Result:
+    method, why = _settled(intake)
+    if why:
+        return Result(failure=words.unusable(place, [why]))
+    before = _before(intake, place, settings)
+    write(_baseline(method, intake, place), place.path)
+    place.candidate.unlink(missing_ok=True)
+    limits = "".join(f"\n    {line}" for line in words.limits(method, settings.margins))
+    return Result(written=f"{place.shown}: {before}{limits}")
+
+
+def _before(intake: Intake, place: Place, settings: Settings) -> str:
+    """Say how the baseline that is about to be replaced compares."""
+    if not place.path.exists():
+        return "written; there was none"
+    try:
+        old = _read(place)
+    except BaselineError as error:
+        return f"written; the old one could not be used ({words.said(error)})"
+    return words.replaced(_compare(old, intake, _summary(intake, old), settings))

@@ -1,0 +1,258 @@
+"""Whatever a test hands over, as draws: trees, fits of cmdstanpy, arrays, or lists of these.
+
+cmdstanpy's and ArviZ's objects are known by the names of their classes: a test suite that has
+neither needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.records import Draws
+from harness.records.names import scalars
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+TAKEN = (
+    "an ArviZ DataTree, a CmdStanMCMC, CmdStanVB or CmdStanPathfinder of cmdstanpy, a dict of "
+    "arrays (chain, draw, …), or a list of these: one for each seed"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intake:
+    """Draws to check.
+
+    Attributes
+    ----------
+    runs
+        One, or one for each seed.
+    source
+        What they came as.
+    several
+        Whether runs of several seeds were given, which then carry the error.
+    moves
+        Whether this is one run of an approximation that moves with its seed.
+    """
+
+    runs: tuple[Draws, ...]
+    source: str
+    several: bool
+    moves: bool
+
+    @property
+    def size(self) -> int:
+        """The number of draws of a run."""
+        chains, draws = self.runs[0].values.shape[:2]
+        return int(chains) * int(draws)
+
+
+def take(given: Any, *, quantities: Sequence[str] = (), independent: bool = False) -> Intake:
+    """Read what a test hands over.
+
+    Parameters
+    ----------
+    given
+        See :data:`TAKEN`.
+    quantities
+        Base names (``beta``) or scalars (``beta[2]``); all if empty.
+    independent
+        Whether draws are independent where the object does not say.
+
+    Raises
+    ------
+    TypeError
+        If it is nothing of what is taken.
+    ValueError
+        If it holds no draws, has odd shapes, was cut short, or lacks a quantity.
+    """
+    __tracebackhide__ = True
+    wanted = (quantities,) if isinstance(quantities, str) else tuple(quantities)
+    several = isinstance(given, (list, tuple))
+    if several and not given:
+        raise ValueError("an empty list holds no draws; give one fit for each seed")
+    parts = [_one(g, independent=independent) for g in (given if several else [given])]
+    runs = tuple(_chosen(draws, wanted) for draws, _ in parts)
+    for run in runs[1:]:
+        other = sorted(set(run.names) ^ set(runs[0].names))
+        if other:
+            msg = f"not all seeds have the same quantities: {_listed(other)}"
+            raise ValueError(msg)
+    sources = list(dict.fromkeys(source for _, source in parts))
+    source = f"{len(runs)} × {' and '.join(sources)}" if several else sources[0]
+    return Intake(runs, source, several, not several and sources[0] in _MOVING)
+
+
+def _one(given: Any, *, independent: bool) -> tuple[Draws, str]:
+    __tracebackhide__ = True
+    classes = [c.__name__ for c in type(given).__mro__]
+    for name, read in _FITS.items():
+        if name in classes:
+            draws = _of_fit(given, name, read)
+            return replace(draws, iid=draws.iid or independent), name
+    if "DataTree" in classes:
+        iid = independent or str(given.attrs.get("iid", "False")) == "True"
+        return _of_tree(given, iid=iid), "DataTree"
+    if isinstance(given, Mapping) and "InferenceData" not in classes:
+        return _of_arrays(given, iid=independent), "dict"
+    hint = ""
+    if "InferenceData" in classes:
+        hint = "; a legacy InferenceData becomes a DataTree by its to_datatree()"
+    msg = f"cannot check a {type(given).__module__}.{type(given).__name__}; taken: {TAKEN}{hint}"
+    raise TypeError(msg)
+
+
+def _chosen(draws: Draws, wanted: Sequence[str]) -> Draws:
+    """Keep the quantities that were asked for, in the order of the draws."""
+    __tracebackhide__ = True
+    twice = sorted({n for n in draws.names if draws.names.count(n) > 1})
+    if twice:
+        raise ValueError(f"more than one quantity is called {_listed(twice)}")
+    if not wanted:
+        return draws
+    bases = [name.partition("[")[0] for name in draws.names]
+    unknown = [w for w in wanted if w not in draws.names and w not in bases]
+    if unknown:
+        there = _listed(list(dict.fromkeys(bases)))
+        raise ValueError(f"no quantity {_listed(unknown)} among the draws; there are {there}")
+    keep = [i for i, base in enumerate(bases) if base in wanted or draws.names[i] in wanted]
+    return Draws(tuple(draws.names[i] for i in keep), draws.values[:, :, keep], iid=draws.iid)
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# --- arrays and trees -----------------------------------------------------------------------
+
+
+def _of_tree(tree: Any, *, iid: bool) -> Draws:
+    __tracebackhide__ = True
+    if "posterior" not in tree.children:
+        groups = _listed(sorted(tree.children)) or "none"
+        raise ValueError(f"the DataTree has no group 'posterior'; its groups: {groups}")
+    return _of_arrays(tree["posterior"].to_dataset().data_vars, iid=iid)
+
+
+def _of_arrays(given: Mapping[Any, Any], *, iid: bool) -> Draws:
+    __tracebackhide__ = True
+    if not given:
+        raise ValueError("there are no variables, so there is nothing to check")
+    arrays = {str(name): _array(str(name), value) for name, value in given.items()}
+    shapes = {name: a.shape[:2] for name, a in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        told = _listed([f"{name}: {c} × {d}" for name, (c, d) in shapes.items()])
+        raise ValueError(f"the variables differ in chains × draws ({told})")
+    return scalars(arrays, iid=iid)
+
+
+def _array(name: str, value: Any) -> FloatArray:
+    """Return one variable, shape ``(chain, draw, …)``."""
+    __tracebackhide__ = True
+    dims = getattr(value, "dims", None)
+    labelled = isinstance(dims, tuple) and "draw" in dims
+    if labelled:
+        value = value if "chain" in value.dims else value.expand_dims("chain")
+        value = value.transpose("chain", "draw", ...).to_numpy()
+    a = np.ma.asarray(value) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+    if a.dtype.kind not in "biuf":
+        hint = ": give real and imaginary parts" if a.dtype.kind == "c" else ""
+        raise TypeError(f"{name} is of type {a.dtype}, which has no moments to compare{hint}")
+    # What was masked is missing, not what lies under the mask.
+    a = np.ma.filled(a.astype(np.float64), np.nan)
+    if a.ndim == 0:
+        raise ValueError(f"{name} is a single number; its draws are needed")
+    if a.ndim == 1:
+        a = a[None, :]
+    chains, draws = a.shape[:2]
+    if chains * draws == 0:
+        raise ValueError(f"{name} has no draws: its shape is {a.shape}")
+    if chains > draws and not labelled:
+        msg = (
+            f"{name} of shape {a.shape} reads as {chains} chains of {draws} draws; arrays are "
+            "(chain, draw, …), so draws of one chain need array[None], and chains that really "
+            "are that short a DataTree, whose axes have names"
+        )
+        raise ValueError(msg)
+    return np.asarray(a, dtype=np.float64)
+
+
+# --- fits of cmdstanpy ----------------------------------------------------------------------
+
+
+def _mcmc(fit: Any) -> FloatArray:
+    """Return draws without warm-up, shape ``(chain, draw, column)``, as all of these readers."""
+    # CmdStan writes the seconds last.
+    if any("total" not in seconds for seconds in fit.time):
+        raise ValueError("a chain's output ends before its last line: it was cut short")
+    values = np.swapaxes(np.asarray(fit.draws(concat_chains=False)), 0, 1)
+    return _counted(values, fit.num_draws_sampling)
+
+
+def _vb(fit: Any) -> FloatArray:
+    # Not `stan_variable`, which gives q's mean: that is no draw.
+    values = np.asarray(fit.variational_sample)[None]
+    return _counted(values, int(fit.metadata.cmdstan_config["output_samples"]))
+
+
+def _pathfinder(fit: Any) -> FloatArray:
+    values = np.asarray(fit.draws())[None]
+    settings = fit.metadata.cmdstan_config
+    asked = int(settings["num_psis_draws" if fit.is_resampled else "num_draws"])
+    # Several paths that are not resampled, or more draws for the ELBO, give more.
+    return _counted(values, asked, exact=False)
+
+
+def _counted(values: FloatArray, asked: int, *, exact: bool = True) -> FloatArray:
+    __tracebackhide__ = True
+    count = values.shape[1]
+    if count < asked or (exact and count > asked):
+        why = "the output was cut short" if count < asked else "warm-up is among them"
+        raise ValueError(f"{count} draws where {asked} were asked for: {why}")
+    return values
+
+
+_FITS: Mapping[str, Callable[[Any], FloatArray]] = {
+    "CmdStanMCMC": _mcmc,
+    "CmdStanVB": _vb,
+    "CmdStanPathfinder": _pathfinder,
+}
+
+_MOVING = {"CmdStanVB", "CmdStanPathfinder"}
+"""Approximations: their draws are independent, but the approximation moves with its seed."""
+
+
+def _of_fit(fit: Any, name: str, read: Callable[[Any], FloatArray]) -> Draws:
+    __tracebackhide__ = True
+    values = read(fit)
+    _whole(fit)
+    columns = [str(c) for c in fit.column_names]
+    if values.size == 0 or values.shape[2] != len(columns):
+        msg = f"the fit's draws have shape {values.shape} for {len(columns)} columns"
+        raise ValueError(msg)
+    keep = [i for i, column in enumerate(columns) if not column.endswith("__")]
+    if not keep:
+        raise ValueError("the program has no quantities, so there is nothing to check")
+    names = tuple(columns[i] for i in keep)
+    return Draws(names, values[:, :, keep].astype(np.float64), iid=name in _MOVING)
+
+
+def _whole(fit: Any) -> None:
+    """Refuse output that ends in the middle of a line: its last number may be half of one."""
+    __tracebackhide__ = True
+    runs = vars(fit).get("runset") or vars(fit).get("_runset")
+    for file in getattr(runs, "csv_files", ()):
+        path = Path(str(file))
+        if not path.is_file() or path.stat().st_size == 0:
+            continue  # a fit that was pickled has outlived its files
+        with path.open("rb") as f:
+            f.seek(-1, 2)
+            if f.read(1) != b"\n":
+                raise ValueError(f"{path} ends in the middle of a line: it was cut short")

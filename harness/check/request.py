@@ -1,0 +1,279 @@
+"""What is to be checked: baselines, the models behind them, and how they were asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.check import baseline
+from harness.check.baseline import Baseline, BaselineError, Margins
+from harness.methods import METHODS
+from harness.models import folders
+from harness.models.folders import ModelError
+from harness.records import Model
+
+SUFFIX = ".json"
+CANDIDATE = ".candidate.json"
+
+BUDGET = 4
+"""Where a difference cannot be told, up to this many times the baseline's seeds are run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for, as on the command line; ``folder`` is that of the baselines."""
+
+    folder: Path
+    methods: tuple[str, ...] | None = None
+    seeds: int | None = None
+    reference: str = "auto"
+    quantities: tuple[str, ...] = ()
+    jobs: int | None = None
+    timeout_s: float = 600.0
+    command: str = ""
+    alpha: float = baseline.ALPHA
+    margins: Margins = field(default_factory=Margins)
+    budget: int = BUDGET
+    seed_offset: int = 0
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model to check; without ``old`` it has no baseline yet, with ``error`` it cannot be."""
+
+    name: str
+    path: Path
+    model: Model | None = None
+    old: Baseline | None = None
+    error: str | None = None
+    gone: bool = False
+    """Whether the model itself is no longer there."""
+
+
+def asked(model: Model, request: Request) -> dict[str, Any]:
+    """Return what must be asked for again, files as seen from the baselines' folder."""
+    quantities: list[str] | None = list(model.quantities)
+    folder = model.stan_file.resolve().parent
+    source: dict[str, Any]
+    if (folder / "model.toml").is_file() and folder.name == model.name:
+        lecture = folder.parent == folders.models_root().resolve()
+        source = {"lecture": model.name} if lecture else {"folder": _from(request.folder, folder)}
+        if folders.load(str(folder)).quantities == model.quantities:
+            quantities = None
+    else:
+        data = model.data_file
+        source = {
+            "program": _from(request.folder, model.stan_file),
+            "data": None if data is None else _from(request.folder, data),
+        }
+    reference = request.reference
+    if reference not in {"auto", "nuts"}:
+        reference = _from(request.folder, Path(reference))
+    return {
+        "source": source,
+        "methods": None if request.methods is None else list(request.methods),
+        "seeds": request.seeds,
+        "reference": reference,
+        "quantities": quantities or None,
+    }
+
+
+def _from(folder: Path, file: Path) -> str:
+    """Return a path as seen from the baselines: both move together with a repository."""
+    return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+
+
+def as_asked(old: Baseline, request: Request) -> Request:
+    """Return the request with what the baseline was asked for with."""
+    methods, reference = old.request.get("methods"), str(old.request.get("reference", "auto"))
+    if reference not in {"auto", "nuts"}:
+        reference = str(request.folder / reference)
+    return replace(
+        request,
+        methods=None if methods is None else tuple(methods),
+        seeds=old.request.get("seeds"),
+        reference=reference,
+    )
+
+
+def to_write(
+    words: Sequence[str],
+    request: Request,
+    read_models: Callable[[Sequence[str]], list[Model]],
+) -> list[Target]:
+    """Find what to write baselines of: named models and baselines, else all baselines there are.
+
+    Where there are none, all lecture models. A baseline that cannot be read is written anew if
+    its name says which model it is of.
+
+    Raises
+    ------
+    harness.models.folders.ModelError
+        For a word that names nothing.
+    """
+    if not words and not any(request.folder.glob(f"*{SUFFIX}")):
+        return [_of_model(m, request.folder) for m in read_models([])]
+    targets = locate(words, request, read_models)
+    lecture = folders.lecture_models()
+    targets = [
+        _of_model(folders.load(t.name), request.folder)
+        if t.model is None and not t.gone and t.name in lecture
+        else t
+        for t in targets
+    ]
+    if not request.quantities:
+        return targets
+    return [
+        t if t.model is None else replace(t, model=replace(t.model, quantities=request.quantities))
+        for t in targets
+    ]
+
+
+def merged(old: Baseline | None, request: Request) -> Request:
+    """Return the request, with what it leaves open as the old baseline was asked for with."""
+    if old is None:
+        return request
+    before = as_asked(old, request)
+    return replace(
+        request,
+        methods=before.methods if request.methods is None else request.methods,
+        seeds=before.seeds if request.seeds is None else request.seeds,
+        reference=before.reference if request.reference == "auto" else request.reference,
+    )
+
+
+def locate(
+    words: Sequence[str],
+    request: Request,
+    read_models: Callable[[Sequence[str]], list[Model]],
+) -> list[Target]:
+    """Find what to check.
+
+    Parameters
+    ----------
+    words
+        Names of baselines, lecture models, or programs with data; empty for every baseline.
+        Where one of those is a lecture model's, all lecture models are expected.
+    request
+        For the baselines' folder.
+    read_models
+        Reads what is no baseline's name.
+
+    Raises
+    ------
+    harness.models.folders.ModelError
+        For a word that names nothing.
+    harness.baseline.BaselineError
+        If there is nothing to check at all.
+    """
+    folder = request.folder
+    if words:
+        targets, others = [], []
+        for word in words:
+            named = folder / f"{word}{SUFFIX}"
+            if named.is_file() and not word.endswith((".stan", ".json")):
+                accepted = not named.name.endswith(CANDIDATE)
+                targets.append(_target(named) if accepted else _unaccepted(named, folder))
+            else:
+                others.append(word)
+        models = read_models(others) if others else []
+        targets += [_of_model(m, folder) for m in models]
+        names = [t.name for t in targets]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"{name} is named twice; a model has one baseline"
+                raise ModelError(msg)
+        return targets
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    targets = [_target(f) for f in files if not f.name.endswith(CANDIDATE)]
+    have = {t.name for t in targets}
+    candidates = [f for f in files if f.name.endswith(CANDIDATE)]
+    targets += [
+        _unaccepted(f, folder) for f in candidates if f.name.removesuffix(CANDIDATE) not in have
+    ]
+    if any(t.old is not None and "lecture" in _source(t.old) for t in targets):
+        have = {t.name for t in targets}
+        lecture = [n for n in folders.lecture_models() if n not in have]
+        targets += [_of_model(folders.load(n), folder) for n in lecture]
+    if not targets:
+        msg = (
+            f"no baselines in {folder}{os.sep}; write some: harness baseline [MODEL …], "
+            "or name a model: harness check MODEL"
+        )
+        raise BaselineError(msg)
+    return targets
+
+
+def _source(old: Baseline) -> Mapping[str, Any]:
+    source = old.request.get("source", {})
+    return source if isinstance(source, Mapping) else {}
+
+
+def _of_model(model: Model, folder: Path) -> Target:
+    path = folder / f"{model.name}{SUFFIX}"
+    if not path.is_file():
+        return Target(model.name, path, model)
+    try:
+        return _beside(baseline.read(path), Target(model.name, path, model))
+    except BaselineError as error:
+        return Target(model.name, path, model, error=str(error))
+
+
+def _beside(old: Baseline, target: Target) -> Target:
+    """Return a target with its baseline, if that is its model's, and with what it looks at."""
+    model = target.model
+    if model is None or not old.model == model.name == target.name:
+        name = target.name if model is None else model.name
+        msg = f"{target.path} is the baseline of {old.model!r}, but its model is {name!r}"
+        if old.model == name:
+            msg = f"{target.path} is the baseline of {name!r}; rename it to {name}{SUFFIX}"
+        return replace(target, model=None, old=old, error=msg)
+    unknown = [m for m in old.request.get("methods") or () if m not in METHODS]
+    if unknown:
+        msg = (
+            f"{target.path} is of methods that are not there: {', '.join(unknown)}; write it again"
+        )
+        return replace(target, model=None, old=old, error=msg)
+    chosen = old.request.get("quantities")
+    return replace(
+        target, model=replace(model, quantities=tuple(chosen)) if chosen else model, old=old
+    )
+
+
+def _unaccepted(path: Path, folder: Path) -> Target:
+    """Look at a candidate that nobody has accepted: its model is run, and compared with nothing."""
+    found = _target(path)
+    return replace(found, path=folder / f"{found.name}{SUFFIX}", old=None)
+
+
+def _target(path: Path) -> Target:
+    """Read a baseline and find the model that it is of."""
+    name = path.name.removesuffix(CANDIDATE).removesuffix(SUFFIX)
+    try:
+        old = baseline.read(path)
+    except BaselineError as error:
+        return Target(name, path, error=str(error))
+    source = _source(old)
+    try:
+        if "lecture" in source:
+            gone = source["lecture"] not in folders.lecture_models()
+            if gone:
+                return Target(name, path, old=old, gone=True)
+            model = folders.load(str(source["lecture"]))
+        elif "folder" in source:
+            model = folders.load(str(path.parent / source["folder"]))
+        elif "program" in source:
+            data = source.get("data")
+            model = folders.user_model(
+                path.parent / source["program"], None if data is None else path.parent / data
+            )
+        else:
+            msg = f"{path} does not say which model it is of; write it again"
+            return Target(name, path, old=old, error=msg)
+    except ModelError as error:
+        return Target(name, path, old=old, error=f"the model of {path} cannot be read: {error}")
+    return _beside(old, Target(name, path, model))

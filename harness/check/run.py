@@ -1,0 +1,286 @@
+"""A check: run again, compare, and where it is close, run more."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from harness import stan
+from harness.check import baseline
+from harness.check.baseline import (
+    Baseline,
+    CheckOutcome,
+    ModelCheck,
+    conclude,
+    differs,
+    exit_code,
+    fingerprint,
+)
+from harness.check.baseline.change import Change
+from harness.check.baseline.decide import CHANGED
+from harness.check.baseline.observe import Observation, describe_data, describe_program
+from harness.check.look import Looked, look, written_now
+from harness.check.request import CANDIDATE, Request, Target, as_asked
+from harness.check.write import described, observed
+from harness.records import Model
+from harness.study.progress import Progress
+
+_TOLD = 3
+"""Figures that a note names; the others are counted."""
+
+
+def check(targets: Sequence[Target], request: Request, progress: Progress) -> CheckOutcome:
+    """Check models against their baselines.
+
+    Raises
+    ------
+    harness.study.comparing.Interrupted
+        On Ctrl-C; finished runs are stored.
+    harness.stan.ToolchainError
+        If there is no CmdStan and none can be had.
+    """
+    begin = time.monotonic()
+    known = [t for t in targets if t.old is not None and t.model is not None and t.error is None]
+    new = [t for t in targets if t.old is None and t.model is not None and t.error is None]
+    checking = _Checking(known, request, progress)
+    found = {t.name: c for t, c in zip(known, checking.run(), strict=True)}
+    found |= _candidates(new, request, progress)
+    for target in targets:
+        if target.name not in found:
+            found[target.name] = _unchecked(target)
+    return CheckOutcome(
+        models=tuple(found[t.name] for t in targets),
+        alpha=request.alpha,
+        exact=request.exact,
+        provenance={
+            **written_now(checking.versions, request.command),
+            "seconds": round(time.monotonic() - begin, 1),
+        },
+    )
+
+
+def _unchecked(target: Target) -> ModelCheck:
+    if target.gone:
+        note = "it is no longer among the lecture's models; if that is meant, remove its baseline"
+        gone = Change(target.name, "", "", "model", "missing", "changed", note=note)
+        return ModelCheck(target.name, (gone,), path=target.path)
+    return ModelCheck(target.name, (), error=target.error, path=target.path)
+
+
+def _candidates(
+    targets: Sequence[Target], request: Request, progress: Progress
+) -> dict[str, ModelCheck]:
+    """Write a candidate for every model without a baseline; that is a change."""
+    models = [t.model for t in targets if t.model is not None]
+    made = observed(models, request, progress) if models else {}
+    out = {}
+    for target in targets:
+        found = made[target.name]
+        if isinstance(found, str):
+            out[target.name] = ModelCheck(target.name, (), error=found)
+            continue
+        path = request.folder / f"{target.name}{CANDIDATE}"
+        baseline.write(found, path)
+        note = f"there was no baseline; a candidate was written ({described(found)})"
+        change = Change(target.name, "", "", "baseline", "new", "changed", note=note)
+        out[target.name] = ModelCheck(target.name, (change,), path=path)
+    return out
+
+
+class _Checking:
+    """The looks at models that have a baseline."""
+
+    def __init__(self, targets: Sequence[Target], request: Request, progress: Progress) -> None:
+        self.models: list[Model] = [t.model for t in targets if t.model is not None]
+        self.paths = {t.name: t.path for t in targets}
+        self.old: dict[str, Baseline] = {t.name: t.old for t in targets if t.old is not None}
+        self.request = request
+        self.progress = progress
+        self.looked = Looked()
+        self.versions: Mapping[str, str] = {}
+        # Each look may raise a false alarm; together they keep the promise.
+        self.looks = 1 if request.exact else 1 + math.ceil(math.log2(max(request.budget, 1)))
+        self.seeds = {
+            (name, method): len(kept.seeds)
+            for name, old in self.old.items()
+            for method, kept in old.methods.items()
+        }
+
+    def run(self) -> list[ModelCheck]:
+        """Look until everything is decided or the budget is used up."""
+        if not self.models:
+            return []
+        refused = self._refusals() if self.request.exact else {}
+        waiting = [m for m in self.models if m.name not in refused]
+        concluded: dict[str, list[Change]] = {}
+        for number in range(self.looks):
+            self._look(waiting)
+            concluded = self._conclude()
+            more = {} if number == self.looks - 1 else self._more(concluded)
+            if not more:
+                break
+            self.seeds.update(more)
+            names = {model for model, _ in more}
+            waiting = [m for m in self.models if m.name in names]
+            runs = ", ".join(f"{model} {method} ({n})" for (model, method), n in more.items())
+            self.progress.say(f"could not tell at these sizes; more seeds: {runs}")
+        return [
+            ModelCheck(m.name, (), error=refused[m.name], path=self.paths[m.name])
+            if m.name in refused
+            else self._model(m, concluded.get(m.name, []))
+            for m in self.models
+        ]
+
+    def _look(self, models: Sequence[Model]) -> None:
+        """Look at models, those together that were asked for in the same way."""
+        groups: dict[Request, list[Model]] = defaultdict(list)
+        for model in models:
+            groups[as_asked(self.old[model.name], self.request)].append(model)
+        for request, group in groups.items():
+            seen = look(group, request, self.seeds, self.old, self.progress)
+            self.versions = seen.versions
+            self.looked.update(seen)
+
+    def _conclude(self) -> dict[str, list[Change]]:
+        """Decide over all figures of all models at once."""
+        names = list(self.looked.changes)
+        if self.request.exact:
+            return {
+                n: _exact(n, self.old[n], self.looked.observations[n], self.looked.changes[n])
+                for n in names
+            }
+        every = [c for n in names for c in self.looked.changes[n]]
+        decided = iter(conclude(every, self.request.alpha / self.looks))
+        return {n: [next(decided) for _ in self.looked.changes[n]] for n in names}
+
+    def _more(self, concluded: Mapping[str, Sequence[Change]]) -> dict[tuple[str, str], int]:
+        """Return the numbers of seeds that would tell more; none once something has changed."""
+        every = [c for changes in concluded.values() for c in changes]
+        if exit_code(every) == CHANGED:
+            return {}
+        more = {}
+        for change in every:
+            where = (change.model, change.method)
+            if change.conclusion != "inconclusive" or not self._may_decide(change):
+                continue
+            most = self.request.budget * len(self.old[change.model].methods[change.method].seeds)
+            if self.seeds[where] < most:
+                more[where] = min(2 * self.seeds[where], most)
+        return more
+
+    def _may_decide(self, change: Change) -> bool:
+        """Tell whether more seeds could decide: not where there is no figure, or no run at all."""
+        if (change.model, change.method) not in self.seeds:
+            return False
+        now = self.looked.observations[change.model].methods[change.method]
+        # Seeds that all ran away have draws, of which more tell more.
+        ran = any(f != fingerprint(None) for f in now.fingerprints)
+        return ran and (change.p is not None or change.what == "moments")
+
+    def _refusals(self) -> dict[str, str]:
+        """Say which models cannot be equal to the last digit, whatever they give."""
+        cmdstan = stan.ensure_cmdstan(self.progress.say)
+        self.versions = stan.run_versions(cmdstan)
+        out = {}
+        for name, old in self.old.items():
+            differ = [v for v in differs.VERSIONS_OF_DRAWS
+                      if old.written.get(v) != self.versions.get(v)]  # fmt: skip
+            if differ:
+                said = "; ".join(
+                    f"{v} {old.written.get(v)} then, {self.versions.get(v)} now" for v in differ
+                )
+                out[name] = f"draws can be equal only under the same versions: {said}"
+        return out
+
+    def _model(self, model: Model, changes: Sequence[Change]) -> ModelCheck:
+        old, seen = self.old[model.name], self.looked.observations.get(model.name)
+        said, diff = self._reasons(model, old, seen)
+        then = {name: kept.fingerprints for name, kept in old.methods.items()}
+        now = {name: m.fingerprints for name, m in seen.methods.items()} if seen else {}
+        identical = then == now and any(any(hashes) for hashes in then.values())
+        error = self.looked.errors.get(model.name)
+        if error is None and not changes:
+            error = "there was nothing to compare: the baseline holds no method"
+        return ModelCheck(
+            model.name,
+            tuple(changes),
+            reasons=tuple(said),
+            diff=diff,
+            notes=tuple(self._notes(old, seen)),
+            error=error,
+            path=self.paths[model.name],
+            identical=identical,
+        )
+
+    def _reasons(
+        self, model: Model, old: Baseline, seen: Observation | None
+    ) -> tuple[list[str], str]:
+        program, diff = differs.program_reason(old.program, describe_program(model))
+        said = [program, differs.data_reason(old.data, describe_data(model, old.data))]
+        for name, now in (seen.methods if seen is not None else {}).items():
+            if name in old.methods:
+                said += differs.method_reasons(name, old.methods[name], now)
+        before = {k: v for k, v in old.written.items() if k in self.versions}
+        said += differs.version_reasons(before, self.versions)
+        if self.request.seed_offset:
+            said.append(f"other seeds: from {self.request.seed_offset + 1}")
+        return [s for s in said if s], diff
+
+    def _notes(self, old: Baseline, seen: Observation | None) -> list[str]:
+        notes = []
+        for name, kept in old.methods.items():
+            taken = self.seeds.get((old.model, name), 0)
+            if taken > len(kept.seeds):
+                notes.append(f"{name}: {taken} seeds where the baseline has {len(kept.seeds)}")
+            wide = [
+                (f.margin, what, quantity)
+                for quantity, figures in kept.quantities.items()
+                for what, f in figures.items()
+                if f.margin is not None and what != "sd"
+            ]
+            if wide:
+                margin, what, quantity = max(wide)
+                notes.append(
+                    f"{name}: known too loosely for the usual margin: {len(wide)} of its figures; "
+                    f"the widest is {margin:.2g} sd ({what} of {quantity})"
+                )
+            left = [
+                f"{what} of {quantity}: {f.why}"
+                for quantity, figures in kept.quantities.items()
+                for what, f in figures.items()
+                if f.why and math.isfinite(f.value)
+            ]
+            if left:
+                more = f"; and {len(left) - _TOLD} more" if len(left) > _TOLD else ""
+                notes.append(f"{name}: not compared: {'; '.join(left[:_TOLD])}{more}")
+            if kept.no_moments:
+                notes.append(f"{name}: level and shares of seeds only: {kept.no_moments}")
+        return notes if seen is not None else []
+
+
+def _exact(model: str, old: Baseline, seen: Observation, changes: Sequence[Change]) -> list[Change]:
+    """Compare draws to the last digit, and everything else without allowance for error."""
+    whole = {"level", "causes", "reference", "kind", "moments"}
+    out = [c for c in changes if c.kind != "moved" or c.what in whole]
+    out = [dataclasses.replace(c, conclusion="changed") if _differs(c) else c for c in out]
+    for name, kept in old.methods.items():
+        if name not in seen.methods:
+            continue
+        now = seen.methods[name]
+        before = dict(zip(kept.seeds, kept.fingerprints, strict=False))
+        after = dict(zip(now.seeds, now.fingerprints, strict=True))
+        for seed in sorted({*before, *after}):
+            was, is_now = before.get(seed, "not run"), after.get(seed, "not run")
+            same = was == is_now
+            out.append(
+                Change(model, name, "", f"draws of seed {seed}", "moved",
+                       "same" if same else "changed", was=was, now=is_now)
+            )  # fmt: skip
+    return out
+
+
+def _differs(change: Change) -> bool:
+    return change.conclusion != "same" or change.was != change.now

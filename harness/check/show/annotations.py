@@ -1,0 +1,106 @@
+"""Workflow commands with which GitHub marks a run and the files of a pull request."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.show.answer import answer, model_line, next_steps, shown
+from harness.check.show.rows import Row, is_candidate, pick, rows
+from harness.check.show.text import clean, clip, count, one_line
+
+MOST = 10
+"""GitHub shows no more of each kind a step."""
+
+_TITLE, _MESSAGE = 200, 4000
+_ADDED = re.compile(r"\badded\b|\bseeds where the baseline has\b")
+
+
+class _Mark(NamedTuple):
+    """One annotation before it is written."""
+
+    title: str
+    message: str
+    path: Path | None = None
+
+
+def annotations(outcome: CheckOutcome) -> list[str]:
+    """Return the workflow commands of a check, one a line of standard output.
+
+    At most :data:`MOST` errors, the gravest of every model first; the last says how many more
+    there are. Seeds that were added are told as notices.
+    """
+    marks = _whole_models(outcome)
+    tables = [rows(m) for m in outcome.models]
+    total = len(marks) + sum(map(len, tables))
+    room = MOST if total <= MOST else MOST - 1
+    marks = marks[:room]
+    for check, table in zip(outcome.models, pick(tables, room - len(marks)), strict=True):
+        marks += [_of_row(row, check.path) for row in table]
+    if total > MOST:
+        more = count(total - room, "more finding")
+        marks.append(_Mark(more, f"{more} that GitHub would not show. {answer(outcome)}"))
+    if outcome.exit_code and not marks:
+        marks.append(_Mark("harness check", answer(outcome)))
+    notices = [_Mark(m.model, "\n".join(n), m.path) for m in outcome.models if (n := _added(m))]
+    return [
+        *(_command("error", mark) for mark in marks),
+        *(_command("notice", mark) for mark in notices[:MOST]),
+    ]
+
+
+def _added(check: ModelCheck) -> list[str]:
+    return [note for note in check.notes if _ADDED.search(note)]
+
+
+def _whole_models(outcome: CheckOutcome) -> list[_Mark]:
+    """Return the models that were not compared at all."""
+    marks = []
+    for check in outcome.models:
+        if check.error is not None:
+            marks.append(
+                _Mark(f"{one_line(check.model)}: could not be checked", check.error, check.path)
+            )
+        elif is_candidate(check):
+            steps = next_steps(CheckOutcome((check,)))
+            message = "\n".join([model_line(check), *map(str, steps)])
+            marks.append(_Mark(f"{one_line(check.model)}: no baseline", message, check.path))
+    return marks
+
+
+def _of_row(row: Row, path: Path | None) -> _Mark:
+    word = "changed" if row.conclusion == "changed" else "could not be told"
+    lines = [
+        row.sides,
+        ", ".join(t for t in (row.told, row.evidence) if t),
+        row.note,
+    ]
+    title = f"{row.model} / {row.address}: {word}"
+    return _Mark(title, "\n".join(line for line in lines if line), path)
+
+
+def _command(name: str, mark: _Mark) -> str:
+    properties = {"title": clip(one_line(mark.title), _TITLE)}
+    if mark.path is not None:
+        properties["file"] = _from_root(mark.path)
+    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+    return f"::{name} {listed}::{_data(clip(clean(mark.message).strip(), _MESSAGE))}"
+
+
+def _from_root(path: Path) -> str:
+    """Return a path as GitHub counts it: from the root of the checkout, else from here."""
+    root = os.environ.get("GITHUB_WORKSPACE")
+    if root and path.absolute().is_relative_to(root):
+        return clean(path.absolute().relative_to(root).as_posix())
+    return shown(path)
+
+
+def _data(text: str) -> str:
+    """Escape a message: a line break would end the command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """Escape a property's value, which also ends at a colon or a comma."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,160 @@
+"""JUnit XML as GitHub's, GitLab's and Jenkins' readers take it.
+
+One suite a model, one case a method, and one for the model itself. Readers agree on the
+elements and attributes used here (Jenkins' ``junit-10.xsd`` allows no others): a *failure* is a
+figure that changed, an *error* one that could not be told or a model that could not be run.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from datetime import datetime
+from typing import NamedTuple
+
+from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.show.answer import answer, is_empty, model_line, next_steps
+from harness.check.show.rows import Row, is_candidate, plain, rows
+from harness.check.show.text import clean, clip, count, one_line
+
+WHOLE = "model"
+"""Name of the case for a model as a whole: read, run, and every method there."""
+
+_LINES = 1000
+_MESSAGE = 300
+
+
+class _Trouble(NamedTuple):
+    """What is wrong with a case."""
+
+    element: str
+    kind: str
+    message: str
+    text: str
+
+
+def junit(outcome: CheckOutcome) -> str:
+    """Return the check as JUnit XML."""
+    root = ET.Element("testsuites", name="harness check")
+    tests = failures = errors = 0
+    for check in outcome.models:
+        suite = _suite(check, outcome)
+        root.append(suite)
+        tests += int(suite.attrib["tests"])
+        failures += int(suite.attrib["failures"])
+        errors += int(suite.attrib["errors"])
+    if not outcome.models:
+        # A file without cases would be read as a success.
+        trouble = _Trouble("error", "nothing checked", answer(outcome), "")
+        root.append(_filled("harness check", [("check", trouble)], None, outcome, ""))
+        tests = errors = 1
+    root.attrib |= {"tests": str(tests), "failures": str(failures), "errors": str(errors)}
+    if (seconds := _seconds(outcome)) is not None:
+        root.set("time", seconds)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _suite(check: ModelCheck, outcome: CheckOutcome) -> ET.Element:
+    found = [] if is_candidate(check) else rows(check)
+    named = [] if is_candidate(check) else [one_line(c.method) for c in check.changes]
+    methods = dict.fromkeys(name for name in named if name)
+    cases: list[tuple[str, _Trouble | None]] = [
+        (method, _of_rows([r for r in found if r.method == method], check)) for method in methods
+    ]
+    cases.insert(0, (_free_name(methods), _of_model(check, found)))
+    only = _seconds(outcome) if len(outcome.models) == 1 else None
+    out = "\n".join([*check.reasons, *([check.diff] if check.diff else []), *check.notes])
+    return _filled(one_line(check.model), cases, only, outcome, out)
+
+
+def _free_name(methods: dict[str, None]) -> str:
+    name = WHOLE
+    while name in methods:
+        name = f"the {name}"
+    return name
+
+
+def _filled(
+    name: str,
+    cases: list[tuple[str, _Trouble | None]],
+    seconds: str | None,
+    outcome: CheckOutcome,
+    out: str,
+) -> ET.Element:
+    elements = [t.element for _, t in cases if t is not None]
+    suite = ET.Element(
+        "testsuite",
+        name=name,
+        tests=str(len(cases)),
+        failures=str(elements.count("failure")),
+        errors=str(elements.count("error")),
+        skipped="0",
+    )
+    if seconds is not None:
+        suite.set("time", seconds)
+    if (stamp := _timestamp(outcome)) is not None:
+        suite.set("timestamp", stamp)
+    for i, (case_name, trouble) in enumerate(cases):
+        case = ET.SubElement(suite, "testcase", classname=name, name=case_name)
+        if i == 0 and seconds is not None:
+            case.set("time", seconds)
+        if trouble is not None:
+            message = clip(one_line(trouble.message), _MESSAGE)
+            mark = ET.SubElement(case, trouble.element, message=message, type=trouble.kind)
+            mark.text = clean(trouble.text) or message
+        if i == 0 and out:
+            ET.SubElement(case, "system-out").text = clean(out)
+    return suite
+
+
+def _of_model(check: ModelCheck, found: list[Row]) -> _Trouble | None:
+    """Say what is wrong with the model itself."""
+    line = model_line(check)
+    own = _of_rows([r for r in found if not r.method], check)
+    if check.error is not None:
+        if own is None:
+            return _Trouble("error", "could not run", check.error, check.error)
+        # A case has one element; what changed is graver than what could not be run.
+        message = f"{own.message}; {check.error}"
+        return own._replace(message=message, text=f"{check.error}\n\n{own.text}")
+    if is_candidate(check):
+        steps = "\n".join(map(str, next_steps(CheckOutcome((check,)))))
+        return _Trouble("failure", "no baseline", line, steps)
+    if is_empty(check):
+        return _Trouble("error", "nothing compared", line, line)
+    return own
+
+
+def _of_rows(found: list[Row], check: ModelCheck) -> _Trouble | None:
+    if not found:
+        return None
+    changed = sum(r.conclusion == "changed" for r in found)
+    open_ = len(found) - changed
+    parts = [f"{count(changed, 'figure')} changed"] if changed else []
+    parts += [f"{count(open_, 'figure')} could not be told"] if open_ else []
+    text = plain(found, _LINES)
+    if check.reasons:
+        text += "\n\nlikely reasons:\n" + "\n".join(f"- {one_line(r)}" for r in check.reasons)
+    if changed:
+        return _Trouble("failure", "changed", "; ".join(parts), text)
+    return _Trouble("error", "inconclusive", "; ".join(parts), text)
+
+
+def _seconds(outcome: CheckOutcome) -> str | None:
+    """Return the check's time in the plain decimals that readers take, if it is known."""
+    seconds = outcome.provenance.get("seconds")
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
+        return None
+    return f"{seconds:.3f}"
+
+
+def _timestamp(outcome: CheckOutcome) -> str | None:
+    """Return the check's date without a zone, as the schema wants it."""
+    date = str(outcome.provenance.get("date", ""))
+    try:
+        moment = datetime.fromisoformat(re.sub(r"Z$", "+00:00", date))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=None, microsecond=0).isoformat()

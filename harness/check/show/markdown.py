@@ -1,0 +1,239 @@
+"""Markdown for a pull-request comment or a job summary, as GitHub renders it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.check.baseline.decide import SAME
+from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.show.answer import also_different, answer, model_line, next_steps
+from harness.check.show.rows import Row, pick, rows
+from harness.check.show.text import clean, clip, count, head, one_line
+
+MOST = 60_000
+"""Characters. A comment may have 65 536, a job summary a MiB."""
+
+_HEADINGS = (
+    "model",
+    "method",
+    "quantity",
+    "figure",
+    "old ± error",
+    "new ± error",
+    "difference (95% interval; margin)",
+    "evidence",
+)
+_NAME, _SENTENCE, _MESSAGE = 100, 300, 2000  # characters
+_PLAIN_CODE = re.compile(r"[^`|\\$@]+")
+# An underscore inside a word is no markup, nor is a sign or a point before a figure.
+_MARKUP = re.compile(r"[\\`*\[\]<>|~$&#{}]|(?<![^\W_])_|_(?![^\W_])")
+_AT_START = re.compile(r"^(\d*)([-+=.)])(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How much is shown: rows of a table, lines of a diff, models in a list."""
+
+    rows: int
+    lines: int
+    models: int
+
+
+_LIMITS = (
+    _Limits(150, 200, 200),
+    _Limits(100, 100, 100),
+    _Limits(50, 40, 50),
+    _Limits(25, 20, 20),
+    _Limits(10, 10, 5),
+)
+
+
+def markdown(outcome: CheckOutcome) -> str:
+    """Return the check as Markdown of less than :data:`MOST` characters.
+
+    What does not fit is left out from the end of each table, where the least grave stands, and
+    counted.
+    """
+    for limits in _LIMITS:
+        text = "\n\n".join(_parts(outcome, limits)) + "\n"
+        if len(text) <= MOST:
+            return text
+    # Names of absurd length: the answer has none of them.
+    return f"{_heading(outcome)}\n\nThe table is too long for GitHub; the JUnit file has it.\n"
+
+
+def _parts(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
+    yield _heading(outcome)
+    yield from _tables(outcome, "changed", limits)
+    yield from _tables(outcome, "inconclusive", limits)
+    yield from _errors(outcome, limits)
+    yield from _reasons(outcome, limits)
+    steps = next_steps(outcome)
+    if steps:
+        items = [
+            f"- {words(s.why, _SENTENCE)}: {code(s.command, _SENTENCE)}{words(s.then, _SENTENCE)}"
+            for s in steps[: limits.models]
+        ]
+        yield "#### What next\n\n" + "\n".join(items) + _more(len(steps), limits.models, "step")
+    yield _all_models(outcome, limits)
+    yield _origin(outcome)
+
+
+def _heading(outcome: CheckOutcome) -> str:
+    return f"### {words(answer(outcome), _MESSAGE)}"
+
+
+def _tables(outcome: CheckOutcome, conclusion: str, limits: _Limits) -> Iterator[str]:
+    title = {"changed": "Changed", "inconclusive": "Could not be told"}
+    tables = [
+        rows(m, "changed" if conclusion == "changed" else "inconclusive") for m in outcome.models
+    ]
+    if not any(tables):
+        return
+    shown = pick(tables, limits.rows)
+    lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
+    lines += [_line(row) for table in shown for row in table]
+    yield f"#### {title[conclusion]}\n\n" + "\n".join(lines)
+    lost = [(t[0].model, len(t) - len(s)) for t, s in zip(tables, shown, strict=True) if t]
+    lost = [(model, n) for model, n in lost if n]
+    if lost:
+        named = ", ".join(f"{n} of {code(model)}" for model, n in lost[: limits.models])
+        rest = "" if len(lost) <= limits.models else ", and others"
+        total = sum(n for _, n in lost)
+        yield f"{count(total, 'more figure')}, less grave, not shown: {named}{rest}."
+
+
+def _line(row: Row) -> str:
+    told = words(row.told)
+    if row.note:
+        told = f"{told}<br>{words(row.note, _SENTENCE)}" if told else words(row.note, _SENTENCE)
+    cells = [
+        code(row.model),
+        code(row.method),
+        code(row.quantity),
+        words(row.figure),
+        words(row.old, _SENTENCE),
+        words(row.new, _SENTENCE),
+        told,
+        words(row.evidence),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _errors(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
+    failed = [(m.model, m.error) for m in outcome.models if m.error is not None]
+    if not failed:
+        return
+    yield "#### Could not be checked"
+    for model, error in failed[: limits.models]:
+        message = clip(clean(error).strip(), _MESSAGE)
+        if "\n" in message:
+            yield f"{code(model)}:\n\n{fence(message)}"
+        else:
+            yield f"{code(model)}: {words(message, _MESSAGE)}"
+    if len(failed) > limits.models:
+        yield _more(len(failed), limits.models, "model").strip()
+
+
+def _reasons(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
+    moved = [m for m in outcome.models if m.exit_code != SAME]
+    having = [(m, _said(m.reasons)) for m in moved if _said(m.reasons) or m.diff]
+    if not having:
+        return
+    yield "#### Likely reasons"
+    left = limits.lines  # of all diffs together
+    for check, said in having[: limits.models]:
+        if said:
+            yield "\n".join(
+                f"- {code(check.model)}: {words(reason, _SENTENCE)}"
+                for reason in said[: limits.models]
+            ) + _more(len(said), limits.models, "reason")
+        if check.diff:
+            allowed = max(left, 3)
+            yield f"{code(check.model)}:\n\n" + fence(
+                clip(head(check.diff, allowed), 100 * allowed), "diff"
+            )
+            left -= allowed
+    if len(having) > limits.models:
+        yield _more(len(having), limits.models, "model").strip()
+
+
+def _all_models(outcome: CheckOutcome, limits: _Limits) -> str:
+    lines = []
+    for check in outcome.models[: limits.models]:
+        lines.append(f"- {words(model_line(check), _SENTENCE)}")
+        lines += [f"  - {words(note, _SENTENCE)}" for note in _notes(check, limits.models)]
+    listed = "\n".join(lines) + _more(len(outcome.models), limits.models, "model")
+    noted = any(_notes(m, 1) for m in outcome.models)
+    title = "Every model, and notes" if noted else "Every model"
+    return f"<details><summary>{title}</summary>\n\n{listed}\n\n</details>"
+
+
+def _notes(check: ModelCheck, most: int) -> Sequence[str]:
+    notes = _said([*also_different(check), *check.notes])
+    left = len(notes) - most
+    return notes if left <= 0 else [*notes[:most], f"… {count(left, 'more note')}"]
+
+
+def _said(sentences: Sequence[str]) -> list[str]:
+    """Leave out what is empty: an empty item of a list would make a heading of its neighbour."""
+    return [s for s in sentences if one_line(s)]
+
+
+def _origin(outcome: CheckOutcome) -> str:
+    origin = outcome.provenance
+    parts = []
+    if origin.get("command"):
+        parts.append(code(str(origin["command"]), _SENTENCE))
+    parts += [words(str(origin[key])) for key in ("date",) if origin.get(key)]
+    versions = origin.get("versions")
+    if not isinstance(versions, dict):
+        told = {"command", "date", "seconds"}
+        versions = {k: v for k, v in origin.items() if k not in told and isinstance(v, str)}
+    parts += [words(f"{name} {version}", _SENTENCE) for name, version in versions.items()][:10]
+    seconds = origin.get("seconds")
+    if isinstance(seconds, (int, float)):
+        parts.append(f"{seconds:.0f} s")
+    if outcome.exact:
+        parts.append("compared to the last digit")
+    elif outcome.tests:
+        tested = count(outcome.tests, "test")
+        parts.append(f"family-wise error {outcome.alpha:g} over {tested}")
+    return f"<sub>{' · '.join(parts)}</sub>"
+
+
+def _more(total: int, most: int, noun: str) -> str:
+    return f"\n\n… {count(total - most, f'more {noun}')}" if total > most else ""
+
+
+# --- escaping ------------------------------------------------------------------------------
+
+
+def words(text: str, most: int = _NAME) -> str:
+    """Return text on one line in which nothing is markup, a table's border, or a mention."""
+    plain = _MARKUP.sub(r"\\\g<0>", clip(one_line(text), most))
+    plain = _AT_START.sub(r"\1\\\2", plain)
+    # A zero-width space keeps a name from being called by a mention.
+    return plain.replace("@", "@&#8203;")
+
+
+def code(text: str, most: int = _NAME) -> str:
+    """Return text on one line as code, whatever stands in it."""
+    plain = clip(one_line(text), most)
+    if not plain:
+        return ""
+    if _PLAIN_CODE.fullmatch(plain):
+        return f"`{plain}`"
+    # Characters by their numbers are never markup, and no border of a table.
+    escaped = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in plain)
+    return f"<code>{escaped}</code>"
+
+
+def fence(text: str, language: str = "") -> str:
+    """Return text as a block of code whose fence is longer than any in it."""
+    text = clean(text)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    marks = "`" * max(3, longest + 1)
+    return f"{marks}{language}\n{text}\n{marks}"

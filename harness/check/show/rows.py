@@ -1,0 +1,143 @@
+"""What is not the same, as rows of plain strings, the gravest first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.check.baseline.change import Change, Conclusion
+from harness.check.baseline.outcome import ModelCheck
+from harness.check.show import figures
+from harness.check.show.text import clip, one_line
+
+SYMBOLS: dict[Conclusion, str] = {"same": "✓", "changed": "✗", "inconclusive": "?"}
+
+WORDS: dict[Conclusion, str] = {
+    "same": "same",
+    "changed": "changed",
+    "inconclusive": "could not tell",
+}
+
+CANDIDATE = ".candidate.json"
+
+_ORDER: tuple[Conclusion, ...] = ("changed", "inconclusive", "same")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure that is not the same; every text is on one line.
+
+    ``figure`` is empty where a whole quantity or method is missing or new.
+    """
+
+    conclusion: Conclusion
+    model: str
+    method: str
+    quantity: str
+    figure: str
+    old: str
+    new: str
+    difference: str
+    interval: str
+    evidence: str
+    note: str
+
+    @property
+    def address(self) -> str:
+        """``meanfield / x / mean``: where in the model the figure stands."""
+        return " / ".join(part for part in (self.method, self.quantity, self.figure) if part)
+
+    @property
+    def sides(self) -> str:
+        """``1.0240 ± 0.0031 → 1.1340 ± 0.0030``; empty where neither side has a word."""
+        return f"{self.old} → {self.new}" if self.old or self.new else ""
+
+    @property
+    def told(self) -> str:
+        """The difference with its interval."""
+        return f"{self.difference} {self.interval}".strip()
+
+
+def is_candidate(check: ModelCheck) -> bool:
+    """Tell whether there was no baseline, and a candidate was written."""
+    return check.path is not None and check.path.name.endswith(CANDIDATE)
+
+
+def _gravity(change: Change) -> tuple[int, int, float]:
+    """Order what is missing first, then what has no figure, then by the error's multiples."""
+    group = 2
+    if change.kind != "moved":
+        group = 0
+    elif math.isnan(change.sds):
+        group = 1
+    return _ORDER.index(change.conclusion), group, -abs(change.sds) if group == 2 else 0.0  # noqa: PLR2004
+
+
+def rows(check: ModelCheck, *conclusions: Conclusion) -> list[Row]:
+    """Return a model's rows; of all conclusions but ``same`` if none is named.
+
+    A model without a baseline has none: nothing was compared.
+    """
+    if is_candidate(check):
+        return []
+    wanted = conclusions or ("changed", "inconclusive")
+    found = sorted((c for c in check.changes if c.conclusion in wanted), key=_gravity)
+    return [_row(c) for c in found]
+
+
+def _row(change: Change) -> Row:
+    old, new = figures.sides(change)
+    shift, interval = figures.difference(change)
+    whole = "" if change.method or change.quantity else "model"
+    return Row(
+        conclusion=change.conclusion,
+        model=one_line(change.model),
+        method=one_line(change.method),
+        quantity=one_line(change.quantity),
+        figure=one_line(change.what) or whole,
+        old=one_line(old),
+        new=one_line(new),
+        difference=shift,
+        interval=interval,
+        evidence=figures.evidence(change),
+        note=one_line(change.note),
+    )
+
+
+def pick(tables: Sequence[Sequence[Row]], most: int) -> list[Sequence[Row]]:
+    """Return the first rows of each table, ``most`` in all, every table in its turn.
+
+    So a model of which everything moved does not hide the others.
+    """
+    taken = [0] * len(tables)
+    left = min(most, sum(len(t) for t in tables))
+    while left > 0:
+        for i, table in enumerate(tables):
+            if taken[i] < len(table) and left > 0:
+                taken[i] += 1
+                left -= 1
+    return [table[:n] for table, n in zip(tables, taken, strict=True)]
+
+
+HEADINGS = ("quantity", "figure", "old ± error", "new ± error", "difference", "evidence", "note")
+_WIDEST = 120
+
+
+def plain(found: Sequence[Row], most: int = 200) -> str:
+    """Return rows as aligned text, for readers of XML."""
+    lines: list[tuple[str, ...]] = [("", *HEADINGS)]
+    lines += [
+        (WORDS[r.conclusion], r.quantity, r.figure, r.old, r.new, r.told, r.evidence, r.note)
+        for r in found[:most]
+    ]
+    lines = [tuple(clip(cell, _WIDEST) for cell in line[:-1]) + line[-1:] for line in lines]
+    used = [i for i in range(len(lines[0])) if any(line[i] for line in lines[1:])]
+    widths = [max(len(line[i]) for line in lines) for i in used]
+    text = [
+        "  ".join(line[i].ljust(w) for i, w in zip(used, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    if len(found) > most:
+        text.append(f"… and {len(found) - most} more")
+    return "\n".join(text)

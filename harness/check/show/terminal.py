@@ -1,0 +1,213 @@
+"""What a check found, for the terminal: a table of what is not the same, then every model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.check.baseline.change import Conclusion
+from harness.check.baseline.decide import SAME
+from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.show.answer import also_different, answer, conclusion, model_line, next_steps
+from harness.check.show.rows import SYMBOLS, Row, rows
+from harness.check.show.text import clean, head
+from harness.report.terminal import make_console
+
+MOST_ROWS = 12
+"""Rows a model; the table in Markdown and JUnit has more."""
+
+_MOST_LINES = 60
+_STYLES: dict[Conclusion, str] = {"same": "green", "changed": "red", "inconclusive": "magenta"}
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def print_check(
+    outcome: CheckOutcome, *, quiet: bool = False, console: Console | None = None
+) -> None:
+    """Print a check.
+
+    Parameters
+    ----------
+    outcome
+        What was found.
+    quiet
+        Print only what is not the same, with its likely reasons, and the answer.
+    console
+        Where to; the terminal's if None.
+    """
+    console = console or make_console()
+    tables = [(m, rows(m)) for m in outcome.models]
+    if any(found for _, found in tables):
+        _print_rows(console, [(found[:MOST_ROWS], len(found)) for _, found in tables if found])
+    for check, _ in tables:
+        if not quiet or check.exit_code != SAME:
+            _print_model(console, check, quiet=quiet)
+    if not quiet:
+        _print_steps(console, outcome)
+    said = conclusion(outcome.exit_code)
+    _say(console, f"{answer(outcome)} (exit code {outcome.exit_code})", f"bold {_STYLES[said]}")
+
+
+def _say(console: Console, text: str, style: str = "", indent: int = 0) -> None:
+    """Print lines: wrapped between words on a terminal, and never broken in a pipe."""
+    if console.is_terminal:
+        console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
+        return
+    for line in text.split("\n"):
+        console.print(Text(" " * indent + line, style=style), soft_wrap=True)
+
+
+# --- what is not the same -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A way to set the table; texts other than estimates wrap at ``wrap`` columns or wider."""
+
+    headings: tuple[str, ...]
+    wrap: tuple[int, ...]
+    cells: Callable[[Row], Sequence[str]]
+
+
+def _one_line_each(row: Row) -> Sequence[str]:
+    return (
+        f"{SYMBOLS[row.conclusion]} {row.model}",
+        row.method,
+        row.quantity,
+        row.figure,
+        row.old,
+        row.new,
+        "\n".join(part for part in (row.told, row.note) if part),
+        row.evidence,
+    )
+
+
+def _two_lines_each(row: Row) -> Sequence[str]:
+    """Return fewer cells: the address under the model, the interval under the difference."""
+    first = ", ".join(part for part in (row.difference, row.evidence) if part)
+    return (
+        f"{SYMBOLS[row.conclusion]} {row.model}\n  {row.address}",
+        row.old,
+        row.new,
+        "\n".join(part for part in (first, row.interval, row.note) if part),
+    )
+
+
+_SIDES = ("old ± error", "new ± error")
+_LAYOUTS = (
+    _Layout(
+        ("model", "method", "quantity", "figure", *_SIDES, "difference", "evidence"),
+        (30, 30, 30, 30, 24, 24, 40, 12),
+        _one_line_each,
+    ),
+    _Layout(("figure", *_SIDES, "difference"), (26, 16, 16, 30), _two_lines_each),
+)
+_UNBROKEN = re.compile(" ± |; margin ")
+"""What stands in figures, which are read on one line."""
+
+
+def _print_rows(console: Console, tables: Sequence[tuple[Sequence[Row], int]]) -> None:
+    shown = [row for found, _ in tables for row in found]
+    for layout in _LAYOUTS:
+        widths = _widths(shown, layout)
+        counts = [cell_len(_left_out(total - len(found))) for found, total in tables]
+        widths[0] = max(widths[0], *counts)
+        if sum(widths) + 2 * len(widths) <= console.width:
+            console.print(_table(tables, layout, widths))
+            return
+    for found, total in tables:
+        for row in found:
+            _print_stacked(console, row)
+        if total > len(found):
+            _say(console, _left_out(total - len(found)), "dim", 2)
+    console.print()
+
+
+def _widths(found: Sequence[Row], layout: _Layout) -> list[int]:
+    """Return how wide each column must be that sentences wrap between words, figures never."""
+    widths = [cell_len(heading) for heading in layout.headings]
+    for row in found:
+        for i, cell in enumerate(layout.cells(row)):
+            for line in cell.split("\n"):
+                needed = cell_len(line)
+                if not _UNBROKEN.search(line):
+                    longest = max(map(cell_len, line.split()), default=0)
+                    needed = max(longest, min(needed, layout.wrap[i]))
+                widths[i] = max(widths[i], needed)
+    return widths
+
+
+def _table(
+    tables: Sequence[tuple[Sequence[Row], int]], layout: _Layout, widths: Sequence[int]
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, width in zip(layout.headings, widths, strict=True):
+        table.add_column(heading, width=width)
+    for found, total in tables:
+        for row in found:
+            first, *rest = layout.cells(row)
+            table.add_row(Text(first, style=_STYLES[row.conclusion]), *map(Text, rest))
+        if total > len(found):
+            table.add_row(Text(_left_out(total - len(found)), style="dim"))
+        table.add_section()
+    return table
+
+
+def _left_out(n: int) -> str:
+    return f"… {n} more"
+
+
+def _print_stacked(console: Console, row: Row) -> None:
+    _say(
+        console,
+        " / ".join([f"{SYMBOLS[row.conclusion]} {row.model}", *filter(None, [row.address])]),
+        f"bold {_STYLES[row.conclusion]}",
+    )
+    told = ", ".join(part for part in (row.told, row.evidence) if part)
+    for line in (row.sides, told, row.note):
+        if line:
+            _say(console, line, indent=4)
+
+
+# --- every model ----------------------------------------------------------------------------
+
+
+def _print_model(console: Console, check: ModelCheck, *, quiet: bool) -> None:
+    _say(console, model_line(check), _STYLES[conclusion(check.exit_code)])
+    if check.error is not None:
+        _say(console, clean(check.error).strip(), indent=4)
+    if check.exit_code != SAME:
+        for reason in check.reasons:
+            _say(console, f"likely reason: {clean(reason).strip()}", indent=4)
+        if check.diff and not quiet:
+            _print_diff(console, check.diff)
+    if quiet or (check.identical and check.exit_code == SAME):
+        # Of the very same draws there is nothing to say that the baseline does not say.
+        return
+    for note in [*also_different(check), *check.notes]:
+        _say(console, f"note: {clean(note).strip()}", "dim", indent=4)
+
+
+def _print_diff(console: Console, diff: str) -> None:
+    for line in head(diff, _MOST_LINES).split("\n"):
+        style = "" if line.startswith(("+++", "---")) else _DIFF_STYLES.get(line[:1], "")
+        console.print(Text(f"    {line}", style=style), soft_wrap=True)
+
+
+def _print_steps(console: Console, outcome: CheckOutcome) -> None:
+    steps = next_steps(outcome)
+    if not steps:
+        return
+    console.print()
+    for step in steps:
+        # Not wrapped by us: a command that is copied from two lines would be two commands.
+        text = Text.assemble(f"{step.why}: ", (step.command, "bold"), step.then)
+        console.print(text, soft_wrap=True)

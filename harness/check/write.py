@@ -1,0 +1,113 @@
+"""Baselines written: every method run as often as its errors demand."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.check import baseline
+from harness.check.baseline import Baseline, MethodBaseline
+from harness.check.baseline.observe import as_baseline, settled
+from harness.check.baseline.summarise import LOCATION_MARGIN, SCALE_MARGIN, default_margin
+from harness.check.look import look, written_now
+from harness.check.request import CANDIDATE, SUFFIX, Request, Target, asked, merged
+from harness.methods import METHODS
+from harness.records import Model
+from harness.study.progress import Progress
+
+SAMPLER_RUNS = (4, 8)
+"""Fewest and most runs of a sampler behind a baseline; between them the errors decide."""
+
+SLOW_S = 60.0
+"""A sampler's runs together should take no longer, but for the first two."""
+
+
+def write_baselines(
+    models: Sequence[Model], request: Request, progress: Progress
+) -> list[tuple[str, Path | None, str]]:
+    """Run models and write a baseline for each.
+
+    Returns
+    -------
+    list of (model, file or None, sentence)
+        The sentence says what was written, or why nothing was.
+    """
+    done: list[tuple[str, Path | None, str]] = []
+    for name, found in observed(models, request, progress).items():
+        if isinstance(found, str):
+            done.append((name, None, found))
+            continue
+        path = request.folder / f"{name}{SUFFIX}"
+        baseline.write(found, path)
+        (request.folder / f"{name}{CANDIDATE}").unlink(missing_ok=True)
+        done.append((name, path, described(found)))
+    return done
+
+
+def rewrite(
+    targets: Sequence[Target], request: Request, progress: Progress
+) -> list[tuple[str, Path | None, str]]:
+    """Write baselines of targets, each as it was asked for before unless the request says more."""
+    groups: dict[Request, list[Model]] = defaultdict(list)
+    done: list[tuple[str, Path | None, str]] = []
+    for target in targets:
+        if target.model is None:
+            why = target.error or "the model is gone; remove the file if that is meant"
+            done.append((target.name, None, why))
+        else:
+            groups[merged(target.old, request)].append(target.model)
+    for asked_for, models in groups.items():
+        done += write_baselines(models, asked_for, progress)
+    return done
+
+
+def described(made: Baseline) -> str:
+    """Return in a few words what a baseline holds."""
+    figures = sum(len(f) for m in made.methods.values() for f in m.quantities.values())
+    without = [name for name, m in made.methods.items() if m.no_moments]
+    said = f"{len(made.methods)} methods, {figures} figures"
+    return f"{said}; level and shares only: {', '.join(without)}" if without else said
+
+
+def observed(
+    models: Sequence[Model], request: Request, progress: Progress
+) -> dict[str, Baseline | str]:
+    """Return a baseline for each model, or why there is none."""
+    looked = look(models, request, {}, {}, progress)
+    more: dict[tuple[str, str], int] = {}
+    for name, seen in looked.observations.items():
+        for method, kept in settled(seen).items():
+            if not METHODS[method].approximate:
+                runs = _sampler_runs(kept, looked.seconds[name, method])
+                if runs > len(kept.seeds):
+                    more[name, method] = runs
+    again = [m for m in models if any(name == m.name for name, _ in more)]
+    if again:
+        looked.update(look(again, request, more, {}, progress))
+    written = written_now(looked.versions, request.command)
+    return {
+        m.name: looked.errors.get(m.name, "it was not observed")
+        if m.name not in looked.observations
+        else as_baseline(m, looked.observations[m.name], asked(m, request), written)
+        for m in models
+    }
+
+
+def _sampler_runs(method: MethodBaseline, seconds: float) -> int:
+    """Return how many runs of a sampler bring its figures' errors under the usual margins.
+
+    From the first run's: errors shrink with the square root.
+    """
+    fewest, most = SAMPLER_RUNS
+    wider = [
+        (f.margin / default_margin(what, LOCATION_MARGIN, SCALE_MARGIN)) ** 2
+        for figures in method.quantities.values()
+        for what, f in figures.items()
+        if f.margin is not None
+    ]
+    needed = max([1.0, *wider]) * len(method.seeds)
+    runs = min(max(fewest, math.ceil(needed)), most)
+    affordable = int(SLOW_S / seconds) if seconds > 0 else most
+    return min(runs, max(affordable, 2))

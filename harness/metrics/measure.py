@@ -1,0 +1,258 @@
+"""Draws of methods against draws of a reference: names aligned, one tidy list of measures."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import metrics
+from harness.records import Draws, Measure, Model, Reference, RunResult
+from harness.records.names import base_name
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+REFERENCE = "reference"
+"""The name under which the reference's own summaries stand among the measures."""
+
+NO_JOINT_ABOVE = 300
+"""Joint metrics need covariance matrices; beyond this many quantities they are left out."""
+
+ALL_QUANTITIES_UP_TO = 500
+"""Programs with more scalars are compared on their parameters, unless told otherwise."""
+
+
+_PAIR = 4
+"""Figures in the detail of a correlation's error: two columns, two correlations."""
+
+_NAMED = 8
+"""How many of the quantities left out are named one by one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The quantities to compare, and what was left out and why."""
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Selection:
+    """Choose the scalars to compare: the model's choice, or all that vary.
+
+    A quantity that is constant or not finite in the reference is left out by name; one that is
+    only so in a method's draws stays and counts against the method.
+    """
+    notes = []
+    wanted = list(reference.names)
+    chosen = model.quantities
+    if not chosen and len(wanted) > ALL_QUANTITIES_UP_TO:
+        chosen = tuple(parameters)
+        notes.append(
+            f"{len(wanted)} quantities in the program: only its parameters are compared "
+            f"({', '.join(chosen[:6])}); choose others with --quantities"
+        )
+    if chosen:
+        present = {base_name(n) for n in reference.names} | set(reference.names)
+        absent = [c for c in chosen if c not in present]
+        if absent:
+            notes.append(f"not in the reference's draws, so not compared: {', '.join(absent)}")
+        wanted = [n for n in wanted if n in chosen or base_name(n) in chosen]
+    names = []
+    unusable: dict[str, list[str]] = {}
+    for name in wanted:
+        why = metrics.unusable(reference.quantity(name))
+        if why is None:
+            names.append(name)
+        else:
+            unusable.setdefault(why, []).append(name)
+    for why, whose in unusable.items():
+        rest = len(whose) - _NAMED
+        listed = ", ".join(whose[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        notes.append(f"left out, {why} in the reference: {listed}")
+    return Selection(tuple(names), tuple(notes))
+
+
+class Yardstick:
+    """A reference prepared once for the comparisons of one model."""
+
+    def __init__(self, model: str, reference: Reference, selection: Selection) -> None:
+        """Sort and summarise the reference's draws.
+
+        Raises
+        ------
+        ValueError
+            If the reference has no draws.
+        """
+        if reference.draws is None:
+            msg = f"the reference of {model} has no draws: {reference.why}"
+            raise ValueError(msg)
+        self.model = model
+        self.kind = reference.kind
+        self.names = selection.names
+        self.iid = reference.draws.iid
+        self.pairs: dict[tuple[str, int], tuple[str, str, float, float]] = {}
+        """The pair whose correlation each run has most wrong: names, its r, the reference's."""
+        index = [reference.draws.names.index(n) for n in self.names]
+        self.values: FloatArray = reference.draws.values[:, :, index]
+        self.samples = [
+            metrics.prepare(self.values[:, :, i], iid=self.iid) for i in range(len(index))
+        ]
+
+    def _measure(
+        self,
+        method: str,
+        seed: int | None,
+        quantity: str | None,
+        metric: str,
+        est: metrics.Estimate,
+    ) -> Measure:
+        return Measure(
+            self.model, method, seed, quantity, metric, float(est.value), float(est.mcse), self.kind
+        )
+
+    def own_summaries(self) -> list[Measure]:
+        """Return the reference's mean, sd and quantiles with their errors."""
+        return [
+            self._measure(REFERENCE, None, name, metric, estimate)
+            for name, sample in zip(self.names, self.samples, strict=True)
+            for metric, estimate in metrics.summaries(sample).items()
+        ]
+
+    def run(self, result: RunResult, *, against_itself: bool = False) -> list[Measure]:
+        """Measure one run against the reference; empty if the run has no draws.
+
+        A quantity that the run does not have is measured as NaN, which no rule calls close.
+        With ``against_itself`` (NUTS as the reference) there are only summaries.
+        """
+        draws = result.draws
+        if draws is None:
+            return []
+        method, seed = result.spec.method, result.spec.seed
+        out: list[Measure] = []
+        present = [n for n in self.names if n in draws.names]
+        for name, sample in zip(self.names, self.samples, strict=True):
+            if name not in present:
+                missing = metrics.Estimate(float("nan"), float("nan"))
+                out.append(self._measure(method, seed, name, "bias", missing))
+                continue
+            own = metrics.prepare(draws.quantity(name), iid=draws.iid)
+            figures = dict(metrics.summaries(own))
+            if not against_itself:
+                figures |= metrics.compare_quantity(own, sample)
+                if sample.basins.count > 1:
+                    figures["first_mode"] = metrics.first_mode(own, sample)
+            out += [self._measure(method, seed, name, m, e) for m, e in figures.items()]
+        if len(present) > 1 and len(present) <= NO_JOINT_ABOVE and not against_itself:
+            out += self._joint(result, draws, present)
+        khat = _khat(result, draws)
+        if khat is not None:
+            out.append(self._measure(method, seed, None, "khat", khat))
+        return out
+
+    def _joint(self, result: RunResult, draws: Draws, present: Sequence[str]) -> list[Measure]:
+        own = draws.values[:, :, [draws.names.index(n) for n in present]]
+        theirs = self.values[:, :, [self.names.index(n) for n in present]]
+        # Directions are random but the same for every run, so that runs can be compared.
+        rng = np.random.default_rng(seed_of(self.model))
+        joint = metrics.compare_joint(own, draws.iid, theirs, self.iid, rng)
+        spec = result.spec
+        if "corr_error" in joint and len(joint["corr_error"].detail) == _PAIR:
+            i, j, r_q, r_ref = joint["corr_error"].detail
+            pair = (present[int(i)], present[int(j)], float(r_q), float(r_ref))
+            self.pairs[spec.method, spec.seed] = pair
+        return [
+            self._measure(spec.method, spec.seed, None, metric, found.estimate)
+            for metric, found in joint.items()
+        ]
+
+    def spread(self, measures: Sequence[Measure]) -> list[Measure]:
+        """Return ``seed_spread`` per method and quantity, where a method has several seeds."""
+        by_cell: dict[tuple[str, str], list[Measure]] = {}
+        for m in measures:
+            if m.metric == "mean" and m.quantity is not None and m.seed is not None:
+                by_cell.setdefault((m.method, m.quantity), []).append(m)
+        out = []
+        for (method, quantity), cells in by_cell.items():
+            if len(cells) == 1:
+                continue
+            spread = metrics.seed_spread(
+                np.array([c.value for c in cells]),
+                np.array([c.mcse for c in cells]),
+                self.samples[self.names.index(quantity)],
+            )
+            out.append(self._measure(method, None, quantity, "seed_spread", spread))
+        return out
+
+    def modes(self) -> Mapping[str, int]:
+        """Return how many modes each quantity has in the reference."""
+        return {n: s.basins.count for n, s in zip(self.names, self.samples, strict=True)}
+
+    def correlations(self) -> Mapping[str, tuple[str, float]]:
+        """Return each quantity's strongest partner in the reference and their correlation."""
+        if len(self.names) == 1 or len(self.names) > NO_JOINT_ABOVE:
+            return {}
+        flat = self.values.reshape(-1, len(self.names))
+        corr = np.atleast_2d(np.corrcoef(flat, rowvar=False))
+        np.fill_diagonal(corr, 0.0)
+        partner = np.argmax(np.abs(corr), axis=1)
+        return {
+            name: (self.names[int(j)], float(corr[i, j]))
+            for i, (name, j) in enumerate(zip(self.names, partner, strict=True))
+        }
+
+
+def _khat(result: RunResult, draws: Draws) -> metrics.Estimate | None:
+    """Return k-hat of the draws' weights, or that of a method which has used its weights up."""
+    if draws.log_p is not None and draws.log_q is not None:
+        return metrics.khat(draws.log_p, draws.log_q)
+    if "khat" not in result.diagnostics:
+        return None
+    return metrics.Estimate(
+        result.diagnostics["khat"], result.diagnostics.get("khat_error", math.nan)
+    )
+
+
+def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> list[Measure]:
+    """Return the sampler diagnostics of a run of Markov chains, per quantity and per run."""
+    draws = result.draws
+    if draws is None:
+        return []
+    index = [draws.names.index(n) for n in names if n in draws.names]
+    found = metrics.chain_diagnostics(
+        draws.values[:, :, index], draws.stats, result.diagnostics.get("max_tree_depth")
+    )
+    present = [draws.names[i] for i in index]
+    spec = result.spec
+    return [
+        Measure(
+            spec.model,
+            spec.method,
+            spec.seed,
+            None if column is None else present[column],
+            metric,
+            float(estimate.value),
+            float(estimate.mcse),
+            reference,
+        )
+        for metric, column, estimate in found
+    ]
+
+
+def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float]]:
+    """Return, where chains have several modes, each chain's share in the leftmost one."""
+    draws = result.draws
+    if draws is None or draws.iid:
+        return {}
+    shares = {n: metrics.chain_shares(draws.quantity(n)) for n in names if n in draws.names}
+    return {n: [float(c[0]) for c in s] for n, s in shares.items() if s.shape[1] > 1}
+
+
+def seed_of(text: str) -> int:
+    """Return a seed that depends on a name only."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)

@@ -1,0 +1,93 @@
+"""The records every part of the harness shares: frozen, plain data, no I/O.
+
+Scales are always named: *constrained* is what the Stan program declares, *unconstrained*
+is the real line on which ADVI and NUTS work. Densities (``log_p``, ``log_q``) are in nats,
+on the unconstrained scale, Jacobian included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.records.comparison import (
+    Comparison,
+    ModelComparison,
+)
+from harness.records.gaps import (
+    Cause,
+    Explanation,
+    Gap,
+    Trial,
+)
+from harness.records.models import (
+    Claim,
+    ClaimResult,
+    Model,
+    Program,
+)
+from harness.records.numbers import (
+    NO_ESTIMATE,
+    Estimate,
+)
+from harness.records.runs import (
+    FAMILY_NAMES,
+    WITHOUT_DRAWS,
+    Cost,
+    Draws,
+    FamilyName,
+    Method,
+    RunContext,
+    RunResult,
+    RunSpec,
+    Status,
+    Trace,
+    fits_any,
+)
+from harness.records.verdicts import (
+    Closeness,
+    Finding,
+    Level,
+    Measure,
+    Reference,
+    Rule,
+    SeedVerdict,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from harness.records.runs import FloatArray as FloatArray
+
+__all__ = [
+    "FAMILY_NAMES",
+    "NO_ESTIMATE",
+    "WITHOUT_DRAWS",
+    "Cause",
+    "Claim",
+    "ClaimResult",
+    "Closeness",
+    "Comparison",
+    "Cost",
+    "Draws",
+    "Estimate",
+    "Explanation",
+    "FamilyName",
+    "Finding",
+    "Gap",
+    "Level",
+    "Measure",
+    "Method",
+    "Model",
+    "ModelComparison",
+    "Program",
+    "Reference",
+    "Rule",
+    "RunContext",
+    "RunResult",
+    "RunSpec",
+    "SeedVerdict",
+    "Status",
+    "Trace",
+    "Trial",
+    "Verdict",
+    "fits_any",
+]

@@ -1,0 +1,96 @@
+"""A Stan program with its data, and the claims a figure can confirm or refute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of the lecture that a figure of the comparison can confirm or refute.
+
+    ``figure`` names the figure: ``{"method": …, "quantity": …, "metric": …, "over": …}``, with
+    ``over`` the way seeds are summarised (``mean``, ``median``, ``worst``, ``best``,
+    ``spread``, ``share``). ``expect`` has one of the keys ``at_most``, ``at_least`` or
+    ``near`` (with ``within``, an absolute tolerance beside the figure's own error).
+    """
+
+    text: str
+    source: str
+    figure: Mapping[str, Any]
+    expect: Mapping[str, float]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """A claim with what was measured. ``holds`` is None where it could not be measured."""
+
+    model: str
+    claim: str
+    source: str
+    expected: str
+    measured: float
+    error: float
+    holds: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A Stan program with its data and what to look at.
+
+    Attributes
+    ----------
+    name, title, source, lesson
+        What it is called, one line, where it is from, two or three sentences.
+    stan_file
+        The Stan program.
+    data_file
+        JSON that CmdStan reads; large simulated data are generated into the cache.
+    quantities
+        Base names to compare (``"x"`` stands for ``x[1]``, …); empty means all.
+    reference
+        Name of an exact sampler in :mod:`harness.models.exact`, or None: NUTS.
+    settings
+        Per method: ``{"meanfield": {"seeds": 3, "draws": 4000, "skip": "why"}}``.
+    limits
+        Changed limits: ``{"bias": {"close": 0.05, "wrong": 0.25}}``.
+    batch
+        How the data split by rows, for minibatch methods: ``rows``, the variables to split,
+        ``size``, the one that holds their number, ``scale``, the one by which the program
+        multiplies its likelihood. None where they do not split.
+    methods
+        Methods to run on this model beside the usual ones.
+    """
+
+    name: str
+    title: str
+    stan_file: Path
+    data_file: Path | None
+    source: str = ""
+    lesson: str = ""
+    quantities: tuple[str, ...] = ()
+    reference: str | None = None
+    claims: tuple[Claim, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    batch: Mapping[str, Any] | None = None
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled Stan program as the runs need it: plain paths and versions."""
+
+    stan_file: Path
+    executable: Path
+    cmdstan: Path
+    versions: Mapping[str, str]
+    library: Path | None = None
+    """The program behind the bridge's interface, where a method needs it."""
+    library_error: str = ""
+    """Why there is no library, in the compiler's words."""

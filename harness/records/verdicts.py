@@ -1,0 +1,113 @@
+"""How far a fit is from the reference, and what that means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.records.runs import Draws, Status
+
+Closeness = Literal["close", "off", "wrong", "unsure"]
+"""What one measure says once its Monte Carlo error is allowed for."""
+
+
+Level = Literal["pass", "warn", "fail", "unknown", "reference"]
+"""What a method's verdict on a model says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of the comparison, with its standard error.
+
+    ``quantity`` is None for joint metrics and ``seed`` None for figures over all seeds.
+    """
+
+    model: str
+    method: str
+    seed: int | None
+    quantity: str | None
+    metric: str
+    value: float
+    mcse: float
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Limits on one metric.
+
+    ``direction`` is ``"both"`` (the absolute value counts) or ``"above"``. A measure is
+    *close* only if its error could have shown one of ``unsure_factor`` × ``close``.
+    ``alarm`` rules are shown beside a verdict and never make one.
+    """
+
+    metric: str
+    close: float
+    wrong: float
+    direction: Literal["both", "above"]
+    why: str
+    unsure_factor: float = 1.0
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule applied to a measure, and the sentence a colleague would say."""
+
+    rule: Rule
+    measure: Measure
+    level: Closeness
+    sentence: str
+    draws_needed: int | None = None
+    """For ``unsure``: how many draws of the scarcer sample would decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedVerdict:
+    """How one run of a method was judged."""
+
+    seed: int
+    level: Level
+    status: Status
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A method's level on a model: that of its worst seed.
+
+    ``headline`` is the short reason for tables ("sd of slope 0.49 of the reference's"),
+    ``notes`` are sentences that have no rule of their own (runs that failed, runaways).
+    ``causes`` and ``remedies`` are sentences with their figures, ``cause`` and ``remedy`` the
+    same in a few words for tables ("family: correlation, 0.89 nats").
+    """
+
+    model: str
+    method: str
+    level: Level
+    typical: Level
+    seeds: int
+    seeds_failed: int
+    headline: str
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    by_seed: tuple[SeedVerdict, ...] = ()
+    causes: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
+    cause: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What the methods are compared with, and whether it deserves it.
+
+    ``kind`` is ``exact``, ``supplied``, ``nuts`` or ``none``; ``why`` says in one sentence
+    why it is or is not trusted, with its figures.
+    """
+
+    kind: Literal["exact", "supplied", "nuts", "none"]
+    trusted: bool
+    why: str
+    draws: Draws | None = None
+    findings: tuple[Finding, ...] = ()

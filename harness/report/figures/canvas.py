@@ -1,0 +1,319 @@
+"""Small SVG panels from matplotlib, without pyplot, and made small enough for one page.
+
+A figure of the report is a row of panels, one per method, which the page lays out in a
+grid: on a phone they restack instead of shrinking. Titles and notes are text of the page,
+so that nothing in a panel can lie over a curve.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure as MplFigure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from harness.records.text import number
+from harness.report.figures.looks import INK, MUTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+
+PX_PER_INCH = 96.0
+FONT_PT = 8.0
+PX_PER_CHARACTER = 5.6
+"""Width of a typical character at ``FONT_PT``; the reader's own font decides in the end."""
+
+_FONTS = "-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
+_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.25}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One image with what the page writes around it.
+
+    Attributes
+    ----------
+    title
+        In words, usually the method's name and its number of seeds.
+    method
+        Whose colour the title takes; empty for none.
+    data, kind
+        The image, and ``"svg"`` or ``"png"``.
+    alt
+        What is seen, with its figures.
+    width, height
+        Natural size in CSS pixels.
+    note
+        A sentence under the title: what lies outside of the view, what was cut.
+    """
+
+    title: str
+    method: str
+    data: bytes
+    kind: str
+    alt: str
+    width: int
+    height: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Panels that belong together, with a title and a caption. Plain data: it pickles."""
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """Room around the axes, CSS pixels."""
+
+    left: float = 8.0
+    right: float = 8.0
+    top: float = 6.0
+    bottom: float = 34.0
+
+
+def axes(width: int, height: int, margins: Margins) -> tuple[MplFigure, Axes]:
+    """Return an empty figure of ``width`` × ``height`` CSS pixels and its only axes."""
+    figure = MplFigure(figsize=(width / PX_PER_INCH, height / PX_PER_INCH))
+    figure.patch.set_visible(False)
+    box = (
+        margins.left / width,
+        margins.bottom / height,
+        1 - (margins.left + margins.right) / width,
+        1 - (margins.top + margins.bottom) / height,
+    )
+    ax = figure.add_axes(box)
+    ax.patch.set_visible(False)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(MUTED)
+    ax.spines["bottom"].set_linewidth(0.6)
+    ax.yaxis.set_major_locator(NullLocator())
+    return figure, ax
+
+
+@contextmanager
+def overlay(ax: Axes) -> Iterator[None]:
+    """Remove on leaving what was drawn inside.
+
+    Panels of one figure share frame and ticks, whose making takes longer than drawing
+    the curves: the frame is made once and each method drawn over it in turn.
+    """
+    before = set(ax.get_children())
+    yield
+    for artist in ax.get_children():
+        if artist not in before:
+            artist.remove()
+
+
+def nice_ticks(low: float, high: float, wanted: int) -> list[float]:
+    """Return round tick positions within ``[low, high]``."""
+    ticks = MaxNLocator(nbins=wanted, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(t) for t in ticks if low <= t <= high]
+
+
+def tick_words(ticks: Sequence[float]) -> list[str]:
+    """Return tick labels with equal decimals and a true minus sign."""
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    largest = max((abs(t) for t in ticks), default=0.0)
+    # Beyond this plain numbers do not fit; but labels must differ from each other.
+    if largest >= 1e5 or (step < 1e-4 and largest < 1e-3):  # noqa: PLR2004
+        return [number(t, 2) for t in ticks]
+    decimals = next((d for d in range(7) if abs(round(step, d) - step) < step * 1e-6), 7)
+    return [f"{t + 0.0:.{decimals}f}".replace("-", "−") for t in ticks]
+
+
+def within(
+    ticks: Sequence[float], low: float, high: float, width: float, margins: Margins
+) -> list[float]:
+    """Return the ticks of a horizontal axis whose words are not cut at the panel's edges."""
+    words = tick_words(ticks)
+    across = width - margins.left - margins.right
+    kept = []
+    for tick, word in zip(ticks, words, strict=True):
+        at = margins.left + (tick - low) / (high - low) * across
+        half = PX_PER_CHARACTER * len(word) / 2 + 1
+        if half <= at <= width - half:
+            kept.append(tick)
+    return kept or list(ticks)
+
+
+def left_spine(ax: Axes) -> None:
+    """Show the left edge of the axes, where heights are read off."""
+    ax.spines["left"].set_visible(True)
+    ax.spines["left"].set_color(MUTED)
+    ax.spines["left"].set_linewidth(0.6)
+
+
+def x_axis(ax: Axes, ticks: Sequence[float], label: str) -> None:
+    """Put fixed ticks, their words and a label under the axes."""
+    _axis(ax, "x", ticks, tick_words(ticks), label)
+
+
+def y_axis(ax: Axes, ticks: Sequence[float], label: str = "") -> None:
+    """Put fixed ticks, their words and a label left of the axes."""
+    _axis(ax, "y", ticks, tick_words(ticks), label)
+
+
+def named_axis(ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str]) -> None:
+    """Put words at fixed positions along the axis ``which``."""
+    _axis(ax, which, ticks, names, "")
+    ax.tick_params(axis="y" if which == "y" else "x", length=0)
+
+
+def _axis(ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str], label: str) -> None:
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticklabels(list(names))
+    axis.set_tick_params(labelsize=FONT_PT, length=2.5, width=0.6, color=MUTED, labelcolor=MUTED)
+    if label:
+        axis.set_label_text(label, fontsize=FONT_PT, color=INK)
+        axis.labelpad = 1.5
+
+
+def broken(lines: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    """Join curves into one path with gaps: one SVG element instead of one per seed."""
+    if not lines:
+        return np.empty(0), np.empty(0)
+    gap = np.array([np.nan])
+    xs = [part for x, _ in lines for part in (np.asarray(x, dtype=float), gap)]
+    ys = [part for _, y in lines for part in (np.asarray(y, dtype=float), gap)]
+    return np.concatenate(xs[:-1]), np.concatenate(ys[:-1])
+
+
+def dots(ax: Axes, x: FloatArray, y: FloatArray, colour: str, *, size: float) -> None:
+    """Draw round points as one path of zero-length strokes, some ten bytes a point."""
+    xs, ys = broken([(np.array([a, a]), np.array([b, b])) for a, b in zip(x, y, strict=True)])
+    (line,) = ax.plot(xs, ys, color=colour, lw=size, solid_capstyle="round")
+    line.get_path().should_simplify = False
+
+
+def thin(values: NDArray[np.float64], at_most: int) -> NDArray[np.float64]:
+    """Return at most ``at_most`` values, evenly spaced along the first axis."""
+    if len(values) <= at_most:
+        return values
+    picks = np.linspace(0, len(values) - 1, at_most).round().astype(int)
+    return np.asarray(values[picks])
+
+
+def envelope(x: FloatArray, y: FloatArray, bins: int) -> tuple[FloatArray, FloatArray]:
+    """Thin a jagged line to the lowest and highest point of each of ``bins`` stretches.
+
+    Evenly spaced thinning would hide the spikes, which are what one looks for.
+    """
+    if len(x) <= 2 * bins:
+        return x, y
+    keep: set[int] = {0, len(x) - 1}
+    for stretch in np.array_split(np.arange(len(x)), bins):
+        keep.add(int(stretch[np.argmin(y[stretch])]))
+        keep.add(int(stretch[np.argmax(y[stretch])]))
+    picks = np.array(sorted(keep))
+    return x[picks], y[picks]
+
+
+def svg(figure: MplFigure) -> bytes:
+    """Render a figure as a compact SVG."""
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return compact(buffer.getvalue()).encode()
+
+
+_NUMBER = re.compile(r"-?\d*\.?\d+(?:e[-+]?\d+)?")
+_PATH = re.compile(r' d="([^"]*)"')
+_TAG = re.compile(r"<[^>]+>")
+_LONG = re.compile(r"-?\d+\.\d{3,}(?:e[-+]?\d+)?")
+
+
+def compact(text: str) -> str:
+    """Drop what a browser does not need from matplotlib's SVG and shorten its paths.
+
+    Coordinates keep a tenth of a point, an eighth of a pixel; straight paths are written
+    as relative moves.
+    """
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = _PATH.sub(lambda m: f' d="{_shorter(m.group(1))}"', text)
+    # Only inside tags: between them stand labels, whose digits are the reader's.
+    text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0)), 2), t.group(0)), text)
+    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
+    # Releases differ in how they write the font; the style sheet below names it once.
+    text = re.sub(r"font:\s*([\d.]+)px[^;\"]*", r"font-size:\1px", text)
+    text = re.sub(r"font-family:[^;\"]*;?", "", text)
+    text = re.sub(r' transform="rotate\(-?0(?: [^)]*)?\)"', "", text)
+    text = re.sub(r">\s+<", "><", text)
+    text = re.sub(r"(?<=[;:]) +", "", text)
+    style = f"*{{stroke-linejoin:round;stroke-linecap:butt}}text{{font-family:{_FONTS}}}"
+    return re.sub(r"(<style[^>]*>).*?(</style>)", rf"\g<1>{style}\g<2>", text, flags=re.DOTALL)
+
+
+def _trim(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _shorter(path: str) -> str:
+    """Write a path of moves and straight lines relatively; only round any other."""
+    tokens = path.split()
+    if any(t.isalpha() and t not in "MLz" for t in tokens):
+        return " ".join(t if t.isalpha() else _trim(float(t), 2) for t in tokens)
+    parts: list[str] = []
+    at = [0, 0]  # tenths of a point, so that rounding errors do not add up
+    start = [0, 0]
+    command = ""
+    position = 0
+    while position < len(tokens):
+        word = tokens[position]
+        if word == "z":
+            parts.append("z")
+            at = list(start)
+            command = ""
+            position += 1
+            continue
+        to = [round(float(t) * 10) for t in tokens[position + 1 : position + 3]]
+        letter = "m" if word == "M" else "l"
+        move = _pair(to[0] - at[0], to[1] - at[1])
+        if letter == "m":
+            start = to
+        # After a move, further pairs are lines: the letter need not be said again.
+        implied = (command, letter) in {("l", "l"), ("m", "l")}
+        separator = "" if not implied or move.startswith("-") else " "
+        parts.append(f"{separator if implied else letter}{move}")
+        command = letter
+        at = to
+        position += 3
+    return "".join(parts)
+
+
+def _pair(x: int, y: int) -> str:
+    first, second = _tenths(x), _tenths(y)
+    return f"{first}{second}" if second.startswith("-") else f"{first} {second}"
+
+
+def _tenths(value: int) -> str:
+    if value % 10 == 0:
+        return str(value // 10)
+    sign = "-" if value < 0 else ""
+    whole, rest = divmod(abs(value), 10)
+    return f"{sign}{whole or ''}.{rest}"

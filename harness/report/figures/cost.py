@@ -1,0 +1,228 @@
+"""Seconds against error for every model and method, a panel per method, labelled directly."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.records import WITHOUT_DRAWS
+from harness.records.text import count, number, seconds, span
+from harness.report.figures.canvas import (
+    FONT_PT,
+    PX_PER_CHARACTER,
+    Figure,
+    Margins,
+    Panel,
+    axes,
+    broken,
+    named_axis,
+    overlay,
+    svg,
+)
+from harness.report.figures.choose import runs_of
+from harness.report.figures.looks import CLOSE_BAND, FAINT, INK, MUTED, in_order, look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
+
+    from harness.records import Comparison, ModelComparison
+
+_WIDTH = 360
+_HEIGHT = 270
+_MARGINS = Margins(left=44, right=10, top=8, bottom=36)
+_FLOOR = 0.005
+_CEILING = 30.0
+_CLOSE = 0.1
+_LABEL_HEIGHT = 12.0
+_CENTRED_FROM = 2
+_MANY = 9
+_FEW = 3
+_TIMES = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
+_TIME_WORDS = ("10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h")
+
+
+class Point(NamedTuple):
+    """One method on one model: seconds of a typical seed, W1 of the typical and worst seed."""
+
+    model: str
+    method: str
+    seconds: float
+    typical: float
+    worst: float
+
+
+def points(comparison: Comparison) -> list[Point]:
+    """Return a point per model and method that has both a time and a distance."""
+    found = []
+    for entry in comparison.models:
+        for method in dict.fromkeys(run.spec.method for run in entry.runs):
+            point = _point(entry, method)
+            if point is not None:
+                found.append(point)
+    return found
+
+
+def _point(entry: ModelComparison, method: str) -> Point | None:
+    if method == "nuts" and entry.reference.kind == "nuts":
+        return None  # the reference has no distance to itself
+    by_seed: dict[int | None, float] = {}
+    for m in entry.measures:
+        if m.method == method and m.metric == "w1" and m.quantity is not None:
+            size = math.inf if math.isnan(m.value) else abs(m.value)
+            by_seed[m.seed] = max(by_seed.get(m.seed, 0.0), size)
+    # By status, not by draws: a comparison may come without its arrays.
+    done = [run for run in runs_of(entry, method) if run.status not in WITHOUT_DRAWS]
+    times = [run.cost.seconds for run in done]
+    times = [t for t in times if math.isfinite(t) and t > 0]
+    if not by_seed or not times:
+        return None
+    sizes = list(by_seed.values())
+    return Point(entry.model.name, method, median(times), median(sizes), max(sizes))
+
+
+def figure(comparison: Comparison) -> Figure | None:
+    """Return the figure, or None where nothing was measured."""
+    everything = points(comparison)
+    if not everything:
+        return None
+    low = min(p.seconds for p in everything) / 1.6
+    high = max(p.seconds for p in everything) * 3.0  # room for labels on the right
+    methods = in_order((p.method for p in everything), nuts_first=True)
+    drawing, ax = _frame((low, high))
+    shown = _shown(methods, everything)
+    panels = tuple(_panel(drawing, ax, m, everything) for m in shown)
+    caption = (
+        "Across: seconds of a typical run. Up: W1 distance to the reference in sds, of the"
+        " worst quantity. Marker: the typical (median) seed; the line above it ends at the"
+        " worst seed. Pale marks: the other methods. Shaded: close."
+    )
+    if len(shown) < len(methods):
+        caption += f" Methods with fewer than {_FEW} models have pale marks only."
+    return Figure("cost", "Cost against error", caption, panels)
+
+
+def _shown(methods: list[str], everything: list[Point]) -> list[str]:
+    """Return the methods that get a panel: where they are many, those of several models."""
+    if len(methods) <= _MANY:
+        return methods
+    usual = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
+    return usual or methods
+
+
+def _clipped(value: float) -> float:
+    return min(max(value, _FLOOR), _CEILING)
+
+
+def _frame(times: tuple[float, float]) -> tuple[MplFigure, Axes]:
+    """Draw what all panels share: logarithmic axes and the close band."""
+    drawing, ax = axes(_WIDTH, _HEIGHT, _MARGINS)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(*times)
+    ax.set_ylim(_FLOOR * 0.8, _CEILING * 1.25)
+    ax.axhspan(_FLOOR * 0.8, _CLOSE, color=CLOSE_BAND, lw=0)
+    shown = [(t, w) for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < times[1]]
+    named_axis(ax, "x", [t for t, _ in shown], [w for _, w in shown])
+    named_axis(ax, "y", [0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    ax.set_xlabel("time of a typical run", fontsize=FONT_PT, color=INK, labelpad=1.5)
+    ax.set_ylabel("W1 / sd", fontsize=FONT_PT, color=INK, labelpad=1.5)
+    return drawing, ax
+
+
+def _draw(ax: Axes, mine: list[Point], others: list[Point], method: str) -> None:
+    style = look(method)
+    pale = ([p.seconds for p in others], [_clipped(p.typical) for p in others])
+    ax.plot(*pale, ls="none", marker="o", ms=2.5, color=FAINT)
+    spans = [
+        (np.array([p.seconds] * 2), np.array([_clipped(p.typical), _clipped(p.worst)]))
+        for p in mine
+    ]
+    ax.plot(*broken(spans), color=style.colour, lw=0.8, alpha=0.7)
+    own = ([p.seconds for p in mine], [_clipped(p.typical) for p in mine])
+    ax.plot(*own, ls="none", marker=style.marker, ms=4.6, color=style.colour)
+    _labels(ax, mine)
+
+
+def _panel(drawing: MplFigure, ax: Axes, method: str, everything: list[Point]) -> Panel:
+    mine = [p for p in everything if p.method == method]
+    style = look(method)
+    with overlay(ax):
+        _draw(ax, mine, [p for p in everything if p.method != method], method)
+        data = svg(drawing)
+    beyond = [p for p in mine if p.worst > _CEILING]
+    note = (
+        f"{count(len(beyond), 'model')} with a seed beyond {number(_CEILING)} sd,"
+        f" up to {number(max(p.worst for p in beyond))}."
+        if beyond
+        else ""
+    )
+    close = sum(p.typical <= _CLOSE for p in mine)
+    alt = (
+        f"Cost against error, {style.title}, {count(len(mine), 'model')}: typical run"
+        f" {seconds(min(p.seconds for p in mine))} to {seconds(max(p.seconds for p in mine))};"
+        f" W1 {span([p.typical for p in mine])} sd; the typical seed is close on {close}. {note}"
+    ).strip()
+    return Panel(style.title, method, data, "svg", alt, _WIDTH, _HEIGHT, note)
+
+
+def _labels(ax: Axes, mine: list[Point]) -> None:
+    """Name each point where there is room: beside it, else a little above or below."""
+    pixel = ax.transData.transform
+    scale = 96.0 / ax.figure.dpi
+    box = tuple(float(v) * scale for v in ax.bbox.extents)
+    at = {p: pixel((p.seconds, _clipped(p.typical))) * scale for p in mine}
+    tops = {p: pixel((p.seconds, _clipped(p.worst))) * scale for p in mine}
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
+    taken += [(at[p][0] - 1.5, at[p][1], tops[p][0] + 1.5, tops[p][1] + 1) for p in mine]
+    back = ax.transData.inverted()
+    for p in sorted(mine, key=lambda q: (-at[q][1], at[q][0])):
+        x, y = (float(v) for v in at[p])
+        width = PX_PER_CHARACTER * len(p.model) * 0.9
+        spot = _free_spot(x, y, width, taken, box)
+        left, bottom = spot
+        taken.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
+        middle = bottom + _LABEL_HEIGHT / 2
+        where = back.transform((left / scale, middle / scale))
+        ax.text(where[0], where[1], p.model, size=FONT_PT - 0.6, color=INK, va="center")
+        if abs(middle - y) > _LABEL_HEIGHT:
+            # From the point to the nearest edge of its label, never over the letters.
+            near_x = min(max(x, left), left + width)
+            near_y = middle + (0.4 if middle < y else -0.4) * _LABEL_HEIGHT
+            end = back.transform((near_x / scale, near_y / scale))
+            start = back.transform((x / scale, y / scale))
+            ax.plot([start[0], end[0]], [start[1], end[1]], color=MUTED, lw=0.5)
+
+
+def _free_spot(
+    x: float,
+    y: float,
+    width: float,
+    taken: list[tuple[float, float, float, float]],
+    box: tuple[float, ...],
+) -> tuple[float, float]:
+    """Return the lower left corner of the nearest place whose box overlaps least."""
+    best, least = (x + 8, y - _LABEL_HEIGHT / 2), math.inf
+    for step in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7):
+        beside = (x + 8, x - 8 - width)
+        for left in beside if abs(step) < _CENTRED_FROM else (*beside, x - width / 2):
+            bottom = y - _LABEL_HEIGHT / 2 + step * _LABEL_HEIGHT * 0.9
+            spot = (left, bottom, left + width, bottom + _LABEL_HEIGHT)
+            out = max(box[0] - spot[0], 0) + max(spot[2] - box[2] - 6, 0)
+            out += max(box[1] - spot[1], 0) + max(spot[3] - box[3], 0)
+            cost = sum(_overlap(spot, other) for other in taken) + 1000 * out + 4 * abs(step)
+            if cost < least:
+                best, least = (left, bottom), cost
+    return best
+
+
+Box = tuple[float, float, float, float]
+
+
+def _overlap(a: Box, b: Box) -> float:
+    across = min(a[2], b[2]) - max(a[0], b[0])
+    up = min(a[3], b[3]) - max(a[1], b[1])
+    return across * up if across > 0 and up > 0 else 0.0

@@ -1,0 +1,261 @@
+"""Kernel density overlays: one panel per method, the reference shaded, each seed a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.records.text import count, listed, number, span
+from harness.report.figures.canvas import (
+    Figure,
+    Margins,
+    Panel,
+    axes,
+    broken,
+    nice_ticks,
+    overlay,
+    svg,
+    within,
+    x_axis,
+)
+from harness.report.figures.choose import (
+    Window,
+    column,
+    methods_of,
+    quantity_names,
+    runs_of,
+    shown_quantities,
+    view,
+    window,
+)
+from harness.report.figures.looks import MUTED, REFERENCE_FILL, look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
+
+    from harness.records import FloatArray, ModelComparison
+
+QUANTITIES = 3
+_GRID = 108
+_NARROW = 300  # CSS pixels
+_TALLEST = 2.6
+"""How far above the reference's peak the axis reaches for narrower approximations."""
+_OUTSIDE = 0.05
+"""A seed with less than this share of its mass in view is said in words."""
+
+Curve = tuple["FloatArray", "FloatArray"]
+
+
+class _Seed(NamedTuple):
+    label: int
+    curve: Curve | None
+    centre: float
+    sd: float
+    inside: float
+    pinned: bool
+
+
+def kde(values: FloatArray, frame: Window, bandwidth: str) -> Curve | None:
+    """Return ArviZ's KDE of ``values`` on the part of the axis in view.
+
+    Draws far outside are left out before smoothing, else the grid of a runaway would be
+    coarser than the whole view; the density is scaled by the share that is kept.
+    """
+    # Two seconds to import, which a report from kept figures need not pay.
+    from arviz_stats.base import array_stats
+
+    reach = frame.high - frame.low
+    near = values[(values > frame.low - reach) & (values < frame.high + reach)]
+    if near.size < 20 or np.ptp(near) <= 1e-9 * reach:  # noqa: PLR2004 - nothing to smooth
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        grid, density, _ = array_stats.kde(near, circular=False, bw=bandwidth, grid_len=_GRID)
+    if not np.isfinite(density).all():  # a few draws, many times over, have no bandwidth
+        return None
+    density = density * (near.size / values.size)
+    # Close the curve at the ends of its own range, where ArviZ's grid stops.
+    grid = np.concatenate(([grid[0]], grid, [grid[-1]]))
+    density = np.concatenate(([0.0], density, [0.0]))
+    kept = (grid >= frame.low) & (grid <= frame.high)
+    return (grid[kept], density[kept]) if kept.any() else None
+
+
+def _seed(values: FloatArray, label: int, frame: Window, bandwidth: str) -> _Seed:
+    inside = float(np.mean(frame.holds(values)))
+    curve = kde(values, frame, bandwidth) if inside > 0 else None
+    return _Seed(
+        label=label,
+        curve=curve,
+        centre=float(np.median(values)),
+        sd=float(np.std(values)),
+        inside=inside,
+        pinned=curve is None and inside > 0,
+    )
+
+
+def _seeds(comparison: ModelComparison, method: str, name: str, frame: Window) -> list[_Seed]:
+    """One curve per seed; for a sampler with chains, one per chain."""
+    found: list[_Seed] = []
+    runs = runs_of(comparison, method)
+    for run in runs:
+        if run.draws is None or name not in run.draws.names:
+            continue
+        chains = run.draws.quantity(name)
+        # Silverman's rule suits the near-normal draws of an approximation and is five
+        # times faster than ArviZ's default, which finds the modes of a stuck chain.
+        bandwidth = "silverman" if look(method).approximate else "experimental"
+        rows = list(chains) if len(chains) > 1 else [chains.ravel()]
+        for i, row in enumerate(rows):
+            finite = row[np.isfinite(row)]
+            if finite.size:
+                label = i + 1 if len(rows) > 1 else run.spec.seed
+                found.append(_seed(finite, label, frame, bandwidth))
+    return found
+
+
+def _unit(comparison: ModelComparison, method: str) -> str:
+    runs = runs_of(comparison, method)
+    chained = len(runs) == 1 and runs[0].draws is not None and len(runs[0].draws.values) > 1
+    return "chain" if chained else "seed"
+
+
+def _outside_words(seeds: list[_Seed], name: str, unit: str) -> str:
+    outside = [s for s in seeds if s.inside < _OUTSIDE]
+    if not outside:
+        return ""
+    places = listed(sorted({number(s.centre) for s in outside}), at_most=4)
+    return f"{count(len(outside), unit)} outside the view: {name} near {places}."
+
+
+def _pinned_words(seeds: list[_Seed], unit: str) -> str:
+    pinned = [s for s in seeds if s.pinned]
+    if not pinned:
+        return ""
+    places = listed(sorted({number(s.centre) for s in pinned}), at_most=4)
+    return f"{count(len(pinned), unit)} with no width, at {places}."
+
+
+def figures(comparison: ModelComparison) -> list[Figure]:
+    """Return one figure per shown quantity."""
+    names = shown_quantities(comparison, QUANTITIES)
+    made = [_figure(comparison, name) for name in names]
+    return [figure for figure in made if figure is not None]
+
+
+def _figure(comparison: ModelComparison, name: str) -> Figure | None:
+    frame = view(comparison, name)
+    methods = methods_of(comparison)
+    if frame is None or not methods:
+        return None
+    reference = column(comparison.reference.draws, name)
+    shaded = None if reference is None else kde(reference, frame, "experimental")
+    drawn = {method: _seeds(comparison, method, name, frame) for method in methods}
+    top = _top(shaded, drawn)
+    width = panel_width(len(methods))
+    drawing, ax = _frame(shaded, frame, top, width, name)
+    panels = []
+    for method in methods:
+        seeds, unit = drawn[method], _unit(comparison, method)
+        runs = len(runs_of(comparison, method))
+        with overlay(ax):
+            high = _draw(ax, seeds, top, method)
+            data = svg(drawing)
+        notes = [_missing_words(seeds, runs, unit), _outside_words(seeds, name, unit)]
+        notes += [_pinned_words(seeds, unit), f"{count(high, 'peak')} cut." if high else ""]
+        note = " ".join(n for n in notes if n)
+        shown = len(seeds) if unit == "chain" else runs
+        title = f"{look(method).title}, {count(shown, unit)}"
+        alt = _alt(name, title, reference, seeds, note)
+        panels.append(Panel(title, method, data, "svg", alt, width, _HEIGHT, note))
+    total = len(quantity_names(comparison))
+    few = f" Drawn: the {QUANTITIES} of {total} quantities with the largest W1 distance."
+    caption = _caption(comparison, shaded=shaded is not None) + (few if total > QUANTITIES else "")
+    return Figure(f"density-{name}", name, caption, tuple(panels))
+
+
+def _caption(comparison: ModelComparison, *, shaded: bool) -> str:
+    if not shaded:
+        return "Density of each seed; there is no reference to shade."
+    what = {"exact": "exact draws", "nuts": "NUTS", "supplied": "supplied draws"}
+    kind = what.get(comparison.reference.kind, "reference")
+    trust = "" if comparison.reference.trusted else ", which is not trusted"
+    return f"Shaded: reference ({kind}{trust}). Lines: one seed or chain each."
+
+
+def panel_width(n: int) -> int:
+    """Return the natural width of one of ``n`` panels in a row, CSS pixels."""
+    return {1: 540, 2: 540, 3: 366, 4: 272}.get(n, 216)
+
+
+_HEIGHT = 150
+
+
+def _top(shaded: Curve | None, drawn: dict[str, list[_Seed]]) -> float:
+    """Return a common height: all curves, but at most some times the reference's peak."""
+    curves = [s.curve for seeds in drawn.values() for s in seeds if s.curve is not None]
+    peaks = [float(c[1].max()) for c in curves]
+    if shaded is None:
+        return float(np.quantile(peaks, 0.8)) * 1.2 if peaks else 1.0
+    reference = float(shaded[1].max())
+    sensible = [p for p in peaks if p <= _TALLEST * reference]
+    return 1.06 * max([reference, *sensible])
+
+
+def _frame(
+    shaded: Curve | None, frame: Window, top: float, width: int, name: str
+) -> tuple[MplFigure, Axes]:
+    """Draw what all panels share: axes and the reference."""
+    margins = Margins()
+    drawing, ax = axes(width, _HEIGHT, margins)
+    if shaded is not None:
+        # fill_between would write the level base point by point: half of a panel's bytes. Every
+        # other point of a smooth curve is enough for an area without an outline.
+        x, y = shaded[0], shaded[1]
+        picks = np.unique(np.append(np.arange(0, len(x), 2), len(x) - 1))
+        base = np.array([x[-1], x[0]])
+        ax.fill(np.append(x[picks], base), np.append(y[picks], [0, 0]), color=REFERENCE_FILL, lw=0)
+    ax.set_xlim(frame.low, frame.high)
+    ax.set_ylim(0, top)
+    ticks = nice_ticks(frame.low, frame.high, 4 if width < _NARROW else 6)
+    x_axis(ax, within(ticks, frame.low, frame.high, width, margins), name)
+    return drawing, ax
+
+
+def _draw(ax: Axes, seeds: list[_Seed], top: float, method: str) -> int:
+    """Draw a line per seed; return how many peaks are above the top."""
+    style = look(method)
+    curves = [s.curve for s in seeds if s.curve is not None]
+    # Beyond the top only the fact counts; a needle of height 1e9 costs digits. No width at
+    # all is a needle too.
+    lines = [(x, np.minimum(y, 1.5 * top)) for x, y in curves]
+    lines += [(np.array([s.centre, s.centre]), np.array([0, 1.5 * top])) for s in seeds if s.pinned]
+    ax.plot(*broken(lines), color=style.colour, lw=0.9, ls=style.dash, alpha=0.75)
+    if not seeds:
+        ax.text(0.5, 0.5, "no draws", transform=ax.transAxes, ha="center", color=MUTED, size=9)
+    return sum(1 for _, y in curves if float(y.max()) > top)
+
+
+def _missing_words(seeds: list[_Seed], runs: int, unit: str) -> str:
+    missing = runs - len(seeds) if unit == "seed" else 0
+    return f"{count(missing, 'run')} of {runs} without draws." if missing > 0 else ""
+
+
+def _alt(name: str, title: str, reference: FloatArray | None, seeds: list[_Seed], note: str) -> str:
+    parts = [f"Density of {name}, {title}."]
+    if reference is not None:
+        parts.append(
+            f"Reference, shaded: median {number(float(np.median(reference)))},"
+            f" sd {number(float(np.std(reference)))}."
+        )
+    inside = [s for s in seeds if s.inside >= _OUTSIDE]
+    if inside:
+        parts.append(
+            f"Lines: medians {span([s.centre for s in inside])},"
+            f" sds {span([s.sd for s in inside])}."
+        )
+    return " ".join([*parts, note]).strip()
+
+
+__all__ = ["QUANTITIES", "figures", "kde", "panel_width", "window"]

@@ -1,0 +1,316 @@
+"""Where the divergence comes from: a bar per run, its family gap and its optimiser gap in nats."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.records.text import count, number, span
+from harness.report.figures.canvas import (
+    FONT_PT,
+    PX_PER_CHARACTER,
+    Figure,
+    Margins,
+    Panel,
+    axes,
+    broken,
+    dots,
+    named_axis,
+    nice_ticks,
+    svg,
+    within,
+    x_axis,
+)
+from harness.report.figures.looks import CLOSE_BAND, INK, MUTED, in_order, look
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from harness.records import FloatArray, Gap, ModelComparison
+
+CLOSE = 0.005
+"""Nats that a mean 0.1 sd off costs, the limit of *close*: a part below it is a dot."""
+
+_FAMILY = "#33475b"
+_OPTIMISER = "#d08a1d"
+"""Told apart by their lightness too: one is twice as dark as the other."""
+
+_LEAST = 0.02
+_REACH = 10.0
+"""The axis ends at the largest sum within this many times what a reader came to see."""
+
+_WIDTH = 566
+_ROW = 6.0  # CSS pixels of a run
+_SPACE = 9.0  # between methods: a label of one row fits
+_LEGEND = 20.0
+_MAXIMAL_NAME = 24
+_LISTED = 2
+_WHISKER = 2.0  # standard errors
+_VISIBLE = 2.0  # pixels from which a whisker is drawn
+_BAND_TO = 40 * CLOSE
+
+Line = tuple["FloatArray", "FloatArray"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The axis from 0 to ``end`` nats; ``px`` is what one CSS pixel is worth."""
+
+    end: float
+    px: float
+
+
+def by_method(comparison: ModelComparison) -> dict[str, tuple[Gap, ...]]:
+    """Return each method's gaps in the order of figures, smallest sum first, unknown ones last."""
+    if comparison.explanation is None:
+        return {}
+    explanation = comparison.explanation
+    methods = in_order((g.method for g in explanation.gaps), nuts_first=True)
+    return {m: tuple(sorted(explanation.of(m), key=_size)) for m in methods}
+
+
+def _size(gap: Gap) -> tuple[bool, float]:
+    value = gap.kl.value
+    return math.isnan(value), 0.0 if math.isnan(value) else value
+
+
+def figure(comparison: ModelComparison) -> Figure | None:
+    """Return the figure, or None where nobody asked why or no run has a gap."""
+    found = by_method(comparison)
+    gaps = [g for several in found.values() for g in several]
+    if not gaps:
+        return None
+    end = axis_end(gaps)
+    words = {m: beyond_words(several, end) for m, several in found.items()}
+    names = {m: _shortened(look(m).title) for m in found}
+    margins = Margins(
+        left=12 + PX_PER_CHARACTER * max(len(n) for n in names.values()),
+        right=12 + PX_PER_CHARACTER * max(len(w) for w in words.values()),
+        top=_LEGEND,
+    )
+    deep = sum(_ROW * len(several) + _SPACE for several in found.values())
+    height = round(deep + margins.top + margins.bottom)
+    drawing, ax = axes(_WIDTH, height, margins)
+    scale = _Scale(end, end / (_WIDTH - margins.left - margins.right))
+    ax.set_xlim(0, end)
+    ax.set_ylim(deep, 0)
+    if end <= _BAND_TO:
+        ax.axvspan(0, CLOSE, color=CLOSE_BAND, lw=0)
+    ax.axvline(0, color=MUTED, lw=0.6)
+    middles = _draw(ax, found, scale)
+    named_axis(ax, "y", list(middles.values()), [names[m] for m in middles])
+    x_axis(ax, within(nice_ticks(0, end, 5), 0, end, _WIDTH, margins), "nats")
+    _legend(ax, scale)
+    for method, y in middles.items():
+        if words[method]:
+            # Bars that are cut or unknown are the last of their method.
+            last = sum(not _whole(g, end) for g in found[method])
+            at = y + _ROW * (len(found[method]) - last) / 2
+            ax.text(end + 6 * scale.px, at, words[method], fontsize=FONT_PT, color=INK, va="center")
+    note = _note(gaps, end)
+    alt = f"Family gap and optimiser gap in nats. {_alt(found)} {note}".strip()
+    methods = count(len(found), "method")
+    title = f"KL(q ‖ p) of {count(len(gaps), 'run')}, {methods}"
+    panel = Panel(title, "", svg(drawing), "svg", alt, _WIDTH, height, note)
+    caption = (
+        "The divergence of every run from the posterior, in two parts: what the best member of its"
+        " family would still lack (family gap, dark) and what this run lacks to that member"
+        " (optimiser gap, light). A bar per seed, the smallest first; line at the end: two"
+        f" standard errors to either side. A dot is a part under {number(CLOSE, 1)} nats, which is"
+        " what a mean 0.1 sd off costs."
+    )
+    return Figure("gap", "Where the divergence comes from", caption, (panel,))
+
+
+def axis_end(gaps: Sequence[Gap]) -> float:
+    """Return where the axis ends, nats.
+
+    What a reader came to see is the largest family gap or the typical sum of those that are not
+    close to nothing, whichever is more; sums up to ten times that are drawn in full. Runaways
+    are beyond: on their scale nothing else would be seen.
+    """
+    families = [g.family_gap.value for g in gaps if math.isfinite(g.family_gap.value)]
+    sums = [_known(g) for g in gaps]
+    telling = [s for s in sums if math.isfinite(s) and s >= CLOSE]
+    wanted = max([_LEAST, *families, *([median(telling)] if telling else [])])
+    shown = [s for s in telling if s <= _REACH * wanted]
+    # The largest bar ends short of the edge, so that it is seen not to be cut.
+    return max([_LEAST, *families, *shown]) * 1.04
+
+
+def _known(gap: Gap) -> float:
+    """Return the sum of the parts that are known."""
+    parts = (gap.family_gap.value, gap.optimiser_gap.value)
+    return sum(p for p in parts if not math.isnan(p))
+
+
+def _unknown(gap: Gap) -> str:
+    family, optimiser = math.isnan(gap.family_gap.value), math.isnan(gap.optimiser_gap.value)
+    if family and optimiser:
+        return "both gaps"
+    return "family gap" if family else "optimiser gap" if optimiser else ""
+
+
+def _whole(gap: Gap, end: float) -> bool:
+    return _known(gap) <= end and not _unknown(gap)
+
+
+def beyond_words(gaps: Sequence[Gap], end: float) -> str:
+    """Return what stands beside a method's bars: figures of cut ones, what is not known."""
+    cut = sorted(_known(g) for g in gaps if _known(g) > end)
+    finite = [c for c in cut if math.isfinite(c)]
+    parts = []
+    if len(finite) <= _LISTED:
+        parts += [_rounded(f) for f in finite]
+    else:
+        low, high = _rounded(finite[0]), _rounded(finite[-1])
+        parts.append(f"{len(finite)} seeds " + (low if low == high else f"{low} to {high}"))
+    if infinite := len(cut) - len(finite):
+        parts.append("∞" if infinite == 1 else f"{infinite} seeds ∞")
+    unknown = [w for w in map(_unknown, gaps) if w]
+    for what in dict.fromkeys(unknown):
+        times = unknown.count(what)
+        parts.append(f"? {what}" + (f" ({times} seeds)" if times > 1 else ""))
+    return ", ".join(parts)
+
+
+def _rounded(value: float) -> str:
+    return number(float(f"{value:.3g}"), 3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What is drawn of all runs, a path per kind."""
+
+    family: list[Line] = field(default_factory=list)
+    optimiser: list[Line] = field(default_factory=list)
+    breaks: list[Line] = field(default_factory=list)
+    whiskers: list[Line] = field(default_factory=list)
+    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+
+def _draw(ax: Axes, found: dict[str, tuple[Gap, ...]], scale: _Scale) -> dict[str, float]:
+    """Draw all runs; return the middle of each method's rows."""
+    marks = _Marks()
+    middles = {}
+    top = 0.0
+    for method, gaps in found.items():
+        for i, gap in enumerate(gaps):
+            _mark(marks, gap, top + _SPACE / 2 + (i + 0.5) * _ROW, scale)
+        middles[method] = top + _SPACE / 2 + len(gaps) * _ROW / 2
+        top += _SPACE + len(gaps) * _ROW
+    for lines, colour, thick in (
+        (marks.family, _FAMILY, 3.6),
+        (marks.optimiser, _OPTIMISER, 3.6),
+        (marks.breaks, "white", 1.3),
+        (marks.whiskers, INK, 0.7),
+    ):
+        if lines:
+            (path,) = ax.plot(*broken(lines), color=colour, lw=thick, solid_capstyle="butt")
+            path.get_path().should_simplify = False
+    for colour, places in marks.points.items():
+        xs, ys = np.array(places).T
+        dots(ax, xs, ys, colour, size=3.2)
+    return middles
+
+
+def _mark(marks: _Marks, gap: Gap, y: float, scale: _Scale) -> None:
+    """Add one run: its two parts end to end, cut at the axis' end, and its error."""
+    f, o = (_length(p.value) for p in (gap.family_gap, gap.optimiser_gap))
+    first, last = min(f, scale.end), min(f + o, scale.end)
+    if f >= CLOSE:
+        marks.family.append(_line(0, first, y))
+    if o >= CLOSE and first < scale.end:
+        marks.optimiser.append(_line(first, last, y))
+    for place, colour in _dots(gap, first):
+        marks.points.setdefault(colour, []).append((place + scale.px * 2, y))
+    if f + o > scale.end:
+        at = scale.end - 12 * scale.px
+        marks.breaks.extend(_slash(at + k * scale.px, y, scale.px) for k in (0, 4))
+    elif not _unknown(gap):
+        reach = _WHISKER * gap.kl.mcse
+        if reach > _VISIBLE * scale.px:
+            low, high = max(gap.kl.value - reach, 0.0), min(gap.kl.value + reach, scale.end)
+            marks.whiskers.append(_line(low, high, y))
+
+
+def _length(value: float) -> float:
+    """Return how long a part is drawn: below zero (Monte Carlo error) or unknown, not at all."""
+    return 0.0 if math.isnan(value) else max(value, 0.0)
+
+
+def _dots(gap: Gap, first: float) -> list[tuple[float, str]]:
+    """Return places and colours of the parts that were measured and are close to nothing."""
+    f, o = (abs(p.value) < CLOSE for p in (gap.family_gap, gap.optimiser_gap))
+    if f and o:
+        return [(0.0, INK)]
+    if f:
+        return [(0.0, _FAMILY)]
+    return [(first, _OPTIMISER)] if o else []
+
+
+def _line(start: float, end: float, y: float) -> Line:
+    return np.array([start, end]), np.array([y, y])
+
+
+def _slash(x: float, y: float, px: float) -> Line:
+    return np.array([x, x + 3 * px]), np.array([y + 3, y - 3])
+
+
+def _legend(ax: Axes, scale: _Scale) -> None:
+    """Name the two parts above the bars."""
+    at = 0.0
+    for colour, words in ((_FAMILY, "family gap"), (_OPTIMISER, "optimiser gap")):
+        xs = [at * scale.px, (at + 14) * scale.px]
+        ax.plot(xs, [-8, -8], color=colour, lw=5, clip_on=False, solid_capstyle="butt")
+        ax.text((at + 18) * scale.px, -8, words, fontsize=FONT_PT, color=INK, va="center")
+        at += 18 + PX_PER_CHARACTER * len(words) + 14
+
+
+def _note(gaps: Sequence[Gap], end: float) -> str:
+    """Return what the bars do not show: cut ones, unknown ones, those below zero."""
+    cut = sum(_known(g) > end for g in gaps)
+    unknown = sum(bool(_unknown(g)) for g in gaps)
+    silent = sum(math.isnan(g.kl.mcse) and _whole(g, end) for g in gaps)
+    below = sum(min(g.family_gap.value, g.optimiser_gap.value) <= -CLOSE for g in gaps)
+    parts = (
+        (cut, f"{_bars(cut)} cut at {number(end)} nats."),
+        (unknown, f"Of {count(unknown, 'run')} a gap is not known (?)."),
+        (silent, f"Of {count(silent, 'run')} the error is not known."),
+        (below, f"Of {count(below, 'run')} a gap came out below zero and is not drawn."),
+    )
+    return " ".join(words for n, words in parts if n)
+
+
+def _bars(n: int) -> str:
+    return f"{count(n, 'bar')} {'is' if n == 1 else 'are'}"
+
+
+def _alt(found: dict[str, tuple[Gap, ...]]) -> str:
+    parts = []
+    for method, gaps in found.items():
+        family = _spread([g.family_gap.value for g in gaps])
+        optimiser = _spread([g.optimiser_gap.value for g in gaps])
+        seeds = count(len(gaps), "seed")
+        parts.append(f"{look(method).title}, {seeds}: family {family}; optimiser {optimiser}.")
+    return " ".join(parts)
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Return the range of what is known, and how many are not."""
+    known = [0.0 if abs(v) < CLOSE else v for v in values if not math.isnan(v)]
+    missing = len(values) - len(known)
+    words = span(known) if known else ""
+    if missing:
+        words += f"{', ' if words else ''}{missing} not known"
+    return words
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAXIMAL_NAME else f"{name[: _MAXIMAL_NAME - 1]}…"

@@ -1,0 +1,166 @@
+"""The pair of quantities whose correlation is most wrong: reference points, 90% regions."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+from contourpy import contour_generator
+
+from harness.records.text import count, number, span
+from harness.report.figures.canvas import (
+    PX_PER_CHARACTER,
+    Figure,
+    Margins,
+    Panel,
+    axes,
+    broken,
+    dots,
+    left_spine,
+    nice_ticks,
+    overlay,
+    svg,
+    thin,
+    tick_words,
+    x_axis,
+    y_axis,
+)
+from harness.report.figures.choose import Pair, Window, compared_methods, runs_of, view, worst_pair
+from harness.report.figures.density import panel_width
+from harness.report.figures.looks import look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
+
+    from harness.records import Draws, FloatArray, ModelComparison
+
+_POINTS = 80
+_CORNERS = 32
+_BINS = 56
+_HEIGHT = 200
+_MASS = 0.9
+_DOT = 2  # vertices: an outline with no more is no region
+_GREY = "#9aa3ab"
+_POINT_GREY = "#c3c9ce"
+
+Line = tuple["FloatArray", "FloatArray"]
+
+
+def region(x: FloatArray, y: FloatArray, across: Window, up: Window) -> list[Line]:
+    """Return the outline of the smallest region with 90% of a smoothed sample.
+
+    Smoothed on a grid over the view, with two thirds of Scott's bandwidth in two dimensions: the
+    full one is meant for one normal bump and would fatten bananas and twin modes. The 90%
+    are of all draws: where more than 10% lie outside of the view there is no outline
+    that would be honest, and none is drawn.
+    """
+    # A third of a second to import, which a report from kept figures need not pay.
+    from scipy.ndimage import gaussian_filter
+
+    inside = (x >= across.low) & (x <= across.high) & (y >= up.low) & (y <= up.high)
+    if inside.mean() < _MASS:
+        return []
+    counts, xs, ys = np.histogram2d(
+        x, y, bins=_BINS, range=[[across.low, across.high], [up.low, up.high]]
+    )
+    narrow = 0.65 * x.size ** (-1 / 6)
+    steps = (xs[1] - xs[0], ys[1] - ys[0])
+    sds = (float(np.std(x[inside])), float(np.std(y[inside])))
+    smooth = [max(narrow * sd / step, 0.5) for sd, step in zip(sds, steps, strict=True)]
+    density = gaussian_filter(counts, smooth, mode="constant")
+    ranked = np.sort(density.ravel())[::-1]
+    total = np.cumsum(ranked) / max(counts.sum(), 1.0) * inside.mean()
+    level = float(ranked[min(int(np.searchsorted(total, _MASS)), ranked.size - 1)])
+    middles = ((xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2)
+    # contourpy's type says what any of its settings may return; the default is a list of (n, 2).
+    lines = [np.asarray(a) for a in contour_generator(*middles, density.T).lines(level)]
+    kept = [_thinned(line) for line in lines if len(line) > _DOT]
+    return [(line[:, 0], line[:, 1]) for line in kept]
+
+
+def _thinned(line: FloatArray) -> FloatArray:
+    """Return an outline with fewer corners than its grid has, its ends where they were."""
+    picks = np.linspace(0, len(line) - 1, min(len(line), _CORNERS)).round().astype(int)
+    return np.asarray(line[picks])
+
+
+def _xy(draws: Draws | None, pair: Pair) -> Line | None:
+    if draws is None or pair.first not in draws.names or pair.second not in draws.names:
+        return None
+    x, y = draws.quantity(pair.first).ravel(), draws.quantity(pair.second).ravel()
+    finite = np.isfinite(x) & np.isfinite(y)
+    return (x[finite], y[finite]) if finite.any() else None
+
+
+def figure(comparison: ModelComparison) -> Figure | None:
+    """Return the figure, or None for a single quantity or without a reference."""
+    pair = worst_pair(comparison)
+    reference = None if pair is None else _xy(comparison.reference.draws, pair)
+    if pair is None or reference is None:
+        return None
+    across, up = view(comparison, pair.first), view(comparison, pair.second)
+    if across is None or up is None:
+        return None
+    methods = compared_methods(comparison)
+    if not methods:
+        return None
+    width = panel_width(len(methods))
+    drawing, ax = _frame(pair, reference, (across, up), width)
+    panels = []
+    for method in methods:
+        runs = runs_of(comparison, method)
+        with overlay(ax):
+            absent = _draw(ax, [_xy(run.draws, pair) for run in runs], method, (across, up))
+            data = svg(drawing)
+        note = f"{count(absent, 'seed')} outside the view." if absent else ""
+        title = look(method).title + (f", {count(len(runs), 'seed')}" if len(runs) > 1 else "")
+        alt = _alt(pair, method, title, note)
+        panels.append(Panel(title, method, data, "svg", alt, width, _HEIGHT, note))
+    caption = (
+        f"Grey: reference, {_POINTS} draws and the region that holds 90% (correlation"
+        f" {number(pair.reference)}). Lines: the region that holds 90% of each seed's draws."
+    )
+    return Figure("pair", f"Worst pair: {pair.first} and {pair.second}", caption, tuple(panels))
+
+
+def _frame(
+    pair: Pair, reference: Line, frame: tuple[Window, Window], width: int
+) -> tuple[MplFigure, Axes]:
+    """Draw what all panels share: axes, the reference's points and its region."""
+    across, up = frame
+    ticks = nice_ticks(up.low, up.high, 5)
+    left = 32 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
+    drawing, ax = axes(width, _HEIGHT, Margins(left=left, right=6, top=6))
+    left_spine(ax)
+    x, y = (thin(values, _POINTS) for values in reference)
+    shown = across.holds(x) & up.holds(y)
+    dots(ax, x[shown], y[shown], _POINT_GREY, size=1.7)
+    ax.plot(*broken(region(*reference, across, up)), color=_GREY, lw=1.1)
+    ax.set_xlim(across.low, across.high)
+    ax.set_ylim(up.low, up.high)
+    x_axis(ax, nice_ticks(across.low, across.high, 4), pair.first)
+    y_axis(ax, ticks, pair.second)
+    return drawing, ax
+
+
+def _draw(ax: Axes, samples: list[Line | None], method: str, frame: tuple[Window, Window]) -> int:
+    """Draw the outline of every seed; return how many have none in view."""
+    found = [region(*xy, *frame) for xy in samples if xy is not None]
+    lines = [line for outline in found for line in outline]
+    style = look(method)
+    ax.plot(*broken(lines), color=style.colour, ls=style.dash, lw=0.9, alpha=0.8)
+    return sum(1 for outline in found if not outline)
+
+
+def _alt(pair: Pair, method: str, title: str, note: str) -> str:
+    known = [r for r in pair.by_method.get(method, []) if math.isfinite(r)]
+    seen = (
+        f"correlation {span(known)}, typical {number(median(known))}"
+        if known
+        else "no correlation to be had"
+    )
+    text = f"{pair.first} against {pair.second}, {title}: {seen};"
+    return f"{text} reference {number(pair.reference)}. {note}".strip()

@@ -1,0 +1,116 @@
+"""Draws as ArviZ reads them: DataTrees, and NetCDF files of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.records import Draws, Trace
+from harness.records.names import scalars, variables
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+
+def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTree:
+    """Return draws as an ArviZ DataTree.
+
+    Group ``posterior`` has every variable with its own shape, constrained scale;
+    ``sample_stats`` has ``log_p``, ``log_q`` (unconstrained scale, nats) and, for NUTS,
+    ``diverging``, ``energy``, ``tree_depth``, ….
+    """
+    import arviz_base
+
+    stats: dict[str, Any] = dict(draws.stats)
+    if "diverging" in stats:
+        stats["diverging"] = stats["diverging"].astype(bool)
+    if draws.log_p is not None:
+        stats["lp" if not draws.iid else "log_p"] = draws.log_p
+    if draws.log_q is not None:
+        stats["log_q"] = draws.log_q
+    groups: dict[str, Any] = {"posterior": variables(draws.names, draws.values)}
+    if stats:
+        groups["sample_stats"] = stats
+    tree = arviz_base.from_dict(groups)
+    tree.attrs.update({k: str(v) for k, v in (attrs or {}).items()})
+    return tree
+
+
+def write_draws(
+    folder: Path, name: str, key: str, draws: Draws | None, trace: Trace | None
+) -> None:
+    """Write one run's draws as NetCDF, with the ELBO trace in group ``vi_trace``.
+
+    A file that already holds the run of this key is left alone.
+    """
+    path = folder / f"{name}.nc"
+    index = folder / "keys.json"
+    keys: dict[str, str] = {}
+    if index.is_file():
+        keys = json.loads(index.read_text(encoding="utf-8"))
+    if keys.get(name) == key and path.is_file():
+        return
+    import xarray as xr
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    tree = xr.DataTree() if draws is None else to_datatree(draws, {"key": key, "iid": draws.iid})
+    if trace is not None:
+        columns = {"elapsed_s": trace.elapsed_s, "elbo": trace.elbo, **trace.extras}
+        tree["vi_trace"] = xr.DataTree(
+            xr.Dataset(
+                {k: ("iteration", v) for k, v in columns.items()},
+                coords={"iteration": trace.iteration},
+            )
+        )
+    if draws is not None or trace is not None:
+        tree.to_netcdf(path, engine="h5netcdf")
+    keys[name] = key
+    index.write_text(json.dumps(keys, indent=0, sort_keys=True), encoding="utf-8")
+
+
+def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
+    """Read what :func:`write_draws` wrote; None for what the file does not hold."""
+    if not path.is_file():
+        return None, None
+    import xarray as xr
+
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        draws = draws_from_datatree(tree) if "posterior" in tree.children else None
+        trace = None
+        if "vi_trace" in tree.children:
+            group = tree["vi_trace"].to_dataset()
+            trace = Trace(
+                np.asarray(group["iteration"], dtype=np.float64),
+                np.asarray(group["elapsed_s"], dtype=np.float64),
+                np.asarray(group["elbo"], dtype=np.float64),
+            )
+    return draws, trace
+
+
+def draws_from_datatree(tree: DataTree) -> Draws:
+    """Read an ArviZ DataTree's ``posterior`` (and ``sample_stats``) into Draws.
+
+    Trees of other people's making count as Markov chains: their ESS is estimated.
+    """
+    posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
+    iid = str(tree.attrs.get("iid", "False")) == "True"
+    arrays = {str(k): np.asarray(v, dtype=np.float64) for k, v in posterior.data_vars.items()}
+    draws = scalars(arrays, iid=iid)
+    if "sample_stats" not in tree.children:
+        return draws
+    stats = {
+        str(k): np.asarray(v, dtype=np.float64)
+        for k, v in tree["sample_stats"].to_dataset().data_vars.items()
+    }
+    return dataclasses.replace(
+        draws,
+        log_p=stats.pop("log_p", stats.pop("lp", None)),
+        log_q=stats.pop("log_q", None),
+        stats=stats,
+    )

@@ -1,0 +1,140 @@
+"""Writing a comparison: the CSV files, and one JSON with provenance."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from harness.records import Comparison, Finding, ModelComparison, RunResult, Verdict
+from harness.report.files.numbers import EXACT, to_json
+from harness.report.files.tables import COLUMNS, cell, tables
+
+SCHEMA = 1
+
+SENTENCES = 60
+"""Findings kept as sentences, per method and per seed; every level is in ``measures`` anyway."""
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write the CSV files and ``results.json`` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables(comparison).items():
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS[name], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
+    text = json.dumps(_plain(comparison), indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / "results.json").write_text(_on_one_line(text) + "\n", encoding="utf-8")
+
+
+def _on_one_line(text: str) -> str:
+    """Fold objects and lists without inner ones onto one line: half the file is measures."""
+    return re.sub(
+        r"[\[{]\n\s+([^\[\]{}]*?)\n\s+([\]}])",
+        lambda m: m.group(0)[0] + re.sub(r"\n\s+", " ", m.group(1)) + m.group(2),
+        text,
+    )
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "provenance": to_json(comparison.provenance),
+        "claims": to_json([dataclasses.asdict(c) for c in comparison.claims]),
+        "models": [_plain_model(m) for m in comparison.models],
+    }
+
+
+def _plain_model(model: ModelComparison) -> dict[str, Any]:
+    plain: dict[str, Any] = to_json(
+        {
+            "model": {
+                **dataclasses.asdict(model.model),
+                "stan_file": _relative(model.model.stan_file),
+                "data_file": _relative(model.model.data_file),
+                "program": _program_text(model.model.stan_file),
+            },
+            "error": model.error,
+            "reference": {
+                "kind": model.reference.kind,
+                "trusted": model.reference.trusted,
+                "why": model.reference.why,
+                "findings": [_plain_finding(f) for f in model.reference.findings],
+            },
+            "notes": model.notes,
+            "verdicts": [_plain_verdict(v) for v in model.verdicts],
+            "runs": [_plain_run(r) for r in model.runs],
+            "measures": [
+                [m.method, m.seed, m.quantity, m.metric, m.value, m.mcse, level]
+                for m, level in zip(model.measures, model.levels, strict=True)
+            ],
+        }
+    )
+    # Seven digits of a log Z of a million would lose the gaps' own figures.
+    why = None if model.explanation is None else dataclasses.asdict(model.explanation)
+    plain["explanation"] = to_json(why, EXACT)
+    plain["trials"] = to_json([dataclasses.asdict(t) for t in model.trials], EXACT)
+    return plain
+
+
+def _relative(path: Path | None) -> str | None:
+    """Name files so that a committed report does not tell whose machine made it."""
+    if path is None:
+        return None
+    return f"{path.parent.name}/{path.name}"
+
+
+def _program_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(dataclasses.replace(verdict, findings=(), by_seed=())),
+        "findings": [_plain_finding(f) for f in gravest(verdict.findings)],
+        "by_seed": [
+            {
+                "seed": s.seed,
+                "level": s.level,
+                "status": s.status,
+                "findings": [_plain_finding(f) for f in gravest(s.findings)],
+            }
+            for s in verdict.by_seed
+        ],
+    }
+
+
+def gravest(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return the findings that are written as sentences, the gravest where there are too many."""
+    order = ("wrong", "off", "unsure", "close")
+    return tuple(sorted(findings, key=lambda f: order.index(f.level))[:SENTENCES])
+
+
+def _plain_finding(finding: Finding) -> list[Any]:
+    """Return a finding without its rule, whose limits stand once in the file."""
+    m = finding.measure
+    where = [m.method, m.seed, m.quantity, m.metric, m.value, m.mcse, m.reference]
+    rule = [finding.rule.close, finding.rule.wrong]
+    return [*where, *rule, finding.level, finding.sentence, finding.draws_needed]
+
+
+def _plain_run(run: RunResult) -> dict[str, Any]:
+    return {
+        "method": run.spec.method,
+        "seed": run.spec.seed,
+        "draws": run.spec.draws,
+        "options": dict(run.spec.options),
+        "key": run.key,
+        "status": run.status,
+        "message": run.message,
+        "diagnostics": dict(run.diagnostics),
+        "cost": dataclasses.asdict(run.cost),
+        "console": run.console,
+    }

@@ -1,0 +1,80 @@
+"""What is needed to repeat a comparison: commands, versions, seeds, options, hashes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.records.text import listed, seconds
+from harness.report.figures.looks import look
+
+if TYPE_CHECKING:
+    from harness.records import Comparison, ModelComparison
+
+_HASH = 12
+"""Digits of a hash that are shown; results.json has it whole."""
+
+
+def reproduce(entry: ModelComparison) -> dict[str, object]:
+    """Return the command, seeds, options and versions that repeat one model."""
+    versions: dict[str, str] = {}
+    methods: dict[str, dict[str, Any]] = {}
+    for run in entry.runs:
+        versions |= run.versions
+        settings = methods.setdefault(
+            run.spec.method, {"seeds": [], "options": dict(run.spec.options), "draws": set()}
+        )
+        settings["seeds"].append(run.spec.seed)
+        settings["draws"].add(run.spec.draws)
+    rows = [
+        {
+            "method": method,
+            "title": look(method).title,
+            "seeds": _ranges(sorted(m["seeds"])),
+            "draws": listed([str(n) for n in sorted(m["draws"])], 3),
+            "options": ", ".join(f"{k}={v}" for k, v in m["options"].items()) or "defaults",
+        }
+        for method, m in methods.items()
+    ]
+    return {"versions": versions, "methods": rows, "command": f"harness compare {entry.model.name}"}
+
+
+def _ranges(seeds: list[int]) -> str:
+    consecutive = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))  # noqa: PLR2004
+    return f"{seeds[0]} to {seeds[-1]}" if consecutive else listed([str(s) for s in seeds], 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A named piece of provenance: one text, or a table of names and values."""
+
+    name: str
+    text: str = ""
+    items: tuple[tuple[str, str], ...] = field(default=())
+
+
+def provenance(comparison: Comparison) -> tuple[Fact, ...]:
+    """Return all provenance, whatever its keys, in the order it came."""
+    facts = []
+    for key, value in comparison.provenance.items():
+        name = str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            items = tuple((str(k), _value_words(v)) for k, v in value.items())
+            facts.append(Fact(name, items=items))
+        elif key == "seconds" and isinstance(value, (int, float)):
+            facts.append(Fact("time", seconds(float(value))))
+        elif isinstance(value, (list, tuple)):
+            facts.append(Fact(name, ", ".join(str(v) for v in value)))
+        else:
+            facts.append(Fact(name, str(value)))
+    return tuple(facts)
+
+
+def _value_words(value: Any) -> str:
+    """Return a value of provenance; hashes are cut, results.json has them whole."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_value_words(v)}" for k, v in value.items())
+    text = str(value)
+    return f"{text[:_HASH]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text

@@ -1,0 +1,188 @@
+"""Why a model's fits are not its posterior, and the table of remedies that were tried."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.records.text import count, estimate, listed, number, seconds
+from harness.report.figures.looks import in_order, look
+from harness.report.html.findings import METRICS
+from harness.report.html.summary import SYMBOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
+
+_LOGS = ("log_width_ratio", "log_sd_ratio", "worst_direction")
+_LARGEST_LOG = 700.0
+_SEEDS = 6
+
+ROWS = 30
+"""Remedies of a model up to which those that do not help are not folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A verdict as the page marks it."""
+
+    level: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A remedy: what was done, and verdict, figure and seconds before and after it.
+
+    ``tried`` is False for a hint; its ``words`` say why. ``words`` are empty where the figures
+    say all.
+    """
+
+    what: str
+    before: Level
+    after: Level | None
+    metric: str
+    quantity: str
+    figure_before: str
+    figure_after: str
+    seconds_before: str
+    seconds_after: str
+    tried: bool
+    helps: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The remedies of one method, those that help first."""
+
+    method: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was tried on a model, and in ``folded`` what did not help where that is much."""
+
+    groups: tuple[Group, ...]
+    folded: tuple[Group, ...]
+    folded_rows: int
+    without: tuple[str, ...]
+    """Methods all of whose remedies are folded: nothing helps them."""
+
+
+def table(entry: ModelComparison) -> Table | None:
+    """Return the remedies of every method that has some, or None where nothing was tried."""
+    if not entry.trials:
+        return None
+    if len(entry.trials) <= ROWS:
+        return Table(_groups(entry.trials), (), 0, ())
+    helping = [t for t in entry.trials if t.helps]
+    rest = [t for t in entry.trials if not t.helps]
+    helped = {t.method for t in helping}
+    without = in_order((t.method for t in rest if t.method not in helped), nuts_first=False)
+    titles = tuple(look(m).title for m in without)
+    return Table(_groups(helping), _groups(rest), len(rest), titles)
+
+
+def _groups(trials: Sequence[Trial]) -> tuple[Group, ...]:
+    methods = in_order((t.method for t in trials), nuts_first=False)
+    return tuple(
+        Group(
+            method,
+            look(method).title,
+            tuple(_row(t) for t in sorted((t for t in trials if t.method == method), key=_rank)),
+        )
+        for method in methods
+    )
+
+
+def _rank(trial: Trial) -> tuple[bool, bool]:
+    return not trial.helps, trial.level_after is None
+
+
+def _row(trial: Trial) -> Row:
+    tried = trial.level_after is not None
+    silent = tried and math.isfinite(trial.after.value)
+    return Row(
+        what=trial.what or trial.remedy,
+        before=Level(trial.level_before, SYMBOLS[trial.level_before]),
+        after=None
+        if trial.level_after is None
+        else Level(trial.level_after, SYMBOLS[trial.level_after]),
+        metric=METRICS.get(trial.metric, trial.metric),
+        quantity=trial.quantity or "",
+        figure_before=_figure(trial.metric, trial.before),
+        figure_after=_figure(trial.metric, trial.after) if tried else "",
+        seconds_before=seconds(trial.seconds_before),
+        seconds_after=seconds(trial.seconds) if tried else "",
+        tried=tried,
+        helps=trial.helps,
+        words="" if silent else trial.words,
+    )
+
+
+def _figure(metric: str, found: Estimate) -> str:
+    """Return value ± error; of the logs of ratios the ratio, as everywhere in the report."""
+    value, error = found
+    if metric in _LOGS:
+        value = math.exp(min(value, _LARGEST_LOG))
+        error = value * error
+    return estimate(value, error)
+
+
+def small_print(entry: ModelComparison) -> tuple[str, ...]:
+    """Return where log Z is from, what keeps gaps from being known or exact, and the notes."""
+    if entry.explanation is None:
+        return ()
+    return (_evidence(entry.explanation), *_unsharp(entry.explanation), *entry.explanation.notes)
+
+
+def _evidence(explanation: Explanation) -> str:
+    value, error = explanation.log_evidence
+    source = f", from {explanation.source}" if explanation.source else ""
+    if not math.isfinite(value):
+        return f"log Z is {number(value)}{source}: without it no family gap is known."
+    # An exact log Z has no error to tell.
+    figure = _exactly(value) if error == 0 else estimate(value, error)
+    return f"log Z = {figure} nats{source}."
+
+
+def _exactly(value: float) -> str:
+    return f"{value:.6g}".replace("-", "−")
+
+
+def _unsharp(explanation: Explanation) -> list[str]:
+    """Return each reason once, with the methods and seeds it is true of."""
+    reasons: dict[str, dict[str, list[int]]] = {}
+    for gap in explanation.gaps:
+        words = gap.words or _silent(gap)
+        if words:
+            reasons.setdefault(words, {}).setdefault(gap.method, []).append(gap.seed)
+    return [f"{_where(found)}: {_sentence(words)}" for words, found in reasons.items()]
+
+
+def _silent(gap: Gap) -> str:
+    """Return words for a gap that says nothing of itself and should."""
+    if math.isnan(gap.kl.value):
+        return "a gap could not be had, and nothing says why."
+    return "" if gap.exact else "q is taken to be the Gaussian of its draws' moments."
+
+
+def _where(found: dict[str, list[int]]) -> str:
+    return "; ".join(
+        f"{look(m).title}, {_numbers(sorted(found[m]))}" for m in in_order(found, nuts_first=False)
+    )
+
+
+def _numbers(seeds: list[int]) -> str:
+    if len(seeds) > _SEEDS:
+        return count(len(seeds), "seed")
+    return f"seed{'s' if len(seeds) > 1 else ''} {listed([str(s) for s in seeds])}"
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."

@@ -1,0 +1,100 @@
+"""The table of runs: what each seed did, in CmdStan's own words where it said something."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.records.text import count, number, seconds
+from harness.report.figures.looks import in_order, look
+from harness.report.html.console import excerpt
+from harness.report.html.summary import SYMBOLS
+
+if TYPE_CHECKING:
+    from harness.records import ModelComparison, RunResult
+
+_STATUS = {
+    "ok": ("pass", "ok"),
+    "not_converged": ("warn", "not converged"),
+    "diverged": ("fail", "diverged"),
+    "failed": ("fail", "failed"),
+    "timed_out": ("fail", "timed out"),
+    "killed": ("fail", "killed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run; the ``sort`` texts are what its columns are sorted by."""
+
+    method: str
+    title: str
+    seed: int
+    status: str
+    status_level: str
+    status_symbol: str
+    level: str
+    level_symbol: str
+    seconds: str
+    seconds_sort: str
+    iterations: str
+    eta: str
+    khat: str
+    khat_sort: str
+    message: str
+    console: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All runs of a model with a line that counts them."""
+
+    line: str
+    rows: tuple[Row, ...]
+
+
+def table(entry: ModelComparison) -> Table | None:
+    """Return the table, or None for a model without runs."""
+    if not entry.runs:
+        return None
+    khats = {(m.method, m.seed): m.value for m in entry.measures if m.metric == "khat"}
+    levels = {(v.method, s.seed): s.level for v in entry.verdicts for s in v.by_seed}
+    order = in_order((r.spec.method for r in entry.runs), nuts_first=True)
+    runs = sorted(entry.runs, key=lambda r: (order.index(r.spec.method), r.spec.seed))
+    counts = Counter(_STATUS[r.status][1] for r in runs)
+    words = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    rows = tuple(
+        _row(
+            r,
+            levels.get((r.spec.method, r.spec.seed), ""),
+            khats.get((r.spec.method, r.spec.seed)),
+        )
+        for r in runs
+    )
+    return Table(f"{count(len(runs), 'run')}: {words}", rows)
+
+
+def _row(run: RunResult, level: str, khat: float | None) -> Row:
+    status_level, status = _STATUS[run.status]
+    iterations = run.diagnostics.get("iterations", math.nan)
+    eta = run.diagnostics.get("eta", math.nan)
+    return Row(
+        method=run.spec.method,
+        title=look(run.spec.method).title,
+        seed=run.spec.seed,
+        status=status,
+        status_level=status_level,
+        status_symbol=SYMBOLS[status_level],
+        level=level,
+        level_symbol=SYMBOLS.get(level, ""),
+        seconds=seconds(run.cost.seconds),
+        seconds_sort=f"{run.cost.seconds:.6g}",
+        iterations="" if math.isnan(iterations) else str(int(iterations)),
+        eta="" if math.isnan(eta) else f"{eta:g}",
+        khat="" if khat is None else number(khat),
+        khat_sort="" if khat is None or math.isnan(khat) else f"{khat:.6g}",
+        message=run.message,
+        console=excerpt(run.console),
+    )

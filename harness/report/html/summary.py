@@ -1,0 +1,351 @@
+"""The first screen: the answer, the table of verdicts, the claims, and the provenance."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.records.text import count, estimate, listed
+from harness.report.figures.looks import in_order, look
+
+if TYPE_CHECKING:
+    from harness.records import ClaimResult, Comparison, ModelComparison, Reference, Verdict
+
+SYMBOLS: Mapping[str, str] = {
+    "pass": "✓",
+    "warn": "!",
+    "fail": "✗",
+    "unknown": "?",
+    "reference": "–",
+    "missing": "–",
+}
+
+KINDS: Mapping[str, str] = {
+    "exact": "exact draws",
+    "supplied": "supplied draws",
+    "nuts": "NUTS",
+    "none": "none",
+}
+
+
+COLUMNS = 9
+"""Methods in the table of verdicts; where there are more, the rarer ones share a column."""
+
+WITH_REASONS = 6
+"""Columns up to which a cell also gives its reason."""
+
+WITH_CAUSES = 4
+"""Columns up to which it also says why; beyond, the tooltip does."""
+
+DEFAULTS = ("meanfield", "fullrank")
+"""What users of CmdStan get who set nothing."""
+
+_SHORT = 60
+_LONGEST = 110
+_NAMED = 3
+"""Models named in the answer; more are left to the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One verdict: level word, its symbol, the reason and how many seeds share it."""
+
+    method: str
+    level: str
+    symbol: str
+    reason: str
+    seeds: str
+    cause: str = ""
+    """Why it is so, in a few words; empty where nobody asked."""
+
+    @property
+    def tip(self) -> str:
+        """Reason and cause, for where there is no room to write them."""
+        return "; why: ".join(w for w in (self.reason, self.cause) if w)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model in the table of verdicts; ``error`` replaces its cells."""
+
+    model: str
+    anchor: str
+    title: str
+    reference: str
+    reference_why: str
+    trusted: bool
+    cells: tuple[Cell, ...]
+    error: str | None
+    others: tuple[Cell, ...] = ()
+    """Verdicts of methods that have no column."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """One claim as the table shows it."""
+
+    model: str
+    anchor: str
+    text: str
+    source: str
+    expected: str
+    measured: str
+    figure: str
+    level: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All of the first screen."""
+
+    question: str
+    answer: str
+    detail: str
+    byline: str
+    methods: tuple[tuple[str, str], ...]
+    """The columns: name and title."""
+    others: bool
+    """Whether there are methods without a column of their own."""
+    compact: bool
+    """Whether there are too many columns for reasons to be read in them."""
+    causes: bool
+    """Whether there is room for causes below the reasons."""
+    rows: tuple[Row, ...]
+    claims: tuple[ClaimRow, ...]
+    claims_line: str
+
+
+def anchor(name: str) -> str:
+    """Return a model's id in the page."""
+    return "model-" + re.sub(r"[^A-Za-z0-9_-]", "-", name)
+
+
+def summarise(comparison: Comparison) -> Summary:
+    """Return everything above the first figure."""
+    methods = in_order(
+        [v.method for m in comparison.models for v in m.verdicts]
+        + [r.spec.method for m in comparison.models for r in m.runs],
+        nuts_first=False,
+    )
+    single = len(comparison.models) == 1
+    columns = columns_of(comparison, methods)
+    answer, detail = _answer(comparison, methods, columns)
+    names = comparison.models[0].model.name if single else ""
+    claims = tuple(_claim(c) for c in comparison.claims)
+    return Summary(
+        question=f"Can ADVI stand in for NUTS on {names}?" if single
+        else "Where can ADVI stand in for NUTS?",
+        answer=answer,
+        detail=detail,
+        byline=_byline(comparison),
+        methods=tuple((m, look(m).title) for m in columns),
+        others=len(columns) < len(methods),
+        compact=len(columns) > WITH_REASONS,
+        causes=len(columns) <= WITH_CAUSES,
+        rows=tuple(_row(m, columns, methods) for m in comparison.models),
+        claims=claims,
+        claims_line=_claims_line(claims),
+    )  # fmt: skip
+
+
+def columns_of(comparison: Comparison, methods: list[str]) -> list[str]:
+    """Return the methods that have a column: all, or those of most models where they are many."""
+    if len(methods) <= COLUMNS:
+        return methods
+    judged = [{v.method for v in m.verdicts} for m in comparison.models if m.error is None]
+    usual = [m for m in methods if 2 * sum(m in names for names in judged) > len(judged)]
+    return usual if len(judged) > 1 else methods[: COLUMNS - 1]
+
+
+def _answer(comparison: Comparison, methods: list[str], columns: list[str]) -> tuple[str, str]:
+    """Count the models on which some approximation passes, then each approximation's."""
+    approximate = [m for m in methods if look(m).approximate]
+    levels = {(v.model, v.method): v.level for m in comparison.models for v in m.verdicts}
+    names = [m.model.name for m in comparison.models]
+    passed = [n for n in names if any(levels.get((n, m)) == "pass" for m in approximate)]
+    open_ = [
+        n
+        for n in names
+        if n not in passed and not any(levels.get((n, m)) in {"warn", "fail"} for m in approximate)
+    ]
+    by_method = {m: sum(levels.get((n, m)) == "pass" for n in names) for m in approximate}
+    if not approximate:
+        return "No approximation was run, so nothing can be said.", ""
+    if len(names) == 1:
+        return _answer_for_one(passed, open_, by_method), ""
+    if not passed:
+        answer = f"In none of {count(len(names), 'model')}."
+    else:
+        answer = f"In {len(passed)} of {count(len(names), 'model')}"
+        good = [m for m, n in by_method.items() if n]
+        if all(m.endswith("_tuned") for m in good):
+            answer += ", and only when tuned by hand; with default settings in none"
+        elif len(passed) <= _NAMED:
+            answer += f": {listed(passed)}"
+        best = max(by_method, key=lambda m: by_method[m])
+        if by_method[best] < len(passed) or len(good) > 1:
+            answer += f"; most often with {look(best).title}, in {by_method[best]}"
+        if (
+            any(m in by_method for m in DEFAULTS)
+            and not set(good) & set(DEFAULTS)
+            and len(good) > 1
+        ):
+            answer += ". With CmdStan's defaults in none"
+        answer += "."
+    if open_:
+        verb = "is" if len(open_) == 1 else "are"
+        answer += f" {len(open_)} {verb} undecided ({listed(open_, _NAMED)})."
+    shares = listed([f"{look(m).title} {n}" for m, n in by_method.items() if m in columns], 12)
+    return (
+        answer,
+        f"Models passed, of {len(names)}: {shares}. A method is as good as its worst seed.",
+    )
+
+
+def _answer_for_one(passed: list[str], open_: list[str], by_method: dict[str, int]) -> str:
+    good = [look(m).title for m, n in by_method.items() if n]
+    bad = [look(m).title for m, n in by_method.items() if not n]
+    if passed:
+        rest = f"; not with {listed(bad)}" if bad else ""
+        return f"Yes, with {listed(good)}{rest}."
+    if open_:
+        return "Undecided: nothing passed, and nothing was shown to be wrong."
+    return f"No: not with {listed(bad)}."
+
+
+def _byline(comparison: Comparison) -> str:
+    """Return versions, date and size of the comparison in one line."""
+    provenance = comparison.provenance
+    versions = provenance.get("versions") or {}
+    parts = [count(len(comparison.models), "model")]
+    runs = sum(len(m.runs) for m in comparison.models)
+    parts.append(count(runs, "run"))
+    if isinstance(versions, Mapping) and "cmdstan" in versions:
+        parts.append(f"CmdStan {versions['cmdstan']}")
+    day = _day(provenance.get("date"))
+    return ", ".join([*parts, day] if day else parts)
+
+
+def _day(date: Any) -> str:
+    if isinstance(date, dt.date):
+        found: dt.date | None = date
+    else:
+        try:
+            found = dt.date.fromisoformat(str(date)[:10])
+        except ValueError:
+            found = None
+    if found is None:
+        return str(date) if date else ""
+    return f"{found.day} {found:%B %Y}"
+
+
+def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
+    return Row(
+        model=entry.model.name,
+        anchor=anchor(entry.model.name),
+        title=entry.model.title,
+        reference=KINDS[entry.reference.kind],
+        reference_why=_short(entry.reference.why),
+        trusted=entry.reference.trusted,
+        cells=tuple(_cell(entry, m) for m in columns),
+        error=entry.error and _clipped(entry.error),
+        others=tuple(
+            cell
+            for cell in (_cell(entry, m) for m in methods if m not in columns)
+            if cell.level != "missing"
+        ),
+    )
+
+
+def strip(entry: ModelComparison) -> tuple[Cell, ...]:
+    """Return a model's own verdicts for its section."""
+    methods = in_order((v.method for v in entry.verdicts), nuts_first=False)
+    return tuple(_cell(entry, m) for m in methods)
+
+
+def _cell(entry: ModelComparison, method: str) -> Cell:
+    verdict = next((v for v in entry.verdicts if v.method == method), None)
+    if verdict is None:
+        return Cell(method, "missing", SYMBOLS["missing"], _why_missing(entry, method), "")
+    # Why NUTS may be the reference is said in the column of references.
+    reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
+    symbol, seeds = SYMBOLS[verdict.level], seeds_words(verdict)
+    return Cell(method, verdict.level, symbol, reason, seeds, _clipped(verdict.cause))
+
+
+def _clipped(headline: str) -> str:
+    """Return a headline that fits a cell; the section of the model has all of it."""
+    words = " ".join(headline.split())
+    if len(words) <= _LONGEST:
+        return words
+    return words[:_LONGEST].rsplit(" ", 1)[0] + " …"
+
+
+def _short(why: str) -> str:
+    """Return the two leading figures of a reference's reason; its section has all of it."""
+    if len(why) <= _SHORT:
+        return why
+    pieces = re.split(r"([,;] )", why.partition(": ")[2] or why)
+    return "".join(pieces[:3])
+
+
+def _why_missing(entry: ModelComparison, method: str) -> str:
+    skip = entry.model.settings.get(method, {}).get("skip")
+    return str(skip) if skip else "not run"
+
+
+def seeds_words(verdict: Verdict) -> str:
+    """Return ``3 of 10 seeds; typical seed: warn``, or nothing for a single run."""
+    if verdict.seeds <= 1 or verdict.level in {"reference", "unknown"}:
+        return ""
+    same = sum(s.level == verdict.level for s in verdict.by_seed) or verdict.seeds_failed
+    if verdict.level == "pass" or same >= verdict.seeds:
+        return f"all {verdict.seeds} seeds"
+    typical = "" if verdict.typical == verdict.level else f"; typical seed: {verdict.typical}"
+    if not same:
+        return typical.removeprefix("; ")
+    return f"{same} of {verdict.seeds} seeds{typical}"
+
+
+def reference_words(reference: Reference) -> str:
+    """Return the reference's kind, whether it is trusted, and why."""
+    trust = "" if reference.trusted or reference.kind == "none" else " (not trusted)"
+    kind = KINDS[reference.kind]
+    return f"Reference: {kind}{trust}. {reference.why}".strip()
+
+
+_OUTCOMES = {
+    True: ("pass", "holds"),
+    False: ("fail", "does not hold"),
+    None: ("unknown", "could not be measured"),
+}
+
+
+def _claim(claim: ClaimResult) -> ClaimRow:
+    level, word = _OUTCOMES[claim.holds]
+    # The sentence has the figure; without a sentence the figure must speak for itself.
+    silent = not claim.sentence and not math.isnan(claim.measured)
+    figure = estimate(claim.measured, claim.error) if silent else ""
+    return ClaimRow(
+        model=claim.model,
+        anchor=anchor(claim.model),
+        text=claim.claim,
+        source=claim.source,
+        expected=claim.expected,
+        measured=claim.sentence,
+        figure=figure,
+        level=level,
+        word=word,
+    )
+
+
+def _claims_line(claims: tuple[ClaimRow, ...]) -> str:
+    words = [word for _, word in _OUTCOMES.values()]
+    counts = {word: sum(c.word == word for c in claims) for word in words}
+    plural = {"holds": "hold", "does not hold": "do not hold"}
+    return ", ".join(f"{n} {plural.get(w, w) if n > 1 else w}" for w, n in counts.items() if n)

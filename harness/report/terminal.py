@@ -1,0 +1,273 @@
+"""Tables for the terminal: as wide as it is, words and symbols, colour only where there is some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness import judge
+from harness.records.method_titles import title
+
+if TYPE_CHECKING:
+    from harness.records import Comparison, Method, Model, Verdict
+    from harness.stan import Check
+
+SYMBOLS: Mapping[str, str] = {
+    "pass": "✓ pass",
+    "warn": "! warn",
+    "fail": "✗ fail",
+    "unknown": "? unknown",
+    "reference": "– reference",
+}
+_STYLES: Mapping[str, str] = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "unknown": "magenta",
+    "reference": "dim",
+}
+_MARGIN = 40
+"""Columns of the terminal that the model's name and its reference take."""
+
+_COLUMN = 18
+"""Columns that a verdict with its reason needs."""
+
+_LEVEL = 12
+"""Columns that a verdict without a reason needs."""
+
+_OTHERS = 24
+"""Columns that the methods of few models share."""
+
+_NARROW = 100
+"""Below this many columns one row a verdict reads better than one column a method."""
+
+
+_BAD = ("fail", "warn")
+"""Levels that have a reason and perhaps a remedy."""
+
+_REASONS = 25
+"""Rows of reasons below a matrix; all of them are in verdicts.csv."""
+
+_FIGURES = 3
+"""Methods of a row up to which each one's figure is given where they differ."""
+
+_NATS = re.compile(r"(?P<kind>.+), (?P<figure>[^,]+) nats")
+
+
+def make_console() -> Console:
+    """Return the console: as wide as the terminal, 160 columns in a pipe."""
+    console = Console()
+    if not console.is_terminal:
+        # In a pipe nobody sees the width, and cut words cannot be searched for.
+        return Console(width=160)
+    return console
+
+
+def print_verdicts(comparison: Comparison) -> None:
+    """Print models × methods, and what kept a model from being compared."""
+    console = make_console()
+    # matplotlib comes along, which the other tables need not wait for.
+    from harness.report.figures.looks import in_order
+
+    found = in_order((v.method for m in comparison.models for v in m.verdicts), nuts_first=False)
+    if found:
+        table, reasons = _verdicts(comparison, found, console.width)
+        console.print(table)
+        if not reasons:
+            _print_reasons(console, comparison)
+    for model in comparison.models:
+        if model.error is not None:
+            console.print(Text(f"✗ {model.model.name}: {model.error}", style="red"))
+    _print_claims(console, comparison)
+
+
+def _verdicts(comparison: Comparison, methods: Sequence[str], width: int) -> tuple[Table, bool]:
+    """Return the table that the width has room for, and whether it says why."""
+    one = len(comparison.models) == 1
+    if width < _NARROW:
+        return _narrow(comparison), True
+    if (width - _MARGIN) // len(methods) >= _COLUMN:
+        return _wide(comparison, methods, reasons=one), one
+    from harness.report.html.summary import columns_of
+
+    columns = columns_of(comparison, list(methods))
+    others = _OTHERS if len(columns) < len(methods) else 0
+    # With one model there is room below each other for what every verdict rests on.
+    if not one and width >= _MARGIN + _LEVEL * len(columns) + others:
+        return _matrix(comparison, methods, columns), False
+    return _narrow(comparison), True
+
+
+def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[str]) -> Table:
+    """Return levels without their reasons; methods of few models share a column."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("model", style="bold", no_wrap=True)
+    for method in columns:
+        table.add_column(title(method), max_width=_LEVEL - 1)
+    if len(columns) < len(methods):
+        table.add_column("others")
+    table.add_column("reference", max_width=9)
+    for model in comparison.models:
+        if model.error is not None:
+            continue
+        by_method = {v.method: v for v in model.verdicts}
+        cells = [_level(by_method.get(m)) for m in columns]
+        if len(columns) < len(methods):
+            others = [by_method[m] for m in methods if m in by_method and m not in columns]
+            lines = [Text(f"{title(v.method)} ").append_text(_level(v)) for v in others]
+            cells.append(Text("\n").join(lines))
+        kind = model.reference.kind + ("" if model.reference.trusted else " ?")
+        table.add_row(model.model.name, *cells, kind)
+    return table
+
+
+def _level(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text("left out", style="dim")
+    return Text(SYMBOLS[verdict.level], style=f"bold {_STYLES[verdict.level]}")
+
+
+def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
+    if verdict is None:
+        return Text("left out", style="dim")
+    text = Text(SYMBOLS[verdict.level], style=f"bold {_STYLES[verdict.level]}")
+    detail = judge.level_text(verdict).partition(" ")[2]
+    if detail:
+        text.append(f" {detail}", style="not bold")
+    if verdict.headline and verdict.level != "pass":
+        text.append(f"\n{verdict.headline}", style="not bold default")
+    if reasons and verdict.level in _BAD:
+        for word, said in (("why", verdict.cause), ("try", verdict.remedy)):
+            if said:
+                text.append(f"\n{word}: ", style="not bold dim")
+                text.append(said, style="not bold default")
+    return text
+
+
+def _wide(comparison: Comparison, methods: Sequence[str], *, reasons: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    table.add_column("model", style="bold", no_wrap=True)
+    table.add_column("reference", max_width=16)
+    for method in methods:
+        table.add_column(title(method), ratio=1)
+    for model in comparison.models:
+        if model.error is None:
+            by_method = {v.method: v for v in model.verdicts}
+            kind = model.reference.kind + ("" if model.reference.trusted else " (not trusted)")
+            table.add_row(
+                model.model.name, kind, *(_cell(by_method.get(m), reasons=reasons) for m in methods)
+            )
+    return table
+
+
+def _narrow(comparison: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model / method")
+    table.add_column("verdict")
+    for model in comparison.models:
+        if model.error is not None:
+            continue
+        table.add_row(
+            Text(model.model.name, style="bold"), Text(f"reference: {model.reference.kind}")
+        )
+        for verdict in model.verdicts:
+            table.add_row(f"  {title(verdict.method)}", _cell(verdict, reasons=True))
+    return table
+
+
+def _print_reasons(console: Console, comparison: Comparison) -> None:
+    """Print why methods fail or warn and what to try, below a matrix that has no room for it."""
+    rows = [
+        (model.model.name, several)
+        for model in comparison.models
+        if model.error is None
+        for several in _same_reason(model.verdicts)
+    ]
+    if not any(v.cause or v.remedy for _, several in rows for v in several):
+        return  # nobody asked why
+    # Where there are too many the failures stay, in the order of the models.
+    graver = sorted(range(len(rows)), key=lambda i: all(v.level == "warn" for v in rows[i][1]))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("model", style="bold", no_wrap=True)
+    for heading in ("method", "why", "try"):
+        table.add_column(heading)
+    last = ""
+    for i in sorted(graver[:_REASONS]):
+        name, several = rows[i]
+        methods = ", ".join(title(v.method) for v in several)
+        table.add_row(name if name != last else "", methods, _why(several), several[0].remedy)
+        last = name
+    console.print(table)
+    if len(rows) > _REASONS:
+        more = f"{len(rows) - _REASONS} more reasons, the milder ones, are in verdicts.csv"
+        console.print(more, highlight=False)
+
+
+def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Return those that fail or warn, together where cause and remedy are the same."""
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.level in _BAD:
+            found = _NATS.fullmatch(verdict.cause)
+            kind = found["kind"] if found else verdict.cause
+            groups.setdefault((kind, verdict.remedy), []).append(verdict)
+    return list(groups.values())
+
+
+def _why(verdicts: Sequence[Verdict]) -> str:
+    """Return the cause that verdicts share, each with its figure where they are few."""
+    causes = [v.cause for v in verdicts]
+    found = [match for match in map(_NATS.fullmatch, causes) if match]
+    if len(set(causes)) == 1 or not found:
+        return causes[0] or "not known"
+    if len(set(causes)) != len(causes) or len(causes) > _FIGURES:
+        return found[0]["kind"]
+    # In the order of the methods beside them.
+    return f"{found[0]['kind']}, {' / '.join(f['figure'] for f in found)} nats"
+
+
+def _print_claims(console: Console, comparison: Comparison) -> None:
+    if not comparison.claims:
+        return
+    words = {True: "hold", False: "do not hold", None: "could not be measured"}
+    counted = {w: sum(c.holds is h for c in comparison.claims) for h, w in words.items()}
+    said = ", ".join(f"{w} {n}" for w, n in counted.items() if n)
+    console.print(f"of {len(comparison.claims)} claims: {said} (claims.csv)", highlight=False)
+
+
+def print_models(
+    models: Sequence[Model], methods: Mapping[str, Method], default: Sequence[str]
+) -> None:
+    """Print the lecture's models and the table of methods."""
+    console = make_console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("model", "from", "reference", "title"):
+        table.add_column(heading, no_wrap=heading == "model")
+    for model in models:
+        kind = "exact" if model.reference else "NUTS"
+        table.add_row(model.name, model.source, kind, model.title)
+    console.print(table)
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("method", "seeds", "draws", "run unless --methods says otherwise"):
+        rows.add_column(heading)
+    for name, method in methods.items():
+        rows.add_row(
+            name, str(method.seeds), f"{method.draws:,}", "yes" if name in default else "no"
+        )
+    console.print(rows)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print what the doctor found."""
+    console = make_console()
+    for check in checks:
+        mark = Text("✓ ok     " if check.ok else "✗ missing", style="green" if check.ok else "red")
+        console.print(mark, Text(f"{check.name}: {check.found}"), soft_wrap=True)
+        if not check.ok:
+            console.print(Text(f"            mend it: {check.mend}"), soft_wrap=True)

@@ -1,0 +1,379 @@
+"""A Stan program with its data, as Python sees it."""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from harness.stan.bridge.arrays import described
+from harness.stan.bridge.evaluation import STAGED, Evaluation, Staged
+from harness.stan.bridge.loading import BridgeError, PointBuffers, Status, address, opened, text
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from harness.records import FloatArray
+
+_WORDS = 1 << 16
+"""Bytes of a message that are kept."""
+
+_SEEDS = 2**32
+
+
+class BridgeModel:
+    """A Stan program with its data.
+
+    Several programs, and several data sets of one program, may live side by side. Calls into
+    one library hold a lock, for its tape of the automatic differentiation is one. A process that
+    forks may use its models in both halves; they cannot be pickled.
+
+    Parameters
+    ----------
+    library
+        The file that :func:`harness.bridge.library` built.
+    data
+        By name: numbers or arrays of the program's shapes; strided arrays are read as they are,
+        and only during the call. Complex values, or a trailing dimension of 2. Integers may be
+        of any integer type.
+    seed
+        Of random numbers in ``transformed data``, from 0 to 2³² − 1.
+
+    Raises
+    ------
+    BridgeError
+        If the data do not fit, or ``transformed data`` throws, in Stan's words; or if the
+        library is damaged or of another interface.
+    """
+
+    def __init__(self, library: Path, data: Mapping[str, Any], seed: int = 1) -> None:
+        self.library = opened(library)
+        arrays, kept = described(data)
+        words = ctypes.create_string_buffer(_WORDS)
+        with self.library.lock:
+            handle = self.library.call.hb_new(arrays, len(kept), _seed(seed), words, _WORDS)
+        if not handle:
+            raise BridgeError(text(words))
+        self.handle = handle
+        self._free = weakref.finalize(self, self.library.call.hb_delete, handle)
+        # At the interpreter's end another thread may still be inside; the system frees it all.
+        self._free.atexit = False
+        self._names: dict[tuple[int, bool, bool], tuple[str, ...]] = {}
+        with self.library.lock:
+            self._measure()
+
+    def close(self) -> None:
+        """Free the program and its data; whatever is asked of it later is a BridgeError."""
+        with self.library.lock:
+            self.library.call.hb_close(self.handle)
+            self._names.clear()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the handle is this process's."""
+        msg = (
+            "a BridgeModel cannot be pickled; give the other process the library's path and the "
+            "data, and make the model there"
+        )
+        raise TypeError(msg)
+
+    @property
+    def dimension(self) -> int:
+        """The number of unconstrained parameters."""
+        return self._dimension
+
+    def rebind(self, data: Mapping[str, Any], seed: int = 1) -> None:
+        """Give the program other data; if they do not fit, it keeps those it has.
+
+        Raises
+        ------
+        BridgeError
+            As when the model is made.
+        """
+        arrays, kept = described(data)
+        with self.library.lock:
+            status = self.library.call.hb_rebind(self.handle, arrays, len(kept), _seed(seed))
+            if status != Status.OK:
+                raise BridgeError(self._error())
+            self._names.clear()
+            self._measure()
+
+    def unconstrained_names(self) -> tuple[str, ...]:
+        """Return the names of the unconstrained parameters, as Stan gives them: ``beta.2``.
+
+        stanc 2.27 lists arrays with the first index fastest, where ``z`` holds one element after
+        another: only names of arrays of vectors, matrices, or two indices are affected.
+        """
+        return self._listed(0, transformed=False, generated=False)
+
+    def constrained_names(
+        self, *, transformed: bool = False, generated: bool = False
+    ) -> tuple[str, ...]:
+        """Return the names of the constrained values, in the order of :meth:`constrain`."""
+        return self._listed(1, transformed=transformed, generated=generated)
+
+    def build_info(self) -> tuple[str, ...]:
+        """Return what stanc says of itself."""
+        return self._listed(2, transformed=False, generated=False)
+
+    def at_point(self, *, propto: bool = False, jacobian: bool = True) -> Point:
+        """Return a point with buffers of its own: the quick way to one gradient after another."""
+        return Point(self, propto=propto, jacobian=jacobian)
+
+    def log_density(
+        self, z: ArrayLike, *, propto: bool = False, jacobian: bool = True
+    ) -> Evaluation:
+        """Evaluate the log density at points of shape ``(point, dimension)``."""
+        return self._evaluate(z, gradient=False, propto=propto, jacobian=jacobian)
+
+    def log_density_gradient(
+        self, z: ArrayLike, *, propto: bool = False, jacobian: bool = True
+    ) -> Evaluation:
+        """Evaluate the log density and its gradient at points ``(point, dimension)``.
+
+        The gradient is with respect to ``z``. A point that the program rejects does not keep
+        the others from being evaluated.
+        """
+        return self._evaluate(z, gradient=True, propto=propto, jacobian=jacobian)
+
+    def value_and_gradient(
+        self, z: ArrayLike, *, propto: bool = False, jacobian: bool = True
+    ) -> tuple[float, FloatArray]:
+        """Evaluate at one point of shape ``(dimension,)``.
+
+        Raises
+        ------
+        BridgeError
+            If the program throws there, or a figure is not finite.
+        """
+        point = np.asarray(z, dtype=np.float64)
+        if point.shape != (self._dimension,):
+            msg = f"a point of shape {point.shape}; allowed: ({self._dimension},)"
+            raise ValueError(msg)
+        found = self._evaluate(point[None], gradient=True, propto=propto, jacobian=jacobian)
+        if found.status[0] != Status.OK or found.gradient is None:
+            raise BridgeError(found.message)
+        return float(found.value[0]), found.gradient[0]
+
+    def constrain(
+        self,
+        z: ArrayLike,
+        *,
+        transformed: bool = True,
+        generated: bool = False,
+        seed: int = 1,
+    ) -> tuple[FloatArray, NDArray[np.int32]]:
+        """Return constrained values ``(point, value)`` and each point's status.
+
+        Parameters
+        ----------
+        z
+            Shape ``(point, dimension)``.
+        transformed, generated
+            Whether these are wanted too; generated quantities draw random numbers of ``seed``.
+        """
+        call = self.library.call
+        with self.library.lock:
+            points = self._points(z)
+            width = len(self.constrained_names(transformed=transformed, generated=generated))
+            out = np.empty((len(points), width))
+            status = np.empty(len(points), dtype=np.int32)
+            rng = call.hb_rng_new(_seed(seed), 1)
+            if not rng:
+                raise MemoryError
+            try:
+                call.hb_constrain(
+                    self.handle, rng, transformed, generated, *points.shape, address(points),
+                    width, address(out), address(status),
+                )  # fmt: skip
+            finally:
+                call.hb_rng_delete(rng)
+        return out, status
+
+    def unconstrain(self, theta: Mapping[str, Any]) -> FloatArray:
+        """Return the point ``(dimension,)`` of parameters given by name, constrained.
+
+        Raises
+        ------
+        BridgeError
+            If a parameter is missing, of another shape, or violates its constraint.
+        """
+        arrays, kept = described(theta)
+        with self.library.lock:
+            out = np.empty(self.dimension)
+            status = self.library.call.hb_unconstrain(
+                self.handle, arrays, len(kept), self.dimension, address(out)
+            )
+            if status != Status.OK:
+                raise BridgeError(self._error())
+        return out
+
+    def messages(self) -> str:
+        """Return what the program printed since this was last asked."""
+        with self.library.lock:
+            size = self.library.call.hb_messages(self.handle, None, 0)
+            words = ctypes.create_string_buffer(size)
+            self.library.call.hb_messages(self.handle, words, size)
+        return text(words)
+
+    def last_error(self) -> str:
+        """Return the words of the first failure of the last call that had one."""
+        with self.library.lock:
+            return self._error()
+
+    def free_tape(self) -> None:
+        """Give back the memory that gradients needed, of all models of this library.
+
+        It is kept for the next gradient otherwise: worth it only after a much larger one.
+        """
+        with self.library.lock:
+            self.library.call.hb_free_tape()
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        """Ask for the dimension, which the data may decide, and make buffers for it."""
+        self._dimension = d = int(self.library.call.hb_dimension(self.handle))
+        if d < 0:
+            raise BridgeError(self._error())
+        rows = STAGED // max(d, 1)
+        self._staged = Staged(rows, d)
+
+    def _points(self, z: ArrayLike) -> FloatArray:
+        points = np.ascontiguousarray(z, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != self._dimension:  # noqa: PLR2004
+            msg = f"points of shape {points.shape}; allowed: (any number, {self._dimension})"
+            raise ValueError(msg)
+        return points
+
+    def _evaluate(
+        self, z: ArrayLike, *, gradient: bool, propto: bool, jacobian: bool
+    ) -> Evaluation:
+        with self.library.lock:
+            points = self._points(z)
+            staged = self._staged
+            n = len(points)
+            if n <= staged.rows:
+                staged.x[:n] = points
+                bad = self.library.call.hb_log_density(
+                    self.handle, propto, jacobian, n, self._dimension, staged.at_x,
+                    staged.at_value, staged.at_gradient if gradient else None, staged.at_status,
+                )  # fmt: skip
+                value, status = staged.value[:n].copy(), staged.status[:n].copy()
+                slope = staged.gradient[:n].copy() if gradient else None
+            else:
+                value, status = np.empty(n), np.empty(n, dtype=np.int32)
+                slope = np.empty_like(points) if gradient else None
+                bad = self.library.call.hb_log_density(
+                    self.handle, propto, jacobian, n, self._dimension, address(points),
+                    address(value), None if slope is None else address(slope), address(status),
+                )  # fmt: skip
+            message = self._error() if bad else ""
+        return Evaluation(value, slope, status, message)
+
+    def _error(self) -> str:
+        words = ctypes.create_string_buffer(_WORDS)
+        self.library.call.hb_error(self.handle, words, _WORDS)
+        return text(words)
+
+    def _listed(self, what: int, *, transformed: bool, generated: bool) -> tuple[str, ...]:
+        key = (what, transformed, generated)
+        with self.library.lock:
+            if key not in self._names:
+                names = self.library.call.hb_names
+                size = names(self.handle, what, transformed, generated, None, 0)
+                if size < 0:
+                    raise BridgeError(self._error())
+                words = ctypes.create_string_buffer(size)
+                names(self.handle, what, transformed, generated, words, size)
+                self._names[key] = tuple(text(words).splitlines())
+            return self._names[key]
+
+
+class Point:
+    """A place to evaluate a model at again and again; made by :meth:`BridgeModel.at_point`.
+
+    Write the point into ``z``, call, read ``gradient``::
+
+        point = model.at_point()
+        point.z[:] = start
+        value = point()
+
+    Both are the point's own buffers: every call overwrites ``gradient``, so copy what is to be
+    kept. Points are cheap to make; each thread should have its own. The model stays alive as
+    long as its points; closing it, or binding data that change its dimension, makes their calls
+    fail with words.
+
+    Attributes
+    ----------
+    z
+        Shape ``(dimension,)``, unconstrained; zero at first.
+    gradient
+        Shape ``(dimension,)``, of the last call; NaN where there is none.
+    """
+
+    __slots__ = ("_address", "_buffers", "_evaluate", "_lock", "_model", "gradient", "z")
+
+    def __init__(self, model: BridgeModel, *, propto: bool, jacobian: bool) -> None:
+        self._model = model
+        self.z: FloatArray = np.zeros(model.dimension)
+        self.gradient: FloatArray = np.full(model.dimension, np.nan)
+        self._buffers = PointBuffers(
+            model.handle, model.dimension, propto, jacobian,
+            address(self.z), address(self.gradient), Status.OK,
+        )  # fmt: skip
+        self._address = ctypes.addressof(self._buffers)
+        self._evaluate: Any = model.library.evaluate
+        self._lock = model.library.lock
+
+    def __call__(self) -> float:
+        """Evaluate at ``z``: return the log density, nats, and leave its gradient.
+
+        Returns
+        -------
+        float
+            −inf where the program rejects, NaN where it fails; ``status`` tells, and also says
+            where the value is finite but the gradient is not.
+        """
+        with self._lock:
+            return self._evaluate(self._address)  # type: ignore[no-any-return]
+
+    evaluate = __call__
+
+    @property
+    def status(self) -> Status:
+        """How the last call ended."""
+        return Status(self._buffers.status)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the last call gave a finite value and gradient."""
+        return not self._buffers.status
+
+    def check(self) -> None:
+        """Raise if the last call did not end well.
+
+        Raises
+        ------
+        BridgeError
+            With the program's words of the model's last failure.
+        """
+        if self._buffers.status:
+            raise BridgeError(self._model.last_error())
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the buffers are this process's."""
+        msg = "a Point cannot be pickled; make one with model.at_point() where it is needed"
+        raise TypeError(msg)
+
+
+def _seed(seed: int) -> int:
+    number = operator.index(seed)
+    if not 0 <= number < _SEEDS:
+        msg = f"seed {number}; allowed: 0 to {_SEEDS - 1}"
+        raise ValueError(msg)
+    return number

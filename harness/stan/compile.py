@@ -1,0 +1,288 @@
+"""Compile Stan programs, each once, and say what they declare."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TypedDict
+
+from harness.records import Program
+from harness.stan.cache import ProgramError, build_folder, cache_dir, locked, make_command, run_tool
+from harness.stan.find import (
+    CmdStan,
+    build_settings,
+    compiler_version,
+    missing_prerequisites,
+    stanc_path,
+)
+from harness.stan.install import prepare
+
+# Raised when a compiled program of an older harness must not be used any more.
+_FORMAT = 1
+_COMPLETE = "complete.json"
+_INCLUDE = re.compile(
+    rb"""^[ \t]*#include[ \t]+(?:<([^>\n]+)>|"([^"\n]+)"|([^\s"<>]+))""", re.MULTILINE
+)
+_ERROR_LINES = 12
+
+
+class Declaration(TypedDict):
+    """What stanc says of a variable: its scalar type and its number of dimensions."""
+
+    type: str
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """The variables of a Stan program, block by block, in the order of declaration.
+
+    Vectors and matrices count as one and two dimensions, on top of those of an array.
+    """
+
+    inputs: Mapping[str, Declaration]
+    parameters: Mapping[str, Declaration]
+    transformed_parameters: Mapping[str, Declaration]
+    generated_quantities: Mapping[str, Declaration]
+
+
+def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
+    """Compile a Stan program, or return what was compiled earlier from the same text.
+
+    The result lies in the cache under a hash of the program with its includes, CmdStan, the
+    compiler and all flags; the user's folder is only read. Includes are looked up in the
+    program's own folder. Processes that compile the same program wait for each other.
+
+    Parameters
+    ----------
+    stan_file
+        The program.
+    cmdstan
+        With which CmdStan.
+
+    Raises
+    ------
+    ProgramError
+        The program cannot be read, translated or compiled, in the compiler's own words.
+    ToolchainError
+        There is no compiler or make, or the cache cannot be written to.
+    """
+    name = _executable_name(stan_file)
+    key = f"{name}-{_program_key(stan_file, cmdstan)}"
+    folder = cache_dir() / "programs" / key
+    if not _is_complete(folder):
+        programs = build_folder("programs")
+        with locked(key):
+            if not _is_complete(folder):
+                _prepare_once(cmdstan)
+                for leftover in programs.glob(f"partial-{key}-*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                scratch = Path(tempfile.mkdtemp(prefix=f"partial-{key}-", dir=programs))
+                try:
+                    _compile(stan_file, cmdstan, scratch, name)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    scratch.rename(folder)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+    return Program(
+        stan_file=stan_file,
+        executable=folder / _with_suffix(name),
+        cmdstan=cmdstan.path,
+        versions=run_versions(cmdstan),
+    )
+
+
+def program_hash(stan_file: Path) -> str:
+    """Return the SHA-256 of a program's text and of everything it includes.
+
+    Raises
+    ------
+    ProgramError
+        The program cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name, text in program_texts(stan_file):
+        # Lengths keep apart what merely reads the same when strung together.
+        digest.update(f"{len(name)}:{name}:{len(text)}:".encode())
+        digest.update(text)
+    return digest.hexdigest()
+
+
+def program_info(stan_file: Path, cmdstan: CmdStan) -> ProgramInfo:
+    """Return what a program declares, as ``stanc --info`` says.
+
+    Raises
+    ------
+    ProgramError
+        stanc rejects the program; the message is stanc's, with file and line.
+    """
+    output = _stanc(stan_file, cmdstan, ["--info"])
+    try:
+        blocks = json.loads(output)
+        return ProgramInfo(
+            inputs=blocks["inputs"],
+            parameters=blocks["parameters"],
+            transformed_parameters=blocks["transformed parameters"],
+            generated_quantities=blocks["generated quantities"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{stan_file}: stanc {cmdstan.version_text} printed no description: {output!r}"
+        raise ProgramError(message) from error
+
+
+def run_versions(cmdstan: CmdStan) -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {
+        "cmdstan": cmdstan.version_text,
+        "compiler": compiler_version(cmdstan),
+        "cmdstanpy": package_version("cmdstanpy"),
+        "python": platform.python_version(),
+        "numpy": package_version("numpy"),
+        "arviz_stats": package_version("arviz-stats"),
+        "harness": package_version("stan-advi-harness"),
+    }
+
+
+@functools.cache
+def package_version(name: str) -> str:
+    """Return the version of an installed package, or ``"not installed"``."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _program_key(stan_file: Path, cmdstan: CmdStan) -> str:
+    parts = {
+        "format": _FORMAT,
+        "program": program_hash(stan_file),
+        "cmdstan": cmdstan.version_text,
+        # The path too: executables find the TBB library by an absolute path.
+        "path": str(cmdstan.path),
+        "compiler": compiler_version(cmdstan),
+        "flags": build_settings(cmdstan).link_line,
+        "stanc": build_settings(cmdstan).stanc_flags,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _executable_name(stan_file: Path) -> str:
+    """Return a name that make and C++ accept; the hash beside it keeps programs apart."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", stan_file.stem)
+    return name if name[:1].isalpha() else f"m_{name}"
+
+
+def _with_suffix(name: str) -> str:
+    return f"{name}.exe" if os.name == "nt" else name
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / _COMPLETE).is_file()
+
+
+def program_texts(stan_file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the program and all it includes as (name, text); what is missing has no text."""
+    try:
+        text = stan_file.read_bytes()
+    except OSError as error:
+        message = f"cannot read the Stan program {stan_file}: {error.strerror or error}"
+        raise ProgramError(message) from error
+    yield "", text
+    seen: set[str] = set()
+    waiting = _included(text)
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            text = (stan_file.parent / name).read_bytes()
+        except OSError:
+            text = b""  # stanc says so better, with the line
+        yield name, text
+        waiting += _included(text)
+
+
+def _included(text: bytes) -> list[str]:
+    matches = _INCLUDE.findall(text)
+    return [os.fsdecode(next(filter(None, groups))) for groups in matches]
+
+
+def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str]) -> str:
+    """Run stanc from the program's own folder, so that no path needs quoting."""
+    if not stan_file.is_file():
+        raise ProgramError(f"there is no Stan program {stan_file}")
+    if stan_file.suffix not in {".stan", ".stanfunctions"}:
+        raise ProgramError(f"{stan_file} is no Stan program: its name must end in .stan")
+    command = [
+        str(stanc_path(cmdstan.path)),
+        *build_settings(cmdstan).stanc_flags,
+        f"--filename-in-msg={stan_file}",
+        "--include-paths=.",
+        *options,
+        f"./{stan_file.name}",
+    ]
+    code, output, errors = run_tool(command, stan_file.absolute().parent)
+    if code != 0:
+        words = (errors.strip() or output.strip()).replace("'./", f"'{stan_file.parent}/")
+        raise ProgramError(words or f"stanc failed on {stan_file} with exit code {code}")
+    return output
+
+
+def _prepare_once(cmdstan: CmdStan) -> None:
+    """Build what a foreign CmdStan may lack, before two programs both find it missing."""
+    if missing_prerequisites(cmdstan):
+        digest = hashlib.sha256(str(cmdstan.path).encode()).hexdigest()[:16]
+        with locked(f"prepare-{digest}"):
+            prepare(cmdstan)
+
+
+def translate(stan_file: Path, cmdstan: CmdStan, folder: Path) -> Path:
+    """Let stanc write a program's C++ into a folder; return the file.
+
+    Raises
+    ------
+    ProgramError
+        stanc rejects the program; the message is stanc's, with file and line.
+    """
+    name = _executable_name(stan_file)
+    code = folder / f"{name}.hpp"
+    _stanc(stan_file, cmdstan, [f"--name={name}_model", f"--o={code}"])
+    return code
+
+
+def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str) -> None:
+    # Only the C++ goes to make: beside a .stan file make would first scan all headers again.
+    code = translate(stan_file, cmdstan, folder)
+    executable = folder / _with_suffix(name)
+    status, output, errors = run_tool([make_command(), executable.as_posix()], cmdstan.path)
+    if status != 0 or not os.access(executable, os.X_OK):
+        raise ProgramError(_compiler_message(stan_file, f"{output}\n{errors}"))
+    code.unlink()
+    (folder / _COMPLETE).write_text(json.dumps({"stan_file": str(stan_file)}), encoding="utf-8")
+
+
+def _compiler_message(stan_file: Path, console: str) -> str:
+    lines = [line for line in console.splitlines() if line.strip()]
+    if any("Killed" in line or "out of memory" in line for line in lines):
+        return (
+            f"{stan_file}: the C++ compiler was stopped, most often for want of memory (a program "
+            "needs about 2 GB); compile fewer at once with --jobs 1"
+        )
+    first = next((i for i, line in enumerate(lines) if "rror" in line), None)
+    excerpt = lines[-_ERROR_LINES:] if first is None else lines[first : first + _ERROR_LINES]
+    hint = ""
+    if any("PCH" in line or "precompiled header" in line for line in excerpt):
+        hint = "\nThe precompiled header is out of date: remove CmdStan's *.gch files."
+    words = "\n".join(excerpt)
+    return f"{stan_file}: stanc accepts the program, the C++ compiler does not:\n{words}{hint}"

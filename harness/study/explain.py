@@ -1,0 +1,182 @@
+"""Why methods fail on a model, and what helps: explanations, trials, and their place in verdicts.
+
+The work is done by :mod:`harness.why` and its remedies; here an analysis hands it out, keeps what
+takes long, and puts what was found into the comparison.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import judge
+from harness.models import folders
+from harness.records import NO_ESTIMATE, Explanation, ModelComparison, RunResult, Trial, Verdict
+from harness.report import files
+from harness.stan import bridge
+from harness.stan.bridge import BridgeError, BridgeModel
+from harness.study.store import Store
+from harness.study.task import AnalysisTask, explainable, explanation_key
+from harness.why.sentences import NEEDS_CAUSE, with_causes
+
+if TYPE_CHECKING:
+    from harness.metrics.measure import Yardstick
+    from harness.why.remedies import Proposal, Start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """What trials are measured with, as the comparison's own runs were."""
+
+    yardstick: Yardstick
+    contexts: Mapping[str, judge.JudgeContext]
+    """By method."""
+
+
+def explained(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
+) -> ModelComparison:
+    """Return the comparison with its explanation, and verdicts with their causes."""
+    explanation = _explanation(task, comparison, runs, store)
+    verdicts = tuple(with_causes(v, explanation, runs) for v in comparison.verdicts)
+    return dataclasses.replace(comparison, explanation=explanation, verdicts=verdicts)
+
+
+def _explanation(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
+) -> Explanation:
+    if not explainable(task.results):
+        return Explanation(NO_ESTIMATE, "none", (), ("no run of a Gaussian family gave draws",))
+    key = explanation_key(task.model, task.results, task.reference, bridge.version())
+    kept = store.memo(key)
+    if isinstance(kept, Explanation):
+        return kept
+    if task.library is None:
+        why = task.library_error or "the program was not built as a library"
+        words = f"the gaps are not known: {why}"
+        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+    from harness.why import explain
+
+    try:
+        found = explain(task.model, runs, comparison.reference, task.library, task.timeout_s)
+    except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
+        words = f"the gaps are not known: {type(error).__name__}: {error}"
+        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+    if found.complete:
+        store.put_memo(key, found)
+    return found
+
+
+def proposed(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
+) -> tuple[Proposal, ...]:
+    """Return the remedies that are worth a trial, for all verdicts that fail or warn."""
+    from harness.why.remedies import MENDABLE, Proposal, propose
+
+    gaps = () if comparison.explanation is None else comparison.explanation.gaps
+    verdicts = [v for v in comparison.verdicts if v.level in NEEDS_CAUSE]
+    verdicts = [v for v in verdicts if v.method in MENDABLE]
+    # Large data take seconds to read: once for all methods.
+    model = _opened(task) if verdicts else ""
+    found: list[Proposal] = []
+    for verdict in verdicts:
+        try:
+            start = _start(model, verdict, runs)
+            found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
+        except Exception as error:  # noqa: BLE001 - one method's remedies must not cost the others'
+            words = f"Not tried: {type(error).__name__}: {error}."
+            found.append(Proposal(verdict.method, "any", "remedies", None, words))
+    return tuple(found)
+
+
+def _opened(task: AnalysisTask) -> BridgeModel | str:
+    """Return the program with its data, or why it cannot be had."""
+    from harness.methods.bridged import arrays
+
+    if task.library is None:
+        return "the program was not built as a library"
+    try:
+        return BridgeModel(task.library, arrays(folders.load_data(task.model)))
+    except (BridgeError, folders.ModelError, OSError) as error:
+        return str(error)
+
+
+def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Start | str:
+    """Return where NUTS would start from a method's q: that of its first seed."""
+    from harness.why.remedies import start_from
+
+    run = next((r for r in runs if r.spec.method == verdict.method and r.draws is not None), None)
+    nuts = next((r for r in runs if r.spec.method == "nuts"), None)
+    if run is None or run.draws is None:
+        return "it has no draws to start from"
+    if isinstance(model, str):
+        return model
+    if nuts is None:
+        return "NUTS was not run here"
+    chains = int(nuts.spec.options["chains"])
+    return start_from(run.draws, model, chains, np.random.default_rng(run.spec.seed))
+
+
+def with_remedies(
+    task: AnalysisTask,
+    comparison: ModelComparison,
+    runs: Sequence[RunResult],
+    scale: Scale | None,
+    store: Store,
+) -> ModelComparison:
+    """Return the comparison with the trials judged, and verdicts with what helps.
+
+    Without trials a verdict names what does better in the comparison itself.
+    """
+    from harness.why.remedies import known, remedy_words
+
+    trials = () if scale is None else _judged(task, comparison, runs, scale, store)
+    seconds = {v.method: files.method_seconds(comparison, v.method) for v in comparison.verdicts}
+    verdicts = []
+    for verdict in comparison.verdicts:
+        own = [t for t in trials if t.method == verdict.method]
+        if any(t.helps for t in own):
+            short, said = remedy_words(own)
+        else:
+            short, said = known(verdict, comparison.verdicts, seconds)
+            if own:
+                short, said = short or remedy_words(own)[0], (*said, *remedy_words(own)[1])
+        verdicts.append(dataclasses.replace(verdict, remedy=short, remedies=said))
+    return dataclasses.replace(comparison, verdicts=tuple(verdicts), trials=trials)
+
+
+def _judged(
+    task: AnalysisTask,
+    comparison: ModelComparison,
+    runs: Sequence[RunResult],
+    scale: Scale,
+    store: Store,
+) -> tuple[Trial, ...]:
+    from harness.why.remedies import Present, not_tried, tried
+
+    verdicts = {v.method: v for v in comparison.verdicts}
+    by_run = {(r.spec.method, r.spec.seed): r for r in runs}
+    found = []
+    for proposal, light in task.trials:
+        verdict = verdicts[proposal.method]
+        if proposal.spec is None:
+            # Reweighting takes the method's own draws.
+            its = [by_run[proposal.method, s] for s in proposal.seeds]
+        else:
+            stored = [(r, store.get(r.key)) for r in light]
+            its = [r if s is None else s for r, s in stored]
+        context = scale.contexts.get(proposal.method, judge.JudgeContext())
+        present = Present(runs, comparison.measures, context)
+        try:
+            trial = tried(
+                task.model, verdict, proposal, its, scale.yardstick, comparison.reference, present
+            )
+        except Exception as error:  # noqa: BLE001 - one remedy must not cost the others
+            words = f"Not tried: {type(error).__name__}: {error}."
+            trial = not_tried(verdict, proposal, present, words)
+        found.append(trial)
+    return tuple(found)

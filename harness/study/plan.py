@@ -1,0 +1,244 @@
+"""From a request to runs: which methods, seeds and options each model gets, and what is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import stan
+from harness.methods import DEFAULT_METHODS, METHODS
+from harness.methods.options import ChoiceError, own_options
+from harness.models import folders
+from harness.records import Model, Program, RunResult, RunSpec
+from harness.records.method_titles import title
+from harness.stan import bridge
+from harness.study.store import Store, run_key
+from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
+
+if TYPE_CHECKING:
+    from harness.why.remedies import Proposal
+
+_KEYED_VERSIONS = ("cmdstan", "compiler")
+"""Versions that can change a draw, and so are part of every run's key."""
+
+
+UNKNOWN_WORK = 10_000.0
+"""Gradients that a method is taken to need where its options do not tell."""
+
+
+def usual_methods(model: Model) -> tuple[str, ...]:
+    """Return the methods a model gets where none are named: the default ones and its own."""
+    batched = [m for m, row in METHODS.items() if row.batch and model.batch is not None]
+    own = [m for m in dict.fromkeys([*model.methods, *batched]) if m not in DEFAULT_METHODS]
+    samplers = [m for m in DEFAULT_METHODS if not METHODS[m].approximate]
+    fits = [m for m in DEFAULT_METHODS if METHODS[m].approximate]
+    return (*fits, *own, *samplers)
+
+
+def methods_run(models: Iterable[Model], named: Sequence[str] | None) -> set[str]:
+    """Return all methods that some model gets: those named, else the usual ones; NUTS always."""
+    chosen = {m for model in models for m in usual_methods(model)} if named is None else set(named)
+    return {*chosen, "nuts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to compare and how; ``None`` leaves the choice to the method and the model."""
+
+    models: tuple[Model, ...]
+    methods: tuple[str, ...] | None = None
+    seeds: int | None = None
+    reference: str = "auto"
+    out: Path | None = None
+    jobs: int | None = None
+    timeout_s: float = 600.0
+    command: str = ""
+    seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Number of seeds by model and method, before everything else that says how many."""
+    first_seed: int = 1
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options by method, before the model's own and the method's defaults."""
+    figures: bool = True
+    """Whether the report's figures are wanted."""
+    explain: bool = True
+    """Whether causes are wanted: family or optimiser."""
+    remedies: bool = False
+    """Whether remedies are to be tried."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """The state of one model while it is worked on.
+
+    ``specs`` are its runs in order; each is in ``done`` or in ``waiting`` under its key.
+    """
+
+    model: Model
+    judged: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    specs: list[RunSpec] = field(default_factory=list)
+    done: dict[str, RunResult] = field(default_factory=dict)
+    waiting: dict[str, RunSpec] = field(default_factory=dict)
+    program_hash: str = ""
+    data_hash: str = ""
+    program: Program | None = None
+    error: str | None = None
+    extended: bool = False
+    analysis: Analysis | None = None
+    library_error: str = ""
+    """What kept the program from being built as a library for the explanation."""
+    proposals: tuple[Proposal, ...] | None = None
+    """Remedies to try, once they are known."""
+
+
+class Planner:
+    """Makes runs of a plan and knows which of them are stored."""
+
+    def __init__(self, plan: Plan, versions: Mapping[str, str], store: Store) -> None:
+        """Keep the plan, the tools' versions and the store."""
+        self._plan = plan
+        self._versions = {k: versions[k] for k in _KEYED_VERSIONS}
+        self._store = store
+
+    def work(self, model: Model) -> Work:
+        """Plan one model; a program or data file that cannot be read is the work's error."""
+        work = Work(model)
+        try:
+            work.program_hash = stan.program_hash(model.stan_file)
+            work.data_hash = folders.data_hash(model)
+        except (OSError, ValueError, stan.ToolchainError, stan.ProgramError) as error:
+            work.error = str(error)
+            return work
+        judged = []
+        for name in self._plan.methods or usual_methods(model):
+            why = self._left_out(model, name)
+            if why is not None:
+                work.notes.append(f"{title(name)} left out: {why}")
+                continue
+            judged.append(name)
+            try:
+                work.specs += self._specs(model, name)
+            except ChoiceError as error:
+                work.error = str(error)
+                return work
+        if not judged:
+            work.error = "; ".join(work.notes)
+            return work
+        if "nuts" not in judged and not self._has_other_reference(model):
+            work.specs += self._specs(model, "nuts")
+        work.judged = tuple(judged)
+        for spec in work.specs:
+            self._look_up(work, spec)
+        return work
+
+    def _left_out(self, model: Model, name: str) -> str | None:
+        """Return why a method is not run: it cannot be, or is skipped unless it is named."""
+        if name not in METHODS:
+            return f"model.toml names it, but there is no such method (known: {', '.join(METHODS)})"
+        why = METHODS[name].unfit(model)
+        if why is None and self._plan.methods is None:
+            why = model.settings.get(name, {}).get("skip")
+        return why
+
+    def _has_other_reference(self, model: Model) -> bool:
+        if self._plan.reference == "auto":
+            return model.reference is not None
+        return self._plan.reference != "nuts"
+
+    def _specs(self, model: Model, name: str) -> list[RunSpec]:
+        method = METHODS[name]
+        settings = model.settings.get(name, {})
+        own = own_options(name, settings, f"model.toml of {model.name}")
+        options = {**method.defaults, **own, **self._plan.options.get(name, {})}
+        if method.batch and model.batch is not None:
+            options["batch"] = dict(model.batch)
+        seeds = int(settings.get("seeds", method.seeds))
+        if method.approximate and self._plan.seeds is not None:
+            seeds = self._plan.seeds
+        seeds = self._plan.seeds_of.get((model.name, name), seeds)
+        draws = int(settings.get("draws", method.draws))
+        if not method.approximate:
+            draws = int(options["chains"]) * int(options["samples"])
+        first = self._plan.first_seed
+        numbers = range(first, first + seeds)
+        return [RunSpec(model.name, name, options, seed, draws) for seed in numbers]
+
+    def key(self, work: Work, spec: RunSpec) -> str:
+        """Return the key a run is stored under."""
+        method = METHODS[spec.method]
+        versions = (
+            {**self._versions, "bridge": bridge.version()} if method.bridge else self._versions
+        )
+        return run_key(spec, work.program_hash, work.data_hash, method.version, versions)
+
+    def _look_up(self, work: Work, spec: RunSpec) -> None:
+        """Take a stored result, or note that the run is to be made."""
+        key = self.key(work, spec)
+        stored = self._store.get(key, with_arrays=False)
+        if stored is not None and stored.status == "timed_out":
+            allowed = stored.diagnostics.get("timeout_s", 0.0)
+            if allowed < self._plan.timeout_s:
+                self._store.discard(key)
+                stored = None
+        if stored is None:
+            work.waiting[key] = spec
+        else:
+            work.done[key] = stored
+
+    def extend(self, work: Work, wants: tuple[Want, ...]) -> None:
+        """Replace runs by runs with more draws, within the budget."""
+        for want in wants:
+            for i, spec in enumerate(work.specs):
+                if (spec.method, spec.seed) == (want.method, want.seed):
+                    work.specs[i] = with_draws(spec, want.draws)
+                    self._look_up(work, work.specs[i])
+        work.extended = True
+
+    def results(self, work: Work) -> tuple[RunResult, ...]:
+        """Return the finished runs in the order planned."""
+        return tuple(work.done[self.key(work, spec)] for spec in work.specs)
+
+    def try_remedies(self, work: Work, proposals: tuple[Proposal, ...]) -> None:
+        """Plan the runs of remedies; those that are stored are not made again."""
+        work.proposals = proposals
+        for proposal in proposals:
+            for spec in proposal.spec or ():
+                if self.key(work, spec) not in work.done:
+                    self._look_up(work, spec)
+
+    def trials(self, work: Work) -> tuple[tuple[Proposal, tuple[RunResult, ...]], ...]:
+        """Return the remedies with the results of their runs."""
+        return tuple(
+            (p, tuple(work.done[self.key(work, spec)] for spec in p.spec or ()))
+            for p in work.proposals or ()
+        )
+
+
+def with_draws(spec: RunSpec, draws: int) -> RunSpec:
+    """Return the same run with more draws, never fewer, up to the budget."""
+    if METHODS[spec.method].approximate:
+        return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
+    chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
+    samples = max(samples, min(-(-draws // chains), MAX_NUTS_SAMPLES))
+    options = {**spec.options, "samples": samples}
+    return dataclasses.replace(spec, options=options, draws=chains * samples)
+
+
+def expected_work(spec: RunSpec) -> float:
+    """Guess a run's relative length: gradients, where they are known beforehand."""
+    if "grad_samples" in spec.options:
+        return float(spec.options["iter"]) * float(spec.options["grad_samples"])
+    if METHODS[spec.method].approximate:
+        return float(spec.options.get("iterations", UNKNOWN_WORK))
+    chains = float(spec.options.get("chains", 1))
+    iterations = float(spec.options.get("warmup", 0)) + float(spec.options.get("samples", 0))
+    # About fifteen leapfrog steps an iteration.
+    return 15 * chains * iterations
+
+
+def data_size(model: Model) -> int:
+    """Return the bytes of the data, which tell large models from small ones."""
+    return 0 if model.data_file is None else model.data_file.stat().st_size

@@ -1,0 +1,207 @@
+"""Tasks on a pool of processes: compile, run, analyse; nothing a task does loses another.
+
+The pool is loky's: it notices a worker that was killed, and it does not import the caller's
+script again, so ``harness.compare()`` works from an unguarded script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.methods import METHODS
+from harness.records import Cost, RunContext, RunResult, RunSpec
+from harness.study.store import Store
+
+
+class RunTask(NamedTuple):
+    """A run with the key it will be stored under. Plain data."""
+
+    key: str
+    spec: RunSpec
+    context: RunContext
+
+
+def run_task(task: RunTask, store_root: Path) -> RunResult:
+    """Run one spec in this process, store it, and return it without its arrays.
+
+    Whatever goes wrong becomes a failed result: the message names the exception.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
+    try:
+        result = METHODS[task.spec.method].run(task.spec, task.context, scratch)
+    except Exception as error:  # noqa: BLE001 - a run's failure is a result, see DESIGN §3
+        result = failed(task, f"{type(error).__name__}: {error}")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    result = dataclasses.replace(
+        result,
+        key=task.key,
+        diagnostics={**result.diagnostics, "timeout_s": task.context.timeout_s},
+    )
+    unbuilt = METHODS[task.spec.method].bridge and task.context.program.library is None
+    # A library that could not be built may be built next time: a full disk is no result.
+    if storable(result) and not unbuilt:
+        Store(store_root).put(result)
+    return dataclasses.replace(result, draws=None, trace=None)
+
+
+def storable(result: RunResult) -> bool:
+    """Tell whether a result is the run's own: one that was killed may well succeed next time."""
+    return result.status != "killed"
+
+
+def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
+    """Return the result of a run that never got to say anything itself."""
+    return RunResult(
+        spec=task.spec,
+        key=task.key,
+        status="killed" if killed else "failed",
+        message=message,
+        draws=None,
+        trace=None,
+        diagnostics={},
+        cost=Cost(float("nan")),
+        versions=task.context.program.versions,
+    )
+
+
+def _isolate(register: str) -> None:
+    """Give a worker its own process group, so that Ctrl-C is the parent's to handle.
+
+    One thread per worker for BLAS: the pool already uses every core.
+    """
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(OSError):
+            os.setsid()
+    (Path(register) / str(os.getpid())).touch()
+    with contextlib.suppress(OSError):
+        # Whoever sits at the machine comes first.
+        os.nice(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A submitted call and what it is for."""
+
+    label: Any
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+class Pool:
+    """Processes that calls are submitted to and finished ones taken from.
+
+    A worker that dies takes a whole pool of ``concurrent.futures`` with it. Here the pool is
+    made anew and the unfinished calls are tried one at a time until the culprit is found: a
+    call whose process dies while it is alone is given up as killed, the others go on.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        """Prepare for ``jobs`` processes; none is started before the first call."""
+        self._jobs = jobs
+        self._register = Path(tempfile.mkdtemp(prefix="harness-pool-"))
+        self._executor: Executor | None = None
+        self._pending: dict[Future[Any], Job] = {}
+        self._held: deque[Job] = deque()
+        self._singly = 0
+
+    def _start(self) -> Executor:
+        import loky
+
+        if self._executor is None:
+            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+                os.environ.setdefault(name, "1")
+            self._executor = loky.ProcessPoolExecutor(
+                max_workers=self._jobs, initializer=_isolate, initargs=(str(self._register),)
+            )
+        return self._executor
+
+    def submit(self, label: Any, function: Callable[..., Any], *args: Any) -> None:
+        """Submit ``function(*args)``; its outcome comes back under ``label``."""
+        self._held.append(Job(label, function, args))
+        self._release()
+
+    def _release(self) -> None:
+        """Hand held calls to the processes: all of them, or one while a culprit is sought."""
+        while self._held and not (self._singly and self._pending):
+            job = self._held.popleft()
+            self._pending[self._start().submit(job.function, *job.args)] = job
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to come."""
+        return bool(self._pending or self._held)
+
+    def finished(self, poll_s: float = 0.2) -> Iterator[tuple[Any, Any, BaseException | None]]:
+        """Yield ``(label, value, error)`` of what has finished, after at most ``poll_s``."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        done, _ = wait(self._pending, timeout=poll_s, return_when=FIRST_COMPLETED)
+        was_alone = self._singly > 0
+        broken: list[Job] = []
+        for future in done:
+            job = self._pending.pop(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                broken.append(job)
+                continue
+            self._singly = max(self._singly - 1, 0)
+            yield job.label, None if error else future.result(), error
+        if broken:
+            broken += self._pending.values()
+            self._pending.clear()
+            self._kill()
+            if was_alone:
+                self._singly = 0
+                dead = ChildProcessError("its process was killed twice, perhaps for memory")
+                yield broken[0].label, None, dead
+            else:
+                # Calls start in the order of submission, so the culprit is among the first.
+                self._held.extendleft(reversed(broken))
+                self._singly = 2 * self._jobs + 2
+        self._release()
+
+    def _kill(self) -> None:
+        """Kill the workers with everything they started."""
+        for entry in self._register.iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                os.killpg(int(entry.name), signal.SIGKILL)
+            entry.unlink(missing_ok=True)
+        if self._executor is not None:
+            # Only loky's executor knows kill_workers, and _start makes no other.
+            self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+            self._executor = None
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the pool; with ``kill`` at once, children of the workers included."""
+        if kill:
+            self._kill()
+        elif self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
+        self._pending.clear()
+        self._held.clear()
+        shutil.rmtree(self._register, ignore_errors=True)
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def longest_first(tasks: Iterable[RunTask], work: Callable[[RunSpec], float]) -> list[RunTask]:
+    """Order tasks so that no long one starts last and leaves cores idle."""
+    return sorted(tasks, key=lambda t: -work(t.spec))

@@ -1,0 +1,135 @@
+"""log Z by bridge sampling: from draws of the posterior and a Gaussian fitted to half of them.
+
+Meng and Wong 1996, *Simulating ratios of normalizing constants via a simple identity*; the error
+is that of Frühwirth-Schnatter 2004, *Estimating marginal likelihoods for mixture and Markov
+switching models using bridge sampling techniques*.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import logsumexp
+
+from harness.vi.deterministic.elbo import log_normal
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.target import Target
+
+ITERATIONS = 1000
+SETTLED = 1e-10
+"""Change of log Z, in nats, at which the iteration has arrived."""
+
+STRETCHES = 16
+"""Into which draws are cut: the Gaussian is fitted to every other one, the rest is bridged."""
+
+LARGE = 0.5
+"""A relative error of Z beyond which log Z says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """log Z of a target in nats, with its standard error.
+
+    ``words`` says what is wrong where the error is infinite; it is empty otherwise.
+    """
+
+    value: float
+    error: float
+    words: str = ""
+
+
+def bridge_sampling(
+    target: Target, draws: FloatArray, effective: float, rng: np.random.Generator
+) -> Evidence:
+    """Return log of the integral of a target's density.
+
+    Parameters
+    ----------
+    draws
+        Of the posterior, unconstrained, shape ``(draw, d)``, in the order they were made, one
+        chain after the other.
+    effective
+        What a draw is worth in independent draws, in (0, 1]: ESS over the number of draws.
+
+    Returns
+    -------
+    Evidence
+        With an infinite error where draws are too few, or the Gaussian is so far from the
+        posterior that the estimate would rest on a few draws.
+    """
+    d = draws.shape[1]
+    unfit = _unfit(draws, effective)
+    if unfit:
+        return Evidence(math.nan, math.inf, unfit)
+    # Stretches, because neighbours in a chain are alike: a Gaussian fitted to every other draw
+    # would be tried on what it was fitted to. Both halves see all chains.
+    parts = np.array_split(draws, STRETCHES)
+    fitted, kept = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
+    mean = fitted.mean(axis=0)
+    try:
+        factor = np.linalg.cholesky(np.atleast_2d(np.cov(fitted, rowvar=False)))
+    except np.linalg.LinAlgError:
+        return Evidence(math.nan, math.inf, "the draws have no covariance to propose from")
+    proposed = mean + rng.standard_normal((len(kept), d)) @ factor.T
+    at_kept = target.log_density(kept) - log_normal(kept, mean, factor)
+    at_proposed = target.log_density(proposed) - log_normal(proposed, mean, factor)
+    at_proposed = np.where(np.isnan(at_proposed), -np.inf, at_proposed)
+    if not np.isfinite(at_kept).all():
+        return Evidence(math.nan, math.inf, "the target has no density at its own draws")
+    worth = len(kept) * effective
+    share = worth / (worth + len(proposed))
+    value = _solve(at_kept, at_proposed, share)
+    if not math.isfinite(value):
+        return Evidence(math.nan, math.inf, "the bridge did not settle")
+    relative = _relative_error(at_kept, at_proposed, share, value, worth)
+    if not relative <= LARGE:
+        words = "the posterior is too far from a Gaussian for a bridge to it"
+        return Evidence(value, math.inf, words)
+    return Evidence(value, relative)
+
+
+def _unfit(draws: FloatArray, effective: float) -> str:
+    """Say what keeps draws from being used, or nothing."""
+    n, d = draws.shape
+    if n < 4 * (d + 2):
+        return f"{n} draws are too few for {d} parameters"
+    if not 0 < effective <= 1:
+        return f"a draw is worth {effective:g} independent ones"
+    return ""
+
+
+def _solve(at_kept: FloatArray, at_proposed: FloatArray, share: float) -> float:
+    """Return log Z that satisfies Meng and Wong's identity with their optimal bridge."""
+    value = float(np.median(at_kept))
+    with np.errstate(divide="ignore"):
+        own, other = math.log(share), math.log1p(-share)
+    for _ in range(ITERATIONS):
+        # Weights relative to the present Z, so that nothing overflows.
+        upper = logsumexp(at_proposed - np.logaddexp(own + at_proposed, other + value)) - math.log(
+            len(at_proposed)
+        )
+        lower = logsumexp(-np.logaddexp(own + at_kept, other + value)) - math.log(len(at_kept))
+        new = float(upper - lower)
+        if not math.isfinite(new):
+            return math.nan
+        if abs(new - value) < SETTLED:
+            return new
+        value = new
+    return math.nan
+
+
+def _relative_error(
+    at_kept: FloatArray, at_proposed: FloatArray, share: float, value: float, worth: float
+) -> float:
+    own, other = math.log(share), math.log1p(-share)
+    # p / (s p + (1 − s) q) under q, and q / (s p + (1 − s) q) under p, p normalised.
+    over_q = np.exp(at_proposed - value - np.logaddexp(own + at_proposed - value, other))
+    over_p = np.exp(-np.logaddexp(own + at_kept - value, other))
+    from_q = float(np.var(over_q) / np.mean(over_q) ** 2) / len(at_proposed)
+    from_p = float(np.var(over_p) / np.mean(over_p) ** 2) / worth
+    return math.sqrt(from_q + from_p)

@@ -1,0 +1,350 @@
+"""q*: the best Gaussian of a family for a target, from every start that anyone knows of.
+
+Mean-field by :func:`harness.vi.deterministic.fit`; full-rank by the deterministic ELBO up to
+``FULLRANK_LIMIT`` parameters, above that by stochastic steps whose iterates are averaged. What is
+returned is a lower bound on the family's ELBO that other people's fits, taken as starts and as
+candidates, cannot be above.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.records import Estimate
+from harness.vi import deterministic
+from harness.vi.deterministic.base_draws import base_blocks
+from harness.vi.deterministic.basins import same, settle
+from harness.vi.deterministic.elbo import Objective
+from harness.vi.deterministic.fit import seconds_per_point
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.elbo import elbos
+from harness.vi.gaussian import Gaussian
+from harness.vi.target import Clock, TimeLimitError
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.deterministic import Optimum
+    from harness.vi.target import Target
+
+SHORTFALL = 0.005
+"""Nats under the family's best that base draws may leave before there are more of them."""
+
+MOST_DRAWS = 8192
+
+SEVERAL = 8
+"""Starts of others that are followed; of more the different ones come first."""
+
+SLOW_S = 3e-4
+"""Seconds of a gradient from which candidates are compared on few base draws."""
+
+STOCHASTIC_S = 10.0
+"""Seconds of stochastic steps where there are too many parameters for anything else."""
+
+CLIMB_BLOCKS, CLIMB_DRAWS = 8, 64
+"""Base draws of a climb from a fit."""
+
+ARRIVED = 1.5
+"""Ln of how much wider than an optimum a fit may be to lie in its basin."""
+
+NEAR = 0.2
+"""Sds, and ln of a ratio of sds, within which two starts are one."""
+
+STEPS, LEAST_STEPS = 4000, 200
+RATE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """The best Gaussian found, and how.
+
+    Attributes
+    ----------
+    q
+        Unconstrained scale.
+    optimum
+        The mean-field search behind it, with its basins.
+    shortfall
+        About how many nats it may lie under the family's best.
+    words
+        What keeps it from being the best for certain; empty where nothing does.
+    """
+
+    q: Gaussian
+    optimum: Optimum
+    shortfall: float
+    words: str = ""
+
+
+def best_meanfield(
+    target: Target,
+    rng: np.random.Generator,
+    clock: Clock,
+    *,
+    starts: Sequence[Gaussian] = (),
+    seconds: float = 0.0,
+) -> Best:
+    """Return the best mean-field Gaussian.
+
+    Parameters
+    ----------
+    starts
+        Gaussians to start from too: the posterior's moments first, then fits.
+    seconds
+        Of a gradient, as :class:`harness.vi.deterministic.Settings` takes it.
+
+    Raises
+    ------
+    harness.vi.deterministic.StartError, harness.vi.target.TimeLimitError
+        As :func:`harness.vi.deterministic.fit`.
+    """
+    d = target.dimension
+    # An error e in each of 2 d numbers of curvature 1 and 2 costs 3/2 d e² nats.
+    wanted = min(0.05, math.sqrt(SHORTFALL / (1.5 * d)))
+    settings = deterministic.Settings(error=wanted, most_draws=MOST_DRAWS, seconds=seconds)
+    extra = [q.theta for q in different(starts)]
+    optimum = deterministic.fit(target, rng, clock, settings, "meanfield", extra)
+    errors = optimum.errors
+    shortfall = float(0.5 * np.sum(errors.mean**2) + np.sum(errors.log_sd**2))
+    if not math.isfinite(shortfall):
+        # An ELBO without a top has no best member.
+        raise deterministic.StartError(deterministic.IMPROPER)
+    words = ""
+    if not optimum.settled:
+        words = "the search for the best mean-field Gaussian has not arrived"
+    elif not shortfall <= 2 * SHORTFALL:
+        words = (
+            f"the best mean-field Gaussian may be {shortfall:.2g} nats better than the one found"
+        )
+    return Best(Gaussian(optimum.mean, optimum.sd), optimum, shortfall, words)
+
+
+def best_fullrank(
+    target: Target,
+    rng: np.random.Generator,
+    clock: Clock,
+    meanfield: Best,
+    *,
+    starts: Sequence[Gaussian] = (),
+) -> Best:
+    """Return the best Gaussian of any covariance.
+
+    Parameters
+    ----------
+    meanfield
+        The best mean-field Gaussian, where the search starts.
+    starts
+        As in :func:`best_meanfield`.
+
+    Raises
+    ------
+    harness.vi.target.TimeLimitError
+        If the clock runs out.
+    """
+    d = target.dimension
+    optimum = meanfield.optimum
+    candidates = [*_responses(optimum), *different(starts), meanfield.q]
+    if d == 1:
+        return meanfield
+    if d > FULLRANK_LIMIT:
+        found = _stochastic(target, rng, clock, candidates)
+        words = (
+            f"{d} parameters: the best full-rank Gaussian is that of stochastic steps, their "
+            "iterates averaged, and may be better than the one found"
+        )
+        return Best(found, optimum, math.nan, words)
+    ranked = _ranked(target, rng, clock, candidates)
+    fits = []
+    # The first two may lie in different basins; more are seldom better.
+    for q in ranked[:2]:
+        try:
+            fits.append(_fit(target, q, rng, clock))
+        except np.linalg.LinAlgError:
+            continue
+    if not fits:
+        return Best(ranked[0], optimum, math.nan, "no full-rank Gaussian could be fitted")
+    gaussians = [Gaussian(f.mean, f.factor) for f in fits]
+    levels = _levels(target, rng, clock, [*gaussians, *candidates])
+    first = int(np.argmax(levels[: len(fits)]))
+    known, best = fits[first], gaussians[first]
+    if max(levels) > levels[first] + SHORTFALL:
+        best = [*gaussians, *candidates][int(np.argmax(levels))]
+        words = "a start is better than what the full-rank search made of it"
+        return Best(best, optimum, math.nan, words)
+    words = ""
+    if not known.shortfall <= 2 * SHORTFALL:
+        words = f"the best full-rank Gaussian may be {known.shortfall:.2g} nats better"
+    return Best(best, optimum, known.shortfall, words)
+
+
+def climb(
+    target: Target, best: Best, q: Gaussian, rng: np.random.Generator, clock: Clock
+) -> Estimate | None:
+    """Climb the mean-field ELBO from a fit; return how much lower it ends than at q*, nats.
+
+    None where it ends at q* itself, or nowhere. The ELBO may have several optima where log p has
+    one mode: it is the optimiser that they matter to.
+
+    Parameters
+    ----------
+    best
+        Of the mean-field family; a fit of full rank starts with its mean and its sds.
+    """
+    first = _ascent(target, best, q, rng, clock)
+    if first is None:
+        return None
+    again = _ascent(target, best, q, rng, clock)
+    # An optimum of one set of base draws may be none of the ELBO's.
+    return first.below if again is not None and same(first.theta, again.theta) else None
+
+
+class _Ascent(NamedTuple):
+    """Where a climb ended, and how much lower than at q*."""
+
+    theta: FloatArray
+    below: Estimate
+
+
+def _ascent(
+    target: Target, best: Best, q: Gaussian, rng: np.random.Generator, clock: Clock
+) -> _Ascent | None:
+    """Climb once; None where it does not end in an optimum other than q*."""
+    d = target.dimension
+    top = best.optimum.theta
+    eps = base_blocks(d, CLIMB_BLOCKS, CLIMB_DRAWS, rng)
+    objective = Objective(target, eps, clock)
+
+    def by_variance(gradient: FloatArray) -> FloatArray:
+        return np.concatenate([best.q.sd**2 * gradient[:d], 0.5 * gradient[d:]])
+
+    end = settle(objective, q.theta, by_variance, ())
+    if end is None or not end.converged or same(end.theta, top):
+        return None
+    if np.max(q.theta[d:] - end.theta[d:]) > ARRIVED:
+        # A q far wider than the basin lies in none: where a climb happens to lead says nothing.
+        return None
+    at_end, _ = objective.by_block(end.theta)
+    at_top, _ = objective.by_block(top)
+    below = at_end - at_top
+    if not np.isfinite(below).all():
+        return None
+    error = float(np.std(below, ddof=1)) / math.sqrt(len(below))
+    return _Ascent(end.theta, Estimate(float(np.mean(below)), error))
+
+
+def different(gaussians: Sequence[Gaussian]) -> list[Gaussian]:
+    """Return up to ``SEVERAL`` Gaussians, those first that are far from the ones before."""
+    kept: list[Gaussian] = []
+    for q in gaussians:
+        if q.usable and not any(_near(q, other) for other in kept):
+            kept.append(q)
+    return kept[:SEVERAL]
+
+
+def _near(one: Gaussian, two: Gaussian) -> bool:
+    sd = np.minimum(one.sd, two.sd)
+    return bool(
+        np.all(np.abs(one.mean - two.mean) < NEAR * sd)
+        and np.all(np.abs(np.log(one.sd / two.sd)) < NEAR)
+    )
+
+
+def _responses(optimum: Optimum) -> list[Gaussian]:
+    """Return linear response's Gaussian, where it has a factor."""
+    if optimum.covariance is None:
+        return []
+    try:
+        return [Gaussian(optimum.mean, _factor(optimum.covariance))]
+    except np.linalg.LinAlgError:
+        return []
+
+
+def _factor(covariance: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+
+
+def _ranked(
+    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+) -> list[Gaussian]:
+    """Return Gaussians by their ELBO on common base draws, the best first."""
+    levels = _levels(target, rng, clock, candidates)
+    return [candidates[int(i)] for i in np.argsort([-v for v in levels], kind="stable")]
+
+
+def _levels(
+    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+) -> list[float]:
+    """Return ELBOs on common base draws, nats; −∞ where there is none."""
+    slow = seconds_per_point(target, candidates[0].draw(4, rng)) > SLOW_S
+    size, most = (16, 0) if slow else (64, 1 << 14)
+    found = elbos(target, candidates, rng, clock, error=0.002, share=0.05, size=size, most=most)
+    return [e.value.value if math.isfinite(e.value.value) else -math.inf for e in found]
+
+
+def _fit(
+    target: Target, start: Gaussian, rng: np.random.Generator, clock: Clock
+) -> deterministic.FullRank:
+    """Fit with base draws doubled until they cost less than ``SHORTFALL``."""
+    found = deterministic.fit_fullrank(target, start.mean, start.covariance, rng, clock)
+    size = max(128, 16 * target.dimension)
+    size = 2 ** math.ceil(math.log2(size))
+    while found.shortfall > SHORTFALL and 4 * size <= MOST_DRAWS and math.isfinite(found.shortfall):
+        size *= 4
+        covariance = found.factor @ found.factor.T
+        try:
+            found = deterministic.fit_fullrank(target, found.mean, covariance, rng, clock, size)
+        except TimeLimitError:
+            break
+    return found
+
+
+def _stochastic(
+    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+) -> Gaussian:
+    """Return the best of the candidates and of where stochastic steps lead from the best one."""
+    from harness.vi import loop
+    from harness.vi.families import FullRank
+    from harness.vi.optimisers import Adam
+
+    best = _ranked(target, rng, clock, candidates)[0]
+    each = seconds_per_point(target, best.draw(4, rng))
+    steps = int(min(STEPS, STOCHASTIC_S / max(each, 1e-9)))
+    if steps < LEAST_STEPS:
+        return best
+    family = FullRank(target.dimension)
+    optimiser = Adam(RATE / math.sqrt(target.dimension))
+    found = loop.fit(
+        _Scaled(target, best),
+        family,
+        optimiser,
+        loop.start(optimiser, family.start(np.zeros(target.dimension)), rng.spawn(1)[0]),
+        steps,
+        clock=clock,
+        average_from=steps // 2,
+    )
+    unit = Gaussian(family.mean(found.phi), family.factor(found.phi))
+    whole = best.factor if best.factor.ndim > 1 else np.diag(best.factor)
+    moved = Gaussian(best.mean + whole @ unit.mean, whole @ unit.factor)
+    return _ranked(target, rng, clock, [best, moved])[0]
+
+
+class _Scaled:
+    """A target in the units of a Gaussian that is nearly right."""
+
+    def __init__(self, target: Target, q: Gaussian) -> None:
+        self.target, self.q = target, q
+        self.dimension = target.dimension
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """See :class:`harness.vi.target.Target`."""
+        return self.target.log_density(self.q.transform(z))
+
+    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See :class:`harness.vi.target.Target`."""
+        value, slope = self.target.log_density_gradient(self.q.transform(z))
+        factor = self.q.factor
+        return value, slope * factor if factor.ndim == 1 else slope @ factor

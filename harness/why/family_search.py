@@ -1,0 +1,158 @@
+"""The best member of each family, and the ELBOs of all fits beside its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.judge.words import number
+from harness.records import FamilyName
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.elbo import BLOCKS, Elbo, elbos
+from harness.vi.family_optimum import Best, best_fullrank, best_meanfield
+from harness.vi.gaussian import Gaussian
+from harness.vi.target import Clock, Target, TimeLimitError
+from harness.why.family_causes import COUNTS
+from harness.why.fits import Fit
+
+if TYPE_CHECKING:
+    from harness.why.posterior import Posterior
+
+ERROR = 0.001
+"""Standard error of an ELBO, nats, that more base draws are to reach."""
+
+WANTED = 0.01
+"""What is said not to have been reached: the error that a gap is allowed."""
+
+SLOW_S = 3e-4
+"""Seconds of a density from which an error of ``WANTED`` must do."""
+
+FIRST_S = 0.02
+"""Seconds of the first base draws of a Gaussian: quick programs get larger blocks, which meet
+what is rare."""
+
+BUDGET_S = 3.0
+"""Seconds of densities for each Gaussian whose ELBO is estimated."""
+
+
+class Family(NamedTuple):
+    """What is known of one family."""
+
+    best: Best
+    level: Elbo
+    fits: tuple[tuple[Fit, Elbo | None], ...]
+
+
+class Search:
+    """A search with what it spends: a target, random numbers, a clock, seconds of a density.
+
+    ``notes`` and ``complete`` are those of the explanation that it is part of.
+    """
+
+    def __init__(
+        self, target: Target, rng: np.random.Generator, clock: Clock, seconds: float
+    ) -> None:
+        """Begin with no notes."""
+        self.target, self.rng, self.clock, self.seconds = target, rng, clock, seconds
+        self.notes: list[str] = []
+        self.complete = True
+
+    def families(
+        self, fits: Sequence[Fit], posterior: Posterior | None
+    ) -> dict[FamilyName, Family]:
+        """Find q* of each family that is needed, and the ELBOs on common random numbers."""
+        d = self.target.dimension
+        moments = [] if posterior is None else posterior.gaussians
+        by_family: dict[FamilyName, list[Fit]] = {"meanfield": [], "fullrank": []}
+        for fit in fits:
+            by_family[fit.family].append(fit)
+        # Whatever family a fit is of, its mean and sds may lead to a better basin.
+        known = [*moments, *(f.q for f in fits if f.q is not None)]
+        meanfield = best_meanfield(
+            self.target,
+            self.rng,
+            self.clock,
+            starts=[Gaussian(q.mean, q.sd) for q in known],
+            seconds=self.seconds,
+        )
+        # A slower program than its data let expect: what follows is sized by what it takes.
+        self.seconds = max(self.seconds, meanfield.optimum.seconds_per_point)
+        found: dict[FamilyName, Family] = {}
+        if d == 1:
+            # The families are one.
+            found["meanfield"] = self._levels(meanfield, fits)
+        else:
+            found["meanfield"] = self._levels(meanfield, by_family["meanfield"])
+            if by_family["fullrank"] or d <= FULLRANK_LIMIT:
+                self._full_rank(found, by_family["fullrank"], moments)
+        for words in dict.fromkeys(f.best.words for f in found.values()):
+            if words:
+                self.notes.append(words)
+        return found
+
+    def _full_rank(
+        self,
+        found: dict[FamilyName, Family],
+        fits: Sequence[Fit],
+        moments: Sequence[Gaussian],
+    ) -> None:
+        """Add the full-rank family to what is found; without it the rest still stands."""
+        starts = [f.q for f in fits if f.q is not None]
+        try:
+            best = best_fullrank(
+                self.target,
+                self.rng,
+                self.clock,
+                found["meanfield"].best,
+                starts=[*moments, *starts],
+            )
+            found["fullrank"] = self._levels(best, fits)
+        except TimeLimitError:
+            limit = number(self.clock.limit_s, 3)
+            self.notes.append(f"the best full-rank Gaussian was not found within {limit} s")
+            self.complete = False
+
+    def _levels(self, best: Best, fits: Sequence[Fit]) -> Family:
+        """Estimate ELBOs; a fit that beats q* by more than errors takes its place."""
+        usable = [f for f in fits if f.q is not None]
+        gaussians = [f.q for f in usable if f.q is not None]
+        level, *others = self.elbos([best.q, *gaussians])
+        better = [
+            (e.below.value, f)
+            for e, f in zip(others, usable, strict=True)
+            if e.below.value + 4 * e.below.mcse < -COUNTS
+        ]
+        if better:
+            value, fit = min(better, key=lambda b: b[0])
+            assert fit.q is not None  # noqa: S101 - those without were left out
+            words = (
+                f"the search ended {number(-value)} nats below {fit.run.spec.method}'s seed "
+                f"{fit.run.spec.seed}, which is taken for the best of its family"
+            )
+            best = dataclasses.replace(best, q=fit.q, words=words)
+            level, *others = self.elbos([best.q, *gaussians])
+        if not math.isfinite(level.value.value):
+            self.notes.append(
+                "the ELBO of the best Gaussian found cannot be had: "
+                f"{number(100 * level.lost)}% of its draws have no density"
+            )
+        by_run = {id(f): e for f, e in zip(usable, others, strict=True)}
+        return Family(best, level, tuple((f, by_run.get(id(f))) for f in fits))
+
+    def elbos(self, gaussians: Sequence[Gaussian]) -> tuple[Elbo, ...]:
+        """Estimate ELBOs on common random numbers, by what a density takes."""
+        slow = self.seconds > SLOW_S
+        most = int(min(1 << 16, max(256, BUDGET_S / self.seconds)))
+        return elbos(
+            self.target,
+            gaussians,
+            self.rng,
+            self.clock,
+            error=WANTED if slow else ERROR,
+            size=2 ** int(np.clip(np.log2(FIRST_S / (BLOCKS * self.seconds)), 4, 10)),
+            most=most,
+        )
