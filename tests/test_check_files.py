@@ -15,7 +15,7 @@ from harness.check.baseline import CheckOutcome, ModelCheck
 from harness.check.baseline.change import Change
 from harness.check.show import annotations, junit
 from harness.check.show.annotations import MOST
-from harness.check.show.text import one_line
+from harness.records.text import one_line
 
 COUNTS = {"tests", "failures", "errors"}
 # From junit-10.xsd of Jenkins' xUnit plugin, the strictest of the common readers.

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt  # comes with rich
 from harness.check.baseline import CheckOutcome, ModelCheck
 from harness.check.show import markdown
 from harness.check.show.markdown import MOST
-from harness.check.show.text import clean, one_line
+from harness.records.text import clean, one_line
 
 COLUMNS = 8
 TAGS = {

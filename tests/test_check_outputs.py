@@ -17,8 +17,8 @@ from harness.check.baseline.change import Change, Conclusion
 from harness.check.show import figures, markdown
 from harness.check.show.answer import also_different, answer, model_line, next_steps
 from harness.check.show.rows import pick, plain, rows
-from harness.check.show.text import clean, clip, head, one_line
 from harness.records import Estimate
+from harness.records.text import clean, clip, head, one_line
 
 NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 5e-324, 1.7e308, INF, -INF, NAN]))
 

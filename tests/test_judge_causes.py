@@ -262,8 +262,8 @@ def test_an_infinite_loss_is_called_infinite() -> None:
     """Draws without density cost infinitely many nats, and that is written."""
     lost = optimiser("dropped evaluations", math.inf, "2.5% of its draws have no density")
     found = caused([gap(1, lost, own=math.inf)])
-    assert "infinite nats" in found.causes[0]
-    assert "infinite nats" in found.cause
+    assert "∞ nats" in found.causes[0]
+    assert "∞ nats" in found.cause
 
 
 # --- failed runs -----------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_an_estimator_without_a_variance_is_named_and_not_dropped(tmp_path: Path
     broken = {**run.diagnostics, "variance.score_control": math.nan, "variance.score_both": 0.0}
     entry = comparison(tmp_path, dataclasses.replace(run, diagnostics=broken))
     shown = {r.title: r.variance for r in variances.table(entry)}
-    assert shown["score function, control variates"] == "not a number"
+    assert shown["score function, control variates"] == "unknown"
     assert shown["score function, both"] == "0"
     found = variance.figure(entry)
     assert found is not None

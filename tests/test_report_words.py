@@ -120,7 +120,7 @@ def test_nan_is_named_and_is_the_worst_seed(comparison: Comparison) -> None:
     assert table is not None
     row = next(r for r in table.rows if r.method == "meanfield")
     cell = row.cells[[title for title, _ in table.columns].index("W1")]
-    assert cell.worst == "not a number"
+    assert cell.worst == "unknown"
 
 
 def test_runs_are_counted_and_shown_with_khat_and_message(comparison: Comparison) -> None:

@@ -316,8 +316,8 @@ def test_too_few_draws_are_said_to_be_too_few() -> None:
         (Estimate(0.696, 0.004), "0.696 ± 0.004"),
         (Estimate(0.69612, 1e-9), "0.696"),
         (Estimate(math.nan, math.nan), "unknown"),
-        (Estimate(math.inf, math.nan), "infinite"),
-        (Estimate(-0.2, 0.1), "−0.2 ± 0.1"),
+        (Estimate(math.inf, math.nan), "∞"),
+        (Estimate(-0.2, 0.1), "−0.20 ± 0.10"),
     ],
 )
 def test_figures_are_written_with_their_errors(estimate: Estimate, words: str) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from harness.judge.headlines import headline
 from harness.judge.rules import closeness
 from harness.judge.wording import ALL_OF_IT
-from harness.judge.words import number
 from harness.records import WITHOUT_DRAWS, Finding, Level, Measure, SeedVerdict
+from harness.records.text import number
 
 if TYPE_CHECKING:
     from harness.judge.bench import Bench

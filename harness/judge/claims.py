@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.judge.words import TITLES, number
 from harness.records import Claim, ClaimResult, Estimate, Measure, RunResult
+from harness.records.method_titles import TITLES
+from harness.records.text import number
 
 _RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
     "iterations": lambda r: r.diagnostics.get("iterations", math.nan),

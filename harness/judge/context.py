@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.judge.words import TITLES
+from harness.records.method_titles import TITLES
 
 if TYPE_CHECKING:
     from harness.records import Estimate, Measure

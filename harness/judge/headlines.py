@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from harness.judge.wording import ALL_OF_IT, SUBJECT, divergent, sd_ratio
-from harness.judge.words import listed, number, with_error
+from harness.judge.words import shares_listed
 from harness.records import Closeness, Estimate
+from harness.records.text import number, with_error
 
 if TYPE_CHECKING:
     from harness.judge.context import Scene
@@ -52,7 +53,7 @@ def _short_correlation(s: Scene) -> str:
 def _short_modes(s: Scene) -> str:
     shares = s.context.mode_shares.get(s.quantity)
     if shares:
-        return f"chains give the left mode of {s.quantity} {listed(shares)}"
+        return f"chains give the left mode of {s.quantity} {shares_listed(shares)}"
     return f"chains differ by {number(s.measure.value)} in the modes of {s.quantity}"
 
 

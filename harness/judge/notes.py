@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.judge.words import number
 from harness.records import WITHOUT_DRAWS, Finding, Measure, RunResult
+from harness.records.text import number
 
 if TYPE_CHECKING:
     from harness.judge.bench import Bench

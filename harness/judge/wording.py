@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from harness.judge.words import limits, listed, number, with_error
+from harness.judge.words import limits, shares_listed
 from harness.records import Closeness, Estimate, Measure, Rule
+from harness.records.text import number, with_error
 
 if TYPE_CHECKING:
     from harness.judge.context import Scene
@@ -231,7 +232,7 @@ def _khat(s: Scene) -> str:
 def _modes(s: Scene) -> str:
     shares = s.context.mode_shares.get(s.quantity)
     if shares:
-        return f"the chains give its left mode {listed(shares)} of their draws"
+        return f"the chains give its left mode {shares_listed(shares)} of their draws"
     return f"chains differ by {number(s.measure.value)} in how much they give to one mode"
 
 

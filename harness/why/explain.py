@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from harness import metrics
-from harness.judge.words import number
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.metrics.measure import seed_of
 from harness.models import folders
 from harness.records import Estimate, Explanation, FamilyName, Gap, Model, Reference, RunResult
 from harness.records.method_titles import title
+from harness.records.text import number
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT

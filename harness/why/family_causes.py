@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import metrics
-from harness.judge.words import number, with_error
 from harness.records import Cause, Estimate, FamilyName
+from harness.records.text import number, with_error
 
 if TYPE_CHECKING:
     from harness.vi.family_optimum import Best

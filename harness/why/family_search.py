@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from harness.judge.words import number
 from harness.records import FamilyName
+from harness.records.text import number
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.elbo import BLOCKS, Elbo, elbos
 from harness.vi.family_optimum import Best, best_fullrank, best_meanfield

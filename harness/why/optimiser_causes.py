@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.judge.notes import LARGE_STEP
-from harness.judge.words import number
 from harness.records import Cause, Estimate, RunResult
+from harness.records.text import number
 from harness.why.family_causes import COUNTS, SHARE, figure
 
 SHRINKS = 0.8

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import metrics
-from harness.judge.words import number
 from harness.metrics.influence import LEAST_EFFECTIVE
 from harness.metrics.scalar import missed_mass
 from harness.records import Estimate, Reference
 from harness.records.names import stan_name
+from harness.records.text import number
 from harness.vi.gaussian import Gaussian
 from harness.why.unconstrained import MissingParametersError, unconstrained
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.check.baseline import Figure, Margins, MethodBaseline
 from harness.check.baseline.form import SUMMARIES
-from harness.judge.words import number, with_error
+from harness.records.text import number, with_error
 
 if TYPE_CHECKING:
     from harness.check.baseline.change import Change

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, shown
 from harness.check.show.rows import Row, is_candidate, pick, rows
-from harness.check.show.text import clean, clip, count, one_line
+from harness.records.text import clean, clip, count, one_line
 
 MOST = 10
 """GitHub shows no more of each kind a step."""

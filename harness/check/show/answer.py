@@ -11,7 +11,7 @@ from harness.check.baseline.change import Conclusion
 from harness.check.baseline.decide import CHANGED, SAME
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.rows import CANDIDATE, SYMBOLS, WORDS, is_candidate
-from harness.check.show.text import clean, count, one_line
+from harness.records.text import clean, count, one_line
 
 BASELINES = Path("baselines")
 """Where ``harness baseline`` writes if not told otherwise."""

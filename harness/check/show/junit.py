@@ -16,7 +16,7 @@ from typing import NamedTuple
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, is_empty, model_line, next_steps
 from harness.check.show.rows import Row, is_candidate, plain, rows
-from harness.check.show.text import clean, clip, count, one_line
+from harness.records.text import clean, clip, count, one_line
 
 WHOLE = "model"
 """Name of the case for a model as a whole: read, run, and every method there."""

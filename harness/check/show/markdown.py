@@ -10,7 +10,7 @@ from harness.check.baseline.decide import SAME
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import also_different, answer, model_line, next_steps
 from harness.check.show.rows import Row, pick, rows
-from harness.check.show.text import clean, clip, count, head, one_line
+from harness.records.text import clean, clip, count, head, one_line
 
 MOST = 60_000
 """Characters. A comment may have 65 536, a job summary a MiB."""

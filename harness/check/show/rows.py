@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.check.baseline.change import Change, Conclusion
 from harness.check.baseline.outcome import ModelCheck
 from harness.check.show import figures
-from harness.check.show.text import clip, one_line
+from harness.records.text import clip, one_line
 
 SYMBOLS: dict[Conclusion, str] = {"same": "✓", "changed": "✗", "inconclusive": "?"}
 

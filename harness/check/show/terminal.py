@@ -18,7 +18,7 @@ from harness.check.baseline.decide import SAME
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import also_different, answer, conclusion, model_line, next_steps
 from harness.check.show.rows import SYMBOLS, Row, rows
-from harness.check.show.text import clean, head
+from harness.records.text import clean, head
 from harness.report.terminal import make_console
 
 MOST_ROWS = 12

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from harness.judge import JudgeContext
 from harness.judge.context import Scene
 from harness.judge.wording import SUBJECT, sd_ratio
-from harness.judge.words import number
 from harness.records import NO_ESTIMATE, Estimate, Finding, Measure, Verdict
+from harness.records.text import number
 
 
 class Telling(NamedTuple):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness import judge
-from harness.judge.words import capital
 from harness.metrics.measure import Yardstick
 from harness.records import (
     NO_ESTIMATE,
@@ -25,6 +24,7 @@ from harness.records import (
     Trial,
     Verdict,
 )
+from harness.records.text import capital
 from harness.why.remedies.cost import duration
 from harness.why.remedies.figure import NOWHERE, Figure, Telling, brought, figure, telling
 from harness.why.remedies.nuts_from_q import kept_apart, started

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import metrics
-from harness.judge.words import number
 from harness.records import Draws
+from harness.records.text import number
 from harness.vi.deterministic.importance import delivered, smoothed_weights, systematic
 
 if TYPE_CHECKING:
