@@ -10,17 +10,48 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import ComparisonResult, compare, target
+    from harness.methods.options import ChoiceError as OptionError
+    from harness.models.folders import ModelError
+    from harness.stan import ProgramError, ToolchainError
+    from harness.stan.bridge import BridgeError
+    from harness.study.comparing import Interrupted, NothingToRunError
+    from harness.study.store import StoreError
 
-__all__ = ["ComparisonResult", "compare", "target"]
+_HOMES = {
+    "ComparisonResult": "harness.api:ComparisonResult",
+    "compare": "harness.api:compare",
+    "target": "harness.api:target",
+    "BridgeError": "harness.stan.bridge:BridgeError",
+    "Interrupted": "harness.study.comparing:Interrupted",
+    "ModelError": "harness.models.folders:ModelError",
+    "NothingToRunError": "harness.study.comparing:NothingToRunError",
+    "OptionError": "harness.methods.options:ChoiceError",
+    "ProgramError": "harness.stan:ProgramError",
+    "StoreError": "harness.study.store:StoreError",
+    "ToolchainError": "harness.stan:ToolchainError",
+}
+
+__all__ = [
+    "BridgeError",
+    "ComparisonResult",
+    "Interrupted",
+    "ModelError",
+    "NothingToRunError",
+    "OptionError",
+    "ProgramError",
+    "StoreError",
+    "ToolchainError",
+    "compare",
+    "target",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in _HOMES:
         from importlib import import_module
 
-        api = import_module("harness.api")
-        value = getattr(api, name)
-        # The submodule harness.compare would otherwise shadow the function once imported.
+        module, _, attribute = _HOMES[name].partition(":")
+        value = getattr(import_module(module), attribute)
         globals()[name] = value
         return value
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -161,12 +161,20 @@ def compare(
 
     Raises
     ------
-    harness.models.folders.ModelError
-        For an unknown model or unusable data.
-    harness.methods.options.ChoiceError
-        For an option that a method does not have.
-    harness.study.comparing.NothingToRunError
+    harness.ModelError
+        If the model is unknown or the data are unusable.
+    harness.OptionError
+        If an option is unknown, or has a value its method does not take.
+    harness.ToolchainError
+        If there is no CmdStan and none can be installed.
+    harness.NothingToRunError
         If the program cannot be run at all; the message says why.
+    harness.StoreError
+        If the cache cannot be written.
+    harness.Interrupted
+        On Ctrl-C; finished runs are kept.
+    ValueError
+        If a method is unknown, or ``remedies`` are wanted without ``why``.
     """
     from dataclasses import replace
 
@@ -215,8 +223,14 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
 
     Raises
     ------
-    harness.models.folders.ModelError, harness.stan.ProgramError, harness.bridge.BridgeError
-        For unusable data, a program that cannot be built, or data that it refuses.
+    harness.ModelError
+        If the model is unknown or the data are unusable.
+    harness.ToolchainError
+        If there is no CmdStan and none can be installed.
+    harness.ProgramError
+        If the program does not compile.
+    harness.BridgeError
+        If the program refuses the data.
     """
     from harness.methods.bridged import BridgeTarget, arrays
     from harness.stan.bridge import BridgeModel, library

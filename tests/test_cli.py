@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+import harness
 from harness import cli
 from harness.cli import common
 from harness.cli.compare import default_out, exit_code
+from harness.cli.doctor import own_files
 from harness.models import folders
 from harness.records import Comparison, Model, ModelComparison, Reference, Verdict
 
@@ -57,6 +64,66 @@ def test_help_names_every_command() -> None:
     for command in ("compare", "models", "report", "doctor"):
         assert command in output
         assert invoke(command, "--help")[0] == 0
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", sorted(cli.main.commands))
+def test_help_keeps_its_examples_in_lines(command: str, columns: int) -> None:
+    """Examples keep their lines, fit the terminal, and show no escape of the help's own markup."""
+    output = CliRunner().invoke(cli.main, [command, "--help"], terminal_width=columns).output
+    assert "\\b" not in output
+    assert max(map(len, output.splitlines())) <= columns
+    epilog = cli.main.commands[command].epilog or ""
+    for line in epilog.splitlines()[1:]:
+        assert line.strip() in [printed.strip() for printed in output.splitlines()]
+
+
+def test_both_command_names_start_the_same_program() -> None:
+    """The distribution's own name is a command too: no other package has that one."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"]["harness"] == project["scripts"][project["name"]]
+
+
+def installed(folder: Path) -> metadata.Distribution:
+    """Lay out an installed distribution with its package and its command; return it."""
+    files = {"harness/__init__.py": "ours", "bin/harness": "#!python", "bin/other": "else"}
+    record = []
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+        record.append(f"{name},sha256={digest.decode()},{len(text)}")
+    info = folder / "stan_advi_harness-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stan-advi-harness\nVersion: 1.0\n")
+    (info / "RECORD").write_text("\n".join(record))
+    (found,) = metadata.distributions(name="stan-advi-harness", path=[str(folder)])
+    return found
+
+
+def test_doctor_says_that_an_unrelated_package_replaced_the_command(tmp_path: Path) -> None:
+    """Each replaced or lost file is named with the way back; files of other names do not count."""
+    found = installed(tmp_path)
+    assert own_files(found).ok
+    (tmp_path / "bin/other").write_text("changed")
+    assert own_files(found).ok
+    (tmp_path / "bin/harness").write_text("from harness_of_others import main")
+    check = own_files(found)
+    assert not check.ok
+    assert "bin/harness" in check.found
+    assert "stan-advi-harness is the same command" in check.found
+    (tmp_path / "harness/__init__.py").unlink()
+    assert "harness/__init__.py" in own_files(found).found
+
+
+def test_the_exceptions_that_docstrings_name_are_there() -> None:
+    """Every public name resolves, and the docstrings of the API name exceptions that exist."""
+    for name in harness.__all__:
+        assert getattr(harness, name) is not None
+    documented = f"{harness.compare.__doc__}{harness.target.__doc__}"
+    named = set(re.findall(r"harness\.(\w+Error)", documented))
+    assert {"ModelError", "ToolchainError", "OptionError", "NothingToRunError"} <= named
+    assert all(issubclass(getattr(harness, name), Exception) for name in named)
 
 
 def test_python_dash_m_is_the_same_command() -> None:

@@ -22,7 +22,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 
 def test_columns_are_the_contract(compared: Comparison, tmp_path: Path) -> None:
-    """The columns of DESIGN come first and in order; additions stand behind."""
+    """The promised columns come first and in order; additions stand behind."""
     files.write(compared, tmp_path)
     promised = {
         "verdicts": "model method level cause remedy seeds seeds_failed seconds reference",

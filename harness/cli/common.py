@@ -1,20 +1,72 @@
-"""What the commands share: exit codes, and reading what the user named."""
+"""What the commands share: options, exit codes, and how they read their arguments."""
 
 from __future__ import annotations
 
+import shlex
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from harness.records import Model
+    from harness.study.progress import Progress
+
+T = TypeVar("T")
 
 EXIT_LEVEL = 1
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+WHAT = click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
+SEEDS = click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per variational method.")
+JOBS = click.option("--jobs", type=click.IntRange(1), help="Processes. [all cores]")
+TIMEOUT = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Time limit of one run, in seconds.",
+)
+BASELINES = click.option(
+    "--baselines",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("baselines"),
+    show_default=True,
+    help="Folder of the baselines.",
+)
+
+
+def methods_option(description: str) -> Decorator:
+    """Return the option ``--methods``."""
+    return click.option("--methods", metavar="A,B,…", help=f"{description}; see `harness models`.")
+
+
+def quantities_option(description: str) -> Decorator:
+    """Return the option ``--quantities``."""
+    return click.option("--quantities", metavar="A,B,…", help=description)
+
+
+def reference_option(description: str) -> Decorator:
+    """Return the option ``--reference``."""
+    return click.option(
+        "--reference",
+        default="auto",
+        show_default=True,
+        metavar="auto|nuts|FILE.nc",
+        help=description,
+    )
+
+
+def quiet_option(description: str) -> Decorator:
+    """Return the option ``--quiet``."""
+    return click.option("--quiet", "-q", is_flag=True, help=description)
 
 
 class UnusableError(click.ClickException):
@@ -29,7 +81,7 @@ def fail(message: str) -> click.ClickException:
 
 
 def end_gently() -> None:
-    """Let a SIGTERM do what Ctrl-C does: finished runs are kept."""
+    """Treat SIGTERM like Ctrl-C, so that finished runs are kept."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -37,14 +89,37 @@ def end_gently() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
+def command_line() -> str:
+    """Return the command as the user could type it again."""
+    return shlex.join(["harness", *sys.argv[1:]])
+
+
+def guarded(display: Progress, work: Callable[[], T]) -> T:
+    """Do the work and close the display; turn errors into a message and an exit code."""
+    from harness import stan
+    from harness.study import comparing
+
+    try:
+        return work()
+    except comparing.Interrupted as interrupt:
+        display.close()
+        click.echo(str(interrupt), err=True)
+        raise SystemExit(EXIT_INTERRUPTED) from interrupt
+    except (comparing.NothingToRunError, stan.ToolchainError, OSError) as error:
+        display.close()
+        raise fail(str(error)) from error
+    finally:
+        display.close()
+
+
 def check_reference(reference: str) -> None:
-    """Refuse a reference that is neither a word of ours nor a file."""
+    """Refuse a reference that is neither a known word nor a file."""
     if reference not in {"auto", "nuts"} and not Path(reference).is_file():
         raise fail(f"no such reference: {reference}; allowed: auto, nuts, or a NetCDF file")
 
 
 def chosen_methods(methods: str | None) -> tuple[str, ...] | None:
-    """Return the methods of a list with commas, None for none."""
+    """Return the methods in a comma-separated list; None if there is no list."""
     if methods is None:
         return None
     import difflib
@@ -63,7 +138,7 @@ def chosen_methods(methods: str | None) -> tuple[str, ...] | None:
 
 
 def names(listed: str | None) -> tuple[str, ...]:
-    """Return the words of a list with commas, each once."""
+    """Return the words of a comma-separated list, each once."""
     return tuple(dict.fromkeys(w.strip() for w in (listed or "").split(",") if w.strip()))
 
 
@@ -72,8 +147,8 @@ def read_models(what: Sequence[str], quantities: str | None = None) -> list[Mode
 
     Raises
     ------
-    harness.models.folders.ModelError
-        For an unknown model or unusable files.
+    harness.ModelError
+        If a model is unknown or its files are unusable.
     """
     import dataclasses
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,32 +9,43 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.common import (
-    EXIT_INTERRUPTED,
     EXIT_LEVEL,
+    JOBS,
+    SEEDS,
+    TIMEOUT,
+    WHAT,
     check_reference,
     chosen_methods,
+    command_line,
     end_gently,
     fail,
+    guarded,
+    methods_option,
+    quantities_option,
+    quiet_option,
     read_models,
+    reference_option,
 )
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
+    from harness.study.plan import Plan
+    from harness.study.progress import Progress
 
 FAIL_ON = ("fail", "warn", "unknown")
 
 
-@click.command()
-@click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
-@click.option("--methods", metavar="A,B,…", help="Methods to compare; see `harness models`.")
-@click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per variational method.")
-@click.option(
-    "--reference",
-    default="auto",
-    show_default=True,
-    metavar="auto|nuts|FILE.nc",
-    help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your own draws.",
+@click.command(
+    epilog="""\b
+    harness compare                       all lecture models
+    harness compare mixture --seeds 20    one of them
+    harness compare my.stan my.json       your own program
+    """
 )
+@WHAT
+@methods_option("Methods to compare")
+@SEEDS
+@reference_option("auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your draws.")
 @click.option(
     "--set",
     "settings",
@@ -44,32 +53,26 @@ FAIL_ON = ("fail", "warn", "unknown")
     metavar="METHOD.OPTION=VALUE",
     help="Set a method's option, such as advi.iterations=20000; may be repeated.",
 )
-@click.option("--quantities", metavar="A,B,…", help="Compare only these variables.")
+@quantities_option("Compare only these variables.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the report, CSV, JSON and draws. [reports/lecture, or reports/NAME]",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes. [all cores]")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Seconds one run may take.",
-)
+@JOBS
+@TIMEOUT
 @click.option(
     "--why/--no-why",
     default=True,
     show_default=True,
-    help="Split the divergence of each Gaussian fit: family or optimiser, in nats.",
+    help="Split the divergence of each Gaussian fit into family and optimiser gap, in nats.",
 )
 @click.option(
     "--remedies",
     is_flag=True,
-    help="Try what may mend each method that fails or warns, and say what it brought.",
+    help="Try remedies for every method that fails or warns, and report their effect.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress; only the verdicts.")
+@quiet_option("No progress; only the verdicts.")
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
@@ -90,17 +93,11 @@ def compare(
     quiet: bool,  # noqa: FBT001
     fail_on: str | None,
 ) -> None:
-    r"""Compare ADVI with NUTS on lecture models, or on your own program and data.
-
-    \b
-    harness compare                       all lecture models
-    harness compare mixture --seeds 20    one of them
-    harness compare my.stan my.json       your own program
-    """
+    """Compare ADVI with NUTS on lecture models, or on your own program and data."""
     from harness import stan
     from harness.methods.options import ChoiceError, from_words, refuse_unused
     from harness.models import folders
-    from harness.study import comparing, progress
+    from harness.study import progress
     from harness.study.plan import Plan, methods_run
 
     end_gently()
@@ -130,26 +127,23 @@ def compare(
         options=options,
         explain=why,
         remedies=remedies,
-        command=shlex.join(["harness", *sys.argv[1:]]),
+        command=command_line(),
     )
     display = progress.choose(quiet=quiet)
-    try:
-        comparison, figures = comparing.compare(plan, display)
-        assert plan.out is not None  # noqa: S101 - set three lines above
-        path = comparing.write(comparison, figures, plan.out)
-    except comparing.Interrupted as interrupt:
-        display.close()
-        click.echo(str(interrupt), err=True)
-        raise SystemExit(EXIT_INTERRUPTED) from interrupt
-    except (comparing.NothingToRunError, stan.ToolchainError, OSError) as error:
-        display.close()
-        raise fail(str(error)) from error
-    display.close()
+    comparison, path = guarded(display, lambda: _compared(plan, display))
     from harness.report.terminal import print_verdicts
 
     print_verdicts(comparison)
     click.echo(f"report: {path}")
     raise SystemExit(exit_code(comparison, fail_on))
+
+
+def _compared(plan: Plan, display: Progress) -> tuple[Comparison, Path]:
+    from harness.study import comparing
+
+    comparison, figures = comparing.compare(plan, display)
+    assert plan.out is not None  # noqa: S101 - the command sets it
+    return comparison, comparing.write(comparison, figures, plan.out)
 
 
 def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:

@@ -40,7 +40,7 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
     scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
     try:
         result = METHODS[task.spec.method].run(task.spec, task.context, scratch)
-    except Exception as error:  # noqa: BLE001 - a run's failure is a result, see DESIGN §3
+    except Exception as error:  # noqa: BLE001 - a run that fails is a result
         result = failed(task, f"{type(error).__name__}: {error}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

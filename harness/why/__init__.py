@@ -1,7 +1,7 @@
 """Why a fit is not the posterior: family or optimiser, in nats, with the evidence.
 
 :func:`explain` splits KL(q ‖ p) of every run of a Gaussian family and names the causes of both
-parts; see DESIGN §1 and Yao et al. 2018, *Yes, but did it work?*, for why neither the ELBO nor
+parts; see Yao et al. 2018, *Yes, but did it work?*, for why neither the ELBO nor
 k-hat alone can tell them apart.
 """
 

@@ -1,0 +1,68 @@
+"""``harness doctor``."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.common import EXIT_UNUSABLE, fail
+
+if TYPE_CHECKING:
+    from harness.stan.doctor import Check
+
+DISTRIBUTION = "stan-advi-harness"
+
+
+@click.command()
+@click.option("--install", is_flag=True, help="Download and build CmdStan if there is none.")
+def doctor(install: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Say what was found, what is missing, and which command fixes it."""
+    from harness import stan
+    from harness.report.terminal import print_checks
+
+    if install:
+        try:
+            stan.ensure_cmdstan(click.echo)
+        except stan.ToolchainError as error:
+            raise fail(str(error)) from error
+    checks = [*stan.diagnose(), *(own_files(d) for d in metadata.distributions(name=DISTRIBUTION))]
+    print_checks(checks)
+    raise SystemExit(0 if all(c.ok for c in checks) else EXIT_UNUSABLE)
+
+
+def own_files(distribution: metadata.Distribution) -> Check:
+    """Check that no other package replaced the command or the package ``harness``.
+
+    Each file is compared with the checksum that the installer recorded for it.
+    """
+    from harness.stan.doctor import Check
+
+    replaced = [
+        str(file)
+        for file in distribution.files or ()
+        if (file.stem == "harness" or str(file) == "harness/__init__.py")
+        and file.hash is not None
+        and _sha256(file) != file.hash.value
+    ]
+    if not replaced:
+        return Check("command harness", ok=True, found=f"belongs to {DISTRIBUTION}")
+    return Check(
+        "command harness",
+        False,  # noqa: FBT003 - by position, as the other three
+        f"another package replaced {' and '.join(replaced)}; {DISTRIBUTION} is the same command",
+        f"{sys.executable} -m pip uninstall harness, then "
+        f"{sys.executable} -m pip install --force-reinstall --no-deps {DISTRIBUTION}",
+    )
+
+
+def _sha256(file: metadata.PackagePath) -> str | None:
+    try:
+        content = file.read_binary()
+    except OSError:
+        return None
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

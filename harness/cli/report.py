@@ -1,0 +1,31 @@
+"""``harness report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.common import fail
+
+
+@click.command()
+@click.argument("results_folder", type=click.Path(path_type=Path), metavar="RESULTS")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The HTML to write.")
+def report(results_folder: Path, out: Path | None) -> None:
+    """Write the HTML again from a results folder, without running anything."""
+    from harness.report import files
+    from harness.report.html import render
+
+    try:
+        comparison = files.read(results_folder)
+    except files.ResultsError as error:
+        raise fail(str(error)) from error
+    if not any(r.draws is not None for m in comparison.models for r in m.runs):
+        raise fail(
+            f"{results_folder} has no draws/ to make figures from (committed samples leave them "
+            "out); make them: harness compare --out FOLDER"
+        )
+    path = out or results_folder / "index.html"
+    render(comparison, path)
+    click.echo(f"report: {path}")
