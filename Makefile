@@ -13,6 +13,9 @@ SPEED := gradients advi_loop minibatch dadvi svgd why
 CALIBRATION := false_alarms calibration other_seeds
 # Written last: an installation that was interrupted is done again.
 STAMP := $(VENV)/.installed
+# A worker for each core; tests that share a slow fixture stay in one. A worker's BLAS threads would
+# only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadgroup
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
@@ -62,10 +65,10 @@ baselines: cmdstan
 	$(RUN)/harness baseline
 
 test: cmdstan
-	HARNESS_REQUIRE_STAN=1 $(RUN)/python -m pytest $(PYTEST_ARGS)
+	HARNESS_REQUIRE_STAN=1 $(PYTEST) $(PYTEST_ARGS)
 
 test-unit: $(STAMP)
-	$(RUN)/python -m pytest -m 'not stan and not wheel' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not stan and not wheel' $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(RUN)/ruff check
