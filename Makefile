@@ -1,4 +1,5 @@
-# make report: everything from nothing to reports/lecture/index.html
+# make report: everything from nothing to reports/latest/index.html
+# make sample: the same into reports/lecture/, the sample that is committed
 # make test:   the same set-up, then all tests
 # make check:  the same set-up, then the lecture against its baselines
 # Each target does what it needs and nothing twice.
@@ -19,11 +20,12 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n au
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: report check baselines test test-unit lint format bench bench-calibration env cmdstan clean clean-all help
+.PHONY: report sample check baselines test test-unit lint format bench bench-calibration env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make report     fit and judge the lecture models, write reports/lecture/index.html'
+	@echo 'make report     fit and judge the lecture models, write reports/latest/index.html'
+	@echo 'make sample     renew the committed sample, reports/lecture/'
 	@echo 'make check      run the lecture again and say what changed since baselines/ was written'
 	@echo 'make baselines  write baselines/ anew, after a change that was meant'
 	@echo 'make test       all tests (make test-unit: those that need no compiler)'
@@ -56,6 +58,9 @@ cmdstan: $(STAMP)
 	@$(RUN)/python -m harness.stan
 
 report: cmdstan
+	$(RUN)/harness compare --remedies --out reports/latest
+
+sample: cmdstan
 	$(RUN)/harness compare --remedies --out reports/lecture
 
 check: cmdstan

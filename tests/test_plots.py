@@ -65,8 +65,8 @@ def test_every_panel_is_small_xml_with_figures_in_its_alternative_text(
     every = [p for made in figures.values() for f in made.values() for p in f.panels]
     assert len(every) > 40
     for one in every:
-        assert ET.fromstring(one.data).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - ours
-        assert len(one.data) < 25_000
+        assert ET.fromstring(one.svg).tag == "svg"  # noqa: S314 - ours
+        assert len(one.svg) < 25_000
         assert re.search(r"\d", one.alt)
         assert one.title
 
@@ -243,7 +243,7 @@ def test_the_elbo_axis_ignores_runaways_and_says_that_it_is_cut(
     made = figures["mixture"]["elbo"]
     note = panel(made, "meanfield").note
     assert re.search(r"Axis cut: 1 seed below, down to −6\d", note)
-    labels = re.findall(r"η [\d.]+", panel(made, "meanfield").data.decode())
+    labels = re.findall(r"η [\d.]+", panel(made, "meanfield").svg)
     assert {"η 1", "η 10", "η 100"} <= set(labels)
 
 
@@ -254,7 +254,7 @@ def test_elbo_labels_never_overlap(models: dict[str, ModelComparison]) -> None:
     for one in made.panels:
         heights = [
             float(text.get("y", "nan"))
-            for text in ET.fromstring(one.data).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314
+            for text in ET.fromstring(one.svg).iter("text")  # noqa: S314
             if (text.text or "").startswith("η")
         ]
         gaps = np.diff(sorted(heights))

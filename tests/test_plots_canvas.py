@@ -113,7 +113,26 @@ def test_estimates_have_the_decimals_of_their_error(value: float, error: float, 
 def test_labels_keep_their_digits_when_coordinates_lose_theirs() -> None:
     """Numbers inside tags are shortened, labels between them are the reader's."""
     text = '<svg x="1.23456"><metadata>m</metadata><text y="2.71828">0.2884</text></svg>'
-    assert canvas.compact(text) == '<svg x="1.23"><text y="2.72">0.2884</text></svg>'
+    assert canvas.compact(text) == '<svg><text y="2.72">0.2884</text></svg>'
+
+
+def test_a_drawing_is_the_same_without_what_the_page_does_not_need() -> None:
+    """Names, style sheet and groups without attributes go; the view and the rest stay."""
+    text = (
+        '<?xml?><svg xmlns:xlink="x" width="9pt" viewBox="0 0 9 9"><defs>\n'
+        ' <style type="text/css">*{a:b}</style></defs><g><g clip-path="url(#x)"><g>'
+        '<use xlink:href="#m"/></g></g></g><g/></svg>'
+    )
+    kept = '<svg viewBox="0 0 9 9"><g clip-path="url(#x)"><use href="#m"/></g></svg>'
+    assert canvas.compact(text) == kept
+
+
+def test_the_width_of_a_label_is_the_sum_of_its_characters() -> None:
+    """Digits are 0.562 em wide in the report's font; a character it lacks counts as a whole em."""
+    assert canvas.width_px("12", 72) == pytest.approx(2 * 0.562 * 96)
+    assert canvas.width_px("☃", 72) == 96
+    assert canvas.widest_px(["1", "123", "12"]) == canvas.width_px("123")
+    assert canvas.widest_px([]) == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from harness.report.figures import figures_for, gaps
 from harness.report.figures.canvas import Panel
 from harness.report.figures.looks import INK
 
-SVG = "{http://www.w3.org/2000/svg}"
 CUT = "stroke:#ffffff"
 FAMILY, OPTIMISER, BOTH = gaps._FAMILY, gaps._OPTIMISER, INK
 
@@ -42,12 +41,12 @@ def panel(*found: Gap) -> Panel:
 
 def labels(found: Panel) -> list[str]:
     """Return every text of a panel."""
-    return ["".join(t.itertext()) for t in ET.fromstring(found.data).iter(f"{SVG}text")]  # noqa: S314 - ours
+    return ["".join(t.itertext()) for t in ET.fromstring(found.svg).iter("text")]  # noqa: S314 - ours
 
 
 def path(found: Panel, colour: str, *, round_ends: bool = False) -> str:
     """Return the path of one colour: bars have flat ends, dots round ones."""
-    for one in ET.fromstring(found.data).iter(f"{SVG}path"):  # noqa: S314 - ours
+    for one in ET.fromstring(found.svg).iter("path"):  # noqa: S314 - ours
         style = one.get("style", "")
         thick = re.search(r"stroke-width:([\d.]+)", style)
         bar = thick is not None and float(thick[1]) == 3.6
@@ -101,8 +100,8 @@ def test_a_cut_bar_has_a_break_and_its_figure() -> None:
     found = panel(*MIXTURE[:7], *several)
     assert labels(found)[-1] == "3 seeds 2000 to 9000"
     assert "3 bars are cut at 1.7 nats." in found.note
-    assert CUT in found.data.decode()
-    assert CUT not in panel(*MIXTURE[:7]).data.decode()
+    assert CUT in found.svg
+    assert CUT not in panel(*MIXTURE[:7]).svg
 
 
 def test_an_infinite_gap_is_a_cut_bar_with_its_sign() -> None:
@@ -164,8 +163,8 @@ def test_parts_are_told_apart_without_colour() -> None:
 def test_an_error_is_drawn_where_it_is_seen() -> None:
     """Two standard errors to either side; an error smaller than a pixel has no line."""
     sharp, dull = (panel(gap("dadvi", 1, 0.3, 0.1, error=e)) for e in (1e-4, 0.02))
-    assert "stroke-width:0.7" in dull.data.decode()
-    assert "stroke-width:0.7" not in sharp.data.decode()
+    assert "stroke-width:0.7" in dull.svg
+    assert "stroke-width:0.7" not in sharp.svg
     unknown = panel(gap("dadvi", 1, 0.3, 0.1, error=math.nan))
     assert "Of 1 run the error is not known." in unknown.note
 
@@ -199,7 +198,7 @@ def test_fifty_runs_stay_small() -> None:
         for m in ("meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "advi")
         for s in range(10)
     ]
-    assert len(panel(*found).data) < 8_000
+    assert len(panel(*found).svg) < 8_000
 
 
 def test_no_figure_where_nobody_asked() -> None:

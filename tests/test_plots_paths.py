@@ -49,7 +49,7 @@ def test_tracked_parameters_stand_beside_the_elbo(tmp_path: Path) -> None:
     assert "after 3000 iterations" in found[0].caption
     assert "0.149 to 0.189" in found[0].panels[1].note
     assert "2 seeds" in found[0].panels[1].alt
-    assert all(p.data.startswith(b"<svg") for p in found[0].panels)
+    assert all(p.svg.startswith("<svg") for p in found[0].panels)
 
 
 def test_paths_that_are_not_finite_do_not_stop_the_figure(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_paths_that_are_not_finite_do_not_stop_the_figure(tmp_path: Path) -> Non
     bad = dataclasses.replace(good, trace=dataclasses.replace(good.trace, extras=broken))
     found = tracks.figures(comparison(tmp_path, bad))
     assert "nothing finite" in found[0].panels[1].alt
-    assert found[0].panels[1].data.startswith(b"<svg")
+    assert found[0].panels[1].svg.startswith("<svg")
     assert tracks.figures(comparison(tmp_path, records.run("fixture", "advi", 1, None))) == []
 
 

@@ -1,8 +1,13 @@
-"""The report in a real Chromium: what a reader gets, at desk and phone width."""
+"""The report in a real Chromium: what a reader gets, at desk and phone width.
+
+Every test runs once for each set of fonts that a reader's machine may have, and only that set:
+the page carries its own font, so that nothing depends on them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +18,8 @@ import report_fixture as fixture
 
 from harness.models import folders
 from harness.report import html
+from harness.report.figures import canvas
+from harness.report.figures.canvas import width_px
 from harness.report.html.summary import anchor
 
 if TYPE_CHECKING:
@@ -38,8 +45,41 @@ FLAGS = (
 )
 
 
+FONTS = {
+    "DejaVu": ("DejaVuSans.ttf", "fonts-dejavu-core"),
+    "Liberation": ("LiberationSans-Regular.ttf", "fonts-liberation"),
+    "Noto": ("NotoSans-Regular.ttf", "fonts-noto-core"),
+}
+"""A family that may be all that a machine has: the file that shows it, and Debian's package."""
+
+FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+
+
+@pytest.fixture(scope="module", params=FONTS)
+def fonts(request: pytest.FixtureRequest) -> str:
+    """Return the family that is all Chromium gets to see."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+def only_these(fonts: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a fontconfig file that knows no other family; skip where it is not installed."""
+    file, package = FONTS[fonts]
+    places = [Path(folder).expanduser() for folder in FONT_FOLDERS]
+    found = next((path for place in places for path in place.rglob(file)), None)
+    if found is None:
+        pytest.skip(f"{file} is not installed: apt-get install {package}")
+    folder = tmp_path_factory.mktemp("fonts")
+    config = folder / "fonts.conf"
+    config.write_text(
+        f"<fontconfig><dir>{found.parent}</dir><cachedir>{folder}/cache</cachedir></fontconfig>\n",
+        encoding="utf-8",
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def browser(only_these: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Start the machine's own Chromium; skip with the reason where there is none."""
     binary = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
@@ -52,7 +92,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    service = webdriver.ChromeService(
+        driver, env={**os.environ, "FONTCONFIG_FILE": str(only_these)}
+    )
+    chrome = webdriver.Chrome(options=options, service=service)
     chrome.set_script_timeout(120)  # seconds; the lecture's report has hundreds of figures
     yield chrome
     chrome.quit()
@@ -122,17 +165,49 @@ def test_every_model_has_a_visible_section(
     assert len(set(tops)) == len(comparison.models)
 
 
-def test_every_image_is_drawn_and_has_an_alternative_text(browser: Chrome, path: Path) -> None:
-    """No image is broken, none is silent."""
+def test_every_drawing_has_a_size_and_an_alternative_text(browser: Chrome, path: Path) -> None:
+    """No drawing is empty, none is silent."""
     show(browser, path, DESK)
-    images = ask(
+    drawings = ask(
         browser,
-        "Promise.all([...document.images].map(i => i.decode().then(() => [i.alt, i.naturalWidth],"
-        " () => [i.alt, 0])))",
+        "[...document.querySelectorAll('figure svg')].map(s => [s.getAttribute('aria-label'),"
+        " s.getBoundingClientRect().height, s.getBBox().width])",
     )
-    assert len(images) > 30
-    assert all(alt.strip() for alt, _ in images)
-    assert all(width > 0 for _, width in images)
+    assert len(drawings) > 30
+    assert all(alt.strip() for alt, _, _ in drawings)
+    assert all(height > 0 and width > 0 for _, height, width in drawings)
+
+
+def families(browser: Chrome, selector: str) -> list[tuple[str, bool]]:
+    """Return the fonts that draw an element, and whether the page brought each itself."""
+    for domain in ("DOM", "CSS"):
+        browser.execute_cdp_cmd(f"{domain}.enable", {})
+    root = browser.execute_cdp_cmd("DOM.getDocument", {})["root"]["nodeId"]
+    where = {"nodeId": root, "selector": selector}
+    node = browser.execute_cdp_cmd("DOM.querySelector", where)["nodeId"]
+    used = browser.execute_cdp_cmd("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+    return [(font["familyName"], font["isCustomFont"]) for font in used]
+
+
+def test_text_and_labels_take_the_font_of_the_page(browser: Chrome, path: Path, fonts: str) -> None:
+    """Only programs and commands take one of the machine's, which is the family meant."""
+    show(browser, path, DESK)
+    for own in ("h1", ".verdicts .mark", "figcaption .pt", "figure svg text"):
+        assert {custom for _, custom in families(browser, own)} == {True}, own
+    ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
+    code = families(browser, "pre.stan code")
+    assert all(name.startswith(fonts) and not custom for name, custom in code)
+    assert code
+
+
+def test_figures_know_how_wide_their_labels_are(browser: Chrome, path: Path) -> None:
+    """The widths that leave room for labels are those of the font, kerning aside."""
+    show(browser, path, DESK)
+    wanted = {character: width_px(character, 750) for character in canvas._advances()}
+    measure = "const c = document.createElement('canvas').getContext('2d');"
+    measure += "c.font = '1000px report'; return arguments[0].map(t => c.measureText(t).width)"
+    found = browser.execute_script(measure, list(wanted))
+    assert found == pytest.approx(list(wanted.values()), abs=0.5)
 
 
 def test_the_answer_and_the_verdicts_are_on_the_first_screen(browser: Chrome, path: Path) -> None:
@@ -154,9 +229,9 @@ def test_nothing_overflows_the_page(browser: Chrome, path: Path, size: tuple[int
     assert ask(browser, "document.documentElement.scrollWidth") <= size[0]
     stray = ask(
         browser,
-        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre, .hidden,"
-        " .quiet') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML"
-        ".slice(0, 120))",
+        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre, svg,"
+        " .hidden, .quiet') && e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.outerHTML.slice(0, 120))",
     )
     assert stray == []
 
@@ -201,36 +276,30 @@ def test_columns_sort_up_and_down_from_the_keyboard(browser: Chrome, path: Path)
 
 
 def test_labels_inside_a_figure_do_not_lie_over_each_other(browser: Chrome, path: Path) -> None:
-    """In the reader's own font no two texts of a panel overlap, and none is cut off."""
+    """At a panel's natural size no two texts of it overlap, and none is cut off."""
     show(browser, path, DESK)
     complaints = ask(
         browser,
         """(() => {
           const found = [];
-          // The page itself would be laid out anew with every figure.
-          const page = [...document.body.children];
-          page.forEach(e => { e.style.display = 'none'; });
-          for (const image of document.images) {
-            const holder = document.createElement('div');
-            holder.innerHTML = decodeURIComponent(image.src.slice(image.src.indexOf(',') + 1));
-            document.body.append(holder);
-            const frame = holder.firstElementChild.getBoundingClientRect();
-            const boxes = [...holder.querySelectorAll('text')].map(
+          const drawings = [...document.querySelectorAll('figure svg')];
+          drawings.forEach(s => { s.style.width = s.getAttribute('width') + 'px'; });
+          for (const drawing of drawings) {
+            const name = drawing.getAttribute('aria-label').slice(0, 40);
+            const frame = drawing.getBoundingClientRect();
+            const boxes = [...drawing.querySelectorAll('text')].map(
               t => [t.textContent, t.getBoundingClientRect()]);
             boxes.forEach(([text, a], i) => {
               if (a.left < frame.left - 1 || a.right > frame.right + 1
                   || a.top < frame.top - 1 || a.bottom > frame.bottom + 1)
-                found.push(image.alt.slice(0, 40) + ': cut: ' + text);
+                found.push(name + ': cut: ' + text);
               for (const [other, b] of boxes.slice(i + 1)) {
                 const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
                 const up = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-                if (across > 1.5 && up > 4)
-                  found.push(image.alt.slice(0, 40) + ': ' + text + ' over ' + other);
+                if (across > 1.5 && up > 4) found.push(name + ': ' + text + ' over ' + other);
               }
             });
-            holder.remove();
           }
-          page.forEach(e => { e.style.display = ''; });
           return found;
         })()""",
     )
@@ -242,7 +311,7 @@ def test_the_committed_sample_stands_up_to_the_same(browser: Chrome, size: tuple
     """The lecture's report: nothing leaves it, nothing is silent, cut or overlapping."""
     sample = Path(__file__).parents[1] / "reports" / "lecture" / "index.html"
     test_no_console_error_and_no_request_leaves_the_file(browser, sample)
-    test_every_image_is_drawn_and_has_an_alternative_text(browser, sample)
+    test_every_drawing_has_a_size_and_an_alternative_text(browser, sample)
     test_nothing_overflows_the_page(browser, sample, size)
     test_labels_inside_a_figure_do_not_lie_over_each_other(browser, sample)
     for name in folders.lecture_models():

@@ -26,7 +26,7 @@ from harness.records import (
     Verdict,
 )
 from harness.report.figures.canvas import Panel
-from harness.report.html import data_uri, remedies, summary, to_html
+from harness.report.html import _drawings, remedies, summary, to_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -259,14 +259,13 @@ def test_where_much_was_tried_what_does_not_help_is_folded() -> None:
     assert "Nothing that was tried" in words(entry(trials=[*many, many[0]]))
 
 
-def test_an_image_is_the_same_without_what_it_does_not_need() -> None:
-    """Quotes become single where no tag has one, and groups without attributes are dropped."""
-    svg = (
-        '<svg a="1"><g><g id="x"><g><path d="m0 0"/></g></g></g><g/>'
-        '<text b="it\'s">"a" &amp; \'b\'</text></svg>'
+def test_every_drawing_has_identifiers_of_its_own() -> None:
+    """Two panels with the same clip path do not share its name, and say what is seen."""
+    svg = '<svg viewBox="0 0 9 9"><g clip-path="url(#p1)"/><defs><path id="p1"/></defs></svg>'
+    put = _drawings()
+    first, second = (put(Panel("t", "", svg, 'W1 is "1"', 90, 60)) for _ in range(2))
+    assert first == (
+        '<svg role="img" aria-label="W1 is &#34;1&#34;" width="90" height="60" viewBox="0 0 9 9">'
+        '<g clip-path="url(#i0)"/><defs><path id="i0"/></defs></svg>'
     )
-    uri = data_uri(Panel("t", "", svg.encode(), "svg", "1", 1, 1))
-    assert uri == (
-        "data:image/svg+xml,%3Csvg a='1'%3E%3Cg id='x'%3E%3Cpath d='m0 0'/%3E%3C/g%3E"
-        "%3Ctext b=%22it's%22%3E%22a%22 &amp;amp; 'b'%3C/text%3E%3C/svg%3E"
-    )
+    assert second == first.replace("i0", "i1")

@@ -8,9 +8,12 @@ so that nothing in a panel can lie over a curve.
 from __future__ import annotations
 
 import io
+import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -23,7 +26,7 @@ from harness.records.text import number
 from harness.report.figures.looks import INK, MUTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -32,10 +35,8 @@ if TYPE_CHECKING:
 
 PX_PER_INCH = 96.0
 FONT_PT = 8.0
-PX_PER_CHARACTER = 5.6
-"""Width of a typical character at ``FONT_PT``; the reader's own font decides in the end."""
+_UNKNOWN_EM = 1.0  # a character that the report's font lacks, as wide as any
 
-_FONTS = "-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.25}
 
 
@@ -49,8 +50,8 @@ class Panel:
         In words, usually the method's name and its number of seeds.
     method
         Whose colour the title takes; empty for none.
-    data, kind
-        The image, and ``"svg"`` or ``"png"``.
+    svg
+        The image, an element for the page, whose font it takes.
     alt
         What is seen, with its figures.
     width, height
@@ -61,8 +62,7 @@ class Panel:
 
     title: str
     method: str
-    data: bytes
-    kind: str
+    svg: str
     alt: str
     width: int
     height: int
@@ -77,6 +77,26 @@ class Figure:
     title: str
     caption: str
     panels: tuple[Panel, ...]
+
+
+@cache
+def _advances() -> dict[str, float]:
+    """Return the widths of the report's characters, in units of the font size."""
+    file = resources.files("harness.report").joinpath("font", "advances.json")
+    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+    return {character: width for alike, width in found.items() for character in alike}
+
+
+def width_px(words: str, points: float = FONT_PT) -> float:
+    """Return the width of ``words`` in the report's own font, CSS pixels."""
+    advances = _advances()
+    ems = sum(advances.get(character, _UNKNOWN_EM) for character in words)
+    return ems * points * PX_PER_INCH / 72
+
+
+def widest_px(words: Iterable[str]) -> float:
+    """Return the width of the widest label, CSS pixels; 0 where there is none."""
+    return max(map(width_px, words), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +169,7 @@ def within(
     kept = []
     for tick, word in zip(ticks, words, strict=True):
         at = margins.left + (tick - low) / (high - low) * across
-        half = PX_PER_CHARACTER * len(word) / 2 + 1
+        half = width_px(word) / 2 + 1
         if half <= at <= width - half:
             kept.append(tick)
     return kept or list(ticks)
@@ -229,12 +249,12 @@ def envelope(x: FloatArray, y: FloatArray, bins: int) -> tuple[FloatArray, Float
     return x[picks], y[picks]
 
 
-def svg(figure: MplFigure) -> bytes:
-    """Render a figure as a compact SVG."""
+def svg(figure: MplFigure) -> str:
+    """Render a figure as a compact SVG element for the page."""
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return compact(buffer.getvalue()).encode()
+    return compact(buffer.getvalue())
 
 
 _NUMBER = re.compile(r"-?\d*\.?\d+(?:e[-+]?\d+)?")
@@ -244,26 +264,46 @@ _LONG = re.compile(r"-?\d+\.\d{3,}(?:e[-+]?\d+)?")
 
 
 def compact(text: str) -> str:
-    """Drop what a browser does not need from matplotlib's SVG and shorten its paths.
+    """Drop what a page does not need from matplotlib's SVG and shorten its paths.
 
     Coordinates keep a tenth of a point, an eighth of a pixel; straight paths are written
-    as relative moves.
+    as relative moves. Names of XML, the style sheet, the size and the font go: the page has them.
     """
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = _PATH.sub(lambda m: f' d="{_shorter(m.group(1))}"', text)
     # Only inside tags: between them stand labels, whose digits are the reader's.
     text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0)), 2), t.group(0)), text)
     text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
-    # Releases differ in how they write the font; the style sheet below names it once.
+    # Releases differ in how they write the font.
     text = re.sub(r"font:\s*([\d.]+)px[^;\"]*", r"font-size:\1px", text)
     text = re.sub(r"font-family:[^;\"]*;?", "", text)
     text = re.sub(r' transform="rotate\(-?0(?: [^)]*)?\)"', "", text)
     text = re.sub(r">\s+<", "><", text)
     text = re.sub(r"(?<=[;:]) +", "", text)
-    style = f"*{{stroke-linejoin:round;stroke-linecap:butt}}text{{font-family:{_FONTS}}}"
-    return re.sub(r"(<style[^>]*>).*?(</style>)", rf"\g<1>{style}\g<2>", text, flags=re.DOTALL)
+    box = re.search(r'viewBox="[^"]*"', text)
+    text = re.sub(r"^<svg[^>]*>", f"<svg {box.group(0)}>" if box else "<svg>", text)
+    return _without_bare_groups(text.replace("xlink:href", "href")).strip()
+
+
+def _without_bare_groups(text: str) -> str:
+    """Drop groups without attributes, which change nothing on the page."""
+    bare: list[bool] = []
+
+    def kept(tag: re.Match[str]) -> str:
+        found = tag.group(0)
+        if found == "<g/>":
+            return ""
+        if found == "</g>":
+            return "" if bare.pop() else found
+        if re.match(r"<g[ >]", found) and not found.endswith("/>"):
+            bare.append(found == "<g>")
+            return "" if bare[-1] else found
+        return found
+
+    return _TAG.sub(kept, text)
 
 
 def _trim(value: float, decimals: int) -> str:

@@ -90,7 +90,7 @@ def _trace(values: FloatArray, name: str, said: str) -> Panel:
     means = ", ".join(number(float(row.mean())) for row in values)
     alt = f"Trace of {name} for {chains} NUTS chains of {n} draws: means {means}; {said}."
     note = f"each strip from {number(low)} to {number(high)}"
-    return Panel(f"{name} by draw", "nuts", svg(drawing), "svg", alt, _WIDTH, _height(chains), note)
+    return Panel(f"{name} by draw", "nuts", svg(drawing), alt, _WIDTH, _height(chains), note)
 
 
 def _ranks(values: FloatArray, name: str, said: str) -> Panel:
@@ -125,7 +125,7 @@ def _ranks(values: FloatArray, name: str, said: str) -> Panel:
     )
     note = f"{outside} of {counts.size} bins outside the band"
     title = f"{name} by rank"
-    return Panel(title, "nuts", svg(drawing), "svg", alt, _WIDTH, _height(chains), note)
+    return Panel(title, "nuts", svg(drawing), alt, _WIDTH, _height(chains), note)
 
 
 def _chain_names(chains: int) -> list[str]:

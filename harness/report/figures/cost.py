@@ -12,7 +12,6 @@ from harness.records import WITHOUT_DRAWS
 from harness.records.text import count, number, seconds, span
 from harness.report.figures.canvas import (
     FONT_PT,
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -21,6 +20,7 @@ from harness.report.figures.canvas import (
     named_axis,
     overlay,
     svg,
+    width_px,
 )
 from harness.report.figures.choose import runs_of
 from harness.report.figures.looks import CLOSE_BAND, FAINT, INK, MUTED, in_order, look
@@ -37,6 +37,7 @@ _MARGINS = Margins(left=44, right=10, top=8, bottom=36)
 _FLOOR = 0.005
 _CEILING = 30.0
 _CLOSE = 0.1
+_LABEL_PT = FONT_PT - 0.6
 _LABEL_HEIGHT = 12.0
 _CENTRED_FROM = 2
 _MANY = 9
@@ -166,7 +167,7 @@ def _panel(drawing: MplFigure, ax: Axes, method: str, everything: list[Point]) -
         f" {seconds(min(p.seconds for p in mine))} to {seconds(max(p.seconds for p in mine))};"
         f" W1 {span([p.typical for p in mine])} sd; the typical seed is close on {close}. {note}"
     ).strip()
-    return Panel(style.title, method, data, "svg", alt, _WIDTH, _HEIGHT, note)
+    return Panel(style.title, method, data, alt, _WIDTH, _HEIGHT, note)
 
 
 def _labels(ax: Axes, mine: list[Point]) -> None:
@@ -181,13 +182,13 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
     back = ax.transData.inverted()
     for p in sorted(mine, key=lambda q: (-at[q][1], at[q][0])):
         x, y = (float(v) for v in at[p])
-        width = PX_PER_CHARACTER * len(p.model) * 0.9
+        width = width_px(p.model, _LABEL_PT)
         spot = _free_spot(x, y, width, taken, box)
         left, bottom = spot
         taken.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
         middle = bottom + _LABEL_HEIGHT / 2
         where = back.transform((left / scale, middle / scale))
-        ax.text(where[0], where[1], p.model, size=FONT_PT - 0.6, color=INK, va="center")
+        ax.text(where[0], where[1], p.model, size=_LABEL_PT, color=INK, va="center")
         if abs(middle - y) > _LABEL_HEIGHT:
             # From the point to the nearest edge of its label, never over the letters.
             near_x = min(max(x, left), left + width)

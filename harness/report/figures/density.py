@@ -168,7 +168,7 @@ def _figure(comparison: ModelComparison, name: str) -> Figure | None:
         shown = len(seeds) if unit == "chain" else runs
         title = f"{look(method).title}, {count(shown, unit)}"
         alt = _alt(name, title, reference, seeds, note)
-        panels.append(Panel(title, method, data, "svg", alt, width, _HEIGHT, note))
+        panels.append(Panel(title, method, data, alt, width, _HEIGHT, note))
     total = len(quantity_names(comparison))
     few = f" Drawn: the {QUANTITIES} of {total} quantities with the largest W1 distance."
     caption = _caption(comparison, shaded=shaded is not None) + (few if total > QUANTITIES else "")

@@ -10,7 +10,6 @@ import numpy as np
 from harness.records.text import count, listed, number, span
 from harness.report.figures.canvas import (
     FONT_PT,
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -23,6 +22,7 @@ from harness.report.figures.canvas import (
     overlay,
     svg,
     tick_words,
+    widest_px,
     x_axis,
     y_axis,
 )
@@ -92,8 +92,8 @@ def figure(comparison: ModelComparison) -> Figure | None:
     everything = [p for group in paths.values() for p in group]
     low, high = _limits(everything)
     width = {1: 540, 2: 540, 3: 366}.get(len(paths), 272)
-    longest_label = max(len(words) for g in paths.values() for _, words, _ in _eta_labels(g))
-    room = 24 + PX_PER_CHARACTER * longest_label
+    # Every label may get an arrow.
+    room = 16 + widest_px(f"{words} ↓" for g in paths.values() for _, words, _ in _eta_labels(g))
     drawing, ax = _frame(low, high, width, room)
     panels = []
     for method, group in paths.items():
@@ -104,7 +104,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
         note = _note(group, runs, low)
         title = f"{look(method).title}, {count(runs, 'seed')}"
         alt = _alt(title, group, note)
-        panels.append(Panel(title, method, data, "svg", alt, width, _HEIGHT, note))
+        panels.append(Panel(title, method, data, alt, width, _HEIGHT, note))
     caption = (
         "Larger is better; one line per seed, in nats. Colour, dash and label: the step size"
         " eta, where CmdStan chose one. Dot: where a run stopped because it found itself"
@@ -135,7 +135,7 @@ def _limits(paths: list[_Path]) -> tuple[float, float]:
 def _frame(low: float, high: float, width: int, room: float) -> tuple[MplFigure, Axes]:
     """Draw what all panels share: axes, with room on the right for the labels."""
     ticks = nice_ticks(low, high, 5)
-    left = 14 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
+    left = 14 + widest_px(tick_words(ticks))
     drawing, ax = axes(width, _HEIGHT, Margins(left=left, right=room, top=6))
     left_spine(ax)
     ax.set_ylim(low, high)

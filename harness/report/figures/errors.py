@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.records.text import count, number
 from harness.report.figures.canvas import (
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -19,6 +18,7 @@ from harness.report.figures.canvas import (
     named_axis,
     overlay,
     svg,
+    widest_px,
     x_axis,
 )
 from harness.report.figures.choose import compared_methods, quantity_names, shown_quantities
@@ -77,7 +77,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
         seeds = max(len(values) for values in found.values())
         title = look(method).title + (f", {count(seeds, 'seed')}" if seeds > 1 else "")
         alt = _alt(found, title, note)
-        panels.append(Panel(title, method, data, "svg", alt, width, height, note))
+        panels.append(Panel(title, method, data, alt, width, height, note))
     total = len(quantity_names(comparison))
     many = f" The {QUANTITIES} worst of {total} quantities." if total > QUANTITIES else ""
     caption = (
@@ -96,7 +96,7 @@ def _frame(names: list[str], width: int, close: float) -> tuple[MplFigure, Axes,
     """Draw what all panels share; return it with its height in CSS pixels."""
     longest = _NAME_LENGTHS[0] if width >= _WIDE else _NAME_LENGTHS[1]
     shown = [_shortened(n, longest) for n in names]
-    left = 12 + PX_PER_CHARACTER * max(len(s) for s in shown)
+    left = 12 + widest_px(shown)
     height = round(len(names) * (3 * _ROW + _GAP) + 46)
     drawing, ax = axes(width, height, Margins(left=left, right=10, top=4))
     ax.axvspan(-close, close, color=CLOSE_BAND, lw=0)

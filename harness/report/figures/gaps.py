@@ -12,7 +12,6 @@ import numpy as np
 from harness.records.text import count, number, span
 from harness.report.figures.canvas import (
     FONT_PT,
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -22,6 +21,8 @@ from harness.report.figures.canvas import (
     named_axis,
     nice_ticks,
     svg,
+    widest_px,
+    width_px,
     within,
     x_axis,
 )
@@ -90,8 +91,8 @@ def figure(comparison: ModelComparison) -> Figure | None:
     words = {m: beyond_words(several, end) for m, several in found.items()}
     names = {m: _shortened(look(m).title) for m in found}
     margins = Margins(
-        left=12 + PX_PER_CHARACTER * max(len(n) for n in names.values()),
-        right=12 + PX_PER_CHARACTER * max(len(w) for w in words.values()),
+        left=12 + widest_px(names.values()),
+        right=12 + widest_px(words.values()),
         top=_LEGEND,
     )
     deep = sum(_ROW * len(several) + _SPACE for several in found.values())
@@ -117,7 +118,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
     alt = f"Family gap and optimiser gap in nats. {_alt(found)} {note}".strip()
     methods = count(len(found), "method")
     title = f"KL(q ‖ p) of {count(len(gaps), 'run')}, {methods}"
-    panel = Panel(title, "", svg(drawing), "svg", alt, _WIDTH, height, note)
+    panel = Panel(title, "", svg(drawing), alt, _WIDTH, height, note)
     caption = (
         "The divergence of every run from the posterior, in two parts: what the best member of its"
         " family would still lack (family gap, dark) and what this run lacks to that member"
@@ -270,7 +271,7 @@ def _legend(ax: Axes, scale: _Scale) -> None:
         xs = [at * scale.px, (at + 14) * scale.px]
         ax.plot(xs, [-8, -8], color=colour, lw=5, clip_on=False, solid_capstyle="butt")
         ax.text((at + 18) * scale.px, -8, words, fontsize=FONT_PT, color=INK, va="center")
-        at += 18 + PX_PER_CHARACTER * len(words) + 14
+        at += 18 + width_px(words) + 14
 
 
 def _note(gaps: Sequence[Gap], end: float) -> str:

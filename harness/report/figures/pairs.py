@@ -11,7 +11,6 @@ from contourpy import contour_generator
 
 from harness.records.text import count, number, span
 from harness.report.figures.canvas import (
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -24,6 +23,8 @@ from harness.report.figures.canvas import (
     svg,
     thin,
     tick_words,
+    widest_px,
+    within,
     x_axis,
     y_axis,
 )
@@ -118,7 +119,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
         note = f"{count(absent, 'seed')} outside the view." if absent else ""
         title = look(method).title + (f", {count(len(runs), 'seed')}" if len(runs) > 1 else "")
         alt = _alt(pair, method, title, note)
-        panels.append(Panel(title, method, data, "svg", alt, width, _HEIGHT, note))
+        panels.append(Panel(title, method, data, alt, width, _HEIGHT, note))
     caption = (
         f"Grey: reference, {_POINTS} draws and the region that holds 90% (correlation"
         f" {number(pair.reference)}). Lines: the region that holds 90% of each seed's draws."
@@ -132,8 +133,9 @@ def _frame(
     """Draw what all panels share: axes, the reference's points and its region."""
     across, up = frame
     ticks = nice_ticks(up.low, up.high, 5)
-    left = 32 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
-    drawing, ax = axes(width, _HEIGHT, Margins(left=left, right=6, top=6))
+    left = 32 + widest_px(tick_words(ticks))
+    margins = Margins(left=left, right=6, top=6)
+    drawing, ax = axes(width, _HEIGHT, margins)
     left_spine(ax)
     x, y = (thin(values, _POINTS) for values in reference)
     shown = across.holds(x) & up.holds(y)
@@ -141,7 +143,8 @@ def _frame(
     ax.plot(*broken(region(*reference, across, up)), color=_GREY, lw=1.1)
     ax.set_xlim(across.low, across.high)
     ax.set_ylim(up.low, up.high)
-    x_axis(ax, nice_ticks(across.low, across.high, 4), pair.first)
+    beneath = nice_ticks(across.low, across.high, 4)
+    x_axis(ax, within(beneath, across.low, across.high, width, margins), pair.first)
     y_axis(ax, ticks, pair.second)
     return drawing, ax
 

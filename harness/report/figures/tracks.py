@@ -10,7 +10,6 @@ import numpy as np
 from harness.records.text import count, number, span
 from harness.report.figures.canvas import (
     FONT_PT,
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -21,6 +20,7 @@ from harness.report.figures.canvas import (
     nice_ticks,
     svg,
     tick_words,
+    widest_px,
     x_axis,
     y_axis,
 )
@@ -89,7 +89,7 @@ def _nothing(method: str, title: str) -> Panel:
     x_axis(ax, [], "iteration")
     words = "nothing finite was recorded"
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", color=MUTED, fontsize=FONT_PT)
-    return Panel(title, method, svg(drawing), "svg", f"{title}: {words}", _WIDTH, _HEIGHT, words)
+    return Panel(title, method, svg(drawing), f"{title}: {words}", _WIDTH, _HEIGHT, words)
 
 
 def _window(curves: _Curves) -> tuple[float, float]:
@@ -111,11 +111,11 @@ def _panel(method: str, title: str, runs: list[RunResult], curves: _Curves, unit
         return _nothing(method, title)
     low, high = _window(kept)
     ticks = nice_ticks(low, high, 5)
-    left = 14 + PX_PER_CHARACTER * max((len(t) for t in tick_words(ticks)), default=3)
+    left = 14 + widest_px(tick_words(ticks))
     last = max(1.0, *(float(x[-1]) for x, _ in kept))
     across = nice_ticks(0, last, 3)
     # The last tick may stand at the very end of the axis.
-    right = 8 + PX_PER_CHARACTER * max((len(t) for t in tick_words(across)), default=3) / 2
+    right = 8 + widest_px(tick_words(across)) / 2
     drawing, ax = axes(_WIDTH, _HEIGHT, Margins(left=left, right=right, top=6))
     left_spine(ax)
     ax.set_ylim(low, high)
@@ -133,4 +133,4 @@ def _panel(method: str, title: str, runs: list[RunResult], curves: _Curves, unit
         f"At the end {span(ends, 3)}; over the second half it moves by up to {number(max(moved))}."
     )
     alt = f"{title} by iteration ({unit}), {count(len(kept), 'seed')}. {note}"
-    return Panel(title, method, svg(drawing), "svg", alt, _WIDTH, _HEIGHT, note)
+    return Panel(title, method, svg(drawing), alt, _WIDTH, _HEIGHT, note)

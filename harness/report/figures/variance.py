@@ -10,7 +10,6 @@ import numpy as np
 from harness.records.text import count, number
 from harness.report.figures.canvas import (
     FONT_PT,
-    PX_PER_CHARACTER,
     Figure,
     Margins,
     Panel,
@@ -18,6 +17,7 @@ from harness.report.figures.canvas import (
     dots,
     named_axis,
     svg,
+    widest_px,
 )
 from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import FAINT, INK, look
@@ -76,7 +76,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
     if not found:
         return None
     height = _ROW * len(found) + 40
-    left = 16 + PX_PER_CHARACTER * max(len(r.title) for r in found)
+    left = 16 + widest_px(r.title for r in found)
     drawing, ax = axes(_WIDTH, height, Margins(left=left, right=110, top=6))
     values = np.array([r.variance for r in found])
     low, high = math.floor(np.log10(values.min())), math.ceil(np.log10(values.max()))
@@ -94,7 +94,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
     dots(ax, values, np.arange(len(found), dtype=float), look(method).colour, size=6.0)
     alt = "; ".join(f"{r.title}: {number(r.variance)}, {number(r.ratio)} times" for r in found)
     panel = Panel(
-        "one draw a gradient", method, svg(drawing), "svg", f"Variances: {alt}.", _WIDTH, height, ""
+        "one draw a gradient", method, svg(drawing), f"Variances: {alt}.", _WIDTH, height, ""
     )
     caption = (
         "The variance of the ELBO's gradient from a single draw, summed over q's parameters, all"

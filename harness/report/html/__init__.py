@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -34,8 +34,6 @@ __all__ = ["render", "to_html"]
 
 _KINDS = ("gap", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains")
 """Kinds of figures: what their names begin with."""
-
-_TAG = re.compile(r"<[^>]+>")
 
 
 def render(
@@ -70,7 +68,7 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
     }
     environment = _environment()
     return environment.get_template("report.html.j2").render(
-        style=Markup(_asset("style.css") + _method_colours(comparison)),  # noqa: S704 - our own
+        style=Markup(_font_faces() + _asset("style.css") + _method_colours(comparison)),  # noqa: S704 - our own
         script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
         summary=summary.summarise(comparison),
         cost=cost_figure(comparison),
@@ -112,7 +110,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = data_uri
+    environment.filters["drawing"] = _drawings()
     environment.filters["count"] = count
     environment.filters["prose"] = prose
     environment.filters["breakable"] = breakable
@@ -147,42 +145,33 @@ def _method_colours(comparison: Comparison) -> str:
     return "".join(f".{_slug(m)}{{color:{looks.look(m).colour}}}\n" for m in sorted(methods))
 
 
-def data_uri(panel: Panel) -> Markup:
-    """Return a panel's image as a data URI for an attribute in double quotes.
+def _drawings() -> Callable[[Panel], Markup]:
+    """Return the filter that puts panels into one page, each with identifiers of its own."""
+    numbers = itertools.count()
 
-    SVG is text, which is shorter than base64. Its attributes take single quotes, which cost one
-    byte instead of three, and groups that group nothing are left out: there are seventy
-    thousand quotes and thirteen thousand groups in the lecture's report.
-    """
-    if panel.kind == "svg":
-        text = _without_bare_groups(_TAG.sub(_single_quoted, panel.data.decode()))
-        uri = quote(text, safe=" =:/;,'()!*+@$&?-._~").replace("&", "&amp;")
-        return Markup("data:image/svg+xml," + uri)  # noqa: S704 - percent-encoded
-    data = base64.b64encode(panel.data).decode()
-    return Markup(f"data:image/{panel.kind};base64,{data}")  # noqa: S704 - base64
+    def drawing(panel: Panel) -> Markup:
+        """Return a panel as an SVG element of the page, whose font and selection it shares."""
+        text = panel.svg
+        for old in re.findall(r'\bid="([^"]+)"', text):
+            new = f"i{next(numbers)}"
+            for before, after in (('id="', '"'), ('href="#', '"'), ("url(#", ")")):
+                text = text.replace(f"{before}{old}{after}", f"{before}{new}{after}")
+        size = Markup('<svg role="img" aria-label="{}" width="{}" height="{}"')
+        start = size.format(panel.alt, panel.width, panel.height)
+        return start + Markup(text.removeprefix("<svg"))  # noqa: S704 - our own drawing
 
-
-def _without_bare_groups(text: str) -> str:
-    """Drop groups without attributes, which change nothing of what is seen."""
-    bare: list[bool] = []
-
-    def kept(tag: re.Match[str]) -> str:
-        found = tag.group(0)
-        if found == "<g/>":
-            return ""
-        if found == "</g>":
-            return "" if bare.pop() else found
-        if re.match(r"<g[ >]", found) and not found.endswith("/>"):
-            bare.append(found == "<g>")
-            return "" if bare[-1] else found
-        return found
-
-    return _TAG.sub(kept, text)
+    return drawing
 
 
-def _single_quoted(tag: re.Match[str]) -> str:
-    text = tag.group(0)
-    return text if "'" in text else text.replace('"', "'")
+def _font_faces() -> str:
+    """Return the report's font for a style sheet: the page looks alike on every machine."""
+    folder = resources.files("harness.report").joinpath("font")
+    faces = []
+    for name, weights in (("regular", "100 500"), ("bold", "501 900")):
+        data = base64.b64encode(folder.joinpath(f"{name}.woff2").read_bytes()).decode()
+        source = f"url(data:font/woff2;base64,{data}) format('woff2')"
+        faces.append(f"@font-face{{font-family:report;font-weight:{weights};src:{source}}}\n")
+    return "".join(faces)
 
 
 def _asset(name: str) -> str:
