@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.methods.bridged import BridgeTarget, arrays
 from harness.models import folders
+from harness.models.data import load_data
 from harness.stan import find_cmdstan
 from harness.stan.bridge import BridgeModel, library
 from harness.vi import loop
@@ -37,7 +38,7 @@ def main() -> int:
         print("there is no CmdStan; `make cmdstan` installs one")
         return 2
     model = folders.load("linear_regression")
-    program = BridgeModel(library(model.stan_file, cmdstan), arrays(folders.load_data(model)))
+    program = BridgeModel(library(model.stan_file, cmdstan), arrays(load_data(model)))
     target = Counted(BridgeTarget(program))
     d = target.dimension
     rows: dict[str, list[tuple[float, float]]] = {}

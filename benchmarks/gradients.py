@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded
 import numpy as np
 
 from harness.models import folders
+from harness.models.data import load_data
 from harness.stan import find_cmdstan
 from harness.stan.bridge import BridgeModel, library
 
@@ -85,7 +86,7 @@ def small(cmdstan: CmdStan) -> Iterator[Row]:
     """Time the mixture and the regression of 50 points."""
     for name in ("mixture", "linear_regression"):
         entry = folders.load(name)
-        model = BridgeModel(library(entry.stan_file, cmdstan), folders.load_data(entry))
+        model = BridgeModel(library(entry.stan_file, cmdstan), load_data(entry))
         z = np.random.default_rng(1).normal(size=(BATCH, model.dimension))
         mixture = name == "mixture"
         if mixture:

@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.methods.bridged import BridgeTarget, arrays
 from harness.models import folders
+from harness.models.data import load_data
 from harness.stan import find_cmdstan
 from harness.stan.bridge import BridgeModel, library
 from harness.vi.families import MeanField
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10)
     seeds = parser.parse_args().seeds
     model = folders.load("wide_normal")
-    data = arrays(folders.load_data(model))
+    data = arrays(load_data(model))
     cmdstan = find_cmdstan()
     if cmdstan is None:
         print("no CmdStan here; python -m harness.stan gets one", file=sys.stderr)

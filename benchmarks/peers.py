@@ -20,6 +20,7 @@ import numpy as np
 
 from harness.methods import METHODS
 from harness.models import folders
+from harness.models.data import load_data
 from harness.records import Program, RunContext, RunResult, RunSpec
 from harness.stan import CmdStan, ToolchainError, bridge, ensure_cmdstan
 
@@ -58,7 +59,7 @@ def result(name: str, run: RunResult) -> float:
         return float(np.mean(draws.quantity("x") < 0.1))  # noqa: PLR2004 - the valley
     if name == "meanfield":
         return float(np.mean(draws.quantity("slope")))
-    y = np.asarray(folders.load_data(folders.load("wide_normal"))["y"])
+    y = np.asarray(load_data(folders.load("wide_normal"))["y"])
     exact, unit = y.mean(axis=0), y.std(axis=0) / np.sqrt(len(y))
     mean = np.array([draws.quantity(f"mu[{j + 1}]").mean() for j in range(y.shape[1])])
     return float(np.max(np.abs(mean - exact) / unit))
@@ -74,10 +75,10 @@ def main() -> int:
     if len(sys.argv) != 2:  # noqa: PLR2004 - the interpreter
         print(__doc__)
         return 2
-    wide = np.asarray(folders.load_data(folders.load("wide_normal"))["y"])
+    wide = np.asarray(load_data(folders.load("wide_normal"))["y"])
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "wide.npy", wide)
-        data = folders.load_data(folders.load("linear_regression"))
+        data = load_data(folders.load("linear_regression"))
         given = {"x": data["x"], "y": data["y"], "wide": str(Path(folder) / "wide.npy")}
         own = {name: ours(name, cmdstan, Path(folder)) for name in CASES}
         peer = Path(__file__).with_name("peer_pymc.py")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import ComparisonResult, compare, target
     from harness.methods.options import ChoiceError as OptionError
-    from harness.models.folders import ModelError
+    from harness.models.data import ModelError
     from harness.stan import ProgramError, ToolchainError
     from harness.stan.bridge import BridgeError
     from harness.study.comparing import Interrupted, NothingToRunError
@@ -23,7 +23,7 @@ _HOMES = {
     "target": "harness.api:target",
     "BridgeError": "harness.stan.bridge:BridgeError",
     "Interrupted": "harness.study.comparing:Interrupted",
-    "ModelError": "harness.models.folders:ModelError",
+    "ModelError": "harness.models.data:ModelError",
     "NothingToRunError": "harness.study.comparing:NothingToRunError",
     "OptionError": "harness.methods.options:ChoiceError",
     "ProgramError": "harness.stan:ProgramError",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness import stan
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
+from harness.models.data import ModelError, load_data, write_data
 from harness.records import Comparison, Draws, Model, Verdict
 from harness.report import files
 from harness.report.files.netcdf import to_datatree
@@ -237,15 +238,15 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
 
     model = _model(program, data)
     built = library(model.stan_file, stan.ensure_cmdstan(progress.Quiet().say))
-    return BridgeTarget(BridgeModel(built, arrays(folders.load_data(model))))
+    return BridgeTarget(BridgeModel(built, arrays(load_data(model))))
 
 
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
     if not str(program).endswith(".stan"):
         if data is not None:
             msg = f"{program} brings its own data; to change them give its .stan file"
-            raise folders.ModelError(msg)
+            raise ModelError(msg)
         return folders.load(str(program))
     if data is None or isinstance(data, (str, Path)):
         return folders.user_model(Path(program), None if data is None else Path(data))
-    return folders.user_model(Path(program), folders.write_data(data))
+    return folders.user_model(Path(program), write_data(data))

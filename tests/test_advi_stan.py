@@ -13,6 +13,7 @@ import pytest
 from harness.methods import advi
 from harness.methods.bridged import BridgeTarget, FitError, Problem, arrays
 from harness.models import folders
+from harness.models.data import load_data
 from harness.models.exact import conjugate_posterior
 from harness.records import Method, Program, RunContext, RunSpec
 from harness.stan import CmdStan
@@ -34,7 +35,7 @@ def run(cmdstan: CmdStan) -> Fit:
         name: str, row: Method, *, seed: int = 1, limit_s: float = 60.0, **options: Any
     ) -> Fitted:
         model = folders.load(name)
-        data = arrays(folders.load_data(model))
+        data = arrays(load_data(model))
         program = BridgeModel(library(model.stan_file, cmdstan), data)
         rng = np.random.default_rng(seed)
         given: Mapping[str, Any] = {**row.defaults, **options}
@@ -90,7 +91,7 @@ def test_adam_finds_the_familys_best_member(run: Fit, family: str) -> None:
 
     In sds of the posterior and in ln: mean-field's sds are 1/√Λᵢᵢ, full-rank's its own.
     """
-    exact = conjugate_posterior(folders.load_data(folders.load("conjugate_regression")))
+    exact = conjugate_posterior(load_data(folders.load("conjugate_regression")))
     sd = np.sqrt(np.diag(np.linalg.inv(exact.precision)))
     best = sd if family == "fullrank" else 1 / np.sqrt(np.diag(exact.precision))
     found = run("conjugate_regression", advi.ADVI_ADAM, family=family, gradient_draws=4)

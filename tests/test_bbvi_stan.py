@@ -10,6 +10,7 @@ import pytest
 
 from harness.methods.bbvi import BBVI
 from harness.models import folders
+from harness.models.data import load_data
 from harness.records import Program, RunContext, RunResult, RunSpec
 from harness.stan.bridge import library
 from harness.study.store import cmdstan_seed
@@ -34,7 +35,7 @@ def run(name: str, cmdstan: CmdStan, seed: int = 1, **options: Any) -> RunResult
 
 def test_the_mean_of_a_normal_is_found_without_its_gradient(cmdstan: CmdStan) -> None:
     """The posterior N(Σx/(N+1), 1/√(N+1)) by 4 standard errors of the draws and 0.02 sds."""
-    data = folders.load_data(folders.load("normal_mean"))
+    data = load_data(folders.load("normal_mean"))
     n, total = len(data["x"]), float(np.sum(data["x"]))
     sd = 1 / np.sqrt(n + 1)
     for seed in (1, 2, 3):
@@ -48,7 +49,7 @@ def test_the_mean_of_a_normal_is_found_without_its_gradient(cmdstan: CmdStan) ->
 
 def test_the_regression_ends_near_the_mean_field_optimum(cmdstan: CmdStan) -> None:
     """Sds sigma/√(Σxᵢ²) of the coefficients, within 5% and 4 errors of the draws."""
-    data = folders.load_data(folders.load("linear_regression"))
+    data = load_data(folders.load("linear_regression"))
     x = np.column_stack([np.ones(len(data["x"])), data["x"]])
     beta, *_ = np.linalg.lstsq(x, np.asarray(data["y"]), rcond=None)
     found = run("linear_regression", cmdstan)

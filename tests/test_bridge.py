@@ -13,6 +13,7 @@ import pytest
 
 from harness.methods import METHODS
 from harness.models import folders
+from harness.models.data import load_data
 from harness.records import RunContext, RunSpec
 from harness.stan import CmdStan, compile_program
 from harness.stan.bridge import BridgeError, BridgeModel, Status, library
@@ -57,7 +58,7 @@ def throwing(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Path
 def regression(cmdstan: CmdStan) -> tuple[Path, dict[str, Any]]:
     """Build the lecture's regression; return the library and its data."""
     model = folders.load("linear_regression")
-    return library(model.stan_file, cmdstan), folders.load_data(model)
+    return library(model.stan_file, cmdstan), load_data(model)
 
 
 def data(where: int = 0, n: int = 0) -> dict[str, Any]:

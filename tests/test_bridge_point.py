@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from harness.models import folders
+from harness.models.data import load_data
 from harness.stan import CmdStan
 from harness.stan.bridge import BridgeError, BridgeModel, Status, library
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.stan
 def regression(cmdstan: CmdStan) -> tuple[Path, dict[str, Any]]:
     """Build the lecture's regression; return the library and its data."""
     model = folders.load("linear_regression")
-    return library(model.stan_file, cmdstan), folders.load_data(model)
+    return library(model.stan_file, cmdstan), load_data(model)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from harness.methods import METHODS, bridged
 from harness.methods.bridged import BridgeTarget, Problem, arrays, run_bridged
 from harness.models import folders
+from harness.models.data import write_data
 from harness.records import Program, RunContext, RunResult, RunSpec, Trace
 from harness.stan import CmdStan, ToolchainError, bridge
 from harness.study import comparing
@@ -42,7 +43,7 @@ def program(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Progr
 
 def run(program: Program, fit: Callable[[Problem], Fitted], **data: Any) -> RunResult:
     """Run a fit on data written to a file."""
-    file = folders.write_data({"N": 2, "y": [1.0, 2.0], "fails": 0, **data})
+    file = write_data({"N": 2, "y": [1.0, 2.0], "fails": 0, **data})
     spec = RunSpec("positive", "advi", {}, 1, 3)
     return run_bridged(spec, RunContext(program, file, 60.0, 7), lambda: fit)
 

@@ -15,7 +15,7 @@ from harness.check.baseline import BaselineError, read, write
 from harness.check.request import CANDIDATE, locate
 from harness.cli.common import read_models
 from harness.models import folders
-from harness.models.folders import ModelError
+from harness.models.data import ModelError
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from scipy import integrate, stats
 
 from harness.methods.cavi import CAVI, SVI
 from harness.models import folders
+from harness.models.data import load_data
 from harness.models.exact import SAMPLERS, inverse_gamma_posterior
 from harness.records import Method, Program, RunContext, RunSpec
 from harness.stan import CmdStan
@@ -34,7 +35,7 @@ MODEL = folders.load("inverse_gamma_normal")
 @pytest.fixture(scope="module")
 def x() -> FloatArray:
     """Return the lecture's 20 points."""
-    return np.asarray(folders.load_data(MODEL)["x"], dtype=np.float64)
+    return np.asarray(load_data(MODEL)["x"], dtype=np.float64)
 
 
 def off(q: cavi.Factors, best: cavi.Factors) -> list[float]:
@@ -285,7 +286,7 @@ def test_too_few_iterations_are_said(tmp_path: Path) -> None:
 @pytest.mark.stan
 def test_the_joint_is_the_programs_own(cmdstan: CmdStan, x: FloatArray) -> None:
     """The density equals the Stan program's at (ln s, m), constants and Jacobian included."""
-    model = BridgeModel(library(MODEL.stan_file, cmdstan), folders.load_data(MODEL))
+    model = BridgeModel(library(MODEL.stan_file, cmdstan), load_data(MODEL))
     rng = np.random.default_rng(6)
     s, m = np.exp(rng.normal(1, 0.5, 50)), rng.normal(0.6, 0.5, 50)
     theirs = model.log_density(np.column_stack([np.log(s), m])).value

@@ -14,6 +14,7 @@ import pytest
 from harness.methods.bridged import BridgeTarget
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
 from harness.models import folders
+from harness.models.data import load_data
 from harness.models.exact import SAMPLERS, conjugate_posterior
 from harness.records import Method, Program, RunContext, RunResult, RunSpec
 from harness.stan.bridge import BridgeModel, library
@@ -72,7 +73,7 @@ def worst(result: RunResult) -> Distance:
     """Return the largest errors of a run, against exact draws of its model."""
     assert result.draws is not None, result.message
     model = folders.load(result.spec.model)
-    exact = SAMPLERS[model.name](folders.load_data(model), TRUTH, np.random.default_rng(5))
+    exact = SAMPLERS[model.name](load_data(model), TRUTH, np.random.default_rng(5))
     found = [distance(result.draws.quantity(name)[0], truth) for name, truth in exact.items()]
     return Distance(
         max(d.bias for d in found), max(d.width for d in found), max(d.tail for d in found)
@@ -113,7 +114,7 @@ def test_plain_dadvi_has_only_the_widths_wrong(run: Run) -> None:
     assert found.bias < 0.05
     assert found.width > math.log(1.5)
     assert result.draws is not None
-    data = folders.load_data(folders.load("conjugate_regression"))
+    data = load_data(folders.load("conjugate_regression"))
     precision = conjugate_posterior(data).precision
     expected = 1 / np.sqrt(np.diag(precision))
     sds = result.draws.values[0].std(axis=0)
@@ -168,7 +169,7 @@ def test_the_drug_trial_is_right_but_for_nu(run: Run, cmdstan: CmdStan) -> None:
     The truth is 200 000 draws of a multivariate t about linear response's Gaussian, weighted.
     """
     model = folders.load("drug_trial")
-    bridge = BridgeModel(library(model.stan_file, cmdstan), folders.load_data(model))
+    bridge = BridgeModel(library(model.stan_file, cmdstan), load_data(model))
     names = bridge.constrained_names(transformed=True, generated=True)
     exact = dict(zip(names, _weighted_truth(BridgeTarget(bridge), bridge).T, strict=True))
     linear, weighted = run("drug_trial", DADVI_LR), run("drug_trial", DADVI_PSIS)

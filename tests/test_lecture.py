@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness.models import folders
+from harness.models.data import load_data
 from harness.records import Comparison, Measure, ModelComparison, Verdict
 from harness.stan import CmdStan
 from harness.study import comparing
@@ -164,7 +165,7 @@ def test_conjugate_regression_has_the_closed_form_widths(
     from harness.models import exact
 
     model = lecture["conjugate_regression"]
-    posterior = exact.conjugate_posterior(folders.load_data(model.model))
+    posterior = exact.conjugate_posterior(load_data(model.model))
     expected = 1 / np.sqrt(np.diag(posterior.precision))
     for quantity, sd in zip(("intercept", "slope"), expected, strict=True):
         mean, error = over_seeds(measures(model, "meanfield_tuned", quantity, "sd"))

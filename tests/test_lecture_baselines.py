@@ -11,6 +11,7 @@ import pytest
 from harness import stan
 from harness.check import baseline
 from harness.models import folders
+from harness.models.data import data_hash
 from harness.study.plan import usual_methods
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
     found = baseline.read(FOLDER / f"{name}.json")
     model = folders.load(name)
     assert found.program["hash"] == stan.program_hash(model.stan_file)[:16]
-    assert found.data["hash"] == folders.data_hash(model)[:16]
+    assert found.data["hash"] == data_hash(model)[:16]
     assert found.request["source"] == {"lecture": name}
 
 

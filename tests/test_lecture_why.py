@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.models import exact, folders
+from harness.models.data import load_data
 from harness.records import Gap, ModelComparison
 from harness.study import comparing
 from harness.study.plan import Plan
@@ -115,7 +116,7 @@ def test_conjugate_regression_has_the_closed_form(
 ) -> None:
     """½ (Σ ln Λᵢᵢ − ln det Λ) nats, and nothing for full-rank."""
     model = lecture["conjugate_regression"]
-    precision = exact.conjugate_posterior(folders.load_data(model.model)).precision
+    precision = exact.conjugate_posterior(load_data(model.model)).precision
     expected = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
     for method in ("meanfield", "meanfield_tuned"):
         family_gap(model, method, float(expected))

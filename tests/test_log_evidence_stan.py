@@ -17,6 +17,7 @@ from scipy import special, stats
 
 from harness.methods.bridged import BridgeTarget
 from harness.models import folders
+from harness.models.data import load_data
 from harness.models.exact import SAMPLERS, conjugate_posterior, inverse_gamma_posterior
 from harness.models.exact_evidence import LOG_EVIDENCE
 from harness.stan.bridge import BridgeModel, library
@@ -90,7 +91,7 @@ def unconstrained(model: BridgeModel, name: str, data: Data, n: int) -> FloatArr
 )
 def test_one_parameter(open_model: Open, name: str, centre: float, scale: float) -> None:
     """The trapezoidal rule on z = centre + scale sinh u, so that heavy tails end too."""
-    data = folders.load_data(folders.load(name))
+    data = load_data(folders.load(name))
     u = np.linspace(-18, 18, 20_001)
     z = centre + scale * np.sinh(u)
     log_p = open_model(name, data).log_density(z[:, None]).value
@@ -105,7 +106,7 @@ def test_one_parameter(open_model: Open, name: str, centre: float, scale: float)
 @pytest.mark.parametrize("name", ["conjugate_regression", "inverse_gamma_normal", "wide_normal"])
 def test_two_parameters(open_model: Open, name: str) -> None:
     """The trapezoidal rule in two dimensions, in the axes and sds of exact draws."""
-    data = folders.load_data(folders.load(name))
+    data = load_data(folders.load(name))
     if name == "wide_normal":
         data |= {"N": 30, "D": 1, "y": np.asarray(data["y"])[:30, :1]}
     model = open_model(name, data)
@@ -192,7 +193,7 @@ def test_stans_density_is_the_posteriors_times_one_constant(
 ) -> None:
     """Its log less the closed form of log p(z | data) is log Z at every point, for all data."""
     name = posterior.__name__
-    data = folders.load_data(folders.load(name))
+    data = load_data(folders.load(name))
     model = open_model(name, data)
     z = unconstrained(model, name, data, draws)
     gap = model.log_density(z).value - posterior(data, z)
@@ -202,7 +203,7 @@ def test_stans_density_is_the_posteriors_times_one_constant(
 @pytest.mark.parametrize("name", ["linear_regression", "large_regression"])
 def test_regressions_with_their_coefficients_out(open_model: Open, name: str) -> None:
     """Stan's density over the coefficients' normal given σ depends on σ alone; it sums to Z."""
-    data = folders.load_data(folders.load(name))
+    data = load_data(folders.load(name))
     model = open_model(name, data)
     X, y = design(data), np.asarray(data["y"])
     rng = np.random.default_rng(1)
@@ -229,7 +230,7 @@ def test_regressions_with_their_coefficients_out(open_model: Open, name: str) ->
 )
 def test_bridge_sampling_agrees(open_model: Open, name: str) -> None:
     """From exact draws, within 5 standard errors, and those are under 0.05 nats."""
-    data = folders.load_data(folders.load(name))
+    data = load_data(folders.load(name))
     model = open_model(name, data)
     z = unconstrained(model, name, data, 3000)
     found = bridge_sampling(BridgeTarget(model), z, 1.0, np.random.default_rng(2))
@@ -247,7 +248,7 @@ def test_bessels_function_of_large_order() -> None:
 
 def test_wide_normal_with_all_rows_has_a_closed_form() -> None:
     """40 000 rows of 100 columns: Bessel functions, within the error said, and that under 1e-6."""
-    data = folders.load_data(folders.load("wide_normal"))
+    data = load_data(folders.load("wide_normal"))
     y = np.asarray(data["y"])
     rows, columns = y.shape
     squares = np.square(y - y.mean(axis=0)).sum(axis=0)

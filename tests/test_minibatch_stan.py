@@ -14,6 +14,7 @@ import pytest
 from harness.methods.bridged import BridgeTarget, arrays
 from harness.methods.minibatch import MINIBATCH
 from harness.models import folders
+from harness.models.data import load_data
 from harness.models.exact import SAMPLERS
 from harness.records import Program, RunContext, RunResult, RunSpec
 from harness.stan.bridge import BridgeModel, library
@@ -70,7 +71,7 @@ def regression(cmdstan: CmdStan) -> tuple[Model, Path]:
 def test_the_wide_data_are_fitted_from_zero_by_default_settings(cmdstan: CmdStan) -> None:
     """All 100 means within 0.02 posterior sds, all 200 sds of q within 10%."""
     model = folders.load("wide_normal")
-    data = arrays(folders.load_data(model))
+    data = arrays(load_data(model))
     bridge = BridgeModel(library(model.stan_file, cmdstan), data)
     target = Subsampled(BridgeTarget(bridge), bridge.rebind, data, split_of(model.batch, data))
     rng = np.random.default_rng(1)
@@ -96,7 +97,7 @@ def test_the_large_regression_has_the_mean_field_optimum(regression: tuple[Model
     found = run(model.stan_file, file, model.data_file, model.batch, 4000)
     assert (found.status, found.message) == ("ok", "")
     assert found.draws is not None
-    data = arrays(folders.load_data(model))
+    data = arrays(load_data(model))
     x = np.column_stack([np.ones(len(data["y"])), data["x"]])
     beta, *_ = np.linalg.lstsq(x, data["y"], rcond=None)
     sigma = (data["y"] - x @ beta).std()
@@ -125,7 +126,7 @@ def test_the_mean_of_a_stan_programs_shard_gradients_is_the_full_gradient(
 ) -> None:
     """Over one epoch, to rounding."""
     model, file = regression
-    data = arrays(folders.load_data(model))
+    data = arrays(load_data(model))
     bridge = BridgeModel(file, data)
     target = Subsampled(BridgeTarget(bridge), bridge.rebind, data, split_of(model.batch, data))
     rng = np.random.default_rng(2)
@@ -148,7 +149,7 @@ def test_a_program_that_forgets_the_scale_is_a_failed_run(cmdstan: CmdStan, tmp_
 def test_a_program_that_does_not_know_the_scale_is_a_failed_run(cmdstan: CmdStan) -> None:
     """The scale is among the data, which Stan does not mind, but not in the program."""
     model = folders.load("linear_regression")
-    refused(model.stan_file, cmdstan, folders.load_data(model), ["x", "y"])
+    refused(model.stan_file, cmdstan, load_data(model), ["x", "y"])
 
 
 def refused(

@@ -9,6 +9,7 @@ import pytest
 
 from harness.methods import METHODS
 from harness.models import folders
+from harness.models.data import load_data
 from harness.records import FamilyName, RunContext, RunSpec
 from harness.stan import CmdStan, bridge, compile_program
 from harness.study.store import cmdstan_seed
@@ -82,7 +83,7 @@ def test_cmdstans_own_gaussian_is_recovered(
     run = row.run(spec, RunContext(program, model.data_file, 60.0, cmdstan_seed(spec)), tmp_path)
     assert run.draws is not None, run.message
     assert run.draws.log_q is not None
-    target = bridge.BridgeModel(bridge.library(model.stan_file, cmdstan), folders.load_data(model))
+    target = bridge.BridgeModel(bridge.library(model.stan_file, cmdstan), load_data(model))
     names = run.draws.names
     z = np.array([
         target.unconstrain(dict(zip(names, theta, strict=True))) for theta in run.draws.values[0]

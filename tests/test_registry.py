@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.models import folders
-from harness.models.folders import ModelError
+from harness.models.data import ModelError, check_data, load_data, read_data, write_data
 from harness.stan import ProgramInfo
 
 STAN = "parameters { real m; } model { m ~ normal(0, 1); }\n"
@@ -69,7 +69,7 @@ def test_a_folder_by_path_is_a_model(tmp_path: Path) -> None:
     """Users may keep folders of their own."""
     model = folders.load(str(folder(tmp_path, "title = 't'")))
     assert model.name == "tiny"
-    assert folders.load_data(model) == {}
+    assert load_data(model) == {}
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_bad_data_files_are_refused(tmp_path: Path, text: str, match: str) -> No
     path = tmp_path / "d.json"
     path.write_text(text)
     with pytest.raises(ModelError, match=match):
-        folders.read_data(path)
+        read_data(path)
 
 
 def test_a_missing_data_file_is_refused(tmp_path: Path) -> None:
     """The error names the file."""
     with pytest.raises(ModelError, match=r"nowhere\.json"):
-        folders.read_data(tmp_path / "nowhere.json")
+        read_data(tmp_path / "nowhere.json")
     with pytest.raises(ModelError, match="no such Stan program"):
         folders.user_model(tmp_path / "nowhere.stan", None)
 
@@ -129,7 +129,7 @@ def test_data_are_checked_against_the_program(
     data: dict[str, object], complaint: str | None
 ) -> None:
     """Missing names, wrong dimensions and fractions for integers are all told at once."""
-    complaints = folders.check_data(data, INFO)
+    complaints = check_data(data, INFO)
     if complaint is None:
         assert complaints == []
     else:
@@ -140,13 +140,13 @@ def test_data_from_python_are_written_once(isolated_cache: Path) -> None:
     """Equal data give one file; NaN is refused."""
     import numpy as np
 
-    path = folders.write_data({"N": 2, "y": np.array([1.0, 2.0])})
+    path = write_data({"N": 2, "y": np.array([1.0, 2.0])})
     assert json.loads(path.read_text()) == {"N": 2, "y": [1.0, 2.0]}
-    assert folders.write_data({"N": 2, "y": [1.0, 2.0]}) == path
+    assert write_data({"N": 2, "y": [1.0, 2.0]}) == path
     with pytest.raises(ModelError, match="NaN"):
-        folders.write_data({"y": float("nan")})
+        write_data({"y": float("nan")})
     with pytest.raises(ModelError, match="cannot be written as JSON"):
-        folders.write_data({"y": object()})
+        write_data({"y": object()})
     assert isolated_cache in path.parents
 
 
@@ -174,8 +174,8 @@ def test_a_batch_table_must_name_the_scale(tmp_path: Path) -> None:
     assert found.methods == ("svgd",)
     for line in ('scale = "s"\n', 'size = "N"\n', 'rows = ["y"]\n'):
         (path / "model.toml").write_text(whole.replace(line, ""), encoding="utf-8")
-        with pytest.raises(folders.ModelError, match=f"batch.{line.split()[0]}"):
+        with pytest.raises(ModelError, match=f"batch.{line.split()[0]}"):
             folders.load(str(path))
     (path / "model.toml").write_text(whole.replace('["y"]', "[]"), encoding="utf-8")
-    with pytest.raises(folders.ModelError, match=r"batch.rows"):
+    with pytest.raises(ModelError, match=r"batch.rows"):
         folders.load(str(path))

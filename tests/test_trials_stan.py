@@ -13,6 +13,7 @@ from trial_records import Compared, judged
 
 from harness.methods import METHODS
 from harness.models import folders
+from harness.models.data import load_data
 from harness.records import Model, RunContext, RunResult, RunSpec, Trial
 from harness.stan import CmdStan, compile_program
 from harness.stan.bridge import BridgeModel, library
@@ -78,7 +79,7 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
     )
     reference, selection = analysis.choose_reference(model, runs, "auto")
     assert program.library is not None
-    bridge = BridgeModel(program.library, folders.load_data(model))
+    bridge = BridgeModel(program.library, load_data(model))
     return Bench(model, judged(model, runs, reference, selection), run, bridge)
 
 

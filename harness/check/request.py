@@ -12,7 +12,7 @@ from harness.check import baseline
 from harness.check.baseline import Baseline, BaselineError, Margins
 from harness.methods import METHODS
 from harness.models import folders
-from harness.models.folders import ModelError
+from harness.models.data import ModelError
 from harness.records import Model
 
 SUFFIX = ".json"
@@ -112,7 +112,7 @@ def to_write(
 
     Raises
     ------
-    harness.models.folders.ModelError
+    harness.ModelError
         For a word that names nothing.
     """
     if not words and not any(request.folder.glob(f"*{SUFFIX}")):
@@ -165,7 +165,7 @@ def locate(
 
     Raises
     ------
-    harness.models.folders.ModelError
+    harness.ModelError
         For a word that names nothing.
     harness.baseline.BaselineError
         If there is nothing to check at all.

@@ -60,7 +60,7 @@ def baseline(
     from harness.check.baseline import BaselineError
     from harness.check.request import Request, to_write
     from harness.check.write import rewrite
-    from harness.models import folders
+    from harness.models.data import ModelError
     from harness.study import progress
 
     end_gently()
@@ -77,7 +77,7 @@ def baseline(
     )
     try:
         targets = to_write(what, request, read_models)
-    except (folders.ModelError, stan.ToolchainError, BaselineError) as error:
+    except (ModelError, stan.ToolchainError, BaselineError) as error:
         raise fail(str(error)) from error
     display = progress.choose(quiet=quiet)
     written = guarded(display, lambda: rewrite(targets, request, display))

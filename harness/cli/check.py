@@ -99,7 +99,7 @@ def check(
     from harness.check.request import Request, locate
     from harness.check.run import check as run_check
     from harness.check.show import terminal
-    from harness.models import folders
+    from harness.models.data import ModelError
     from harness.study import progress
 
     end_gently()
@@ -118,7 +118,7 @@ def check(
     )
     try:
         targets = locate(what, request, read_models)
-    except (folders.ModelError, stan.ToolchainError, BaselineError) as error:
+    except (ModelError, stan.ToolchainError, BaselineError) as error:
         raise fail(str(error)) from error
     display = progress.choose(quiet=quiet)
     outcome = guarded(display, lambda: run_check(targets, request, display))

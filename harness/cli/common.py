@@ -153,6 +153,7 @@ def read_models(what: Sequence[str], quantities: str | None = None) -> list[Mode
     import dataclasses
 
     from harness.models import folders
+    from harness.models.data import ModelError
 
     words = list(what) or list(folders.lecture_models())
     models = []
@@ -163,14 +164,14 @@ def read_models(what: Sequence[str], quantities: str | None = None) -> list[Mode
             models.append(folders.user_model(Path(word), data))
         elif word.endswith(".json"):
             msg = f"{word}: a data file follows its program: harness compare FILE.stan {word}"
-            raise folders.ModelError(msg)
+            raise ModelError(msg)
         else:
             models.append(folders.load(word))
     called = [m.name for m in models]
     for name in called:
         if called.count(name) > 1:
             msg = f"{name} is named twice; rename one of the programs"
-            raise folders.ModelError(msg)
+            raise ModelError(msg)
     if quantities is not None:
         models = [dataclasses.replace(m, quantities=names(quantities)) for m in models]
     return models

@@ -96,7 +96,7 @@ def compare(
     """Compare ADVI with NUTS on lecture models, or on your own program and data."""
     from harness import stan
     from harness.methods.options import ChoiceError, from_words, refuse_unused
-    from harness.models import folders
+    from harness.models.data import ModelError
     from harness.study import progress
     from harness.study.plan import Plan, methods_run
 
@@ -110,7 +110,7 @@ def compare(
     try:
         models = read_models(what, quantities)
         refuse_unused(options, methods_run(models, chosen))
-    except (folders.ModelError, stan.ToolchainError, ChoiceError) as error:
+    except (ModelError, stan.ToolchainError, ChoiceError) as error:
         raise fail(str(error)) from error
     if remedies and not why:
         raise fail("--remedies needs the causes that --no-why leaves out; drop one of them")

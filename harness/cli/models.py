@@ -12,10 +12,11 @@ def models() -> None:
     """List the lecture's models and the methods."""
     from harness.methods import DEFAULT_METHODS, METHODS
     from harness.models import folders
+    from harness.models.data import ModelError
     from harness.report.terminal import print_models
 
     try:
         found = [folders.load(name) for name in folders.lecture_models()]
-    except folders.ModelError as error:
+    except ModelError as error:
         raise fail(str(error)) from error
     print_models(found, METHODS, DEFAULT_METHODS)

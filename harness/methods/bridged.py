@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.models import folders
+from harness.models.data import ModelError, kept_data
 from harness.records import Cost, Draws, RunContext, RunResult, RunSpec, Status, Trace
 from harness.records.names import stan_name
 from harness.stan.bridge import BridgeError, BridgeModel
@@ -116,7 +116,7 @@ def run_bridged(
     target: Counted | None = None
     found: Fitted | None = None
     try:
-        given = {} if context.data_file is None else folders.read_data(context.data_file)
+        given = kept_data(context.data_file, context.data_hash)
         data = arrays(given)
         model = BridgeModel(library, data, context.cmdstan_seed)
         target = Counted(BridgeTarget(model))
@@ -132,7 +132,7 @@ def run_bridged(
         seconds = time.perf_counter() - begin
         trace = None if found is None else found.trace
         return _ended(spec, context, "timed_out", limit, seconds, target, trace)
-    except (BridgeError, folders.ModelError, FitError) as error:
+    except (BridgeError, ModelError, FitError) as error:
         return _ended(spec, context, "failed", str(error), time.perf_counter() - begin, target)
     return RunResult(
         spec=spec,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.models import folders
+from harness.models.data import ModelError, kept_data
 from harness.records import Cost, Draws, Method, Model, RunContext, RunResult, RunSpec, Status
 from harness.vi.target import Clock
 
@@ -59,7 +59,7 @@ def _run(spec: RunSpec, context: RunContext, fit: Fitter) -> RunResult:
     clock = Clock(context.timeout_s)
     seeds = {"cmdstan_seed": context.cmdstan_seed}
     try:
-        given = {} if context.data_file is None else folders.read_data(context.data_file)
+        given = kept_data(context.data_file, context.data_hash)
         if set(given) != {"N", "x"}:
             msg = f"the data hold {sorted(given) or 'nothing'}; {spec.method} needs {ONLY}'s N, x"
             raise ValueError(msg)
@@ -68,7 +68,7 @@ def _run(spec: RunSpec, context: RunContext, fit: Fitter) -> RunResult:
         rng = np.random.default_rng(context.cmdstan_seed)
         found = fit(x, dict(spec.options), rng, clock)
         s, m = cavi.sample(found.q, spec.draws, rng)
-    except (folders.ModelError, TypeError, ValueError) as error:
+    except (ModelError, TypeError, ValueError) as error:
         return RunResult(
             spec, "", "failed", f"{spec.method} cannot be run: {error}", None, None, seeds,
             Cost(clock.elapsed_s), context.program.versions,

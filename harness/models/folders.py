@@ -9,17 +9,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
-import json
-import math
-import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness import stan
+from harness.models.data import ModelError, data_file, data_hash, publish, to_json
 from harness.records import Claim, Model
 
 _PACKAGE = Path(__file__).parents[1]
@@ -35,10 +31,6 @@ LECTURE_ORDER = (
     "normal_mean",
     "inverse_gamma_normal",
 )
-
-
-class ModelError(ValueError):
-    """A model that cannot be used, with what to do about it."""
 
 
 class _Strict(BaseModel):
@@ -160,15 +152,13 @@ def _read_folder(folder: Path) -> Model:
         )
         for c in spec.claims
     )
-    data_file = folder / "data.json"
-    if not data_file.is_file():
-        script = folder / "data.py"
-        data_file = _generated(script) if script.is_file() else None  # type: ignore[assignment]
+    given, script = folder / "data.json", folder / "data.py"
+    made = _generated(script) if script.is_file() and not given.is_file() else None
     return Model(
         name=name,
         title=spec.title,
         stan_file=stan_file,
-        data_file=data_file,
+        data_file=given if given.is_file() else made,
         source=spec.source,
         lesson=" ".join(spec.lesson.split()),
         quantities=spec.quantities,
@@ -192,143 +182,25 @@ def user_model(stan_file: Path, data_file: Path | None) -> Model:
     if not stan_file.is_file():
         msg = f"no such Stan program: {stan_file}"
         raise ModelError(msg)
-    if data_file is not None:
-        read_data(data_file)
-    return Model(
+    model = Model(
         name=stan_file.stem,
         title=stan_file.name,
         stan_file=stan_file.resolve(),
         data_file=None if data_file is None else data_file.resolve(),
         source="your own program",
     )
-
-
-def write_data(data: Mapping[str, Any]) -> Path:
-    """Write data given from Python into the cache, as JSON for CmdStan; return the file."""
-    text = _to_json(data)
-    return _publish(hashlib.sha256(text.encode()).hexdigest()[:24], text)
-
-
-def read_data(path: Path) -> dict[str, Any]:
-    """Read a JSON data file.
-
-    Raises
-    ------
-    ModelError
-        If it is missing, empty, not a JSON object, or holds NaN or infinity.
-    """
-
-    def refuse(constant: str) -> float:
-        msg = f"{path}: {constant} in the data; Stan programs cannot use it: remove or impute it"
-        raise ModelError(msg)
-
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read the data file {path}: {error}"
+        data_hash(model)
+    except OSError as error:
+        msg = f"cannot read the data file {data_file}: {error}"
         raise ModelError(msg) from error
-    if not text.strip():
-        msg = f"{path} is empty; a program without data takes {{}}"
-        raise ModelError(msg)
-    try:
-        data = json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        msg = f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        raise ModelError(msg) from error
-    if not isinstance(data, dict):
-        msg = f'{path} holds a JSON {type(data).__name__}; Stan data are an object: {{"N": 3, …}}'
-        raise ModelError(msg)
-    for name, value in data.items():
-        _refuse_non_finite(path, name, value)
-    return data
-
-
-def _refuse_non_finite(path: Path, name: str, value: Any) -> None:
-    """Refuse null, and numbers such as 1e999 that JSON reads as infinity."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            # Lists of plain floats are the large ones: math.fsum would hide inf - inf.
-            stack.extend(x for x in item if not isinstance(x, float) or not math.isfinite(x))
-        elif item is None or (isinstance(item, float) and not math.isfinite(item)):
-            msg = f"{path}: {name} holds {item}; Stan data are finite numbers"
-            raise ModelError(msg)
-        elif isinstance(item, (str, dict)) and not isinstance(value, dict):
-            msg = f"{path}: {name} holds {type(item).__name__} {item!r:.40}; expected numbers"
-            raise ModelError(msg)
-
-
-def check_data(
-    data: Mapping[str, Any], info: stan.ProgramInfo, data_name: str = "the data"
-) -> list[str]:
-    """Compare data with what the program declares; return complaints, empty if it fits.
-
-    Bounds and sizes are CmdStan's to check; names and numbers of dimensions are told here
-    because CmdStan stops at the first.
-    """
-    complaints = []
-    for name, declared in info.inputs.items():
-        if name not in data:
-            same = {k.lower(): k for k in data if k not in info.inputs}
-            near = difflib.get_close_matches(name.lower(), same, n=1)
-            hint = f" (did you mean {same[near[0]]!r}?)" if near else ""
-            complaints.append(f"the program's data variable {name!r} is not in {data_name}{hint}")
-            continue
-        value = data[name]
-        depth = _depth(value)
-        wanted = int(declared["dimensions"])
-        if depth != wanted and not (_is_empty(value) and depth <= wanted):
-            complaints.append(f"{name!r} has {depth} dimensions in {data_name}, declared {wanted}")
-        elif declared["type"] == "int" and _has_fraction(value):
-            complaints.append(f"{name!r} is declared int and has fractions in {data_name}")
-    return complaints
-
-
-def _depth(value: Any) -> int:
-    depth = 0
-    while isinstance(value, list):
-        depth += 1
-        if not value:
-            break
-        value = value[0]
-    return depth
-
-
-def _is_empty(value: Any) -> bool:
-    while isinstance(value, list):
-        if not value:
-            return True
-        value = value[0]
-    return False
-
-
-def _has_fraction(value: Any) -> bool:
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack.extend(item)
-        elif isinstance(item, float) and not item.is_integer():
-            return True
-    return False
-
-
-def load_data(model: Model) -> dict[str, Any]:
-    """Return the model's data as plain Python, ``{}`` for a program without data."""
-    return {} if model.data_file is None else read_data(model.data_file)
-
-
-def data_hash(model: Model) -> str:
-    """Return the SHA-256 of the data file's bytes."""
-    content = b"{}" if model.data_file is None else model.data_file.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    return model
 
 
 def _generated(script: Path) -> Path:
     """Run ``make_data()`` once per version of the script; return the JSON in the cache."""
     key = hashlib.sha256(script.read_bytes()).hexdigest()[:24]
-    target = stan.cache_dir() / "data" / f"{key}.json"
+    target = data_file(key)
     if target.is_file():
         return target
     spec = importlib.util.spec_from_file_location(f"harness_data_{script.parent.name}", script)
@@ -342,30 +214,4 @@ def _generated(script: Path) -> Path:
     except Exception as error:
         msg = f"{script}: make_data() failed: {type(error).__name__}: {error}"
         raise ModelError(msg) from error
-    return _publish(key, _to_json(data))
-
-
-def _to_json(data: Mapping[str, Any]) -> str:
-    plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in data.items()}
-    try:
-        return json.dumps(plain, allow_nan=False)
-    except ValueError as error:
-        msg = f"the data hold NaN or infinity ({error}); Stan data are finite numbers"
-        raise ModelError(msg) from error
-    except TypeError as error:
-        msg = f"the data cannot be written as JSON: {error}; use numbers, lists and arrays"
-        raise ModelError(msg) from error
-
-
-def _publish(key: str, text: str) -> Path:
-    target = stan.cache_dir() / "data" / f"{key}.json"
-    if not target.is_file():
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(f".{os.getpid()}.part")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(target)
-        except OSError as error:
-            msg = f"cannot write to the cache: {error}; set HARNESS_CACHE to a writable folder"
-            raise ModelError(msg) from error
-    return target
+    return publish(key, to_json(data))

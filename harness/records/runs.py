@@ -129,6 +129,8 @@ class RunContext(NamedTuple):
     timeout_s: float
     cmdstan_seed: int
     """Well-mixed, from the hash of the spec: small seeds start CmdStan 2.27 in one place."""
+    data_hash: str = ""
+    """Under which the data are kept as arrays; empty: they are read from the file."""
 
 
 def fits_any(_: Model) -> str | None:

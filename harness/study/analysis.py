@@ -18,7 +18,7 @@ import numpy as np
 from harness import judge, stan
 from harness.methods import METHODS
 from harness.metrics import measure
-from harness.models import folders
+from harness.models.data import data_hash, load_data
 from harness.records import (
     Cost,
     Draws,
@@ -72,7 +72,7 @@ def analyse(task: AnalysisTask) -> Analysis:
                 name = f"{run.spec.method}-{run.spec.seed}"
                 write_draws(folder, name, run.key, run.draws, run.trace)
         if reference.draws is not None and reference.kind != "nuts":
-            key = digest([task.model.reference, folders.data_hash(task.model), code_hash()])
+            key = digest([task.model.reference, data_hash(task.model), code_hash()])
             write_draws(folder, "reference", key, reference.draws, None)
     return Analysis(without_arrays(comparison), figures, wants, tuple(said), proposals)
 
@@ -129,7 +129,7 @@ def exact_draws(model: Model) -> Draws:
 
     sampler = exact.SAMPLERS[str(model.reference)]
     seed = measure.seed_of(model.name)
-    found = sampler(folders.load_data(model), EXACT_DRAWS, np.random.default_rng(seed))
+    found = sampler(load_data(model), EXACT_DRAWS, np.random.default_rng(seed))
     return scalars({k: np.asarray(v)[None] for k, v in found.items()}, iid=True)
 
 

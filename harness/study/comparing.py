@@ -18,7 +18,7 @@ from harness import stan
 from harness.judge.claims import check_claim
 from harness.methods import METHODS
 from harness.methods.cmdstan import preflight
-from harness.models import folders
+from harness.models.data import ModelError, check_data, load_data
 from harness.records import (
     WITHOUT_DRAWS,
     Comparison,
@@ -398,10 +398,10 @@ def prepare(
         info = stan.program_info(model.stan_file, cmdstan)
         if not info.parameters:
             return "the program has no parameters: there is nothing to infer"
-        complaints = folders.check_data(
-            folders.load_data(model), info, model.data_file.name if model.data_file else "the data"
+        complaints = check_data(
+            load_data(model), info, model.data_file.name if model.data_file else "the data"
         )
-    except (stan.ToolchainError, stan.ProgramError, folders.ModelError) as error:
+    except (stan.ToolchainError, stan.ProgramError, ModelError) as error:
         return str(error)
     if complaints:
         return "; ".join(complaints)

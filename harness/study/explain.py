@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import judge
-from harness.models import folders
+from harness.models.data import ModelError, load_data
 from harness.records import NO_ESTIMATE, Explanation, ModelComparison, RunResult, Trial, Verdict
 from harness.report import files
 from harness.stan import bridge
@@ -100,8 +100,8 @@ def _opened(task: AnalysisTask) -> BridgeModel | str:
     if task.library is None:
         return "the program was not built as a library"
     try:
-        return BridgeModel(task.library, arrays(folders.load_data(task.model)))
-    except (BridgeError, folders.ModelError, OSError) as error:
+        return BridgeModel(task.library, arrays(load_data(task.model)))
+    except (BridgeError, ModelError, OSError) as error:
         return str(error)
 
 

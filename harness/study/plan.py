@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness import stan
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.methods.options import ChoiceError, own_options
-from harness.models import folders
+from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.records.method_titles import title
 from harness.stan import bridge
@@ -108,7 +108,7 @@ class Planner:
         work = Work(model)
         try:
             work.program_hash = stan.program_hash(model.stan_file)
-            work.data_hash = folders.data_hash(model)
+            work.data_hash = data_hash(model)
         except (OSError, ValueError, stan.ToolchainError, stan.ProgramError) as error:
             work.error = str(error)
             return work

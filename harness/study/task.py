@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.methods import METHODS
-from harness.models import folders
+from harness.models.data import data_hash
 from harness.records import WITHOUT_DRAWS, Model, ModelComparison, RunResult
 from harness.study.store import digest
 
@@ -107,7 +107,7 @@ def analysis_key(task: AnalysisTask) -> str:
             "code": code_hash(),
             "model": dataclasses.asdict(task.model),
             "program": task.model.stan_file.read_text(encoding="utf-8"),
-            "data": folders.data_hash(task.model),
+            "data": data_hash(task.model),
             "runs": [[r.key, r.status, r.message, repr(r.cost.seconds)] for r in task.results],
             "reference": hashlib.sha256(supplied.read_bytes()).hexdigest()
             if task.reference not in {"auto", "nuts"}
@@ -138,7 +138,7 @@ def explanation_key(
             "explanation": code_hash(EXPLAINING),
             "model": [model.name, model.reference, list(model.quantities), dict(model.limits)],
             "program": model.stan_file.read_text(encoding="utf-8"),
-            "data": folders.data_hash(model),
+            "data": data_hash(model),
             "runs": [[r.key, r.status] for r in results],
             "reference": hashlib.sha256(supplied.read_bytes()).hexdigest()
             if reference not in {"auto", "nuts"}

@@ -12,7 +12,7 @@ import numpy as np
 from harness import metrics
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.metrics.measure import seed_of
-from harness.models import folders
+from harness.models.data import ModelError, kept_data
 from harness.records import Estimate, Explanation, FamilyName, Gap, Model, Reference, RunResult
 from harness.records.method_titles import title
 from harness.records.text import number
@@ -42,6 +42,7 @@ def explain(
     reference: Reference,
     library: Path,
     timeout_s: float = 600.0,
+    data_hash: str = "",
 ) -> Explanation:
     """Split the divergence of every run of a Gaussian family, and name the causes.
 
@@ -54,6 +55,8 @@ def explain(
         is trusted.
     library
         The program behind the bridge.
+    data_hash
+        Of the model's data, if it is known.
 
     Returns
     -------
@@ -61,10 +64,10 @@ def explain(
         Whatever could not be had is a sentence in ``notes`` and NaN in the gaps; nothing raises.
     """
     try:
-        data = folders.load_data(model)
+        data = kept_data(model.data_file, data_hash)
         bound = arrays(data)
         bridged = BridgeModel(library, bound)
-    except (BridgeError, folders.ModelError, OSError) as error:
+    except (BridgeError, ModelError, OSError) as error:
         words = f"the program cannot be evaluated: {error}"
         return Explanation(UNKNOWN, "none", (), (words,), complete=False)
     numbers = sum(value.size for value in bound.values())

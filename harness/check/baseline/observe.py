@@ -16,7 +16,7 @@ from harness.check.baseline.form import Baseline, MethodBaseline, Share
 from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
 from harness.methods import METHODS
 from harness.metrics.sample import Sample
-from harness.models import folders
+from harness.models.data import data_hash, load_data
 from harness.records import WITHOUT_DRAWS, Draws, Gap, Model, ModelComparison, RunResult, Verdict
 
 SURE_NATS = 0.02
@@ -215,12 +215,12 @@ def describe_data(model: Model, known: Mapping[str, Any] | None = None) -> dict[
     ``known`` is an earlier description: it is returned if the data are the same, for large
     data take seconds to read.
     """
-    whole = folders.data_hash(model)[:16]
+    whole = data_hash(model)[:16]
     if known is not None and known.get("hash") == whole:
         return dict(known)
     variables = {
         name: {"size": int(np.size(value)), "hash": _hash(value)}
-        for name, value in sorted(folders.load_data(model).items())
+        for name, value in sorted(load_data(model).items())
     }
     return {"hash": whole, "variables": variables}
 
