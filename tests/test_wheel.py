@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 pytestmark = pytest.mark.wheel
 
 ROOT = Path(__file__).parents[1]
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 SUITE = """
 import numpy as np
@@ -101,7 +104,8 @@ def test_the_installed_command_has_the_lectures_models(call: Call) -> None:
     assert "site-packages" in where.stdout
     version = call("harness", "--version")
     assert version.returncode == 0, version.stderr
-    assert "0.1" in version.stdout
+    assert version.stdout.split()[-1] == PROJECT["version"]
+    assert call("stan-advi-harness", "--version").stdout == version.stdout
     models = call("harness", "models")
     assert models.returncode == 0, models.stderr
     for name in sorted(p.name for p in (ROOT / "stan").iterdir() if p.is_dir()):
