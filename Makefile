@@ -20,7 +20,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n au
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: report sample check baselines test test-unit lint format bench bench-calibration env cmdstan clean clean-all help
+.PHONY: report sample check baselines test test-unit lint format figure bench bench-calibration env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make baselines  write baselines/ anew, after a change that was meant'
 	@echo 'make test       all tests (make test-unit: those that need no compiler)'
 	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
+	@echo 'make figure     draw docs/architecture.svg from the code as it is (needs Graphviz)'
 	@echo 'make bench      seconds of gradients and fits, against their limits (minutes)'
 	@echo 'make bench-calibration   false alarms and missed errors of judge and check (hours)'
 	@echo 'make clean      remove the environment and what tools left behind'
@@ -83,6 +84,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(RUN)/ruff check --fix
 	$(RUN)/ruff format
+
+figure: $(STAMP)
+	$(RUN)/python docs/architecture_figure.py
 
 # Every table is printed, also behind one that misses a limit; the exit code says whether one did.
 bench: cmdstan

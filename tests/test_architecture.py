@@ -1,0 +1,63 @@
+"""docs/architecture.md and its figure show the code as it is."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from test_layers import FLOORS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PACKAGES = [package for floor in FLOORS for package in floor]
+
+
+@pytest.fixture(scope="module")
+def figure() -> ModuleType:
+    """Return the script that draws the figure."""
+    path = DOCS / "architecture_figure.py"
+    spec = importlib.util.spec_from_file_location("architecture_figure", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_figure_shows_todays_packages_and_floors(figure: ModuleType) -> None:
+    """The drawing was made from today's floors; `make figure` (with Graphviz) renews it."""
+    svg = (DOCS / "architecture.svg").read_text(encoding="utf-8")
+    floors = [line for line in figure.source().splitlines() if "rank=same" in line]
+    assert len(floors) == len(FLOORS)
+    assert set(floors) <= set(figure.drawn_source(svg).splitlines())
+    for package in PACKAGES:
+        assert f">{package}</text>" in svg
+    for table in " ".join(figure.TABLES.values()).split():
+        assert table.strip(",") in svg
+
+
+def test_every_package_has_a_caption(figure: ModuleType) -> None:
+    """Packages and captions are the same set, and tables stand in packages that exist."""
+    assert set(figure.CAPTIONS) == set(PACKAGES)
+    assert set(figure.TABLES) <= set(PACKAGES)
+
+
+def test_an_arrow_that_a_path_implies_is_not_drawn(figure: ModuleType) -> None:
+    """Of cli → check → study and cli → study only the first two are drawn."""
+    pairs = {("cli", "check"), ("check", "study"), ("cli", "study")}
+    assert figure.reduced(pairs) == {("cli", "check"), ("check", "study")}
+    assert figure.reduced(figure.arrows()) <= figure.arrows()
+
+
+def test_the_page_names_every_package_and_every_file_it_names_exists() -> None:
+    """A reader finds each package on the page, and each path leads somewhere."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for package in PACKAGES:
+        assert f"`{package}/`" in page or f"`{package}.py`" in page, package
+    root = DOCS.parent
+    paths = re.findall(r"`((?:harness|tests|stan|docs|benchmarks)/[\w/.]+)`", page)
+    assert paths
+    for path in paths:
+        assert (root / path).exists(), path
