@@ -7,6 +7,7 @@ come from CmdStan.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,6 +213,31 @@ def claims() -> tuple[ClaimResult, ...]:
             sentence="",
         ),
     )
+
+
+OTHER_FORMS = {
+    "thousands with a comma": r"\d,\d{3}(?!\d)",
+    "thousands without a space": r"(?<![\d.])\d{5,}(?![\d.]*\d{4})",
+    "an exponent with an e": r"\d[eE][+−-]?\d",
+    "a hyphen for a minus": r"(?<![\w\]),.–-])-\d",
+    "NaN": r"\b(?i:nan|not a number)\b",
+}
+"""How :mod:`harness.records.text` never writes a number."""
+
+
+def other_forms(html: str) -> list[tuple[str, str]]:
+    """Return numbers that a page or its figures write in another form, with what is around them.
+
+    Programs, commands, messages of other programs and provenance are left out.
+    """
+    html = re.sub(r"<(style|script|pre|code|dl)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    labels = re.findall(r'aria-label="([^"]*)"', html)
+    text = re.sub(r"<[^>]+>", "|", html) + "|" + "|".join(labels)
+    return [
+        (what, text[max(found.start() - 30, 0) : found.end() + 20])
+        for what, form in OTHER_FORMS.items()
+        for found in re.finditer(form, text)
+    ]
 
 
 def build(

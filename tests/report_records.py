@@ -27,6 +27,7 @@ from harness.records import (
     Trace,
     Verdict,
 )
+from harness.records.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +162,7 @@ def verdict(
         for m in measures:
             level = closeness(m.metric, m.value)
             if (m.method, m.seed) == (method, r.spec.seed) and level and level != "close":
-                words = f"{m.quantity}: {m.metric} of seed {m.seed} is {m.value:.2f}."
+                words = f"{m.quantity}: {m.metric} of seed {m.seed} is {number(m.value, 3)}."
                 findings.append(Finding(RULES[m.metric], m, level, words))
         bad = r.draws is None or any(f.level == "wrong" for f in findings)
         found: Level = "fail" if bad else "warn" if findings else "pass"

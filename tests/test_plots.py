@@ -29,6 +29,7 @@ from harness.report.figures import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from harness.records import Comparison, ModelComparison
@@ -50,7 +51,12 @@ def models(comparison: Comparison) -> dict[str, ModelComparison]:
 @pytest.fixture(scope="module")
 def figures(comparison: Comparison) -> dict[str, dict[str, Figure]]:
     """Return every figure by model and name."""
-    return {m.model.name: {f.name: f for f in figures_for(m)} for m in comparison.models}
+    return {m.model.name: named(figures_for(m)) for m in comparison.models}
+
+
+def named(found: Sequence[Figure]) -> dict[str, Figure]:
+    """Return figures by kind; densities with their quantity."""
+    return {f"density-{f.title}" if f.kind == "density" else f.kind: f for f in found}
 
 
 def panel(figure: Figure, method: str) -> canvas.Panel:
@@ -127,7 +133,7 @@ def test_runs_without_draws_and_draws_that_are_not_finite_are_survived_and_count
             )
         else:
             runs.append(run)
-    made = {f.name: f for f in figures_for(dataclasses.replace(model, runs=tuple(runs)))}
+    made = named(figures_for(dataclasses.replace(model, runs=tuple(runs))))
     assert panel(made["density-alpha"], "meanfield").note == "1 run of 3 without draws."
     assert panel(made["density-alpha"], "fullrank").note == "1 run of 3 without draws."
 
@@ -138,7 +144,7 @@ def test_without_a_reference_densities_are_drawn_and_say_so(
     """No reference: no shading, no errors, but still the methods' densities."""
     model = models["mixture"]
     nothing = Reference("none", trusted=False, why="switched off")
-    made = {f.name for f in figures_for(dataclasses.replace(model, reference=nothing))}
+    made = named(figures_for(dataclasses.replace(model, reference=nothing)))
     assert "density-x" in made
     assert "pair" not in made
 
@@ -157,7 +163,7 @@ def test_many_quantities_are_cut_to_the_worst_and_the_caption_says_so(
     """Of 30 quantities three densities and twelve quantile rows are drawn."""
     wide = figures["wide_normal"]
     assert sum(name.startswith("density") for name in wide) == density.QUANTITIES
-    assert "12 worst of 30" in wide["quantile-errors"].caption
+    assert "12 worst of 30" in wide["quantile"].caption
 
 
 def test_the_worst_quantity_is_not_chosen_by_one_runaway(
@@ -203,7 +209,7 @@ def test_nuts_as_the_reference_is_not_compared_with_itself(
 ) -> None:
     """Its zero errors would say nothing; its chains are still drawn."""
     made = figures["linear_regression"]
-    assert "nuts" not in {p.method for p in made["quantile-errors"].panels}
+    assert "nuts" not in {p.method for p in made["quantile"].panels}
     assert "nuts" in {p.method for p in made["density-alpha"].panels}
     assert len(made["chains"].panels) == 2
 

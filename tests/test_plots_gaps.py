@@ -94,8 +94,8 @@ def test_the_axis_is_finite_whatever_is_found(odd: float) -> None:
 
 
 def test_a_cut_bar_has_a_break_and_its_figure() -> None:
-    """One or two are written out, more as a range, to three digits."""
-    assert labels(panel(*MIXTURE[:7], gap("meanfield", 8, 0.2, 23_411.0)))[-1] == "23\u202f400"
+    """One or two are written out, more as a range."""
+    assert labels(panel(*MIXTURE[:7], gap("meanfield", 8, 0.2, 23_411.0)))[-1] == "23\u202f411"
     several = [gap("meanfield", s, 0.2, 1000.0 * s) for s in (2, 3, 9)]
     found = panel(*MIXTURE[:7], *several)
     assert labels(found)[-1] == "3 seeds 2000 to 9000"
@@ -205,4 +205,4 @@ def test_no_figure_where_nobody_asked() -> None:
     """Neither without an explanation nor with one of no runs; a model's figures begin with it."""
     unasked = compared()
     assert gaps.figure(unasked) is None
-    assert next(f.name for f in figures_for(compared(MIXTURE[0]))) == "gap"
+    assert next(f.kind for f in figures_for(compared(MIXTURE[0]))) == "gap"

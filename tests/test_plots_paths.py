@@ -44,7 +44,7 @@ def test_tracked_parameters_stand_beside_the_elbo(tmp_path: Path) -> None:
     found = tracks.figures(
         comparison(tmp_path, tracked(1, 0.15, refined_from=3000), tracked(2, 0.19))
     )
-    assert [f.name for f in found] == ["tracks-advi"]
+    assert [(f.kind, f.title) for f in found] == [("tracks", "lecture's ADVI, tracked")]
     assert [p.title for p in found[0].panels] == ["ELBO", "mean of x", "sd of x"]
     assert "after 3000 iterations" in found[0].caption
     assert "0.149 to 0.189" in found[0].panels[1].note

@@ -131,6 +131,17 @@ def test_images_have_alternative_texts_with_figures_and_sizes(page: Page) -> Non
         assert int(image["height"]) > 0
 
 
+def test_numbers_have_one_form(text: str) -> None:
+    """Tables, sentences, labels and alternative texts: one form of thousands and exponents."""
+    assert fixture.other_forms(text) == []
+
+
+def test_other_forms_of_numbers_are_found() -> None:
+    """The test above can fail."""
+    wrong = "<p>40,000 draws, 12345 of 1.2e-05, <b>-3</b> and nan</p>"
+    assert [what for what, _ in fixture.other_forms(wrong)] == list(fixture.OTHER_FORMS)
+
+
 def test_headings_are_in_order(page: Page) -> None:
     """One h1, and no level is skipped on the way down."""
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
@@ -153,7 +164,7 @@ def test_the_answer_counts_the_verdicts(page: Page, comparison: Comparison) -> N
         if v.level == "pass" and v.method != "nuts"
     }
     assert f"In {len(passed)} of 5 models" in page.words
-    assert "only when tuned by hand; with default settings in none" in page.words
+    assert "With CmdStan's defaults, in none." in page.words
     assert "1 is undecided (broken)" in page.words
 
 

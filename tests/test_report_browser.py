@@ -307,6 +307,21 @@ def test_labels_inside_a_figure_do_not_lie_over_each_other(browser: Chrome, path
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
+def test_labels_of_figures_can_be_read(browser: Chrome, path: Path, size: tuple[int, int]) -> None:
+    """However many panels stand side by side, no label is smaller than 8 pixels."""
+    show(browser, path, size)
+    small = ask(
+        browser,
+        """[...document.querySelectorAll('figure svg text')].map(t => {
+          const svg = t.ownerSVGElement;
+          return [t.textContent, parseFloat(getComputedStyle(t).fontSize)
+            * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width];
+        }).filter(([text, pixels]) => pixels < 8)""",
+    )
+    assert small == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
 def test_the_committed_sample_stands_up_to_the_same(browser: Chrome, size: tuple[int, int]) -> None:
     """The lecture's report: nothing leaves it, nothing is silent, cut or overlapping."""
     sample = Path(__file__).parents[1] / "reports" / "lecture" / "index.html"

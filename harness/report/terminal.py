@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness import judge
 from harness.records.method_titles import title
+from harness.records.text import integer
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Method, Model, Verdict
@@ -258,7 +259,7 @@ def print_models(
         rows.add_column(heading)
     for name, method in methods.items():
         rows.add_row(
-            name, str(method.seeds), f"{method.draws:,}", "yes" if name in default else "no"
+            name, str(method.seeds), integer(method.draws), "yes" if name in default else "no"
         )
     console.print(rows)
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from harness.records.text import number
+from harness.records.text import fixed, number
 from harness.report.figures.looks import INK, MUTED
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ FONT_PT = 8.0
 _UNKNOWN_EM = 1.0  # a character that the report's font lacks, as wide as any
 
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.25}
+
+
+Kind = Literal["gap", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains", "cost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,9 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Panels that belong together, with a title and a caption. Plain data: it pickles."""
+    """Panels that belong together, with a title and a caption; ``kind`` says where they go."""
 
-    name: str
+    kind: Kind
     title: str
     caption: str
     panels: tuple[Panel, ...]
@@ -157,7 +160,7 @@ def tick_words(ticks: Sequence[float]) -> list[str]:
     if largest >= 1e5 or (step < 1e-4 and largest < 1e-3):  # noqa: PLR2004
         return [number(t, 2) for t in ticks]
     decimals = next((d for d in range(7) if abs(round(step, d) - step) < step * 1e-6), 7)
-    return [f"{t + 0.0:.{decimals}f}".replace("-", "−") for t in ticks]
+    return [fixed(t, decimals) for t in ticks]
 
 
 def within(

@@ -172,7 +172,7 @@ def _figure(comparison: ModelComparison, name: str) -> Figure | None:
     total = len(quantity_names(comparison))
     few = f" Drawn: the {QUANTITIES} of {total} quantities with the largest W1 distance."
     caption = _caption(comparison, shaded=shaded is not None) + (few if total > QUANTITIES else "")
-    return Figure(f"density-{name}", name, caption, tuple(panels))
+    return Figure("density", name, caption, tuple(panels))
 
 
 def _caption(comparison: ModelComparison, *, shaded: bool) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from harness.records.text import count, listed, number, span
+from harness.records.text import count, listed, number, setting, span
 from harness.report.figures.canvas import (
     FONT_PT,
     Figure,
@@ -165,7 +165,7 @@ def _eta_labels(paths: list[_Path]) -> list[tuple[float, str, float]]:
     """Return eta, its label and the height of its traces' ends, for each step size."""
     groups: dict[str, list[_Path]] = {}
     for p in paths:
-        groups.setdefault("" if math.isnan(p.eta) else f"η {p.eta:g}", []).append(p)
+        groups.setdefault("" if math.isnan(p.eta) else f"η {setting(p.eta)}", []).append(p)
     labels = []
     for words, group in groups.items():
         height = float(np.median([np.median(p.elbo[-5:]) for p in group]))

@@ -85,7 +85,7 @@ def figure(comparison: ModelComparison) -> Figure | None:
         " seed; ticks: every seed; line: from the lowest seed to the highest. Shaded: within"
         f" ±{number(close)} sd, close.{many}"
     )
-    return Figure("quantile-errors", "Quantile errors, in reference sds", caption, tuple(panels))
+    return Figure("quantile", "Quantile errors, in reference sds", caption, tuple(panels))
 
 
 def _close_limit(comparison: ModelComparison) -> float:

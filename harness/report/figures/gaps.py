@@ -168,10 +168,9 @@ def beyond_words(gaps: Sequence[Gap], end: float) -> str:
     finite = [c for c in cut if math.isfinite(c)]
     parts = []
     if len(finite) <= _LISTED:
-        parts += [_rounded(f) for f in finite]
+        parts += [number(f, 3) for f in finite]
     else:
-        low, high = _rounded(finite[0]), _rounded(finite[-1])
-        parts.append(f"{len(finite)} seeds " + (low if low == high else f"{low} to {high}"))
+        parts.append(f"{len(finite)} seeds {span(finite, 3)}")
     if infinite := len(cut) - len(finite):
         parts.append("∞" if infinite == 1 else f"{infinite} seeds ∞")
     unknown = [w for w in map(_unknown, gaps) if w]
@@ -179,10 +178,6 @@ def beyond_words(gaps: Sequence[Gap], end: float) -> str:
         times = unknown.count(what)
         parts.append(f"? {what}" + (f" ({times} seeds)" if times > 1 else ""))
     return ", ".join(parts)
-
-
-def _rounded(value: float) -> str:
-    return number(float(f"{value:.3g}"), 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,12 +69,12 @@ def _figure(method: str, runs: list[RunResult]) -> Figure:
         f" line per seed ({count(len(runs), 'seed')}). A level ELBO does not mean that the"
         " parameters have come to rest."
         + (
-            f" Dashed: where the fit was refined, after {refined:.0f} iterations."
+            f" Dashed: where the fit was refined, after {count(round(refined), 'iteration')}."
             if refined
             else ""
         )
     )
-    return Figure(f"tracks-{method}", f"{look(method).title}, tracked", caption, tuple(panels))
+    return Figure("tracks", f"{look(method).title}, tracked", caption, tuple(panels))
 
 
 def _refined(runs: list[RunResult]) -> float:

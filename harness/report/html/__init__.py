@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "to_html"]
 
-_KINDS = ("gap", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains")
-"""Kinds of figures: what their names begin with."""
-
 
 def render(
     comparison: Comparison,
@@ -79,7 +76,7 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
 
 
 def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, object]:
-    by_kind = {kind: [f for f in figures if f.name.split("-", 1)[0] == kind] for kind in _KINDS}
+    first = {kind: [f for f in figures if f.kind == kind] for kind in ("gap", "density")}
     return {
         "name": entry.model.name,
         "anchor": summary.anchor(entry.model.name),
@@ -94,7 +91,7 @@ def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, 
         "why": remedies.small_print(entry),
         "remedies": remedies.table(entry),
         "table": quantities.table(entry),
-        "figures": by_kind,
+        "figures": first | {"rest": [f for f in figures if f.kind not in first]},
         "variances": variances.table(entry),
         "runs": runs.table(entry),
         "notes": entry.notes,

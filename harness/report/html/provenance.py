@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.records.text import listed, seconds
+from harness.records.text import integer, listed, seconds
 from harness.report.figures.looks import look
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def reproduce(entry: ModelComparison) -> dict[str, object]:
             "method": method,
             "title": look(method).title,
             "seeds": _ranges(sorted(m["seeds"])),
-            "draws": listed([str(n) for n in sorted(m["draws"])], 3),
+            "draws": listed([integer(n) for n in sorted(m["draws"])], 3),
             "options": ", ".join(f"{k}={v}" for k, v in m["options"].items()) or "defaults",
         }
         for method, m in methods.items()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.records.text import count, estimate, listed, number, seconds
+from harness.records.text import count, estimate, listed, number, seconds, setting
 from harness.report.figures.looks import in_order, look
 from harness.report.html.findings import METRICS
 from harness.report.html.summary import SYMBOLS
@@ -147,12 +147,8 @@ def _evidence(explanation: Explanation) -> str:
     if not math.isfinite(value):
         return f"log Z is {number(value)}{source}: without it no family gap is known."
     # An exact log Z has no error to tell.
-    figure = _exactly(value) if error == 0 else estimate(value, error)
+    figure = setting(value) if error == 0 else estimate(value, error)
     return f"log Z = {figure} nats{source}."
-
-
-def _exactly(value: float) -> str:
-    return f"{value:.6g}".replace("-", "−")
 
 
 def _unsharp(explanation: Explanation) -> list[str]:

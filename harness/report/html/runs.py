@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.records.text import count, number, seconds
+from harness.records.text import count, integer, number, seconds, setting
 from harness.report.figures.looks import in_order, look
 from harness.report.html.console import excerpt
 from harness.report.html.summary import SYMBOLS
@@ -91,8 +91,8 @@ def _row(run: RunResult, level: str, khat: float | None) -> Row:
         level_symbol=SYMBOLS.get(level, ""),
         seconds=seconds(run.cost.seconds),
         seconds_sort=f"{run.cost.seconds:.6g}",
-        iterations="" if math.isnan(iterations) else str(int(iterations)),
-        eta="" if math.isnan(eta) else f"{eta:g}",
+        iterations="" if math.isnan(iterations) else integer(iterations),
+        eta="" if math.isnan(eta) else setting(eta),
         khat="" if khat is None else number(khat),
         khat_sort="" if khat is None or math.isnan(khat) else f"{khat:.6g}",
         message=run.message,

@@ -183,19 +183,13 @@ def _answer(comparison: Comparison, methods: list[str], columns: list[str]) -> t
     else:
         answer = f"In {len(passed)} of {count(len(names), 'model')}"
         good = [m for m, n in by_method.items() if n]
-        if all(m.endswith("_tuned") for m in good):
-            answer += ", and only when tuned by hand; with default settings in none"
-        elif len(passed) <= _NAMED:
+        if len(passed) <= _NAMED:
             answer += f": {listed(passed)}"
         best = max(by_method, key=lambda m: by_method[m])
         if by_method[best] < len(passed) or len(good) > 1:
             answer += f"; most often with {look(best).title}, in {by_method[best]}"
-        if (
-            any(m in by_method for m in DEFAULTS)
-            and not set(good) & set(DEFAULTS)
-            and len(good) > 1
-        ):
-            answer += ". With CmdStan's defaults in none"
+        if any(m in by_method for m in DEFAULTS) and not set(good) & set(DEFAULTS):
+            answer += ". With CmdStan's defaults, in none"
         answer += "."
     if open_:
         verb = "is" if len(open_) == 1 else "are"
