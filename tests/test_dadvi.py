@@ -18,11 +18,11 @@ from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError
-from harness.vi.deterministic.base_draws import base_block, base_blocks
 from harness.vi.deterministic.basins import Basin, weigh
 from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
 from harness.vi.deterministic.lbfgs import lbfgs
+from harness.vi.sobol import base_block, base_blocks
 from harness.vi.target import Clock, Fitted, Target, TimeLimitError
 
 if TYPE_CHECKING:

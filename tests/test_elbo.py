@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
 
-from harness.vi.elbo import BLOCKS, Elbo, elbos, sobol_normals
+from harness.vi.elbo import BLOCKS, Elbo, elbos
 from harness.vi.gaussian import Gaussian
+from harness.vi.sobol import antithetic_normals
 from harness.vi.target import Clock, TimeLimitError
 
 FloatArray = NDArray[np.float64]
@@ -307,11 +308,11 @@ def test_base_draws_are_antithetic_standard_normals() -> None:
     """Every draw has its negative; sds are 1 within 3 in a hundred; none is infinite."""
     rng = np.random.default_rng(5)
     for d in (1, 7, 30_000):
-        eps = sobol_normals(d, 64, rng)
+        eps = antithetic_normals(d, 64, rng)
         assert eps.shape == (64, d)
         assert np.isfinite(eps).all()
         np.testing.assert_array_equal(eps[:32], -eps[32:])
-    pooled = np.concatenate([sobol_normals(3, 64, rng) for _ in range(100)])
+    pooled = np.concatenate([antithetic_normals(3, 64, rng) for _ in range(100)])
     assert np.all(np.abs(pooled.std(axis=0) - 1) < 0.03)
 
 

@@ -33,8 +33,6 @@ def test_a_gaussian_is_recovered_to_the_last_digits(family: FamilyName, seed: in
     np.testing.assert_allclose((found.mean - mean) / unit, 0, atol=1e-8)
     scaled = (found.covariance - factor @ factor.T) / np.outer(unit, unit)
     np.testing.assert_allclose(scaled, 0, atol=1e-8)
-    expected = np.log(np.abs(np.diag(factor))).sum() + d / 2 * (1 + np.log(2 * np.pi))
-    assert found.entropy == pytest.approx(expected, abs=1e-7)
 
 
 def test_too_few_draws_give_moments_and_say_so() -> None:

@@ -55,7 +55,7 @@ def test_a_shift_or_a_wrong_width_is_seen_with_its_size(seed: int) -> None:
     assert "sds of q" in shifted.words
     narrow = restlessness(TARGET, TARGET.mean, BEST * np.array([1.0, 0.6]), rng)
     assert narrow.way > LIMIT
-    assert "ln of a scale" in narrow.words
+    assert "log of a scale" in narrow.words
     far = restlessness(TARGET, np.zeros(2), np.ones(2), rng)
     assert far.words != ""
 

@@ -126,7 +126,7 @@ def test_a_program_that_scales_its_likelihood_passes_and_then_sees_all_rows() ->
     [
         ("forgotten", "the same with s at 1 and at 2.*does not multiply"),
         ("squared", "not linear in s"),
-        ("prior too", "s must multiply the likelihood of the rows, all of it, and nothing else"),
+        ("prior too", "s must multiply the whole likelihood of the rows and nothing else"),
         ("only half", "the mean of the batches' gradients is"),
         ("centred", "must be a sum over rows"),
         ("not finite", "not finite at 20 points"),
@@ -142,8 +142,8 @@ def test_a_program_that_does_not_scale_its_likelihood_is_an_error(fault: str, wo
 @pytest.mark.parametrize(
     ("table", "change", "words"),
     [
-        (None, {}, "does not say how its data split"),
-        ({}, {}, "does not say how its data split"),
+        (None, {}, "does not say how to split its data"),
+        ({}, {}, "does not say how to split its data"),
         ({"rows": ["y"], "size": "N"}, {}, "needed: "),
         ({"rows": "y", "size": "N", "scale": "s"}, {}, "needed: "),
         ({"rows": [], "size": "N", "scale": "s"}, {}, "needed: "),
@@ -151,7 +151,7 @@ def test_a_program_that_does_not_scale_its_likelihood_is_an_error(fault: str, wo
         ({**TABLE, "scale": "t"}, {}, "names t, which is not in the data"),
         (TABLE, {"y": np.zeros(102)}, "different lengths: x 103, y 102"),
         (TABLE, {"N": np.asarray(102)}, "N is 102, but x has 103 rows"),
-        (TABLE, {"s": np.asarray(2.0)}, "s is 2.0; the data of all rows must have it at 1"),
+        (TABLE, {"s": np.asarray(2.0)}, "s is 2.0; it must be 1 in the data of all rows"),
     ],
 )
 def test_a_table_that_does_not_fit_the_data_is_an_error(

@@ -21,7 +21,7 @@ from harness.models import folders
 from harness.records import Program, RunContext, RunResult, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge.build import library
-from harness.vi import stein, svgd
+from harness.vi import svgd
 from harness.vi.target import Clock, Fitted
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_the_direction_is_the_textbooks(n: int, d: int) -> None:
     k = np.exp(-np.square(difference).sum(axis=-1) / h)
     push = 2 / h * np.einsum("ijd,ij->id", difference, k)
     expected = (k @ gradient + push) / n
-    found = stein.Kernel(n, d).direction(z, gradient, h)
+    found = svgd.Kernel(n, d).direction(z, gradient, h)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -85,10 +85,10 @@ def test_a_kernel_serves_fewer_particles_too() -> None:
     """Where some particles are left out, the buffers are used in part."""
     rng = np.random.default_rng(2)
     z, gradient = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
-    kernel = stein.Kernel(300, 2)
+    kernel = svgd.Kernel(300, 2)
     kernel.direction(rng.normal(size=(300, 2)), rng.normal(size=(300, 2)), 1.0)
     np.testing.assert_array_equal(
-        kernel.direction(z, gradient, 1.0), stein.Kernel(200, 2).direction(z, gradient, 1.0)
+        kernel.direction(z, gradient, 1.0), svgd.Kernel(200, 2).direction(z, gradient, 1.0)
     )
 
 
@@ -96,17 +96,17 @@ def test_the_bandwidth_is_the_median_heuristic() -> None:
     """The median squared distance over the logarithm of the number of all particles."""
     z = np.random.default_rng(3).normal(size=(101, 3))
     expected = np.median(pdist(z, "sqeuclidean")) / math.log(1000)
-    assert stein.bandwidth(z, 1000) == pytest.approx(expected, rel=1e-12)
-    assert stein.bandwidth(np.ones((10, 2)), 10) == 1.0
+    assert svgd.bandwidth(z, 1000) == pytest.approx(expected, rel=1e-12)
+    assert svgd.bandwidth(np.ones((10, 2)), 10) == 1.0
 
 
 def test_stein_error_has_its_closed_form() -> None:
     """A standard normal posterior and a cloud beside it, or one too wide."""
     z = norm.ppf((np.arange(10_000) + 0.5) / 10_000)[:, None]
     z /= z.std()
-    assert stein.stein_error(z, -z) == pytest.approx(0, abs=1e-12)
-    assert stein.stein_error(z + 0.2, -(z + 0.2)) == pytest.approx(0.2, rel=1e-9)
-    assert stein.stein_error(1.1 * z, -1.1 * z) == pytest.approx(0.21, rel=1e-9)
+    assert svgd.stein_error(z, -z) == pytest.approx(0, abs=1e-12)
+    assert svgd.stein_error(z + 0.2, -(z + 0.2)) == pytest.approx(0.2, rel=1e-9)
+    assert svgd.stein_error(1.1 * z, -1.1 * z) == pytest.approx(0.21, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -155,12 +155,12 @@ def test_a_particle_without_a_gradient_stays_for_that_iteration() -> None:
     state = svgd.start(target, settings, np.random.default_rng(4))
     blind = state.z[:, 0] > 1.0
     assert 0 < blind.sum() < 50
-    moved, info = svgd.step(target, state, settings, stein.Kernel(50, 1), 0.5)
+    moved, info = svgd.step(target, state, settings, svgd.Kernel(50, 1), 0.5)
     assert info.bad == blind.sum()
     np.testing.assert_array_equal(moved.z[blind], state.z[blind])
     assert (moved.z[~blind] != state.z[~blind]).all()
     alone = svgd.State(state.z[~blind], state.mean[~blind], state.square[~blind])
-    expected, _ = svgd.step(target, alone, settings, stein.Kernel(50, 1), 0.5)
+    expected, _ = svgd.step(target, alone, settings, svgd.Kernel(50, 1), 0.5)
     np.testing.assert_allclose(moved.z[~blind], expected.z, rtol=1e-12)
 
 

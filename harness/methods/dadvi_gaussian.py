@@ -18,7 +18,7 @@ from harness.vi.target import Fitted
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
-    from harness.vi.deterministic.fit import Wanted
+    from harness.vi.deterministic import Wanted
 
 OTHER_MASS = 0.01
 """Estimated mass in other basins from which a Gaussian in one of them is not the posterior."""

@@ -1,7 +1,7 @@
-"""log Z by bridge sampling: from draws of the posterior and a Gaussian fitted to half of them.
+"""log Z by bridge sampling from posterior draws and a Gaussian fitted to half of them.
 
-Meng and Wong 1996, *Simulating ratios of normalizing constants via a simple identity*; the error
-is that of Frühwirth-Schnatter 2004, *Estimating marginal likelihoods for mixture and Markov
+Meng and Wong 1996, *Simulating ratios of normalizing constants via a simple identity*, with the
+standard error of Frühwirth-Schnatter 2004, *Estimating marginal likelihoods for mixture and Markov
 switching models using bridge sampling techniques*.
 """
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from harness.vi.deterministic.elbo import log_normal
+from harness.records.text import number
+from harness.vi.gaussian import log_normal
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
 ITERATIONS = 1000
 SETTLED = 1e-10
-"""Change of log Z, in nats, at which the iteration has arrived."""
+"""Change of log Z, in nats, at which the iteration has converged."""
 
 STRETCHES = 16
-"""Into which draws are cut: the Gaussian is fitted to every other one, the rest is bridged."""
+"""Stretches of draws: the Gaussian is fitted to every other one, the rest is bridged."""
 
 LARGE = 0.5
-"""A relative error of Z beyond which log Z says nothing."""
+"""The largest relative error of a usable Z."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """log Z of a target in nats, with its standard error.
 
-    ``words`` says what is wrong where the error is infinite; it is empty otherwise.
+    If the error is infinite, ``words`` says why; otherwise it is empty.
     """
 
     value: float
@@ -51,65 +52,67 @@ def bridge_sampling(
     Parameters
     ----------
     draws
-        Of the posterior, unconstrained, shape ``(draw, d)``, in the order they were made, one
-        chain after the other.
+        Posterior draws, unconstrained, shape ``(draw, d)``, in the order of sampling, one chain
+        after the other.
     effective
-        What a draw is worth in independent draws, in (0, 1]: ESS over the number of draws.
+        ESS divided by the number of draws, in (0, 1].
 
     Returns
     -------
     Evidence
-        With an infinite error where draws are too few, or the Gaussian is so far from the
-        posterior that the estimate would rest on a few draws.
+        With an infinite error if there are too few draws, or if the posterior is so far from
+        Gaussian that the estimate would depend on a few draws.
     """
     d = draws.shape[1]
     unfit = _unfit(draws, effective)
     if unfit:
         return Evidence(math.nan, math.inf, unfit)
-    # Stretches, because neighbours in a chain are alike: a Gaussian fitted to every other draw
-    # would be tried on what it was fitted to. Both halves see all chains.
+    # Neighbours in a chain are alike, so alternating single draws would test the Gaussian on what
+    # it was fitted to. With stretches both halves see all chains.
     parts = np.array_split(draws, STRETCHES)
     fitted, kept = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
     mean = fitted.mean(axis=0)
     try:
         factor = np.linalg.cholesky(np.atleast_2d(np.cov(fitted, rowvar=False)))
     except np.linalg.LinAlgError:
-        return Evidence(math.nan, math.inf, "the draws have no covariance to propose from")
+        return Evidence(math.nan, math.inf, "the covariance of the draws is singular")
     proposed = mean + rng.standard_normal((len(kept), d)) @ factor.T
     at_kept = target.log_density(kept) - log_normal(kept, mean, factor)
     at_proposed = target.log_density(proposed) - log_normal(proposed, mean, factor)
     at_proposed = np.where(np.isnan(at_proposed), -np.inf, at_proposed)
     if not np.isfinite(at_kept).all():
-        return Evidence(math.nan, math.inf, "the target has no density at its own draws")
+        return Evidence(
+            math.nan, math.inf, "the target has no finite density at some of its own draws"
+        )
     worth = len(kept) * effective
     share = worth / (worth + len(proposed))
     value = _solve(at_kept, at_proposed, share)
     if not math.isfinite(value):
-        return Evidence(math.nan, math.inf, "the bridge did not settle")
+        return Evidence(math.nan, math.inf, "the bridge iteration did not converge")
     relative = _relative_error(at_kept, at_proposed, share, value, worth)
     if not relative <= LARGE:
-        words = "the posterior is too far from a Gaussian for a bridge to it"
+        words = "the posterior is too far from Gaussian for bridge sampling"
         return Evidence(value, math.inf, words)
     return Evidence(value, relative)
 
 
 def _unfit(draws: FloatArray, effective: float) -> str:
-    """Say what keeps draws from being used, or nothing."""
+    """Return why draws cannot be used, or nothing."""
     n, d = draws.shape
     if n < 4 * (d + 2):
         return f"{n} draws are too few for {d} parameters"
     if not 0 < effective <= 1:
-        return f"a draw is worth {effective:g} independent ones"
+        return f"ESS per draw is {number(effective)}; allowed: over 0, up to 1"
     return ""
 
 
 def _solve(at_kept: FloatArray, at_proposed: FloatArray, share: float) -> float:
-    """Return log Z that satisfies Meng and Wong's identity with their optimal bridge."""
+    """Solve Meng and Wong's identity with their optimal bridge for log Z."""
     value = float(np.median(at_kept))
     with np.errstate(divide="ignore"):
         own, other = math.log(share), math.log1p(-share)
     for _ in range(ITERATIONS):
-        # Weights relative to the present Z, so that nothing overflows.
+        # Weights relative to the current Z cannot overflow.
         upper = logsumexp(at_proposed - np.logaddexp(own + at_proposed, other + value)) - math.log(
             len(at_proposed)
         )

@@ -1,8 +1,8 @@
-"""Callbacks of the loop: what may be watched, and rules that stop.
+"""Callbacks of the loop: a tracker, and rules that stop.
 
-Each is called with the parameters and :class:`~harness.vi.loop.Info` after every step. The rules
-have ``stop=False`` to only watch: ``fired_at`` is then the first iteration at which they would
-have stopped.
+Each is called with the parameters and :class:`~harness.vi.loop.Info` after every step. With
+``stop=False`` a rule only watches, and ``fired_at`` is the first iteration at which it would have
+stopped the run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from harness.records.text import number
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -26,7 +28,7 @@ _EPSILON = 1e-6
 
 
 class _Rule:
-    """What rules share: firing once, and stopping unless they only watch."""
+    """A rule records when it first fired, and stops the run unless it only watches."""
 
     def __init__(self, *, stop: bool) -> None:
         self.stop = stop
@@ -40,27 +42,27 @@ class _Rule:
 
 
 class CheckParametersConvergence(_Rule):
-    """Stop when the variational parameters change little, as PyMC's callback of that name.
+    """Stop when the variational parameters change little, like PyMC's callback of that name.
 
-    The parameters at the first step are remembered; at every iteration that is a multiple of
-    ``every`` they are compared with those remembered, and remembered in turn. With
-    ``diff="relative"`` a change is (abs Δ + 1e-6) / (abs previous + 1e-6), with ``"absolute"``
-    abs Δ; the rule fires when the norm over all parameters is below ``tolerance``. The parameters
-    are the raw ones, means and logs of scales: a mean near 0 makes relative changes large.
+    At every multiple of ``every`` the parameters are compared with those of the comparison
+    before, the first time with those of the first step. The rule fires when the norm of the
+    changes, |Δ| or with ``diff="relative"`` (|Δ| + 1e-6) / (|previous| + 1e-6), is below
+    ``tolerance``. It looks at the raw parameters, means and log scales: a mean near 0 makes
+    relative changes large.
 
     Parameters
     ----------
     order
-        Of the norm, as :func:`numpy.linalg.norm` takes it; infinity is the largest change.
+        Order of the norm, as in :func:`numpy.linalg.norm`; infinity is the largest change.
     stop
-        False to only note when it would have stopped.
+        False to only record when it would have stopped.
 
     Attributes
     ----------
     fired_at
         The first iteration at which the rule fired, or None.
     norms
-        The norm at each comparison, by iteration.
+        By iteration, the norm at each comparison.
     """
 
     def __init__(
@@ -100,9 +102,10 @@ class CheckParametersConvergence(_Rule):
         self._previous = phi.copy()
         self.norms[info.iteration] = norm
         if norm < self.tolerance:
-            words = f"{self.diff} change of the parameters over {self.every} steps is {norm:.2g}"
             self._fire(
-                info.iteration, f"{words}, under {self.tolerance:g}, at iteration {info.iteration}"
+                info.iteration,
+                f"{self.diff} change of the parameters over {self.every} steps is {number(norm)}, "
+                f"below {number(self.tolerance)}, at iteration {info.iteration}",
             )
 
 
@@ -112,14 +115,14 @@ class Tracker:
     Parameters
     ----------
     every
-        Record at multiples of this iteration only.
+        Record only at multiples of this iteration.
     functions
-        By name: of ``phi``, returning a number or an array of one shape; copied.
+        By name: functions of ``phi`` that return a number or an array of constant shape; copied.
 
     Attributes
     ----------
     iterations
-        At which was recorded.
+        The recorded iterations.
     """
 
     def __init__(self, *, every: int = 1, **functions: Callable[[FloatArray], Any]) -> None:
@@ -141,7 +144,7 @@ class Tracker:
 
     @property
     def records(self) -> dict[str, FloatArray]:
-        """By name, what was recorded so far, shape ``(recorded iteration, *shape)``."""
+        """By name, the record so far, shape ``(recorded iteration, *shape)``."""
         return {name: np.array(found) for name, found in self._recorded.items()}
 
     def __getitem__(self, name: str) -> FloatArray:
@@ -150,25 +153,24 @@ class Tracker:
 
 
 class StopWhenSlow(_Rule):
-    """Stop when the ELBO no longer gains what its own noise would let one see.
+    """Stop when the ELBO rises less than its noise can show.
 
     After each ``window`` of steps the mean m₂ of its ELBO estimates is compared with the mean m₁
-    of the window before; v₁ and v₂ are the variances within the windows, bad steps left out. The
-    rule fires when ::
+    of the window before; v₁ and v₂ are the variances within the windows, without bad steps. The
+    rule fires when a whole window gained less than ``tolerance`` sds of a single estimate ::
 
         (m₂ − m₁) / √((v₁ + v₂) / 2) < tolerance
 
-    so when a whole window of steps gained less than ``tolerance`` sds of a single estimate. At
-    rest the left side has mean 0 and standard error √(2 / window). While q still drifts, the
-    drift itself is in v and the left side is up to √12: it cannot be taken for noise.
+    At the optimum the left side has mean 0 and standard error √(2 / window). While q drifts, the
+    drift is part of v too, and the left side is up to √12: drift is not mistaken for noise.
 
-    A flat ELBO is not a settled q: where the ELBO hardly depends on a parameter, that one may
-    still wander.
+    A level ELBO does not prove that q has converged: a parameter on which the ELBO hardly depends
+    may still move.
 
     Parameters
     ----------
     window
-        At least 8 / tolerance², so that two standard errors are no more than the tolerance.
+        At least 8 / tolerance², so that two standard errors do not exceed the tolerance.
 
     Raises
     ------
@@ -180,15 +182,15 @@ class StopWhenSlow(_Rule):
     fired_at
         The first iteration at which the rule fired, or None.
     gains
-        The left side at each comparison, by iteration.
+        By iteration, the left side at each comparison.
     """
 
     def __init__(self, window: int = 1000, tolerance: float = 0.1, *, stop: bool = True) -> None:
         super().__init__(stop=stop)
         if not tolerance > 0 or window * tolerance**2 < 8:  # noqa: PLR2004 - see Parameters
             msg = (
-                f"a window of {window} steps cannot show a gain of {tolerance:g} sds of a step; "
-                "allowed: window · tolerance² of at least 8"
+                f"a window of {window} steps cannot show a gain of {number(tolerance)} sds of a "
+                "step; allowed: window · tolerance² of at least 8"
             )
             raise ValueError(msg)
         self.window, self.tolerance = window, tolerance
@@ -204,7 +206,7 @@ class StopWhenSlow(_Rule):
         values = np.array(self._values).reshape(2, self.window)
         finite = np.isfinite(values)
         if finite.sum(axis=1).min() < self.window / 2:
-            return  # too many bad steps to say anything
+            return  # too few good steps to decide
         means = np.mean(values, axis=1, where=finite)
         noise = math.sqrt(float(np.var(values, axis=1, where=finite).mean()))
         rise = float(means[1] - means[0])
@@ -213,31 +215,6 @@ class StopWhenSlow(_Rule):
         if gain < self.tolerance:
             self._fire(
                 info.iteration,
-                f"the ELBO gained {gain:.2g} sds of a step over {self.window} steps, "
-                f"under {self.tolerance:g}, at iteration {info.iteration}",
-            )
-
-
-class StopWhenCostly(_Rule):
-    """Stop when the steps take too long for the number that is planned: "I was slow, sorry".
-
-    At multiples of ``every`` the seconds so far are extrapolated to ``planned`` steps; the rule
-    fires when that is over ``limit_s``. It is the lecture's own callback, with its reason.
-    """
-
-    def __init__(self, planned: int, limit_s: float, every: int = 10, *, stop: bool = True) -> None:
-        super().__init__(stop=stop)
-        self.planned, self.limit_s, self.every = planned, limit_s, every
-
-    def __call__(self, phi: FloatArray, info: Info) -> None:
-        """See :class:`~harness.vi.loop.Callback`."""
-        del phi
-        if info.iteration % self.every:
-            return
-        needed_s = info.elapsed_s / info.iteration * self.planned
-        if needed_s > self.limit_s:
-            self._fire(
-                info.iteration,
-                f"{self.planned} steps would take {needed_s:.3g} s, over {self.limit_s:g} s; "
-                f"stopped at iteration {info.iteration}",
+                f"the ELBO gained {number(gain)} sds of a step over {self.window} steps, "
+                f"below {number(self.tolerance)}, at iteration {info.iteration}",
             )

@@ -1,10 +1,10 @@
-"""ELBOs of several Gaussians on common random numbers, so that their differences are sharp.
+"""ELBOs of several Gaussians on common random numbers, for precise differences.
 
-Draws are ``z = mean + L eps`` with the same ``eps`` for all; the estimate is the mean of
-``log p(z) − log q(z)``, which does not vary at all where q is the posterior (Roeder, Wu and
-Duvenaud 2017, *Sticking the landing*). The base draws are scrambled Sobol normals in antithetic
-pairs, in blocks that are scrambles of their own: the spread between blocks is the error. What a
-quadratic in ``eps`` explains is taken out by regression, for its expectation is known.
+Draws are ``z = mean + L eps`` with the same ``eps`` for all Gaussians. The estimate is the mean of
+``log p(z) − log q(z)``, which does not vary where q is the posterior (Roeder, Wu and Duvenaud
+2017, *Sticking the landing*). Base draws are antithetic Sobol normals in independently scrambled
+blocks, and the spread between blocks gives the error. Regression removes what a quadratic in
+``eps`` explains, because its expectation is known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.records import Estimate
-from harness.vi.deterministic.base_draws import scrambled_normals
+from harness.vi.sobol import antithetic_normals
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from harness.vi.target import Clock, Target
 
 BLOCKS = 16
-"""Scrambles that every estimate has at least."""
+"""The smallest number of scrambles of an estimate."""
 
 PER_FEATURE = 20
 """Draws for each control variate."""
 
 MOST_CONTROLLED = 50
-"""Dimension up to which control variates are worth their memory."""
+"""The largest dimension in which control variates are worth their memory."""
 
 MOST_BLOCKS = 512
 
@@ -43,13 +43,13 @@ class Elbo:
     Attributes
     ----------
     value
-        −∞ where some draws have no density, NaN where it cannot be evaluated.
+        −∞ if some draws have no density.
     below
-        How far it lies under the first Gaussian's, on the same base draws.
+        How far it lies below the first Gaussian's, on the same base draws.
     lost
         The share of draws without a density.
     draws
-        Base draws that were used.
+        The number of base draws.
     """
 
     value: Estimate
@@ -69,10 +69,11 @@ def elbos(
     size: int = 64,
     most: int = 1 << 16,
 ) -> tuple[Elbo, ...]:
-    """Estimate the ELBO of each Gaussian, and how far it lies under that of the first.
+    """Estimate the ELBO of each Gaussian, and how far it lies below that of the first.
 
     The number of blocks is doubled until the standard error of ``below`` (of ``value`` for the
-    first) is under ``error`` nats, or under ``share`` of the value, or the draws are ``most``.
+    first Gaussian) is at most ``error`` nats or ``share`` of the difference, or until ``most``
+    draws are used.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def elbos(
                 clock.check()
             elif clock.over:
                 return _together(found)
-            eps = sobol_normals(d, size, rng)
+            eps = antithetic_normals(d, size, rng)
             made += 1
             for k in open_:
                 terms[k].append(_terms(target, gaussians[k], eps))
@@ -111,13 +112,13 @@ def elbos(
         still = [k for k in open_ if not _enough(found[k], error, share, first=k == 0)]
         if not still or 2 * wanted * size > most or wanted >= MOST_BLOCKS:
             return _together(found)
-        # The first is what the others are compared with: it has every block.
+        # All others are compared with the first, so it needs every block.
         open_ = sorted({0, *still})
         wanted *= 2
 
 
 def _together(found: Mapping[int, Elbo]) -> tuple[Elbo, ...]:
-    """Return all, without differences from a first one that has no ELBO after all."""
+    """Return all estimates; differences are unknown if the first turned out to have no ELBO."""
     first = found[0]
     if first.lost == 0:
         return tuple(found.values())
@@ -125,14 +126,8 @@ def _together(found: Mapping[int, Elbo]) -> tuple[Elbo, ...]:
     return tuple(e if e.lost else replace(e, below=unknown) for e in found.values())
 
 
-def sobol_normals(dimension: int, size: int, rng: np.random.Generator) -> FloatArray:
-    """Return standard normals of one scramble and their negatives, shape ``(size, dimension)``."""
-    half = scrambled_normals(dimension, max(size // 2, 1), rng)
-    return np.concatenate([half, -half])
-
-
 def _terms(target: Target, q: Gaussian, eps: FloatArray) -> FloatArray:
-    """Return log p − log q of the draws; −∞ or NaN where there is no density."""
+    """Return log p − log q of the draws; −∞ or NaN where log p has no value."""
     z = q.transform(eps)
     log_q = -0.5 * np.einsum("nd,nd->n", eps, eps) - (q.entropy - 0.5 * q.dimension)
     return np.asarray(target.log_density(z) - log_q)
@@ -141,13 +136,12 @@ def _terms(target: Target, q: Gaussian, eps: FloatArray) -> FloatArray:
 def _elbo(
     first: Sequence[FloatArray], own: Sequence[FloatArray], eps: Sequence[FloatArray]
 ) -> Elbo:
-    """Summarise blocks; those of the first that an early end left out here are passed over."""
+    """Summarise blocks, with as many of the first Gaussian's blocks as there are own ones."""
     values = np.concatenate(own)
-    # Stan's log density is +∞ or NaN only where arithmetic has failed.
     lost = float(np.mean(~np.isfinite(values)))
     draws = len(values)
     if lost == 0 and not math.isfinite(float(values.sum())):
-        lost = 1 / draws  # so far off that their sum overflows
+        lost = 1 / draws  # values so extreme that their sum overflows
     if lost > 0:
         nothing = Estimate(-math.inf, math.nan)
         return Elbo(nothing, Estimate(math.inf, math.nan), lost, draws)
@@ -159,10 +153,10 @@ def _elbo(
 
 
 def _features(eps: FloatArray) -> FloatArray | None:
-    """Return functions of eps whose expectation is zero, ``(n, features)``; None without any.
+    """Return functions of eps with expectation zero, ``(n, features)``, or None.
 
-    All products of two coordinates where there are draws enough for so many, else the squares.
-    Odd functions have a mean of zero already, the draws being in antithetic pairs.
+    These are all products of two coordinates if there are enough draws, else only the squares.
+    Odd functions already have mean zero, because the draws are in antithetic pairs.
     """
     n, d = eps.shape
     if d > MOST_CONTROLLED or n < PER_FEATURE * (d + 1):
@@ -174,10 +168,10 @@ def _features(eps: FloatArray) -> FloatArray | None:
 
 
 def _estimates(values: FloatArray, features: FloatArray | None, count: int) -> list[Estimate]:
-    """Return the means of columns with their errors over blocks, less what features explain."""
+    """Return the means of columns, less what features explain, with errors between blocks."""
     if features is not None:
         centred = features - features.mean(axis=0)
-        # The features are nearly orthogonal: normal equations lose nothing, and are quick.
+        # The features are nearly orthogonal, so the quick normal equations lose nothing.
         slopes = np.linalg.solve(centred.T @ centred, centred.T @ (values - values.mean(axis=0)))
         values = values - features @ slopes
     blocks = values.reshape(count, -1, values.shape[1]).mean(axis=1)
@@ -189,6 +183,6 @@ def _enough(found: Elbo, error: float, share: float, *, first: bool) -> bool:
     what = found.value if first else found.below
     if not math.isfinite(what.value):
         return True
-    # An ELBO's own level is no scale: it has the data's constants.
+    # The level of an ELBO is no scale, because it contains the data's constants.
     scale = 0.0 if first else share * abs(what.value)
     return what.mcse <= max(error, scale)

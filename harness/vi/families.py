@@ -1,14 +1,13 @@
-"""Gaussian families on the unconstrained scale: where draws come from, and what gradients become.
+"""Gaussian families on the unconstrained scale: draws, densities and gradients.
 
-A family is a value without state; its parameters ``phi`` are one flat array, so that an optimiser
-needs to know nothing of them. Draws are ``z = mu + L eps`` with ``eps`` standard normal
-(elliptical standardisation, Kucukelbir et al. 2017, section 2.4); L is diagonal or lower
-triangular, and the logs of its diagonal are what is optimised.
+A family is a stateless value. Its parameters ``phi`` are one flat array, so optimisers need no
+knowledge of their meaning. Draws are ``z = mu + L eps`` with ``eps`` standard normal (elliptical
+standardisation, Kucukelbir et al. 2017, section 2.4); L is diagonal or lower triangular, and its
+diagonal is optimised on the log scale.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,16 +17,16 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from harness.vi.gaussian import LOG_TWO_PI
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from harness.records import FloatArray
 
-_LOG_2PI = math.log(2 * math.pi)
-
 
 class Family(Protocol):
-    """What the loop, the objectives and the draws need of a family of densities.
+    """What the loop, the objectives and the draws need from a family of densities.
 
     Shapes: ``phi`` is ``(size,)``; ``eps``, ``z`` and slopes are ``(draw, dimension)``.
     """
@@ -52,9 +51,6 @@ class Family(Protocol):
     def path(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
         """Return the mean over draws of (dz/dphi)ᵀ ``slope``, shape ``(size,)``."""
 
-    def entropy_gradient(self) -> FloatArray:
-        """Return the gradient of the entropy, shape ``(size,)``; it does not depend on phi."""
-
     def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
         """Return the gradient of mean log p(z) + entropy, given ``slope`` = ∇ log p at z."""
 
@@ -68,7 +64,7 @@ class Family(Protocol):
         """Return the gradient of log q(z) with respect to phi, shape ``(draw, size)``."""
 
     def mean(self, phi: FloatArray) -> FloatArray:
-        """Return the mean, shape ``(dimension,)``."""
+        """Return the mean, shape ``(dimension,)``, as a copy."""
 
     def sd(self, phi: FloatArray) -> FloatArray:
         """Return the marginal standard deviations, shape ``(dimension,)``."""
@@ -79,10 +75,7 @@ class Family(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeanField:
-    """Independent Gaussians; ``phi`` is ``[mu, log sigma]``.
-
-    See :class:`Family` for the shapes.
-    """
+    """Independent Gaussians; ``phi`` is ``[mu, log sigma]``. See :class:`Family` for shapes."""
 
     dimension: int
 
@@ -123,10 +116,6 @@ class MeanField:
             gradient /= n
         return gradient
 
-    def entropy_gradient(self) -> FloatArray:
-        """Return zeros for mu and ones for log sigma."""
-        return np.repeat((0.0, 1.0), self.dimension)
-
     def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
         """See :meth:`Family.pull_back`."""
         gradient = self.path(phi, eps, slope)
@@ -136,13 +125,14 @@ class MeanField:
     def entropy(self, phi: FloatArray) -> float:
         """Return d/2 · (1 + ln 2π) + Σ log sigma."""
         d = self.dimension
-        return d / 2 * (1 + _LOG_2PI) + float(np.add.reduce(phi[d:]))
+        return d / 2 * (1 + LOG_TWO_PI) + float(np.add.reduce(phi[d:]))
 
     def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
         """See :meth:`Family.log_density`."""
         d = self.dimension
         eps = (z - phi[:d]) * np.exp(-phi[d:])
-        return np.asarray(-0.5 * np.einsum("nd,nd->n", eps, eps) - phi[d:].sum() - d / 2 * _LOG_2PI)
+        square = np.einsum("nd,nd->n", eps, eps)
+        return np.asarray(-0.5 * square - phi[d:].sum() - d / 2 * LOG_TWO_PI)
 
     def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
         """Return ``[eps / sigma, eps² − 1]``."""
@@ -152,7 +142,7 @@ class MeanField:
         return np.concatenate([eps * precision, eps**2 - 1], axis=1)
 
     def mean(self, phi: FloatArray) -> FloatArray:
-        """Return mu, a copy."""
+        """Return mu."""
         return phi[: self.dimension].copy()
 
     def sd(self, phi: FloatArray) -> FloatArray:
@@ -166,16 +156,16 @@ class MeanField:
 
 @dataclass(frozen=True, slots=True)
 class FullRank:
-    """Any Gaussian; ``phi`` is ``[mu, the lower triangle of L by rows]``.
+    """All Gaussians; ``phi`` is ``[mu, the lower triangle of L by rows]``, with log Lᵢᵢ for Lᵢᵢ.
 
-    The diagonal of L stands in ``phi`` as its logs. See :class:`Family` for the shapes.
+    See :class:`Family` for shapes.
     """
 
     dimension: int
 
     @property
     def size(self) -> int:
-        """The dimension and the entries of a triangle of it."""
+        """The number of means and of entries of L: d + d (d + 1) / 2."""
         return self.dimension + self.dimension * (self.dimension + 1) // 2
 
     def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
@@ -213,12 +203,6 @@ class FullRank:
         gradient[d + diagonal] *= np.exp(phi[d + diagonal])
         return gradient
 
-    def entropy_gradient(self) -> FloatArray:
-        """Return ones for the logs of the diagonal, zeros elsewhere."""
-        gradient = np.zeros(self.size)
-        gradient[self._diagonal] = 1.0
-        return gradient
-
     def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
         """See :meth:`Family.pull_back`."""
         gradient = self.path(phi, eps, slope)
@@ -227,16 +211,14 @@ class FullRank:
 
     def entropy(self, phi: FloatArray) -> float:
         """Return d/2 · (1 + ln 2π) + Σ log Lᵢᵢ."""
-        return self.dimension / 2 * (1 + _LOG_2PI) + float(phi[self._diagonal].sum())
+        return self.dimension / 2 * (1 + LOG_TWO_PI) + float(phi[self._diagonal].sum())
 
     def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
         """See :meth:`Family.log_density`."""
         d = self.dimension
         eps = _solve(self.factor(phi), z - phi[:d])
-        log_determinant = phi[self._diagonal].sum()
-        return np.asarray(
-            -0.5 * np.einsum("nd,nd->n", eps, eps) - log_determinant - d / 2 * _LOG_2PI
-        )
+        square = np.einsum("nd,nd->n", eps, eps)
+        return np.asarray(-0.5 * square - phi[self._diagonal].sum() - d / 2 * LOG_TWO_PI)
 
     def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
         """Return ``[u, the lower triangle of u epsᵀ − L⁻ᵀ]`` with u = L⁻ᵀ eps."""
@@ -251,7 +233,7 @@ class FullRank:
         return score
 
     def mean(self, phi: FloatArray) -> FloatArray:
-        """Return mu, a copy."""
+        """Return mu."""
         return phi[: self.dimension].copy()
 
     def sd(self, phi: FloatArray) -> FloatArray:
@@ -265,19 +247,19 @@ class FullRank:
 
     @property
     def _diagonal(self) -> NDArray[np.intp]:
-        """Where in ``phi`` the logs of the diagonal stand."""
+        """The positions of log Lᵢᵢ in ``phi``."""
         return self.dimension + _triangle(self.dimension)[2]
 
 
 FAMILIES: Mapping[str, type[MeanField | FullRank]] = MappingProxyType(
     {"meanfield": MeanField, "fullrank": FullRank}
 )
-"""The families by the name of the option."""
+"""The families by the option's value."""
 
 
 @lru_cache(maxsize=32)
 def _triangle(dimension: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of the lower triangle, and where among them the diagonal is."""
+    """Return rows and columns of the lower triangle, and the diagonal's positions among them."""
     rows, columns = np.tril_indices(dimension)
     found = rows, columns, np.flatnonzero(rows == columns)
     for array in found:

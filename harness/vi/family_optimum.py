@@ -1,9 +1,9 @@
-"""q*: the best Gaussian of a family for a target, from every start that anyone knows of.
+"""q*: the best Gaussian of a family for a target, searched from all known starts.
 
-Mean-field by :func:`harness.vi.deterministic.fit`; full-rank by the deterministic ELBO up to
-``FULLRANK_LIMIT`` parameters, above that by stochastic steps whose iterates are averaged. What is
-returned is a lower bound on the family's ELBO that other people's fits, taken as starts and as
-candidates, cannot be above.
+The mean-field search is :func:`harness.vi.deterministic.fit`. The full-rank search maximises the
+deterministic ELBO up to ``FULLRANK_LIMIT`` parameters, and above that takes averaged stochastic
+steps. The ELBO of q* is a lower bound on the family's best. Fits of other methods serve as starts
+and as candidates, so none of them can have a larger ELBO than q*.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.records import Estimate
-from harness.vi import deterministic
-from harness.vi.deterministic.base_draws import base_blocks
+from harness.records.text import number
+from harness.vi import deterministic, loop
 from harness.vi.deterministic.basins import same, settle
 from harness.vi.deterministic.elbo import Objective
-from harness.vi.deterministic.fit import seconds_per_point
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.deterministic.sizes import seconds_per_point
 from harness.vi.elbo import elbos
-from harness.vi.gaussian import Gaussian
+from harness.vi.families import FullRank
+from harness.vi.gaussian import Gaussian, pulled_back
+from harness.vi.optimisers import Adam
+from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, TimeLimitError
 
 if TYPE_CHECKING:
@@ -32,27 +35,27 @@ if TYPE_CHECKING:
     from harness.vi.target import Target
 
 SHORTFALL = 0.005
-"""Nats under the family's best that base draws may leave before there are more of them."""
+"""Nats below the family's best at which more base draws are taken."""
 
 MOST_DRAWS = 8192
 
 SEVERAL = 8
-"""Starts of others that are followed; of more the different ones come first."""
+"""The largest number of other methods' fits to start from."""
 
 SLOW_S = 3e-4
-"""Seconds of a gradient from which candidates are compared on few base draws."""
+"""Seconds of a gradient above which candidates are compared on few base draws."""
 
 STOCHASTIC_S = 10.0
-"""Seconds of stochastic steps where there are too many parameters for anything else."""
+"""Seconds of stochastic steps, used with more than ``FULLRANK_LIMIT`` parameters."""
 
 CLIMB_BLOCKS, CLIMB_DRAWS = 8, 64
-"""Base draws of a climb from a fit."""
+"""Base draws of :func:`climb`."""
 
 ARRIVED = 1.5
-"""Ln of how much wider than an optimum a fit may be to lie in its basin."""
+"""The largest log ratio of a fit's sd to an optimum's at which the fit lies in its basin."""
 
 NEAR = 0.2
-"""Sds, and ln of a ratio of sds, within which two starts are one."""
+"""Distance in sds, and log ratio of sds, below which two starts count as the same."""
 
 STEPS, LEAST_STEPS = 4000, 200
 RATE = 0.01
@@ -60,18 +63,18 @@ RATE = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Best:
-    """The best Gaussian found, and how.
+    """The best Gaussian found.
 
     Attributes
     ----------
     q
-        Unconstrained scale.
+        The Gaussian, on the unconstrained scale.
     optimum
-        The mean-field search behind it, with its basins.
+        The mean-field optimum that the search started from, with its basins.
     shortfall
-        About how many nats it may lie under the family's best.
+        Approximate nats by which it may lie below the family's best.
     words
-        What keeps it from being the best for certain; empty where nothing does.
+        Why it may not be the best; empty if there is no doubt.
     """
 
     q: Gaussian
@@ -93,17 +96,17 @@ def best_meanfield(
     Parameters
     ----------
     starts
-        Gaussians to start from too: the posterior's moments first, then fits.
+        Additional Gaussians to start from: the posterior's moments first, then fits.
     seconds
-        Of a gradient, as :class:`harness.vi.deterministic.Settings` takes it.
+        Expected seconds of a gradient; see :class:`harness.vi.deterministic.Settings`.
 
     Raises
     ------
     harness.vi.deterministic.StartError, harness.vi.target.TimeLimitError
-        As :func:`harness.vi.deterministic.fit`.
+        See :func:`harness.vi.deterministic.fit`.
     """
     d = target.dimension
-    # An error e in each of 2 d numbers of curvature 1 and 2 costs 3/2 d e² nats.
+    # An error e in each of d means (curvature 1) and d log sds (curvature 2) costs 3/2 d e² nats.
     wanted = min(0.05, math.sqrt(SHORTFALL / (1.5 * d)))
     settings = deterministic.Settings(error=wanted, most_draws=MOST_DRAWS, seconds=seconds)
     extra = [q.theta for q in different(starts)]
@@ -115,11 +118,9 @@ def best_meanfield(
         raise deterministic.StartError(deterministic.IMPROPER)
     words = ""
     if not optimum.settled:
-        words = "the search for the best mean-field Gaussian has not arrived"
+        words = "the search for the best mean-field Gaussian has not converged"
     elif not shortfall <= 2 * SHORTFALL:
-        words = (
-            f"the best mean-field Gaussian may be {shortfall:.2g} nats better than the one found"
-        )
+        words = f"the best mean-field Gaussian may be {number(shortfall)} nats better than q*"
     return Best(Gaussian(optimum.mean, optimum.sd), optimum, shortfall, words)
 
 
@@ -131,14 +132,14 @@ def best_fullrank(
     *,
     starts: Sequence[Gaussian] = (),
 ) -> Best:
-    """Return the best Gaussian of any covariance.
+    """Return the best full-rank Gaussian.
 
     Parameters
     ----------
     meanfield
-        The best mean-field Gaussian, where the search starts.
+        The best mean-field Gaussian, from which the search starts.
     starts
-        As in :func:`best_meanfield`.
+        See :func:`best_meanfield`.
 
     Raises
     ------
@@ -153,13 +154,13 @@ def best_fullrank(
     if d > FULLRANK_LIMIT:
         found = _stochastic(target, rng, clock, candidates)
         words = (
-            f"{d} parameters: the best full-rank Gaussian is that of stochastic steps, their "
-            "iterates averaged, and may be better than the one found"
+            f"with {d} parameters the best full-rank Gaussian comes from averaged stochastic "
+            "steps; a better one may exist"
         )
         return Best(found, optimum, math.nan, words)
     ranked = _ranked(target, rng, clock, candidates)
     fits = []
-    # The first two may lie in different basins; more are seldom better.
+    # The first two may lie in different basins; further ones are seldom better.
     for q in ranked[:2]:
         try:
             fits.append(_fit(target, q, rng, clock))
@@ -173,37 +174,39 @@ def best_fullrank(
     known, best = fits[first], gaussians[first]
     if max(levels) > levels[first] + SHORTFALL:
         best = [*gaussians, *candidates][int(np.argmax(levels))]
-        words = "a start is better than what the full-rank search made of it"
+        words = "a start has a larger ELBO than the result of the full-rank search"
         return Best(best, optimum, math.nan, words)
     words = ""
     if not known.shortfall <= 2 * SHORTFALL:
-        words = f"the best full-rank Gaussian may be {known.shortfall:.2g} nats better"
+        words = f"the best full-rank Gaussian may be {number(known.shortfall)} nats better"
     return Best(best, optimum, known.shortfall, words)
 
 
 def climb(
     target: Target, best: Best, q: Gaussian, rng: np.random.Generator, clock: Clock
 ) -> Estimate | None:
-    """Climb the mean-field ELBO from a fit; return how much lower it ends than at q*, nats.
+    """Climb the mean-field ELBO from a fit; return how far below q* it ends, nats.
 
-    None where it ends at q* itself, or nowhere. The ELBO may have several optima where log p has
-    one mode: it is the optimiser that they matter to.
+    None if it ends at q* or fails to converge. The ELBO may have several optima even where log p
+    has one mode, and an optimiser may end in any of them.
 
     Parameters
     ----------
     best
-        Of the mean-field family; a fit of full rank starts with its mean and its sds.
+        The best mean-field Gaussian.
+    q
+        The fit; a full-rank one contributes its mean and sds.
     """
     first = _ascent(target, best, q, rng, clock)
     if first is None:
         return None
     again = _ascent(target, best, q, rng, clock)
-    # An optimum of one set of base draws may be none of the ELBO's.
+    # An optimum on one set of base draws need not be an optimum of the ELBO.
     return first.below if again is not None and same(first.theta, again.theta) else None
 
 
 class _Ascent(NamedTuple):
-    """Where a climb ended, and how much lower than at q*."""
+    """The end of a climb, and how far below q* it lies."""
 
     theta: FloatArray
     below: Estimate
@@ -212,7 +215,7 @@ class _Ascent(NamedTuple):
 def _ascent(
     target: Target, best: Best, q: Gaussian, rng: np.random.Generator, clock: Clock
 ) -> _Ascent | None:
-    """Climb once; None where it does not end in an optimum other than q*."""
+    """Climb once; return None unless it ends in an optimum other than q*."""
     d = target.dimension
     top = best.optimum.theta
     eps = base_blocks(d, CLIMB_BLOCKS, CLIMB_DRAWS, rng)
@@ -225,7 +228,7 @@ def _ascent(
     if end is None or not end.converged or same(end.theta, top):
         return None
     if np.max(q.theta[d:] - end.theta[d:]) > ARRIVED:
-        # A q far wider than the basin lies in none: where a climb happens to lead says nothing.
+        # A q far wider than the basin does not lie in it, wherever the climb leads.
         return None
     at_end, _ = objective.by_block(end.theta)
     at_top, _ = objective.by_block(top)
@@ -237,7 +240,7 @@ def _ascent(
 
 
 def different(gaussians: Sequence[Gaussian]) -> list[Gaussian]:
-    """Return up to ``SEVERAL`` Gaussians, those first that are far from the ones before."""
+    """Return the first ``SEVERAL`` usable Gaussians, without those close to an earlier one."""
     kept: list[Gaussian] = []
     for q in gaussians:
         if q.usable and not any(_near(q, other) for other in kept):
@@ -254,23 +257,19 @@ def _near(one: Gaussian, two: Gaussian) -> bool:
 
 
 def _responses(optimum: Optimum) -> list[Gaussian]:
-    """Return linear response's Gaussian, where it has a factor."""
+    """Return the Gaussian of linear response, if its covariance has a factor."""
     if optimum.covariance is None:
         return []
     try:
-        return [Gaussian(optimum.mean, _factor(optimum.covariance))]
+        return [Gaussian(optimum.mean, np.asarray(np.linalg.cholesky(optimum.covariance)))]
     except np.linalg.LinAlgError:
         return []
-
-
-def _factor(covariance: FloatArray) -> FloatArray:
-    return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
 
 
 def _ranked(
     target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
 ) -> list[Gaussian]:
-    """Return Gaussians by their ELBO on common base draws, the best first."""
+    """Return Gaussians in order of their ELBOs on common base draws, best first."""
     levels = _levels(target, rng, clock, candidates)
     return [candidates[int(i)] for i in np.argsort([-v for v in levels], kind="stable")]
 
@@ -278,7 +277,7 @@ def _ranked(
 def _levels(
     target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
 ) -> list[float]:
-    """Return ELBOs on common base draws, nats; −∞ where there is none."""
+    """Return ELBOs on common base draws, nats; −∞ if not finite."""
     slow = seconds_per_point(target, candidates[0].draw(4, rng)) > SLOW_S
     size, most = (16, 0) if slow else (64, 1 << 14)
     found = elbos(target, candidates, rng, clock, error=0.002, share=0.05, size=size, most=most)
@@ -288,7 +287,7 @@ def _levels(
 def _fit(
     target: Target, start: Gaussian, rng: np.random.Generator, clock: Clock
 ) -> deterministic.FullRank:
-    """Fit with base draws doubled until they cost less than ``SHORTFALL``."""
+    """Fit with base draws quadrupled until the shortfall is at most ``SHORTFALL``."""
     found = deterministic.fit_fullrank(target, start.mean, start.covariance, rng, clock)
     size = max(128, 16 * target.dimension)
     size = 2 ** math.ceil(math.log2(size))
@@ -305,11 +304,7 @@ def _fit(
 def _stochastic(
     target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
 ) -> Gaussian:
-    """Return the best of the candidates and of where stochastic steps lead from the best one."""
-    from harness.vi import loop
-    from harness.vi.families import FullRank
-    from harness.vi.optimisers import Adam
-
+    """Return the best candidate, or the result of stochastic steps from it if that is better."""
     best = _ranked(target, rng, clock, candidates)[0]
     each = seconds_per_point(target, best.draw(4, rng))
     steps = int(min(STEPS, STOCHASTIC_S / max(each, 1e-9)))
@@ -333,7 +328,7 @@ def _stochastic(
 
 
 class _Scaled:
-    """A target in the units of a Gaussian that is nearly right."""
+    """A target in the units of an approximately correct Gaussian."""
 
     def __init__(self, target: Target, q: Gaussian) -> None:
         self.target, self.q = target, q
@@ -346,5 +341,4 @@ class _Scaled:
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
         """See :class:`harness.vi.target.Target`."""
         value, slope = self.target.log_density_gradient(self.q.transform(z))
-        factor = self.q.factor
-        return value, slope * factor if factor.ndim == 1 else slope @ factor
+        return value, pulled_back(slope, self.q.factor)

@@ -1,4 +1,4 @@
-"""A Gaussian on the unconstrained scale: what every fit of these families ends as."""
+"""Gaussians on the unconstrained scale, with a diagonal or a full factor."""
 
 from __future__ import annotations
 
@@ -7,21 +7,55 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from harness.vi.deterministic.elbo import LOG_TWO_PI, log_normal
+from scipy.linalg import solve_triangular
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
 
+LOG_TWO_PI = math.log(2 * math.pi)
+
+# A factor L is lower triangular, shape (d, d), or its diagonal, the sds, shape (d,).
+
+
+def scaled(eps: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return ``L eps`` for rows of ``eps``, shape ``(n, d)``."""
+    return np.asarray(eps * factor if factor.ndim == 1 else eps @ factor.T)
+
+
+def pulled_back(slope: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return ``Lᵀ slope`` for rows of ``slope``: gradients with respect to ``eps``."""
+    return np.asarray(slope * factor if factor.ndim == 1 else slope @ factor)
+
+
+def diagonal(factor: FloatArray) -> FloatArray:
+    """Return the diagonal of a factor, shape ``(d,)``."""
+    return factor if factor.ndim == 1 else np.diag(factor)
+
+
+def log_normal(z: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return ln N(z; mean, L Lᵀ), shape ``(point,)``, nats."""
+    if factor.ndim == 1:
+        unit = (z - mean) / factor
+    else:
+        unit = solve_triangular(factor, (z - mean).T, lower=True).T
+    log_det = float(np.log(diagonal(factor)).sum())
+    return np.asarray(-0.5 * (unit**2).sum(axis=1) - log_det - 0.5 * z.shape[1] * LOG_TWO_PI)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gaussian:
-    """``z = mean + L eps`` with standard normal ``eps``."""
+    """``z = mean + L eps`` with standard normal ``eps``.
+
+    Attributes
+    ----------
+    mean
+        Shape ``(d,)``.
+    factor
+        L, lower triangular, shape ``(d, d)``; or its diagonal, the sds, shape ``(d,)``.
+    """
 
     mean: FloatArray
-    """Shape ``(d,)``."""
     factor: FloatArray
-    """L, lower triangular, shape ``(d, d)``; or its diagonal, the sds, shape ``(d,)``."""
 
     @property
     def dimension(self) -> int:
@@ -37,7 +71,7 @@ class Gaussian:
 
     @property
     def covariance(self) -> FloatArray:
-        """Shape ``(d, d)``."""
+        """The covariance, shape ``(d, d)``."""
         if self.factor.ndim == 1:
             return np.diag(self.factor**2)
         return np.asarray(self.factor @ self.factor.T)
@@ -45,18 +79,23 @@ class Gaussian:
     @property
     def entropy(self) -> float:
         """½ ln det(2πe L Lᵀ), nats."""
-        diagonal = self.factor if self.factor.ndim == 1 else np.diag(self.factor)
-        return 0.5 * self.dimension * (1 + LOG_TWO_PI) + float(np.log(diagonal).sum())
+        log_det = float(np.log(diagonal(self.factor)).sum())
+        return 0.5 * self.dimension * (1 + LOG_TWO_PI) + log_det
 
     @property
     def theta(self) -> FloatArray:
-        """Mean and log sds, shape ``(2 d,)``: the mean-field Gaussian of the same sds."""
+        """Mean and log sds, shape ``(2 d,)``: the mean-field Gaussian with the same sds."""
         return np.concatenate([self.mean, np.log(self.sd)])
+
+    @property
+    def usable(self) -> bool:
+        """Whether mean, factor and entropy are finite and all widths positive."""
+        finite = bool(np.isfinite(self.mean).all() and np.isfinite(self.factor).all())
+        return finite and bool((diagonal(self.factor) > 0).all()) and math.isfinite(self.entropy)
 
     def transform(self, eps: FloatArray) -> FloatArray:
         """Return ``mean + L eps`` for rows of ``eps``, shape ``(n, d)``."""
-        spread = eps * self.factor if self.factor.ndim == 1 else eps @ self.factor.T
-        return np.asarray(self.mean + spread)
+        return np.asarray(self.mean + scaled(eps, self.factor))
 
     def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Return draws, shape ``(n, d)``."""
@@ -65,10 +104,3 @@ class Gaussian:
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
         return log_normal(z, self.mean, self.factor)
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is a distribution at all: finite, and of a positive width."""
-        diagonal = self.factor if self.factor.ndim == 1 else np.diag(self.factor)
-        finite = bool(np.isfinite(self.mean).all() and np.isfinite(self.factor).all())
-        return finite and bool((diagonal > 0).all()) and math.isfinite(self.entropy)

@@ -1,12 +1,12 @@
-"""Estimators of the ELBO's gradient at a given q, and how much each of them varies.
+"""Estimators of the ELBO's gradient at a given q, and their variances.
 
 With L = E_q[log p(z) − log q(z)] the *reparameterised* gradient differentiates log p along
-z = mu + sigma eps; the *score-function* gradient needs log p only (Ranganath, Gerrish and Blei
+z = mu + sigma eps; the *score-function* gradient needs only log p (Ranganath, Gerrish and Blei
 2014, equation 2):
 
     ∇L = E_q[∇ log q(z) · (log p(z) − log q(z))].
 
-It is unbiased, and its variance is what control variates and Rao–Blackwellisation are for.
+It is unbiased; control variates and Rao–Blackwellisation reduce its variance.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from harness.vi.target import Target
 
     Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], FloatArray]
-    """Of family, phi, base draws and target: gradients of single draws, ``(draw, size)``."""
+    """From family, phi, base draws and target to gradients per draw, shape ``(draw, size)``."""
 
 _ENOUGH = 10
-"""With fewer draws the coefficient of a control variate has no variance, or hardly one."""
+"""Draws that the coefficient of a control variate needs at least."""
 
 
 def reparameterised(
     family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
 ) -> FloatArray:
-    """Return ∇phi of log p(mu + sigma eps) plus that of the entropy, per draw.
+    """Return the gradient of log p(mu + sigma eps) plus entropy with respect to phi, per draw.
 
     Parameters
     ----------
@@ -65,11 +65,10 @@ def score_rao_blackwell(
 ) -> FloatArray:
     """Return ∇ log qᵢ · (log p − log qᵢ) for the parameters of each factor qᵢ, per draw.
 
-    Ranganath et al. also drop those terms of log p that do not depend on zᵢ. A Stan program's
-    log density is one number: none of its terms can be told apart, so all of log p is kept and
-    what is integrated out is the other factors' log qⱼ only, for E[∇ log qᵢ · log qⱼ] = 0.
-    That this varies less is no theorem: where q is close to p, the whole log q cancels more of
-    log p than one factor's does.
+    Ranganath et al. also drop the terms of log p that do not depend on zᵢ. A Stan program returns
+    log p as one number, so all of it stays and only the other factors' log qⱼ are integrated out:
+    E[∇ log qᵢ · log qⱼ] = 0. No theorem says that this reduces the variance. Where q is close to
+    p, the whole log q cancels more of log p than a single factor does.
     """
     score, log_p, log_q = _scored(family, phi, eps, target)
     return np.asarray(score * np.tile(log_p[:, None] - log_q, (1, 2)))
@@ -80,9 +79,9 @@ def score_control(
 ) -> FloatArray:
     """Return the :func:`score` gradient less a · ∇ log q, per draw.
 
-    The score h has mean zero; a = Cov(f, h) / Var(h), each parameter's own, is what makes the
-    variance least (Ranganath et al. 2014, equation 9). It is estimated from the *other* draws
-    of the call, which keeps the gradient unbiased.
+    The score h has mean zero, and a = Cov(f, h) / Var(h), one for each parameter, minimises the
+    variance (Ranganath et al. 2014, equation 9). Estimating a from the *other* draws of the call
+    keeps the gradient unbiased.
 
     Raises
     ------
@@ -106,19 +105,17 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "score_both": score_both,
     }
 )
-"""The estimators by the name of the option."""
+"""The estimators by the option's value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """How the gradient of a single draw spreads, per variational parameter, ``(size,)``.
+    """Mean and variance of a one-draw gradient, each of shape ``(size,)``.
 
-    ``mean`` and ``variance`` with their standard errors; those of the variance are from the
-    fourth moment, √((m₄ − m₂²) / n).
+    The standard error of the variance is √((m₄ − m₂²) / n), with m₄ the fourth moment.
     """
 
     mean: FloatArray
-    mean_error: FloatArray
     variance: FloatArray
     variance_error: FloatArray
 
@@ -128,7 +125,7 @@ def variances(
 ) -> dict[str, Spread]:
     """Return the spread of every estimator's one-draw gradient at one q, by name.
 
-    All estimators get the same ``n`` draws, so that their ratios vary less than they do.
+    All estimators use the same ``n`` draws, so that ratios of variances are precise.
 
     Raises
     ------
@@ -140,11 +137,11 @@ def variances(
 
 
 def total_variance(spread: Spread, sd: FloatArray) -> tuple[float, float]:
-    """Return the variance summed over all parameters and a bound on its standard error.
+    """Return the variance summed over all parameters, and a bound on its standard error.
 
-    Gradients with respect to means are taken per ``sd``, shape ``(dimension,)``, of q: without a
-    unit, as those with respect to log sds are. The errors of the parameters are added up, as if
-    they were fully correlated, for they come from the same draws.
+    Gradients with respect to means are multiplied by q's ``sd``, shape ``(dimension,)``, and so
+    have no unit, like those with respect to log sds. All errors come from the same draws and are
+    added as if fully correlated.
     """
     weight = np.concatenate([sd**2, np.ones(len(sd))])
     return float(weight @ spread.variance), float(weight @ spread.variance_error)
@@ -152,9 +149,9 @@ def total_variance(spread: Spread, sd: FloatArray) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class ScoreObjective:
-    """An estimator as the loop's objective; needs log p only, but for ``reparameterised``.
+    """An estimator as the loop's objective; all but ``reparameterised`` need only log p.
 
-    The ELBO it returns is the mean of log p − log q over the same draws.
+    The ELBO estimate is the mean of log p − log q over the same draws.
     """
 
     estimator: str = "score_both"
@@ -197,14 +194,14 @@ def _scores(family: MeanField, phi: FloatArray, eps: FloatArray) -> FloatArray:
 def _scored(
     family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return scores, log p of shape ``(draw,)`` and the factors' log qᵢ, ``(draw, dimension)``."""
+    """Return scores, log p ``(draw,)`` and the factors' log qᵢ ``(draw, dimension)``."""
     log_p = target.log_density(family.transform(phi, eps))
     log_q = -0.5 * eps**2 - np.log(family.sd(phi)) - 0.5 * math.log(2 * math.pi)
     return _scores(family, phi, eps), log_p, log_q
 
 
 def _controlled(f: FloatArray, h: FloatArray) -> FloatArray:
-    """Return f − a h with a = Cov(f, h) / Var(h) of all draws but the one it is used for."""
+    """Return f − a h with a = Cov(f, h) / Var(h) from all draws but the one it is applied to."""
     n = len(f)
     if n < _ENOUGH:
         msg = f"{n} draws; a control variate's coefficient needs {_ENOUGH} or more"
@@ -222,9 +219,5 @@ def _spread(gradient: FloatArray) -> Spread:
     mean = gradient.mean(axis=0)
     second = np.mean((gradient - mean) ** 2, axis=0)
     fourth = np.mean((gradient - mean) ** 4, axis=0)
-    return Spread(
-        mean,
-        np.sqrt(second / n),
-        second * n / (n - 1),
-        np.sqrt(np.maximum(fourth - second**2, 0) / n),
-    )
+    error = np.sqrt(np.maximum(fourth - second**2, 0) / n)
+    return Spread(mean, second * n / (n - 1), error)

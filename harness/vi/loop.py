@@ -1,8 +1,7 @@
-"""The loop of stochastic variational inference: one step after the other, and nothing lost.
+"""The loop of stochastic variational inference.
 
-Family, objective, optimiser and target are pieces of their own; subsampling wraps the target,
-tracking is a callback. :class:`State` is what the next step needs, :class:`Info` what one only
-looks at.
+Family, objective, optimiser and target are separate pieces; subsampling wraps the target,
+tracking is a callback. :class:`State` is what the next step needs, :class:`Info` describes a step.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from harness.records import Status, Trace
+from harness.records.text import seconds
 from harness.vi.target import Clock, Target
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from harness.vi.optimisers import Optimiser
 
 BAD_LIMIT = 100
-"""Steps without a finite value and gradient, one after the other, that end a run.
+"""Consecutive steps without a finite value and gradient that end a run.
 
-A single draw from a wide q may leave the support or overflow; a hundred in a row say that q
-itself is where the density cannot be evaluated, and no step will ever leave.
+A single draw from a wide q may leave the support or overflow. A hundred in a row mean that the
+density cannot be evaluated around q, and no step will change that.
 """
 
 
@@ -40,7 +40,7 @@ class Objective(Protocol):
 
 
 class Callback(Protocol):
-    """What is called after each step; raising StopIteration ends the run, its words are kept."""
+    """Called after each step. StopIteration ends the run, with its text as the reason."""
 
     def __call__(self, phi: FloatArray, info: Info) -> None:
         """Look at the parameters after the step and at how the step went."""
@@ -49,9 +49,9 @@ class Callback(Protocol):
 class Info(NamedTuple):
     """How one step went.
 
-    ``iteration`` counts from 1, ``elbo`` is the step's own noisy estimate in nats; both it and
-    ``gradient_norm`` belong to the parameters before the step. ``bad`` says that one of them was
-    not finite: the parameters then stay. ``elapsed_s`` is since the start of the run.
+    ``iteration`` counts from 1. ``elbo``, the step's own noisy estimate in nats, and
+    ``gradient_norm`` belong to the parameters before the step. ``bad`` means that one of them was
+    not finite and the parameters stayed. ``elapsed_s`` counts from the start of the run.
     """
 
     iteration: int
@@ -68,7 +68,7 @@ class State:
     Attributes
     ----------
     iteration
-        Steps taken, the bad ones included.
+        Steps taken, including bad ones.
     phi
         Variational parameters, shape ``(size,)``.
     optimiser
@@ -76,7 +76,7 @@ class State:
     rng
         State of the random number generator's ``bit_generator``.
     averaged, mean_phi
-        How many iterates are in the running mean, and the mean; see ``average_from``.
+        The number of averaged iterates and their mean; see ``average_from`` of :func:`fit`.
     """
 
     iteration: int
@@ -89,7 +89,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setup:
-    """The pieces of a run: what :func:`refine` uses again."""
+    """The pieces of a run, kept for :func:`refine`."""
 
     target: Target
     family: Family
@@ -102,20 +102,20 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """How far a run came.
+    """The result of a run, complete however it ended.
 
     Attributes
     ----------
     state
-        Where it stands, whatever the end.
+        The state after the last step.
     status
         ``ok``; ``diverged`` after ``bad_limit`` bad steps in a row; ``timed_out``.
     words
-        Why it ended before its last iteration; empty if it did not.
+        Why the run ended early; empty if it did not.
     elbo, gradient_norm, elapsed_s
-        Of every iteration, shape ``(state.iteration,)``: see :class:`Info`.
+        For every iteration, shape ``(state.iteration,)``: see :class:`Info`.
     bad_steps
-        How many steps were skipped.
+        The number of skipped steps.
     """
 
     setup: Setup
@@ -129,7 +129,7 @@ class Fit:
 
     @property
     def phi(self) -> FloatArray:
-        """The mean of the averaged iterates where there are any, else the last iterate."""
+        """The mean of the averaged iterates if there are any, else the last iterate."""
         mean = self.state.mean_phi
         return self.state.phi if mean is None else mean
 
@@ -138,9 +138,9 @@ class Fit:
 class Reparameterised:
     """The reparameterised gradient from ``draws`` draws of q.
 
-    ELBO = E log p(z) + H(q), the entropy in closed form (Kucukelbir et al. 2017, eq. 7 to 9).
-    With ``sticking`` both the ELBO and the gradient are of log p − log q along the path only
-    (Roeder, Wu and Duvenaud 2017): as unbiased, and without variance where q is the posterior.
+    ELBO = E log p(z) + H(q), with the entropy in closed form (Kucukelbir et al. 2017, eq. 7 to
+    9). With ``sticking``, ELBO and gradient are those of log p − log q along the path (Roeder, Wu
+    and Duvenaud 2017): also unbiased, and without variance where q is the posterior.
     """
 
     draws: int = 1
@@ -170,8 +170,8 @@ def start(optimiser: Optimiser, phi: FloatArray, rng: np.random.Generator) -> St
     phi
         From :meth:`~harness.vi.families.Family.start`; copied.
     rng
-        Its state is copied. Give one that nothing else draws from (``rng.spawn(1)[0]``), or the
-        same numbers are used twice.
+        Its state is copied. Pass a generator that nothing else uses (``rng.spawn(1)[0]``),
+        otherwise the same numbers are used twice.
     """
     return State(0, phi.copy(), optimiser.init(len(phi)), rng.bit_generator.state)
 
@@ -198,40 +198,40 @@ def fit(
         If it has a method ``advance(rng)``, that is called before every step: minibatches.
     state
         From :func:`start`; not changed.
-    objective
-        :class:`Reparameterised` with ``draws`` draws, unless given.
+    objective, draws
+        The objective; by default :class:`Reparameterised` with this number of draws.
     callbacks
-        Called in their order after every step, with the parameters and :class:`Info`.
+        Called after each step with the parameters and :class:`Info`.
     clock
         A run that is over its limit after a step ends with the status ``timed_out``.
     average_from
-        Iterates after this iteration are averaged (Polyak and Juditsky 1992): ``n // 2`` for the
+        Average the iterates after this iteration (Polyak and Juditsky 1992): ``n // 2`` for the
         last half.
     bad_limit
-        A step whose value or gradient is not finite is skipped; this many in a row end the run
+        A step whose value or gradient is not finite is skipped; this number in a row ends the run
         with the status ``diverged``.
 
     Returns
     -------
     Fit
-        Whatever the end, with every iteration up to it.
+        However the run ended, with every iteration up to its end.
     """
-    pieces = Setup(
+    setup = Setup(
         target, family, optimiser, objective or Reparameterised(draws), tuple(callbacks),
         average_from, bad_limit,
     )  # fmt: skip
-    return _run(pieces, state, n, clock or Clock(), 0.0)
+    return _run(setup, state, n, clock or Clock(), 0.0)
 
 
 def refine(found: Fit, n: int, *, clock: Clock | None = None) -> Fit:
-    """Continue a run by up to ``n`` steps: n + m steps are, to the last bit, m refined by n.
+    """Continue a run by up to ``n`` steps; bit for bit the same as one longer run.
 
-    Callbacks go on with what they remember. A run that a callback stopped goes on as well.
+    Callbacks keep their memory. A run that a callback stopped continues too.
 
     Returns
     -------
     Fit
-        With the iterations of both; ``elapsed_s`` leaves out what passed between them.
+        With the iterations of both; ``elapsed_s`` leaves out the pause between them.
     """
     before = float(found.elapsed_s[-1]) if len(found.elapsed_s) else 0.0
     more = _run(found.setup, found.state, n, clock or Clock(), before)
@@ -250,38 +250,53 @@ def trace(found: Fit, every: int, extras: Mapping[str, FloatArray] | None = None
     Parameters
     ----------
     extras
-        Arrays of shape ``(stretch,)``, put beside the ELBO.
+        Arrays of shape ``(stretch,)`` to record beside the ELBO.
 
     Returns
     -------
     Trace
-        ``elbo`` is the mean of a stretch's finite estimates, NaN where there is none;
-        ``iteration`` and ``elapsed_s`` are of its last iteration. The last stretch may be shorter.
+        See :func:`in_stretches`.
     """
-    n = found.state.iteration
+    return in_stretches(found.elbo, found.elapsed_s, every, extras)
+
+
+def in_stretches(
+    elbo: FloatArray,
+    elapsed_s: FloatArray,
+    every: int,
+    extras: Mapping[str, FloatArray] | None = None,
+) -> Trace:
+    """Return ELBO estimates and times of every iteration, in stretches of ``every`` iterations.
+
+    Returns
+    -------
+    Trace
+        ``elbo`` is the mean of a stretch's finite estimates, NaN if there are none; ``iteration``
+        and ``elapsed_s`` belong to its last iteration. The last stretch may be shorter.
+    """
+    n = len(elbo)
+    if n == 0:
+        return Trace(elbo, elbo, elbo, dict(extras or {}))
     begins = np.arange(0, n, every)
     ends = np.minimum(begins + every, n)
-    if n == 0:
-        empty = np.empty(0)
-        return Trace(empty, empty, empty, dict(extras or {}))
-    finite = np.isfinite(found.elbo)
-    total = np.add.reduceat(np.where(finite, found.elbo, 0.0), begins)
+    finite = np.isfinite(elbo)
+    total = np.add.reduceat(np.where(finite, elbo, 0.0), begins)
     count = np.add.reduceat(finite.astype(np.float64), begins)
-    elbo = np.divide(total, count, out=np.full(len(begins), np.nan), where=count > 0)
-    return Trace(ends.astype(np.float64), found.elapsed_s[ends - 1], elbo, dict(extras or {}))
+    means = np.divide(total, count, out=np.full(len(begins), np.nan), where=count > 0)
+    return Trace(ends.astype(np.float64), elapsed_s[ends - 1], means, dict(extras or {}))
 
 
-def _run(pieces: Setup, state: State, n: int, clock: Clock, before_s: float) -> Fit:
-    """Take up to ``n`` steps; what Python does per step is kept short on purpose."""
-    family, target, objective = pieces.family, pieces.target, pieces.objective
-    optimiser, callbacks, bad_limit = pieces.optimiser, pieces.callbacks, pieces.bad_limit
+def _run(setup: Setup, state: State, n: int, clock: Clock, before_s: float) -> Fit:
+    """Take up to ``n`` steps, with as little Python per step as possible."""
+    family, target, objective = setup.family, setup.target, setup.objective
+    optimiser, callbacks, bad_limit = setup.optimiser, setup.callbacks, setup.bad_limit
     advance = getattr(target, "advance", None)
     rng = _generator(state.rng)
     iteration, phi, memory = state.iteration, state.phi, state.optimiser
     averaged, mean_phi = state.averaged, state.mean_phi
-    average_from = math.inf if pieces.average_from is None else pieces.average_from
+    average_from = math.inf if setup.average_from is None else setup.average_from
     begin_s = clock.elapsed_s - before_s
-    elbo, norms, seconds = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    elbo, norms, elapsed = np.full((3, n), np.nan)
     status: Status = "ok"
     words = ""
     done = bad_steps = in_a_row = 0
@@ -290,7 +305,7 @@ def _run(pieces: Setup, state: State, n: int, clock: Clock, before_s: float) -> 
             if advance is not None:
                 advance(rng)
             value, gradient = objective(family, phi, target, rng)
-            # one number for "all finite" and for the norm; overflow of the square is bad too
+            # one number tests all entries and is the norm; an overflow of the square is bad too
             norm = math.sqrt(gradient.dot(gradient))
             bad = not (math.isfinite(value) and math.isfinite(norm))
             if bad:
@@ -302,7 +317,7 @@ def _run(pieces: Setup, state: State, n: int, clock: Clock, before_s: float) -> 
                 phi = phi + update
             iteration += 1
             now_s = clock.elapsed_s
-            elbo[done], norms[done], seconds[done] = value, norm, now_s - begin_s
+            elbo[done], norms[done], elapsed[done] = value, norm, now_s - begin_s
             done += 1
             if iteration > average_from:
                 averaged += 1
@@ -322,13 +337,15 @@ def _run(pieces: Setup, state: State, n: int, clock: Clock, before_s: float) -> 
                 )
             elif now_s > clock.limit_s:
                 status = "timed_out"
-                words = f"stopped after the time limit of {clock.limit_s:g} s, at step {iteration}"
+                limit = seconds(clock.limit_s)
+                words = f"stopped after the time limit of {limit}, at step {iteration}"
     reached = State(iteration, phi, memory, rng.bit_generator.state, averaged, mean_phi)
-    return Fit(pieces, reached, status, words, elbo[:done], norms[:done], seconds[:done], bad_steps)
+    path = elbo[:done], norms[:done], elapsed[:done]
+    return Fit(setup, reached, status, words, *path, bad_steps)
 
 
 def _generator(state: Mapping[str, Any]) -> np.random.Generator:
-    """Return a generator that goes on from a state."""
+    """Return a generator that continues from a state."""
     bits = getattr(np.random, state["bit_generator"])()
     bits.state = state
     return np.random.Generator(bits)

@@ -1,14 +1,14 @@
-"""Mean-field ADVI on batches of rows: how to go from what a batch says to what all rows say.
+"""Mean-field ADVI on batches of rows.
 
-Two phases. The *approach* is plain stochastic ADVI: Adam on the reparameterised gradient of one
-batch after the other. It ends some posterior sds away, because a batch of B of n rows moves the
-gradient's zero by about √(n/B) of them. The *refinement* takes that noise out with a control
-variate (SVRG; Johnson and Zhang 2013): with an anchor z₀ and the gradients g_B of a batch and g
-of all rows, g_B(z) − g_B(z₀) + g(z₀) is unbiased, and its noise that of the batch's curvature
-only. It works on the means in units of q's sds, so that its rate fits any scale.
+The *approach* is plain stochastic ADVI: Adam on the reparameterised gradient of one batch after
+the other. It ends some posterior sds away, because a batch of B of n rows shifts the gradient's
+zero by about √(n/B) of them. The *refinement* removes that noise with a control variate (SVRG;
+Johnson and Zhang 2013): with an anchor z₀ and the gradients g_B of a batch and g of all rows,
+g_B(z) − g_B(z₀) + g(z₀) is unbiased, and only the batch's curvature adds noise. Means move in
+units of q's sds, so that one rate fits any scale.
 
-The refinement is done in stages, each twice as long as the one before and with a new anchor,
-until the averages of two stages agree in the means *and* in the sds.
+Each stage of the refinement is twice as long as the one before and has a new anchor, until the
+averages of two stages agree in the means *and* in the sds.
 """
 
 from __future__ import annotations
@@ -20,61 +20,59 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.records import Trace
+from harness.records.text import number
+from harness.vi import loop
 from harness.vi.families import Family, MeanField
-from harness.vi.loop import Fit
-from harness.vi.loop import fit as climb
-from harness.vi.loop import start as starting
 from harness.vi.optimisers import Adam, Optimiser
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray, Status
+    from harness.records import FloatArray, Status, Trace
     from harness.vi.subsampling import Subsampled
     from harness.vi.target import Clock, Target
 
 _ARRIVED = 0.5
-"""The approach ends when no mean's gradients over a window have a mean sign above this: all then
-lie about as near as single batches can tell. By chance it is 0.1 in a window of 80 steps, and 0.4
-in the worst of 100 means. Signs, because the gradients' sizes fall by orders of magnitude."""
+"""The approach ends when no mean's gradients have a mean sign above this over a window: single
+batches can then hardly improve it. By chance the mean sign is 0.1 in a window of 80 steps, and
+0.4 in the worst of 100 means. Signs, because the gradients' sizes fall by orders of magnitude."""
 
 _FASTER = 1.5
-"""Factor of the rate from one window to the next: places at any distance are reached."""
+"""Factor of the rate from one window to the next, so that any distance can be covered."""
 
 _APPROACH_MEMORY = 0.95
-"""Adam's beta2 in the approach: with 0.999 the first gradients, orders of magnitude larger than
-the last ones, would hold it back for thousands of steps."""
+"""Adam's beta2 in the approach. With 0.999 the first gradients, orders of magnitude larger than
+the last ones, would slow it down for thousands of steps."""
 
 _REFINE_MEMORY = 0.99
 
 _STRETCH = 1.4
-"""The cosine of a stage's rate is cut off at 1/1.4 of its length, where the rate is a fifth of
-the first: lower, and the averaged iterates would hold few independent ones."""
+"""The cosine of a stage's rate ends at 1/1.4 of its length, at a fifth of the first rate. With
+lower rates the averaged iterates would be too correlated."""
 
 _RECORDED = 1000
-"""Points of the trace, at most."""
+"""The largest number of points of the trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the fit is made; but for the first rate, nothing is in units of the parameters.
+    """How the fit is made; only the first rate is in units of the parameters.
 
     Attributes
     ----------
     approach_rate
         Adam's rate at the start, on the unconstrained scale.
     window_steps, windows
-        The approach goes on for so many steps, rounded up to whole epochs, and is half as fast
-        again in the next window, until it has arrived or this many windows have passed.
+        Steps of a window, rounded up to whole epochs, and the largest number of windows in the
+        approach. Each window's rate is half as large again as the one before.
     landing_steps
         Steps, rounded up to whole epochs, in which the rate then falls to 0.
     refine_pairs, refine_steps, refine_rate
         Pairs of base draws, steps of the first stage (rounded up to whole epochs), and Adam's
         rate at its start, in sds of q and in log sd.
     tolerance_mean, tolerance_log_sd
-        Two stages agree if no mean differs by more than this many sds of q, and no log sd by
-        more than this.
+        Two stages agree if no mean differs by more than the first, in sds of q, and no log sd by
+        more than the second.
     stages
-        At most so many.
+        The largest number of stages.
     """
 
     approach_rate: float = 0.1
@@ -91,7 +89,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinibatchFit:
-    """Where the fit ended; ``phi`` is ``[mu, log sigma]``, or None if there is nothing to keep.
+    """The result; ``phi`` is ``[mu, log sigma]``, or None if there is nothing to keep.
 
     ``trace`` holds unbiased estimates of the ELBO, nats, averaged over stretches of steps.
     """
@@ -107,18 +105,18 @@ class MinibatchFit:
 class Paired:
     """The path gradient from pairs of base draws ±eps, with or without an anchor.
 
-    At z = mu + sigma eps the gradient of log p − log q along the path, unbiased, and without
-    noise where q is p (Roeder, Wu and Duvenaud 2017). A pair has no noise of eps in the means'
-    gradient where log p is quadratic, and none of the batch's slope in that of the scales.
+    At z = mu + sigma eps the gradient of log p − log q along the path is unbiased, and without
+    noise where q is p (Roeder, Wu and Duvenaud 2017). Where log p is quadratic, a pair removes
+    the noise of eps from the means' gradient and the batch's slope from that of the scales.
 
     Attributes
     ----------
     pairs
-        How many.
+        The number of pairs.
     anchor
-        A point and the value and gradient of all rows there.
+        A point, and the value and gradient of all rows there.
     signs, steps
-        Sums over the steps so far: of the signs of the means' gradients, of 1.
+        Sums over the steps so far: of the signs of the means' gradients, and of 1.
     """
 
     pairs: int = 1
@@ -149,13 +147,13 @@ class Paired:
 
     @property
     def persistence(self) -> float:
-        """The largest mean sign of a mean's gradients: 1 if it went one way all the time."""
+        """The largest absolute mean sign of a mean's gradients: 1 if it always moved one way."""
         return float(np.max(np.abs(self.signs))) / self.steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaled:
-    """An optimiser that works in other units: parameters divided by ``unit``."""
+    """An optimiser in other units: parameters divided by ``unit``."""
 
     optimiser: Optimiser
     unit: FloatArray
@@ -171,7 +169,7 @@ class Scaled:
 
 
 class _EndedError(RuntimeError):
-    """A part of the fit ended otherwise than well."""
+    """A part of the fit ended badly."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
@@ -180,15 +178,15 @@ class _EndedError(RuntimeError):
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One fit while it runs."""
+    """One fit in progress."""
 
     target: Subsampled
     rng: np.random.Generator
     clock: Clock
     settings: Settings
     begin_s: float
-    parts: list[tuple[float, Fit]] = field(default_factory=list)
-    """The loop's results and when each began."""
+    parts: list[tuple[float, loop.Fit]] = field(default_factory=list)
+    """The loop's results, each with its first second."""
 
     @property
     def steps(self) -> int:
@@ -196,14 +194,14 @@ class _Run:
 
     def climb(
         self, phi: FloatArray, optimiser: Optimiser, objective: Paired, steps: int, memory: Any
-    ) -> Fit:
-        """Take the steps; the average of the last half, in whole epochs, is the result's phi."""
+    ) -> loop.Fit:
+        """Take the steps; the result's phi is the average of the last half, in whole epochs."""
         shards = self.target.shards
         begin = self.clock.elapsed_s - self.begin_s
-        state = starting(optimiser, phi, self.rng.spawn(1)[0])
+        state = loop.start(optimiser, phi, self.rng.spawn(1)[0])
         if memory is not None:
             state = replace(state, optimiser=memory)
-        part = climb(
+        part = loop.fit(
             self.target, MeanField(self.target.dimension), optimiser, state, steps,
             objective=objective, clock=self.clock,
             average_from=steps - max(1, steps // shards // 2) * shards,
@@ -216,6 +214,13 @@ class _Run:
     def whole_epochs(self, steps: int) -> int:
         """Round a number of steps up."""
         return -(-steps // self.target.shards) * self.target.shards
+
+    def trace(self) -> Trace:
+        """Return the path in at most :data:`_RECORDED` stretches."""
+        empty: FloatArray = np.empty(0)
+        values = np.concatenate([empty, *(part.elbo for _, part in self.parts)])
+        elapsed = np.concatenate([empty, *(begin + part.elapsed_s for begin, part in self.parts)])
+        return loop.in_stretches(values, elapsed, max(1, -(-len(values) // _RECORDED)))
 
 
 def fit(
@@ -230,8 +235,8 @@ def fit(
     Parameters
     ----------
     target
-        Rows that were checked with :meth:`~harness.vi.subsampling.Subsampled.check`; it sees all
-        of them in the end.
+        Rows that passed :meth:`~harness.vi.subsampling.Subsampled.check`. It sees all rows
+        afterwards.
     phi
         The start, ``[mu, log sigma]``.
 
@@ -239,7 +244,7 @@ def fit(
     -------
     MinibatchFit
         ``not_converged`` if the last two stages differ by more than the tolerances;
-        ``diverged`` if there were no finite gradients; ``timed_out``, without ``phi``.
+        ``diverged`` without finite gradients, and ``timed_out``, both without ``phi``.
     """
     run = _Run(target, rng, clock, settings or Settings(), clock.elapsed_s)
     settings = run.settings
@@ -253,14 +258,16 @@ def fit(
             moved = _moved(found, now)
             found = now
             stages += 1
-            # The first stage is compared with no stage.
-            if stages > 1 and _agree(moved, settings):
+            agree = moved[0] <= settings.tolerance_mean and moved[1] <= settings.tolerance_log_sd
+            # The first stage has no other stage to agree with.
+            if stages > 1 and agree:
                 status = "ok"
         if status != "ok":
             message = (
-                f"after {run.steps} steps the last two stages differ by {moved[0]:.2g} sds in a "
-                f"mean and {moved[1]:.2g} in a log sd; allowed: {settings.tolerance_mean:g} and "
-                f"{settings.tolerance_log_sd:g}; larger batches or more stages may do"
+                f"after {run.steps} steps the last two stages differ by {number(moved[0])} sds in "
+                f"a mean and {number(moved[1])} in a log sd; allowed: "
+                f"{number(settings.tolerance_mean)} and {number(settings.tolerance_log_sd)}; try "
+                "larger batches or more stages"
             )
     except _EndedError as ended:
         found, status, message = None, ended.status, str(ended)
@@ -275,7 +282,7 @@ def fit(
         "skipped_steps": float(sum(part.bad_steps for _, part in run.parts)),
         "seconds_fit": clock.elapsed_s - run.begin_s,
     }
-    return MinibatchFit(found, status, message, _trace(run), diagnostics)
+    return MinibatchFit(found, status, message, run.trace(), diagnostics)
 
 
 def elbo(
@@ -283,7 +290,7 @@ def elbo(
 ) -> tuple[float, float]:
     """Return the ELBO and its standard error, nats, from pairs of base draws ±eps.
 
-    The mean of log p − log q, both at the draw: where q is nearly p, it hardly varies.
+    The mean of log p − log q, both at the draw, hardly varies where q is close to p.
     """
     family = MeanField(target.dimension)
     eps = rng.standard_normal((pairs, target.dimension))
@@ -293,7 +300,7 @@ def elbo(
 
 
 def _approach(run: _Run, phi: FloatArray) -> FloatArray:
-    """Run plain stochastic ADVI until it no longer travels, then let it come to rest."""
+    """Run plain stochastic ADVI until it no longer travels, then let the rate fall to 0."""
     settings = run.settings
     steps, rate, memory = run.whole_epochs(settings.window_steps), settings.approach_rate, None
     for _ in range(settings.windows):
@@ -329,21 +336,3 @@ def _moved(before: FloatArray, now: FloatArray) -> tuple[float, float]:
     d = len(now) // 2
     change = np.abs(now - before)
     return float(np.max(change[:d] * np.exp(-now[d:]))), float(np.max(change[d:]))
-
-
-def _agree(moved: tuple[float, float], settings: Settings) -> bool:
-    return moved[0] <= settings.tolerance_mean and moved[1] <= settings.tolerance_log_sd
-
-
-def _trace(run: _Run) -> Trace:
-    """Return the path in at most :data:`_RECORDED` stretches."""
-    empty: FloatArray = np.empty(0)
-    values = np.concatenate([empty, *(part.elbo for _, part in run.parts)])
-    elapsed = np.concatenate([empty, *(begin + part.elapsed_s for begin, part in run.parts)])
-    every = max(1, -(-len(values) // _RECORDED))
-    begins = np.arange(0, len(values), every)
-    if len(values) == 0:
-        return Trace(empty, empty, empty)
-    ends = np.minimum(begins + every, len(values))
-    means = np.add.reduceat(values, begins) / (ends - begins)
-    return Trace(ends.astype(np.float64), elapsed[ends - 1], means)

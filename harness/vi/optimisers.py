@@ -1,7 +1,6 @@
-"""Stochastic optimisers as small pure pieces: they climb, for the ELBO is to be large.
+"""Stochastic optimisers that maximise: frozen values with ``init`` and ``step``.
 
-Each is a frozen value with ``init(size)`` and ``step(state, gradient)``. A step changes neither
-the state it is given nor the gradient, so that a state can be kept, compared and continued.
+A step changes neither its state nor the gradient, so states can be kept, compared and continued.
 """
 
 from __future__ import annotations
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
 
 
 class Optimiser(Protocol):
-    """What the loop needs: a state, and what to add to the parameters.
-
-    The state is whatever the optimiser makes of it; nobody else looks inside.
-    """
+    """What the loop needs from an optimiser, whose state nobody else inspects."""
 
     def init(self, size: int) -> Any:
         """Return the state before the first step, for ``size`` parameters."""
@@ -32,7 +28,7 @@ class Optimiser(Protocol):
 
 
 class AdamState(NamedTuple):
-    """Steps taken and the moving averages of the gradient and of its square."""
+    """Steps taken, and moving averages of the gradient and of its square."""
 
     taken: int
     first: FloatArray
@@ -43,8 +39,8 @@ class AdamState(NamedTuple):
 class Adam:
     """Adam (Kingma and Ba 2015), with bias correction.
 
-    With ``decay_steps`` the rate falls as a half cosine from ``learning_rate`` to 0 over that
-    many steps and stays there, so that the last iterate settles.
+    With ``decay_steps`` the rate falls along half a cosine from ``learning_rate`` to 0 in that
+    many steps and stays at 0, so that the last iterate settles.
     """
 
     learning_rate: float = 0.01
@@ -80,7 +76,7 @@ class Adam:
 
 
 class WindowState(NamedTuple):
-    """Which slot comes next, and the squares of the last gradients, ``(window, size)``."""
+    """The next slot, and the squares of the last gradients, shape ``(window, size)``."""
 
     slot: int
     squares: FloatArray
@@ -88,11 +84,11 @@ class WindowState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AdagradWindow:
-    """Adagrad over the last gradients only: PyMC's default, ``adagrad_window``.
+    """Adagrad over a window of gradients: PyMC's default, ``adagrad_window``.
 
-    The update is ``learning_rate · g / √(Σ g² over the last ``window`` gradients + epsilon)``,
-    the newest included. A gradient that keeps its sign so moves a parameter by at most
-    ``learning_rate / √window`` a step: with the defaults 0.0003, or 3 in 10 000 steps.
+    The update is ``learning_rate · g / √(Σ g² + epsilon)``, summed over the last ``window``
+    gradients including the newest. A constant gradient therefore moves a parameter by at most
+    ``learning_rate / √window`` a step: 0.0003 with the defaults, or 3 in 10 000 steps.
     """
 
     learning_rate: float = 1e-3
@@ -117,7 +113,7 @@ class AdagradWindow:
 
 @dataclass(frozen=True, slots=True)
 class Sgd:
-    """The gradient times a rate that falls by the factor ``1 − decay`` with each step.
+    """The gradient times a rate that shrinks by ``1 − decay`` at every step.
 
     The defaults are those of the lecture's hand-made ADVI.
     """
@@ -144,4 +140,4 @@ OPTIMISERS: Mapping[str, Callable[[float, int], Optimiser]] = MappingProxyType(
         "sgd_decay": lambda rate, _: Sgd(rate),
     }
 )
-"""How an option's name, a learning rate and a planned number of steps become an optimiser."""
+"""By the option's value: an optimiser from a learning rate and the planned number of steps."""

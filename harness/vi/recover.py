@@ -1,9 +1,9 @@
-"""The Gaussian behind CmdStan's draws of ADVI: its output has draws and ``log_g__``, not q.
+"""The Gaussian q of CmdStan's ADVI, recovered from its draws and their ``log_g__``.
 
-CmdStan writes ``log_g = −½ ε'ε`` of every draw ``z = μ + L ε``, which is the quadratic form
-``−½ (z − μ)' P (z − μ)`` with the precision ``P = (L L')⁻¹``. It is linear in the entries of ``P``,
-of ``b = P μ`` and in ``c = μ' P μ``, so that as many draws as there are unknowns give q to the last
-digits, however badly its own moments are known.
+CmdStan does not write q, but for every draw ``z = μ + L ε`` it writes ``log_g = −½ ε'ε``. That is
+the quadratic form ``−½ (z − μ)' P (z − μ)`` with the precision ``P = (L L')⁻¹``, and is linear in
+the entries of ``P``, in ``b = P μ`` and in ``c = μ' P μ``. As many draws as unknowns therefore
+give q to the last digits, however noisy the moments of the draws are.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records.text import number
+
 if TYPE_CHECKING:
     from harness.records import FamilyName, FloatArray
 
 SPARE = 1.2
-"""Draws a unknown that are wanted; with fewer the draws' own moments are used."""
+"""Draws needed per unknown; with fewer, q gets the moments of its draws."""
 
 TOLERANCE = 1e-6
-"""The largest residual of ``−2 log_g`` per nat at which q counts as recovered."""
+"""The largest residual of ``−2 log_g``, relative to its size, at which q counts as recovered."""
 
 MOST_UNKNOWNS = 3000
-"""Beyond this many the least squares would take minutes; q's own moments are used."""
+"""With more unknowns least squares would take minutes; q gets the moments of its draws."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +37,11 @@ class Recovered:
     mean, covariance
         Shapes ``(d,)`` and ``(d, d)``.
     exact
-        Whether they are q's own; otherwise they are the moments of its draws.
+        Whether they are q's own, not just the moments of its draws.
     residual
-        The largest error of ``−2 log_g`` under this q, per nat of its size; NaN for moments.
+        The largest error of ``−2 log_g`` under this q, relative to its size; NaN for moments.
     words
-        Why they are moments only, empty where they are exact.
+        Why they are only moments; empty if exact.
     """
 
     mean: FloatArray
@@ -47,15 +49,6 @@ class Recovered:
     exact: bool
     residual: float
     words: str = ""
-
-    @property
-    def entropy(self) -> float:
-        """½ ln det(2πe Σ), nats."""
-        d = len(self.mean)
-        sign, log_det = np.linalg.slogdet(self.covariance)
-        if sign <= 0:
-            return float("-inf")
-        return 0.5 * (float(log_det) + d * (1 + float(np.log(2 * np.pi))))
 
 
 def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
@@ -66,14 +59,14 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     z
         Draws on the unconstrained scale, shape ``(draw, d)``.
     log_g
-        CmdStan's ``log_g__`` of each, shape ``(draw,)``, nats, without a constant.
+        CmdStan's ``log_g__`` of each draw, shape ``(draw,)``, nats, without a constant.
     family
-        Whether the covariance is diagonal.
+        The family of q; ``meanfield`` has a diagonal covariance.
 
     Raises
     ------
     ValueError
-        If draws or densities are not finite, or shapes differ.
+        If draws or densities are not finite, or if their shapes do not match.
     """
     z, log_g = np.asarray(z, dtype=np.float64), np.asarray(log_g, dtype=np.float64)
     if z.ndim != 2 or log_g.shape != z.shape[:1]:  # noqa: PLR2004 - a matrix
@@ -82,7 +75,7 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
         )
         raise ValueError(msg)
     if not (np.isfinite(z).all() and np.isfinite(log_g).all()):
-        msg = "draws or their densities are not finite: there is no Gaussian to recover"
+        msg = "draws or their densities are not finite; no Gaussian can be recovered"
         raise ValueError(msg)
     n, d = z.shape
     squares = d if family == "meanfield" else d * (d + 1) // 2
@@ -90,7 +83,7 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     if n < SPARE * unknowns or unknowns > MOST_UNKNOWNS:
         few = f"{n} draws for {unknowns} unknowns"
         return _moments(z, family, f"{few}: q's covariance is that of its draws")
-    # In the draws' own units the columns are of one size, which least squares needs.
+    # Standardised draws give columns of equal size, which least squares needs.
     centre, unit = z.mean(axis=0), z.std(axis=0)
     if not (unit > 0).all():
         return _moments(z, family, "a parameter does not vary: q has collapsed")
@@ -101,7 +94,7 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     error = np.abs(design @ solution + 2 * log_g)
     residual = float(np.max(error) / max(1.0, float(np.max(np.abs(2 * log_g)))))
     precision = np.zeros((d, d))
-    # An off-diagonal entry stands twice in the form.
+    # An off-diagonal entry appears twice in the quadratic form.
     halves = np.where(rows == columns, 1.0, 0.5)
     precision[rows, columns] = solution[:squares] * halves
     precision[columns, rows] = precision[rows, columns]
@@ -113,16 +106,14 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     covariance = inverse.T @ inverse
     mean = -0.5 * covariance @ solution[squares : squares + d]
     if not residual <= TOLERANCE:
-        return _moments(z, family, _no_form(residual))
+        words = (
+            "its log q is not the quadratic form of its draws (relative residual "
+            f"{number(residual, 1)}; a q narrower than double precision can cause this): q's "
+            "covariance is that of its draws"
+        )
+        return _moments(z, family, words)
     return Recovered(
         centre + unit * mean, covariance * np.outer(unit, unit), exact=True, residual=residual
-    )
-
-
-def _no_form(residual: float) -> str:
-    return (
-        f"its log q is not the quadratic form of its draws (residual {residual:.1g}; a q narrower "
-        "than a double's digits looks so): q's covariance is that of its draws"
     )
 
 
@@ -134,6 +125,7 @@ def _pairs(d: int, family: FamilyName) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moments(z: FloatArray, family: FamilyName, words: str) -> Recovered:
+    """Return the Gaussian with the moments of the draws."""
     covariance = np.atleast_2d(np.cov(z, rowvar=False))
     if family == "meanfield":
         covariance = np.diag(np.diag(covariance))

@@ -1,9 +1,9 @@
-"""Whether a Gaussian is at the top of its ELBO, whatever the optimiser's own steps say.
+"""Whether a Gaussian is at an optimum of its ELBO, whatever the optimiser's own steps suggest.
 
-A rate that falls to zero brings every optimiser to rest, also far from the top. At the top the
-ELBO's gradient is zero: with ``z = μ + L ε``, ``E[L' ∇log p]`` and ``E[ε_i (L' ∇log p)_i] + 1``. In
-these units its curvature there is about 1 and 2, so the gradient is about the way that is left, in
-sds of q and in ln of its scales.
+A rate that falls to zero stops every optimiser, even far from the optimum. At the optimum the
+ELBO's gradient is zero: with ``z = μ + L ε`` it consists of ``E[Lᵀ ∇log p]`` and
+``E[ε_i (Lᵀ ∇log p)_i] + 1``. In these units the curvature there is about 1 and 2, so the gradient
+approximates the remaining distance, in sds of q and in logs of its scales.
 """
 
 from __future__ import annotations
@@ -12,43 +12,45 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness.records.text import number
+from harness.vi.gaussian import pulled_back, scaled
+
 if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.target import Target
 
 PAIRS = 200
-"""Antithetic pairs of draws that a check takes."""
+"""Antithetic pairs of draws in a check."""
 
 LIMIT = 0.1
-"""The way left, beyond four standard errors, that is no rest: a bias of that size is not close."""
+"""The largest distance, beyond four standard errors, at an optimum: a larger bias is not close."""
 
 ERRORS = 4.0
 
 
 class Restlessness(NamedTuple):
-    """The largest way left, in sds or ln of a scale, less four of its standard errors."""
+    """The largest remaining distance, in sds or log scales, less four of its standard errors."""
 
     way: float
     words: str
-    """What is wrong; empty at rest."""
+    """What is wrong; empty at an optimum."""
 
 
 def restlessness(
     target: Target, mean: FloatArray, factor: FloatArray, rng: np.random.Generator
 ) -> Restlessness:
-    """Return how far q is from the top of its ELBO.
+    """Return how far q is from the optimum of its ELBO.
 
     Parameters
     ----------
     mean, factor
-        Of q, shape ``(d,)`` and ``(d, d)``, or ``(d,)`` for sds.
+        Of q, as in :class:`~harness.vi.gaussian.Gaussian`.
     """
     eps = rng.standard_normal((PAIRS, len(mean)))
     slopes = []
     for sign in (1.0, -1.0):
-        step = eps * factor if factor.ndim == 1 else eps @ factor.T
-        _, slope = target.log_density_gradient(mean + sign * step)
-        slopes.append(slope * factor if factor.ndim == 1 else slope @ factor)
+        _, slope = target.log_density_gradient(mean + sign * scaled(eps, factor))
+        slopes.append(pulled_back(slope, factor))
     with np.errstate(invalid="ignore", over="ignore"):
         shift = (slopes[0] + slopes[1]) / 2
         scale = (eps * (slopes[0] - slopes[1]) / 2 + 1) / 2
@@ -61,7 +63,8 @@ def restlessness(
     worst = max(ways)
     if worst <= LIMIT:
         return Restlessness(worst, "")
-    unit = "sds of q" if ways[0] >= ways[1] else "in ln of a scale"
+    where = "sds of q" if ways[0] >= ways[1] else "in the log of a scale"
     return Restlessness(
-        worst, f"the ELBO's gradient says that q is {worst:.2g} {unit} or more from its top"
+        worst,
+        f"the ELBO's gradient shows that q is at least {number(worst)} {where} from the optimum",
     )

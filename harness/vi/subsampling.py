@@ -1,8 +1,8 @@
-"""A target whose data are split by rows: at any time it sees one batch of them, or all.
+"""A target whose data are split by rows: it sees one batch at a time, or all rows.
 
-With n rows in all, a batch of B rows and its likelihood scaled by n / B, the log density of the
-batch is an unbiased estimate of that of all rows (Hoffman et al. 2013, section 2.3), if the scale
-multiplies exactly what is a sum over rows. That is checked here, never assumed.
+With n rows, a batch of B rows and its likelihood scaled by n / B, the log density of the batch is
+an unbiased estimate of that of all rows (Hoffman et al. 2013, section 2.3), provided the scale
+multiplies exactly the terms that are a sum over rows. That is checked here, never assumed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.records.text import number
 from harness.vi.target import finite_rows
 
 if TYPE_CHECKING:
@@ -25,31 +26,31 @@ if TYPE_CHECKING:
     Rebind = Callable[[Mapping[str, Any]], None]
 
 _ROUNDING = 1e-7
-"""Two sums over the same rows may differ by this much of their largest term, by rounding."""
+"""The relative difference that rounding may cause between two sums over the same rows."""
 
 _POINTS = 20
-"""How many points are tried before a density counts as finite nowhere."""
+"""Points to try before a density counts as finite nowhere."""
 
 _FOUND = 2
-"""How many finite points the checks are made at."""
+"""Finite points used for the checks."""
 
 
 class SubsamplingError(ValueError):
-    """Data that cannot be split by rows, or a program that does not scale its likelihood."""
+    """The data cannot be split by rows, or the program does not scale its likelihood."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which of the data are rows, and which tell the program about them.
+    """The data variables that concern rows.
 
     Attributes
     ----------
     rows
         Variables whose first axis runs over rows.
     size
-        The integer that holds the number of rows.
+        The integer variable with the number of rows.
     scale
-        The real number by which the program multiplies its likelihood; 1 for all rows.
+        The real variable by which the program multiplies its likelihood; 1 for all rows.
     """
 
     rows: tuple[str, ...]
@@ -63,12 +64,12 @@ def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
     Raises
     ------
     SubsamplingError
-        If there is no table, a key or a variable is missing, rows are of different lengths, or
-        the size or the scale is not that of all rows.
+        If the table, a key or a variable is missing, if rows differ in length, or if the size or
+        the scale is not that of all rows.
     """
     example = '[batch] with rows = ["y"], size = "N", scale = "likelihood_scale"'
     if not table:
-        msg = f"the model does not say how its data split by rows; model.toml needs {example}"
+        msg = f"the model does not say how to split its data by rows; model.toml needs {example}"
         raise SubsamplingError(msg)
     rows, size, scale = _names(table.get("rows")), table.get("size"), table.get("scale")
     if not rows or not isinstance(size, str) or not isinstance(scale, str):
@@ -77,19 +78,19 @@ def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
     split = Split(rows, size, scale)
     for name in (*split.rows, size, scale):
         if name not in data:
-            msg = f"[batch] names {name}, which is not in the data; they hold {', '.join(data)}"
+            msg = f"[batch] names {name}, which is not in the data; found {', '.join(data)}"
             raise SubsamplingError(msg)
     lengths = {name: data[name].shape[0] if data[name].ndim else 0 for name in split.rows}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        msg = f"the rows of [batch] are of different lengths: {found}"
+        msg = f"the rows of [batch] have different lengths: {found}"
         raise SubsamplingError(msg)
     n = next(iter(lengths.values()))
     if data[size].ndim or int(data[size]) != n:
         msg = f"{size} is {data[size]}, but {split.rows[0]} has {n} rows"
         raise SubsamplingError(msg)
     if data[scale].ndim or float(data[scale]) != 1:
-        msg = f"{scale} is {data[scale]}; the data of all rows must have it at 1"
+        msg = f"{scale} is {data[scale]}; it must be 1 in the data of all rows"
         raise SubsamplingError(msg)
     return split
 
@@ -97,25 +98,25 @@ def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
 class Subsampled:
     """A target that sees one batch of rows at a time.
 
-    Batches are the parts of a shuffled epoch: every row once before any row again, so that the
-    mean over a whole epoch is free of the noise of subsampling. Their sizes differ by at most
-    one row. A new one sees all rows.
+    Batches are the parts of a shuffled epoch: every row appears once before any row appears
+    again, so that the mean over a whole epoch has no subsampling noise. Batch sizes differ by at
+    most one row. At first it sees all rows.
 
     Parameters
     ----------
     target
-        Evaluates with the data that ``rebind`` gave it last.
+        Evaluates with the data last passed to ``rebind``.
     rebind
-        Takes all data by name; what it is given is overwritten at the next batch.
+        Takes all data by name; the arrays are overwritten at the next batch.
     data, split
-        All rows, and which of the data they are, of :func:`split_of`.
+        The data of all rows, and their split from :func:`split_of`.
     batch
-        Rows in a batch; all of them if there are fewer.
+        Rows in a batch; all rows if there are fewer.
 
     Raises
     ------
     ValueError
-        If a batch has no rows.
+        If ``batch`` is less than 1.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Subsampled:
         self.batch = -(-self.rows // self.shards)
         """Rows in the largest batch."""
         self._bound = dict(data)
-        # Stan keeps matrices by columns: 40 000 x 100 numbers are read in half the time.
+        # Stan stores matrices by columns: 40 000 x 100 numbers are read in half the time.
         self._whole = self._all | {name: np.asfortranarray(self._all[name]) for name in split.rows}
         self._buffers = {
             name: np.empty((self.batch, *self._all[name].shape[1:]), self._all[name].dtype)
@@ -140,11 +141,11 @@ class Subsampled:
         self._epoch: list[NDArray[np.intp]] = []
 
     def log_density(self, z: FloatArray) -> FloatArray:
-        """See :meth:`harness.vi.target.Target.log_density`, of the rows it sees."""
+        """See :meth:`harness.vi.target.Target.log_density`; for the current rows."""
         return self._target.log_density(z)
 
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See :meth:`harness.vi.target.Target.log_density_gradient`, of the rows it sees."""
+        """See :meth:`harness.vi.target.Target.log_density_gradient`; for the current rows."""
         return self._target.log_density_gradient(z)
 
     def see_all(self) -> None:
@@ -152,7 +153,7 @@ class Subsampled:
         self._rebind(self._whole)
 
     def see(self, rows: NDArray[np.intp], scale: float | None = None) -> None:
-        """See these rows, at most ``batch`` of them, with the scale n / B or another."""
+        """See these rows, at most ``batch``, with the scale n / B or the given one."""
         count = len(rows)
         for name, buffer in self._buffers.items():
             self._bound[name] = np.take(
@@ -167,19 +168,19 @@ class Subsampled:
         return list(np.array_split(rng.permutation(self.rows), self.shards))
 
     def advance(self, rng: np.random.Generator) -> None:
-        """See the next batch; after the last one of an epoch the rows are shuffled anew."""
+        """See the next batch; after the last batch of an epoch the rows are shuffled again."""
         if not self._epoch:
             self._epoch = self.epoch(rng)
         self.see(self._epoch.pop())
 
     def check(self, rng: np.random.Generator) -> None:
-        """Make sure that batches estimate the density of all rows, at the cost of one epoch.
+        """Check that batches estimate the density of all rows, at the cost of one epoch.
 
         Raises
         ------
         SubsamplingError
-            If the density does not react to the scale, or not linearly, or if the mean of the
-            batches' gradients is not the gradient of all rows.
+            If the density does not depend linearly on the scale, or if the mean of the batches'
+            gradients is not the gradient of all rows.
         """
         points = self._finite_points(rng)
         shards = self.epoch(rng)
@@ -198,10 +199,10 @@ class Subsampled:
             where = np.unravel_index(int(np.argmax(np.nan_to_num(gap, nan=np.inf))), gap.shape)
             scale = self._split.scale
             msg = (
-                f"the mean of the batches' gradients is {slope[where]:.6g} for the parameter "
-                f"{int(where[1]) + 1} on the unconstrained scale, that of all rows "
-                f"{whole[where]:.6g}: {scale} must multiply the likelihood of the rows, all of "
-                f"it, and nothing else (no prior), and the likelihood must be a sum over rows"
+                f"for unconstrained parameter {int(where[1]) + 1} the mean of the batches' "
+                f"gradients is {number(slope[where], 6)}, the gradient of all rows "
+                f"{number(whole[where], 6)}: {scale} must multiply the whole likelihood of the "
+                f"rows and nothing else (no prior), and the likelihood must be a sum over rows"
             )
             raise SubsamplingError(msg)
 
@@ -213,18 +214,18 @@ class Subsampled:
         first, second = value[1] - value[0], value[2] - value[1]
         size = np.max(np.abs(value), axis=0)
         name = self._split.scale
-        # A density whose likelihood happens to be 0 at one point is not so at the others.
+        # A log likelihood may be 0 by chance at one point, but not at all of them.
         if not np.any(np.abs(first) > _ROUNDING * size):
             msg = (
                 f"the log density is the same with {name} at 1 and at 2: the program does not "
-                f"declare {name} or does not multiply its likelihood by it, and every batch would "
-                f"count as if its rows were all; write target += {name} * …_lpdf(…)"
+                f"declare {name} or does not multiply its likelihood by it, so every batch would "
+                f"count as all the data; write target += {name} * …_lpdf(…)"
             )
             raise SubsamplingError(msg)
         if not np.all(np.abs(second - first) <= _ROUNDING * size):
             msg = (
                 f"the log density is not linear in {name}: from 1 to 2 it changes by "
-                f"{first[0]:.6g}, from 2 to 3 by {second[0]:.6g}; write "
+                f"{number(first[0], 6)}, from 2 to 3 by {number(second[0], 6)}; write "
                 f"target += {name} * …_lpdf(…)"
             )
             raise SubsamplingError(msg)
@@ -232,7 +233,7 @@ class Subsampled:
     def _finite_points(self, rng: np.random.Generator) -> FloatArray:
         self.see_all()
         found: list[FloatArray] = []
-        # Stan's own inits, uniform on (−2, 2), then ever closer to zero.
+        # Stan's own inits, uniform on (−2, 2), then closer and closer to zero.
         for width in np.geomspace(2.0, 0.02, _POINTS):
             point = width * rng.uniform(-1, 1, size=(1, self.dimension))
             if finite_rows(*self.log_density_gradient(point))[0]:
@@ -246,7 +247,7 @@ class Subsampled:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """Return names; none where it is anything but a sequence of them."""
+    """Return the names of a list, or none for any other value."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return ()
     return tuple(value) if all(isinstance(name, str) for name in value) else ()

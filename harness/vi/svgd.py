@@ -6,7 +6,7 @@ z₁ … zₙ move along
     φ(zᵢ) = (1/n) Σⱼ [ k(zⱼ, zᵢ) ∇log p(zⱼ) + ∇ⱼ k(zⱼ, zᵢ) ],    k(y, z) = exp(−‖y − z‖²/h),
 
 the direction that lowers KL(q‖p) fastest in the kernel's function space: the first term pulls
-them uphill, the second pushes neighbours apart. h = median ‖zᵢ − zⱼ‖² / ln n, so that the
+particles uphill, the second pushes neighbours apart. With h = median ‖zᵢ − zⱼ‖² / ln n the
 kernel's weights of one particle sum to about one.
 """
 
@@ -16,34 +16,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial.distance import pdist
 
-from harness.vi.stein import Kernel, bandwidth, stein_error
+from harness.records.text import number
 from harness.vi.target import Clock, Fitted, Target, finite_rows
 
 if TYPE_CHECKING:
     from harness.records import FloatArray, Status
 
 _SUBSET = 300
-"""Particles among which the median distance is taken: 44 850 pairs; its error is about 1%."""
+"""Particles among which the median distance is taken: 44 850 pairs, an error of about 1%."""
 
 _STARTS = 20
-"""How often particles are drawn anew where the density cannot be evaluated at the start."""
+"""Attempts to draw a particle whose density is finite at the start."""
 
 _MOMENTUM, _MEMORY, _TINY = 0.5, 0.9, 1e-12
-"""Adam's decay of the mean and of the square, and what keeps it from dividing by zero.
+"""Adam's decay of the mean and of the square, and its guard against division by zero.
 
-With the usual 0.9 whole clouds overshoot on the way in: on the lecture's mixture the left mode's
-mass is then .13 to .60, by step size and seed. With 0.5 it is .40 to .57 over 24 seeds, near
-the .51 to .57 that start there: SVGD settles each mode and hardly moves mass between them.
-The square is remembered for ten steps, not a thousand: gradients of the start are often huge,
-and on ``beta_unit`` particles were still on their way after 300 iterations.
+With the usual momentum of 0.9 whole clouds overshoot at first: on the lecture's mixture the left
+mode then gets a mass of .13 to .60, depending on step size and seed. With 0.5 it gets .40 to .57
+over 24 seeds, near the .51 to .57 that start there: SVGD settles within each mode and hardly
+moves mass between them. The square is remembered for ten steps instead of a thousand: initial
+gradients are often huge, and on ``beta_unit`` particles were still moving after 300 iterations.
 """
 
 _LARGEST = 1e100
-"""A gradient beyond counts as none."""
+"""Larger gradients count as missing, because their squares would overflow."""
+
+_BLOCK = 128
+"""Rows of the kernel at a time: 1 MB with 1000 particles, which fits into the second cache."""
 
 STEIN_LIMIT = 0.1
-"""Largest :func:`~harness.vi.stein.stein_error` of a cloud that arrived."""
+"""The largest :func:`stein_error` of a cloud that has converged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,20 @@ class Settings:
     Attributes
     ----------
     particles
-        How many; the work of an iteration grows with the square.
+        The number of particles; the work of an iteration grows with its square.
     iterations
-        How many steps are made, all of them: the step size falls over their whole length.
+        The number of steps, all of which are taken: the step size falls over their whole length.
     step
-        Adam's step size at the start, in units of z; it falls to zero as half a cosine.
+        Adam's step size at the start, in units of z; it falls to zero along half a cosine.
     jitter
         Particles start as N(0, jitter) on the unconstrained scale, in every coordinate.
     bandwidth_every
-        Iterations between two looks at the median distance.
+        Iterations between two updates of the median distance.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, with its name, its value and the allowed range.
     """
 
     particles: int = 1000
@@ -71,13 +80,7 @@ class Settings:
     bandwidth_every: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises
-        ------
-        ValueError
-            With the name of the setting, what it is and what is allowed.
-        """
+        """Check the ranges."""
         least = {"particles": 2, "iterations": 1, "bandwidth_every": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
@@ -101,7 +104,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What is only looked at: the root mean square of φ, particles without a gradient, h."""
+    """How a step went: root mean square of φ, number of particles without a gradient, and h."""
 
     step: float
     bad: int
@@ -109,7 +112,7 @@ class Info:
 
 
 def start(target: Target, settings: Settings, rng: np.random.Generator) -> State:
-    """Return particles at N(0, jitter); those without a finite density are drawn again."""
+    """Return particles from N(0, jitter); those without a finite density are drawn again."""
     z = settings.jitter * rng.standard_normal((settings.particles, target.dimension))
     for _ in range(_STARTS):
         again = np.flatnonzero(~np.isfinite(target.log_density(z)))
@@ -124,11 +127,10 @@ def step(
 ) -> tuple[State, Info]:
     """Move every particle once, along Adam's average of φ.
 
-    A particle whose density or gradient is not finite stays where it is for this iteration and
-    pushes and pulls no other one.
+    A particle whose density or gradient is not finite stays in place for this iteration and does
+    not act on the others.
     """
     value, gradient = target.log_density_gradient(state.z)
-    # Where squares overflow, averages would be lost for good.
     good = finite_rows(value, gradient) & (np.abs(gradient).max(axis=1) < _LARGEST)
     bad = int(len(good) - np.count_nonzero(good))
     if bad == len(good):
@@ -151,21 +153,21 @@ def step(
 
 
 def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Clock) -> Fitted:
-    """Move particles until the iterations are over.
+    """Move particles through all iterations.
 
     Returns
     -------
     Fitted
-        ``z`` are the particles. There is no ``log_q`` and no ELBO, so no trace. Diagnostics:
-        ``stein_error`` (of :mod:`harness.vi.stein`), ``step`` (the last root mean square of φ),
-        ``bandwidth`` (h), ``iterations`` and ``bad_steps``, the moves that were left out because
-        a particle had no gradient. Status ``not_converged`` if Stein's identity is violated, time
-        is over, or a particle sits where the density cannot be evaluated; ``failed``, without
-        ``z``, if none can be moved.
+        ``z`` are the particles; there is no ``log_q``, no ELBO and no trace. Diagnostics:
+        ``stein_error`` (see :func:`stein_error`), ``step`` (the last root mean square of φ),
+        ``bandwidth`` (h), ``iterations`` and ``bad_steps``, the moves skipped because a particle
+        had no gradient. Status ``not_converged`` if Stein's identity is violated or a particle
+        has no finite density; ``timed_out`` or, if no particle can be moved, ``failed``, both
+        without ``z``.
     """
     state = start(target, settings, rng)
     kernel = Kernel(settings.particles, target.dimension)
-    # One subset for the whole run: h then moves as smoothly as the particles do.
+    # One subset for the whole run, so that h changes as smoothly as the particles move.
     subset = rng.permutation(settings.particles)[:_SUBSET]
     info = Info(float("nan"), 0, 1.0)
     bad_steps = 0
@@ -190,12 +192,12 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
     if not good.any() or info.bad == settings.particles:
         why = (
             f"no particle has a finite density and gradient after {state.iteration} iterations; "
-            f"they started as N(0, {settings.jitter:g}) on the unconstrained scale: "
+            f"they started as N(0, {number(settings.jitter)}) on the unconstrained scale: "
             "try another jitter"
         )
         return Fitted(None, status="failed", message=why, diagnostics=diagnostics)
     if state.iteration < settings.iterations:
-        # What a busy machine cut short is not to be found again under the same key.
+        # A result that a busy machine cut short must not be stored under the same key.
         why = f"out of time after {state.iteration} of {settings.iterations} iterations"
         return Fitted(None, status="timed_out", message=why, diagnostics=diagnostics)
     why = _complaint(state, int(len(good) - np.count_nonzero(good)), error, settings)
@@ -210,17 +212,103 @@ def _complaint(state: State, bad: int, error: float, settings: Settings) -> str:
     if not error <= STEIN_LIMIT:
         return (
             f"after {state.iteration} iterations the particles violate Stein's identity by "
-            f"{error:.2g}, allowed {STEIN_LIMIT:g}: they have not arrived, or are too few for "
-            f"{state.z.shape[1]} dimensions; try more iterations or particles"
+            f"{number(error)}, allowed {number(STEIN_LIMIT)}: they have not converged, or are too "
+            f"few for {state.z.shape[1]} dimensions; try more iterations or particles"
         )
     return ""
 
 
 def deliver(z: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
-    """Return the particles, or a random subset if fewer draws are wanted; none twice.
+    """Return all particles, or a random subset without repetition if fewer draws are wanted.
 
-    More draws than particles there are not: copies would look like more than is known.
+    There are never more draws than particles: copies would feign information.
     """
     if draws >= len(z):
         return z
     return np.asarray(z[rng.permutation(len(z))[:draws]])
+
+
+class Kernel:
+    """The sums over the kernel, in buffers that are made once.
+
+    The exponents −‖y − z‖²/h of a block of rows are one matrix product of augmented points,
+    [2y/h, 1, −‖y‖²/h]·[z, −‖z‖²/h, 1], and the sums are another. k(y, z) = k(z, y), so only
+    blocks on and above the diagonal are computed.
+    """
+
+    def __init__(self, particles: int, dimension: int) -> None:
+        self._rows = np.empty((particles, dimension + 2))
+        self._columns = np.empty((particles, dimension + 2))
+        self._weights = np.empty((particles, 2 * dimension + 1))
+        self._sums = np.empty((particles, 2 * dimension + 1))
+        self._block = np.empty(_BLOCK * particles)
+
+    def direction(self, z: FloatArray, gradient: FloatArray, h: float) -> FloatArray:
+        """Return φ at particles of shape ``(particle, dimension)``, the same shape.
+
+        ∇ⱼ k(zⱼ, zᵢ) = (2/h) (zᵢ − zⱼ) k(zⱼ, zᵢ), so φ needs only the kernel's products with
+        gradients, particles and ones.
+        """
+        n, d = z.shape
+        # Distances do not change, and rounding loses less near zero.
+        centred = z - z.mean(axis=0)
+        square = np.einsum("ij,ij->i", centred, centred) / h
+        rows, columns = self._rows[:n], self._columns[:n]
+        np.multiply(centred, 2 / h, out=rows[:, :d])
+        rows[:, d] = 1
+        rows[:, d + 1] = columns[:, d] = -square
+        columns[:, :d] = centred
+        columns[:, d + 1] = 1
+        weights, sums = self._weights[:n], self._sums[:n]
+        weights[:, :d] = gradient
+        weights[:, d : 2 * d] = centred
+        weights[:, 2 * d] = 1
+        sums[:] = 0
+        for begin in range(0, n, _BLOCK):
+            end = min(begin + _BLOCK, n)
+            k = self._block[: (end - begin) * (n - begin)].reshape(end - begin, n - begin)
+            np.matmul(rows[begin:end], columns[begin:].T, out=k)
+            np.exp(k, out=k)
+            sums[begin:end] += k @ weights[begin:]
+            if end < n:
+                sums[end:] += k[:, end - begin :].T @ weights[begin:end]
+        push = centred * sums[:, 2 * d :] - sums[:, d : 2 * d]
+        return np.asarray((sums[:, :d] + (2 / h) * push) / n)
+
+
+def bandwidth(z: FloatArray, particles: int) -> float:
+    """Return h = median ‖zᵢ − zⱼ‖² / ln n, with the median over all pairs of rows of ``z``.
+
+    Parameters
+    ----------
+    z
+        Shape ``(any number, dimension)``: all particles, or a subset of them.
+    particles
+        n, the number of all particles.
+
+    Returns
+    -------
+    float
+        In units of z²; 1 if the median is zero, that is, if all particles coincide.
+    """
+    median = float(np.median(pdist(z, "sqeuclidean")))
+    return float(median / np.log(particles)) if median > 0 else 1.0
+
+
+def stein_error(z: FloatArray, gradient: FloatArray) -> float:
+    """Return how far particles are from Stein's identity, without unit.
+
+    Under p, E[∇ log p] = 0 and E[(z − E z) ∂log p/∂z] = −1 in every coordinate. The error is the
+    largest violation of either, the first multiplied by the coordinate's sd. On a normal
+    posterior it is δ for a cloud shifted by δ sds, and 2 δ for a cloud whose sd has a relative
+    error of δ. It cannot detect wrong masses of separate modes: each fulfils the identity alone.
+
+    Parameters
+    ----------
+    z, gradient
+        Shape ``(particle, dimension)``.
+    """
+    centred = z - z.mean(axis=0)
+    shift = np.abs(gradient.mean(axis=0)) * z.std(axis=0)
+    width = np.abs((gradient * centred).mean(axis=0) + 1)
+    return float(max(shift.max(), width.max()))

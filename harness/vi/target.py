@@ -1,4 +1,4 @@
-"""What an algorithm needs of a posterior: its log density and the gradient, at many points."""
+"""The log density and gradient that an algorithm needs, its clock, and what it returns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from harness.records.text import seconds
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.records import FloatArray, Status, Trace
 
 
@@ -23,22 +27,22 @@ class Target(Protocol):
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the values, shape ``(point,)``, at points of shape ``(point, dimension)``.
 
-        A point outside the support is −inf; one that cannot be evaluated NaN.
+        The value is −inf outside the support and NaN where evaluation fails.
         """
 
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return values ``(point,)`` and gradients ``(point, dimension)``.
 
-        The gradient of a point that cannot be evaluated is NaN.
+        The gradient is NaN where evaluation fails.
         """
 
 
 class TimeLimitError(RuntimeError):
-    """The seconds a run may take are over."""
+    """A run has used up its seconds."""
 
 
 class Clock:
-    """The seconds since it was made, and whether they are still allowed."""
+    """The seconds since it was made, and the seconds allowed."""
 
     def __init__(self, limit_s: float = float("inf")) -> None:
         """Start now."""
@@ -52,19 +56,19 @@ class Clock:
 
     @property
     def over(self) -> bool:
-        """Whether the limit is reached: a loop that asks can keep what it has."""
+        """Whether the limit has passed; for loops that keep what they have so far."""
         return self.elapsed_s > self.limit_s
 
     def check(self) -> None:
-        """Raise if the limit is reached.
+        """Raise if the limit has passed; for code that has nothing to keep.
 
         Raises
         ------
         TimeLimitError
-            For code that has nothing to keep.
+            With the limit.
         """
         if self.over:
-            msg = f"stopped after the time limit of {self.limit_s:g} s"
+            msg = f"stopped after the time limit of {seconds(self.limit_s)}"
             raise TimeLimitError(msg)
 
 
@@ -72,7 +76,7 @@ class Counted:
     """A target that counts its points: ``values`` without gradient, ``gradients`` with."""
 
     def __init__(self, target: Target) -> None:
-        """Wrap a target; its dimension is asked for once."""
+        """Wrap a target."""
         self._target = target
         self.dimension = target.dimension
         self.values = 0
@@ -91,23 +95,23 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What an algorithm found, before anything Stan-like is made of it.
+    """The result of an algorithm on the unconstrained scale.
 
     Attributes
     ----------
     z
-        Draws on the unconstrained scale, shape ``(draw, dimension)``; None if it failed.
+        Draws, shape ``(draw, dimension)``; None if it failed.
     log_q
-        Log density of the approximation at ``z``, shape ``(draw,)``, nats; None where there
-        is none (particles, resampled draws).
+        Log density of the approximation at ``z``, shape ``(draw,)``, nats; None where it has no
+        density (particles, resampled draws).
     status, message
         As in :class:`~harness.records.RunResult`.
     trace
-        The optimiser's path, kept whatever the end.
+        The optimiser's path, kept even if the run ended badly.
     diagnostics
-        Scalars of the run; ``khat`` and ``weight_ess`` where weights were used.
+        Scalars of the run; ``khat`` and ``weight_ess`` where draws were weighted.
     words
-        What is worth reading but is no number: basins found, stopping rules that fired.
+        What is worth reading but is not a number: basins found, stopping rules that fired.
     """
 
     z: FloatArray | None
@@ -119,6 +123,6 @@ class Fitted:
     words: str = ""
 
 
-def finite_rows(value: FloatArray, gradient: FloatArray) -> FloatArray:
-    """Return which points have a finite value and gradient, shape ``(point,)``, boolean."""
+def finite_rows(value: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:
+    """Return which points have a finite value and gradient, shape ``(point,)``."""
     return np.asarray(np.isfinite(value) & np.isfinite(gradient).all(axis=1))

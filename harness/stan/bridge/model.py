@@ -116,10 +116,6 @@ class BridgeModel:
         """Return the names of the constrained values, in the order of :meth:`constrain`."""
         return self._listed(1, transformed=transformed, generated=generated)
 
-    def build_info(self) -> tuple[str, ...]:
-        """Return what stanc says of itself."""
-        return self._listed(2, transformed=False, generated=False)
-
     def at_point(self, *, propto: bool = False, jacobian: bool = True) -> Point:
         """Return a point with buffers of its own: the quick way to one gradient after another."""
         return Point(self, propto=propto, jacobian=jacobian)

@@ -1,17 +1,17 @@
 """Deterministic ADVI: the ELBO on fixed base draws, its optima, and linear response.
 
-:func:`fit` finds the best mean-field Gaussian, tells basins apart, and gives the covariance of
-linear response with the error that the base draws leave; :func:`fit_fullrank` starts from there.
-By Giordano, Ingram and Broderick (2024), *Black box variational inference with a deterministic
-objective: faster, more accurate, and even more black box*, JMLR 25.
+:func:`fit` finds the best mean-field Gaussian, distinguishes basins, and returns the
+linear-response covariance with the error from base draws. :func:`fit_fullrank` continues from
+there. The method is that of Giordano, Ingram and Broderick (2024), *Black box variational
+inference with a deterministic objective: faster, more accurate, and even more black box*, JMLR 25.
 """
 
 from __future__ import annotations
 
-from harness.vi.deterministic.basins import Basin, StartError
+from harness.vi.deterministic.basins import Basin
 from harness.vi.deterministic.conjugate_gradients import response_variances
-from harness.vi.deterministic.elbo import Objective, log_normal
-from harness.vi.deterministic.fit import IMPROPER, Optimum, Settings, fit
+from harness.vi.deterministic.elbo import Objective
+from harness.vi.deterministic.fit import IMPROPER, Optimum, fit
 from harness.vi.deterministic.fullrank import FullRank, fit_fullrank
 from harness.vi.deterministic.importance import (
     FEWEST,
@@ -23,6 +23,9 @@ from harness.vi.deterministic.importance import (
     smoothed_weights,
     systematic,
 )
+from harness.vi.deterministic.polish import Wanted
+from harness.vi.deterministic.sizes import Settings
+from harness.vi.deterministic.starts import StartError
 
 __all__ = [
     "FEWEST",
@@ -37,10 +40,10 @@ __all__ = [
     "Proposal",
     "Settings",
     "StartError",
+    "Wanted",
     "delivered",
     "fit",
     "fit_fullrank",
-    "log_normal",
     "response_variances",
     "smoothed_weights",
     "systematic",

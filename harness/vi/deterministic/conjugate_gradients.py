@@ -1,4 +1,4 @@
-"""What linear response and Newton's method need where the Hessian is too large to be formed."""
+"""Linear response and Newton steps without forming the Hessian, for many parameters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from harness.vi.deterministic.elbo import Objective
 
 STEP = 1e-4
-"""Difference, in the length of a vector of units (s, 1)."""
+"""Length of the difference, in units (s, 1)."""
 
 Product = Callable[["FloatArray"], "FloatArray"]
 
 Ended = Literal["solved", "curvature", "iterations"]
-"""Why conjugate gradients ended: the residual is small; a direction without positive curvature
-was met, so that the matrix is not positive definite; or there were too many iterations."""
+"""Why conjugate gradients ended: the residual is small; a direction has no positive curvature, so
+the matrix is not positive definite; or the iterations ran out."""
 
 
 def hessian_product(objective: Objective, theta: FloatArray) -> Product:
@@ -43,12 +43,7 @@ def solve(
     """Solve H x = b by preconditioned conjugate gradients.
 
     The preconditioner is the inverse Hessian of independent Gaussians, 1 for means and 1/2 for
-    log sds.
-
-    Returns
-    -------
-    tuple
-        x, and whether the residual fell to ``tolerance`` of b, or why not.
+    log sds. The solution counts as solved if the residual is at most ``tolerance`` of b.
     """
     d = len(b) // 2
     inverse = np.concatenate([np.ones(d), np.full(d, 0.5)])
@@ -73,14 +68,14 @@ def solve(
 def response_variances(
     objective: Objective, theta: FloatArray, chosen: FloatArray
 ) -> tuple[FloatArray, Ended]:
-    """Return linear-response variances of chosen means, in units of s², and whether all solved.
+    """Return linear-response variances of chosen means, in units of s².
 
-    Where some did not, why the last of those ended.
+    The second value is ``solved`` if all equations were solved, else why the last failure ended.
 
     Parameters
     ----------
     chosen
-        Indices of unconstrained parameters, shape ``(k,)``; each costs one solution.
+        Indices of unconstrained parameters, shape ``(k,)``; one equation is solved for each.
     """
     d = objective.dimension
     product = hessian_product(objective, theta)

@@ -1,4 +1,4 @@
-"""Hessians by differenced gradients, of a log density and of the deterministic ELBO."""
+"""Hessians of a log density and of the deterministic ELBO, by differences of gradients."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 STEP = 5e-4
 """Difference in sds of q.
 
-The one-sided error, STEP/2 times a third derivative, has the opposite sign in the other half of
-an antithetic pair; rounding of a gradient of size 1e6 enters with 1e6 × 1e-16 / STEP = 2e-7.
+The error of a one-sided difference, STEP/2 times a third derivative, has opposite signs in the
+halves of an antithetic pair; rounding a gradient of size 1e6 costs 1e6 × 1e-16 / STEP = 2e-7.
 """
 
 CHUNK = 2_000_000
-"""Doubles in one batch of points."""
+"""Numbers in one batch of points."""
 
 NEGLIGIBLE = 1e-5
-"""Entries of a Hessian, in units of the sds of q, that count as zero for its pattern."""
+"""Smaller entries of a Hessian, in units of q's sds, count as zero in its pattern."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +37,8 @@ class Pattern:
     colour
         The group of each column, shape ``(d,)``.
     known
-        Which entries a group's difference gives by itself, shape ``(d, d)``; the others are
-        zero, or their mirror image.
+        Which entries the difference of a group determines, shape ``(d, d)``; the others are zero
+        or follow by symmetry.
     """
 
     colour: NDArray[np.int_]
@@ -51,15 +51,15 @@ class Pattern:
 
 
 def dense(dimension: int) -> Pattern:
-    """Return the pattern without any zero."""
+    """Return the pattern without zeros."""
     return Pattern(np.arange(dimension), np.ones((dimension, dimension), dtype=bool))
 
 
 def colour_columns(nonzero: NDArray[np.bool_]) -> Pattern:
     """Return groups of columns that share no row (Curtis, Powell and Reid 1974).
 
-    Columns that meet more than a quarter of the others (the hyperparameters of a hierarchy) go
-    alone; their rows are read from their columns by symmetry.
+    A column that shares rows with more than a quarter of the others (a hyperparameter, say) is a
+    group of its own; its row follows by symmetry.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def hessians(
     z, gradient
         Points and the gradients there, both ``(point, d)``.
     scale
-        The diagonal of S, shape ``(d,)``; the differences are ``STEP`` times it.
+        The diagonal of S, shape ``(d,)``; differences are ``STEP`` times it.
     sign
-        The side of each point's differences, shape ``(point,)``.
+        1 or −1, the side of each point's differences, shape ``(point,)``.
     """
     n, d = z.shape
     step = np.zeros((pattern.colours, d))
@@ -115,23 +115,20 @@ def hessians(
     return np.asarray((W + W.transpose(0, 2, 1)) / np.maximum(both + both.T, 1.0))
 
 
-def hessian(
-    target: Target, z: FloatArray, scale: FloatArray, pattern: Pattern | None = None
-) -> FloatArray:
+def hessian(target: Target, z: FloatArray, scale: FloatArray) -> FloatArray:
     """Return S ∇²log p S at one point ``(d,)`` by central differences, shape ``(d, d)``."""
     twice = np.stack([z, z])
     _, gradient = target.log_density_gradient(z[None])
     sides = np.array([1.0, -1.0])
-    pattern = dense(len(z)) if pattern is None else pattern
-    both = hessians(target, twice, np.repeat(gradient, 2, axis=0), scale, sides, pattern)
+    both = hessians(target, twice, np.repeat(gradient, 2, axis=0), scale, sides, dense(len(z)))
     return np.asarray(both.mean(axis=0))
 
 
 def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
-    """Return the pattern of zeros seen at some points and confirmed at the others.
+    """Return the pattern of zeros, found at two points and confirmed at the others.
 
-    A product with a random vector at the points that were not used for finding it must agree;
-    otherwise the Hessian is taken as dense.
+    Products with a vector of signs at the other points must agree; otherwise the Hessian counts
+    as dense.
 
     Parameters
     ----------
@@ -149,7 +146,7 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
     if pattern.colours > d // 2:
         return dense(d)
     rest = z[2:]
-    # A fixed vector of signs serves as a random one: no column is favoured.
+    # Fixed but irregular signs favour no column, like random ones.
     v = np.where(np.arange(1, d + 1) * 0.6180339887 % 1.0 < 0.5, -1.0, 1.0)  # noqa: PLR2004
     _, gradient = target.log_density_gradient(rest)
     _, there = target.log_density_gradient(rest + STEP * scale * v)
@@ -165,7 +162,6 @@ def elbo_hessians(
     pattern: Pattern,
     *,
     size: int,
-    only: int | None = None,
 ) -> FloatArray:
     """Return the Hessian of each block's negative ELBO in ``(mu / s, omega)``.
 
@@ -175,22 +171,20 @@ def elbo_hessians(
     Parameters
     ----------
     theta
-        Shape ``(2 d,)``, or ``(block, 2 d)``: each block at a point of its own.
+        Shape ``(2 d,)``, or ``(block, 2 d)`` for a different point in each block.
     size
-        How many draws of each block to use, in antithetic pairs.
-    only
-        The one block wanted; None means all.
+        The number of draws of each block to use, in antithetic pairs.
 
     Returns
     -------
     ndarray, shape ``(block, 2 d, 2 d)``
     """
-    whole = objective.eps if only is None else objective.eps[only : only + 1]
+    whole = objective.eps
     blocks, full, d = whole.shape
     half = min(size, full) // 2
     eps = np.concatenate([whole[:, :half], whole[:, full // 2 : full // 2 + half]], axis=1)
     if half < full // 2:
-        # Fewer draws must not change what the whole set matches.
+        # A part of the draws must have the second moments that the whole set has.
         eps = eps / np.sqrt(np.mean(eps**2, axis=1, keepdims=True))
     sign = np.repeat([1.0, -1.0], half)
     where = np.broadcast_to(theta, (blocks, 2 * d))

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.vi.gaussian import LOG_TWO_PI
+
 if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.target import Clock, Target
 
-LOG_TWO_PI = math.log(2 * math.pi)
-
 
 class Objective:
-    """The negative ELBO on fixed base draws, a plain function of 2d numbers.
+    """The negative ELBO on fixed base draws, a deterministic function of 2 d numbers.
 
     With ``theta = (mu, omega)`` and ``z_n = mu + exp(omega) eps_n``,
 
         F(theta) = −mean_n log p(z_n) − Σ omega − d/2 (1 + ln 2π),
 
-    by Giordano, Ingram and Broderick (2024), *Black box variational inference with a
-    deterministic objective*, JMLR 25. Where the density of one draw cannot be evaluated F is
-    +∞: a step that an optimiser takes back.
+    as in Giordano, Ingram and Broderick (2024), *Black box variational inference with a
+    deterministic objective*, JMLR 25. If log p fails at any draw, F is +∞, and an optimiser takes
+    the step back.
     """
 
     def __init__(self, target: Target, eps: FloatArray, clock: Clock) -> None:
@@ -33,7 +33,7 @@ class Objective:
         self.clock = clock
         self.dimension = eps.shape[2]
         self.refused = 0
-        """Evaluations that met a point without a finite density or gradient."""
+        """Evaluations with a point without a finite density or gradient."""
 
     @property
     def draws(self) -> int:
@@ -41,7 +41,7 @@ class Objective:
         return int(self.eps.shape[0] * self.eps.shape[1])
 
     def first(self, blocks: int) -> Objective:
-        """Return the objective on the first blocks only."""
+        """Return the objective on the first blocks."""
         return Objective(self.target, self.eps[:blocks], self.clock)
 
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
@@ -59,7 +59,7 @@ class Objective:
         scaled = np.exp(omega) * self.eps
         z = (mu + scaled).reshape(-1, d)
         value, slope = self.target.log_density_gradient(z)
-        # One test serves both: a sum is finite only if all its terms are.
+        # A sum is finite only if all its terms are.
         if not math.isfinite(float(value.sum()) + float(slope.sum())):
             self.refused += 1
             return np.full(blocks, math.inf), np.full((blocks, 2 * d), math.nan)
@@ -69,21 +69,3 @@ class Objective:
         gradient[:, d:] = -np.einsum("bnd,bnd->bd", slope, scaled) / size - 1.0
         entropy = float(omega.sum()) + 0.5 * d * (1 + LOG_TWO_PI)
         return -value.reshape(blocks, size).mean(axis=1) - entropy, gradient
-
-
-def log_normal(z: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArray:
-    """Return ln N(z; mean, L L'), shape ``(point,)``, nats.
-
-    Parameters
-    ----------
-    factor
-        The lower triangular L, shape ``(d, d)``, or the sds, shape ``(d,)``.
-    """
-    if factor.ndim == 1:
-        unit, log_det = (z - mean) / factor, float(np.log(factor).sum())
-    else:
-        from scipy.linalg import solve_triangular
-
-        unit = solve_triangular(factor, (z - mean).T, lower=True).T
-        log_det = float(np.log(np.diag(factor)).sum())
-    return np.asarray(-0.5 * (unit**2).sum(axis=1) - log_det - 0.5 * z.shape[1] * LOG_TWO_PI)

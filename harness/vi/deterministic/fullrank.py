@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.deterministic.base_draws import base_block
 from harness.vi.deterministic.lbfgs import Steps, lbfgs
+from harness.vi.gaussian import LOG_TWO_PI
+from harness.vi.sobol import base_block
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.target import Clock, Target
 
 FULLRANK_LIMIT = 50
-"""Dimension up to which d (d + 3) / 2 numbers are optimised."""
+"""The largest dimension of a full-rank fit, which optimises d (d + 3) / 2 numbers."""
 
 PER_DIMENSION = 16
-"""Base draws per dimension; with 4 the sds come out up to a quarter too small."""
+"""Base draws per dimension; with 4 the sds are up to a quarter too small."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +32,15 @@ class FullRank:
     mean, factor
         Shapes ``(d,)`` and ``(d, d)``, lower triangular: the covariance is L L'.
     elbo, elbo_error
-        Nats; on base draws that the fit has not seen.
+        Nats, on fresh base draws.
     error
-        The largest standard error that the base draws leave: of means in sds, of ln sd.
+        The largest standard error from base draws: of means in sds, and of log sds.
     values
         The optimiser's path, negative ELBO.
     settled
-        Whether the optimiser arrived.
+        Whether the optimiser converged.
+    shortfall
+        Approximate nats by which the ELBO lies below the family's best because of base draws.
     """
 
     mean: FloatArray
@@ -48,14 +51,13 @@ class FullRank:
     values: Steps
     settled: bool
     shortfall: float
-    """About how many nats the fitted ELBO lies under the family's best, for its base draws."""
 
 
 class _Whitened:
     """The negative ELBO of z = m + C (a + B eps), B lower triangular with the log of its diagonal.
 
-    C is a factor of a covariance that is nearly right, so that a = 0, B = I is nearly the
-    optimum and the curvature nearly 1 in every number (2 in the logs).
+    C is a factor of an approximately correct covariance, so that a = 0, B = I is close to the
+    optimum, and the curvature close to 1 in every number (2 in the logs).
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class _Whitened:
         self.below = np.tril_indices(d, -1)
 
     def parts(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return a, and B."""
+        """Return a and B."""
         d = len(self.mean)
         B = np.diag(np.exp(x[d : 2 * d]))
         B[self.below] = x[2 * d :]
@@ -87,7 +89,7 @@ class _Whitened:
             [-g.mean(axis=0), -np.diag(outer) * np.diag(B) - 1.0, -outer[self.below]]
         )
         log_det = float(x[d : 2 * d].sum() + np.log(np.diag(self.factor)).sum())
-        entropy = log_det + 0.5 * d * (1 + math.log(2 * math.pi))
+        entropy = log_det + 0.5 * d * (1 + LOG_TWO_PI)
         return -float(value.mean()) - entropy, gradient
 
 
@@ -100,14 +102,14 @@ def fit_fullrank(
     clock: Clock,
     size: int = 0,
 ) -> FullRank:
-    """Fit from a Gaussian that is nearly right, such as linear response's.
+    """Fit, starting from an approximately correct Gaussian such as that of linear response.
 
-    The error is seen on fresh base draws: what the gradient there would move, per curvature.
+    The error is the step that the gradient on fresh base draws would take, given the curvature.
 
     Parameters
     ----------
     size
-        Base draws, a power of two; 0: by the dimension.
+        Base draws, a power of two; 0 chooses by the dimension.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def fit_fullrank(
     """
     d = len(mean)
     if d > FULLRANK_LIMIT:
-        msg = f"{d} parameters; the full-rank family is for up to {FULLRANK_LIMIT}: use dadvi_lr"
+        msg = f"the full-rank family has at most {FULLRANK_LIMIT} parameters, not {d}: use dadvi_lr"
         raise ValueError(msg)
     size = size or max(128, 2 ** math.ceil(math.log2(PER_DIMENSION * d)))
     C = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
@@ -139,14 +141,14 @@ def fit_fullrank(
     a, B = objective.parts(path.x)
     factor = C @ B
     sd = np.sqrt((factor**2).sum(axis=1))
-    # How far fresh sets move the fit: by its own error, what it took from its draws included.
+    # Fresh base draws move the fit by its own error, including its adaptation to its draws.
     shifts, widths = [], []
     for move in moves:
         shifts.append((C @ move[:d]) / sd)
         _, moved = objective.parts(path.x - np.clip(move, -0.5, 0.5))
         widths.append(0.5 * np.log(((C @ moved) ** 2).sum(axis=1)) - np.log(sd))
-    # Half a step times the curvature, of a step that is the fit's error and as much of the fresh
-    # set's own.
+    # Half the squared step times curvature, halved because half of the squared step is the fresh
+    # draws' own error.
     shortfall = 0.25 * float(np.mean([np.sum(move**2 / scales) for move in moves]))
     error = float(np.sqrt(max(np.square(x).mean(axis=0).max() for x in (shifts, widths))))
     return FullRank(

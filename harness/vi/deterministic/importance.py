@@ -1,4 +1,4 @@
-"""Pareto-smoothed importance sampling of a posterior by a Gaussian."""
+"""Pareto-smoothed importance sampling of a posterior with Gaussians as proposals."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from harness.vi.deterministic.elbo import LOG_TWO_PI, log_normal
+from harness.vi.gaussian import LOG_TWO_PI, diagonal, log_normal, scaled
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
 
 Khat = Callable[["FloatArray", "FloatArray"], float]
-"""k-hat of log p and log q, each ``(draw,)``; infinite where weights degenerate."""
+"""k-hat from log p and log q, each ``(draw,)``; infinite if the weights degenerate."""
 
 PER_DRAW = 4
-"""Effective weights for each draw that is delivered.
+"""Effective weights per delivered draw.
 
-Draws resampled from so many hardly repeat, and the error that they share through the weights
-makes means at most √(1 + 1/4) − 1 = 12% less certain than independence says; less, because
-systematic resampling takes without replacement.
+Draws resampled from that many weights hardly repeat. The error that they share through the
+weights makes means at most √(1 + 1/4) − 1 = 12% less certain than independence suggests; in fact
+less, because systematic resampling takes without replacement.
 """
 
 FEWEST = 100
 
 FAR_NATS = 2000.0
-"""Below the largest log p, where a difference is none: a rounding error is told by its range."""
+"""k-hat ignores how far below the largest log p a draw lies beyond this, because it judges
+rounding errors by the range of log p."""
 
 SHARE, NU = 0.1, 4.0
 """Share and degrees of freedom of the heavy-tailed part of the proposals."""
@@ -36,20 +37,26 @@ SHARE, NU = 0.1, 4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Smoothed weights, shape ``(draw,)``, summing to 1, with their k-hat and effective size."""
+    """Smoothed weights, shape ``(draw,)``, that sum to 1, with k-hat and effective sample size.
+
+    ``outside`` counts draws at which the posterior has no finite density.
+    """
 
     weight: FloatArray
     khat: float
     ess: float
     outside: int
-    """Draws at which the posterior has no density."""
 
 
 def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weights:
     """Return Pareto-smoothed weights p / q (Vehtari et al. 2024, JMLR 25).
 
-    A draw with log p = −∞ has weight 0; one where log p is NaN makes k-hat infinite, for
-    nobody knows what is there.
+    A draw with log p = −∞ has weight 0. A NaN makes k-hat infinite, because p is then unknown.
+
+    Parameters
+    ----------
+    log_p, log_q
+        Log densities, shape ``(draw,)``, nats, up to a constant.
     """
     from arviz_stats.base import array_stats
 
@@ -61,11 +68,11 @@ def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weight
         return Weights(np.full(len(log_p), 1 / len(log_p)), math.inf, 0.0, int(outside.sum()))
     log_w = log_p[inside] - log_q[inside]
     log_w -= log_w.max()
-    # What lies far below the peak has no weight, and would hide differences among those that do.
+    # Draws far below the peak have no weight, but would hide differences among the others.
     top = np.maximum(log_p[inside], log_p[inside].max() - FAR_NATS)
     k = math.inf if unknown.any() else khat(top, log_q[inside])
     if math.isfinite(k) and np.ptp(log_w) > 1e-9:  # noqa: PLR2004 - equal weights have no tail
-        # ArviZ expects log likelihoods, one over the weights, and negates what it is given.
+        # ArviZ expects log likelihoods, the inverse weights, and negates its input.
         smooth, _ = array_stats.psislw(-log_w)
         if smooth[np.argmin(log_w)] > smooth[np.argmax(log_w)]:
             msg = (
@@ -78,18 +85,24 @@ def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weight
     return Weights(weight, k, float(1 / np.sum(weight**2)), int(outside.sum()))
 
 
+class Proposal(Protocol):
+    """The density that draws come from and are weighted against."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws, shape ``(n, d)``."""
+
+    def log_density(self, z: FloatArray) -> FloatArray:
+        """Return the log density, shape ``(point,)``, nats."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Defensive:
-    """A Gaussian with a Student-t about it: ``(1 − SHARE) N(m, LL') + SHARE t_NU(m, LL')``.
+    """A Gaussian and a Student-t: ``(1 − SHARE) N(m, LL') + SHARE t_NU(m, LL')``.
 
-    The weights against it are at most 1 / (1 − SHARE) times those against the Gaussian, and
-    where the posterior's tails are heavier than the Gaussian's, the t keeps them from
-    exploding (Hesterberg 1995, *Technometrics* 37).
-
-    Attributes
-    ----------
-    mean, factor
-        Shape ``(d,)``, and ``(d, d)``, lower triangular, or sds ``(d,)``.
+    Weights against it are at most 1 / (1 − SHARE) times those against the Gaussian. If the
+    posterior has heavier tails than the Gaussian, the t keeps the weights bounded (Hesterberg
+    1995, *Technometrics* 37). ``mean`` and ``factor`` are those of a
+    :class:`~harness.vi.gaussian.Gaussian`.
     """
 
     mean: FloatArray
@@ -100,35 +113,23 @@ class Defensive:
         unit = rng.standard_normal((n, len(self.mean)))
         heavy = rng.random(n) < SHARE
         unit[heavy] /= np.sqrt(rng.chisquare(NU, size=(int(heavy.sum()), 1)) / NU)
-        spread = unit * self.factor if self.factor.ndim == 1 else unit @ self.factor.T
-        return np.asarray(self.mean + spread)
+        return np.asarray(self.mean + scaled(unit, self.factor))
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
         d = len(self.mean)
         normal = log_normal(z, self.mean, self.factor)
-        diagonal = self.factor if self.factor.ndim == 1 else np.diag(self.factor)
-        constant = 0.5 * d * LOG_TWO_PI + float(np.log(diagonal).sum())
-        square = -2 * (normal + constant)
+        log_det = float(np.log(diagonal(self.factor)).sum())
+        square = -2 * (normal + (0.5 * d * LOG_TWO_PI + log_det))
         student = (
             math.lgamma((NU + d) / 2)
             - math.lgamma(NU / 2)
             - 0.5 * d * math.log(NU * math.pi)
-            - float(np.log(diagonal).sum())
+            - log_det
             - 0.5 * (NU + d) * np.log1p(square / NU)
         )
         both = np.logaddexp(math.log1p(-SHARE) + normal, math.log(SHARE) + student)
         return np.asarray(both)
-
-
-class Proposal(Protocol):
-    """What draws are weighted against."""
-
-    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Return draws, shape ``(n, d)``."""
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """Return the log density, shape ``(point,)``, nats."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,11 +157,11 @@ def systematic(weight: FloatArray, count: int, rng: np.random.Generator) -> Floa
     """Return ``count`` indices, each i about ``count · weight[i]`` times, in random order."""
     edges = np.cumsum(weight)
     edges /= edges[-1]
-    # Neighbours in a random order, so that nothing about the draws' order is left in.
     index = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
+    # The permutation removes the order of the weighted draws.
     return np.asarray(rng.permutation(np.minimum(index, len(weight) - 1)))
 
 
 def delivered(wanted: int, ess: float) -> int:
-    """Return how many resampled draws may pass for independent ones."""
+    """Return how many resampled draws may count as independent."""
     return min(wanted, max(FEWEST, round(ess / PER_DRAW)))

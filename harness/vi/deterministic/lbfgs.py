@@ -1,4 +1,4 @@
-"""L-BFGS whose line search takes back steps to where a function is not finite."""
+"""L-BFGS with a line search that takes back steps to where a function is not finite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Function = Callable[["FloatArray"], tuple[float, "FloatArray"]]
 Metric = Callable[["FloatArray"], "FloatArray"]
 
 Steps = tuple[tuple[float, float], ...]
-"""``time.perf_counter()`` and a function's value, by iteration."""
+"""``time.perf_counter()`` and the function's value at the start and after each iteration."""
 
 MEMORY = 10
 ARMIJO, CURVATURE = 1e-4, 0.9
@@ -27,16 +27,16 @@ TRIALS = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """Where an optimiser arrived.
+    """The result of an optimiser.
 
     Attributes
     ----------
     x, value, gradient
-        The best point with its value, in nats, and gradient.
+        The best point, its value in nats, and its gradient.
     values
-        At the start and after each iteration: ``time.perf_counter()`` and the value.
+        See :data:`Steps`.
     converged
-        Whether the promised decrease fell below the tolerance.
+        Whether the predicted decrease fell below the tolerance.
     """
 
     x: FloatArray
@@ -59,26 +59,25 @@ def lbfgs(
     """Minimise a smooth function.
 
     L-BFGS (Nocedal and Wright 2006, algorithm 7.4) with the bisecting weak Wolfe search of
-    Lewis and Overton (2013), which asks nothing of the function where it is infinite.
+    Lewis and Overton (2013), which also works if the function is infinite somewhere.
 
     Parameters
     ----------
     function
-        Returns value and gradient; a value that is not finite marks a step as bad.
+        Returns value and gradient; steps to a value that is not finite are taken back.
     metric
-        Applies an approximate inverse Hessian: the matrix L-BFGS starts from.
+        Applies an approximate inverse Hessian, the initial matrix of L-BFGS.
     tolerance
-        Of half the decrement gᵀHg, the decrease that a Newton step promises, in nats.
+        Largest half decrement gᵀHg at convergence: the predicted decrease of a Newton step, nats.
     arrived
         Called with each new point and its value; True ends the search as converged.
-
     longest
-        By coordinate, how far the first step of a line search may go.
+        By coordinate, the longest first step of a line search.
 
     Returns
     -------
     Path
-        ``converged`` is False and the value infinite where the start itself is not finite.
+        If the start is not finite, with an infinite value and not converged.
     """
     value, gradient = function(x)
     values = [(time.perf_counter(), value)]
@@ -100,7 +99,7 @@ def lbfgs(
             first = min(first, float(np.min(longest / np.maximum(np.abs(direction), 1e-300))))
         found = _search(function, x, value, direction, slope, first)
         if found is None:
-            # Rounding, or a wall: without memory there is nothing else to try.
+            # Rounding, or an edge of the support: without memory nothing else can be tried.
             if not memory:
                 break
             memory.clear()
@@ -113,7 +112,7 @@ def lbfgs(
         still = still + 1 if value - new_value < 0.01 * tolerance else 0
         x, value, gradient = y, new_value, new_gradient
         values.append((time.perf_counter(), value))
-        if still >= 3 or (arrived is not None and arrived(x, value)):  # noqa: PLR2004 - no progress that anyone could see
+        if still >= 3 or (arrived is not None and arrived(x, value)):  # noqa: PLR2004 - no visible progress
             return Path(x, value, gradient, tuple(values), converged=True)
     return Path(x, value, gradient, tuple(values), converged=False)
 
@@ -148,7 +147,7 @@ def _search(
     slope: float,
     step: float,
 ) -> tuple[FloatArray, float, FloatArray] | None:
-    """Return a point of the weak Wolfe conditions, or one that at least decreases, or None."""
+    """Return a point that fulfils the weak Wolfe conditions, or any lower one, or None."""
     low, high = 0.0, math.inf
     kept: tuple[FloatArray, float, FloatArray] | None = None
     for _ in range(TRIALS):
@@ -167,7 +166,7 @@ def _search(
         elif kept is not None and high - low < 0.1 * high:
             return kept
         elif low == 0.0 and math.isfinite(found):
-            # Nothing tried has decreased: the parabola through what is known, kept in bounds.
+            # No trial has decreased: take the minimum of a parabola, within bounds.
             bend = 2 * (found - value - step * slope)
             wish = -slope * step**2 / bend if bend > 0 else 0.5 * step
             step = min(max(wish, 0.1 * step), 0.5 * step)

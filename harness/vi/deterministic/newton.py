@@ -1,4 +1,4 @@
-"""Newton's method on the deterministic ELBO, its error, and the linear-response covariance."""
+"""Newton's method on the deterministic ELBO, linear response, and errors from base draws."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from harness.vi.deterministic.lbfgs import Steps
 
 SETTLED = 1e-6
-"""Half the Newton decrement, in nats, at which the optimum is found: 0.0014 sd."""
+"""Half the Newton decrement, in nats, at convergence: 0.0014 sd."""
 
 LARGEST_STEP = 1.0
-"""Sds of q that a Newton step may go in any direction; beyond, the quadratic is not believed."""
+"""The longest Newton step in sds of q, beyond which the quadratic is not trusted."""
 
 PRIOR_BLOCKS = 4
-"""The errors of single coordinates are drawn towards their mean square, as by so many blocks."""
+"""Weight, in blocks, of the mean square towards which errors of coordinates are shrunk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ class Polished:
     theta
         Shape ``(2 d,)``.
     hessians
-        Of each block, in ``(mu / s, omega)``, shape ``(block, 2 d, 2 d)``.
+        The Hessian of each block, in ``(mu / s, omega)``, shape ``(block, 2 d, 2 d)``.
     settled, definite
         Whether the Newton decrement is small, and whether the mean Hessian is positive definite.
     values
@@ -56,7 +56,7 @@ class Polished:
 
 
 def _in_units(gradient: FloatArray, theta: FloatArray) -> FloatArray:
-    """Turn gradients in (mu, omega) into those in (mu / s, omega)."""
+    """Return gradients in (mu / s, omega), given those in (mu, omega)."""
     d = len(theta) // 2
     scaled = gradient.copy()
     scaled[..., :d] *= np.exp(theta[d:])
@@ -68,8 +68,8 @@ def newton(
 ) -> Polished:
     """Minimise from a point near the optimum.
 
-    The Hessian is computed anew only where the last one did not serve: each step should reduce
-    the decrement tenfold.
+    The Hessian is recomputed only if a step with the last one does not reduce the decrement
+    tenfold.
     """
     d = objective.dimension
     value, gradient = objective(theta)
@@ -79,12 +79,12 @@ def newton(
     settled, definite = False, False
     for _ in range(steps):
         if not np.isfinite(H).all():
-            # Beside an edge of the support, or where q is infinitely wide.
+            # At an edge of the support, or with an infinitely wide q.
             definite = False
             break
         eigenvalues, vectors = np.linalg.eigh(H.mean(axis=0))
         definite = bool(eigenvalues[0] > 0)
-        # Where the curvature has the wrong sign the step still goes downhill.
+        # Steps go downhill even in directions of negative curvature.
         sizes = np.maximum(np.abs(eigenvalues), 1e-3)
         g = _in_units(gradient, theta)
         step = -(vectors / sizes) @ (vectors.T @ g)
@@ -109,7 +109,7 @@ def newton(
         values.append((time.perf_counter(), value))
         fresh, last = False, decrement
     if not fresh:
-        # The curvature that is reported is that of the optimum.
+        # The reported curvature must be that of the optimum.
         H = elbo_hessians(objective, theta, pattern, size=size)
         finite = bool(np.isfinite(H).all())
         definite = finite and bool(np.linalg.eigvalsh(H.mean(axis=0))[0] > 0)
@@ -119,17 +119,16 @@ def newton(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:
-    """Standard errors that the base draws leave, each of shape ``(d,)``.
+    """Standard errors from base draws; infinite if the Hessian is singular or not finite.
 
     Attributes
     ----------
     mean
-        Of the means, in posterior sds (of linear response where there is one).
+        Of the means, shape ``(d,)``, in posterior sds (those of linear response if known).
     log_sd
-        Of the log sds of the mean-field q.
+        Of the log sds of the mean-field q, shape ``(d,)``.
     log_response
-        Of the log sds of linear response; NaN where there is none, infinite like the others
-        where the Hessian is singular or not finite.
+        Of the log sds of linear response, shape ``(d,)``; NaN without linear response.
     elbo
         Of the ELBO, nats.
     """
@@ -141,7 +140,7 @@ class Errors:
 
 
 def covariance_in_units(H: FloatArray) -> FloatArray:
-    """Return the linear-response covariance of mu / s: the mean's block of H⁻¹.
+    """Return the linear-response covariance of mu / s: the block of H⁻¹ for means.
 
     Raises
     ------
@@ -155,10 +154,10 @@ def covariance_in_units(H: FloatArray) -> FloatArray:
 
 
 def block_steps(objective: Objective, polished: Polished) -> tuple[FloatArray, FloatArray]:
-    """Return each block's own optimum less the common one, to first order, and its F.
+    """Return each block's optimum less the common one, to first order, and its negative ELBO.
 
-    Steps have shape ``(block, 2 d)`` and are in units of ``(s, 1)``; they are infinite where the
-    Hessian is singular or not finite.
+    Steps have shape ``(block, 2 d)``, in units of ``(s, 1)``; they are infinite if the Hessian is
+    singular or not finite.
     """
     value, gradient = objective.by_block(polished.theta)
     g = _in_units(gradient, polished.theta)
@@ -174,17 +173,17 @@ def block_steps(objective: Objective, polished: Polished) -> tuple[FloatArray, F
 def errors(
     objective: Objective, polished: Polished, pattern: Pattern, size: int, *, shifted: bool
 ) -> Errors:
-    """Return the errors that the base draws leave, from the spread between independent blocks.
+    """Return the errors from base draws, estimated from the spread between independent blocks.
 
-    Each block is a scramble of its own, so that what antithetic pairs, matching and Sobol's
-    balance gain is seen and not assumed. The error of linear response is a jackknife over
+    Each block is an independent scramble, so the estimate includes the gain from antithetic
+    pairs, moment matching and Sobol's balance. The error of linear response is a jackknife over
     blocks.
 
     Parameters
     ----------
     shifted
-        Whether to see what the error of the optimum does to the curvature too: each block's
-        Hessian at its own optimum, at the cost of another Hessian.
+        Whether to include the effect of the optimum's error on the curvature, by taking each
+        block's Hessian at its own optimum. This costs another Hessian.
     """
     d = objective.dimension
     steps, value = block_steps(objective, polished)
@@ -216,7 +215,7 @@ def errors(
         try:
             logs[b] = 0.5 * np.log(np.diag(covariance_in_units(others[b])))
         except np.linalg.LinAlgError:
-            # A curvature that hangs on one block is not known at all.
+            # A curvature that depends on one block is unknown.
             logs[b] = np.inf if b % 2 else -np.inf
     with np.errstate(invalid="ignore"):
         deviations = (logs - logs.mean(axis=0)) * (blocks - 1)
@@ -226,10 +225,10 @@ def errors(
 
 
 def _shrunk(deviations: FloatArray, d: int) -> FloatArray:
-    """Return mean squares by coordinate, drawn towards the mean of their kind.
+    """Return mean squares of coordinates, shrunk towards the mean of their kind.
 
-    A few blocks know the mean square of one coordinate badly, and the largest of many would
-    be too large by chance.
+    A few blocks estimate one coordinate's mean square badly, and the largest of many would be too
+    large by chance.
     """
     blocks = len(deviations)
     square = (deviations**2).sum(axis=0) / (blocks - 1)

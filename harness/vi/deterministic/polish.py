@@ -1,0 +1,160 @@
+"""An optimum polished on all base draws, with the error that the base draws leave."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from harness.vi.deterministic.basins import NARROWED, Basin, narrower
+from harness.vi.deterministic.conjugate_gradients import hessian_product, solve
+from harness.vi.deterministic.curvature import Pattern, dense, find_pattern
+from harness.vi.deterministic.elbo import Objective
+from harness.vi.deterministic.lbfgs import Steps, lbfgs
+from harness.vi.deterministic.newton import Errors, Polished, covariance_in_units, errors, newton
+from harness.vi.sobol import base_blocks
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.deterministic.sizes import Settings
+
+Wanted = Literal["meanfield", "response"]
+"""Whose error must be small: that of the mean-field sds, or of the linear-response sds."""
+
+SPARSE_FROM_S = 0.5
+"""Seconds of a dense Hessian of the ELBO above which it pays to look for zeros in it."""
+
+
+class Reached(NamedTuple):
+    """A polished optimum.
+
+    ``value`` is the negative ELBO on all base draws of ``objective``, ``errors`` and their
+    largest, ``error``, what these leave. ``hessian`` and ``covariance`` are in
+    ``(mu / s, omega)`` and in ``mu / s``; None where they are unknown. ``values`` is the
+    optimiser's path, and ``refused`` the steps taken back on smaller sets of base draws.
+    """
+
+    objective: Objective
+    theta: FloatArray
+    value: float
+    hessian: FloatArray | None
+    covariance: FloatArray | None
+    errors: Errors
+    error: float
+    settled: bool
+    values: Steps
+    refused: int
+
+
+def hessian_pattern(
+    objective: Objective, theta: FloatArray, seconds: float, rng: np.random.Generator
+) -> Pattern:
+    """Return the zeros of the Hessian of log p around q, if it pays to look for them."""
+    d = objective.dimension
+    if d <= 8 or objective.draws * d * seconds < SPARSE_FROM_S:  # noqa: PLR2004
+        return dense(d)
+    sd = np.exp(theta[d:])
+    return find_pattern(objective.target, theta[:d] + sd * rng.standard_normal((10, d)), sd)
+
+
+def polish(
+    objective: Objective,
+    best: Basin,
+    pattern: Pattern,
+    seconds: float,
+    settings: Settings,
+    wanted: Wanted,
+    rng: np.random.Generator | None,
+) -> Reached:
+    """Polish an optimum by Newton's method; double the base draws while their error is too large.
+
+    Without ``rng`` the base draws stay as they are.
+    """
+    refused, theta = 0, best.theta
+    while True:
+        polished, used = _polished(objective, theta, best, pattern, seconds, settings.curvature_s)
+        cost = objective.draws * (pattern.colours + 1) * seconds
+        known = errors(objective, polished, pattern, used, shifted=cost < 1.0)
+        error = _largest(known, wanted)
+        enough = error <= settings.error or 2 * objective.draws > settings.most_draws
+        if rng is None or enough or 2 * cost > settings.curvature_s:
+            break
+        refused += objective.refused
+        theta = polished.theta
+        blocks, size, d = objective.eps.shape
+        eps = np.concatenate([objective.eps, base_blocks(d, blocks, size, rng)])
+        objective = Objective(objective.target, eps, objective.clock)
+    covariance = None
+    if polished.definite:
+        # A matrix whose smallest eigenvalue is rounding may have no factor.
+        with contextlib.suppress(np.linalg.LinAlgError):
+            covariance = covariance_in_units(polished.hessian)
+    value, _ = objective(polished.theta)
+    return Reached(
+        objective, polished.theta, value, polished.hessian, covariance, known, error,
+        polished.settled, polished.values, refused,
+    )  # fmt: skip
+
+
+def polish_large(objective: Objective, best: Basin) -> Reached:
+    """Polish an optimum by L-BFGS and a truncated Newton step, without forming a Hessian."""
+    d = objective.dimension
+    path = lbfgs(objective, best.theta, metric=best.metric, tolerance=1e-5, iterations=500)
+    theta, units = path.x, np.ones(2 * d)
+    units[:d] = np.exp(theta[d:])
+    product = hessian_product(objective, theta)
+    values, gradient = objective.by_block(theta)
+    value = float(values.mean())
+    common, ended = solve(product, gradient.mean(axis=0) * units)
+    trial, _ = objective(theta - common * units)
+    steps = np.stack([solve(product, g * units)[0] - common for g in gradient])
+    blocks = len(values)
+    spread = np.sqrt((steps**2).sum(axis=0) / (blocks - 1) / blocks)
+    if ended == "curvature" and not path.converged:
+        # This is no optimum, and agreement between blocks does not show its error.
+        spread[:] = np.inf
+    elbo_error = float(values.std(ddof=1)) / math.sqrt(blocks)
+    known = Errors(spread[:d], spread[d:], np.full(d, np.nan), elbo_error)
+    if ended == "solved" and trial <= value:
+        theta, value = theta - common * units, trial
+    return Reached(
+        objective, theta, value, None, None, known, _largest(known, "meanfield"),
+        path.converged, path.values, 0,
+    )  # fmt: skip
+
+
+def _polished(
+    objective: Objective,
+    theta: FloatArray,
+    best: Basin,
+    pattern: Pattern,
+    seconds: float,
+    curvature_s: float,
+) -> tuple[Polished, int]:
+    """Return the optimum on all base draws, and the draws of each block in its Hessian."""
+    blocks, size, _ = objective.eps.shape
+    used = size
+    while used > 4 and blocks * used * (pattern.colours + 1) * seconds > curvature_s:  # noqa: PLR2004
+        used //= 2
+    value, _ = objective(theta)
+    if not math.isfinite(value):
+        for _ in range(NARROWED):
+            theta = narrower(theta)
+            path = lbfgs(objective, theta, metric=best.metric)
+            if math.isfinite(path.value):
+                theta = path.x
+                break
+    polished = newton(objective, theta, pattern, used)
+    if not (polished.settled and polished.definite):
+        path = lbfgs(objective, polished.theta, metric=best.metric, tolerance=1e-7, iterations=500)
+        polished = newton(objective, path.x, pattern, used)
+    return polished, used
+
+
+def _largest(known: Errors, wanted: Wanted) -> float:
+    """Return the largest error of a mean or of a wanted log sd; infinite if any is unknown."""
+    widths = known.log_sd if wanted == "meanfield" else known.log_response
+    worst = np.array([known.mean.max(), widths.max()])
+    return float(worst.max()) if np.isfinite(worst).all() else math.inf

@@ -1,0 +1,128 @@
+"""How many base draws and starts a fit begins with, given the seconds of a gradient."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.target import Target
+
+SLOWER = 20.0
+"""A target that exceeds its expected seconds by this factor is timed."""
+
+REPEATS, ENOUGH_S = 5, 0.05
+"""The largest number of timings of a batch of gradients, and the seconds after which they end."""
+
+SCOUT_S = 0.002
+"""Seconds of an evaluation of the ELBO while starts are tried, on few base draws."""
+
+CHEAP_S, BLOCK_S = 0.05, 0.15
+"""Seconds of an evaluation of the ELBO that count as cheap, and the most a block may take."""
+
+MATCHED_FROM, LARGEST_BLOCK = 32, 512
+"""The smallest and largest blocks of base draws that are cheap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a fit may spend.
+
+    Attributes
+    ----------
+    error
+        The largest acceptable error from base draws: of means in posterior sds, and of log sds.
+    draws
+        Base draws to begin with, in independently scrambled blocks; 0 chooses by the seconds of
+        an evaluation.
+    most_draws
+        The limit of doubling.
+    starts
+        Points from which log p is climbed; 0 chooses by the seconds of an evaluation.
+    dense_limit
+        The largest dimension in which Hessians are formed.
+    curvature_s
+        Predicted seconds that the Hessian of the ELBO may take; if all base draws would take
+        longer, it uses fewer.
+    seconds
+        Expected seconds of one gradient in a batch, 0 to measure them. An expectation makes fits
+        independent of the machine's load.
+    """
+
+    error: float = 0.05
+    draws: int = 0
+    most_draws: int = 8192
+    starts: int = 0
+    dense_limit: int = 300
+    curvature_s: float = 20.0
+    seconds: float = 0.0
+
+
+class Starts(NamedTuple):
+    """Points to climb log p from, maxima to start q from, points to start q from directly."""
+
+    climbs: int
+    peaks: int
+    direct: int
+
+
+STARTS = ((5e-5, Starts(12, 6, 2)), (1e-4, Starts(8, 4, 2)), (4e-3, Starts(4, 3, 1)))
+"""Starts of targets whose gradients take less than these seconds."""
+
+FEWEST_STARTS = Starts(2, 2, 1)
+
+
+def seconds_per_point(target: Target, z: FloatArray) -> float:
+    """Return the seconds of one gradient in a batch of points ``z``, shape ``(point, d)``.
+
+    This is the quickest of several timings, so that other work on the machine matters little.
+    """
+    found, spent = [], 0.0
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        target.log_density_gradient(z)
+        found.append(time.perf_counter() - begin)
+        spent += found[-1]
+        if spent > ENOUGH_S:
+            break
+    return min(found) / len(z)
+
+
+def gradient_seconds(target: Target, z: FloatArray, expected: float) -> float:
+    """Return the seconds of a gradient by which sizes are chosen.
+
+    They are the expected ones, which do not depend on the machine's load, unless the target is
+    far slower (it solves differential equations, say). Measured seconds are then rounded up to a
+    power of ten, so that two runs seldom differ. If ``expected`` is 0, they are measured.
+    """
+    found = seconds_per_point(target, z)
+    if not expected:
+        return found
+    return expected if found <= SLOWER * expected else 10.0 ** math.ceil(math.log10(found))
+
+
+def layout(d: int, draws: int, seconds: float) -> tuple[int, int]:
+    """Return the number of blocks and their size; ``draws`` is the total wanted, or 0."""
+    if draws:
+        blocks = 8 if draws >= 128 else 4  # noqa: PLR2004
+        return blocks, max(4, 2 ** int(math.log2(max(draws // blocks, 4))))
+    # Twice as many pairs as dimensions match the second moment, if there is time for them.
+    size = max(MATCHED_FROM, 2 ** math.ceil(math.log2(4 * d)))
+    while size > 16 and size * seconds > BLOCK_S:  # noqa: PLR2004
+        size //= 2
+    size = min(size, LARGEST_BLOCK)
+    return (8 if 8 * size * seconds < CHEAP_S and size <= 64 else 4), size  # noqa: PLR2004
+
+
+def scout_draws(size: int, seconds: float) -> int:
+    """Return the base draws on which starts are tried, a power of two up to ``size``."""
+    return int(2 ** int(math.log2(min(max(SCOUT_S / seconds, 8), size))))
+
+
+def starts(wanted: int, seconds: float) -> Starts:
+    """Return the numbers of starts; ``wanted`` is the number of climbs, or 0."""
+    found = next((n for limit, n in STARTS if seconds < limit), FEWEST_STARTS)
+    return Starts(wanted, max(found.peaks, min(wanted, 6)), found.direct) if wanted else found

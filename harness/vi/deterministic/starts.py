@@ -1,0 +1,183 @@
+"""Starts of the ELBO's optimiser: Gaussians at maxima of log p and at Stan's starting points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.vi.deterministic.curvature import hessian
+from harness.vi.deterministic.lbfgs import Metric, lbfgs
+from harness.vi.target import finite_rows
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.vi.target import Clock, Target
+
+DIRECT_SDS = (1.0, 0.1, 0.3)
+"""The sds of q at Stan's own starting points."""
+
+TRIES, ENOUGH_TRIES = 100, 3
+"""Attempts at a starting point with a finite density, as many as in Stan; and the attempts after
+which some good points are enough."""
+
+ITERATIONS = 150
+"""The largest number of iterations of a climb of log p."""
+
+UNKNOWN_SCALE = 0.1
+"""The sd of q at a maximum of log p without a usable Hessian."""
+
+
+class StartError(RuntimeError):
+    """There is no usable start, or no start leads to an optimum."""
+
+
+class Start(NamedTuple):
+    """A start of q.
+
+    ``theta`` holds means and log sds, shape ``(2 d,)``; ``metric`` is an approximate inverse
+    Hessian there, and ``informed`` says whether it comes from the Hessian at a maximum of log p.
+    """
+
+    theta: FloatArray
+    metric: Metric
+    informed: bool
+
+
+def starting_points(target: Target, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return points like Stan's, uniform on (−2, 2), one in each of ``count`` strata.
+
+    Raises
+    ------
+    StartError
+        If no point has a finite density and gradient.
+    """
+    d = target.dimension
+    strata = rng.permuted(np.tile(np.arange(count), (d, 1)), axis=1).T
+    z = 4 * (strata + rng.random((count, d))) / count - 2
+    good = finite_rows(*target.log_density_gradient(z))
+    for again in range(TRIES):
+        bad = ~good
+        if good.all() or (good.any() and again > ENOUGH_TRIES):
+            break
+        z[bad] = rng.uniform(-2, 2, size=(int(bad.sum()), d))
+        good[bad] = finite_rows(*target.log_density_gradient(z[bad]))
+    if not good.any():
+        msg = (
+            f"none of {TRIES * count} starting points in (-2, 2) has a finite density and "
+            "gradient; give the parameters scales, or constraints where they need them"
+        )
+        raise StartError(msg)
+    return np.asarray(z[good])
+
+
+def start_at(theta: FloatArray) -> Start:
+    """Return a start at given means and log sds, shape ``(2 d,)``."""
+    return Start(theta, _metric(np.exp(2 * theta[len(theta) // 2 :])), informed=False)
+
+
+def usual_starts(
+    target: Target, points: FloatArray, peaks: int, direct: int, dense_limit: int, clock: Clock
+) -> list[Start]:
+    """Return starts at the maxima of log p, then at Stan's points.
+
+    Parameters
+    ----------
+    points
+        Stan's starting points, shape ``(point, d)``; log p is climbed from each.
+    peaks
+        The largest number of different maxima.
+    direct
+        The number of points to start q from directly.
+    dense_limit
+        The largest dimension in which a maximum's Hessian is computed.
+
+    Raises
+    ------
+    harness.vi.target.TimeLimitError
+        If the clock runs out.
+    """
+    found = _peaks(target, points, peaks, dense_limit, clock)
+    starts = []
+    for peak in found:
+        known = peak.precision
+        covariance = peak.scale**2 if known is None else np.asarray(np.linalg.inv(known))
+        theta = np.concatenate([peak.z, np.log(peak.scale)])
+        starts.append(Start(theta, _metric(covariance), known is not None))
+    # A maximum's scales are the best guess of the units of the parameters.
+    units = next((p.scale**2 for p in found if p.precision is not None), None)
+    for i in range(min(direct, len(points))):
+        sd = DIRECT_SDS[i % len(DIRECT_SDS)]
+        widths = np.full(target.dimension, sd**2) if units is None else units
+        theta = np.concatenate([points[i], np.full(target.dimension, math.log(sd))])
+        starts.append(Start(theta, _metric(widths), informed=False))
+    return starts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Peak:
+    """A maximum of log p: its precision, if positive definite, and the sds of a Gaussian there."""
+
+    z: FloatArray
+    value: float
+    precision: FloatArray | None
+    scale: FloatArray
+
+    def holds(self, z: FloatArray, value: float) -> bool:
+        """Return whether a point is this maximum."""
+        if self.precision is None:
+            return bool(np.all(np.abs(z - self.z) < 0.01 * self.scale))
+        step = z - self.z
+        return abs(value - self.value) < 0.1 and float(step @ self.precision @ step) < 0.1  # noqa: PLR2004
+
+
+def _metric(covariance: FloatArray) -> Metric:
+    """Return the inverse Hessian of a Gaussian's negative ELBO, given covariance or variances."""
+    d = len(covariance)
+
+    def apply(g: FloatArray) -> FloatArray:
+        mean = covariance @ g[:d] if covariance.ndim == 2 else covariance * g[:d]  # noqa: PLR2004
+        # At its optimum the ELBO has second derivative 2 in every log sd.
+        return np.concatenate([mean, 0.5 * g[d:]])
+
+    return apply
+
+
+def _peaks(
+    target: Target, points: FloatArray, wanted: int, dense_limit: int, clock: Clock
+) -> list[_Peak]:
+    """Climb log p from each point; return the different maxima."""
+
+    def negative(z: FloatArray) -> tuple[float, FloatArray]:
+        clock.check()
+        value, gradient = target.log_density_gradient(z[None])
+        bad = not (math.isfinite(value[0]) and np.isfinite(gradient).all())
+        return (math.inf if bad else -float(value[0])), -gradient[0]
+
+    found: list[_Peak] = []
+    for point in points:
+        path = lbfgs(negative, point, tolerance=1e-3, iterations=ITERATIONS)
+        if not math.isfinite(path.value) or any(p.holds(path.x, -path.value) for p in found):
+            continue
+        found.append(_peak(target, path.x, -path.value, dense_limit))
+        if len(found) >= wanted:
+            break
+    return found
+
+
+def _peak(target: Target, z: FloatArray, value: float, dense_limit: int) -> _Peak:
+    d = len(z)
+    unknown = _Peak(z, value, None, np.full(d, UNKNOWN_SCALE))
+    if d > dense_limit:
+        return unknown
+    scale = np.full(d, 0.01)
+    precision = -hessian(target, z, scale) / np.outer(scale, scale)
+    diagonal = np.diag(precision)
+    if not (np.isfinite(precision).all() and (diagonal > 0).all()):
+        return unknown
+    # The sds of the best mean-field Gaussian if log p is quadratic.
+    scale = 1 / np.sqrt(diagonal)
+    definite = np.linalg.eigvalsh(precision * np.outer(scale, scale))[0] > 1e-6  # noqa: PLR2004
+    return _Peak(z, value, precision if definite else None, scale)
