@@ -148,7 +148,7 @@ def test_it_does_not_stop_on_the_means_alone() -> None:
     assert found.status == "not_converged"
     assert found.diagnostics["stages"] == 3
     assert found.diagnostics["mean_change"] < 0.02
-    assert "in a log sd; allowed: 0.020 and 0;" in found.message
+    assert "in a log sd; allowed: 0.02 and 0;" in found.message
 
 
 def test_one_stage_has_nothing_to_agree_with() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.records.text import number
+from harness.records.text import number, setting
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -105,7 +105,7 @@ class CheckParametersConvergence(_Rule):
             self._fire(
                 info.iteration,
                 f"{self.diff} change of the parameters over {self.every} steps is {number(norm)}, "
-                f"below {number(self.tolerance)}, at iteration {info.iteration}",
+                f"below {setting(self.tolerance)}, at iteration {info.iteration}",
             )
 
 
@@ -189,7 +189,7 @@ class StopWhenSlow(_Rule):
         super().__init__(stop=stop)
         if not tolerance > 0 or window * tolerance**2 < 8:  # noqa: PLR2004 - see Parameters
             msg = (
-                f"a window of {window} steps cannot show a gain of {number(tolerance)} sds of a "
+                f"a window of {window} steps cannot show a gain of {setting(tolerance)} sds of a "
                 "step; allowed: window · tolerance² of at least 8"
             )
             raise ValueError(msg)
@@ -216,5 +216,5 @@ class StopWhenSlow(_Rule):
             self._fire(
                 info.iteration,
                 f"the ELBO gained {number(gain)} sds of a step over {self.window} steps, "
-                f"below {number(self.tolerance)}, at iteration {info.iteration}",
+                f"below {setting(self.tolerance)}, at iteration {info.iteration}",
             )

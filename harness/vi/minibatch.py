@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.records.text import number
+from harness.records.text import number, setting
 from harness.vi import loop
 from harness.vi.families import Family, MeanField
 from harness.vi.optimisers import Adam, Optimiser
@@ -266,7 +266,7 @@ def fit(
             message = (
                 f"after {run.steps} steps the last two stages differ by {number(moved[0])} sds in "
                 f"a mean and {number(moved[1])} in a log sd; allowed: "
-                f"{number(settings.tolerance_mean)} and {number(settings.tolerance_log_sd)}; try "
+                f"{setting(settings.tolerance_mean)} and {setting(settings.tolerance_log_sd)}; try "
                 "larger batches or more stages"
             )
     except _EndedError as ended:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from harness.records.text import number
+from harness.records.text import number, setting
 from harness.vi.target import Clock, Fitted, Target, finite_rows
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
     if not good.any() or info.bad == settings.particles:
         why = (
             f"no particle has a finite density and gradient after {state.iteration} iterations; "
-            f"they started as N(0, {number(settings.jitter)}) on the unconstrained scale: "
+            f"they started as N(0, {setting(settings.jitter)}) on the unconstrained scale: "
             "try another jitter"
         )
         return Fitted(None, status="failed", message=why, diagnostics=diagnostics)
@@ -212,7 +212,7 @@ def _complaint(state: State, bad: int, error: float, settings: Settings) -> str:
     if not error <= STEIN_LIMIT:
         return (
             f"after {state.iteration} iterations the particles violate Stein's identity by "
-            f"{number(error)}, allowed {number(STEIN_LIMIT)}: they have not converged, or are too "
+            f"{number(error)}, allowed {setting(STEIN_LIMIT)}: they have not converged, or are too "
             f"few for {state.z.shape[1]} dimensions; try more iterations or particles"
         )
     return ""
