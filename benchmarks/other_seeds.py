@@ -13,8 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+from harness.check.baseline.outcome import AddedSeeds
 from harness.check.request import Request, locate
 from harness.check.run import check
+from harness.check.show import words
 from harness.cli.common import read_models
 from harness.study.progress import Quiet
 
@@ -40,20 +42,22 @@ def main() -> int:
         targets = locate(asked.models, request, read_models)
         outcome = check(targets, request, Quiet())
         codes.append(outcome.exit_code)
-        notes = [f"{m.model}: {note}" for m in outcome.models for note in m.notes]
         print(
             f"set {number}: exit code {outcome.exit_code}, {outcome.tests} figures tested in "
             f"{len(outcome.models)} models, {time.monotonic() - began:.0f} s"
         )
-        for note in notes:
-            if "seeds where" in note:
-                print(f"    more seeds: {note}")
         for model in outcome.models:
+            for said in model.notes:
+                if isinstance(said, AddedSeeds):
+                    print(f"    more seeds: {model.model}: {words.note(said)}")
             if model.error is not None:
                 print(f"    {model.model}: {model.error}")
             for change in model.changes:
                 if change.conclusion != "same":
-                    print(f"    {change.conclusion}: {change.cell}: p = {change.p}, {change.note}")
+                    why = words.reason(change)
+                    print(
+                        f"    {change.conclusion}: {words.address(change)}: p = {change.p}, {why}"
+                    )
         sys.stdout.flush()
     passed = sum(code == 0 for code in codes)
     print(f"{passed} of {len(codes)} sets of other seeds: the same")

@@ -30,8 +30,7 @@ from harness.check.baseline import (
     settle,
     write,
 )
-from harness.check.baseline.change import Change
-from harness.check.baseline.decide import UNDECIDED
+from harness.check.baseline.change import UNDECIDED, Change
 from harness.metrics.sample import Sample
 from harness.records import Draws
 

@@ -28,6 +28,7 @@ from harness.check.baseline import (
 )
 from harness.check.baseline.change import Change, Conclusion
 from harness.check.baseline.form import SUMMARIES, Kind
+from harness.check.show.words import address
 from harness.records import Draws, Level
 
 SEEDS = range(1, 21)
@@ -127,9 +128,14 @@ def against_seeds(
 
 def conclusions(changes: Sequence[Change]) -> dict[str, Conclusion]:
     """Return conclusions by the last parts of the figures' addresses; they must be unique."""
-    found = {" / ".join(p for p in (c.quantity, c.what) if p) or c.kind: c for c in changes}
+    found = {place(c) or c.kind: c.conclusion for c in changes}
     assert len(found) == len(changes)
-    return {name: c.conclusion for name, c in found.items()}
+    return found
+
+
+def place(change: Change, *, method: bool = False) -> str:
+    """Return where in a model, or in a method, a figure stands: ``x / mean``, ``seeds failed``."""
+    return address(replace(change, model="", method=change.method if method else ""))
 
 
 def figures(mean: float = 0.0, sd: float = 1.0, error: float = 0.01) -> dict[str, Figure]:

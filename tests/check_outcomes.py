@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.check.baseline import CheckOutcome, ModelCheck
 from harness.check.baseline.change import Change, Conclusion
+from harness.check.baseline.outcome import AddedSeeds, NoMoments
 from harness.records import Estimate
 
 NAN, INF = math.nan, math.inf
@@ -43,7 +44,7 @@ def mean(
     model: str = "mixture",
     method: str = "meanfield",
     quantity: str = "x",
-    what: str = "mean",
+    name: str = "mean",
     sds: float = 14.2,
     **more: Any,
 ) -> Change:
@@ -57,7 +58,7 @@ def mean(
         "p": 1e-12,
     }
     return Change(
-        model, method, quantity, what, "moved", conclusion, sds=sds, **(given | more)
+        model, method, quantity, "summary", "moved", conclusion, name, sds=sds, **(given | more)
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def scale(conclusion: Conclusion = "changed", **more: Any) -> Change:
     """Return an sd that shrank to 0.85 of what it was."""
     return mean(
         conclusion,
-        what="sd",
+        name="sd",
         sds=more.pop("sds", -9.1),
         old=Estimate(0.352, 0.0021),
         new=Estimate(0.2992, 0.0019),
@@ -87,7 +88,7 @@ def level() -> Change:
 def share() -> Change:
     """Return a share of seeds."""
     return Change(
-        "mixture", "fullrank", "", "seeds ran away", "moved", "inconclusive",
+        "mixture", "fullrank", "", "share", "moved", "inconclusive", "ran_away",
         old=Estimate(0.3, 0.13), new=Estimate(1.0, 0.05), difference=0.7, sds=5.0, p=0.003,
         was="3 of 10", now="10 of 10",
     )  # fmt: skip
@@ -101,23 +102,21 @@ def everything() -> CheckOutcome:
             mean("same", quantity="same_one"),
             mean(),
             scale(),
-            mean("inconclusive", quantity="x2", what="q95", sds=3.1, interval=(-INF, 0.34)),
-            mean("inconclusive", quantity="x2", what="q5", sds=2.2, interval=(-INF, INF)),
+            mean("inconclusive", quantity="x2", name="q95", sds=3.1, interval=(-INF, 0.34)),
+            mean("inconclusive", quantity="x2", name="q5", sds=2.2, interval=(-INF, INF)),
             level(),
             share(),
-            Change("mixture", "nuts", "gone", "", "missing", "changed",
-                   note="it is no longer among the draws"),
-            Change("mixture", "nuts", "fresh", "", "new", "changed",
-                   note="the baseline does not have it"),
-            Change("mixture", "laplace", "", "", "missing", "changed",
-                   note="it is no longer among the methods that are compared"),
-            Change("mixture", "nuts", "x", "mean", "unusable", "changed",
-                   old=Estimate(1.0, 0.01), note="not finite in 3 of 4000 draws"),
+            Change("mixture", "nuts", "gone", "quantity", "missing", "changed"),
+            Change("mixture", "nuts", "fresh", "quantity", "new", "changed"),
+            Change("mixture", "laplace", "", "method", "missing", "changed"),
+            Change("mixture", "nuts", "x", "summary", "unusable", "changed", "mean",
+                   old=Estimate(1.0, 0.01), reason="no figure now",
+                   detail="not finite in 3 of 4000 draws"),
             Change("mixture", "nuts", "", "runs", "unusable", "inconclusive",
-                   note="seed 3: timed out after 600 s"),
-            Change("mixture", "fullrank", "k", "mean", "moved", "changed",
-                   old=Estimate(2.0, NAN), new=Estimate(3.0, NAN), difference=INF, p=0.0,
-                   margin=0.1, note="a constant, and not the same one"),
+                   reason="runs lost", detail="seed 3: timed out after 600 s"),
+            Change("mixture", "fullrank", "k", "summary", "moved", "changed", "mean",
+                   old=Estimate(2.0, 0.0), new=Estimate(3.0, 0.0), difference=INF, p=0.0,
+                   margin=0.1, reason="constants differ"),
         ),
         reasons=(
             "the program changed (0a1b2c → 3d4e5f)",
@@ -125,7 +124,7 @@ def everything() -> CheckOutcome:
         ),
         diff="--- program of the baseline\n+++ program now\n@@ -3,3 +3,3 @@\n"
         " parameters {\n-  real<lower=0> s;\n+  real s; // ```\n }",
-        notes=("meanfield: 20 seeds where the baseline has 10",),
+        notes=(AddedSeeds("meanfield", 20, 10),),
         path=Path("baselines/mixture.json"),
     )  # fmt: skip
     same = ModelCheck(
@@ -136,9 +135,9 @@ def everything() -> CheckOutcome:
     )
     candidate = ModelCheck(
         "fresh",
-        (Change("fresh", "", "", "baseline", "new", "changed",
-                note="there was no baseline; a candidate was written (2 methods, 20 figures)"),),
+        (Change("fresh", "", "", "baseline", "new", "changed", detail="2 methods, 20 figures"),),
         path=Path("baselines/fresh.candidate.json"),
+        candidate=True,
     )  # fmt: skip
     damaged = ModelCheck(
         "broken",
@@ -189,12 +188,24 @@ def many(n: int = 500, models: int = 1, conclusion: Conclusion = "changed") -> C
 def named(name: str) -> CheckOutcome:
     """Return a check in which a text stands wherever a text can stand."""
     changes = (
-        mean(model=name, method=name, quantity=name, note=name),
-        mean("inconclusive", model=name, method=name, quantity=name, what=name, was=name, now=name),
-        Change(name, name, "", "level", "moved", "changed", was=name, now=name, note=name),
+        mean(model=name, method=name, quantity=name, reason="runs lost", detail=name),
+        mean("inconclusive", model=name, method=name, quantity=name, name=name, was=name, now=name),
+        Change(
+            name,
+            name,
+            "",
+            "level",
+            "moved",
+            "changed",
+            was=name,
+            now=name,
+            reason="runs lost",
+            detail=name,
+        ),
     )
     moved = ModelCheck(
-        name, changes, reasons=(name,), diff=name, notes=(name, f"{name} added"), error=name,
+        name, changes, reasons=(name,), diff=name,
+        notes=(NoMoments(name, name), AddedSeeds(name, 20, 10)), error=name,
         path=Path("baselines") / (name.replace("\0", "") or "x"),
     )  # fmt: skip
     return CheckOutcome(

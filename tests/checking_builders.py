@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from baseline_builders import whole
+from baseline_builders import place, whole
 
 from harness.check.baseline import Baseline, Margins, MethodBaseline, write
 from harness.check.baseline.change import Change
-from harness.check.baseline.observe import Observation, describe_data, describe_program
+from harness.check.baseline.observe import Observation, Trouble, describe_data, describe_program
 from harness.check.look import _changes
 from harness.check.request import Request, Target, asked, locate
 from harness.cli.common import read_models
@@ -80,7 +80,7 @@ def described(model: Model) -> tuple[Any, Any]:
 
 def now(
     methods: Mapping[str, MethodBaseline],
-    troubles: Mapping[str, tuple[tuple[str, str], ...]] | None = None,
+    troubles: Mapping[str, tuple[Trouble, ...]] | None = None,
     **more: Any,
 ) -> Observation:
     """Return an observation of these methods."""
@@ -92,4 +92,4 @@ def now(
 def compared(old: Baseline, seen: Observation) -> dict[str, Change]:
     """Return the changes of a look by method and what they are of."""
     changes = _changes("drug", old, seen, Margins())
-    return {" / ".join(p for p in (c.method, c.quantity, c.what) if p): c for c in changes}
+    return {place(c, method=True): c for c in changes}

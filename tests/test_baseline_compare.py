@@ -129,7 +129,7 @@ def test_a_quantity_that_is_gone_or_new_is_changed() -> None:
     kinds = {c.quantity: c.kind for c in changes if c.quantity != "x"}
     assert kinds == {"old": "missing", "new": "new"}
     assert all(c.conclusion == "changed" for c in changes if c.quantity != "x")
-    assert [c.what for c in changes if c.quantity == "x"] == list(SUMMARIES)
+    assert [c.name for c in changes if c.quantity == "x"] == list(SUMMARIES)
 
 
 @pytest.mark.parametrize("iid", [True, False])
@@ -139,7 +139,7 @@ def test_one_draw_that_became_nan_is_changed(iid: bool) -> None:
     values[0, 5, 0] = math.nan
     changes = against(normals(1, iid=iid), as_draws(values, iid=iid))
     assert conclusions(changes) == dict.fromkeys(EVERY, "changed")
-    assert {c.note for c in changes} == {"not finite in 1 of 16000 draws"}
+    assert {c.detail for c in changes} == {"not finite in 1 of 16000 draws"}
     assert {c.kind for c in changes} == {"unusable"}
 
 
@@ -151,7 +151,7 @@ def test_nan_in_the_baseline_is_never_the_same() -> None:
     for new in (bad, normals(1), normals(2)):
         changes = against(bad, new)
         assert conclusions(changes) == dict.fromkeys(EVERY, "inconclusive")
-        assert all("the baseline has no figure" in c.note for c in changes)
+        assert {c.reason for c in changes} == {"no figure before"}
         assert exit_code(changes) == 2
 
 
@@ -160,7 +160,7 @@ def test_an_approximation_that_gives_nan_is_not_the_same() -> None:
     nan = [r and shifted(r, times=math.nan) for r in fits(2)]
     changes = against_seeds(fits(1), nan)
     assert exit_code(changes) != 0
-    (moments,) = (c for c in changes if c.what == "moments")
+    (moments,) = (c for c in changes if c.part == "moments")
     assert moments.now.endswith("not finite in some of them: x")
 
 
@@ -232,7 +232,7 @@ def test_what_the_errors_cannot_tell_is_inconclusive(by: float, expected: str) -
     """Errors of 0.08 sd: no difference at all is not the same, for its interval is ± 0.22 sd."""
     old = sampler(quantities={"x": figures(error=0.08)})
     new = sampler(quantities={"x": figures(mean=by, error=0.08)}, fingerprints=("a", "b"))
-    (mean,) = (c for c in compared(old, new) if c.what == "mean")
+    (mean,) = (c for c in compared(old, new) if c.name == "mean")
     assert mean.conclusion == expected
     half = 1.98 * 0.08 * math.sqrt(2)  # Student's t of 30 degrees of freedom is 2.04
     assert mean.interval == pytest.approx((by - half, by + half), abs=0.01)
@@ -252,7 +252,7 @@ def test_a_method_of_another_kind_is_changed() -> None:
         for now in (new, without(new)):
             changes = compared(old, now)
             assert conclusions(changes)["kind"] == "changed"
-            (kind,) = (c for c in changes if c.what == "kind")
+            (kind,) = (c for c in changes if c.part == "kind")
             assert (kind.was, kind.now) == (old.kind, new.kind)
 
 
@@ -305,7 +305,7 @@ def test_the_same_draws_judged_otherwise_are_changed() -> None:
     ):
         changes = compared(old, now)
         assert conclusions(changes)["level"] == "changed"
-        assert "the same draws" in changes[0].note
+        assert changes[0].reason == "judged otherwise"
     for kind in ("chains", "seeds"):
         kept = sampler(kind=kind, kept=2)
         none = replace(kept, quantities={}, no_moments="why")
@@ -316,6 +316,6 @@ def test_a_figure_that_the_baseline_gives_up_is_left_out() -> None:
     """Its value stands there for readers, with the reason; the others are compared."""
     rng = np.random.default_rng(1)
     cauchy = [as_draws(rng.standard_cauchy((4, 2500))) for _ in range(2)]
-    assert [c.what for c in against(*cauchy)] == ["q5", "q50", "q95"]
+    assert [c.name for c in against(*cauchy)] == ["q5", "q50", "q95"]
     summary = settle(of_draws(cauchy[0]))
     assert {what for what, f in summary.quantities["x"].items() if f.why} == {"mean", "sd"}

@@ -115,7 +115,7 @@ def test_a_text_where_a_number_should_stand_is_refused(
     """Even one that looks like a number, or that is true."""
     texts: tuple[Any, ...] = ("7", "", True, [1], {}, "NaN")
     for wrong in texts:
-        assert "stands where" in refused(tmp_path, edited(path, wrong))
+        assert "input should be" in refused(tmp_path, edited(path, wrong))
 
 
 @pytest.mark.parametrize("path", _leaves(str), ids=lambda p: "/".join(map(str, p)))
@@ -203,7 +203,7 @@ def test_nan_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     for old in ('"samples": 1000', '"trusted": true', '"size": 1', '"date": "2026-11-21"'):
         assert old in text
         message = refused(tmp_path, text.replace(old, f"{old.split(':')[0]}: NaN"))
-        assert "NaN is no number" in message
+        assert "NaN is not a number" in message
 
 
 @pytest.mark.parametrize("schema", ["0", "2", '"1"', "null", "true", "[1]", "1.5"])
@@ -225,7 +225,7 @@ def test_a_merge_conflict_is_refused(tmp_path: Path) -> None:
     text = dumps(whole())
     assert line in text
     both = f"<<<<<<< HEAD\n{line}=======\n{line}>>>>>>> other\n"
-    assert "a merge gone wrong?" in refused(tmp_path, text.replace(line, both))
+    assert "perhaps a merge conflict" in refused(tmp_path, text.replace(line, both))
 
 
 def test_a_merge_that_kept_both_sides_is_refused(tmp_path: Path) -> None:

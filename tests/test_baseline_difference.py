@@ -309,7 +309,7 @@ def test_shares_are_fishers_exact_test() -> None:
 
 def change(p: float | None) -> Change:
     """Return a figure that was compared, with its p-value."""
-    return Change("m", "nuts", "x", "mean", "moved", "inconclusive", p=p)
+    return Change("m", "nuts", "x", "summary", "moved", "inconclusive", "mean", p=p)
 
 
 def test_holm_rejects_what_it_rejects_by_hand() -> None:
@@ -349,7 +349,7 @@ def test_what_is_broken_is_never_the_same(broken: str, what: str, side: str) -> 
     told = side == "now" and what in QUANTILES and "error" in broken
     for samples in (None,) if told else (None, sample):
         (found,) = (
-            c for c in compare_method("m", "nuts", *pair, samples, Margins()) if c.what == what
+            c for c in compare_method("m", "nuts", *pair, samples, Margins()) if c.name == what
         )
         assert found.conclusion != "same"
 
@@ -365,5 +365,5 @@ def test_a_constant_that_moved_is_changed_and_one_that_stayed_is_the_same() -> N
     )
     for old, new, expected in ((constant, constant, "same"), (constant, moved, "changed")):
         found = compare_method("m", "nuts", old, new, None, Margins())
-        means = [c.conclusion for c in found if c.quantity and c.what != "sd"]
+        means = [c.conclusion for c in found if c.quantity and c.name != "sd"]
         assert means == [expected] * 4

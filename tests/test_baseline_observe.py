@@ -23,6 +23,7 @@ from harness.check.baseline import (
 )
 from harness.check.baseline.observe import (
     Observation,
+    Trouble,
     as_baseline,
     observe,
     settled,
@@ -139,7 +140,7 @@ def test_a_sampler_that_lost_a_run_says_so() -> None:
     assert found.methods["nuts"].kept == 1
     assert found.methods["nuts"].shares["failed"] == Share(1, 2)
     assert found.troubles["nuts"] == (
-        ("timed_out", "seed 2 timed out: the words of the program"),
+        Trouble(2, "timed_out", "the words of the program"),
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_a_mean_moved_by_a_third_of_an_sd_is_changed(make: Make, seed: int) -> N
     found = conclusions(changes)
     assert found["x / mean"] == found["x / q50"] == "changed"
     assert found["x / sd"] == "same"
-    (mean,) = (c for c in changes if c.what == "mean")
+    (mean,) = (c for c in changes if c.name == "mean")
     assert mean.difference == pytest.approx(0.3, abs=4.5 * 0.0153)  # the error of the chains
     assert mean.interval[0] < mean.difference < mean.interval[1]
     assert exit_code(changes) == 1
@@ -57,7 +57,7 @@ def test_an_sd_shrunk_by_15_per_cent_is_changed(make: Make, seed: int) -> None:
     found = conclusions(changes)
     assert found["x / sd"] == "changed"
     assert found["x / mean"] == "same"
-    (sd,) = (c for c in changes if c.what == "sd")
+    (sd,) = (c for c in changes if c.name == "sd")
     assert sd.difference == pytest.approx(math.log(0.85), abs=4.5 * 0.0087)
 
 

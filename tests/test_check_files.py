@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.check.baseline import CheckOutcome, ModelCheck
 from harness.check.baseline.change import Change
+from harness.check.baseline.outcome import AddedSeeds, NoMoments
 from harness.check.show import annotations, junit
 from harness.check.show.annotations import MOST
 from harness.records.text import one_line
@@ -61,7 +62,9 @@ def checks(draw: st.DrawFn) -> CheckOutcome:
             )
         )
         error = draw(st.none() | texts)
-        models.append(ModelCheck(name, tuple(changes), error=error, notes=(draw(texts),)))
+        models.append(
+            ModelCheck(name, tuple(changes), error=error, notes=(NoMoments(name, draw(texts)),))
+        )
     return CheckOutcome(tuple(models), provenance={"seconds": 2.0, "date": draw(texts)})
 
 
@@ -115,10 +118,10 @@ def test_a_failure_shows_the_table_and_the_reasons() -> None:
     assert failure is not None
     assert failure.text is not None
     assert failure.attrib == {
-        "message": "3 figures changed; 2 figures could not be told",
+        "message": "3 figures changed; 2 figures undecided",
         "type": "changed",
     }
-    assert "0.3520 ± 0.0021" in failure.text
+    assert "0.352 ± 0.002" in failure.text
     assert "× 0.85 (0.84 to 0.86; margin ÷/× 1.1)" in failure.text
     assert "the data changed" in failure.text
     out = read(outcomes.everything())[0][0].findtext("system-out")
@@ -218,10 +221,8 @@ def test_annotations_stand_at_the_baseline() -> None:
     """Each names the baseline's file, and says what moved and by how much."""
     kind, properties, message = parse(annotations(outcomes.open_question())[0])
     assert (kind, properties["file"]) == ("error", "baselines/mixture.json")
-    assert properties["title"] == "mixture / meanfield / x / mean: could not be told"
-    assert message == (
-        "1.0240 ± 0.0031 → 1.1340 ± 0.0030\n+0.31 sd (0.28 to 0.34; margin 0.1), 14 se"
-    )
+    assert properties["title"] == "mixture / meanfield / x / mean: undecided"
+    assert message == ("1.024 ± 0.003 → 1.134 ± 0.003\n+0.31 sd (0.28 to 0.34; margin 0.1), 14 se")
 
 
 def test_the_last_annotation_counts_what_github_does_not_show() -> None:
@@ -237,11 +238,12 @@ def test_the_last_annotation_counts_what_github_does_not_show() -> None:
 
 def test_added_seeds_are_notices() -> None:
     """Where more seeds were taken than the baseline has, GitHub says so; other notes stay quiet."""
-    seeds = "meanfield: 20 seeds where the baseline has 10"
-    model = dataclasses.replace(outcomes.same().models[0], notes=("figures without error", seeds))
+    notes = (NoMoments("nuts", "seeds added"), AddedSeeds("meanfield", 20, 10))
+    model = dataclasses.replace(outcomes.same().models[0], notes=notes)
     (line,) = annotations(CheckOutcome((model,)))
     assert parse(line) == (
-        "notice", {"title": "normal_mean", "file": "baselines/normal_mean.json"}, seeds
+        "notice", {"title": "normal_mean", "file": "baselines/normal_mean.json"},
+        "meanfield: 20 seeds where the baseline has 10",
     )  # fmt: skip
     assert annotations(outcomes.same()) == []
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # comes with rich
 
 from harness.check.baseline import CheckOutcome, ModelCheck
+from harness.check.baseline.outcome import NoMoments
 from harness.check.show import markdown
 from harness.check.show.markdown import MOST
 from harness.records.text import clean, one_line
@@ -70,26 +71,26 @@ class Page(HTMLParser):
 def test_the_first_line_is_the_answer() -> None:
     """A reader of the mail about the comment sees the answer."""
     assert markdown(outcomes.same()).startswith("### ✓ same: 212 figures of 1 model")
-    assert markdown(outcomes.open_question()).startswith("### ? could not tell: 2 of 2 figures")
+    assert markdown(outcomes.open_question()).startswith("### ? undecided: 2 of 2 figures")
     assert markdown(outcomes.everything()).startswith("### ✗ changed: 8 of 225 figures")
 
 
 def test_everything_that_happened_is_shown() -> None:
     """Figures, errors, reasons, the program's diff, steps and notes each have their place."""
     page = Page(markdown(outcomes.everything()))
-    cells = ["mixture", "meanfield", "x", "sd", "0.3520 ± 0.0021", "0.2992 ± 0.0019",
+    cells = ["mixture", "meanfield", "x", "sd", "0.352 ± 0.002", "0.2992 ± 0.0019",
              "× 0.85 (0.84 to 0.86; margin ÷/× 1.1)", "9.1 se"]  # fmt: skip
     assert cells in page.rows
-    assert "it is no longer among the draws" in page.rows[1]
+    assert "the draws no longer have this quantity" in page.rows[1]
     assert outcomes.everything().models[0].diff in [b.rstrip("\n") for b in page.blocks]
     for text in (
         "is damaged (line 3: no comma)",
         "mixture: the data changed (aa → bb): values of y",
-        "if this is meant: harness baseline mixture, and commit the file",
+        "if this is intended: harness baseline mixture, and commit the file",
         "meanfield: 20 seeds where the baseline has 10",
         "✓ normal_mean: same (212 figures, identical draws)",
         "cmdstan 2.38.0",
-        "family-wise error 0.0001 over 220 tests",
+        "family-wise error 1 × 10⁻⁴ over 220 tests",
     ):
         assert text in page.text
 
@@ -97,7 +98,7 @@ def test_everything_that_happened_is_shown() -> None:
 def test_changed_stands_before_what_could_not_be_told() -> None:
     """Two tables, the graver first; what is the same has no row."""
     text = markdown(outcomes.everything())
-    assert text.index("#### Changed") < text.index("#### Could not be told")
+    assert text.index("#### Changed") < text.index("#### Undecided")
     assert "same_one" not in text
     assert "|" not in markdown(outcomes.same())
 
@@ -156,7 +157,7 @@ def test_names_are_not_mentions() -> None:
         CheckOutcome(
             tuple(
                 ModelCheck(f"m{i}", (), reasons=("r " * 500,) * 20, diff="+x\n" * 3000,
-                           notes=("n " * 500,) * 20, error="e\n" * 3000)
+                           notes=(NoMoments("m", "n " * 500),) * 20, error="e\n" * 3000)
                 for i in range(30)
             )
         ),
@@ -187,7 +188,7 @@ def test_absurd_names_leave_the_answer() -> None:
     """Where no table fits, the answer stands alone, and says where the table is."""
     page = CheckOutcome(
         tuple(
-            ModelCheck("&" * 200, (outcomes.mean(what="@" * 900, was="@" * 900, note="@" * 900),))
+            ModelCheck("&" * 200, (outcomes.mean(name="@" * 900, was="@" * 900, detail="@" * 900),))
             for _ in range(20)
         )
     )

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from harness import cli
 from harness.check import baseline
+from harness.check.baseline.outcome import AddedSeeds
 from harness.check.request import Request, locate
 from harness.check.run import check
 from harness.models import folders
@@ -199,7 +200,7 @@ def test_a_close_call_takes_more_seeds_and_says_so(moved: Path) -> None:
     (model,) = outcome.models
     nuts = [c for c in model.changes if c.method == "nuts" and c.quantity]
     seeds = len(baseline.read(moved / "baselines" / "model.json").methods["nuts"].seeds)
-    assert f"nuts: {4 * seeds} seeds where the baseline has {seeds}" in model.notes
+    assert AddedSeeds("nuts", 4 * seeds, seeds) in model.notes
     assert {c.conclusion for c in nuts} <= {"same", "inconclusive"}
     assert outcome.exit_code == 2
 

@@ -6,20 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from baseline_builders import conclusions, figures, sampler, scattered, whole
+from baseline_builders import conclusions, figures, place, sampler, scattered, whole
 from checking_builders import compared, now
 
 from harness.check.baseline import Baseline, Margins, Share, compare_method, exit_code
 from harness.check.baseline.change import Change
-from harness.check.baseline.observe import Observation
+from harness.check.baseline.observe import Observation, Trouble
 from harness.check.look import _changes
 from harness.check.run import _exact
+from harness.check.show.words import reason
+from harness.records import Status
 
 
 def exact(old: Baseline, seen: Observation) -> dict[str, Change]:
     """Compare to the last digit."""
     found = _exact("drug", old, seen, _changes("drug", old, seen, Margins()))
-    names = [" / ".join(p for p in (c.method, c.quantity, c.what) if p) for c in found]
+    names = [place(c, method=True) for c in found]
     assert len(set(names)) == len(names)
     return dict(zip(names, found, strict=True))
 
@@ -112,22 +114,23 @@ def test_another_reference_is_never_the_same(more: dict[str, Any], conclusion: s
 
 
 @pytest.mark.parametrize("status", ["failed", "timed_out", "killed"])
-def test_a_run_that_was_lost_is_never_the_same(status: str) -> None:
-    """A sampler's, or that of a method of which none failed: told, and inconclusive."""
+def test_a_run_that_was_lost_is_never_the_same(status: Status) -> None:
+    """A sampler's, or that of a method without failures before: reported, and inconclusive."""
     old = whole({"nuts": sampler()})
-    found = compared(old, now(old.methods, {"nuts": ((status, f"seed 2 {status}: why"),)}))
+    found = compared(old, now(old.methods, {"nuts": (Trouble(2, status, "why"),)}))
+    words = status.replace("_", " ")
     assert found["nuts / runs"].conclusion == "inconclusive"
-    assert found["nuts / runs"].note == f"seed 2 {status}: why"
-    many = tuple((status, f"seed {i}") for i in range(1, 6))
-    note = compared(old, now(old.methods, {"nuts": many}))["nuts / runs"].note
-    assert note == "seed 1; seed 2; seed 3; and 2 more"
+    assert reason(found["nuts / runs"]) == f"seed 2 {words}: why"
+    many = tuple(Trouble(i, status, "x") for i in range(1, 6))
+    said = reason(compared(old, now(old.methods, {"nuts": many}))["nuts / runs"])
+    assert said == f"seed 1 {words}: x, seed 2 {words}: x, seed 3 {words}: x and 2 more"
 
 
 def test_runs_that_failed_before_are_compared_by_their_share() -> None:
     """A method some of whose seeds fail has that in its baseline; a timeout is another matter."""
     kept = scattered(3, shares={"failed": Share(2, 10)})
     old = whole({"q": kept})
-    failed = {"q": (("failed", "seed 4 failed"),)}
+    failed = {"q": (Trouble(4, "failed", "why"),)}
     assert "q / runs" not in compared(old, now({"q": kept}, failed))
-    late = {"q": (("failed", "seed 4 failed"), ("timed_out", "seed 5 timed out"))}
-    assert compared(old, now({"q": kept}, late))["q / runs"].note == "seed 5 timed out"
+    late = {"q": (*failed["q"], Trouble(5, "timed_out", "late"))}
+    assert reason(compared(old, now({"q": kept}, late))["q / runs"]) == "seed 5 timed out: late"

@@ -12,7 +12,8 @@ from baseline_builders import whole
 from checking_builders import described, found, keep, mine, project, request
 
 from harness.check.baseline import BaselineError, read, write
-from harness.check.request import CANDIDATE, locate
+from harness.check.baseline.file import CANDIDATE
+from harness.check.request import locate
 from harness.cli.common import read_models
 from harness.models import folders
 from harness.models.data import ModelError

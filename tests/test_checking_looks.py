@@ -17,6 +17,7 @@ from harness.check.baseline.change import Change
 from harness.check.look import Looked, written_now
 from harness.check.request import Request, Target
 from harness.check.run import _Checking, check
+from harness.check.show.words import note, reason
 from harness.check.write import _sampler_runs, described
 from harness.study.progress import Quiet
 
@@ -43,7 +44,7 @@ def looked(
 def open_question(method: str = "meanfield", **more: Any) -> Change:
     """Return a figure that could not be told."""
     given: dict[str, Any] = {"kind": "moved", "conclusion": "inconclusive", "p": 0.01} | more
-    return Change("drug", method, "x", "mean", **given)
+    return Change("drug", method, "x", "summary", name="mean", **given)
 
 
 # --- looks ------------------------------------------------------------------------------------
@@ -100,8 +101,8 @@ def test_more_seeds_are_not_run_where_they_cannot_tell() -> None:
 def test_seeds_that_all_ran_away_call_for_more() -> None:
     """They have draws: more of them tell ten of ten from chance, though none was kept."""
     away = scattered(10, kept=0, fingerprints=("0a",) * 10)
-    changes = [replace(open_question(), what="seeds ran away"),
-               replace(open_question(p=None), what="moments")]  # fmt: skip
+    changes = [replace(open_question(), part="share", name="ran_away"),
+               replace(open_question(p=None), part="moments", name="")]  # fmt: skip
     for change in changes:
         more = looked(checking(), [change], {**whole().methods, "meanfield": away})
         assert more == {("drug", "meanfield"): 20}
@@ -126,7 +127,7 @@ def test_what_cannot_be_checked_needs_no_cmdstan_and_is_no_success(tmp_path: Pat
         assert [m.model for m in outcome.models] == [t.name for t in targets]
     (one,) = check([gone], Request(tmp_path), Quiet()).models
     assert one.changes[0].kind == "missing"
-    assert "remove its baseline" in one.changes[0].note
+    assert "remove its baseline" in reason(one.changes[0])
     (two,) = check([broken], Request(tmp_path), Quiet()).models
     assert (two.error, two.path) == (broken.error, path)
     assert list(tmp_path.iterdir()) == []
@@ -168,9 +169,9 @@ def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
     at.seeds["drug", "q"] = 20
     looked(at, [open_question(conclusion="same")])
     made = at._model(at.models[0], [open_question(conclusion="same")])
-    assert made.notes == (
+    assert [note(said) for said in made.notes] == [
         (
-            "nuts: known too loosely for the usual margin: 1 of its figures; the widest is 0.25 sd "
+            "nuts: 1 figure too imprecise for the usual margin; the widest margin is 0.25 sd "
             "(mean of x)"
         ),
         (
@@ -179,7 +180,7 @@ def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
         ),
         "q: 20 seeds where the baseline has 10",
         "q: level and shares of seeds only: only 3 of 10 seeds",
-    )
+    ]
     assert made.reasons[0].startswith("the program changed")
     assert made.path == at.paths["drug"]
 
@@ -249,5 +250,5 @@ def test_the_loosest_figure_decides_and_tails_have_twice_the_room() -> None:
 
 def test_what_a_baseline_holds_in_a_few_words() -> None:
     """Methods and figures, and which have none."""
-    assert described(whole({"nuts": sampler()})) == "1 methods, 5 figures"
+    assert described(whole({"nuts": sampler()})) == "1 method, 5 figures"
     assert described(whole()) == "2 methods, 5 figures; level and shares only: meanfield"

@@ -105,7 +105,7 @@ def changed(outcome: CheckOutcome) -> dict[tuple[str, str], Change]:
     """Return what changed by quantity and summary; never an empty dictionary."""
     assert outcome.exit_code == 1
     found = {
-        (c.quantity, c.what): c
+        (c.quantity, c.name): c
         for m in outcome.models
         for c in m.changes
         if c.conclusion == "changed"
@@ -189,7 +189,7 @@ def test_broken_generated_quantities_are_caught(models: Path, tmp_path: Path) ->
     found = changed(check(folder))
     assert ("difference_of_means", "mean") in found
     assert found["effect_size", "mean"].kind == "unusable"
-    assert "not finite" in found["effect_size", "mean"].note
+    assert "not finite" in found["effect_size", "mean"].detail
     assert found["difference_of_sds", ""].kind == "missing"
     assert {q for q, _ in found} == {"difference_of_means", "effect_size", "difference_of_sds"}
 

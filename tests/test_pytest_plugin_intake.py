@@ -224,7 +224,7 @@ def test_cmdstanpys_pathfinder_fit(run: Run, pytester: pytest.Pytester, paths: i
     assert passed(run(text=from_csv([pathfinder(at, 2, paths=paths)])))
     result = run(text=from_csv([pathfinder(at, 3, 0.5, paths=paths)]))
     assert not passed(result)
-    result.stdout.fnmatch_lines(["*A single CmdStanPathfinder*merely moved with its seed*list*"])
+    result.stdout.fnmatch_lines(["*a single CmdStanPathfinder*only moved with its seed*list*"])
     cut = pathfinder(at, 4, paths=paths)
     whole = cut.read_bytes()
     for end in (len(whole) // 2, whole.rindex(b"\n", 0, -1) + 1, len(whole) - 2):
@@ -368,7 +368,7 @@ def test_advi_fits_in_a_suite(run: Run, advi: Fit) -> None:
     failed = [r for r in alone if not passed(r)]
     assert failed
     for result in failed:
-        result.stdout.fnmatch_lines(["*A single CmdStanVB*merely moved with its seed*"])
+        result.stdout.fnmatch_lines(["*a single CmdStanVB*only moved with its seed*"])
     file = Path(first[0].runset.csv_files[0])
     whole = file.read_bytes()
     end = len(whole.rstrip())

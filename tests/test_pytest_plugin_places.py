@@ -147,7 +147,7 @@ def test_alpha_comes_from_the_call_the_setting_or_the_harness(
     """In that order, and a failed check names the one that held."""
     run("--posterior-regen")
     moved = "draws['mu'] += 2"
-    run(change=moved).stdout.fnmatch_lines(["*false alarms in the whole check: 0.0001;*"])
+    run(change=moved).stdout.fnmatch_lines(["*false alarms in the whole check: 1 × 10⁻⁴;*"])
     pytester.makeini("[pytest]\nposterior_regression_alpha = 0.01")
     run(change=moved).stdout.fnmatch_lines(["*false alarms in the whole check: 0.01;*"])
     result = run(change=moved, arguments=", alpha=0.05")

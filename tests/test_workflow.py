@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from harness import stan
-from harness.check.request import CANDIDATE
-from harness.check.show import answer, rows
+from harness.check.baseline.outcome import BUDGET
+from harness.check.show import answer
 from harness.cli import main
 
 FILE = Path(__file__).parents[1] / "docs" / "posteriors.yml"
@@ -114,13 +114,13 @@ def test_it_may_read_and_nothing_else() -> None:
 
 
 def test_words_of_the_check_are_those_of_the_commands() -> None:
-    """Names that outputs and commands share are the same: candidates, the folder, the budget."""
-    assert rows.CANDIDATE == CANDIDATE
+    """Names that outputs and commands share are the same: the folder, the budget."""
     options = {p.name: p for p in main.commands["check"].params}
     assert options["folder"].default == answer.BASELINES
     budget = options["budget"].type
     assert isinstance(budget, click.IntRange)
     assert budget.max == answer.MOST_BUDGET
     usual = options["budget"].default
+    assert usual == BUDGET
     assert isinstance(usual, int)
     assert usual < answer.BUDGET

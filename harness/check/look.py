@@ -10,11 +10,12 @@ from typing import Any
 
 from harness import stan
 from harness.check.baseline import Baseline, Margins, Share, compare_method, difference
-from harness.check.baseline.change import Change
+from harness.check.baseline.change import Change, Conclusion
 from harness.check.baseline.compare import SUSPICIOUS
 from harness.check.baseline.observe import Observation, observe, without_samples
 from harness.check.request import Request
 from harness.records import Model, ModelComparison
+from harness.records.text import listed
 from harness.report import files
 from harness.study import comparing
 from harness.study.plan import Plan
@@ -138,60 +139,55 @@ def _changes(model: str, old: Baseline, seen: Observation, margins: Margins) -> 
     for name, before in old.methods.items():
         now = seen.methods.get(name)
         if now is None:
-            note = "it is no longer among the methods that are compared"
-            changes.append(Change(model, name, "", "", "missing", "changed", note=note))
+            changes.append(Change(model, name, "", "method", "missing", "changed"))
             continue
         changes += compare_method(model, name, before, now, seen.samples[name], margins)
         changes += _lost_runs(model, name, old, seen)
-    for name in seen.methods:
-        if name not in old.methods:
-            note = "the baseline does not have this method"
-            changes.append(Change(model, name, "", "", "new", "changed", note=note))
-    return changes
+    new = [name for name in seen.methods if name not in old.methods]
+    return [*changes, *(Change(model, name, "", "method", "new", "changed") for name in new)]
 
 
 def _reference_changes(model: str, old: Baseline, seen: Observation) -> list[Change]:
     """Compare what the methods were judged against."""
     before, now = old.reference, seen.reference
-    words = [
+    if all(before.get(key) == now.get(key) for key in ("kind", "trusted")):
+        return []
+    was, is_now = (
         f"{side.get('kind')}{'' if side.get('trusted') else ', not trusted'}"
         for side in (before, now)
-    ]
-    if words[0] == words[1]:
-        return []
-    # Lost runs leave no reference at all: that is not known to be another one.
+    )
+    # Where runs were lost there is no reference at all: that does not make it another one.
     other = before.get("kind") != now.get("kind") and now.get("kind") != "none"
-    conclusion = "changed" if other else "inconclusive"
-    return [
-        Change(model, "", "", "reference", "moved", conclusion, was=words[0], now=words[1])  # type: ignore[arg-type]
-    ]
+    conclusion: Conclusion = "changed" if other else "inconclusive"
+    return [Change(model, "", "", "reference", "moved", conclusion, was=was, now=is_now)]
 
 
 def _lost_runs(model: str, name: str, old: Baseline, seen: Observation) -> list[Change]:
-    """Say which runs were lost, where that is not known to be a property of the method.
+    """Report lost runs that are not known to be a property of the method.
 
-    How often a variational method's runs fail is a share of its seeds. Where the baseline has
-    no failed run, a first one asks for more seeds, and only then the share is judged as such.
-    A sampler's run that failed, or a run that was killed or timed out, is never explained by
-    chance.
+    How often a variational method's runs fail is a share of its seeds. If the baseline has no
+    failed run, a first one asks for more seeds, and only then is the share judged. Chance never
+    explains a sampler's run that failed, or a run that was killed or timed out.
     """
     before, now = old.methods[name], seen.methods[name]
     lost = list(seen.troubles[name])
     p: float | None = None
     if before.kind == "seeds":
         was = before.shares.get("failed", Share(0, len(before.seeds)))
-        failed = [run for run in lost if run[0] == "failed"]
+        failed = [run for run in lost if run.status == "failed"]
         p = difference.counts(was.count, was.of, len(failed), len(now.seeds))
         taken = len(now.seeds) > len(before.seeds)
         if was.count > 0 or (taken and p >= SUSPICIOUS):
             lost = [run for run in lost if run not in failed]
-        if any(status != "failed" for status, _ in lost):
+        if any(run.status != "failed" for run in lost):
             p = None
     if not lost:
         return []
-    said = [words for _, words in lost]
-    note = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")  # noqa: PLR2004
-    return [Change(model, name, "", "runs", "unusable", "inconclusive", p=p, note=note)]
+    said = [f"seed {r.seed} {r.status.replace('_', ' ')}: {r.message}" for r in lost]
+    return [
+        Change(model, name, "", "runs", "unusable", "inconclusive", p=p,
+               reason="runs lost", detail=listed(said, 3))
+    ]  # fmt: skip
 
 
 def written_now(versions: Mapping[str, str], command: str) -> dict[str, str]:

@@ -10,16 +10,12 @@ from typing import Any
 
 from harness.check import baseline
 from harness.check.baseline import Baseline, BaselineError, Margins
+from harness.check.baseline.file import CANDIDATE, SUFFIX
+from harness.check.baseline.outcome import BUDGET
 from harness.methods import METHODS
 from harness.models import folders
 from harness.models.data import ModelError
 from harness.records import Model
-
-SUFFIX = ".json"
-CANDIDATE = ".candidate.json"
-
-BUDGET = 4
-"""Where a difference cannot be told, up to this many times the baseline's seeds are run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,15 @@ from harness.check.baseline import (
     exit_code,
     fingerprint,
 )
-from harness.check.baseline.change import Change
-from harness.check.baseline.decide import CHANGED
+from harness.check.baseline.change import CHANGED, Change, Conclusion
+from harness.check.baseline.file import CANDIDATE
 from harness.check.baseline.observe import Observation, describe_data, describe_program
+from harness.check.baseline.outcome import AddedSeeds, LeftOut, NoMoments, Note, WideMargins
 from harness.check.look import Looked, look, written_now
-from harness.check.request import CANDIDATE, Request, Target, as_asked
+from harness.check.request import Request, Target, as_asked
 from harness.check.write import described, observed
 from harness.records import Model
 from harness.study.progress import Progress
-
-_TOLD = 3
-"""Figures that a note names; the others are counted."""
 
 
 def check(targets: Sequence[Target], request: Request, progress: Progress) -> CheckOutcome:
@@ -55,6 +53,7 @@ def check(targets: Sequence[Target], request: Request, progress: Progress) -> Ch
         models=tuple(found[t.name] for t in targets),
         alpha=request.alpha,
         exact=request.exact,
+        budget=request.budget,
         provenance={
             **written_now(checking.versions, request.command),
             "seconds": round(time.monotonic() - begin, 1),
@@ -64,8 +63,7 @@ def check(targets: Sequence[Target], request: Request, progress: Progress) -> Ch
 
 def _unchecked(target: Target) -> ModelCheck:
     if target.gone:
-        note = "it is no longer among the lecture's models; if that is meant, remove its baseline"
-        gone = Change(target.name, "", "", "model", "missing", "changed", note=note)
+        gone = Change(target.name, "", "", "model", "missing", "changed")
         return ModelCheck(target.name, (gone,), path=target.path)
     return ModelCheck(target.name, (), error=target.error, path=target.path)
 
@@ -77,16 +75,14 @@ def _candidates(
     models = [t.model for t in targets if t.model is not None]
     made = observed(models, request, progress) if models else {}
     out = {}
-    for target in targets:
-        found = made[target.name]
+    for name, found in made.items():
         if isinstance(found, str):
-            out[target.name] = ModelCheck(target.name, (), error=found)
+            out[name] = ModelCheck(name, (), error=found)
             continue
-        path = request.folder / f"{target.name}{CANDIDATE}"
+        path = request.folder / f"{name}{CANDIDATE}"
         baseline.write(found, path)
-        note = f"there was no baseline; a candidate was written ({described(found)})"
-        change = Change(target.name, "", "", "baseline", "new", "changed", note=note)
-        out[target.name] = ModelCheck(target.name, (change,), path=path)
+        change = Change(name, "", "", "baseline", "new", "changed", detail=described(found))
+        out[name] = ModelCheck(name, (change,), path=path, candidate=True)
     return out
 
 
@@ -101,7 +97,7 @@ class _Checking:
         self.progress = progress
         self.looked = Looked()
         self.versions: Mapping[str, str] = {}
-        # Each look may raise a false alarm; together they keep the promise.
+        # Each look may raise a false alarm; alpha is shared among them.
         self.looks = 1 if request.exact else 1 + math.ceil(math.log2(max(request.budget, 1)))
         self.seeds = {
             (name, method): len(kept.seeds)
@@ -126,7 +122,7 @@ class _Checking:
             names = {model for model, _ in more}
             waiting = [m for m in self.models if m.name in names]
             runs = ", ".join(f"{model} {method} ({n})" for (model, method), n in more.items())
-            self.progress.say(f"could not tell at these sizes; more seeds: {runs}")
+            self.progress.say(f"not enough draws to decide; running more seeds: {runs}")
         return [
             ModelCheck(m.name, (), error=refused[m.name], path=self.paths[m.name])
             if m.name in refused
@@ -157,7 +153,7 @@ class _Checking:
         return {n: [next(decided) for _ in self.looked.changes[n]] for n in names}
 
     def _more(self, concluded: Mapping[str, Sequence[Change]]) -> dict[tuple[str, str], int]:
-        """Return the numbers of seeds that would tell more; none once something has changed."""
+        """Return how many seeds to run of what is undecided; none once something has changed."""
         every = [c for changes in concluded.values() for c in changes]
         if exit_code(every) == CHANGED:
             return {}
@@ -172,13 +168,13 @@ class _Checking:
         return more
 
     def _may_decide(self, change: Change) -> bool:
-        """Tell whether more seeds could decide: not where there is no figure, or no run at all."""
+        """Tell whether more seeds could decide: not without a figure, nor without any run."""
         if (change.model, change.method) not in self.seeds:
             return False
         now = self.looked.observations[change.model].methods[change.method]
-        # Seeds that all ran away have draws, of which more tell more.
+        # Seeds that all ran away have draws: more of them decide more.
         ran = any(f != fingerprint(None) for f in now.fingerprints)
-        return ran and (change.p is not None or change.what == "moments")
+        return ran and (change.p is not None or change.part == "moments")
 
     def _refusals(self) -> dict[str, str]:
         """Say which models cannot be equal to the last digit, whatever they give."""
@@ -209,7 +205,7 @@ class _Checking:
             tuple(changes),
             reasons=tuple(said),
             diff=diff,
-            notes=tuple(self._notes(old, seen)),
+            notes=tuple(self._notes(old)) if seen is not None else (),
             error=error,
             path=self.paths[model.name],
             identical=identical,
@@ -229,42 +225,32 @@ class _Checking:
             said.append(f"other seeds: from {self.request.seed_offset + 1}")
         return [s for s in said if s], diff
 
-    def _notes(self, old: Baseline, seen: Observation | None) -> list[str]:
-        notes = []
+    def _notes(self, old: Baseline) -> list[Note]:
+        notes: list[Note] = []
         for name, kept in old.methods.items():
             taken = self.seeds.get((old.model, name), 0)
             if taken > len(kept.seeds):
-                notes.append(f"{name}: {taken} seeds where the baseline has {len(kept.seeds)}")
-            wide = [
-                (f.margin, what, quantity)
-                for quantity, figures in kept.quantities.items()
-                for what, f in figures.items()
-                if f.margin is not None and what != "sd"
-            ]
+                notes.append(AddedSeeds(name, taken, len(kept.seeds)))
+            wide = [(f.margin, what, quantity) for f, what, quantity in kept.figures
+                    if f.margin is not None and what != "sd"]  # fmt: skip
             if wide:
-                margin, what, quantity = max(wide)
-                notes.append(
-                    f"{name}: known too loosely for the usual margin: {len(wide)} of its figures; "
-                    f"the widest is {margin:.2g} sd ({what} of {quantity})"
-                )
-            left = [
-                f"{what} of {quantity}: {f.why}"
-                for quantity, figures in kept.quantities.items()
-                for what, f in figures.items()
-                if f.why and math.isfinite(f.value)
-            ]
+                notes.append(WideMargins(name, len(wide), *max(wide)))
+            left = [(what, quantity, f.why) for f, what, quantity in kept.figures
+                    if f.why and math.isfinite(f.value)]  # fmt: skip
             if left:
-                more = f"; and {len(left) - _TOLD} more" if len(left) > _TOLD else ""
-                notes.append(f"{name}: not compared: {'; '.join(left[:_TOLD])}{more}")
+                notes.append(LeftOut(name, tuple(left)))
             if kept.no_moments:
-                notes.append(f"{name}: level and shares of seeds only: {kept.no_moments}")
-        return notes if seen is not None else []
+                notes.append(NoMoments(name, kept.no_moments))
+        return notes
+
+
+_WHOLE = {"level", "causes", "reference", "kind", "moments"}
+"""Parts that are compared as they stand, also to the last digit."""
 
 
 def _exact(model: str, old: Baseline, seen: Observation, changes: Sequence[Change]) -> list[Change]:
     """Compare draws to the last digit, and everything else without allowance for error."""
-    whole = {"level", "causes", "reference", "kind", "moments"}
-    out = [c for c in changes if c.kind != "moved" or c.what in whole]
+    out = [c for c in changes if c.kind != "moved" or c.part in _WHOLE]
     out = [dataclasses.replace(c, conclusion="changed") if _differs(c) else c for c in out]
     for name, kept in old.methods.items():
         if name not in seen.methods:
@@ -274,10 +260,10 @@ def _exact(model: str, old: Baseline, seen: Observation, changes: Sequence[Chang
         after = dict(zip(now.seeds, now.fingerprints, strict=True))
         for seed in sorted({*before, *after}):
             was, is_now = before.get(seed, "not run"), after.get(seed, "not run")
-            same = was == is_now
+            conclusion: Conclusion = "same" if was == is_now else "changed"
             out.append(
-                Change(model, name, "", f"draws of seed {seed}", "moved",
-                       "same" if same else "changed", was=was, now=is_now)
+                Change(model, name, "", "draws", "moved", conclusion, str(seed),
+                       was=was, now=is_now)
             )  # fmt: skip
     return out
 

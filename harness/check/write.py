@@ -1,4 +1,4 @@
-"""Baselines written: every method run as often as its errors demand."""
+"""Write baselines: run every method as often as its errors demand."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from pathlib import Path
 
 from harness.check import baseline
 from harness.check.baseline import Baseline, MethodBaseline
+from harness.check.baseline.file import CANDIDATE, SUFFIX
 from harness.check.baseline.observe import as_baseline, settled
 from harness.check.baseline.summarise import LOCATION_MARGIN, SCALE_MARGIN, default_margin
 from harness.check.look import look, written_now
-from harness.check.request import CANDIDATE, SUFFIX, Request, Target, asked, merged
+from harness.check.request import Request, Target, asked, merged
 from harness.methods import METHODS
 from harness.records import Model
+from harness.records.text import count
 from harness.study.progress import Progress
 
 SAMPLER_RUNS = (4, 8)
-"""Fewest and most runs of a sampler behind a baseline; between them the errors decide."""
+"""Fewest and most runs of a sampler for a baseline; between them the errors decide."""
 
 SLOW_S = 60.0
-"""A sampler's runs together should take no longer, but for the first two."""
+"""Beyond the first two, a sampler's runs together should take no longer."""
 
 
 def write_baselines(
@@ -65,9 +67,9 @@ def rewrite(
 
 def described(made: Baseline) -> str:
     """Return in a few words what a baseline holds."""
-    figures = sum(len(f) for m in made.methods.values() for f in m.quantities.values())
+    figures = sum(len(m.figures) for m in made.methods.values())
     without = [name for name, m in made.methods.items() if m.no_moments]
-    said = f"{len(made.methods)} methods, {figures} figures"
+    said = f"{count(len(made.methods), 'method')}, {count(figures, 'figure')}"
     return f"{said}; level and shares only: {', '.join(without)}" if without else said
 
 
@@ -98,13 +100,12 @@ def observed(
 def _sampler_runs(method: MethodBaseline, seconds: float) -> int:
     """Return how many runs of a sampler bring its figures' errors under the usual margins.
 
-    From the first run's: errors shrink with the square root.
+    The first run's errors decide: they shrink with the square root of the runs.
     """
     fewest, most = SAMPLER_RUNS
     wider = [
         (f.margin / default_margin(what, LOCATION_MARGIN, SCALE_MARGIN)) ** 2
-        for figures in method.quantities.values()
-        for what, f in figures.items()
+        for f, what, _ in method.figures
         if f.margin is not None
     ]
     needed = max([1.0, *wider]) * len(method.seeds)

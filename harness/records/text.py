@@ -41,6 +41,7 @@ _PLAIN_FROM = 1e-3
 _GROUPED_FROM = 1e4
 _DIGITS = 6
 _COUNTED_TO = 1e9  # digits that an error makes sure of are written out up to here
+_SMALLEST = 1e-300  # nearer to zero, powers of ten cannot be divided by
 _EXACT = 1e-15  # errors below rounding are none
 _FINEST = 4  # decimals of a percentage
 
@@ -114,11 +115,14 @@ def estimate(value: float, error: float) -> str:
     if error <= abs(value) * _EXACT:
         return number(value, 3)
     size = max(abs(value), error)
-    if not _PLAIN_FROM <= size < (_PLAIN_TO if error > size * _PLAIN_FROM else _COUNTED_TO):
+    tiny = size < _SMALLEST
+    if not tiny and not _PLAIN_FROM <= size < (
+        _PLAIN_TO if error > size * _PLAIN_FROM else _COUNTED_TO
+    ):
         exponent = math.floor(math.log10(size))
         inside = estimate(value / 10.0**exponent, error / 10.0**exponent)
         return f"({inside}) × 10{str(exponent).translate(_SUPERSCRIPT)}"
-    if error < _PLAIN_FROM**2:
+    if tiny or error < _PLAIN_FROM**2:
         return f"{number(value, 3)} ± {number(error, 1)}"
     decimals = min(_DIGITS, max(0, -math.floor(math.log10(error))))
     # An error of 0.014 written as 0.01 is a third off: a leading 1 gets one more digit.

@@ -6,8 +6,9 @@ can use it on draws of any origin (:mod:`harness.check.pytest_plugin`).
 
 from __future__ import annotations
 
+from harness.check.baseline.change import ALPHA, Change, conclude, exit_code
 from harness.check.baseline.compare import Margins, compare_method
-from harness.check.baseline.decide import ALPHA, conclude, exit_code
+from harness.check.baseline.file import dumps, read, write
 from harness.check.baseline.form import (
     SCHEMA,
     Baseline,
@@ -15,11 +16,8 @@ from harness.check.baseline.form import (
     Figure,
     MethodBaseline,
     Share,
-    dumps,
-    write,
 )
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
-from harness.check.baseline.read import read
 from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
 
 __all__ = [
@@ -27,6 +25,7 @@ __all__ = [
     "SCHEMA",
     "Baseline",
     "BaselineError",
+    "Change",
     "CheckOutcome",
     "Figure",
     "Margins",

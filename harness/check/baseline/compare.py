@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from harness.check.baseline import difference
-from harness.check.baseline.change import Change, Conclusion
+from harness.check.baseline.change import Change, Conclusion, Part, Reason
 from harness.check.baseline.difference import Difference
 from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline, Share
 from harness.check.baseline.precision import freedom
@@ -66,8 +66,8 @@ def compare_method(
     list of Change
         ``same`` where the 95% interval of the difference lies inside the margin, else
         ``inconclusive``; what is missing, new or not a number is ``changed``. Which of the
-        inconclusive ones changed is :func:`harness.check.baseline.decide.conclude`'s to say, which
-        sees all of them.
+        inconclusive ones changed, :func:`harness.check.baseline.change.conclude` decides over
+        all figures together.
     """
     where = (model, name)
     identical = bool(old.fingerprints) and old.fingerprints == new.fingerprints
@@ -126,7 +126,7 @@ def _stopped_mixing(old: MethodBaseline, new: MethodBaseline) -> bool:
 
 def level_words(method: MethodBaseline) -> str:
     """Return ``fail (3 of 10 seeds)``."""
-    at = method.levels.get(method.level or "", 0)
+    at = method.levels.get(method.level, 0) if method.level else 0
     total = sum(method.levels.values())
     return f"{method.level} ({at} of {total} seeds)" if total > 1 else str(method.level)
 
@@ -140,11 +140,10 @@ def _level(
     words = (level_words(old), level_words(new))
     if identical or old.level is None or new.level is None:
         agree = old.level == new.level and old.levels == new.levels
-        said = "the same draws, judged otherwise: the rules or limits changed"
-        note = said if identical and not agree else ""
         return [
             Change(*where, "", "level", "moved", "same" if agree else "changed", p=float(agree),
-                   was=words[0], now=words[1], note=note)
+                   was=words[0], now=words[1],
+                   reason="judged otherwise" if identical and not agree else None)
         ]  # fmt: skip
     n_old, n_new = sum(old.levels.values()), sum(new.levels.values())
     reach = [(_reaching(old, i), _reaching(new, i)) for i in range(1, len(SEVERITY))]
@@ -152,14 +151,14 @@ def _level(
     ps = [difference.counts(a, n_old, b, n_new) for a, b in told]
     p = min([1.0, *(len(ps) * q for q in ps)])
     same = p >= SUSPICIOUS and (old.level == new.level or _overlap(old, new))
-    note = ""
+    reason: Reason | None = None
     if same and old.level != new.level:
-        note = "the worst seed's level differs, within what seeds differ by"
+        reason = "as seeds differ"
     elif not same and p >= SUSPICIOUS:
-        note = "no seed has a level that one of the baseline's has"
+        reason = "no common level"
     return [
         Change(*where, "", "level", "moved", "same" if same else "inconclusive", p=p,
-               was=words[0], now=words[1], note=note)
+               was=words[0], now=words[1], reason=reason)
     ]  # fmt: skip
 
 
@@ -177,39 +176,40 @@ def _overlap(old: MethodBaseline, new: MethodBaseline) -> bool:
 
 
 def _shares(where: tuple[str, str], old: MethodBaseline, new: MethodBaseline) -> list[Change]:
-    """Compare how many seeds failed, ran away, and are off by each metric."""
-    out = []
-    cells = {name: (old.shares.get(name), new.shares.get(name))
-             for name in sorted({*old.shares, *new.shares})}  # fmt: skip
-    for metric in sorted({*old.faults, *new.faults}):
-        name = metric if metric.startswith("cause: ") else f"off by {metric}"
-        cells[name] = (
-            Share(old.faults.get(metric, 0), len(old.seeds)),
-            Share(new.faults.get(metric, 0), len(new.seeds)),
-        )
-    for name, (was, now) in cells.items():
-        what = f"seeds {name.replace('_', ' ')}"
-        if was is None or now is None:
-            out.append(Change(*where, "", what, "new" if was is None else "missing", "changed"))
-            continue
-        p = difference.counts(was.count, was.of, now.count, now.of)
-        # Of few seeds all against none is no rare chance, but it is never the same either.
-        opposed = {was.value, now.value} == {0.0, 1.0}
-        same = p >= SUSPICIOUS and min(was.of, now.of) > 0 and not opposed
-        out.append(
-            Change(
-                *where, "", what, "moved",
-                "same" if same else "inconclusive",
-                old=Estimate(was.value, was.mcse),
-                new=Estimate(now.value, now.mcse),
-                difference=now.value - was.value,
-                sds=(now.value - was.value) / math.hypot(was.mcse, now.mcse),
-                p=p,
-                was=f"{was.count} of {was.of}",
-                now=f"{now.count} of {now.of}",
-            )
-        )  # fmt: skip
+    """Compare how many seeds failed or ran away, are off by each metric, and have each cause."""
+    shares = sorted({*old.shares, *new.shares})
+    out = [_share(where, "share", n, old.shares.get(n), new.shares.get(n)) for n in shares]
+    parts: tuple[tuple[Part, Mapping[str, int], Mapping[str, int]], ...] = (
+        ("cause", old.seed_causes, new.seed_causes),
+        ("fault", old.faults, new.faults),
+    )
+    for part, before, now in parts:
+        for name in sorted({*before, *now}):
+            was = Share(before.get(name, 0), len(old.seeds))
+            out.append(_share(where, part, name, was, Share(now.get(name, 0), len(new.seeds))))
     return out
+
+
+def _share(
+    where: tuple[str, str], part: Part, name: str, was: Share | None, now: Share | None
+) -> Change:
+    if was is None or now is None:
+        kind: Literal["new", "missing"] = "new" if was is None else "missing"
+        return Change(*where, "", part, kind, "changed", name)
+    p = difference.counts(was.count, was.of, now.count, now.of)
+    # With few seeds, chance can set all against none, but that is never the same either.
+    opposed = {was.value, now.value} == {0.0, 1.0}
+    same = p >= SUSPICIOUS and min(was.of, now.of) > 0 and not opposed
+    return Change(
+        *where, "", part, "moved", "same" if same else "inconclusive", name,
+        old=Estimate(was.value, was.mcse),
+        new=Estimate(now.value, now.mcse),
+        difference=now.value - was.value,
+        sds=(now.value - was.value) / math.hypot(was.mcse, now.mcse),
+        p=p,
+        was=f"{was.count} of {was.of}",
+        now=f"{now.count} of {now.of}",
+    )  # fmt: skip
 
 
 # --- moments --------------------------------------------------------------------------------
@@ -226,12 +226,12 @@ def _quantity(
 ) -> list[Change]:
     name = where[2]
     if name not in new.quantities:
-        return [Change(*where, "", "missing", "changed", note="it is no longer among the draws")]
+        return [Change(*where, "quantity", "missing", "changed")]
     if name not in old.quantities:
-        return [Change(*where, "", "new", "changed", note="the baseline does not have it")]
+        return [Change(*where, "quantity", "new", "changed")]
     before, now = old.quantities[name], new.quantities[name]
     return [
-        _figure((*where, what), (old, new), before, now, sample, margins, identical=identical)
+        _figure(where, what, (old, new), before, now, sample, margins, identical=identical)
         for what in SUMMARIES
         if not _left_out(before[what])
     ]
@@ -243,7 +243,8 @@ def _left_out(figure: Figure) -> bool:
 
 
 def _figure(
-    where: tuple[str, str, str, str],
+    where: tuple[str, str, str],
+    what: str,
     methods: tuple[MethodBaseline, MethodBaseline],
     before: Mapping[str, Figure],
     now: Mapping[str, Figure],
@@ -252,20 +253,19 @@ def _figure(
     *,
     identical: bool,
 ) -> Change:
-    what = where[3]
     old, new = before[what], now[what]
     change = Change(
-        *where, "moved", "inconclusive",
+        *where, "summary", "moved", "inconclusive", what,
         old=Estimate(old.value, old.mcse),
         new=Estimate(new.value, new.mcse),
         margin=margins.of(what, old),
     )  # fmt: skip
     if not math.isfinite(old.value):
-        note = f"the baseline has no figure: {old.why or 'not a number'}"
-        return replace(change, kind="unusable", note=note)
+        return replace(change, kind="unusable", reason="no figure before", detail=old.why)
     if not math.isfinite(new.value):
-        note = new.why or "not a number"
-        return replace(change, kind="unusable", conclusion="changed", note=note)
+        return replace(
+            change, kind="unusable", conclusion="changed", reason="no figure now", detail=new.why
+        )
     if identical:
         return replace(
             change, conclusion="same", difference=0.0, interval=(0.0, 0.0), sds=0.0, p=1.0
@@ -274,8 +274,7 @@ def _figure(
         return _constant(change)
     found = _difference(what, methods, before, now, sample, change.margin)
     if found is None or math.isnan(found.p):
-        note = new.why or "no standard error could be had for it"
-        return replace(change, kind="unusable", note=note)
+        return replace(change, kind="unusable", reason="no error", detail=new.why)
     inside = -change.margin <= found.low and found.high <= change.margin
     return replace(
         change,
@@ -288,15 +287,14 @@ def _figure(
 
 
 def _constant(change: Change) -> Change:
-    """Compare figures of which one is a constant's: they have no error to allow for."""
+    """Compare two figures, one of a constant: they have no error to allow for."""
     close = math.isclose(change.old.value, change.new.value, rel_tol=ROUNDING)
-    note = "" if close else "a constant, and not the same one"
     return replace(
         change,
         conclusion="same" if close else "changed",
         difference=0.0 if close else math.inf,
         p=float(close),
-        note=note,
+        reason=None if close else "constants differ",
     )
 
 

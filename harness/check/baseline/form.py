@@ -1,18 +1,13 @@
-"""A baseline on disk: small, sorted, made to be read in a review.
-
-One JSON file a model. Numbers are written with two digits more than their errors have, so that
-a diff shows what moved and not the rounding.
-"""
+"""What a baseline holds: plain records, with the types that a file must have."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from harness.records import Level
 
@@ -26,7 +21,24 @@ Kind = Literal["chains", "independent", "seeds"]
 
 
 class BaselineError(ValueError):
-    """A baseline that cannot be read, with what is wrong and what to do."""
+    """A baseline that cannot be used: the problem, and for the command line what to do."""
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(f"{problem}; {advice}" if advice else problem)
+        self.problem = problem
+
+
+def _or_nan(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read null as NaN, which no check calls the same."""
+    return math.nan if value is None else read(value)
+
+
+_Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False), WrapValidator(_or_nan)]
+Size = Annotated[_Positive, WrapValidator(_or_nan)]
+"""An error, a spread, a margin or a number of draws: never negative."""
+OptionalSize = Annotated[_Positive | None, WrapValidator(_or_nan)]
+Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +48,30 @@ class Figure:
     Attributes
     ----------
     mcse
-        Standard error of ``value``; NaN where it has none, and then ``why`` says why.
+        Standard error of ``value``; NaN where it has none, and then ``why`` gives the reason.
     ess
         Effective sample size: of this summary for chains, else the number of draws.
     spread
         Sd of the summary between seeds; None where seeds do not carry the error.
     margin
-        A wider margin than the check's own, where the error leaves no other choice: in sds of
+        A wider margin than the check's own, where the error is too large for that: in sds of
         the quantity for locations, as ln of a ratio for the sd.
     """
 
-    value: float
-    mcse: float
-    ess: float
-    spread: float | None = None
-    margin: float | None = None
+    value: Number
+    mcse: Size
+    ess: Size
+    spread: OptionalSize = None
+    margin: OptionalSize = None
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many seeds."""
+    """How many seeds out of how many."""
 
-    count: int
-    of: int
+    count: Count
+    of: Count
 
     @property
     def value(self) -> float:
@@ -75,18 +87,22 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MethodBaseline:
-    """What is known of one method on one model.
+    """What a baseline says of one method on one model.
 
     Attributes
     ----------
     seeds, draws
         The seeds that were run and the draws of each run.
     kept
-        The number of seeds whose draws stand behind ``quantities``.
+        How many seeds the ``quantities`` rest on.
     levels
         How many seeds have each verdict level.
+    causes
+        Ids of causes that hold for every seed.
     faults
         How many seeds are off or wrong by each metric.
+    seed_causes
+        How many seeds have each cause that depends on the seed.
     shares
         ``failed`` (no draws), ``ran_away`` and ``doubted`` (by CmdStan) seeds.
     no_moments
@@ -96,19 +112,25 @@ class MethodBaseline:
     """
 
     kind: Kind
-    seeds: tuple[int, ...]
-    draws: int
-    kept: int
+    seeds: tuple[Count, ...]
+    draws: Count
+    kept: Count
     options: Mapping[str, Any]
     level: Level | None = None
     typical: Level | None = None
-    levels: Mapping[str, int] = field(default_factory=dict)
+    levels: Mapping[Level, Count] = field(default_factory=dict)
     causes: tuple[str, ...] = ()
-    faults: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, Count] = field(default_factory=dict)
+    seed_causes: Mapping[str, Count] = field(default_factory=dict)
     shares: Mapping[str, Share] = field(default_factory=dict)
     no_moments: str = ""
     quantities: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
     fingerprints: tuple[str, ...] = ()
+
+    @property
+    def figures(self) -> list[tuple[Figure, str, str]]:
+        """Every figure with its summary and its quantity."""
+        return [(f, what, name) for name, q in self.quantities.items() for what, f in q.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,114 +159,3 @@ class Baseline:
     program: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
-
-
-# --- writing -------------------------------------------------------------------------------
-
-
-def dumps(baseline: Baseline) -> str:
-    """Return the baseline's text: sorted, one figure a line."""
-    plain = {
-        "schema": SCHEMA,
-        "model": baseline.model,
-        "written": baseline.written,
-        "request": baseline.request,
-        "program": baseline.program,
-        "data": baseline.data,
-        "reference": baseline.reference,
-        "methods": {name: _plain(m) for name, m in sorted(baseline.methods.items())},
-    }
-    return _pretty(plain, 0) + "\n"
-
-
-def write(baseline: Baseline, path: Path) -> None:
-    """Write a baseline, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(dumps(baseline), encoding="utf-8")
-    partial.replace(path)
-
-
-def _plain(method: MethodBaseline) -> dict[str, Any]:
-    return {
-        "kind": method.kind,
-        "seeds": list(method.seeds),
-        "draws": method.draws,
-        "kept": method.kept,
-        "options": dict(sorted(method.options.items())),
-        "level": method.level,
-        "typical": method.typical,
-        "levels": dict(sorted(method.levels.items())),
-        "causes": list(method.causes),
-        "faults": dict(sorted(method.faults.items())),
-        "shares": {
-            name: {
-                "count": s.count,
-                "of": s.of,
-                "share": _rounded(s.value, s.mcse),
-                "error": _significant(s.mcse, 2),
-            }
-            for name, s in sorted(method.shares.items())
-        },
-        "no_moments": method.no_moments,
-        "quantities": {
-            name: {what: _plain_figure(figures[what]) for what in SUMMARIES}
-            for name, figures in sorted(method.quantities.items(), key=lambda q: _natural(q[0]))
-        },
-        "fingerprints": list(method.fingerprints),
-    }
-
-
-def _plain_figure(figure: Figure) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "value": _rounded(figure.value, figure.mcse),
-        "mcse": _significant(figure.mcse, 3),
-        "ess": _significant(figure.ess, 4),
-    }
-    if figure.spread is not None:
-        out["spread"] = _significant(figure.spread, 3)
-    if figure.margin is not None:
-        out["margin"] = _significant(figure.margin, 3)
-    if figure.why:
-        out["why"] = figure.why
-    return out
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Order ``beta[2]`` before ``beta[10]``."""
-    parts = re.split(r"([0-9]+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def _rounded(value: float, error: float) -> float | None:
-    """Round to a hundredth of the error."""
-    if not math.isfinite(value):
-        return None
-    if not (math.isfinite(error) and error > 0):
-        return value
-    # The error as it is written: what is read again must be rounded at the same digit.
-    return round(value, 2 - math.floor(math.log10(float(f"{error:.3g}"))))
-
-
-def _significant(value: float, digits: int) -> float | int | None:
-    if not math.isfinite(value):
-        return None
-    short = float(f"{value:.{digits}g}")
-    return int(short) if short.is_integer() and abs(short) < 1e15 else short  # noqa: PLR2004
-
-
-def _pretty(value: Any, depth: int) -> str:
-    """Write JSON with objects and lists without inner ones on one line."""
-    inner = "  " * (depth + 1)
-    if isinstance(value, Mapping) and any(isinstance(v, (Mapping, list)) for v in value.values()):
-        parts = [f"{inner}{json.dumps(str(k))}: {_pretty(v, depth + 1)}" for k, v in value.items()]
-        return "{\n" + ",\n".join(parts) + "\n" + "  " * depth + "}"
-    if isinstance(value, list) and any(isinstance(v, str) and " " in v for v in value):
-        # Lines of a program, or sentences: one each.
-        parts = [inner + _json(v) for v in value]
-        return "[\n" + ",\n".join(parts) + "\n" + "  " * depth + "]"
-    return _json(dict(value) if isinstance(value, Mapping) else value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,30 @@ from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_
 from harness.methods import METHODS
 from harness.metrics.sample import Sample
 from harness.models.data import data_hash, load_data
-from harness.records import WITHOUT_DRAWS, Draws, Gap, Model, ModelComparison, RunResult, Verdict
+from harness.records import (
+    WITHOUT_DRAWS,
+    Draws,
+    Gap,
+    Model,
+    ModelComparison,
+    RunResult,
+    Status,
+    Verdict,
+)
 
 SURE_NATS = 0.02
 """A family gap, less four errors, whose cause is kept: four times what counts."""
 
 CLEARLY = 1.5
 """Times the next cause that the main one must be."""
+
+
+class Trouble(NamedTuple):
+    """A run that ended without draws, with CmdStan's message."""
+
+    seed: int
+    status: Status
+    message: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +55,14 @@ class Observation:
     samples
         For samplers, the draws of each quantity.
     troubles
-        By method, runs that ended without draws: their status and a sentence.
+        By method, runs that ended without draws.
     """
 
     methods: Mapping[str, MethodBaseline]
     samples: Mapping[str, Mapping[str, Sample]]
     reference: Mapping[str, Any]
     summaries: Mapping[str, Summary]
-    troubles: Mapping[str, tuple[tuple[str, str], ...]]
+    troubles: Mapping[str, tuple[Trouble, ...]]
 
 
 def observe(
@@ -88,9 +106,7 @@ def observe(
             causes = ("not known",)
         methods[verdict.method] = _method(verdict, its, summary, gaps, causes)
         troubles[verdict.method] = tuple(
-            (r.status, f"seed {r.spec.seed} {r.status.replace('_', ' ')}: {r.message}")
-            for r in its
-            if r.draws is None
+            Trouble(r.spec.seed, r.status, r.message) for r in its if r.draws is None
         )
     reference = {"kind": found.reference.kind, "trusted": found.reference.trusted}
     return Observation(methods, samples, reference, summaries, troubles)
@@ -139,21 +155,19 @@ def _method(
     gaps: Sequence[Gap],
     causes: tuple[str, ...],
 ) -> MethodBaseline:
-    faults: dict[str, int] = {}
+    faults: Counter[str] = Counter()
     for seed in verdict.by_seed:
-        for metric in {
-            f.measure.metric
-            for f in seed.findings
-            if f.level in {"off", "wrong"} and not f.rule.alarm
-        }:
-            faults[metric] = faults.get(metric, 0) + 1
+        faults.update(
+            {
+                f.measure.metric
+                for f in seed.findings
+                if f.level in {"off", "wrong"} and not f.rule.alarm
+            }
+        )
     # Causes by seed are shares too: which seed runs away, or stops early, is chance.
+    seed_causes: Counter[str] = Counter()
     for gap in gaps:
-        for name in {c.name for c in gap.causes if c.gap == "optimiser"}:
-            faults[f"cause: {name}"] = faults.get(f"cause: {name}", 0) + 1
-    levels: dict[str, int] = {}
-    for seed in verdict.by_seed:
-        levels[seed.level] = levels.get(seed.level, 0) + 1
+        seed_causes.update({c.name for c in gap.causes if c.gap == "optimiser"})
     count = len(runs)
     shares = {"failed": Share(sum(r.draws is None for r in runs), count)}
     if summary.kind == "seeds":
@@ -169,9 +183,10 @@ def _method(
         options=dict(first.options),
         level=verdict.level,
         typical=verdict.typical,
-        levels=levels,
+        levels=Counter(seed.level for seed in verdict.by_seed),
         causes=causes,
         faults=faults,
+        seed_causes=seed_causes,
         shares=shares,
         no_moments=summary.no_moments,
         quantities=summary.quantities,

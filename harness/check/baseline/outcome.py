@@ -5,10 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from harness.check.baseline.change import Change
-from harness.check.baseline.decide import ALPHA, CHANGED, SAME, UNDECIDED, exit_code
+from harness.check.baseline.change import ALPHA, CHANGED, SAME, UNDECIDED, Change, exit_code
+
+BUDGET = 4
+"""Where a difference is undecided, up to this many times the baseline's seeds are run."""
+
+
+class AddedSeeds(NamedTuple):
+    """More seeds of a method were run than the baseline has."""
+
+    method: str
+    taken: int
+    before: int
+
+
+class WideMargins(NamedTuple):
+    """Some figures of a method have wider margins than usual; the widest is named."""
+
+    method: str
+    figures: int
+    margin: float
+    name: str
+    quantity: str
+
+
+class LeftOut(NamedTuple):
+    """Figures of a method that are not compared: summary, quantity and reason of each."""
+
+    method: str
+    figures: tuple[tuple[str, str, str], ...]
+
+
+class NoMoments(NamedTuple):
+    """A method is compared by its level and its shares of seeds only."""
+
+    method: str
+    why: str
+
+
+Note = AddedSeeds | WideMargins | LeftOut | NoMoments
+"""What a reader should know besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +61,12 @@ class ModelCheck:
         What else is different, one sentence each: program, data, options, versions.
     diff
         A unified diff of the program's text; empty where it did not change.
-    notes
-        What a reader should know: seeds that were added, figures that have no error.
     error
         Why the model could not be checked; None where it was.
     path
         The baseline's file; where there was none, the candidate that was written.
+    candidate
+        Whether there was no baseline, so that a candidate was written.
     identical
         Whether every draw is that of the baseline, to the last digit.
     """
@@ -37,14 +75,15 @@ class ModelCheck:
     changes: tuple[Change, ...]
     reasons: tuple[str, ...] = ()
     diff: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     error: str | None = None
     path: Path | None = None
+    candidate: bool = False
     identical: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 same, 1 changed, 2 could not tell or could not run."""
+        """0 same, 1 changed, 2 undecided or not checked."""
         code = exit_code(self.changes)
         if self.error is not None and code != CHANGED:
             return UNDECIDED
@@ -61,6 +100,8 @@ class CheckOutcome:
         Family-wise error of the whole check.
     exact
         Whether equality to the last digit was asked for.
+    budget
+        How many times the baseline's seeds could be run.
     provenance
         ``command``, ``date``, ``versions``, ``seconds``.
     """
@@ -68,6 +109,7 @@ class CheckOutcome:
     models: tuple[ModelCheck, ...]
     alpha: float = ALPHA
     exact: bool = False
+    budget: int = BUDGET
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -70,8 +70,8 @@ def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -
     unusable = _unusable(intake)
     if unusable:
         return Result(failure=words.unusable(place, unusable))
-    # What overflows is not finite, which is seen; as a warning it would end suites that make
-    # errors of warnings.
+    # An overflow gives infinity, which is found; its warning would end suites that turn
+    # warnings into errors.
     with np.errstate(all="ignore"):
         return _checked(intake, place, settings, regenerate=regenerate)
 
@@ -100,7 +100,7 @@ def _summary(intake: Intake, old: MethodBaseline | None = None) -> Summary:
 
 
 def _unusable(intake: Intake) -> list[str]:
-    """Say of which quantities no moments can be had."""
+    """Name the quantities that have no moments."""
     found = []
     for i, draws in enumerate(intake.runs):
         of = f" (fit {i + 1} of {len(intake.runs)})" if intake.several else ""
@@ -136,8 +136,7 @@ def _read(place: Place) -> MethodBaseline:
     baseline = read(place.path)
     if set(baseline.methods) != {METHOD}:
         names = ", ".join(sorted(baseline.methods)) or "nothing"
-        msg = f"{place.path} holds {names} where this check needs {METHOD!r}; write it anew"
-        raise BaselineError(msg)
+        raise BaselineError(f"{place.path} holds {names} where this check needs {METHOD!r}")
     return baseline.methods[METHOD]
 
 
@@ -148,22 +147,25 @@ def _compare(
     where = (METHOD, METHOD)
     new = _method(intake, summary)
     if old.no_moments or (old.kind != new.kind and not new.no_moments):
-        note = old.no_moments or (
+        detail = old.no_moments or (
             f"the baseline is of {words.KINDS[old.kind]}, now there are {words.KINDS[new.kind]}"
         )
-        return [Change(*where, "", "baseline", "unusable", "inconclusive", note=note)]
+        return [
+            Change(*where, "", "baseline", "unusable", "inconclusive",
+                   reason="other kind", detail=detail)
+        ]  # fmt: skip
     changes = compare_method(*where, old, new, summary.samples, settings.margins)
     if not new.no_moments:
         seen = {c.quantity for c in changes}
         changes += [
             Change(*where, name, "all", "unusable", "inconclusive",
-                   note=f"the baseline can compare none of its figures: {words.reasons(figures)}")
+                   reason="none comparable", detail=words.reasons(figures))
             for name, figures in old.quantities.items()
             if name not in seen
         ]  # fmt: skip
     if not changes:
         changes = [
-            Change(*where, "", "baseline", "unusable", "inconclusive", note="nothing to compare")
+            Change(*where, "", "baseline", "unusable", "inconclusive", reason="nothing comparable")
         ]
     return conclude(changes, settings.alpha)
 
@@ -179,8 +181,7 @@ def _settled(intake: Intake) -> tuple[MethodBaseline, str]:
         return method, kept.no_moments
     lost = [
         f"the {what} of {name} is not finite"
-        for name, figures in kept.quantities.items()
-        for what, figure in figures.items()
+        for figure, what, name in method.figures
         if not math.isfinite(figure.value)
     ]
     return method, "; ".join(lost)
@@ -234,5 +235,5 @@ def _before(intake: Intake, place: Place, settings: Settings) -> str:
     try:
         old = _read(place)
     except BaselineError as error:
-        return f"written; the old one could not be used ({words.said(error)})"
+        return f"written; the old one could not be used ({error.problem})"
     return words.replaced(_compare(old, intake, _summary(intake, old), settings))

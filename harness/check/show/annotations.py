@@ -1,20 +1,19 @@
 """Workflow commands with which GitHub marks a run and the files of a pull request."""
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.baseline.outcome import AddedSeeds, CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, shown
-from harness.check.show.rows import Row, is_candidate, pick, rows
+from harness.check.show.rows import Row, pick, rows
+from harness.check.show.words import CONCLUSIONS, note
 from harness.records.text import clean, clip, count, one_line
 
 MOST = 10
 """GitHub shows no more of each kind a step."""
 
 _TITLE, _MESSAGE = 200, 4000
-_ADDED = re.compile(r"\badded\b|\bseeds where the baseline has\b")
 
 
 class _Mark(NamedTuple):
@@ -29,7 +28,7 @@ def annotations(outcome: CheckOutcome) -> list[str]:
     """Return the workflow commands of a check, one a line of standard output.
 
     At most :data:`MOST` errors, the gravest of every model first; the last says how many more
-    there are. Seeds that were added are told as notices.
+    there are. Added seeds are notices.
     """
     marks = _whole_models(outcome)
     tables = [rows(m) for m in outcome.models]
@@ -40,7 +39,7 @@ def annotations(outcome: CheckOutcome) -> list[str]:
         marks += [_of_row(row, check.path) for row in table]
     if total > MOST:
         more = count(total - room, "more finding")
-        marks.append(_Mark(more, f"{more} that GitHub would not show. {answer(outcome)}"))
+        marks.append(_Mark(more, f"{more}, which GitHub would not show. {answer(outcome)}"))
     if outcome.exit_code and not marks:
         marks.append(_Mark("harness check", answer(outcome)))
     notices = [_Mark(m.model, "\n".join(n), m.path) for m in outcome.models if (n := _added(m))]
@@ -51,7 +50,7 @@ def annotations(outcome: CheckOutcome) -> list[str]:
 
 
 def _added(check: ModelCheck) -> list[str]:
-    return [note for note in check.notes if _ADDED.search(note)]
+    return [note(said) for said in check.notes if isinstance(said, AddedSeeds)]
 
 
 def _whole_models(outcome: CheckOutcome) -> list[_Mark]:
@@ -62,7 +61,7 @@ def _whole_models(outcome: CheckOutcome) -> list[_Mark]:
             marks.append(
                 _Mark(f"{one_line(check.model)}: could not be checked", check.error, check.path)
             )
-        elif is_candidate(check):
+        elif check.candidate:
             steps = next_steps(CheckOutcome((check,)))
             message = "\n".join([model_line(check), *map(str, steps)])
             marks.append(_Mark(f"{one_line(check.model)}: no baseline", message, check.path))
@@ -70,14 +69,8 @@ def _whole_models(outcome: CheckOutcome) -> list[_Mark]:
 
 
 def _of_row(row: Row, path: Path | None) -> _Mark:
-    word = "changed" if row.conclusion == "changed" else "could not be told"
-    lines = [
-        row.sides,
-        ", ".join(t for t in (row.told, row.evidence) if t),
-        row.note,
-    ]
-    title = f"{row.model} / {row.address}: {word}"
-    return _Mark(title, "\n".join(line for line in lines if line), path)
+    title = f"{row.model} / {row.address}: {CONCLUSIONS[row.conclusion]}"
+    return _Mark(title, "\n".join(row.lines), path)
 
 
 def _command(name: str, mark: _Mark) -> str:

@@ -2,7 +2,7 @@
 
 One suite a model, one case a method, and one for the model itself. Readers agree on the
 elements and attributes used here (Jenkins' ``junit-10.xsd`` allows no others): a *failure* is a
-figure that changed, an *error* one that could not be told or a model that could not be run.
+figure that changed, an *error* one that is undecided or a model that could not be run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, is_empty, model_line, next_steps
-from harness.check.show.rows import Row, is_candidate, plain, rows
+from harness.check.show.rows import Row, plain, rows
+from harness.check.show.words import note
 from harness.records.text import clean, clip, count, one_line
 
 WHOLE = "model"
@@ -57,15 +58,15 @@ def junit(outcome: CheckOutcome) -> str:
 
 
 def _suite(check: ModelCheck, outcome: CheckOutcome) -> ET.Element:
-    found = [] if is_candidate(check) else rows(check)
-    named = [] if is_candidate(check) else [one_line(c.method) for c in check.changes]
+    found = rows(check)
+    named = [] if check.candidate else [one_line(c.method) for c in check.changes]
     methods = dict.fromkeys(name for name in named if name)
     cases: list[tuple[str, _Trouble | None]] = [
         (method, _of_rows([r for r in found if r.method == method], check)) for method in methods
     ]
     cases.insert(0, (_free_name(methods), _of_model(check, found)))
     only = _seconds(outcome) if len(outcome.models) == 1 else None
-    out = "\n".join([*check.reasons, *([check.diff] if check.diff else []), *check.notes])
+    out = "\n".join([*check.reasons, *filter(None, [check.diff]), *map(note, check.notes)])
     return _filled(one_line(check.model), cases, only, outcome, out)
 
 
@@ -116,10 +117,10 @@ def _of_model(check: ModelCheck, found: list[Row]) -> _Trouble | None:
     if check.error is not None:
         if own is None:
             return _Trouble("error", "could not run", check.error, check.error)
-        # A case has one element; what changed is graver than what could not be run.
+        # A case has one element, and a change is graver than a run that failed.
         message = f"{own.message}; {check.error}"
         return own._replace(message=message, text=f"{check.error}\n\n{own.text}")
-    if is_candidate(check):
+    if check.candidate:
         steps = "\n".join(map(str, next_steps(CheckOutcome((check,)))))
         return _Trouble("failure", "no baseline", line, steps)
     if is_empty(check):
@@ -133,7 +134,7 @@ def _of_rows(found: list[Row], check: ModelCheck) -> _Trouble | None:
     changed = sum(r.conclusion == "changed" for r in found)
     open_ = len(found) - changed
     parts = [f"{count(changed, 'figure')} changed"] if changed else []
-    parts += [f"{count(open_, 'figure')} could not be told"] if open_ else []
+    parts += [f"{count(open_, 'figure')} undecided"] if open_ else []
     text = plain(found, _LINES)
     if check.reasons:
         text += "\n\nlikely reasons:\n" + "\n".join(f"- {one_line(r)}" for r in check.reasons)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.check.baseline.decide import SAME
+from harness.check.baseline.change import SAME, Conclusion
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
-from harness.check.show.answer import also_different, answer, model_line, next_steps
+from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import Row, pick, rows
-from harness.records.text import clean, clip, count, head, one_line
+from harness.records.text import clean, clip, count, head, one_line, setting
+from harness.records.text import seconds as in_words
 
 MOST = 60_000
 """Characters. A comment may have 65 536, a job summary a MiB."""
@@ -53,21 +54,21 @@ _LIMITS = (
 def markdown(outcome: CheckOutcome) -> str:
     """Return the check as Markdown of less than :data:`MOST` characters.
 
-    What does not fit is left out from the end of each table, where the least grave stands, and
+    What does not fit is left out at the end of each table, where the least grave stands, and
     counted.
     """
     for limits in _LIMITS:
         text = "\n\n".join(_parts(outcome, limits)) + "\n"
         if len(text) <= MOST:
             return text
-    # Names of absurd length: the answer has none of them.
+    # The names are absurdly long; the answer has none of them.
     return f"{_heading(outcome)}\n\nThe table is too long for GitHub; the JUnit file has it.\n"
 
 
 def _parts(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
     yield _heading(outcome)
-    yield from _tables(outcome, "changed", limits)
-    yield from _tables(outcome, "inconclusive", limits)
+    yield from _tables(outcome, "Changed", "changed", limits)
+    yield from _tables(outcome, "Undecided", "inconclusive", limits)
     yield from _errors(outcome, limits)
     yield from _reasons(outcome, limits)
     steps = next_steps(outcome)
@@ -85,17 +86,16 @@ def _heading(outcome: CheckOutcome) -> str:
     return f"### {words(answer(outcome), _MESSAGE)}"
 
 
-def _tables(outcome: CheckOutcome, conclusion: str, limits: _Limits) -> Iterator[str]:
-    title = {"changed": "Changed", "inconclusive": "Could not be told"}
-    tables = [
-        rows(m, "changed" if conclusion == "changed" else "inconclusive") for m in outcome.models
-    ]
+def _tables(
+    outcome: CheckOutcome, title: str, conclusion: Conclusion, limits: _Limits
+) -> Iterator[str]:
+    tables = [rows(m, conclusion) for m in outcome.models]
     if not any(tables):
         return
     shown = pick(tables, limits.rows)
     lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
     lines += [_line(row) for table in shown for row in table]
-    yield f"#### {title[conclusion]}\n\n" + "\n".join(lines)
+    yield f"#### {title}\n\n" + "\n".join(lines)
     lost = [(t[0].model, len(t) - len(s)) for t, s in zip(tables, shown, strict=True) if t]
     lost = [(model, n) for model, n in lost if n]
     if lost:
@@ -106,16 +106,11 @@ def _tables(outcome: CheckOutcome, conclusion: str, limits: _Limits) -> Iterator
 
 
 def _line(row: Row) -> str:
-    told = words(row.told)
-    if row.note:
-        told = f"{told}<br>{words(row.note, _SENTENCE)}" if told else words(row.note, _SENTENCE)
+    told = "<br>".join(filter(None, (words(row.told), words(row.note, _SENTENCE))))
     cells = [
-        code(row.model),
-        code(row.method),
-        code(row.quantity),
+        *map(code, (row.model, row.method, row.quantity)),
         words(row.figure),
-        words(row.old, _SENTENCE),
-        words(row.new, _SENTENCE),
+        *(words(side, _SENTENCE) for side in (row.old, row.new)),
         told,
         words(row.evidence),
     ]
@@ -172,7 +167,7 @@ def _all_models(outcome: CheckOutcome, limits: _Limits) -> str:
 
 
 def _notes(check: ModelCheck, most: int) -> Sequence[str]:
-    notes = _said([*also_different(check), *check.notes])
+    notes = _said(remarks(check))
     left = len(notes) - most
     return notes if left <= 0 else [*notes[:most], f"… {count(left, 'more note')}"]
 
@@ -195,12 +190,12 @@ def _origin(outcome: CheckOutcome) -> str:
     parts += [words(f"{name} {version}", _SENTENCE) for name, version in versions.items()][:10]
     seconds = origin.get("seconds")
     if isinstance(seconds, (int, float)):
-        parts.append(f"{seconds:.0f} s")
+        parts.append(in_words(seconds))
     if outcome.exact:
         parts.append("compared to the last digit")
     elif outcome.tests:
         tested = count(outcome.tests, "test")
-        parts.append(f"family-wise error {outcome.alpha:g} over {tested}")
+        parts.append(f"family-wise error {setting(outcome.alpha)} over {tested}")
     return f"<sub>{' · '.join(parts)}</sub>"
 
 

@@ -1,4 +1,4 @@
-"""What is not the same, as rows of plain strings, the gravest first."""
+"""What is not the same, as rows of plain strings, the worst first."""
 
 from __future__ import annotations
 
@@ -8,18 +8,8 @@ from dataclasses import dataclass
 
 from harness.check.baseline.change import Change, Conclusion
 from harness.check.baseline.outcome import ModelCheck
-from harness.check.show import figures
+from harness.check.show import words
 from harness.records.text import clip, one_line
-
-SYMBOLS: dict[Conclusion, str] = {"same": "✓", "changed": "✗", "inconclusive": "?"}
-
-WORDS: dict[Conclusion, str] = {
-    "same": "same",
-    "changed": "changed",
-    "inconclusive": "could not tell",
-}
-
-CANDIDATE = ".candidate.json"
 
 _ORDER: tuple[Conclusion, ...] = ("changed", "inconclusive", "same")
 
@@ -28,7 +18,8 @@ _ORDER: tuple[Conclusion, ...] = ("changed", "inconclusive", "same")
 class Row:
     """One figure that is not the same; every text is on one line.
 
-    ``figure`` is empty where a whole quantity or method is missing or new.
+    ``figure`` is empty where a whole quantity or method is missing or new; ``numeric`` tells
+    whether both sides are numbers with errors.
     """
 
     conclusion: Conclusion
@@ -42,6 +33,7 @@ class Row:
     interval: str
     evidence: str
     note: str
+    numeric: bool = True
 
     @property
     def address(self) -> str:
@@ -54,14 +46,15 @@ class Row:
         return f"{self.old} → {self.new}" if self.old or self.new else ""
 
     @property
+    def lines(self) -> list[str]:
+        """All that is told of the figure, for readers without a table."""
+        told = ", ".join(part for part in (self.told, self.evidence) if part)
+        return [line for line in (self.sides, told, self.note) if line]
+
+    @property
     def told(self) -> str:
         """The difference with its interval."""
         return f"{self.difference} {self.interval}".strip()
-
-
-def is_candidate(check: ModelCheck) -> bool:
-    """Tell whether there was no baseline, and a candidate was written."""
-    return check.path is not None and check.path.name.endswith(CANDIDATE)
 
 
 def _gravity(change: Change) -> tuple[int, int, float]:
@@ -79,7 +72,7 @@ def rows(check: ModelCheck, *conclusions: Conclusion) -> list[Row]:
 
     A model without a baseline has none: nothing was compared.
     """
-    if is_candidate(check):
+    if check.candidate:
         return []
     wanted = conclusions or ("changed", "inconclusive")
     found = sorted((c for c in check.changes if c.conclusion in wanted), key=_gravity)
@@ -87,28 +80,28 @@ def rows(check: ModelCheck, *conclusions: Conclusion) -> list[Row]:
 
 
 def _row(change: Change) -> Row:
-    old, new = figures.sides(change)
-    shift, interval = figures.difference(change)
-    whole = "" if change.method or change.quantity else "model"
+    old, new = words.sides(change)
+    shift, interval = words.difference(change)
     return Row(
         conclusion=change.conclusion,
         model=one_line(change.model),
         method=one_line(change.method),
         quantity=one_line(change.quantity),
-        figure=one_line(change.what) or whole,
+        figure=one_line(words.figure(change)),
         old=one_line(old),
         new=one_line(new),
         difference=shift,
         interval=interval,
-        evidence=figures.evidence(change),
-        note=one_line(change.note),
+        evidence=words.evidence(change),
+        note=one_line(words.reason(change)),
+        numeric=change.part == "summary",
     )
 
 
 def pick(tables: Sequence[Sequence[Row]], most: int) -> list[Sequence[Row]]:
-    """Return the first rows of each table, ``most`` in all, every table in its turn.
+    """Return the first rows of each table, ``most`` in all, taking the tables in turn.
 
-    So a model of which everything moved does not hide the others.
+    A model in which everything moved then does not hide the others.
     """
     taken = [0] * len(tables)
     left = min(most, sum(len(t) for t in tables))
@@ -128,7 +121,16 @@ def plain(found: Sequence[Row], most: int = 200) -> str:
     """Return rows as aligned text, for readers of XML."""
     lines: list[tuple[str, ...]] = [("", *HEADINGS)]
     lines += [
-        (WORDS[r.conclusion], r.quantity, r.figure, r.old, r.new, r.told, r.evidence, r.note)
+        (
+            words.CONCLUSIONS[r.conclusion],
+            r.quantity,
+            r.figure,
+            r.old,
+            r.new,
+            r.told,
+            r.evidence,
+            r.note,
+        )
         for r in found[:most]
     ]
     lines = [tuple(clip(cell, _WIDEST) for cell in line[:-1]) + line[-1:] for line in lines]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -13,11 +13,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.check.baseline.change import Conclusion
-from harness.check.baseline.decide import SAME
+from harness.check.baseline.change import SAME, Conclusion
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
-from harness.check.show.answer import also_different, answer, conclusion, model_line, next_steps
-from harness.check.show.rows import SYMBOLS, Row, rows
+from harness.check.show.answer import answer, conclusion, model_line, next_steps, remarks
+from harness.check.show.rows import Row, rows
+from harness.check.show.words import SYMBOLS
 from harness.records.text import clean, head
 from harness.report.terminal import make_console
 
@@ -68,37 +68,51 @@ def _say(console: Console, text: str, style: str = "", indent: int = 0) -> None:
 # --- what is not the same -----------------------------------------------------------------------
 
 
+class _Line(NamedTuple):
+    """A line of a cell: text that may wrap between words, or figures, which may not."""
+
+    text: str
+    wraps: bool = True
+
+
+_Cell = Sequence[_Line]
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A way to set the table; texts other than estimates wrap at ``wrap`` columns or wider."""
+    """A way to set the table; text wraps at ``wrap`` columns or wider."""
 
     headings: tuple[str, ...]
     wrap: tuple[int, ...]
-    cells: Callable[[Row], Sequence[str]]
+    cells: Callable[[Row], Sequence[_Cell]]
 
 
-def _one_line_each(row: Row) -> Sequence[str]:
+def _one_line_each(row: Row) -> Sequence[_Cell]:
+    texts = (f"{SYMBOLS[row.conclusion]} {row.model}", row.method, row.quantity, row.figure)
     return (
-        f"{SYMBOLS[row.conclusion]} {row.model}",
-        row.method,
-        row.quantity,
-        row.figure,
-        row.old,
-        row.new,
-        "\n".join(part for part in (row.told, row.note) if part),
-        row.evidence,
+        *([_Line(text)] for text in texts),
+        *_sides(row),
+        _filled(_Line(row.told, wraps=False), _Line(row.note)),
+        [_Line(row.evidence, wraps=False)],
     )
 
 
-def _two_lines_each(row: Row) -> Sequence[str]:
+def _two_lines_each(row: Row) -> Sequence[_Cell]:
     """Return fewer cells: the address under the model, the interval under the difference."""
     first = ", ".join(part for part in (row.difference, row.evidence) if part)
     return (
-        f"{SYMBOLS[row.conclusion]} {row.model}\n  {row.address}",
-        row.old,
-        row.new,
-        "\n".join(part for part in (first, row.interval, row.note) if part),
+        [_Line(f"{SYMBOLS[row.conclusion]} {row.model}"), _Line(f"  {row.address}")],
+        *_sides(row),
+        _filled(_Line(first), _Line(row.interval, wraps=False), _Line(row.note)),
     )
+
+
+def _sides(row: Row) -> tuple[_Cell, _Cell]:
+    return [_Line(row.old, not row.numeric)], [_Line(row.new, not row.numeric)]
+
+
+def _filled(*lines: _Line) -> _Cell:
+    return [line for line in lines if line.text]
 
 
 _SIDES = ("old ± error", "new ± error")
@@ -110,8 +124,6 @@ _LAYOUTS = (
     ),
     _Layout(("figure", *_SIDES, "difference"), (26, 16, 16, 30), _two_lines_each),
 )
-_UNBROKEN = re.compile(" ± |; margin ")
-"""What stands in figures, which are read on one line."""
 
 
 def _print_rows(console: Console, tables: Sequence[tuple[Sequence[Row], int]]) -> None:
@@ -132,14 +144,14 @@ def _print_rows(console: Console, tables: Sequence[tuple[Sequence[Row], int]]) -
 
 
 def _widths(found: Sequence[Row], layout: _Layout) -> list[int]:
-    """Return how wide each column must be that sentences wrap between words, figures never."""
+    """Return how wide each column must be so that text wraps between words, figures never."""
     widths = [cell_len(heading) for heading in layout.headings]
     for row in found:
         for i, cell in enumerate(layout.cells(row)):
-            for line in cell.split("\n"):
-                needed = cell_len(line)
-                if not _UNBROKEN.search(line):
-                    longest = max(map(cell_len, line.split()), default=0)
+            for text, wraps in cell:
+                needed = cell_len(text)
+                if wraps:
+                    longest = max(map(cell_len, text.split()), default=0)
                     needed = max(longest, min(needed, layout.wrap[i]))
                 widths[i] = max(widths[i], needed)
     return widths
@@ -153,7 +165,7 @@ def _table(
         table.add_column(heading, width=width)
     for found, total in tables:
         for row in found:
-            first, *rest = layout.cells(row)
+            first, *rest = ("\n".join(line.text for line in c) for c in layout.cells(row))
             table.add_row(Text(first, style=_STYLES[row.conclusion]), *map(Text, rest))
         if total > len(found):
             table.add_row(Text(_left_out(total - len(found)), style="dim"))
@@ -166,15 +178,10 @@ def _left_out(n: int) -> str:
 
 
 def _print_stacked(console: Console, row: Row) -> None:
-    _say(
-        console,
-        " / ".join([f"{SYMBOLS[row.conclusion]} {row.model}", *filter(None, [row.address])]),
-        f"bold {_STYLES[row.conclusion]}",
-    )
-    told = ", ".join(part for part in (row.told, row.evidence) if part)
-    for line in (row.sides, told, row.note):
-        if line:
-            _say(console, line, indent=4)
+    title = " / ".join([f"{SYMBOLS[row.conclusion]} {row.model}", *filter(None, [row.address])])
+    _say(console, title, f"bold {_STYLES[row.conclusion]}")
+    for line in row.lines:
+        _say(console, line, indent=4)
 
 
 # --- every model ----------------------------------------------------------------------------
@@ -190,9 +197,9 @@ def _print_model(console: Console, check: ModelCheck, *, quiet: bool) -> None:
         if check.diff and not quiet:
             _print_diff(console, check.diff)
     if quiet or (check.identical and check.exit_code == SAME):
-        # Of the very same draws there is nothing to say that the baseline does not say.
+        # The draws are identical: the baseline has said it all.
         return
-    for note in [*also_different(check), *check.notes]:
+    for note in remarks(check):
         _say(console, f"note: {clean(note).strip()}", "dim", indent=4)
 
 
@@ -208,6 +215,6 @@ def _print_steps(console: Console, outcome: CheckOutcome) -> None:
         return
     console.print()
     for step in steps:
-        # Not wrapped by us: a command that is copied from two lines would be two commands.
+        # Never wrapped: a command copied from two lines would be two commands.
         text = Text.assemble(f"{step.why}: ", (step.command, "bold"), step.then)
         console.print(text, soft_wrap=True)
