@@ -125,7 +125,7 @@ def test_what_is_not_known_is_said_in_words(family: float, optimiser: float, sai
     """A gap that is NaN is never a bar of no length without a word."""
     found = panel(*MIXTURE[:7], gap("dadvi", 1, family, optimiser, error=math.nan))
     assert labels(found)[-1] == said
-    assert "Of 1 run a gap is not known" in found.note
+    assert "1 run has an unknown gap" in found.note
     assert "1 not known" in found.alt
 
 
@@ -166,7 +166,7 @@ def test_an_error_is_drawn_where_it_is_seen() -> None:
     assert "stroke-width:0.7" in dull.svg
     assert "stroke-width:0.7" not in sharp.svg
     unknown = panel(gap("dadvi", 1, 0.3, 0.1, error=math.nan))
-    assert "Of 1 run the error is not known." in unknown.note
+    assert "1 run has an unknown error." in unknown.note
 
 
 def test_a_gap_below_zero_is_said() -> None:

@@ -1,8 +1,7 @@
 """Small SVG panels from matplotlib, without pyplot, and made small enough for one page.
 
-A figure of the report is a row of panels, one per method, which the page lays out in a
-grid: on a phone they restack instead of shrinking. Titles and notes are text of the page,
-so that nothing in a panel can lie over a curve.
+A figure of the report is a set of panels, usually one per method, which the page lays out in a
+grid. Titles and notes are text of the page, so that they cannot lie over a curve.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from harness.records import FloatArray
 
+Drawing = MplFigure
 PX_PER_INCH = 96.0
 FONT_PT = 8.0
 _UNKNOWN_EM = 1.0  # a character that the report's font lacks, as wide as any
@@ -60,7 +60,7 @@ class Panel:
     width, height
         Natural size in CSS pixels.
     note
-        A sentence under the title: what lies outside of the view, what was cut.
+        A sentence under the title: what lies outside the view, what was cut.
     """
 
     title: str
@@ -112,7 +112,13 @@ class Margins:
     bottom: float = 34.0
 
 
-def axes(width: int, height: int, margins: Margins) -> tuple[MplFigure, Axes]:
+def panel(drawing: Drawing, title: str, method: str, alt: str, note: str = "") -> Panel:
+    """Return what is drawn now as a panel; later strokes do not change it."""
+    width, height = (round(inches * PX_PER_INCH) for inches in drawing.get_size_inches())
+    return Panel(title, method, svg(drawing), alt, width, height, note)
+
+
+def axes(width: int, height: int, margins: Margins) -> tuple[Drawing, Axes]:
     """Return an empty figure of ``width`` × ``height`` CSS pixels and its only axes."""
     figure = MplFigure(figsize=(width / PX_PER_INCH, height / PX_PER_INCH))
     figure.patch.set_visible(False)
@@ -134,10 +140,10 @@ def axes(width: int, height: int, margins: Margins) -> tuple[MplFigure, Axes]:
 
 @contextmanager
 def overlay(ax: Axes) -> Iterator[None]:
-    """Remove on leaving what was drawn inside.
+    """On leaving, remove what was drawn inside.
 
-    Panels of one figure share frame and ticks, whose making takes longer than drawing
-    the curves: the frame is made once and each method drawn over it in turn.
+    Panels of one figure share frame and ticks, which take longer to make than the curves: the
+    frame is made once, and each method is drawn over it in turn.
     """
     before = set(ax.get_children())
     yield
@@ -163,42 +169,52 @@ def tick_words(ticks: Sequence[float]) -> list[str]:
     return [fixed(t, decimals) for t in ticks]
 
 
-def within(
-    ticks: Sequence[float], low: float, high: float, width: float, margins: Margins
-) -> list[float]:
-    """Return the ticks of a horizontal axis whose words are not cut at the panel's edges."""
-    words = tick_words(ticks)
-    across = width - margins.left - margins.right
-    kept = []
-    for tick, word in zip(ticks, words, strict=True):
-        at = margins.left + (tick - low) / (high - low) * across
-        half = width_px(word) / 2 + 1
-        if half <= at <= width - half:
-            kept.append(tick)
-    return kept or list(ticks)
-
-
-def left_spine(ax: Axes) -> None:
-    """Show the left edge of the axes, where heights are read off."""
+def scaled(
+    width: int, height: int, low: float, high: float, *, right: float, label: str = ""
+) -> tuple[Drawing, Axes]:
+    """Return axes with a scale on the left and as much room as its labels need."""
+    ticks = nice_ticks(low, high, 5)
+    left = (32 if label else 14) + widest_px(tick_words(ticks))
+    drawing, ax = axes(width, height, Margins(left=left, right=right))
     ax.spines["left"].set_visible(True)
     ax.spines["left"].set_color(MUTED)
     ax.spines["left"].set_linewidth(0.6)
+    ax.set_ylim(low, high)
+    _axis(ax, "y", ticks, tick_words(ticks), label)
+    return drawing, ax
 
 
 def x_axis(ax: Axes, ticks: Sequence[float], label: str) -> None:
-    """Put fixed ticks, their words and a label under the axes."""
-    _axis(ax, "x", ticks, tick_words(ticks), label)
+    """Put ticks and a label under axes that have their limits; a tick that would be cut goes."""
+    box, (low, high) = ax.get_position(), ax.get_xlim()
+    width = ax.figure.bbox.width / ax.figure.dpi * PX_PER_INCH
+    kept = []
+    for tick, word in zip(ticks, tick_words(ticks), strict=True):
+        at = width * (box.x0 + (tick - low) / (high - low) * box.width)
+        half = width_px(word) / 2 + 1
+        if half <= at <= width - half:
+            kept.append(tick)
+    kept = kept or list(ticks)
+    _axis(ax, "x", kept, tick_words(kept), label)
 
 
-def y_axis(ax: Axes, ticks: Sequence[float], label: str = "") -> None:
-    """Put fixed ticks, their words and a label left of the axes."""
-    _axis(ax, "y", ticks, tick_words(ticks), label)
-
-
-def named_axis(ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str]) -> None:
+def named_axis(
+    ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str], label: str = ""
+) -> None:
     """Put words at fixed positions along the axis ``which``."""
-    _axis(ax, which, ticks, names, "")
+    _axis(ax, which, ticks, names, label)
     ax.tick_params(axis="y" if which == "y" else "x", length=0)
+
+
+def write(ax: Axes, x: float, y: float, words: str, *, colour: str = INK) -> None:
+    """Write a label of ordinary size, its left end half-way up at a place of the data."""
+    ax.text(x, y, words, color=colour, size=FONT_PT, va="center")
+
+
+def write_instead(ax: Axes, words: str) -> None:
+    """Write in the middle why nothing is drawn."""
+    middle = ax.transAxes
+    ax.text(0.5, 0.5, words, color=MUTED, size=FONT_PT, transform=middle, ha="center")
 
 
 def _axis(ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str], label: str) -> None:
@@ -222,9 +238,9 @@ def broken(lines: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, 
     return np.concatenate(xs[:-1]), np.concatenate(ys[:-1])
 
 
-def dots(ax: Axes, x: FloatArray, y: FloatArray, colour: str, *, size: float) -> None:
+def dots(ax: Axes, places: Iterable[tuple[float, float]], colour: str, *, size: float) -> None:
     """Draw round points as one path of zero-length strokes, some ten bytes a point."""
-    xs, ys = broken([(np.array([a, a]), np.array([b, b])) for a, b in zip(x, y, strict=True)])
+    xs, ys = broken([(np.array([x, x]), np.array([y, y])) for x, y in places])
     (line,) = ax.plot(xs, ys, color=colour, lw=size, solid_capstyle="round")
     line.get_path().should_simplify = False
 
@@ -240,7 +256,7 @@ def thin(values: NDArray[np.float64], at_most: int) -> NDArray[np.float64]:
 def envelope(x: FloatArray, y: FloatArray, bins: int) -> tuple[FloatArray, FloatArray]:
     """Thin a jagged line to the lowest and highest point of each of ``bins`` stretches.
 
-    Evenly spaced thinning would hide the spikes, which are what one looks for.
+    Evenly spaced points would miss the spikes, which readers look for.
     """
     if len(x) <= 2 * bins:
         return x, y
@@ -252,7 +268,7 @@ def envelope(x: FloatArray, y: FloatArray, bins: int) -> tuple[FloatArray, Float
     return x[picks], y[picks]
 
 
-def svg(figure: MplFigure) -> str:
+def svg(figure: Drawing) -> str:
     """Render a figure as a compact SVG element for the page."""
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
@@ -277,7 +293,7 @@ def compact(text: str) -> str:
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = _PATH.sub(lambda m: f' d="{_shorter(m.group(1))}"', text)
-    # Only inside tags: between them stand labels, whose digits are the reader's.
+    # Only inside tags: labels keep their digits.
     text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0)), 2), t.group(0)), text)
     text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
     # Releases differ in how they write the font.

@@ -1,4 +1,4 @@
-"""Did the NUTS chains mix: a trace and rank histograms, a strip per chain."""
+"""Whether the NUTS chains mix: traces and rank histograms, a strip per chain."""
 
 from __future__ import annotations
 
@@ -8,21 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.records.text import number
-from harness.report.figures.canvas import (
-    FONT_PT,
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    envelope,
-    named_axis,
-    nice_ticks,
-    svg,
-    x_axis,
-)
+from harness.report.figures import canvas
 from harness.report.figures.choose import quantity_names, runs_of
-from harness.report.figures.looks import INK, REFERENCE_FILL, look
+from harness.report.figures.looks import REFERENCE_FILL, look
 
 if TYPE_CHECKING:
     from harness.records import Draws, FloatArray, ModelComparison
@@ -31,11 +19,11 @@ _BINS = 20
 _STRIP = 38
 _CHAINS = 8
 _WIDTH = 520
-_MARGINS = Margins(left=54, right=18)
+_MARGINS = canvas.Margins(left=54, right=18)
 _BAND_Z = 2.576  # 99% of counts under perfect mixing
 
 
-def figure(comparison: ModelComparison) -> Figure | None:
+def figure(comparison: ModelComparison) -> canvas.Figure | None:
     """Return trace and ranks of the quantity with the worst R-hat; None without NUTS draws."""
     runs = [run for run in runs_of(comparison, "nuts") if run.draws is not None]
     if not runs or runs[0].draws is None:
@@ -47,14 +35,14 @@ def figure(comparison: ModelComparison) -> Figure | None:
     values = draws.quantity(name)[:_CHAINS]
     if not np.isfinite(values).all() or np.ptp(values) == 0 or values.shape[1] < _BINS:
         return None
-    said = f"R-hat {number(rhat, 3)}" if rhat is not None else "R-hat not known"
+    said = f"R-hat {number(rhat, 3)}" if rhat is not None else "R-hat unknown"
     panels = (_trace(values, name, said), _ranks(values, name, said))
     caption = (
-        "Left: the draws in order, a strip per chain, all strips on one scale. Right: how each"
-        " chain's draws rank among all; flat if the chains agree, inside the grey band for 99%"
-        " of independent draws."
+        "Left: the draws in order, a strip per chain, all on one scale. Right: ranks of each"
+        " chain's draws among all draws. If the chains agree, the histogram is flat and 99% of the"
+        " bins lie inside the grey band."
     )
-    return Figure("chains", f"NUTS chains: {name}, {said}", caption, panels)
+    return canvas.Figure("chains", f"NUTS chains: {name}, {said}", caption, panels)
 
 
 def _worst_rhat(comparison: ModelComparison, draws: Draws) -> tuple[str | None, float | None]:
@@ -74,26 +62,26 @@ def _height(chains: int) -> int:
     return chains * _STRIP + 44
 
 
-def _trace(values: FloatArray, name: str, said: str) -> Panel:
+def _trace(values: FloatArray, name: str, said: str) -> canvas.Panel:
     chains, n = values.shape
-    drawing, ax = axes(_WIDTH, _height(chains), _MARGINS)
+    drawing, ax = canvas.axes(_WIDTH, _height(chains), _MARGINS)
     low, high = float(values.min()), float(values.max())
     lines = []
     for i, row in enumerate(values):
-        x, y = envelope(np.arange(1.0, n + 1), row, 130)
+        x, y = canvas.envelope(np.arange(1.0, n + 1), row, 130)
         lines.append((x, chains - i - 1 + 0.06 + 0.88 * (y - low) / (high - low)))
-    ax.plot(*broken(lines), color=look("nuts").colour, lw=0.6)
+    ax.plot(*canvas.broken(lines), color=look("nuts").colour, lw=0.6)
     ax.set_xlim(0, n)
     ax.set_ylim(0, chains)
-    named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], _chain_names(chains))
-    x_axis(ax, nice_ticks(0, n, 5), "draw")
+    canvas.named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], _chain_names(chains))
+    canvas.x_axis(ax, canvas.nice_ticks(0, n, 5), "draw")
     means = ", ".join(number(float(row.mean())) for row in values)
     alt = f"Trace of {name} for {chains} NUTS chains of {n} draws: means {means}; {said}."
     note = f"each strip from {number(low)} to {number(high)}"
-    return Panel(f"{name} by draw", "nuts", svg(drawing), alt, _WIDTH, _height(chains), note)
+    return canvas.panel(drawing, f"{name} by draw", "nuts", alt, note)
 
 
-def _ranks(values: FloatArray, name: str, said: str) -> Panel:
+def _ranks(values: FloatArray, name: str, said: str) -> canvas.Panel:
     chains, n = values.shape
     from scipy.stats import rankdata  # slow, and kept figures need none
 
@@ -103,7 +91,7 @@ def _ranks(values: FloatArray, name: str, said: str) -> Panel:
     expected = n / _BINS
     band = _BAND_Z * math.sqrt(n * (1 / _BINS) * (1 - 1 / _BINS))
     scale = 0.9 / max(float(counts.max()), expected + band)
-    drawing, ax = axes(_WIDTH, _height(chains), _MARGINS)
+    drawing, ax = canvas.axes(_WIDTH, _height(chains), _MARGINS)
     lines = []
     for i, row in enumerate(counts):
         base = chains - i - 1
@@ -112,20 +100,18 @@ def _ranks(values: FloatArray, name: str, said: str) -> Panel:
         x = np.repeat(np.arange(_BINS + 1.0), 2)
         y = base + scale * np.concatenate(([0.0], np.repeat(row, 2), [0.0]))
         lines.append((x, y))
-    ax.plot(*broken(lines), color=look("nuts").colour, lw=1.0)
+    ax.plot(*canvas.broken(lines), color=look("nuts").colour, lw=1.0)
     ax.set_xlim(0, _BINS)
     ax.set_ylim(0, chains)
-    named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], _chain_names(chains))
-    named_axis(ax, "x", [0.7, _BINS - 0.7], ["lowest", "highest"])
-    ax.set_xlabel(f"rank of {name}", fontsize=FONT_PT, color=INK, labelpad=1.5)
+    canvas.named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], _chain_names(chains))
+    canvas.named_axis(ax, "x", [0.7, _BINS - 0.7], ["lowest", "highest"], f"rank of {name}")
     outside = int(np.sum(np.abs(counts - expected) > band))
     alt = (
         f"Rank histograms of {name} for {chains} NUTS chains: {outside} of {counts.size} bins"
         f" outside the 99% band; {said}."
     )
     note = f"{outside} of {counts.size} bins outside the band"
-    title = f"{name} by rank"
-    return Panel(title, "nuts", svg(drawing), alt, _WIDTH, _height(chains), note)
+    return canvas.panel(drawing, f"{name} by rank", "nuts", alt, note)
 
 
 def _chain_names(chains: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from harness.report.figures.canvas import thin
+from harness.report.figures import canvas
 from harness.report.figures.looks import in_order
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def view(comparison: ModelComparison, name: str) -> Window | None:
     if reference is not None:
         return window(reference)
     columns = [column(run.draws, name) for run in comparison.runs]
-    pooled = [thin(c, 500) for c in columns if c is not None]
+    pooled = [canvas.thin(c, 500) for c in columns if c is not None]
     if not pooled:
         return None
     low, high = (float(q) for q in np.quantile(np.concatenate(pooled), (0.1, 0.9)))
@@ -134,7 +134,7 @@ def view(comparison: ModelComparison, name: str) -> Window | None:
 def correlations(draws: Draws, names: Sequence[str]) -> FloatArray:
     """Return the correlation matrix of a thinned sample; NaN where a column is constant."""
     picks = [draws.names.index(n) for n in names]
-    flat = thin(draws.values.reshape(-1, draws.values.shape[-1]), _PAIR_DRAWS)[:, picks]
+    flat = canvas.thin(draws.values.reshape(-1, draws.values.shape[-1]), _PAIR_DRAWS)[:, picks]
     with np.errstate(all="ignore"):
         centred = flat - flat.mean(axis=0)
         covariance = centred.T @ centred

@@ -10,34 +10,22 @@ import numpy as np
 
 from harness.records import WITHOUT_DRAWS
 from harness.records.text import count, number, seconds, span
-from harness.report.figures.canvas import (
-    FONT_PT,
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    named_axis,
-    overlay,
-    svg,
-    width_px,
-)
+from harness.report.figures import canvas
 from harness.report.figures.choose import runs_of
 from harness.report.figures.looks import CLOSE_BAND, FAINT, INK, MUTED, in_order, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MplFigure
 
     from harness.records import Comparison, ModelComparison
 
 _WIDTH = 360
 _HEIGHT = 270
-_MARGINS = Margins(left=44, right=10, top=8, bottom=36)
+_MARGINS = canvas.Margins(left=44, right=10, top=8, bottom=36)
 _FLOOR = 0.005
 _CEILING = 30.0
 _CLOSE = 0.1
-_LABEL_PT = FONT_PT - 0.6
+_LABEL_PT = canvas.FONT_PT - 0.6
 _LABEL_HEIGHT = 12.0
 _CENTRED_FROM = 2
 _MANY = 9
@@ -85,7 +73,7 @@ def _point(entry: ModelComparison, method: str) -> Point | None:
     return Point(entry.model.name, method, median(times), median(sizes), max(sizes))
 
 
-def figure(comparison: Comparison) -> Figure | None:
+def figure(comparison: Comparison) -> canvas.Figure | None:
     """Return the figure, or None where nothing was measured."""
     everything = points(comparison)
     if not everything:
@@ -97,17 +85,17 @@ def figure(comparison: Comparison) -> Figure | None:
     shown = _shown(methods, everything)
     panels = tuple(_panel(drawing, ax, m, everything) for m in shown)
     caption = (
-        "Across: seconds of a typical run. Up: W1 distance to the reference in sds, of the"
-        " worst quantity. Marker: the typical (median) seed; the line above it ends at the"
-        " worst seed. Pale marks: the other methods. Shaded: close."
+        "Across: seconds of a typical run. Up: W1 distance of the worst quantity to the reference,"
+        " in sds. Marker: the typical (median) seed; its line ends at the worst seed. Pale: the"
+        " other methods. Shaded: close."
     )
     if len(shown) < len(methods):
-        caption += f" Methods with fewer than {_FEW} models have pale marks only."
-    return Figure("cost", "Cost against error", caption, panels)
+        caption += f" Methods on fewer than {_FEW} models are pale only."
+    return canvas.Figure("cost", "Cost against error", caption, panels)
 
 
 def _shown(methods: list[str], everything: list[Point]) -> list[str]:
-    """Return the methods that get a panel: where they are many, those of several models."""
+    """Return the methods that get a panel: all, or of many those on several models."""
     if len(methods) <= _MANY:
         return methods
     usual = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
@@ -118,19 +106,18 @@ def _clipped(value: float) -> float:
     return min(max(value, _FLOOR), _CEILING)
 
 
-def _frame(times: tuple[float, float]) -> tuple[MplFigure, Axes]:
+def _frame(times: tuple[float, float]) -> tuple[canvas.Drawing, Axes]:
     """Draw what all panels share: logarithmic axes and the close band."""
-    drawing, ax = axes(_WIDTH, _HEIGHT, _MARGINS)
+    drawing, ax = canvas.axes(_WIDTH, _HEIGHT, _MARGINS)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(*times)
     ax.set_ylim(_FLOOR * 0.8, _CEILING * 1.25)
     ax.axhspan(_FLOOR * 0.8, _CLOSE, color=CLOSE_BAND, lw=0)
     shown = [(t, w) for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < times[1]]
-    named_axis(ax, "x", [t for t, _ in shown], [w for _, w in shown])
-    named_axis(ax, "y", [0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
-    ax.set_xlabel("time of a typical run", fontsize=FONT_PT, color=INK, labelpad=1.5)
-    ax.set_ylabel("W1 / sd", fontsize=FONT_PT, color=INK, labelpad=1.5)
+    words = [w for _, w in shown]
+    canvas.named_axis(ax, "x", [t for t, _ in shown], words, "time of a typical run")
+    canvas.named_axis(ax, "y", [0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"], "W1 / sd")
     return drawing, ax
 
 
@@ -142,18 +129,15 @@ def _draw(ax: Axes, mine: list[Point], others: list[Point], method: str) -> None
         (np.array([p.seconds] * 2), np.array([_clipped(p.typical), _clipped(p.worst)]))
         for p in mine
     ]
-    ax.plot(*broken(spans), color=style.colour, lw=0.8, alpha=0.7)
+    ax.plot(*canvas.broken(spans), color=style.colour, lw=0.8, alpha=0.7)
     own = ([p.seconds for p in mine], [_clipped(p.typical) for p in mine])
     ax.plot(*own, ls="none", marker=style.marker, ms=4.6, color=style.colour)
     _labels(ax, mine)
 
 
-def _panel(drawing: MplFigure, ax: Axes, method: str, everything: list[Point]) -> Panel:
+def _panel(drawing: canvas.Drawing, ax: Axes, method: str, everything: list[Point]) -> canvas.Panel:
     mine = [p for p in everything if p.method == method]
     style = look(method)
-    with overlay(ax):
-        _draw(ax, mine, [p for p in everything if p.method != method], method)
-        data = svg(drawing)
     beyond = [p for p in mine if p.worst > _CEILING]
     note = (
         f"{count(len(beyond), 'model')} with a seed beyond {number(_CEILING)} sd,"
@@ -167,11 +151,13 @@ def _panel(drawing: MplFigure, ax: Axes, method: str, everything: list[Point]) -
         f" {seconds(min(p.seconds for p in mine))} to {seconds(max(p.seconds for p in mine))};"
         f" W1 {span([p.typical for p in mine])} sd; the typical seed is close on {close}. {note}"
     ).strip()
-    return Panel(style.title, method, data, alt, _WIDTH, _HEIGHT, note)
+    with canvas.overlay(ax):
+        _draw(ax, mine, [p for p in everything if p.method != method], method)
+        return canvas.panel(drawing, style.title, method, alt, note)
 
 
 def _labels(ax: Axes, mine: list[Point]) -> None:
-    """Name each point where there is room: beside it, else a little above or below."""
+    """Name each point: beside it, or where there is room a little above or below."""
     pixel = ax.transData.transform
     scale = 96.0 / ax.figure.dpi
     box = tuple(float(v) * scale for v in ax.bbox.extents)
@@ -182,7 +168,7 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
     back = ax.transData.inverted()
     for p in sorted(mine, key=lambda q: (-at[q][1], at[q][0])):
         x, y = (float(v) for v in at[p])
-        width = width_px(p.model, _LABEL_PT)
+        width = canvas.width_px(p.model, _LABEL_PT)
         spot = _free_spot(x, y, width, taken, box)
         left, bottom = spot
         taken.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))

@@ -7,18 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.records.text import count, listed, number, span
-from harness.report.figures.canvas import (
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    nice_ticks,
-    overlay,
-    svg,
-    within,
-    x_axis,
-)
+from harness.report.figures import canvas
 from harness.report.figures.choose import (
     Window,
     column,
@@ -29,11 +18,10 @@ from harness.report.figures.choose import (
     view,
     window,
 )
-from harness.report.figures.looks import MUTED, REFERENCE_FILL, look
+from harness.report.figures.looks import REFERENCE_FILL, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MplFigure
 
     from harness.records import FloatArray, ModelComparison
 
@@ -43,7 +31,7 @@ _NARROW = 300  # CSS pixels
 _TALLEST = 2.6
 """How far above the reference's peak the axis reaches for narrower approximations."""
 _OUTSIDE = 0.05
-"""A seed with less than this share of its mass in view is said in words."""
+"""The note names seeds with less than this share of their mass in view."""
 
 Curve = tuple["FloatArray", "FloatArray"]
 
@@ -60,10 +48,10 @@ class _Seed(NamedTuple):
 def kde(values: FloatArray, frame: Window, bandwidth: str) -> Curve | None:
     """Return ArviZ's KDE of ``values`` on the part of the axis in view.
 
-    Draws far outside are left out before smoothing, else the grid of a runaway would be
-    coarser than the whole view; the density is scaled by the share that is kept.
+    Draws far outside are left out before smoothing, because the grid of a runaway would be
+    coarser than the whole view; the density is scaled by the share of draws that are kept.
     """
-    # Two seconds to import, which a report from kept figures need not pay.
+    # Takes two seconds to import, which a report with given figures does not need.
     from arviz_stats.base import array_stats
 
     reach = frame.high - frame.low
@@ -103,8 +91,8 @@ def _seeds(comparison: ModelComparison, method: str, name: str, frame: Window) -
         if run.draws is None or name not in run.draws.names:
             continue
         chains = run.draws.quantity(name)
-        # Silverman's rule suits the near-normal draws of an approximation and is five
-        # times faster than ArviZ's default, which finds the modes of a stuck chain.
+        # Silverman's rule suits the near-normal draws of an approximation and is five times
+        # faster than ArviZ's default, which resolves the modes of a stuck chain.
         bandwidth = "silverman" if look(method).approximate else "experimental"
         rows = list(chains) if len(chains) > 1 else [chains.ravel()]
         for i, row in enumerate(rows):
@@ -137,14 +125,14 @@ def _pinned_words(seeds: list[_Seed], unit: str) -> str:
     return f"{count(len(pinned), unit)} with no width, at {places}."
 
 
-def figures(comparison: ModelComparison) -> list[Figure]:
+def figures(comparison: ModelComparison) -> list[canvas.Figure]:
     """Return one figure per shown quantity."""
     names = shown_quantities(comparison, QUANTITIES)
     made = [_figure(comparison, name) for name in names]
     return [figure for figure in made if figure is not None]
 
 
-def _figure(comparison: ModelComparison, name: str) -> Figure | None:
+def _figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
     frame = view(comparison, name)
     methods = methods_of(comparison)
     if frame is None or not methods:
@@ -159,29 +147,29 @@ def _figure(comparison: ModelComparison, name: str) -> Figure | None:
     for method in methods:
         seeds, unit = drawn[method], _unit(comparison, method)
         runs = len(runs_of(comparison, method))
-        with overlay(ax):
-            high = _draw(ax, seeds, top, method)
-            data = svg(drawing)
+        high = sum(float(s.curve[1].max()) > top for s in seeds if s.curve is not None)
         notes = [_missing_words(seeds, runs, unit), _outside_words(seeds, name, unit)]
         notes += [_pinned_words(seeds, unit), f"{count(high, 'peak')} cut." if high else ""]
         note = " ".join(n for n in notes if n)
         shown = len(seeds) if unit == "chain" else runs
         title = f"{look(method).title}, {count(shown, unit)}"
         alt = _alt(name, title, reference, seeds, note)
-        panels.append(Panel(title, method, data, alt, width, _HEIGHT, note))
+        with canvas.overlay(ax):
+            _draw(ax, seeds, top, method)
+            panels.append(canvas.panel(drawing, title, method, alt, note))
     total = len(quantity_names(comparison))
     few = f" Drawn: the {QUANTITIES} of {total} quantities with the largest W1 distance."
     caption = _caption(comparison, shaded=shaded is not None) + (few if total > QUANTITIES else "")
-    return Figure("density", name, caption, tuple(panels))
+    return canvas.Figure("density", name, caption, tuple(panels))
 
 
 def _caption(comparison: ModelComparison, *, shaded: bool) -> str:
     if not shaded:
-        return "Density of each seed; there is no reference to shade."
+        return "Lines: the density of each seed. There is no reference to shade."
     what = {"exact": "exact draws", "nuts": "NUTS", "supplied": "supplied draws"}
     kind = what.get(comparison.reference.kind, "reference")
     trust = "" if comparison.reference.trusted else ", which is not trusted"
-    return f"Shaded: reference ({kind}{trust}). Lines: one seed or chain each."
+    return f"Shaded: the reference ({kind}{trust}). Lines: a seed or a chain each."
 
 
 def panel_width(n: int) -> int:
@@ -205,10 +193,9 @@ def _top(shaded: Curve | None, drawn: dict[str, list[_Seed]]) -> float:
 
 def _frame(
     shaded: Curve | None, frame: Window, top: float, width: int, name: str
-) -> tuple[MplFigure, Axes]:
+) -> tuple[canvas.Drawing, Axes]:
     """Draw what all panels share: axes and the reference."""
-    margins = Margins()
-    drawing, ax = axes(width, _HEIGHT, margins)
+    drawing, ax = canvas.axes(width, _HEIGHT, canvas.Margins())
     if shaded is not None:
         # fill_between would write the level base point by point: half of a panel's bytes. Every
         # other point of a smooth curve is enough for an area without an outline.
@@ -218,23 +205,22 @@ def _frame(
         ax.fill(np.append(x[picks], base), np.append(y[picks], [0, 0]), color=REFERENCE_FILL, lw=0)
     ax.set_xlim(frame.low, frame.high)
     ax.set_ylim(0, top)
-    ticks = nice_ticks(frame.low, frame.high, 4 if width < _NARROW else 6)
-    x_axis(ax, within(ticks, frame.low, frame.high, width, margins), name)
+    ticks = canvas.nice_ticks(frame.low, frame.high, 4 if width < _NARROW else 6)
+    canvas.x_axis(ax, ticks, name)
     return drawing, ax
 
 
-def _draw(ax: Axes, seeds: list[_Seed], top: float, method: str) -> int:
-    """Draw a line per seed; return how many peaks are above the top."""
+def _draw(ax: Axes, seeds: list[_Seed], top: float, method: str) -> None:
+    """Draw a line per seed."""
     style = look(method)
     curves = [s.curve for s in seeds if s.curve is not None]
-    # Beyond the top only the fact counts; a needle of height 1e9 costs digits. No width at
-    # all is a needle too.
+    # How far a peak exceeds the top does not matter, and its digits cost bytes. A seed without
+    # any width is a needle too.
     lines = [(x, np.minimum(y, 1.5 * top)) for x, y in curves]
     lines += [(np.array([s.centre, s.centre]), np.array([0, 1.5 * top])) for s in seeds if s.pinned]
-    ax.plot(*broken(lines), color=style.colour, lw=0.9, ls=style.dash, alpha=0.75)
+    ax.plot(*canvas.broken(lines), color=style.colour, lw=0.9, ls=style.dash, alpha=0.75)
     if not seeds:
-        ax.text(0.5, 0.5, "no draws", transform=ax.transAxes, ha="center", color=MUTED, size=9)
-    return sum(1 for _, y in curves if float(y.max()) > top)
+        canvas.write_instead(ax, "no draws")
 
 
 def _missing_words(seeds: list[_Seed], runs: int, unit: str) -> str:

@@ -8,36 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.records.text import count, listed, number, setting, span
-from harness.report.figures.canvas import (
-    FONT_PT,
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    dots,
-    envelope,
-    left_spine,
-    nice_ticks,
-    overlay,
-    svg,
-    tick_words,
-    widest_px,
-    x_axis,
-    y_axis,
-)
+from harness.report.figures import canvas
 from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import MUTED, Dash, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MplFigure
 
     from harness.records import FloatArray, ModelComparison, RunResult
 
 _BINS = 32
 _FEWEST = 3
-"""Recorded points that make a path; a deterministic fit may need no more than a step or two."""
+"""Recorded points that make a path; a deterministic fit may need only a step or two."""
 _HEIGHT = 190
 _ETA_LOOKS: tuple[tuple[float, str, Dash], ...] = (
     (0.03, "#5b8db8", "-"),
@@ -79,7 +61,7 @@ def _path(run: RunResult) -> _Path | None:
     )
 
 
-def figure(comparison: ModelComparison) -> Figure | None:
+def figure(comparison: ModelComparison) -> canvas.Figure | None:
     """Return the figure, or None where no run kept an ELBO trace."""
     paths: dict[str, list[_Path]] = {}
     for method in methods_of(comparison):
@@ -92,30 +74,27 @@ def figure(comparison: ModelComparison) -> Figure | None:
     everything = [p for group in paths.values() for p in group]
     low, high = _limits(everything)
     width = {1: 540, 2: 540, 3: 366}.get(len(paths), 272)
-    # Every label may get an arrow.
-    room = 16 + widest_px(f"{words} ↓" for g in paths.values() for _, words, _ in _eta_labels(g))
-    drawing, ax = _frame(low, high, width, room)
+    labels = [words for group in paths.values() for _, words, _ in _eta_labels(group)]
+    room = 16 + canvas.widest_px(f"{words} ↓" for words in labels)  # any may get an arrow
+    drawing, ax = canvas.scaled(width, _HEIGHT, low, high, right=room)
     panels = []
     for method, group in paths.items():
-        with overlay(ax):
-            _draw(ax, group, low, high)
-            data = svg(drawing)
         runs = len(runs_of(comparison, method))
         note = _note(group, runs, low)
         title = f"{look(method).title}, {count(runs, 'seed')}"
-        alt = _alt(title, group, note)
-        panels.append(Panel(title, method, data, alt, width, _HEIGHT, note))
+        with canvas.overlay(ax):
+            _draw(ax, group, low, high)
+            panels.append(canvas.panel(drawing, title, method, _alt(title, group, note), note))
     caption = (
-        "Larger is better; one line per seed, in nats. Colour, dash and label: the step size"
-        " eta, where CmdStan chose one. Dot: where a run stopped because it found itself"
-        " converged; lines without one ran to the iteration limit or broke off. One scale of"
-        " the ELBO for all panels."
+        "In nats, larger is better; one line per seed, and one scale of the ELBO for all panels."
+        " Colour, dash and label: the step size eta, if CmdStan chose one. Dot: the run stopped"
+        " because it reported convergence; others ran to the iteration limit or broke off."
     )
-    return Figure("elbo", "ELBO by iteration", caption, tuple(panels))
+    return canvas.Figure("elbo", "ELBO by iteration", caption, tuple(panels))
 
 
 def _limits(paths: list[_Path]) -> tuple[float, float]:
-    """Return the range that most of the later traces need; runaways do not widen it."""
+    """Return the range that most late traces need; runaways do not widen it."""
     late = [p.elbo[len(p.elbo) * 2 // 5 :] for p in paths]
     pooled = np.concatenate(late)
     high = float(np.quantile(pooled, 0.995))
@@ -126,38 +105,27 @@ def _limits(paths: list[_Path]) -> tuple[float, float]:
     low = min(float(np.quantile(levels, 0.3)) - 0.5 * spread, best - 3.0)
     start = np.array([p.elbo[0] for p in paths])
     reachable = start[start > low - 3 * (high - low)]
-    if reachable.size:  # show the climb where it does not squash the rest
+    if reachable.size:  # show the climb unless it squashes the rest
         low = min(low, float(reachable.min()))
     room = 0.06 * max(high - low, 1e-3 * max(1.0, abs(high)))
     return low - room, high + room
 
 
-def _frame(low: float, high: float, width: int, room: float) -> tuple[MplFigure, Axes]:
-    """Draw what all panels share: axes, with room on the right for the labels."""
-    ticks = nice_ticks(low, high, 5)
-    left = 14 + widest_px(tick_words(ticks))
-    drawing, ax = axes(width, _HEIGHT, Margins(left=left, right=room, top=6))
-    left_spine(ax)
-    ax.set_ylim(low, high)
-    y_axis(ax, ticks)
-    return drawing, ax
-
-
 def _draw(ax: Axes, paths: list[_Path], low: float, high: float) -> None:
     last = max(1.0, *(float(p.iteration[-1]) for p in paths))
     ax.set_xlim(0, last * 1.01)
-    x_axis(ax, nice_ticks(0, last, 3), "iteration")
+    canvas.x_axis(ax, canvas.nice_ticks(0, last, 3), "iteration")
     reach = 4 * (high - low)
     for eta in dict.fromkeys(p.eta for p in paths):
         colour, dash = _eta_look(eta)
         group = [p for p in paths if p.eta == eta or (math.isnan(eta) and math.isnan(p.eta))]
-        lines = [envelope(p.iteration, np.maximum(p.elbo, low - reach), _BINS) for p in group]
-        ax.plot(*broken(lines), color=colour, ls=dash, lw=0.8, alpha=0.8)
+        deep = [(p.iteration, np.maximum(p.elbo, low - reach)) for p in group]
+        lines = [canvas.envelope(x, y, _BINS) for x, y in deep]
+        ax.plot(*canvas.broken(lines), color=colour, ls=dash, lw=0.8, alpha=0.8)
         ends = [p for p in group if p.finished]
         if ends:
-            x = np.array([p.iteration[-1] for p in ends])
-            y = np.array([min(max(p.elbo[-1], low), high) for p in ends])
-            dots(ax, x, y, colour, size=3.4)
+            places = [(p.iteration[-1], min(max(p.elbo[-1], low), high)) for p in ends]
+            canvas.dots(ax, places, colour, size=3.4)
     _label(ax, _eta_labels(paths), low, high, last)
 
 
@@ -191,7 +159,7 @@ def _label(
     for (eta, label, height), y in zip(ordered, places, strict=True):
         colour, _ = _eta_look(eta)
         words = f"{label} ↓" if height < low else label
-        ax.text(x * 1.03, y, words, color=colour, size=FONT_PT, va="center")
+        canvas.write(ax, x * 1.03, y, words, colour=colour)
 
 
 def _note(paths: list[_Path], runs: int, low: float) -> str:

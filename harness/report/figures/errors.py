@@ -8,33 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records.text import count, number
-from harness.report.figures.canvas import (
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    named_axis,
-    overlay,
-    svg,
-    widest_px,
-    x_axis,
-)
+from harness.records.text import count, number, setting
+from harness.report.figures import canvas
 from harness.report.figures.choose import compared_methods, quantity_names, shown_quantities
 from harness.report.figures.density import panel_width
 from harness.report.figures.looks import CLOSE_BAND, FAINT, MUTED, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MplFigure
 
     from harness.records import ModelComparison
 
 QUANTITIES = 12
 _QUANTILES = (("q5", "5%"), ("q50", "50%"), ("q95", "95%"))
 _REACH = 1.0
-"""Errors beyond this many sds are put at the edge and counted in words."""
+"""Errors beyond this many sds are drawn at the edge; the note counts them."""
 _CLOSE = 0.2
 _ROW = 11.0  # CSS pixels per quantile
 _GAP = 10.0
@@ -45,7 +33,7 @@ _WIDE = 260
 Errors = dict[tuple[str, str], list[float]]
 
 
-def figure(comparison: ModelComparison) -> Figure | None:
+def figure(comparison: ModelComparison) -> canvas.Figure | None:
     """Return the figure, or None where neither reference nor methods have quantiles."""
     names = shown_quantities(comparison, QUANTITIES)
     reference = {
@@ -67,83 +55,79 @@ def figure(comparison: ModelComparison) -> Figure | None:
         return None
     close = _close_limit(comparison)
     width = panel_width(len(methods))
-    drawing, ax, height = _frame(names, width, close)
+    drawing, ax = _frame(names, width, close)
     panels = []
     for method in methods:
         found = errors[method]
-        with overlay(ax):
-            note = _beyond_words(_draw(ax, found, names, method), found)
-            data = svg(drawing)
         seeds = max(len(values) for values in found.values())
         title = look(method).title + (f", {count(seeds, 'seed')}" if seeds > 1 else "")
-        alt = _alt(found, title, note)
-        panels.append(Panel(title, method, data, alt, width, height, note))
+        note = _beyond_words(found)
+        with canvas.overlay(ax):
+            _draw(ax, found, names, method)
+            panels.append(canvas.panel(drawing, title, method, _alt(found, title, note), note))
     total = len(quantity_names(comparison))
     many = f" The {QUANTITIES} worst of {total} quantities." if total > QUANTITIES else ""
     caption = (
-        "In each row, from top to bottom: the 5%, 50% and 95% quantile. Dot: typical (median)"
-        " seed; ticks: every seed; line: from the lowest seed to the highest. Shaded: within"
-        f" ±{number(close)} sd, close.{many}"
+        "In each row, from top to bottom: the 5%, 50% and 95% quantile. Dot: the typical (median)"
+        " seed; ticks: every seed; line: from the lowest seed to the highest. Shaded: close, within"
+        f" ±{setting(close)} sd.{many}"
     )
-    return Figure("quantile", "Quantile errors, in reference sds", caption, tuple(panels))
+    return canvas.Figure("quantile", "Quantile errors, in reference sds", caption, tuple(panels))
 
 
 def _close_limit(comparison: ModelComparison) -> float:
     return float(comparison.model.limits.get("tail", {}).get("close", _CLOSE))
 
 
-def _frame(names: list[str], width: int, close: float) -> tuple[MplFigure, Axes, int]:
-    """Draw what all panels share; return it with its height in CSS pixels."""
+def _frame(names: list[str], width: int, close: float) -> tuple[canvas.Drawing, Axes]:
+    """Draw what all panels share."""
     longest = _NAME_LENGTHS[0] if width >= _WIDE else _NAME_LENGTHS[1]
     shown = [_shortened(n, longest) for n in names]
-    left = 12 + widest_px(shown)
+    left = 12 + canvas.widest_px(shown)
     height = round(len(names) * (3 * _ROW + _GAP) + 46)
-    drawing, ax = axes(width, height, Margins(left=left, right=10, top=4))
+    drawing, ax = canvas.axes(width, height, canvas.Margins(left=left, right=10, top=4))
     ax.axvspan(-close, close, color=CLOSE_BAND, lw=0)
     ax.axvline(0, color=MUTED, lw=0.6)
     ax.set_xlim(-_REACH * 1.06, _REACH * 1.06)
     ax.set_ylim(len(names) * (3 * _ROW + _GAP), 0)
-    named_axis(ax, "y", [_place(i, 1) for i in range(len(names))], shown)
-    x_axis(ax, [-1, -0.5, 0, 0.5, 1], "error / sd")
-    return drawing, ax, height
+    canvas.named_axis(ax, "y", [_place(i, 1) for i in range(len(names))], shown)
+    canvas.x_axis(ax, [-1, -0.5, 0, 0.5, 1], "error / sd")
+    return drawing, ax
 
 
 def _place(row: int, quantile: int) -> float:
     return row * (3 * _ROW + _GAP) + _GAP / 2 + (quantile + 0.5) * _ROW
 
 
-def _draw(ax: Axes, errors: Errors, names: list[str], method: str) -> int:
-    """Draw all rows as three paths: spans, ticks of seeds, dots. Return how many lie beyond."""
-    spans, ticks, dots = [], [], []
-    beyond = 0
+def _draw(ax: Axes, errors: Errors, names: list[str], method: str) -> None:
+    """Draw all rows as three paths: spans, ticks of seeds, dots."""
+    spans, ticks, middles = [], [], []
     for row, name in enumerate(names):
         for place, (metric, _) in enumerate(_QUANTILES):
-            values = errors.get((name, metric), [])
-            finite = [v for v in values if math.isfinite(v)]
-            beyond += sum(1 for v in values if not abs(v) <= _REACH)
+            finite = [v for v in errors.get((name, metric), []) if math.isfinite(v)]
             if not finite:
                 continue
             y = _place(row, place)
             inside = [min(max(v, -_REACH), _REACH) for v in finite]
             spans.append((np.array([min(inside), max(inside)]), np.array([y, y])))
             ticks += [(np.array([v, v]), np.array([y - 3.2, y + 3.2])) for v in inside]
-            middle = min(max(median(finite), -_REACH), _REACH)
-            dots.append((middle, y))
+            middles.append((min(max(median(finite), -_REACH), _REACH), y))
     style = look(method)
-    ax.plot(*broken(spans), color=FAINT, lw=1.2)
-    ax.plot(*broken(ticks), color=style.colour, lw=0.7, alpha=0.6)
-    xs, ys = broken([(np.array([a, a]), np.array([b, b])) for a, b in dots])
-    ax.plot(xs, ys, color=style.colour, lw=4.4, solid_capstyle="round")
-    return beyond
+    ax.plot(*canvas.broken(spans), color=FAINT, lw=1.2)
+    ax.plot(*canvas.broken(ticks), color=style.colour, lw=0.7, alpha=0.6)
+    canvas.dots(ax, middles, style.colour, size=4.4)
 
 
-def _beyond_words(beyond: int, errors: Errors) -> str:
+def _beyond_words(errors: Errors) -> str:
+    everything = [v for values in errors.values() for v in values]
+    beyond = sum(not abs(v) <= _REACH for v in everything)
     if not beyond:
         return ""
-    everything = [v for values in errors.values() for v in values]
     finite = [abs(v) for v in everything if math.isfinite(v)]
     largest = f", up to {number(max(finite))} sd" if finite and max(finite) > _REACH else ""
-    return f"{beyond} of {len(everything)} beyond ±{number(_REACH)} sd, drawn at the edge{largest}."
+    return (
+        f"{beyond} of {len(everything)} beyond ±{setting(_REACH)} sd, drawn at the edge{largest}."
+    )
 
 
 def _alt(errors: Errors, title: str, note: str) -> str:

@@ -10,22 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.records.text import count, number, span
-from harness.report.figures.canvas import (
-    FONT_PT,
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    dots,
-    named_axis,
-    nice_ticks,
-    svg,
-    widest_px,
-    width_px,
-    within,
-    x_axis,
-)
+from harness.report.figures import canvas
 from harness.report.figures.looks import CLOSE_BAND, INK, MUTED, in_order, look
 
 if TYPE_CHECKING:
@@ -36,11 +21,11 @@ if TYPE_CHECKING:
     from harness.records import FloatArray, Gap, ModelComparison
 
 CLOSE = 0.005
-"""Nats that a mean 0.1 sd off costs, the limit of *close*: a part below it is a dot."""
+"""Nats; the cost of a mean 0.1 sd off, which is the limit of *close*. Smaller parts are dots."""
 
 _FAMILY = "#33475b"
 _OPTIMISER = "#d08a1d"
-"""Told apart by their lightness too: one is twice as dark as the other."""
+"""They differ in lightness too: one is twice as dark as the other."""
 
 _LEAST = 0.02
 _REACH = 10.0
@@ -81,8 +66,8 @@ def _size(gap: Gap) -> tuple[bool, float]:
     return math.isnan(value), 0.0 if math.isnan(value) else value
 
 
-def figure(comparison: ModelComparison) -> Figure | None:
-    """Return the figure, or None where nobody asked why or no run has a gap."""
+def figure(comparison: ModelComparison) -> canvas.Figure | None:
+    """Return the figure, or None without an explanation or gaps."""
     found = by_method(comparison)
     gaps = [g for several in found.values() for g in several]
     if not gaps:
@@ -90,14 +75,14 @@ def figure(comparison: ModelComparison) -> Figure | None:
     end = axis_end(gaps)
     words = {m: beyond_words(several, end) for m, several in found.items()}
     names = {m: _shortened(look(m).title) for m in found}
-    margins = Margins(
-        left=12 + widest_px(names.values()),
-        right=12 + widest_px(words.values()),
+    margins = canvas.Margins(
+        left=12 + canvas.widest_px(names.values()),
+        right=12 + canvas.widest_px(words.values()),
         top=_LEGEND,
     )
     deep = sum(_ROW * len(several) + _SPACE for several in found.values())
     height = round(deep + margins.top + margins.bottom)
-    drawing, ax = axes(_WIDTH, height, margins)
+    drawing, ax = canvas.axes(_WIDTH, height, margins)
     scale = _Scale(end, end / (_WIDTH - margins.left - margins.right))
     ax.set_xlim(0, end)
     ax.set_ylim(deep, 0)
@@ -105,43 +90,43 @@ def figure(comparison: ModelComparison) -> Figure | None:
         ax.axvspan(0, CLOSE, color=CLOSE_BAND, lw=0)
     ax.axvline(0, color=MUTED, lw=0.6)
     middles = _draw(ax, found, scale)
-    named_axis(ax, "y", list(middles.values()), [names[m] for m in middles])
-    x_axis(ax, within(nice_ticks(0, end, 5), 0, end, _WIDTH, margins), "nats")
+    canvas.named_axis(ax, "y", list(middles.values()), [names[m] for m in middles])
+    canvas.x_axis(ax, canvas.nice_ticks(0, end, 5), "nats")
     _legend(ax, scale)
     for method, y in middles.items():
         if words[method]:
             # Bars that are cut or unknown are the last of their method.
             last = sum(not _whole(g, end) for g in found[method])
             at = y + _ROW * (len(found[method]) - last) / 2
-            ax.text(end + 6 * scale.px, at, words[method], fontsize=FONT_PT, color=INK, va="center")
+            canvas.write(ax, end + 6 * scale.px, at, words[method])
     note = _note(gaps, end)
     alt = f"Family gap and optimiser gap in nats. {_alt(found)} {note}".strip()
     methods = count(len(found), "method")
     title = f"KL(q ‖ p) of {count(len(gaps), 'run')}, {methods}"
-    panel = Panel(title, "", svg(drawing), alt, _WIDTH, height, note)
+    panel = canvas.panel(drawing, title, "", alt, note)
     caption = (
-        "The divergence of every run from the posterior, in two parts: what the best member of its"
-        " family would still lack (family gap, dark) and what this run lacks to that member"
-        " (optimiser gap, light). A bar per seed, the smallest first; line at the end: two"
-        f" standard errors to either side. A dot is a part under {number(CLOSE, 1)} nats, which is"
-        " what a mean 0.1 sd off costs."
+        "The divergence of every run from the posterior, in two parts: the family gap (dark), which"
+        " even the best member of its family has, and the optimiser gap (light), which this run"
+        " adds. A bar per seed, the smallest first; the line at its end reaches two standard errors"
+        f" to either side. A dot is a part under {number(CLOSE, 1)} nats, the cost of a mean that"
+        " is 0.1 sd off."
     )
-    return Figure("gap", "Where the divergence comes from", caption, (panel,))
+    return canvas.Figure("gap", "Where the divergence comes from", caption, (panel,))
 
 
 def axis_end(gaps: Sequence[Gap]) -> float:
     """Return where the axis ends, nats.
 
-    What a reader came to see is the largest family gap or the typical sum of those that are not
-    close to nothing, whichever is more; sums up to ten times that are drawn in full. Runaways
-    are beyond: on their scale nothing else would be seen.
+    Readers want to see the largest family gap, or the typical sum of those that are not close to
+    zero if that is larger; sums up to ten times as large are drawn in full. Runaways are cut: on
+    their scale nothing else would be visible.
     """
     families = [g.family_gap.value for g in gaps if math.isfinite(g.family_gap.value)]
     sums = [_known(g) for g in gaps]
     telling = [s for s in sums if math.isfinite(s) and s >= CLOSE]
     wanted = max([_LEAST, *families, *([median(telling)] if telling else [])])
     shown = [s for s in telling if s <= _REACH * wanted]
-    # The largest bar ends short of the edge, so that it is seen not to be cut.
+    # The largest bar ends short of the edge: it is visibly not cut.
     return max([_LEAST, *families, *shown]) * 1.04
 
 
@@ -163,7 +148,7 @@ def _whole(gap: Gap, end: float) -> bool:
 
 
 def beyond_words(gaps: Sequence[Gap], end: float) -> str:
-    """Return what stands beside a method's bars: figures of cut ones, what is not known."""
+    """Return the words beside a method's bars: figures of those that are cut, unknown gaps."""
     cut = sorted(_known(g) for g in gaps if _known(g) > end)
     finite = [c for c in cut if math.isfinite(c)]
     parts = []
@@ -208,11 +193,10 @@ def _draw(ax: Axes, found: dict[str, tuple[Gap, ...]], scale: _Scale) -> dict[st
         (marks.whiskers, INK, 0.7),
     ):
         if lines:
-            (path,) = ax.plot(*broken(lines), color=colour, lw=thick, solid_capstyle="butt")
+            (path,) = ax.plot(*canvas.broken(lines), color=colour, lw=thick, solid_capstyle="butt")
             path.get_path().should_simplify = False
     for colour, places in marks.points.items():
-        xs, ys = np.array(places).T
-        dots(ax, xs, ys, colour, size=3.2)
+        canvas.dots(ax, places, colour, size=3.2)
     return middles
 
 
@@ -237,12 +221,12 @@ def _mark(marks: _Marks, gap: Gap, y: float, scale: _Scale) -> None:
 
 
 def _length(value: float) -> float:
-    """Return how long a part is drawn: below zero (Monte Carlo error) or unknown, not at all."""
+    """Return the length of a bar; none for what is unknown or, by Monte Carlo error, below zero."""
     return 0.0 if math.isnan(value) else max(value, 0.0)
 
 
 def _dots(gap: Gap, first: float) -> list[tuple[float, str]]:
-    """Return places and colours of the parts that were measured and are close to nothing."""
+    """Return places and colours of the parts that were measured and are close to zero."""
     f, o = (abs(p.value) < CLOSE for p in (gap.family_gap, gap.optimiser_gap))
     if f and o:
         return [(0.0, INK)]
@@ -265,21 +249,21 @@ def _legend(ax: Axes, scale: _Scale) -> None:
     for colour, words in ((_FAMILY, "family gap"), (_OPTIMISER, "optimiser gap")):
         xs = [at * scale.px, (at + 14) * scale.px]
         ax.plot(xs, [-8, -8], color=colour, lw=5, clip_on=False, solid_capstyle="butt")
-        ax.text((at + 18) * scale.px, -8, words, fontsize=FONT_PT, color=INK, va="center")
-        at += 18 + width_px(words) + 14
+        canvas.write(ax, (at + 18) * scale.px, -8, words)
+        at += 18 + canvas.width_px(words) + 14
 
 
 def _note(gaps: Sequence[Gap], end: float) -> str:
-    """Return what the bars do not show: cut ones, unknown ones, those below zero."""
+    """Return what the bars do not show: what is cut, unknown or below zero."""
     cut = sum(_known(g) > end for g in gaps)
     unknown = sum(bool(_unknown(g)) for g in gaps)
     silent = sum(math.isnan(g.kl.mcse) and _whole(g, end) for g in gaps)
     below = sum(min(g.family_gap.value, g.optimiser_gap.value) <= -CLOSE for g in gaps)
     parts = (
         (cut, f"{_bars(cut)} cut at {number(end)} nats."),
-        (unknown, f"Of {count(unknown, 'run')} a gap is not known (?)."),
-        (silent, f"Of {count(silent, 'run')} the error is not known."),
-        (below, f"Of {count(below, 'run')} a gap came out below zero and is not drawn."),
+        (unknown, f"{count(unknown, 'run has', 'runs have')} an unknown gap (?)."),
+        (silent, f"{count(silent, 'run has', 'runs have')} an unknown error."),
+        (below, f"{count(below, 'run has', 'runs have')} a gap below zero, which is not drawn."),
     )
     return " ".join(words for n, words in parts if n)
 
@@ -299,12 +283,12 @@ def _alt(found: dict[str, tuple[Gap, ...]]) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    """Return the range of what is known, and how many are not."""
+    """Return the range of the known values and the number of the others."""
     known = [0.0 if abs(v) < CLOSE else v for v in values if not math.isnan(v)]
     missing = len(values) - len(known)
     words = span(known) if known else ""
     if missing:
-        words += f"{', ' if words else ''}{missing} not known"
+        words += f"{', ' if words else ''}{missing} unknown"
     return words
 
 

@@ -10,31 +10,13 @@ import numpy as np
 from contourpy import contour_generator
 
 from harness.records.text import count, number, span
-from harness.report.figures.canvas import (
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    dots,
-    left_spine,
-    nice_ticks,
-    overlay,
-    svg,
-    thin,
-    tick_words,
-    widest_px,
-    within,
-    x_axis,
-    y_axis,
-)
+from harness.report.figures import canvas
 from harness.report.figures.choose import Pair, Window, compared_methods, runs_of, view, worst_pair
 from harness.report.figures.density import panel_width
 from harness.report.figures.looks import look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MplFigure
 
     from harness.records import Draws, FloatArray, ModelComparison
 
@@ -53,12 +35,11 @@ Line = tuple["FloatArray", "FloatArray"]
 def region(x: FloatArray, y: FloatArray, across: Window, up: Window) -> list[Line]:
     """Return the outline of the smallest region with 90% of a smoothed sample.
 
-    Smoothed on a grid over the view, with two thirds of Scott's bandwidth in two dimensions: the
-    full one is meant for one normal bump and would fatten bananas and twin modes. The 90%
-    are of all draws: where more than 10% lie outside of the view there is no outline
-    that would be honest, and none is drawn.
+    The sample is smoothed on a grid over the view, with two thirds of Scott's bandwidth: the full
+    bandwidth suits a single normal and would widen bananas and merge modes. The 90% are of all
+    draws; if more than 10% lie outside the view, no outline is drawn.
     """
-    # A third of a second to import, which a report from kept figures need not pay.
+    # Takes a third of a second to import, which a report with given figures does not need.
     from scipy.ndimage import gaussian_filter
 
     inside = (x >= across.low) & (x <= across.high) & (y >= up.low) & (y <= up.high)
@@ -96,7 +77,7 @@ def _xy(draws: Draws | None, pair: Pair) -> Line | None:
     return (x[finite], y[finite]) if finite.any() else None
 
 
-def figure(comparison: ModelComparison) -> Figure | None:
+def figure(comparison: ModelComparison) -> canvas.Figure | None:
     """Return the figure, or None for a single quantity or without a reference."""
     pair = worst_pair(comparison)
     reference = None if pair is None else _xy(comparison.reference.draws, pair)
@@ -113,39 +94,32 @@ def figure(comparison: ModelComparison) -> Figure | None:
     panels = []
     for method in methods:
         runs = runs_of(comparison, method)
-        with overlay(ax):
-            absent = _draw(ax, [_xy(run.draws, pair) for run in runs], method, (across, up))
-            data = svg(drawing)
-        note = f"{count(absent, 'seed')} outside the view." if absent else ""
         title = look(method).title + (f", {count(len(runs), 'seed')}" if len(runs) > 1 else "")
-        alt = _alt(pair, method, title, note)
-        panels.append(Panel(title, method, data, alt, width, _HEIGHT, note))
+        with canvas.overlay(ax):
+            absent = _draw(ax, [_xy(run.draws, pair) for run in runs], method, (across, up))
+            note = f"{count(absent, 'seed')} outside the view." if absent else ""
+            alt = _alt(pair, method, title, note)
+            panels.append(canvas.panel(drawing, title, method, alt, note))
+    title = f"Worst pair: {pair.first} and {pair.second}"
     caption = (
-        f"Grey: reference, {_POINTS} draws and the region that holds 90% (correlation"
-        f" {number(pair.reference)}). Lines: the region that holds 90% of each seed's draws."
+        f"Grey: {_POINTS} reference draws and the region that holds 90% of them (correlation"
+        f" {number(pair.reference)}). Lines: the regions that hold 90% of each seed's draws."
     )
-    return Figure("pair", f"Worst pair: {pair.first} and {pair.second}", caption, tuple(panels))
+    return canvas.Figure("pair", title, caption, tuple(panels))
 
 
 def _frame(
     pair: Pair, reference: Line, frame: tuple[Window, Window], width: int
-) -> tuple[MplFigure, Axes]:
+) -> tuple[canvas.Drawing, Axes]:
     """Draw what all panels share: axes, the reference's points and its region."""
     across, up = frame
-    ticks = nice_ticks(up.low, up.high, 5)
-    left = 32 + widest_px(tick_words(ticks))
-    margins = Margins(left=left, right=6, top=6)
-    drawing, ax = axes(width, _HEIGHT, margins)
-    left_spine(ax)
-    x, y = (thin(values, _POINTS) for values in reference)
+    drawing, ax = canvas.scaled(width, _HEIGHT, up.low, up.high, right=6, label=pair.second)
+    x, y = (canvas.thin(values, _POINTS) for values in reference)
     shown = across.holds(x) & up.holds(y)
-    dots(ax, x[shown], y[shown], _POINT_GREY, size=1.7)
-    ax.plot(*broken(region(*reference, across, up)), color=_GREY, lw=1.1)
+    canvas.dots(ax, zip(x[shown], y[shown], strict=True), _POINT_GREY, size=1.7)
+    ax.plot(*canvas.broken(region(*reference, across, up)), color=_GREY, lw=1.1)
     ax.set_xlim(across.low, across.high)
-    ax.set_ylim(up.low, up.high)
-    beneath = nice_ticks(across.low, across.high, 4)
-    x_axis(ax, within(beneath, across.low, across.high, width, margins), pair.first)
-    y_axis(ax, ticks, pair.second)
+    canvas.x_axis(ax, canvas.nice_ticks(across.low, across.high, 4), pair.first)
     return drawing, ax
 
 
@@ -154,7 +128,7 @@ def _draw(ax: Axes, samples: list[Line | None], method: str, frame: tuple[Window
     found = [region(*xy, *frame) for xy in samples if xy is not None]
     lines = [line for outline in found for line in outline]
     style = look(method)
-    ax.plot(*broken(lines), color=style.colour, ls=style.dash, lw=0.9, alpha=0.8)
+    ax.plot(*canvas.broken(lines), color=style.colour, ls=style.dash, lw=0.9, alpha=0.8)
     return sum(1 for outline in found if not outline)
 
 
@@ -163,7 +137,7 @@ def _alt(pair: Pair, method: str, title: str, note: str) -> str:
     seen = (
         f"correlation {span(known)}, typical {number(median(known))}"
         if known
-        else "no correlation to be had"
+        else "correlation unknown"
     )
     text = f"{pair.first} against {pair.second}, {title}: {seen};"
     return f"{text} reference {number(pair.reference)}. {note}".strip()

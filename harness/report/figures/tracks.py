@@ -1,4 +1,4 @@
-"""What a tracker recorded beside the ELBO: q's means and sds by iteration, a line per seed."""
+"""q's means and sds by iteration, as a tracker recorded them: a line per seed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.records.text import count, number, span
-from harness.report.figures.canvas import (
-    FONT_PT,
-    Figure,
-    Margins,
-    Panel,
-    axes,
-    broken,
-    envelope,
-    left_spine,
-    nice_ticks,
-    svg,
-    tick_words,
-    widest_px,
-    x_axis,
-    y_axis,
-)
+from harness.report.figures import canvas
 from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import MUTED, look
 
@@ -39,7 +24,7 @@ _WIDTH, _HEIGHT = 330, 190
 _Curves = list[tuple["FloatArray", "FloatArray"]]
 
 
-def figures(comparison: ModelComparison) -> list[Figure]:
+def figures(comparison: ModelComparison) -> list[canvas.Figure]:
     """Return a figure for every method whose runs kept what they tracked."""
     made = []
     for method in methods_of(comparison):
@@ -55,7 +40,7 @@ def _names(trace: Trace) -> list[str]:
     return [name for name in means if f"sd.{name}" in trace.extras][:PARAMETERS]
 
 
-def _figure(method: str, runs: list[RunResult]) -> Figure:
+def _figure(method: str, runs: list[RunResult]) -> canvas.Figure:
     traces = [r.trace for r in runs if r.trace is not None]
     panels = [_panel(method, "ELBO", runs, [(t.iteration, t.elbo) for t in traces], "nats")]
     for name in _names(traces[0]):
@@ -65,16 +50,16 @@ def _figure(method: str, runs: list[RunResult]) -> Figure:
             panels.append(_panel(method, f"{what} of {name}", runs, curves, "unconstrained"))
     refined = _refined(runs)
     caption = (
-        f"{look(method).title}: the ELBO beside q's own mean and sd on the unconstrained scale, a"
-        f" line per seed ({count(len(runs), 'seed')}). A level ELBO does not mean that the"
-        " parameters have come to rest."
+        f"{look(method).title}: the ELBO beside q's mean and sd on the unconstrained scale, a line"
+        f" per seed ({count(len(runs), 'seed')}). The parameters can still move while the ELBO is"
+        " level."
         + (
-            f" Dashed: where the fit was refined, after {count(round(refined), 'iteration')}."
+            f" Dashed: the fit was refined after {count(round(refined), 'iteration')}."
             if refined
             else ""
         )
     )
-    return Figure("tracks", f"{look(method).title}, tracked", caption, tuple(panels))
+    return canvas.Figure("tracks", f"{look(method).title}, tracked", caption, tuple(panels))
 
 
 def _refined(runs: list[RunResult]) -> float:
@@ -84,12 +69,12 @@ def _refined(runs: list[RunResult]) -> float:
     return finite[0] if finite else 0.0
 
 
-def _nothing(method: str, title: str) -> Panel:
-    drawing, ax = axes(_WIDTH, _HEIGHT, Margins())
-    x_axis(ax, [], "iteration")
+def _nothing(method: str, title: str) -> canvas.Panel:
+    drawing, ax = canvas.axes(_WIDTH, _HEIGHT, canvas.Margins())
+    canvas.x_axis(ax, [], "iteration")
     words = "nothing finite was recorded"
-    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", color=MUTED, fontsize=FONT_PT)
-    return Panel(title, method, svg(drawing), f"{title}: {words}", _WIDTH, _HEIGHT, words)
+    canvas.write_instead(ax, words)
+    return canvas.panel(drawing, title, method, f"{title}: {words}", words)
 
 
 def _window(curves: _Curves) -> tuple[float, float]:
@@ -104,33 +89,30 @@ def _window(curves: _Curves) -> tuple[float, float]:
     return low - slack, high + slack
 
 
-def _panel(method: str, title: str, runs: list[RunResult], curves: _Curves, unit: str) -> Panel:
+def _panel(
+    method: str, title: str, runs: list[RunResult], curves: _Curves, unit: str
+) -> canvas.Panel:
     finite = [(x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in curves]
     kept = [(x, y) for x, y in finite if len(x)]
     if not kept:
         return _nothing(method, title)
     low, high = _window(kept)
-    ticks = nice_ticks(low, high, 5)
-    left = 14 + widest_px(tick_words(ticks))
     last = max(1.0, *(float(x[-1]) for x, _ in kept))
-    across = nice_ticks(0, last, 3)
+    across = canvas.nice_ticks(0, last, 3)
     # The last tick may stand at the very end of the axis.
-    right = 8 + widest_px(tick_words(across)) / 2
-    drawing, ax = axes(_WIDTH, _HEIGHT, Margins(left=left, right=right, top=6))
-    left_spine(ax)
-    ax.set_ylim(low, high)
-    y_axis(ax, ticks)
+    right = 8 + canvas.widest_px(canvas.tick_words(across)) / 2
+    drawing, ax = canvas.scaled(_WIDTH, _HEIGHT, low, high, right=right)
     ax.set_xlim(0, last * 1.01)
-    x_axis(ax, across, "iteration")
-    lines = [envelope(x, np.clip(y, low, high), _BINS) for x, y in kept]
-    ax.plot(*broken(lines), color=look(method).colour, lw=0.8, alpha=0.75)
+    canvas.x_axis(ax, across, "iteration")
+    lines = [canvas.envelope(x, np.clip(y, low, high), _BINS) for x, y in kept]
+    ax.plot(*canvas.broken(lines), color=look(method).colour, lw=0.8, alpha=0.75)
     refined = _refined(runs)
     if refined:
         ax.axvline(refined, color=MUTED, lw=0.8, ls=(0.0, (4.0, 2.0)))
     ends = [float(y[-1]) for _, y in kept]
     moved = [float(np.ptp(y[len(y) // 2 :])) for _, y in kept]
     note = (
-        f"At the end {span(ends, 3)}; over the second half it moves by up to {number(max(moved))}."
+        f"At the end {span(ends, 3)}; it moves by up to {number(max(moved))} over the second half."
     )
     alt = f"{title} by iteration ({unit}), {count(len(kept), 'seed')}. {note}"
-    return Panel(title, method, svg(drawing), alt, _WIDTH, _HEIGHT, note)
+    return canvas.panel(drawing, title, method, alt, note)
