@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.methods import advi
-from harness.methods.bridged import BridgeTarget, FitError, Problem, arrays
+from harness.methods import advi, advi_fit
+from harness.methods.advi_options import AdviOptions
+from harness.methods.bridged import BridgeTarget, Problem, arrays
+from harness.methods.method import Method
+from harness.methods.settings import ChoiceError
 from harness.models import folders
 from harness.models.data import load_data
 from harness.models.exact import conjugate_posterior
-from harness.records import Method, Program, RunContext, RunSpec
+from harness.records import Program, RunContext, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge import BridgeModel, library
 from harness.vi.target import Clock, Counted, Fitted
@@ -38,12 +41,12 @@ def run(cmdstan: CmdStan) -> Fit:
         data = arrays(load_data(model))
         program = BridgeModel(library(model.stan_file, cmdstan), data)
         rng = np.random.default_rng(seed)
-        given: Mapping[str, Any] = {**row.defaults, **options}
+        given = AdviOptions.read({**row.defaults, **options})
         target = Counted(BridgeTarget(program))
         problem = Problem(target, program, data, given, 2000, rng, Clock(limit_s), 1)
-        # as run_bridged does: a fit may overflow and must say so in its result, not by a warning
+        # as on_bridge does: a fit may overflow and must say so in its result, not by a warning
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return advi.fit(problem)
+            return advi_fit.fit(problem)
 
     return fit
 
@@ -208,29 +211,28 @@ def test_averaging_gives_the_mean_of_the_last_half(run: Fit) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ({"family": "cauchy"}, "family is 'cauchy'; allowed: meanfield, fullrank"),
+        ({"family": "cauchy"}, "family is 'cauchy'; allowed: meanfield or fullrank"),
         ({"optimiser": "lbfgs"}, "optimiser is 'lbfgs'; allowed: adam"),
-        ({"start": "prior"}, "allowed: zero, uniform"),
-        ({"stop": "when tired"}, "allowed: none, relative, absolute, slow"),
-        ({"iterations": 9}, "iterations is 9; allowed: whole numbers from 10"),
+        ({"start": "prior"}, "allowed: zero or uniform"),
+        ({"stop": "when tired"}, "allowed: none, relative, absolute or slow"),
+        ({"iterations": 9}, "iterations is 9; allowed: a whole number from 10"),
         ({"gradient_draws": 0}, "gradient_draws is 0"),
-        ({"refine": 0.5}, "refine is 0.5; allowed: whole numbers"),
-        ({"learning_rate": math.nan}, "learning_rate is nan; allowed: positive"),
-        ({"momentum": 1}, "momentum"),
+        ({"refine": 0.5}, "refine is 0.5; allowed: a whole number"),
+        ({"learning_rate": math.nan}, "learning_rate is nan; allowed: a number above 0"),
+        ({"momentum": 1}, "no option 'momentum'"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(
     run: Fit, option: dict[str, Any], words: str
 ) -> None:
     """The message names the option, what was got and what is allowed."""
-    with pytest.raises(FitError, match=words):
+    with pytest.raises(ChoiceError, match=words):
         run("mixture", advi.ADVI, **option)
 
 
 def test_the_defaults_of_every_row_are_plain_and_can_be_run() -> None:
     """Options become part of a hash: numbers, words and booleans only."""
     for row in ROWS:
-        advi.Settings(**row.defaults)
         assert all(isinstance(v, (str, int, float, bool)) for v in row.defaults.values())
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from harness.methods import METHODS, bridged
-from harness.methods.bridged import BridgeTarget, Problem, arrays, run_bridged
+from harness.methods.bridged import BridgeTarget, Problem, arrays, on_bridge
+from harness.methods.settings import Options
 from harness.models import folders
 from harness.models.data import write_data
 from harness.records import Program, RunContext, RunResult, RunSpec, Trace
@@ -41,14 +42,15 @@ def program(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Progr
     return Program(file, Path("unused"), cmdstan.path, {}, bridge.library(file, cmdstan))
 
 
-def run(program: Program, fit: Callable[[Problem], Fitted], **data: Any) -> RunResult:
+def run(program: Program, fit: Callable[[Problem[Options]], Fitted], **data: Any) -> RunResult:
     """Run a fit on data written to a file."""
     file = write_data({"N": 2, "y": [1.0, 2.0], "fails": 0, **data})
     spec = RunSpec("positive", "advi", {}, 1, 3)
-    return run_bridged(spec, RunContext(program, file, 60.0, 7), lambda: fit)
+    once = on_bridge(Options, lambda: fit)
+    return once(spec, RunContext(program, file, 60.0, 7), Path("unused"))
 
 
-def given(problem: Problem) -> Fitted:
+def given(problem: Problem[Options]) -> Fitted:
     """Return three points as if they had been fitted."""
     z = np.array([[0.0, 0.1], [0.5, -1.0], [-0.3, 0.2]])
     problem.target.log_density_gradient(z)
@@ -98,7 +100,7 @@ def test_data_that_do_not_fit_are_a_failed_run(program: Program) -> None:
 def test_a_time_limit_is_a_result(program: Program) -> None:
     """What was evaluated until then is counted."""
 
-    def slow(problem: Problem) -> Fitted:
+    def slow(problem: Problem[Options]) -> Fitted:
         problem.target.log_density(np.zeros((5, 2)))
         Clock(-1.0).check()
         return given(problem)
@@ -115,11 +117,11 @@ def test_a_time_limit_does_not_lose_the_trace(
     """Whether the fit itself ran out of time, or the writing of its draws did."""
     path = Trace(np.arange(3.0), np.arange(3.0), -np.ones(3))
 
-    def over(problem: Problem) -> Fitted:
+    def over(problem: Problem[Options]) -> Fitted:
         monkeypatch.setattr(problem.clock, "limit_s", -1.0)
         return Fitted(None, status="timed_out", message="out of time", trace=path)
 
-    def late(problem: Problem) -> Fitted:
+    def late(problem: Problem[Options]) -> Fitted:
         monkeypatch.setattr(problem.clock, "limit_s", -1.0)
         return dataclasses.replace(given(problem), trace=path)
 

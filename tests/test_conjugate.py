@@ -16,10 +16,11 @@ import pytest
 from scipy import integrate, stats
 
 from harness.methods.cavi import CAVI, SVI
+from harness.methods.method import Method
 from harness.models import folders
 from harness.models.data import load_data
 from harness.models.exact import SAMPLERS, inverse_gamma_posterior
-from harness.records import Method, Program, RunContext, RunSpec
+from harness.records import Program, RunContext, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge import BridgeModel
 from harness.stan.bridge.build import library

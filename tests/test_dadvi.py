@@ -16,6 +16,7 @@ from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
 from harness.methods.dadvi_gaussian import _chosen_response, basin_faults, fit_family, fit_response
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
+from harness.records import Reason
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError
 from harness.vi.deterministic.basins import Basin, weigh
@@ -26,7 +27,8 @@ from harness.vi.sobol import base_block, base_blocks
 from harness.vi.target import Clock, Fitted, Target, TimeLimitError
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray, Method
+    from harness.methods.method import Method
+    from harness.records import FloatArray
 
 Density = Callable[["FloatArray"], tuple["FloatArray", "FloatArray"]]
 
@@ -322,7 +324,8 @@ def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     assert abs(found.basins[0].elbo - math.log(0.8)) < 0.01
     assert abs(found.basins[1].elbo - math.log(0.2)) < 0.01
     assert abs(found.basins[1].mass - 0.2) < 0.01
-    (words,) = basin_faults(found.basins)
+    ((reason, words),) = basin_faults(found.basins)
+    assert reason is Reason.OTHER_BASINS
     assert words.startswith("2 basins found: a Gaussian can hold only one; the best has ELBO -0.22")
     assert "about 20% of the mass" in words
 
@@ -354,7 +357,8 @@ def test_the_heavier_mode_is_kept_where_evaluations_are_dear(dimension: int, see
     assert len(modes) == 2
     assert found.elbo == found.basins[0].elbo == max(b.elbo for b in found.basins)
     assert abs(modes[0].elbo - modes[1].elbo - 2) < 0.05
-    (words,) = basin_faults(found.basins)
+    ((reason, words),) = basin_faults(found.basins)
+    assert reason is Reason.OTHER_BASINS
     assert f"the best has ELBO {modes[0].elbo:.2f}, the other {modes[1].elbo:.2f}" in words
 
 
@@ -431,7 +435,7 @@ def problem(target: Plain, method: Method, **options: Any) -> Any:
         draws=1000,
         rng=np.random.default_rng(1),
         clock=Clock(60),
-        options={**method.defaults, **options},
+        options=SimpleNamespace(**{**method.defaults, **options}),
     )
 
 
@@ -467,8 +471,8 @@ def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
     np.testing.assert_allclose(q.factor, np.sqrt(np.diag(covariance)), rtol=0.02)
     few = _chosen_response(problem(target, DADVI_LR, conjugate_s=0.0), found, ())
     assert few.notes == ()
-    assert "the sds of 20 are linear response's" in few.faults[0]
-    assert "curvature" not in few.faults[0]
+    assert "the sds of 20 are linear response's" in few.faults[0].words
+    assert "curvature" not in few.faults[0].words
 
 
 def test_a_density_with_one_mode_has_one_basin() -> None:

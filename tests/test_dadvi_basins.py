@@ -56,7 +56,7 @@ def problem(target: Normals, seed: int, **options: Any) -> Any:
         draws=4000,
         rng=np.random.default_rng(seed),
         clock=Clock(60),
-        options={**METHODS["dadvi_basins"].defaults, **options},
+        options=SimpleNamespace(**{**METHODS["dadvi_basins"].defaults, **options}),
     )
 
 

@@ -13,10 +13,11 @@ import pytest
 
 from harness.methods.bridged import BridgeTarget
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
+from harness.methods.method import Method
 from harness.models import folders
 from harness.models.data import load_data
 from harness.models.exact import SAMPLERS, conjugate_posterior
-from harness.records import Method, Program, RunContext, RunResult, RunSpec
+from harness.records import Program, RunContext, RunResult, RunSpec
 from harness.stan.bridge import BridgeModel, library
 
 if TYPE_CHECKING:

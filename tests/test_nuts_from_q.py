@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.methods.cmdstan import NUTS, NUTS_DEFAULTS
+from harness.methods.nuts import NUTS
 from harness.models import folders
 from harness.records import RunContext, RunResult, RunSpec
 from harness.stan import CmdStan, compile_program
@@ -27,7 +27,7 @@ def run(cmdstan: CmdStan, tmp_path: Path) -> Run:
 
     def once(name: str, **options: Any) -> RunResult:
         model = folders.load(name)
-        spec = RunSpec(name, "nuts", {**NUTS_DEFAULTS, **options}, 1, 0)
+        spec = RunSpec(name, "nuts", {**NUTS.defaults, **options}, 1, 0)
         assert json.loads(json.dumps(dict(spec.options))) == dict(spec.options)
         program = compile_program(model.stan_file, cmdstan)
         context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec))
@@ -53,7 +53,7 @@ def headers(folder: Path) -> list[list[float]]:
 
 def test_the_defaults_know_nothing_of_it() -> None:
     """A stored run of NUTS is found again: its spec is what it was."""
-    assert set(NUTS_DEFAULTS) == {"chains", "warmup", "samples", "adapt_delta", "max_treedepth"}
+    assert set(NUTS.defaults) == {"chains", "warmup", "samples", "adapt_delta", "max_treedepth"}
 
 
 def test_every_chain_starts_where_it_is_told(run: Run) -> None:

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from harness.methods import METHODS
 from harness.records.text import estimate, number
 from harness.report.figures import canvas, cost, looks
 
@@ -64,7 +65,7 @@ def test_thinning_keeps_the_spikes() -> None:
 
 def test_methods_keep_their_looks() -> None:
     """No two known methods share colour and dash; unknown ones get a stable look."""
-    seen = [(one.colour, one.dash) for one in looks.LOOKS.values()]
+    seen = [(row.look.colour, row.look.dash) for row in METHODS.values()]
     assert len(set(seen)) == len(seen)
     assert looks.look("my_method") == looks.look("my_method")
     assert looks.in_order(["nuts", "zz", "fullrank"], nuts_first=True) == ["nuts", "fullrank", "zz"]

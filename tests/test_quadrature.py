@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
+from harness.methods.method import Method
 from harness.methods.quadrature import QUADRATURE_KL, QUADRATURE_MSE, QUADRATURE_TRUNCATED
 from harness.models import folders
-from harness.records import Method, Program, RunContext, RunResult, RunSpec
+from harness.records import Program, RunContext, RunResult, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge import BridgeModel
 from harness.stan.bridge.build import library

@@ -7,8 +7,8 @@ import json
 import re
 from pathlib import Path
 
+from harness.methods import METHODS
 from harness.models import folders
-from harness.records.method_titles import TITLES
 from harness.report.terminal import SYMBOLS
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def test_the_readme_shows_the_samples_verdicts() -> None:
         for line in table.strip().splitlines()
         if line.startswith("|")
     ]
-    names = {words: name for name, words in TITLES.items()}
+    names = {row.title: name for name, row in METHODS.items()}
     expected = verdicts()
     seen = set()
     for row in rows[2:]:

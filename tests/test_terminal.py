@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.methods import title
 from harness.records import Comparison, Level, Model, ModelComparison, Reference, Verdict
-from harness.records.method_titles import title
 from harness.report import terminal
 
 USUAL = ["meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "dadvi", "dadvi_lr", "nuts"]

@@ -148,8 +148,7 @@ def _compared(plan: Plan, display: Progress) -> tuple[Comparison, Path]:
 
 def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:
     """Say which of the named methods cannot be run on which models, and why."""
-    from harness.methods import METHODS
-    from harness.records.method_titles import title
+    from harness.methods import METHODS, title
 
     reasons = [(m.name, name, METHODS[name].unfit(m)) for m in models for name in methods]
     return [f"{model}: {title(name)} left out: {why}" for model, name, why in reasons if why]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.methods import title
 from harness.records import Claim, ClaimResult, Estimate, Measure, RunResult
-from harness.records.method_titles import TITLES
 from harness.records.text import number
 
 _RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
@@ -195,7 +195,7 @@ METRIC_WORDS: Mapping[str, str] = {
 def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
     figure = claim.figure
     metric = str(figure["metric"])
-    method = TITLES.get(figure["method"], str(figure["method"]))
+    method = title(str(figure["method"]))
     if count == 0 or math.isnan(value):
         return f"could not be measured: no {metric} of {method}"
     if metric.startswith("share_"):

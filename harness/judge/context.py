@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.records.method_titles import TITLES
+from harness.methods import title
 
 if TYPE_CHECKING:
     from harness.records import Estimate, Measure
@@ -54,7 +54,7 @@ class Scene:
     @property
     def method(self) -> str:
         """The method's name as in running text."""
-        return TITLES.get(self.measure.method, self.measure.method)
+        return title(self.measure.method)
 
     @property
     def pair(self) -> tuple[str, str, float, float] | None:

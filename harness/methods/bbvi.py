@@ -3,67 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.methods.bridged import FitError, Problem, run_bridged
-from harness.records import Method, RunContext, RunResult, RunSpec, Status
+from harness.methods.bridged import RECORDED, Problem, on_bridge
+from harness.methods.method import DASHED, Look, Method
+from harness.methods.settings import Options, real, whole, word
+from harness.records import Reason
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.families import MeanField
     from harness.vi.target import Fitted
 
-RECORDED = 1000
-"""At most so many points of a run's path are kept."""
+
+ESTIMATORS = (
+    "score_both", "score", "score_control", "score_rao_blackwell", "reparameterised",
+)  # fmt: skip
+"""The keys of :data:`harness.vi.gradients.ESTIMATORS`, which would load SciPy."""
 
 
-LEAST = {"iterations": 10, "gradient_draws": 10, "variance_draws": 100}
-"""Control variates need ten draws; a variance a hundred."""
+@dataclass(frozen=True)
+class BbviOptions(Options):
+    """The options: control variates need ten draws, a variance a hundred."""
+
+    estimator: str = word("score_both", ESTIMATORS)
+    iterations: int = whole(5000, 10)
+    gradient_draws: int = whole(100, 10)
+    learning_rate: float = real(0.05, above=0)
+    variance_draws: int = whole(20_000, 100)
 
 
-def run_bbvi(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
-    """Climb the ELBO of a mean-field Gaussian by score-function gradients."""
-    return run_bridged(spec, context, _load)
-
-
-def _load() -> Callable[[Problem], Fitted]:
+def _load() -> Callable[[Problem[BbviOptions]], Fitted]:
     # Imported here, so that no run's seconds include it.
     import harness.vi.gradients
     import harness.vi.loop
-    import harness.vi.optimisers  # noqa: F401
+    import harness.vi.optimisers
+    import harness.vi.stationarity  # noqa: F401
 
     return fit
 
 
-def fit(problem: Problem) -> Fitted:
-    """Fit from zero with unit sds; at the end, compare the estimators at the q that was found.
-
-    Raises
-    ------
-    FitError
-        If there is no estimator of the name in the options.
-    """
+def fit(problem: Problem[BbviOptions]) -> Fitted:
+    """Fit from zero with unit sds; at the end, compare the estimators at the q that was found."""
     from harness.vi import loop
     from harness.vi.families import MeanField
-    from harness.vi.gradients import ESTIMATORS, ScoreObjective
+    from harness.vi.gradients import ScoreObjective
     from harness.vi.optimisers import Adam
     from harness.vi.stationarity import restlessness
     from harness.vi.target import Fitted
 
     options = problem.options
-    if options["estimator"] not in ESTIMATORS:
-        msg = f"no estimator {options['estimator']}; allowed: {', '.join(ESTIMATORS)}"
-        raise FitError(msg)
-    for name, least in LEAST.items():
-        if int(options[name]) < least:
-            msg = f"{name} is {options[name]}; allowed: whole numbers from {least}"
-            raise FitError(msg)
     family = MeanField(problem.target.dimension)
-    steps = int(options["iterations"])
-    optimiser = Adam(float(options["learning_rate"]), beta2=0.99, decay_steps=steps)
+    steps = options.iterations
+    optimiser = Adam(options.learning_rate, beta2=0.99, decay_steps=steps)
     start = family.start(np.zeros(family.dimension))
     found = loop.fit(
         problem.target,
@@ -71,7 +66,7 @@ def fit(problem: Problem) -> Fitted:
         optimiser,
         loop.start(optimiser, start, problem.rng.spawn(1)[0]),
         steps,
-        objective=ScoreObjective(str(options["estimator"]), int(options["gradient_draws"])),
+        objective=ScoreObjective(options.estimator, options.gradient_draws),
         clock=problem.clock,
         # The cosine's last half: its rates are low enough to stay, high enough to average.
         average_from=steps // 2,
@@ -85,23 +80,26 @@ def fit(problem: Problem) -> Fitted:
     if found.status != "ok":
         return Fitted(None, None, found.status, found.words, trace, diagnostics)
     diagnostics |= _variances(problem, family, found.phi)
-    z = family.transform(found.phi, problem.rng.standard_normal((problem.draws, family.dimension)))
-    log_q = family.log_density(found.phi, z)
+    z, log_q = problem.drawn(family, found.phi)
     far = restlessness(
         problem.target, family.mean(found.phi), family.sd(found.phi), problem.rng.spawn(1)[0]
     ).words
-    status: Status = "not_converged" if far else "ok"
-    return Fitted(z, log_q, status, far, trace, diagnostics, found.words)
+    if not far:
+        return Fitted(z, log_q, "ok", "", trace, diagnostics, found.words)
+    reason = Reason.NOT_STATIONARY
+    return Fitted(z, log_q, "not_converged", far, trace, diagnostics, found.words, reason)
 
 
-def _variances(problem: Problem, family: MeanField, phi: FloatArray) -> dict[str, float]:
+def _variances(
+    problem: Problem[BbviOptions], family: MeanField, phi: FloatArray
+) -> dict[str, float]:
     """Return each estimator's total variance, of one draw, and its standard error.
 
     ``variance_ratio`` is that of the plain score function over the reparameterised one.
     """
     from harness.vi.gradients import total_variance, variances
 
-    n = int(problem.options["variance_draws"])
+    n = problem.options.variance_draws
     spread = variances(problem.target, family, phi, problem.rng, n)
     found = {}
     for name, one in spread.items():
@@ -113,19 +111,16 @@ def _variances(problem: Problem, family: MeanField, phi: FloatArray) -> dict[str
 
 
 BBVI = Method(
-    "bbvi",
-    run_bbvi,
-    1,
-    {
-        "estimator": "score_both",
-        "iterations": 5000,
-        "gradient_draws": 100,
-        "learning_rate": 0.05,
-        "variance_draws": 20_000,
-    },
+    name="bbvi",
+    title="score-function VI",
+    what="score-function gradients, with control variates and Rao–Blackwellisation",
+    kind="stochastic gradients",
+    run=on_bridge(BbviOptions, _load),
+    version=1,
+    options=BbviOptions(),
     draws=10_000,
     seeds=5,
-    approximate=True,
+    look=Look("#5b6770", DASHED, "d"),
     bridge=True,
     family="meanfield",
 )

@@ -1,6 +1,6 @@
 """What all methods on the bridge share: the program with its data, names, counts, time limits.
 
-A method hands a ``fit`` function to :func:`run_bridged`; it gets a :class:`Problem` and returns
+A method hands a ``fit`` function to :func:`on_bridge`; it gets a :class:`Problem` and returns
 a :class:`~harness.vi.target.Fitted` on the unconstrained scale. The rest is done here: draws on
 the constrained scale with transformed parameters and generated quantities as CmdStan writes them,
 ``log_p``, cost, and failures as results.
@@ -11,12 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from harness.methods.method import Own, Run, ended_by, over_time, with_options, without_draws
+from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
-from harness.records import Cost, Draws, RunContext, RunResult, RunSpec, Status, Trace
+from harness.records import Cost, Draws, Reason, RunContext, RunResult, RunSpec, Status
 from harness.records.names import stan_name
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import FloatArray
+    from harness.vi.families import Family
 
+Own_co = TypeVar("Own_co", bound=Options, covariant=True)
 
 SECONDS_A_NUMBER = 2e-9
 """About what a density takes for each number of its data."""
@@ -33,10 +38,13 @@ SECONDS_A_NUMBER = 2e-9
 AT_ONCE = 500
 
 WEIGHING_S = 5.0
-"""Seconds, by that estimate, beyond which draws get no densities, and the run no k-hat.
+"""Estimated seconds beyond which draws get no densities, and the run no k-hat.
 
 An estimate and not a measurement, so that a busy machine does not decide what is reported.
 """
+
+RECORDED = 1000
+"""At most this many points of a run's path are kept."""
 
 
 class FitError(RuntimeError):
@@ -69,19 +77,24 @@ class BridgeTarget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Problem:
+class Problem(Generic[Own_co]):
     """What a fit works on."""
 
     target: Counted
     model: BridgeModel
     data: Mapping[str, NDArray[Any]]
     """The program's data as arrays, for methods that split them by rows."""
-    options: Mapping[str, Any]
+    options: Own_co
     draws: int
     rng: np.random.Generator
     clock: Clock
     seed: int
     """Of random numbers in ``transformed data``, for data that are bound again."""
+
+    def drawn(self, family: Family, phi: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return draws of a Gaussian, unconstrained scale, and their log densities."""
+        z = family.transform(phi, self.rng.standard_normal((self.draws, family.dimension)))
+        return z, family.log_density(phi, z)
 
 
 def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -90,27 +103,40 @@ def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: value for name, value in found.items() if value.size}
 
 
-def run_bridged(
-    spec: RunSpec, context: RunContext, load: Callable[[], Callable[[Problem], Fitted]]
-) -> RunResult:
-    """Open the program, fit, and make draws of what was found.
+def on_bridge(kind: type[Own], load: Callable[[], Callable[[Problem[Own]], Fitted]]) -> Run:
+    """Return a method's ``run``: open the program, fit, and make draws of what was found.
 
     Parameters
     ----------
+    kind
+        The class of the method's options.
     load
         Imports and returns the ``fit`` function; importing is not part of the run's seconds.
 
     Returns
     -------
-    RunResult
-        ``cost`` counts the points at which the density and the gradient were evaluated; the
-        seconds include reading the data, as CmdStan's do.
+    Run
+        The result's ``cost`` counts the points at which the density and the gradient were
+        evaluated; the seconds include reading the data, as CmdStan's do.
     """
-    fit = load()
+
+    def run(spec: RunSpec, context: RunContext, scratch: Path, options: Own) -> RunResult:
+        del scratch
+        return _run(spec, context, options, load())
+
+    return with_options(kind, run)
+
+
+def _run(
+    spec: RunSpec,
+    context: RunContext,
+    options: Own,
+    fit: Callable[[Problem[Own]], Fitted],
+) -> RunResult:
     library = context.program.library
     if library is None:
         why = context.program.library_error or "the program was not built as a library"
-        return _ended(spec, context, "failed", why, 0.0)
+        return without_draws(spec, context, "failed", Reason.PROGRAM_ERROR, why)
     begin = time.perf_counter()
     clock = Clock(context.timeout_s)
     target: Counted | None = None
@@ -118,42 +144,54 @@ def run_bridged(
     try:
         given = kept_data(context.data_file, context.data_hash)
         data = arrays(given)
-        model = BridgeModel(library, data, context.cmdstan_seed)
-        target = Counted(BridgeTarget(model))
-        rng = np.random.default_rng(context.cmdstan_seed)
         seed = context.cmdstan_seed
-        problem = Problem(target, model, data, dict(spec.options), spec.draws, rng, clock, seed)
+        model = BridgeModel(library, data, seed)
+        target = Counted(BridgeTarget(model))
+        rng = np.random.default_rng(seed)
+        problem = Problem(target, model, data, options, spec.draws, rng, clock, seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)
             numbers = sum(value.size for value in data.values())
-            draws, status, message = _draws(found, problem, numbers)
+            drawn = _draws(found, problem, numbers)
     except TimeLimitError:
-        limit = f"stopped after the time limit of {context.timeout_s:g} s; a longer one: --timeout"
-        seconds = time.perf_counter() - begin
+        cost = _cost(time.perf_counter() - begin, target)
         trace = None if found is None else found.trace
-        return _ended(spec, context, "timed_out", limit, seconds, target, trace)
+        return without_draws(
+            spec, context, "timed_out", Reason.TIME_LIMIT, over_time(context), cost, trace
+        )
     except (BridgeError, ModelError, FitError) as error:
-        return _ended(spec, context, "failed", str(error), time.perf_counter() - begin, target)
+        cost = _cost(time.perf_counter() - begin, target)
+        return without_draws(spec, context, "failed", Reason.PROGRAM_ERROR, str(error), cost)
     return RunResult(
         spec=spec,
         key="",
-        status=status,
-        message=message,
-        draws=draws,
+        status=drawn.status,
+        message=drawn.message,
+        draws=drawn.draws,
         trace=found.trace,
         diagnostics={"cmdstan_seed": context.cmdstan_seed, **found.diagnostics},
         cost=_cost(time.perf_counter() - begin, target),
         versions=context.program.versions,
         console="\n".join(
-            w for w in (found.words, _unweighed(found, draws), model.messages()) if w
+            w for w in (found.words, _unweighed(found, drawn.draws), model.messages()) if w
         ),
+        reason=drawn.reason,
     )
 
 
-def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None, Status, str]:
-    """Return the draws of a fit on the constrained scale, and how the run ended."""
+class _Drawn(NamedTuple):
+    """The draws of a fit on the constrained scale, and how the run ended."""
+
+    draws: Draws | None
+    status: Status
+    reason: Reason | None
+    message: str
+
+
+def _draws(found: Fitted, problem: Problem[Options], numbers: int) -> _Drawn:
+    reason = found.reason or ended_by(found.status)
     if found.z is None:
-        return None, found.status, found.message
+        return _Drawn(None, found.status, reason, found.message)
     cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
     model = problem.model
     problem.clock.check()
@@ -167,7 +205,8 @@ def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None,
         own, still = model.constrain(found.z[bad], transformed=True, generated=False)
         if still.any():
             why = f"{int(np.count_nonzero(still))} of {len(found.z)} draws cannot be written"
-            return None, "failed", f"{why}: {model.last_error()}"
+            message = f"{why}: {model.last_error()}"
+            return _Drawn(None, "failed", Reason.PROGRAM_ERROR, message)
         values[bad, : own.shape[1]] = own
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
@@ -180,10 +219,10 @@ def _draws(found: Fitted, problem: Problem, numbers: int) -> tuple[Draws | None,
         log_p=None if log_p is None else log_p[None],
         log_q=None if log_q is None else log_q[None],
     )
-    return draws, found.status, message
+    return _Drawn(draws, found.status, reason, message)
 
 
-def _densities(problem: Problem, z: FloatArray) -> FloatArray:
+def _densities(problem: Problem[Options], z: FloatArray) -> FloatArray:
     """Return log densities, looking at the clock between some hundreds of them."""
     parts = []
     for i in range(0, len(z), AT_ONCE):
@@ -202,25 +241,3 @@ def _cost(seconds: float, target: Counted | None) -> Cost:
     if target is None:
         return Cost(seconds)
     return Cost(seconds, target.values, target.gradients)
-
-
-def _ended(
-    spec: RunSpec,
-    context: RunContext,
-    status: Status,
-    message: str,
-    seconds: float,
-    target: Counted | None = None,
-    trace: Trace | None = None,
-) -> RunResult:
-    return RunResult(
-        spec=spec,
-        key="",
-        status=status,
-        message=message,
-        draws=None,
-        trace=trace,
-        diagnostics={"cmdstan_seed": context.cmdstan_seed},
-        cost=_cost(seconds, target),
-        versions=context.program.versions,
-    )

@@ -6,141 +6,169 @@ program is not run: these rows read the model's data and draw from q(m) q(s).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.methods.method import (
+    DASHED,
+    SOLID,
+    Look,
+    Method,
+    Own,
+    Run,
+    over_time,
+    with_options,
+    without_draws,
+)
+from harness.methods.settings import Options, between, real, whole
 from harness.models.data import ModelError, kept_data
-from harness.records import Cost, Draws, Method, Model, RunContext, RunResult, RunSpec, Status
+from harness.records import (
+    Cost,
+    Draws,
+    Model,
+    Reason,
+    RunContext,
+    RunResult,
+    RunSpec,
+    Status,
+)
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.cavi import Fit
 
-    Fitter = Callable[[FloatArray, Mapping[str, Any], np.random.Generator, Clock], Fit]
+    Fitter = Callable[[FloatArray, Own, np.random.Generator, Clock], Fit]
 
 ONLY = "inverse_gamma_normal"
 
 
-def run_cavi(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
+@dataclass(frozen=True)
+class CaviOptions(Options):
+    """At most so many iterations; fewer where nothing changes by more than the tolerance."""
+
+    iterations: int = whole(1000, 1)
+    tolerance: float = real(1e-12)
+
+
+@dataclass(frozen=True)
+class SviOptions(Options):
+    """The options, as in :class:`harness.vi.svi.Schedule`."""
+
+    batch: int = whole(10, 1)
+    iterations: int = whole(2000, 1)
+    kappa: float = between(1.0, 0.5, 1.0, closed=True)
+    tau: float = real(1.0, least=1)
+    every: int = whole(10, 1)
+
+
+def _cavi(x: FloatArray, options: CaviOptions, rng: np.random.Generator, clock: Clock) -> Fit:
     """Update q(m) and q(s) in turn until nothing changes."""
-    from harness.vi import cavi
+    from harness.vi.cavi import cavi, summarise
 
-    def fit(
-        x: FloatArray,
-        options: Mapping[str, Any],
-        rng: np.random.Generator,  # noqa: ARG001 - one signature for both
-        clock: Clock,
-    ) -> Fit:
-        return cavi.cavi(cavi.summarise(x), clock, **options)
-
-    return _run(spec, context, fit)
+    del rng
+    return cavi(summarise(x), clock, options.iterations, options.tolerance)
 
 
-def run_svi(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
+def _svi(x: FloatArray, options: SviOptions, rng: np.random.Generator, clock: Clock) -> Fit:
     """Follow natural gradients of minibatches."""
-    from harness.vi import svi
+    from harness.vi.svi import Schedule, svi
 
-    def fit(
-        x: FloatArray, options: Mapping[str, Any], rng: np.random.Generator, clock: Clock
-    ) -> Fit:
-        return svi.svi(x, svi.Schedule(**options), rng, clock)
-
-    return _run(spec, context, fit)
+    return svi(x, Schedule(**options.plain()), rng, clock)
 
 
-def _run(spec: RunSpec, context: RunContext, fit: Fitter) -> RunResult:
-    """Read the data, fit, draw."""
-    from harness.vi import cavi
+def _run_with(kind: type[Own], fit: Fitter[Own]) -> Run:
+    """Return a method's ``run``: read the data, fit, draw."""
 
-    clock = Clock(context.timeout_s)
-    seeds = {"cmdstan_seed": context.cmdstan_seed}
-    try:
-        given = kept_data(context.data_file, context.data_hash)
-        if set(given) != {"N", "x"}:
-            msg = f"the data hold {sorted(given) or 'nothing'}; {spec.method} needs {ONLY}'s N, x"
-            raise ValueError(msg)
-        x = np.asarray(given["x"], dtype=np.float64)
-        data = cavi.summarise(x)
-        rng = np.random.default_rng(context.cmdstan_seed)
-        found = fit(x, dict(spec.options), rng, clock)
-        s, m = cavi.sample(found.q, spec.draws, rng)
-    except (ModelError, TypeError, ValueError) as error:
+    def run(spec: RunSpec, context: RunContext, scratch: Path, options: Own) -> RunResult:
+        from harness.vi import cavi
+
+        del scratch
+        clock = Clock(context.timeout_s)
+        try:
+            given = kept_data(context.data_file, context.data_hash)
+            if set(given) != {"N", "x"}:
+                held = sorted(given) or "nothing"
+                msg = f"the data hold {held}; {spec.method} needs {ONLY}'s N, x"
+                raise ValueError(msg)
+            x = np.asarray(given["x"], dtype=np.float64)
+            data = cavi.summarise(x)
+            rng = np.random.default_rng(context.cmdstan_seed)
+            found = fit(x, options, rng, clock)
+            s, m = cavi.sample(found.q, spec.draws, rng)
+        except (ModelError, ValueError) as error:
+            said = f"{spec.method} cannot be run: {error}"
+            cost = Cost(clock.elapsed_s)
+            return without_draws(spec, context, "failed", Reason.PROGRAM_ERROR, said, cost)
+        if clock.over and not found.converged:
+            cost, said = Cost(clock.elapsed_s), over_time(context)
+            return without_draws(
+                spec, context, "timed_out", Reason.TIME_LIMIT, said, cost, found.trace
+            )
+        elbo = float(found.trace.elbo[-1])
+        status: Status = "ok" if found.converged else "not_converged"
         return RunResult(
-            spec, "", "failed", f"{spec.method} cannot be run: {error}", None, None, seeds,
-            Cost(clock.elapsed_s), context.program.versions,
-        )  # fmt: skip
-    draws = Draws(
-        names=("s", "m"),
-        values=np.stack([s, m], axis=-1)[None],
-        log_p=cavi.log_density(data, s, m)[None],
-        log_q=cavi.log_density_q(found.q, s, m)[None],
-    )
-    elbo = float(found.trace.elbo[-1])
-    status: Status = "ok" if found.converged else "not_converged"
-    message = ""
-    if not found.converged:
-        message = f"not at rest after {found.iterations} iterations"
-        if clock.over:
-            message = f"out of time after {found.iterations} iterations; a longer one: --timeout"
-            return RunResult(
-                spec, "", "timed_out", message, None, found.trace, seeds,
-                Cost(clock.elapsed_s), context.program.versions,
-            )  # fmt: skip
-    diagnostics = {
-        **seeds,
-        "iterations": float(found.iterations),
-        "elbo": elbo,
-        "kl": cavi.log_evidence(data) - elbo,
-        "m_mean": found.q.mean,
-        "m_variance": found.q.variance,
-        "s_shape": found.q.shape,
-        "s_scale": found.q.scale,
-    }
-    return RunResult(
-        spec, "", status, message, draws, found.trace, diagnostics, Cost(clock.elapsed_s),
-        context.program.versions,
-    )  # fmt: skip
+            spec=spec,
+            key="",
+            status=status,
+            message="" if found.converged else f"not at rest after {found.iterations} iterations",
+            draws=Draws(
+                names=("s", "m"),
+                values=np.stack([s, m], axis=-1)[None],
+                log_p=cavi.log_density(data, s, m)[None],
+                log_q=cavi.log_density_q(found.q, s, m)[None],
+            ),
+            trace=found.trace,
+            diagnostics={
+                "cmdstan_seed": context.cmdstan_seed,
+                "iterations": float(found.iterations),
+                "elbo": elbo,
+                "kl": cavi.log_evidence(data) - elbo,
+                "m_mean": found.q.mean,
+                "m_variance": found.q.variance,
+                "s_shape": found.q.shape,
+                "s_scale": found.q.scale,
+            },
+            cost=Cost(clock.elapsed_s),
+            versions=context.program.versions,
+            reason=None if found.converged else Reason.ITERATION_LIMIT,
+        )
+
+    return with_options(kind, run)
 
 
-def unfit_cavi(model: Model) -> str | None:
-    """Say why CAVI cannot be used on a model."""
-    return _unfit("CAVI is", model)
-
-
-def unfit_svi(model: Model) -> str | None:
-    """Say why SVI cannot be used on a model."""
-    return _unfit("SVI is", model)
-
-
-def _unfit(who: str, model: Model) -> str | None:
+def _unfit(title: str, model: Model) -> str | None:
     if model.reference == ONLY:
         return None
-    return f"{who} derived by hand for {ONLY}; {model.name} would need updates of its own"
+    return f"{title} is derived by hand for {ONLY}; {model.name} would need updates of its own"
 
 
-CAVI = Method(
-    "cavi",
-    run_cavi,
-    1,
-    {"iterations": 1000, "tolerance": 1e-12},
-    draws=10_000,
-    seeds=5,
-    approximate=True,
-    unfit=unfit_cavi,
+# Few seeds: only the draws of q are random, and SVI's batches.
+_row = functools.partial(
+    Method, kind="conjugate", version=1, draws=10_000, seeds=5, repairable=False
 )
-"""Few seeds: nothing is random but the draws of q."""
 
-SVI = Method(
-    "svi",
-    run_svi,
-    1,
-    {"batch": 10, "iterations": 2000, "kappa": 1.0, "tau": 1.0, "every": 10},
-    draws=10_000,
-    seeds=5,
-    approximate=True,
-    unfit=unfit_svi,
+CAVI = _row(
+    name="cavi",
+    title="CAVI",
+    what="coordinate ascent, derived by hand for inverse_gamma_normal",
+    run=_run_with(CaviOptions, _cavi),
+    options=CaviOptions(),
+    look=Look("#5a5a9e", SOLID, "8"),
+    unfit=functools.partial(_unfit, "CAVI"),
+)
+
+SVI = _row(
+    name="svi",
+    title="SVI",
+    what="natural gradients on batches, derived by hand for inverse_gamma_normal",
+    run=_run_with(SviOptions, _svi),
+    options=SviOptions(),
+    look=Look("#37377a", DASHED, "1"),
+    unfit=functools.partial(_unfit, "SVI"),
 )

@@ -2,118 +2,99 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.methods.bridged import Problem, run_bridged
-from harness.records import Method, RunContext, RunResult, RunSpec
+from harness.methods.bridged import Problem, on_bridge
+from harness.methods.dadvi_options import (
+    FamilyOptions,
+    PsisOptions,
+    ResponseOptions,
+    WeightOptions,
+)
+from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
 
 if TYPE_CHECKING:
     from harness.vi.target import Fitted
 
-DEFAULTS = {
-    # The largest error that base draws may leave: of means in posterior sds, and of ln sd.
-    "error": 0.05,
-    # Base draws to begin with, and starting points; 0: by what a gradient costs.
-    "base_draws": 0,
-    "most_base_draws": 8192,
-    "starts": 0,
-}
+
+def _family() -> Callable[[Problem[FamilyOptions]], Fitted]:
+    from harness.methods.dadvi_gaussian import fit_family
+
+    return fit_family
 
 
-def run_dadvi(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
-    """Fit a mean-field (or full-rank) Gaussian; see :mod:`harness.vi.deterministic`."""
-    del scratch
+def _response() -> Callable[[Problem[ResponseOptions]], Fitted]:
+    from harness.methods.dadvi_gaussian import fit_response
 
-    def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_gaussian import fit_family
-
-        return fit_family
-
-    return run_bridged(spec, context, load)
+    return fit_response
 
 
-def run_dadvi_lr(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
-    """Fit a mean-field Gaussian and give it the covariance of linear response."""
-    del scratch
+def _psis() -> Callable[[Problem[PsisOptions]], Fitted]:
+    from harness.methods.dadvi_weighted import fit_weighted
 
-    def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_gaussian import fit_response
-
-        return fit_response
-
-    return run_bridged(spec, context, load)
+    return fit_weighted
 
 
-def run_dadvi_psis(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
-    """Weight draws of linear response's Gaussian by Pareto-smoothed importance sampling."""
-    del scratch
+def _basins() -> Callable[[Problem[WeightOptions]], Fitted]:
+    from harness.methods.dadvi_weighted import fit_basins
 
-    def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_weighted import fit_weighted
-
-        return fit_weighted
-
-    return run_bridged(spec, context, load)
+    return fit_basins
 
 
-def run_dadvi_basins(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
-    """Weight draws of a mixture of Gaussians, one for each basin that was found."""
-    del scratch
+_row = functools.partial(Method, version=1, draws=10_000, seeds=5, bridge=True)
 
-    def load() -> Callable[[Problem], Fitted]:
-        from harness.methods.dadvi_weighted import fit_basins
-
-        return fit_basins
-
-    return run_bridged(spec, context, load)
-
-
-DADVI = Method(
+DADVI = _row(
     name="dadvi",
-    run=run_dadvi,
-    version=1,
-    defaults={**DEFAULTS, "family": "meanfield"},
-    draws=10_000,
-    seeds=5,
-    approximate=True,
-    bridge=True,
+    title="DADVI",
+    what="deterministic ADVI: the best Gaussian with independent parameters",
+    kind="deterministic",
+    run=on_bridge(FamilyOptions, _family),
+    options=FamilyOptions(),
+    look=Look("#b0307a", SOLID, "p"),
+    usual=True,
+    other_optimum=("few base draws", "its ELBO stands on a fixed set of base draws"),
 )
 
-DADVI_LR = Method(
+DADVI_LR = _row(
     name="dadvi_lr",
-    run=run_dadvi_lr,
-    version=1,
-    # Seconds of conjugate gradients where there are too many parameters for a Hessian.
-    defaults={**DEFAULTS, "conjugate_s": 30.0},
-    draws=10_000,
-    seeds=5,
-    approximate=True,
-    bridge=True,
+    title="DADVI + LR",
+    what="the same, with the covariance of linear response",
+    kind="deterministic",
+    run=on_bridge(ResponseOptions, _response),
+    options=ResponseOptions(),
+    look=Look("#7d1f56", DASHED, "h"),
+    usual=True,
     family="fullrank",
+    repairable=False,
+    other_optimum=(
+        "linear response",
+        "its covariance is linear response's, which is not the one of the largest ELBO",
+    ),
 )
 
-DADVI_PSIS = Method(
+DADVI_PSIS = _row(
     name="dadvi_psis",
-    run=run_dadvi_psis,
-    version=1,
-    # Proposals for each draw that is wanted, and the seconds that weighing them may take.
-    defaults={**DEFAULTS, "proposals": 4.0, "weights_s": 4.0, "conjugate_s": 30.0},
-    draws=10_000,
-    seeds=5,
-    approximate=True,
-    bridge=True,
+    title="DADVI + PSIS",
+    what="the same, its draws weighted by Pareto-smoothed importance sampling",
+    kind="weighted draws",
+    run=on_bridge(PsisOptions, _psis),
+    options=PsisOptions(),
+    look=Look("#4f1237", DOTTED, "*"),
+    usual=True,
+    repairable=False,
+    one_mode="its proposals lie in one mode, and weights cannot put draws where there are none",
 )
 
-DADVI_BASINS = Method(
+DADVI_BASINS = _row(
     name="dadvi_basins",
-    run=run_dadvi_basins,
-    version=1,
+    title="DADVI + basins",
+    what="a mixture of one Gaussian for each basin found, its draws weighted",
+    kind="weighted draws",
+    run=on_bridge(WeightOptions, _basins),
     # More starts than the others take: what none of them finds is missing.
-    defaults={**DEFAULTS, "starts": 24, "proposals": 4.0, "weights_s": 4.0},
-    draws=10_000,
-    seeds=5,
-    approximate=True,
-    bridge=True,
+    options=WeightOptions(starts=24),
+    look=Look("#7a1fa2", DASHED, "$b$"),
+    repairable=False,
 )

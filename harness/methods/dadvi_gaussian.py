@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
-from harness.records import FAMILY_NAMES, Trace
+from harness.records import Reason, Trace
+from harness.records.text import number, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Fitted
 
 if TYPE_CHECKING:
+    from harness.methods.dadvi_options import DadviOptions, FamilyOptions, ResponseOptions
     from harness.records import FloatArray
     from harness.vi.deterministic import Wanted
 
@@ -33,18 +35,22 @@ SHOWN = 5
 """Parameters of each basin that are written out."""
 
 
+class Fault(NamedTuple):
+    """What keeps a run from being called converged, and a sentence that says it."""
+
+    reason: Reason
+    words: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged(Gaussian):
-    """A Gaussian to draw from, and what is to be said of it.
+    """A Gaussian to draw from, with its faults, and notes that are worth reading."""
 
-    ``faults`` are sentences that keep a run from being called converged; ``notes`` are not.
-    """
-
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def optimum_of(problem: Problem, wanted: Wanted) -> Optimum:
+def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
     """Return the best mean-field optimum as the options say.
 
     Raises
@@ -64,30 +70,26 @@ def optimum_of(problem: Problem, wanted: Wanted) -> Optimum:
         raise FitError(str(error)) from error
 
 
-def expected_seconds(problem: Problem) -> float:
+def expected_seconds(problem: Problem[DadviOptions]) -> float:
     """Return what a gradient in a batch takes, roughly: it visits all data once, 2 ns a number."""
     numbers = sum(value.size for value in problem.data.values())
     return 1e-6 * (1 + problem.target.dimension / 10) + SECONDS_A_NUMBER * numbers
 
 
-def settings_of(options: Mapping[str, Any], seconds: float = 0.0) -> Settings:
-    """Read the options that all three methods share; ``seconds`` are those of a gradient."""
+def settings_of(options: DadviOptions, seconds: float = 0.0) -> Settings:
+    """Return the settings that all four methods share; ``seconds`` are those of a gradient."""
     return Settings(
-        error=float(options["error"]),
-        draws=int(options["base_draws"]),
-        most_draws=int(options["most_base_draws"]),
-        starts=int(options["starts"]),
+        error=options.error,
+        draws=options.base_draws,
+        most_draws=options.most_base_draws,
+        starts=options.starts,
         seconds=seconds,
     )
 
 
-def fit_family(problem: Problem) -> Fitted:
+def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
     """Fit the family that the option names; draws are independent."""
-    family = problem.options["family"]
-    if family not in FAMILY_NAMES:
-        msg = f"family is {family!r}; allowed: {', '.join(FAMILY_NAMES)}"
-        raise FitError(msg)
-    if family == "meanfield":
+    if problem.options.family == "meanfield":
         optimum = optimum_of(problem, "meanfield")
         q = Judged(optimum.mean, optimum.sd, faults_of(problem, optimum))
         return _drawn(problem, optimum, q)
@@ -102,11 +104,13 @@ def fit_family(problem: Problem) -> Fitted:
     except ValueError as error:
         raise FitError(str(error)) from error
     faults = list(basin_faults(optimum.basins))
-    limit = float(problem.options["error"])
+    limit = problem.options.error
     if full.error > limit:
-        faults.append(_error_words(full.error, limit))
+        faults.append(_error_fault(full.error, limit))
     if not full.settled:
-        faults.append("the optimiser of the full-rank ELBO has not arrived")
+        faults.append(
+            Fault(Reason.NOT_SETTLED, "the optimiser of the full-rank ELBO has not converged")
+        )
     q = Judged(full.mean, full.factor, tuple(faults))
     more = {
         "elbo": full.elbo,
@@ -117,13 +121,13 @@ def fit_family(problem: Problem) -> Fitted:
     return _drawn(problem, optimum, q, more, full.values)
 
 
-def fit_response(problem: Problem) -> Fitted:
+def fit_response(problem: Problem[ResponseOptions]) -> Fitted:
     """Fit mean-field, correct the covariance by linear response; draws are independent."""
     optimum = optimum_of(problem, "response")
     return _drawn(problem, optimum, response_of(problem, optimum))
 
 
-def response_of(problem: Problem, optimum: Optimum) -> Judged:
+def response_of(problem: Problem[ResponseOptions], optimum: Optimum) -> Judged:
     """Return linear response's Gaussian, or what comes nearest to it.
 
     Raises
@@ -152,7 +156,9 @@ def response_of(problem: Problem, optimum: Optimum) -> Judged:
     return _chosen_response(problem, optimum, faults)
 
 
-def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]) -> Judged:
+def _chosen_response(
+    problem: Problem[ResponseOptions], optimum: Optimum, faults: tuple[Fault, ...]
+) -> Judged:
     """Widen mean field's sds to linear response's, one parameter after another, by CG.
 
     Which parameters: in the program's order, as many as the seconds allow. Correlations stay
@@ -161,7 +167,7 @@ def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]
     d = len(optimum.mean)
     sd = optimum.sd.copy()
     each = PRODUCTS * optimum.objective.draws * max(optimum.seconds_per_point, 1e-9)
-    allowed = max(FEWEST_CHOSEN, int(float(problem.options["conjugate_s"]) / each))
+    allowed = max(FEWEST_CHOSEN, int(problem.options.conjugate_s / each))
     done, bent = 0, False
     for j in range(min(d, MOST_CHOSEN, allowed)):
         problem.clock.check()
@@ -184,11 +190,11 @@ def _chosen_response(problem: Problem, optimum: Optimum, faults: tuple[str, ...]
     )
     if bent:
         words += "; conjugate gradients met directions without positive curvature"
-    return Judged(optimum.mean, sd, (*faults, words))
+    return Judged(optimum.mean, sd, (*faults, Fault(Reason.APPROXIMATE_SDS, words)))
 
 
 def _drawn(
-    problem: Problem,
+    problem: Problem[DadviOptions],
     optimum: Optimum,
     q: Judged,
     more: Mapping[str, float] | None = None,
@@ -199,7 +205,7 @@ def _drawn(
 
 
 def fitted(
-    problem: Problem,
+    problem: Problem[DadviOptions],
     optimum: Optimum,
     q: Judged,
     z: FloatArray,
@@ -222,38 +228,40 @@ def fitted(
     if len(modes) > 1:
         diagnostics["basin_gap"] = modes[0].elbo - modes[1].elbo
         diagnostics["other_mass"] = 1 - modes[0].mass
-    faults = "; ".join(q.faults)
     return Fitted(
         z=z,
         log_q=log_q,
-        status="not_converged" if faults else "ok",
-        message=faults,
+        status="not_converged" if q.faults else "ok",
+        reason=q.faults[0].reason if q.faults else None,
+        message="; ".join(fault.words for fault in q.faults),
         trace=_trace(problem, optimum.values if values is None else values),
         diagnostics={**diagnostics, **(more or {})},
         words="\n".join([*q.notes, *_refused(optimum), *_listed(problem, optimum.basins)]),
     )
 
 
-def faults_of(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
-    """Return what keeps an optimum from being believed, a sentence each."""
+def faults_of(problem: Problem[DadviOptions], optimum: Optimum) -> tuple[Fault, ...]:
+    """Return what keeps an optimum from being believed."""
     faults = list(basin_faults(optimum.basins))
-    limit = float(problem.options["error"])
+    limit = problem.options.error
     if not optimum.settled:
-        faults.append("the optimiser of the ELBO has not arrived")
+        faults.append(Fault(Reason.NOT_SETTLED, "the optimiser of the ELBO has not converged"))
     if not np.isfinite(optimum.errors.mean).all():
-        faults.append(f"the error of the optimum is not known: {deterministic.IMPROPER}")
+        words = f"the error of the optimum is unknown: {deterministic.IMPROPER}"
+        faults.append(Fault(Reason.BASE_DRAWS, words))
     elif not optimum.error <= limit:
-        faults.append(_error_words(optimum.error, limit, optimum.objective.draws))
+        faults.append(_error_fault(optimum.error, limit, optimum.objective.draws))
     return tuple(faults)
 
 
-def _error_words(error: float, limit: float, draws: int | None = None) -> str:
+def _error_fault(error: float, limit: float, draws: int | None = None) -> Fault:
     those = "the base draws" if draws is None else f"{draws} base draws"
-    return f"{those} leave an error of {error:.2g} sd, more than {limit:g}"
+    words = f"{those} leave an error of {number(error)} sd, more than {setting(limit)}"
+    return Fault(Reason.BASE_DRAWS, words)
 
 
-def basin_faults(basins: Sequence[Basin]) -> tuple[str, ...]:
-    """Return the sentence to be said where other basins hold mass that q cannot, if any."""
+def basin_faults(basins: Sequence[Basin]) -> tuple[Fault, ...]:
+    """Return the fault of a q that cannot hold the mass of other basins, if there is one."""
     modes = [b for b in basins if b.separate]
     if len(modes) < 2 or 1 - modes[0].mass <= OTHER_MASS:  # noqa: PLR2004
         return ()
@@ -267,7 +275,7 @@ def basin_faults(basins: Sequence[Basin]) -> tuple[str, ...]:
         f"{len(modes)} basins found: a Gaussian can hold only one; the best has ELBO "
         f"{modes[0].elbo:.2f}, {which} {listed}{more}"
     )
-    return (words,)
+    return (Fault(Reason.OTHER_BASINS, words),)
 
 
 def _percent(share: float) -> str:
@@ -280,7 +288,7 @@ def _refused(optimum: Optimum) -> list[str]:
     return [f"{optimum.refused} steps led to points without a density and were taken back"]
 
 
-def _listed(problem: Problem, basins: Sequence[Basin]) -> list[str]:
+def _listed(problem: Problem[DadviOptions], basins: Sequence[Basin]) -> list[str]:
     names = problem.model.unconstrained_names()
     lines = []
     for i, basin in enumerate(basins, start=1):
@@ -300,7 +308,7 @@ def _listed(problem: Problem, basins: Sequence[Basin]) -> list[str]:
     return lines
 
 
-def _trace(problem: Problem, values: Sequence[tuple[float, float]]) -> Trace:
+def _trace(problem: Problem[DadviOptions], values: Sequence[tuple[float, float]]) -> Trace:
     """Return the optimiser's path: the ELBO on few base draws, at last on all of them."""
     begin = time.perf_counter() - problem.clock.elapsed_s
     path = np.asarray(values, dtype=np.float64).reshape(-1, 2)

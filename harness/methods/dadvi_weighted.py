@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.methods.dadvi_gaussian import Judged, faults_of, fitted, optimum_of, response_of
+from harness.methods.dadvi_gaussian import Fault, Judged, faults_of, fitted, optimum_of, response_of
 from harness.metrics.weights import khat, khat_limit
+from harness.records import Reason
 from harness.vi import deterministic
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 
 if TYPE_CHECKING:
     from harness.methods.bridged import Problem
+    from harness.methods.dadvi_options import PsisOptions, WeightOptions
     from harness.vi.deterministic import Basin, Optimum, Proposal
     from harness.vi.target import Fitted
 
@@ -25,18 +27,18 @@ FLOOR = 0.1
 """Share of the proposals that all basins have in equal parts, whatever their ELBOs say."""
 
 
-def fit_weighted(problem: Problem) -> Fitted:
+def fit_weighted(problem: Problem[PsisOptions]) -> Fitted:
     """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
     optimum = optimum_of(problem, "response")
     q = response_of(problem, optimum)
     return _weighted(problem, optimum, q, deterministic.Defensive(q.mean, q.factor))
 
 
-def fit_basins(problem: Problem) -> Fitted:
+def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     """Draw from a mixture of Gaussians, one for each basin that was found, weight, resample.
 
     A Gaussian holds one mode; a mixture with ``w_k ∝ exp(ELBO_k)`` holds all that starts lead to,
-    and the importance weights mend its shares and shapes. A mode that no start found stays out.
+    and the importance weights correct its shares and shapes. A mode that no start found stays out.
     """
     optimum = optimum_of(problem, "response")
     modes = [b for b in optimum.basins if b.separate][:MOST_BASINS]
@@ -47,15 +49,16 @@ def fit_basins(problem: Problem) -> Fitted:
     proposal = deterministic.Mixture(tuple(p for p, _ in parts), tuple(float(s) for s in share))
     best = parts[int(np.argmax(level))][0]
     # That there are other basins is no fault of a q that holds them.
-    faults = [f for f in faults_of(problem, optimum) if "basins found" not in f]
+    faults = [f for f in faults_of(problem, optimum) if f.reason is not Reason.OTHER_BASINS]
     notes = [f"a mixture of {len(parts)} Gaussians, one for each basin that starts led to"]
     if len(modes) < sum(b.separate for b in optimum.basins):
-        faults.append(f"more basins were found than the {MOST_BASINS} that are kept")
+        words = f"more basins were found than the {MOST_BASINS} that are kept"
+        faults.append(Fault(Reason.OTHER_BASINS, words))
     q = Judged(best.mean, best.factor, tuple(faults), tuple(notes))
     return _weighted(problem, optimum, q, proposal)
 
 
-def _part(problem: Problem, basin: Basin) -> tuple[deterministic.Defensive, float]:
+def _part(problem: Problem[WeightOptions], basin: Basin) -> tuple[deterministic.Defensive, float]:
     """Return a basin's Gaussian, full-rank where that can be fitted, and its ELBO."""
     d = len(basin.theta) // 2
     mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
@@ -72,7 +75,9 @@ def _part(problem: Problem, basin: Basin) -> tuple[deterministic.Defensive, floa
     return deterministic.Defensive(mean, sd), basin.elbo
 
 
-def _weighted(problem: Problem, optimum: Optimum, q: Judged, proposal: Proposal) -> Fitted:
+def _weighted(
+    problem: Problem[WeightOptions], optimum: Optimum, q: Judged, proposal: Proposal
+) -> Fitted:
     """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
     n = _proposals(problem, optimum)
     z = proposal.draw(n, problem.rng)
@@ -89,15 +94,15 @@ def _weighted(problem: Problem, optimum: Optimum, q: Judged, proposal: Proposal)
     faults, notes = list(q.faults), list(q.notes)
     limit = khat_limit(n)
     if not weights.khat <= limit:
-        faults.append(
+        words = (
             f"k-hat {weights.khat:.2f} is above {limit:.2f}: {n} weighted draws are worth "
-            f"{weights.ess:.0f}, and weighting cannot mend this Gaussian"
+            f"{weights.ess:.0f}, and weighting cannot correct this Gaussian"
         )
+        faults.append(Fault(Reason.WEIGHTS, words))
     few = deterministic.FEWEST * deterministic.PER_DRAW
     if weights.ess < few:
-        faults.append(
-            f"{n} weighted draws are worth {weights.ess:.0f}, too few for the {count} delivered"
-        )
+        words = f"{n} weighted draws are worth {weights.ess:.0f}, too few for the {count} delivered"
+        faults.append(Fault(Reason.WEIGHTS, words))
     if count < problem.draws:
         notes.append(
             f"{count} of the {problem.draws} draws wanted: {n} weighted draws are worth "
@@ -116,7 +121,7 @@ def _weighted(problem: Problem, optimum: Optimum, q: Judged, proposal: Proposal)
     return fitted(problem, optimum, whole, kept, None, more)
 
 
-def _proposals(problem: Problem, optimum: Optimum) -> int:
-    wished = int(problem.draws * float(problem.options["proposals"]))
-    can = int(float(problem.options["weights_s"]) / max(optimum.seconds_per_point, 1e-9))
+def _proposals(problem: Problem[WeightOptions], optimum: Optimum) -> int:
+    wished = int(problem.draws * problem.options.proposals)
+    can = int(problem.options.weights_s / max(optimum.seconds_per_point, 1e-9))
     return max(min(wished, can), FEWEST_PROPOSALS)

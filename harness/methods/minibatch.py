@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.methods.bridged import FitError, Problem, run_bridged
-from harness.records import Method, Model, RunContext, RunResult, RunSpec
+from harness.methods.bridged import FitError, Problem, on_bridge
+from harness.methods.method import SOLID, Look, Method
+from harness.methods.settings import Options, real, whole
+from harness.records import Model
 
 if TYPE_CHECKING:
     from harness.vi.target import Fitted
 
 
-LEAST = {"rows": 1, "stages": 1, "elbo_pairs": 2}
+@dataclass(frozen=True)
+class MinibatchOptions(Options):
+    """The options.
+
+    Attributes
+    ----------
+    rows
+        Rows in a batch.
+    tolerance_mean, tolerance_log_sd, stages
+        Two stages agree if no mean differs by more than this many sds of q, and no log sd by
+        more than this; at most so many stages are run.
+    elbo_pairs
+        Pairs of draws that estimate the ELBO of all rows.
+    batch
+        The model's ``[batch]`` table.
+    """
+
+    rows: int = whole(500, 1)
+    tolerance_mean: float = real(0.02, above=0)
+    tolerance_log_sd: float = real(0.04, above=0)
+    stages: int = whole(7, 1)
+    elbo_pairs: int = whole(50, 2)
+    batch: Mapping[str, Any] | None = field(default=None)
 
 
-def run_minibatch(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
-    """Fit a mean-field Gaussian to batches of the program's rows."""
-    return run_bridged(spec, context, _load)
-
-
-def _load() -> Callable[[Problem], Fitted]:
+def _load() -> Callable[[Problem[MinibatchOptions]], Fitted]:
     # Imported here, so that no run's seconds include it.
     import harness.vi.minibatch
     import harness.vi.subsampling  # noqa: F401
@@ -33,7 +51,7 @@ def _load() -> Callable[[Problem], Fitted]:
     return fit
 
 
-def fit(problem: Problem) -> Fitted:
+def fit(problem: Problem[MinibatchOptions]) -> Fitted:
     """Check the split, fit from zero with unit sds, and estimate the ELBO of all rows.
 
     Raises
@@ -49,44 +67,33 @@ def fit(problem: Problem) -> Fitted:
     from harness.vi.target import Fitted
 
     options = problem.options
-    for name, least in LEAST.items():
-        if int(options[name]) < least:
-            msg = f"{name} is {options[name]}; allowed: whole numbers from {least}"
-            raise FitError(msg)
     try:
-        split = split_of(options.get("batch"), problem.data)
+        split = split_of(options.batch, problem.data)
         target = Subsampled(
             problem.target,
             functools.partial(problem.model.rebind, seed=problem.seed),
             problem.data,
             split,
-            int(options["rows"]),
+            options.rows,
         )
         target.check(problem.rng)
     except (SubsamplingError, ValueError) as error:
         raise FitError(str(error)) from error
     family = MeanField(target.dimension)
-    settings = dataclasses.replace(
-        Settings(),
-        tolerance_mean=float(options["tolerance_mean"]),
-        tolerance_log_sd=float(options["tolerance_log_sd"]),
-        stages=int(options["stages"]),
+    settings = Settings(
+        tolerance_mean=options.tolerance_mean,
+        tolerance_log_sd=options.tolerance_log_sd,
+        stages=options.stages,
     )
     found = fit_batches(
         target, family.start(np.zeros(target.dimension)), problem.rng, problem.clock, settings
     )
     if found.phi is None:
         return Fitted(None, None, found.status, found.message, found.trace, dict(found.diagnostics))
-    value, value_error = elbo(target, found.phi, int(options["elbo_pairs"]), problem.rng)
-    z = family.transform(found.phi, problem.rng.standard_normal((problem.draws, family.dimension)))
-    return Fitted(
-        z,
-        family.log_density(found.phi, z),
-        found.status,
-        found.message,
-        found.trace,
-        {**found.diagnostics, "elbo": value, "elbo_error": value_error},
-    )
+    value, value_error = elbo(target, found.phi, options.elbo_pairs, problem.rng)
+    z, log_q = problem.drawn(family, found.phi)
+    diagnostics = {**found.diagnostics, "elbo": value, "elbo_error": value_error}
+    return Fitted(z, log_q, found.status, found.message, found.trace, diagnostics)
 
 
 def _unfit(model: Model) -> str | None:
@@ -97,15 +104,17 @@ def _unfit(model: Model) -> str | None:
 
 
 MINIBATCH = Method(
-    "minibatch",
-    run_minibatch,
-    1,
-    {"rows": 500, "tolerance_mean": 0.02, "tolerance_log_sd": 0.04, "stages": 7, "elbo_pairs": 50},
+    name="minibatch",
+    title="minibatch ADVI",
+    what="mean-field ADVI on batches of rows",
+    kind="stochastic gradients",
+    run=on_bridge(MinibatchOptions, _load),
+    version=1,
+    options=MinibatchOptions(),
     draws=10_000,
     seeds=5,
-    approximate=True,
+    look=Look("#00798c", SOLID, ">"),
     bridge=True,
-    batch=True,
     family="meanfield",
     unfit=_unfit,
 )

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import special
 
-from harness.methods.bridged import FitError, Problem, run_bridged
-from harness.records import Method, RunContext, RunResult, RunSpec, Status
+from harness.methods.bridged import FitError, Problem, on_bridge
+from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method, Run
+from harness.methods.settings import Options
+from harness.records import Reason, Status
 
 if TYPE_CHECKING:
     from harness.stan.bridge import BridgeModel
     from harness.vi.target import Fitted
 
-Kind = Literal["mse", "kl", "truncated"]
+Criterion = Literal["mse", "kl", "truncated"]
 
 
-def run_mse(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
-    """Fit a Gaussian by the weighted mean square of log q − log p."""
-    return run_bridged(spec, context, lambda: _load("mse"))
+@dataclass(frozen=True)
+class NoOptions(Options):
+    """There is nothing to set."""
 
 
-def run_kl(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
-    """Fit a Gaussian by KL(q‖p)."""
-    return run_bridged(spec, context, lambda: _load("kl"))
-
-
-def run_truncated(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
-    """Fit a normal truncated to (0, 1) by KL(q‖p), on the parameter's own scale."""
-    return run_bridged(spec, context, lambda: _load("truncated"))
-
-
-def _load(kind: Kind) -> Callable[[Problem], Fitted]:
+def _load(kind: Criterion) -> Callable[[Problem[NoOptions]], Fitted]:
     from harness.vi.one_dimensional import QuadratureError
 
-    def fit(problem: Problem) -> Fitted:
+    def fit(problem: Problem[NoOptions]) -> Fitted:
         """Fit and draw.
 
         Raises
@@ -53,7 +46,7 @@ def _load(kind: Kind) -> Callable[[Problem], Fitted]:
     return fit
 
 
-def _fitted(problem: Problem, kind: Kind) -> Fitted:
+def _fitted(problem: Problem[NoOptions], kind: Criterion) -> Fitted:
     from harness.vi import one_dimensional, quadrature
     from harness.vi.target import Fitted
 
@@ -73,10 +66,11 @@ def _fitted(problem: Problem, kind: Kind) -> Fitted:
     )
     log_sigma = float(np.log(found.sigma))
     z = family.sample(found.mu, log_sigma, problem.draws, problem.rng)
-    status: Status = "ok" if found.converged else "not_converged"
-    words = (
-        "" if found.converged else f"Nelder–Mead had not settled after {found.evaluations} values"
-    )
+    status: Status = "ok"
+    words, reason = "", None
+    if not found.converged:
+        status, reason = "not_converged", Reason.NOT_SETTLED
+        words = f"Nelder–Mead had not settled after {found.evaluations} values"
     return Fitted(
         z=z[:, None],
         log_q=family.log_density(z, found.mu, log_sigma),
@@ -92,6 +86,7 @@ def _fitted(problem: Problem, kind: Kind) -> Fitted:
             "log_z": about.log_z,
             "iterations": float(found.evaluations),
         },
+        reason=reason,
     )
 
 
@@ -122,13 +117,49 @@ def refuse_other_supports(model: BridgeModel) -> None:
         raise FitError(msg)
 
 
-def _row(
-    name: str, run: Callable[[RunSpec, RunContext, Path], RunResult], family: str = ""
-) -> Method:
-    """Return a row; few seeds, because only the draws of q are random."""
-    return Method(name, run, 1, {}, 10_000, 5, approximate=True, bridge=True, family=family)
+def _run(kind: Criterion) -> Run:
+    return on_bridge(NoOptions, lambda: _load(kind))
 
 
-QUADRATURE_MSE = _row("quadrature_mse", run_mse, "meanfield")
-QUADRATURE_KL = _row("quadrature_kl", run_kl, "meanfield")
-QUADRATURE_TRUNCATED = _row("quadrature_truncated", run_truncated)
+# Few seeds: only the draws of q are random.
+_row = functools.partial(
+    Method,
+    kind="quadrature",
+    version=1,
+    options=NoOptions(),
+    draws=10_000,
+    seeds=5,
+    bridge=True,
+    repairable=False,
+)
+
+QUADRATURE_MSE = _row(
+    name="quadrature_mse",
+    title="1-D MSE fit",
+    what="one parameter: a Gaussian by the weighted mean square of log q − log p",
+    run=_run("mse"),
+    look=Look("#2f6f9f", DASHED, "2"),
+    family="meanfield",
+    other_optimum=(
+        "other objective",
+        "it minimises a weighted square of log q − log p and not KL(q ‖ p)",
+    ),
+)
+
+QUADRATURE_KL = _row(
+    name="quadrature_kl",
+    title="1-D KL fit",
+    what="one parameter: a Gaussian by KL(q‖p)",
+    run=_run("kl"),
+    look=Look("#3d6b1f", SOLID, "|"),
+    family="meanfield",
+)
+
+QUADRATURE_TRUNCATED = _row(
+    name="quadrature_truncated",
+    title="1-D truncated fit",
+    what="one parameter in (0, 1): a truncated normal by KL(q‖p), on its own scale",
+    run=_run("truncated"),
+    look=Look("#86501c", DOTTED, "4"),
+    other_family="truncated normal",
+)

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.methods.bridged import FitError, Problem, run_bridged
-from harness.records import Method, RunContext, RunResult, RunSpec
+from harness.methods.bridged import Problem, on_bridge
+from harness.methods.method import SOLID, Look, Method
+from harness.methods.settings import Options, real, whole
 
 if TYPE_CHECKING:
     from harness.vi.target import Fitted
 
 
-def run_svgd(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:  # noqa: ARG001
-    """Move particles by SVGD on the unconstrained scale."""
-    return run_bridged(spec, context, _load)
+@dataclass(frozen=True)
+class SvgdOptions(Options):
+    """The options, as in :class:`harness.vi.svgd.Settings`.
+
+    1000 particles and 300 iterations are the lecture's; its step is plain SGD's, .01.
+    """
+
+    particles: int = whole(1000, 2)
+    iterations: int = whole(300, 1)
+    step: float = real(0.2, above=0)
+    jitter: float = real(1.0, above=0)
 
 
-def _load() -> Callable[[Problem], Fitted]:
+def _load() -> Callable[[Problem[SvgdOptions]], Fitted]:
     from harness.vi.svgd import Settings, deliver, svgd
 
-    def fit(problem: Problem) -> Fitted:
-        """Run SVGD; the draws are the particles.
-
-        Raises
-        ------
-        FitError
-            For options that cannot be run.
-        """
-        try:
-            settings = Settings(**problem.options)
-        except (TypeError, ValueError) as error:
-            msg = f"svgd cannot be run: {error}"
-            raise FitError(msg) from error
+    def fit(problem: Problem[SvgdOptions]) -> Fitted:
+        """Run SVGD; the draws are the particles."""
+        settings = Settings(**problem.options.plain())
         found = svgd(problem.target, settings, problem.rng, problem.clock)
         if found.z is None:
             return found
@@ -44,14 +43,18 @@ def _load() -> Callable[[Problem], Fitted]:
 
 
 SVGD = Method(
-    "svgd",
-    run_svgd,
-    1,
-    {"particles": 1000, "iterations": 300, "step": 0.2, "jitter": 1.0},
+    name="svgd",
+    title="SVGD",
+    what="Stein variational gradient descent: 1000 particles, moved together",
+    kind="particles",
+    run=on_bridge(SvgdOptions, _load),
+    version=1,
+    options=SvgdOptions(),
     draws=1000,
     seeds=5,
-    approximate=True,
+    look=Look("#7a4aa3", SOLID, "H"),
     bridge=True,
     extends=False,
+    repairable=False,
+    one_mode="where a particle starts decides in which mode it stays",
 )
-"""1000 particles and 300 iterations are the lecture's; its step is plain SGD's, .01."""

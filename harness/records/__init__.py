@@ -35,13 +35,12 @@ from harness.records.runs import (
     Cost,
     Draws,
     FamilyName,
-    Method,
+    Reason,
     RunContext,
     RunResult,
     RunSpec,
     Status,
     Trace,
-    fits_any,
 )
 from harness.records.verdicts import (
     Closeness,
@@ -75,10 +74,10 @@ __all__ = [
     "Gap",
     "Level",
     "Measure",
-    "Method",
     "Model",
     "ModelComparison",
     "Program",
+    "Reason",
     "Reference",
     "Rule",
     "RunContext",
@@ -89,5 +88,4 @@ __all__ = [
     "Trace",
     "Trial",
     "Verdict",
-    "fits_any",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from harness.records.method_titles import title
-from harness.records.models import Model, Program
+from harness.records.models import Program
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,31 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "not_converged", "diverged", "failed", "timed_out", "killed"]
 """How a run ended. The last three have no draws; the first three may be judged."""
+
+
+class Reason(StrEnum):
+    """Why a run did not end well, or is not believed; its message says it in words."""
+
+    TIME_LIMIT = "time limit"
+    KILLED = "killed"
+    PROGRAM_ERROR = "program error"
+    OPTIONS = "options"
+    BAD_OUTPUT = "bad output"
+    ITERATION_LIMIT = "iteration limit"
+    LOWER_ELBO = "lower ELBO"
+    DIVERGING = "diverging"
+    NO_ELBO = "no ELBO"
+    STILL_RISING = "still rising"
+    TOO_SHORT = "too short"
+    RULE_SILENT = "rule silent"
+    LOST_STEPS = "lost steps"
+    NOT_STATIONARY = "not stationary"
+    NO_FINITE_DRAWS = "no finite draws"
+    OTHER_BASINS = "other basins"
+    BASE_DRAWS = "base draws"
+    APPROXIMATE_SDS = "approximate sds"
+    WEIGHTS = "weights"
+    NOT_SETTLED = "not settled"
 
 
 WITHOUT_DRAWS: frozenset[Status] = frozenset({"failed", "timed_out", "killed"})
@@ -103,6 +128,8 @@ class RunResult:
     ----------
     message
         One plain sentence with the program's own words; empty for ``ok``.
+    reason
+        Why it did not end ``ok``; None for ``ok``.
     diagnostics
         Scalars of the run: ``eta``, ``iterations``, ``max_tree_depth``, …
     console
@@ -119,6 +146,7 @@ class RunResult:
     cost: Cost
     versions: Mapping[str, str]
     console: str = ""
+    reason: Reason | None = None
 
 
 class RunContext(NamedTuple):
@@ -131,47 +159,3 @@ class RunContext(NamedTuple):
     """Well-mixed, from the hash of the spec: small seeds start CmdStan 2.27 in one place."""
     data_hash: str = ""
     """Under which the data are kept as arrays; empty: they are read from the file."""
-
-
-def fits_any(_: Model) -> str | None:
-    """Say that a method can be used on any model."""
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A row of the METHODS table.
-
-    ``run(spec, context, scratch)`` returns a RunResult and never raises for a run that
-    failed; ``scratch`` is an empty folder of its own. ``defaults`` are the options that
-    the spec may override. ``version`` is raised when results are no longer comparable.
-    ``bridge`` says that it needs the program's gradient in process, ``batch`` that the model's
-    ``[batch]`` table is one of its options. ``extends`` is False where more draws would be
-    another fit (particles). ``family`` is the Gaussian family that q is of, empty where it is of
-    none; an option ``family`` goes before it. ``unfit(model)`` returns why it cannot be used on
-    a model, in a sentence, or None.
-    """
-
-    name: str
-    run: Callable[[RunSpec, RunContext, Path], RunResult]
-    version: int
-    defaults: Mapping[str, Any]
-    draws: int
-    seeds: int
-    approximate: bool
-    """True for variational methods (several seeds, ELBO), False for samplers."""
-    bridge: bool = False
-    batch: bool = False
-    extends: bool = True
-    family: str = ""
-    unfit: Callable[[Model], str | None] = fits_any
-
-    @property
-    def title(self) -> str:
-        """What the method is called in words."""
-        return title(self.name)
-
-    def family_of(self, options: Mapping[str, Any]) -> FamilyName | None:
-        """Return the Gaussian family of a run's q, None where it is no Gaussian's."""
-        name = str(options.get("family", self.family))
-        return next((f for f in FAMILY_NAMES if f == name), None)

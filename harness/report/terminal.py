@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import judge
-from harness.records.method_titles import title
+from harness.methods import title
 from harness.records.text import integer
 
 if TYPE_CHECKING:
-    from harness.records import Comparison, Method, Model, Verdict
+    from harness.methods.method import Method
+    from harness.records import Comparison, Model, Verdict
     from harness.stan import Check
 
 SYMBOLS: Mapping[str, str] = {

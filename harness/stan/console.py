@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import Status
+from harness.records import Reason, Status
 
 _MAX_ITERATIONS = "The maximum number of iterations is reached"
 _NOT_GOOD = "may not have converged to a good optimum"
@@ -33,6 +33,7 @@ class AdviConsole:
     """What ADVI's console text says: status, one sentence, the step size it chose."""
 
     status: Status
+    reason: Reason | None
     message: str
     eta: float | None
     adaptation_iterations: int
@@ -55,26 +56,29 @@ def read_advi(text: str) -> AdviConsole:
     """
     rows = [m for m in map(_ROW.match, text.splitlines()) if m]
     last_note = rows[-1].group(3) if rows else ""
-    said = []
+    said: list[tuple[Reason, str]] = []
     if _MAX_ITERATIONS in text:
-        said.append("the maximum number of iterations was reached; it may not have converged")
+        words = "the maximum number of iterations was reached; it may not have converged"
+        said.append((Reason.ITERATION_LIMIT, words))
     if _NOT_GOOD in text:
-        said.append("the ELBO was higher before; it may not have converged to a good optimum")
+        words = "the ELBO was higher before; it may not have converged to a good optimum"
+        said.append((Reason.LOWER_ELBO, words))
     diverging = sum(_DIVERGING in m.group(3) for m in rows)
     if diverging:
-        said.append(f"MAY BE DIVERGING at {diverging} of {len(rows)} looks at the ELBO")
-    status: Status = "ok"
+        words = f"MAY BE DIVERGING at {diverging} of {len(rows)} looks at the ELBO"
+        said.append((Reason.DIVERGING, words))
+    if not rows and not said:
+        said.append((Reason.NO_ELBO, "no ELBO was printed: nothing says that it converged"))
+    status: Status = "not_converged" if said else "ok"
+    reason = said[0][0] if said else None
     if _DIVERGING in last_note:
-        status = "diverged"
-    elif said:
-        status = "not_converged"
-    elif not rows:
-        status, said = "not_converged", ["no ELBO was printed: nothing says that it converged"]
+        status, reason = "diverged", Reason.DIVERGING
     eta = _ETA.search(text)
     steps = [int(s) for s in _ADAPT.findall(text)]
     return AdviConsole(
         status,
-        "; ".join(said),
+        reason,
+        "; ".join(words for _, words in said),
         float(eta.group(1)) if eta else None,
         # The counter runs through all step sizes tried; it prints every 50th.
         max(steps, default=0),

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import stan
-from harness.methods import DEFAULT_METHODS, METHODS
+from harness.methods import DEFAULT_METHODS, METHODS, title
 from harness.methods.options import ChoiceError, own_options
 from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
-from harness.records.method_titles import title
 from harness.stan import bridge
 from harness.study.store import Store, run_key
 from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want

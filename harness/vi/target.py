@@ -14,7 +14,7 @@ from harness.records.text import seconds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.records import FloatArray, Status, Trace
+    from harness.records import FloatArray, Reason, Status, Trace
 
 
 class Target(Protocol):
@@ -104,7 +104,7 @@ class Fitted:
     log_q
         Log density of the approximation at ``z``, shape ``(draw,)``, nats; None where it has no
         density (particles, resampled draws).
-    status, message
+    status, reason, message
         As in :class:`~harness.records.RunResult`.
     trace
         The optimiser's path, kept even if the run ended badly.
@@ -121,6 +121,7 @@ class Fitted:
     trace: Trace | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     words: str = ""
+    reason: Reason | None = None
 
 
 def finite_rows(value: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from harness import metrics
+from harness.methods import title
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
 from harness.records import Estimate, Explanation, FamilyName, Gap, Model, Reference, RunResult
-from harness.records.method_titles import title
 from harness.records.text import number
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.deterministic import StartError

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from harness.methods import title
 from harness.records import WITHOUT_DRAWS, Cause, Estimate, Explanation, Gap, RunResult, Verdict
-from harness.records.method_titles import title
 from harness.records.text import capital, number, with_error
 
 NEEDS_CAUSE = ("fail", "warn")

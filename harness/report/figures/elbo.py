@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness.methods.method import Dash
 from harness.records.text import count, listed, number, setting, span
 from harness.report.figures import canvas
 from harness.report.figures.choose import methods_of, runs_of
-from harness.report.figures.looks import MUTED, Dash, look
+from harness.report.figures.looks import MUTED, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.method_titles import title
+from harness.methods import title
 
 CMDSTAN = frozenset({"meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned"})
 LOOP = frozenset({"advi", "advi_fullrank", "advi_adam", "advi_sgd"})

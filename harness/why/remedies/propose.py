@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.methods import METHODS
+from harness.methods import METHODS, title
 from harness.records import Gap, Model, RunResult, RunSpec, Verdict
-from harness.records.method_titles import title
 from harness.why.remedies.changes import CHANGES, MENDABLE, Change
 from harness.why.remedies.cost import duration, expected_s
 from harness.why.remedies.nuts_start import Start

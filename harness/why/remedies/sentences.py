@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from harness.methods import title
 from harness.records import Level, Trial, Verdict
-from harness.records.method_titles import title
 from harness.why.remedies.cost import duration
 from harness.why.remedies.propose import NUTS_FROM_Q
 

@@ -1,0 +1,150 @@
+"""CmdStan's ADVI, with its defaults and with settings that a careful user would choose."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.methods.cmdstan import attempt
+from harness.methods.method import DASHED, SOLID, Look, Method, Run, with_options
+from harness.methods.settings import Options, real, switch, whole
+from harness.records import Cost, Draws, FamilyName, RunContext, RunResult, RunSpec
+from harness.stan import console
+from harness.stan.csv import CsvError, read_elbo, read_stan_csv
+
+
+@dataclass(frozen=True)
+class CmdStanAdviOptions(Options):
+    """CmdStan's options with its defaults, written out: a changed default is then seen."""
+
+    iter: int = whole(10_000, 1)
+    grad_samples: int = whole(1, 1)
+    elbo_samples: int = whole(100, 1)
+    eta: float = real(1.0, above=0)
+    adapt_engaged: bool = switch(default=True)
+    adapt_iter: int = whole(50, 1)
+    tol_rel_obj: float = real(0.01, above=0)
+    eval_elbo: int = whole(100, 1)
+
+
+TUNED = CmdStanAdviOptions(
+    iter=30_000, grad_samples=20, eta=0.1, adapt_engaged=False, tol_rel_obj=1e-5
+)
+"""A small fixed step size, many gradient samples, a tight tolerance."""
+
+
+def _run(algorithm: FamilyName) -> Run:
+    """Return a method's ``run``.
+
+    Its draws (constrained) have ``log_p`` (unconstrained scale, Jacobian and constants included)
+    and ``log_q`` without its constant, which importance ratios do not need.
+    """
+
+    def run(
+        spec: RunSpec, context: RunContext, scratch: Path, options: CmdStanAdviOptions
+    ) -> RunResult:
+        ended = attempt(
+            context,
+            scratch,
+            "variational",
+            algorithm=algorithm,
+            draws=spec.draws,
+            save_diagnostics=True,
+            require_converged=False,
+            **options.plain(),
+        )
+        trace = read_elbo(scratch)
+        said = console.read_advi(ended.text)
+        diagnostics: dict[str, float] = {"cmdstan_seed": context.cmdstan_seed}
+        if trace is not None and trace.iteration.size:
+            diagnostics["iterations"] = float(trace.iteration[-1])
+            diagnostics["elbo"] = float(trace.elbo[-1])
+        eta = said.eta if options.adapt_engaged else options.eta
+        if eta is not None:
+            diagnostics["eta"] = eta
+        draws = ended.read(lambda: _read(scratch, spec.draws))
+        if draws is None:
+            return ended.without_draws(spec, trace, diagnostics)
+        return RunResult(
+            spec=spec,
+            key="",
+            status=said.status,
+            message=said.message,
+            draws=draws,
+            trace=trace,
+            diagnostics=diagnostics,
+            cost=Cost(ended.seconds, None, said.gradient_evaluations(options.plain(), diagnostics)),
+            versions=context.program.versions,
+            console=console.excerpt(ended.text),
+            reason=said.reason,
+        )
+
+    return with_options(CmdStanAdviOptions, run)
+
+
+def _read(folder: Path, draws: int) -> Draws:
+    """Read the draws; row 0 is the transform of q's mean and not one of them."""
+    files = [p for p in folder.glob("*.csv") if not p.stem.endswith("diagnostic")]
+    if len(files) != 1:
+        msg = f"expected one output file, found {len(files)}"
+        raise CsvError(msg)
+    table = read_stan_csv(files[0])
+    if len(table.values) != draws + 1:
+        msg = f"{len(table.values)} rows where {draws + 1} were asked for: truncated"
+        raise CsvError(msg)
+    return Draws(
+        names=table.quantities,
+        values=table.quantity_values()[None, 1:],
+        log_p=table.column("log_p__")[None, 1:],
+        log_q=table.column("log_g__")[None, 1:],
+    )
+
+
+_row = functools.partial(
+    Method, kind="CmdStan's ADVI", version=1, draws=10_000, seeds=10, usual=True
+)
+
+MEANFIELD = _row(
+    name="meanfield",
+    title="mean-field",
+    what="CmdStan's ADVI with its defaults: a Gaussian with independent parameters",
+    run=_run("meanfield"),
+    options=CmdStanAdviOptions(),
+    look=Look("#d1492e", SOLID, "s"),
+    family="meanfield",
+    full_rank="fullrank",
+    tuned="meanfield_tuned",
+)
+
+FULLRANK = _row(
+    name="fullrank",
+    title="full-rank",
+    what="CmdStan's ADVI with its defaults: a Gaussian with any covariance",
+    run=_run("fullrank"),
+    options=CmdStanAdviOptions(),
+    look=Look("#1f8a5f", SOLID, "D"),
+    family="fullrank",
+    tuned="fullrank_tuned",
+)
+
+MEANFIELD_TUNED = _row(
+    name="meanfield_tuned",
+    title="tuned mean-field",
+    what="mean-field with step size 0.1 fixed, 20 gradient draws, up to 30 000 iterations",
+    run=_run("meanfield"),
+    options=TUNED,
+    look=Look("#8a2414", DASHED, "v"),
+    family="meanfield",
+    full_rank="fullrank_tuned",
+)
+
+FULLRANK_TUNED = _row(
+    name="fullrank_tuned",
+    title="tuned full-rank",
+    what="full-rank with step size 0.1 fixed, 20 gradient draws, up to 30 000 iterations",
+    run=_run("fullrank"),
+    options=TUNED,
+    look=Look("#0b5a43", DASHED, "^"),
+    family="fullrank",
+)
