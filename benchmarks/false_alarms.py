@@ -166,8 +166,9 @@ class Bench:
             figures = metrics.summaries(own) | metrics.compare_quantity(own, sample)
             measures += [_measure("method", 1, name, m, e) for m, e in figures.items()]
         directions = np.random.default_rng(1)
-        joint = metrics.compare_joint(values, True, self.ref, True, directions)  # noqa: FBT003 (each flag follows its array)
-        measures += [_measure("method", 1, None, m, j.estimate) for m, j in joint.items()]
+        joint = metrics.Joint(values, self.ref, iid=(True, True), rng=directions)
+        found = metrics.compare_joint(joint)
+        measures += [_measure("method", 1, None, m, estimate) for m, estimate in found.items()]
         draws = Draws(self.names, values)
         spec = RunSpec("benchmark", "method", {}, 1, DRAWS)
         run = RunResult(spec, "", "ok", "", draws, None, {}, Cost(0.0), {})

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
     from harness.records import Closeness, FloatArray, Level, Status
 
-BIAS = Rule("bias", 0.1, 0.5, "both", "a tenth of a posterior sd is seldom seen in a summary")
-WIDTH = Rule("log_width_ratio", math.log(1.15), math.log(1.5), "both", "intervals 15% too short")
-W1 = Rule("w1", 0.1, 0.5, "above", "the mean distance the mass has to be moved")
-RHAT = Rule("rhat", 1.01, 1.1, "above", "chains that differ have not forgotten their start")
-KHAT = Rule("khat", 0.7, 1.0, "above", "importance weights have no finite mean", alarm=True)
-RULES = {rule.metric: rule for rule in (BIAS, WIDTH, W1, RHAT)}
+BIAS = Rule(0.1, 0.5, "both", "a tenth of a posterior sd is seldom seen in a summary")
+WIDTH = Rule(math.log(1.15), math.log(1.5), "both", "intervals 15% too short")
+W1 = Rule(0.1, 0.5, "above", "the mean distance the mass has to be moved")
+RHAT = Rule(1.01, 1.1, "above", "chains that differ have not forgotten their start")
+KHAT = Rule(0.7, 1.0, "above", "importance weights have no finite mean", alarm=True)
+RULES = {"bias": BIAS, "log_width_ratio": WIDTH, "w1": W1, "rhat": RHAT}
 
 PROGRAM = """// Fixture program: a mean with known sd.
 data {

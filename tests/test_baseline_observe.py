@@ -29,7 +29,7 @@ from harness.check.baseline.observe import (
     settled,
     without_samples,
 )
-from harness.judge import RULES
+from harness.judge import rules_for
 from harness.models import folders
 from harness.records import (
     Cost,
@@ -62,7 +62,7 @@ def run(method: str, seed: int, draws: Draws | None, status: Status = "ok") -> R
 
 def finding(metric: str, level: Any, rule: Rule | None = None) -> Finding:
     """Return a finding of a seed."""
-    known = rule or next(r for r in RULES if r.metric == metric)
+    known = rule or rules_for()[metric]
     measure = Measure("m", "meanfield", 1, "x", metric, 0.3, 0.0, "exact")
     return Finding(known, measure, level, "")
 
@@ -103,7 +103,7 @@ def test_what_is_known_of_an_approximation() -> None:
     draws[1], draws[6] = None, shifted(draws[6] or walks(1), by=5)
     runs = [run("meanfield", i, d, "ok" if d else "failed") for i, d in enumerate(draws, 1)]
     runs[2] = run("meanfield", 3, draws[2], "not_converged")
-    khat = next(r for r in RULES if r.alarm)
+    khat = rules_for()["khat"]
     levels: list[Level] = [*["pass"] * 8, "warn", "fail"]  # type: ignore[list-item]
     given = verdict(
         "meanfield", levels,

@@ -85,7 +85,7 @@ def verdict(
 def finding(metric: str, sentence: str, level: Any = "wrong") -> Finding:
     """Return a rule's finding."""
     measure = Measure("m", "nuts", 1, "x", metric, 1.7, math.nan, "nuts")
-    return Finding(Rule(metric, 1.0, 1.0, "above", "why"), measure, level, sentence)
+    return Finding(Rule(1.0, 1.0, "above", "why"), measure, level, sentence)
 
 
 def caused(

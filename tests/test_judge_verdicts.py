@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness import judge
+from harness.metrics import METRICS
 from harness.records import (
     Cost,
     Draws,
@@ -27,8 +28,8 @@ MODEL = Model("m", "m", Path("m.stan"), None)
 EXACT = Reference(
     "exact", trusted=True, why="40,000 exact draws", draws=Draws(("x",), np.zeros((1, 40_000, 1)))
 )
-STUCK = Reference("nuts", trusted=False, why="NUTS is no reference here: R-hat 3.9 for x")
-NUTS = Reference("nuts", trusted=True, why="NUTS is fit to be the reference: R-hat at most 1.001")
+STUCK = Reference("nuts", trusted=False, why="chains differ", short="R-hat 3.9 for x")
+NUTS = Reference("nuts", trusted=True, why="chains agree", short="R-hat at most 1.001")
 CLOSE = {"bias": 0.0, "log_width_ratio": 0.0, "w1": 0.0, "tail": 0.0, "missed_mass": 0.0}
 CHAINS = {
     "rhat": 1.0,
@@ -117,7 +118,7 @@ def test_a_missing_metric_never_passes(gone: str) -> None:
     figures = {k: v for k, v in CLOSE.items() if k != gone}
     verdict = _judge([_run()], [*_summaries(), *_measures(figures=figures)])
     assert verdict.level == "unknown"
-    assert any(f"{gone} of x" in note for note in verdict.notes)
+    assert any(METRICS[gone].subject("x") in note for note in verdict.notes)
 
 
 def test_a_missing_quantity_never_passes() -> None:
@@ -245,11 +246,12 @@ def test_each_diagnostic_can_cost_the_reference_its_trust(metric: str) -> None:
             _measures(figures=CHAINS | {metric: value}, method="nuts", mcse=0.0)
         )
         assert not found.trusted
-        assert found.why.startswith("NUTS is no reference here: ")
+        assert found.sentence("NUTS").startswith("NUTS cannot serve as the reference: ")
         assert [f.measure.metric for f in found.findings] == [metric]
     missing = judge.judge_chains([m for m in good if m.metric != metric])
     assert not missing.trusted
-    assert f"not recorded: {metric}" in missing.why
+    assert [m for m, _ in missing.missing] == [metric]
+    assert f"not recorded: {METRICS[metric].noun}" in missing.sentence("NUTS")
 
 
 def test_no_diagnostics_are_no_trust() -> None:
@@ -263,14 +265,14 @@ def test_a_diagnostic_missing_for_one_quantity() -> None:
     measures += _measures(figures={"ess_bulk": 4000.0}, quantity="y", method="nuts", mcse=0.0)
     found = judge.judge_chains(measures)
     assert not found.trusted
-    assert "rhat of y" in found.why
+    assert ("rhat", "y") in found.missing
 
 
 def test_modes_by_chain_are_named() -> None:
     """Where the shares are known the sentence has them."""
     context = judge.JudgeContext(mode_shares={"x": (0.06, 0.72)})
     bad = _measures(figures=CHAINS | {"chain_modes": 0.66}, method="nuts", mcse=0.0)
-    assert "6% and 72%" in judge.judge_chains(bad, context=context).why
+    assert "6% and 72%" in judge.judge_chains(bad, context=context).short
 
 
 def test_spread_over_seeds_counts_for_the_method() -> None:
@@ -340,10 +342,11 @@ def test_runaways_are_named_by_seed() -> None:
     verdict = _judge([_run(5, eta=100.0)], [*_summaries(), *_measures(5, figures)])
     assert verdict.notes == (
         (
-            "Seed 5 ran away (step size 100): mean 1.19 where the posterior of x has 0.340, "
-            "sd 1.50 where it has 0.410."
+            "Seed 5 ran away (step size 100): the mean of x is 1.19 instead of 0.340, "
+            "its sd 1.50 instead of 0.410."
         ),
     )
+    assert [s.far for s in verdict.by_seed] == ["ran away"]
     ordinary = _judge([_run(5, eta=0.1)], [*_summaries(), *_measures(5, figures)])
     assert ordinary.notes == ()
 
@@ -357,7 +360,9 @@ def test_collapsed_and_exploded_widths_fail(metric: str, value: float) -> None:
     assert "nan" not in verdict.findings[0].sentence.lower()
 
 
-@pytest.mark.parametrize("metric", [r.metric for r in judge.RULES])
+@pytest.mark.parametrize(
+    "metric", [m.id for m in METRICS.values() if m.rule and not m.about_chains]
+)
 @pytest.mark.parametrize("value", [0.9, math.inf, math.nan])
 def test_every_finding_has_figure_limit_and_reason(metric: str, value: float) -> None:
     """No finding says only that a threshold was crossed."""

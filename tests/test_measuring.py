@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.metrics import measure
-from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
+from harness.records import Cost, Draws, Measure, Model, Reference, RunResult, RunSpec
 
 NOWHERE = Path("nowhere.stan")
 MODEL = Model("m", "t", NOWHERE, None)
@@ -27,6 +27,11 @@ def run(draws: Draws | None, seed: int = 1) -> RunResult:
     spec = RunSpec("m", "meanfield", {}, seed, 2000)
     status = "ok" if draws is not None else "failed"
     return RunResult(spec, "", status, "", draws, None, {}, Cost(1.0), {})  # type: ignore[arg-type]
+
+
+def measured(stick: measure.Yardstick, result: RunResult) -> list[Measure]:
+    """Measure a run."""
+    return stick.run(result).measures
 
 
 def yardstick(reference: Draws, model: Model = MODEL) -> measure.Yardstick:
@@ -68,7 +73,7 @@ def test_too_many_quantities_fall_back_to_the_parameters() -> None:
 
 def test_a_quantity_missing_from_a_run_is_measured_as_nan() -> None:
     """What a method does not give is NaN, which no rule calls close."""
-    measures = yardstick(normal(("a", "b"))).run(run(normal(("a",), seed=2)))
+    measures = measured(yardstick(normal(("a", "b"))), run(normal(("a",), seed=2)))
     missing = [m for m in measures if m.quantity == "b"]
     assert missing
     assert all(math.isnan(m.value) for m in missing)
@@ -76,7 +81,7 @@ def test_a_quantity_missing_from_a_run_is_measured_as_nan() -> None:
 
 def test_a_run_without_draws_has_no_measures() -> None:
     """A failed run is judged by its status."""
-    assert yardstick(normal(("a",))).run(run(None)) == []
+    assert measured(yardstick(normal(("a",))), run(None)) == []
 
 
 def test_order_of_columns_does_not_matter() -> None:
@@ -85,8 +90,8 @@ def test_order_of_columns_does_not_matter() -> None:
     own.values[:, :, 1] += 5
     swapped = Draws(("b", "a"), own.values[:, :, ::-1].copy())
     stick = yardstick(reference)
-    first = {(m.quantity, m.metric): m.value for m in stick.run(run(own)) if m.quantity}
-    second = {(m.quantity, m.metric): m.value for m in stick.run(run(swapped)) if m.quantity}
+    first = {(m.quantity, m.metric): m.value for m in measured(stick, run(own)) if m.quantity}
+    second = {(m.quantity, m.metric): m.value for m in measured(stick, run(swapped)) if m.quantity}
     assert first == pytest.approx(second)
     assert first["b", "bias"] > 4
     assert abs(first["a", "bias"]) < 1
@@ -99,7 +104,7 @@ def test_spread_needs_two_seeds() -> None:
     for seed in (1, 2):
         draws = normal(("a",), n=40_000, seed=seed)
         draws.values[:] += seed
-        shifted += stick.run(run(draws, seed))
+        shifted += measured(stick, run(draws, seed))
     assert stick.spread([m for m in shifted if m.seed == 1]) == []
     (spread,) = stick.spread(shifted)
     # Means one sd apart have a sd of 1/√2; each mean's own error is 0.005.
@@ -127,9 +132,11 @@ def test_khat_of_used_up_weights_is_the_runs_own() -> None:
     """Resampled draws have no log q; the k-hat of the weights they came from is what counts."""
     reference = normal(("x",), seed=1)
     own = dataclasses.replace(run(normal(("x",), seed=2)), diagnostics={"khat": 0.83})
-    found = [m for m in yardstick(reference).run(own) if m.metric == "khat"]
+    found = [m for m in measured(yardstick(reference), own) if m.metric == "khat"]
     assert [m.value for m in found] == [0.83]
-    assert not [m for m in yardstick(reference).run(run(normal(("x",)))) if m.metric == "khat"]
+    assert not [
+        m for m in measured(yardstick(reference), run(normal(("x",)))) if m.metric == "khat"
+    ]
 
 
 def test_the_leftmost_modes_share_is_measured_where_there_are_modes() -> None:
@@ -141,8 +148,21 @@ def test_the_leftmost_modes_share_is_measured_where_there_are_modes() -> None:
         x = np.where(left, rng.normal(-3, 1, 4000), rng.normal(5, 1, 4000))
         return Draws(("x",), x[None, :, None])
 
-    found = yardstick(mixture(0.2)).run(run(mixture(0.5)))
+    found = measured(yardstick(mixture(0.2)), run(mixture(0.5)))
     shares = [m for m in found if m.metric == "first_mode"]
     assert [abs(m.value - 0.5) < 5 * m.mcse for m in shares] == [True]
-    flat = yardstick(normal(("x",))).run(run(normal(("x",), seed=3)))
+    flat = measured(yardstick(normal(("x",))), run(normal(("x",), seed=3)))
     assert not [m for m in flat if m.metric == "first_mode"]
+
+
+def test_the_worst_pair_is_returned_with_the_measures() -> None:
+    """The pair with both correlations; none where there is one quantity."""
+    reference, own = normal(("a", "b"), seed=1), normal(("a", "b"), seed=2)
+    own.values[:, :, 1] = 0.8 * own.values[:, :, 0] + 0.6 * own.values[:, :, 1]
+    pair = yardstick(reference).run(run(own)).pair
+    assert pair is not None
+    assert (pair.first, pair.second) == ("a", "b")
+    # Five standard errors of each correlation, (1 - r²)/√n.
+    assert abs(pair.own - 0.8) < 5 * 0.36 / math.sqrt(2000)
+    assert abs(pair.reference) < 5 / math.sqrt(2000)
+    assert yardstick(normal(("a",))).run(run(normal(("a",), seed=2))).pair is None

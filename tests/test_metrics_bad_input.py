@@ -11,7 +11,7 @@ import pytest
 from harness import metrics
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray
+    from harness.records import Estimate, FloatArray
 
 SCALAR = ("bias", "log_width_ratio", "log_sd_ratio", "w1", "tail", "missed_mass")
 RNG = np.random.default_rng(1)
@@ -25,6 +25,12 @@ BAD: dict[str, FloatArray] = {
     "a point": np.full((1, 1000), 3.0),
     "the right point": np.zeros((1, 1000)),
 }
+
+
+def joint(q: FloatArray, ref: FloatArray) -> dict[str, Estimate]:
+    """Compare independent draws of several quantities."""
+    rng = np.random.default_rng(1)
+    return metrics.compare_joint(metrics.Joint(q, ref, iid=(True, True), rng=rng))
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -45,9 +51,9 @@ def test_joint_runaways_are_far(name: str) -> None:
     ref = np.stack([REF, RNG.normal(size=REF.shape)], axis=-1)
     good = RNG.normal(size=BAD[name].shape)
     q = np.stack([good, BAD[name]], axis=-1)
-    found = metrics.compare_joint(q, True, ref, True, np.random.default_rng(1))
-    assert not any(math.isnan(x) for j in found.values() for x in j.estimate)
-    assert abs(found["worst_direction"].estimate.value) > 1
+    found = joint(q, ref)
+    assert not any(math.isnan(x) for j in found.values() for x in j)
+    assert abs(found["worst_direction"].value) > 1
 
 
 def test_a_point_has_no_width() -> None:
@@ -114,25 +120,24 @@ def test_chains_too_short_for_an_error_have_none() -> None:
 
 def test_one_quantity_has_no_joint_metrics() -> None:
     """Nor have two of which one is constant in the reference."""
-    rng = np.random.default_rng(1)
     one = REF[:, :, None]
     two = np.concatenate([one, np.ones_like(one)], axis=2)
-    assert metrics.compare_joint(one, True, one, True, rng) == {}
-    assert metrics.compare_joint(two, True, two, True, rng) == {}
+    assert joint(one, one) == {}
+    assert joint(two, two) == {}
 
 
 def test_too_few_draws_for_directions() -> None:
     """With fewer draws than quantities the worst direction is unknown."""
     x = RNG.normal(size=(1, 20, 15))
-    found = metrics.compare_joint(x, True, x, True, np.random.default_rng(1))
-    assert math.isnan(found["worst_direction"].estimate.value)
+    found = joint(x, x)
+    assert math.isnan(found["worst_direction"].value)
 
 
 def test_identities_of_the_program_are_no_directions() -> None:
     """A simplex sums to 1 in both samples, which is neither too narrow nor too wide."""
     q, ref = (RNG.dirichlet([2.0, 3.0, 4.0], size=(1, n)) for n in (4000, 8000))
-    found = metrics.compare_joint(q, True, ref, True, np.random.default_rng(1))
-    worst = found["worst_direction"].estimate
+    found = joint(q, ref)
+    worst = found["worst_direction"]
     assert abs(worst.value) < 5 * worst.mcse
 
 

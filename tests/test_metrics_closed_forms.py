@@ -100,7 +100,7 @@ def test_two_standard_errors_hold_the_joint_truth() -> None:
         ref = rng.multivariate_normal([0, 0], corr, size=(1, 2000))
         q = rng.normal(size=(1, 1000, 2)) * SCALE + [SHIFT, 0.0]
         fixed = np.random.default_rng(5)
-        return {k: j.estimate for k, j in metrics.compare_joint(q, True, ref, True, fixed).items()}
+        return metrics.compare_joint(metrics.Joint(q, ref, iid=(True, True), rng=fixed))
 
     found = _coverage(truth, draw, JOINT_PAIRS)
     assert all(0.9 <= share <= 0.99 for share in found.values()), found

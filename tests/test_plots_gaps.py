@@ -121,12 +121,12 @@ def test_an_infinite_gap_is_a_cut_bar_with_its_sign() -> None:
         (math.nan, math.inf, "∞, ? family gap"),
     ],
 )
-def test_an_unknown_gap_is_named(family: float, optimiser: float, said: str) -> None:
-    """A gap that is NaN is never just a bar without length."""
+def test_what_is_not_known_is_said_in_words(family: float, optimiser: float, said: str) -> None:
+    """A gap that is NaN is never a bar of no length without a word."""
     found = panel(*MIXTURE[:7], gap("dadvi", 1, family, optimiser, error=math.nan))
     assert labels(found)[-1] == said
     assert "1 run has an unknown gap" in found.note
-    assert "1 unknown" in found.alt
+    assert "1 not known" in found.alt
 
 
 def test_a_part_close_to_nothing_is_a_dot() -> None:
@@ -176,7 +176,7 @@ def test_a_gap_below_zero_is_said() -> None:
 
 
 def test_methods_are_named_once_and_seeds_are_sorted() -> None:
-    """The smallest sum comes first, unknown ones last."""
+    """The smallest sum comes first, what is not known last."""
     found = [gap("meanfield", 1, 0.2, 5.0), gap("meanfield", 2, math.nan, 0), *MIXTURE[:2]]
     ordered = gaps.by_method(compared(*found, gap("fullrank", 1, 0.2, 0)))
     assert [g.seed for g in ordered["meanfield"]] == [1, 2, 1, 2]

@@ -176,14 +176,6 @@ def test_a_column_of_noughts_becomes_a_sentence(comparison: Comparison) -> None:
         assert table.nothing_missed is not column
 
 
-def test_unsure_says_how_many_draws_would_decide(comparison: Comparison) -> None:
-    """The reader learns what to do, not only that nothing is known."""
-    entry = by_name(comparison, "linear_regression")
-    some = next(v for v in entry.verdicts if v.findings).findings[0]
-    line = findings._line(dataclasses.replace(some, level="unsure", draws_needed=20_000))
-    assert line.sentence.endswith("About 20\u202f000 draws would decide.")
-
-
 def test_limits_that_a_model_changes_are_printed_with_its_name(comparison: Comparison) -> None:
     """The default stays in the table and the changed rule follows."""
     entry = by_name(comparison, "mixture")

@@ -110,7 +110,7 @@ def judged(
     measures = yardstick.own_summaries()
     for r in runs:
         itself = reference.kind == r.spec.method == "nuts"
-        measures += yardstick.run(r, against_itself=itself)
+        measures += yardstick.run(r, against_itself=itself).measures
         if r.draws is not None and not r.draws.iid:
             measures += chain_measures(r, selection.names, reference.kind)
     measures += yardstick.spread([m for m in measures if m.method != "reference"])

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from harness.judge.chains import ChainJudgement, judge_chains
-from harness.judge.context import JudgeContext
-from harness.judge.rules import (
-    AT_LEAST,
-    CHAIN_RULES,
-    RULES,
-    closeness,
-    critical_z,
-    draws_needed,
-    levels,
-    rules_for,
-)
-from harness.judge.verdict import judge_method, level_text
+from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
+from harness.judge.trust import ChainJudgement, judge_chains
+from harness.judge.verdict import judge_method, level_text, seeds_text
+from harness.metrics.scene import JudgeContext
 
 __all__ = [
-    "AT_LEAST",
-    "CHAIN_RULES",
-    "RULES",
     "ChainJudgement",
     "JudgeContext",
     "closeness",
@@ -28,6 +16,6 @@ __all__ = [
     "judge_chains",
     "judge_method",
     "level_text",
-    "levels",
     "rules_for",
+    "seeds_text",
 ]

@@ -7,44 +7,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.judge.headlines import headline
+from harness.judge.notes import how_it_ended
 from harness.judge.rules import closeness
-from harness.judge.wording import ALL_OF_IT
+from harness.judge.trust import subjects
+from harness.metrics import METRICS
 from harness.records import WITHOUT_DRAWS, Finding, Level, Measure, SeedVerdict
-from harness.records.text import number
+from harness.records.text import integer, listed
 
 if TYPE_CHECKING:
-    from harness.judge.bench import Bench
+    from harness.judge.context import Bench
 
 GRAVITY = ("close", "unsure", "off", "wrong")
 
-# What says most comes first: of findings as grave and as frequent the headline names this one.
-TELLING = (
-    *(f"{m}" for m in ("rhat", "chain_modes", "divergences", "ess_bulk", "ess_tail")),
-    *(f"{m}" for m in ("ebfmi", "treedepth_hits", "missed_mass", "log_width_ratio", "bias")),
-    *(f"{m}" for m in ("tail", "w1", "corr_error", "worst_direction", "sliced_w1")),
-    *(f"{m}" for m in ("seed_spread", "khat")),
-)
+ADJECTIVES = {"wrong": "Wrong", "off": "Off", "unsure": "Undecided"}
 
 MANY = 3
 """From this many seeds with a finding the middle one stands for them."""
 
-STUCK = 1.1
-"""An R-hat from which chains are not merely slow but in different places."""
+NAMED = 4
+"""Absent figures that are named one by one."""
 
 
 def _size(f: Finding) -> float:
     """Return how far beyond its limit a finding is, for comparison within one metric."""
     value = abs(f.measure.value)
     return math.inf if math.isnan(value) else value
-
-
-def _off(bench: Bench, m: Measure) -> float:
-    """Return how many sds off the mean is of a quantity that is missed entirely, else 0."""
-    if m.metric != "missed_mass" or not m.value > ALL_OF_IT:
-        return 0.0
-    bias = bench.own.get((m.seed, m.quantity), {}).get("bias")
-    return abs(bias.value) if bias is not None and not math.isnan(bias.value) else 0.0
 
 
 def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
@@ -57,51 +44,56 @@ def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, in
     cells: dict[tuple[str, str | None], list[Finding]] = {}
     for f in findings:
         cells.setdefault((f.measure.metric, f.measure.quantity), []).append(f)
-    out = []
-    for cell in cells.values():
-        grave = max((f.level for f in cell), key=GRAVITY.index)
-        alike = [f for f in cell if f.level == grave]
-        worst = max(alike, key=_size)
-        total = len(bench.runs)
-        # Of many seeds the middle one is what users get; the worst is named beside it.
-        shown = sorted(alike, key=_size)[len(alike) // 2] if len(alike) >= MANY else worst
-        if shown.measure.seed is not None and total > 1:
-            also = f" {_adjective(grave)} in {len(alike)} of {total} seeds"
-            also += "." if shown is worst else f", worst in seed {worst.measure.seed}."
-            if shown.measure.metric == "missed_mass":
-                also = f" By seed: {_by_share(alike)}."
-            shown = replace(shown, sentence=shown.sentence + also)
-        out.append((shown, len(alike)))
-    often = max((count for _, count in out), default=0) / 2
-    return sorted(
-        out,
-        key=lambda g: (
-            g[0].rule.alarm,
-            -GRAVITY.index(g[0].level),
+    out = [_group(cell, len(bench.runs)) for cell in cells.values()]
+    often = max((n for _, n in out), default=0) / 2
+
+    def order(group: tuple[Finding, int]) -> tuple[float, ...]:
+        finding, n = group
+        metric = METRICS[finding.measure.metric]
+        tie = 0.0 if metric.tie is None else metric.tie(bench.scene(finding.measure))
+        return (
+            finding.rule.alarm,
+            -GRAVITY.index(finding.level),
             # What one seed in ten has comes after what nearly all have.
-            g[1] < often,
-            TELLING.index(g[0].measure.metric),
+            n < often,
+            metric.telling,
             # Two figures: of x and sin(x), equally wrong, the program's first is named.
-            -float(f"{_size(g[0]):.2g}"),
-            -_off(bench, g[0].measure),
-        ),
-    )
+            -float(f"{_size(finding):.2g}"),
+            -tie,
+        )
+
+    return sorted(out, key=order)
 
 
-def _by_share(findings: Sequence[Finding]) -> str:
-    """Say which seeds miss how much: ``0.20 in 1, 2 and 4; 0.80 in 3``."""
+def _group(cell: Sequence[Finding], total: int) -> tuple[Finding, int]:
+    """Return the finding that stands for all seeds that have it, and how many those are."""
+    grave = max((f.level for f in cell), key=GRAVITY.index)
+    alike = [f for f in cell if f.level == grave]
+    worst = max(alike, key=_size)
+    # Of many seeds the middle one is what users get; the worst is named beside it.
+    shown = sorted(alike, key=_size)[len(alike) // 2] if len(alike) >= MANY else worst
+    if shown.measure.seed is None or total == 1:
+        return shown, len(alike)
+    if METRICS[shown.measure.metric].by_seed:
+        also = f"By seed: {_values_by_seed(alike)}."
+    else:
+        also = f"{ADJECTIVES[grave]} in {len(alike)} of {total} seeds"
+        also += "." if shown is worst else f", worst in seed {worst.measure.seed}."
+    return replace(shown, sentence=f"{shown.sentence} {also}"), len(alike)
+
+
+def _values_by_seed(findings: Sequence[Finding]) -> str:
+    """Say which seeds have which value: ``0.20 in 1, 2 and 4; 0.80 in 3``."""
     seeds: dict[str, list[str]] = {}
     for f in sorted(findings, key=lambda f: (f.measure.value, f.measure.seed or 0)):
-        seeds.setdefault(number(f.measure.value), []).append(str(f.measure.seed))
-    return "; ".join(f"{share} in {_and(names)}" for share, names in seeds.items())
+        value = METRICS[f.measure.metric].size(f.measure.value)
+        seeds.setdefault(value, []).append(str(f.measure.seed))
+    return "; ".join(f"{value} in {listed(who, len(who))}" for value, who in seeds.items())
 
 
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _adjective(level: str) -> str:
-    return {"wrong": "Wrong", "off": "Off", "unsure": "Undecided"}[level]
+def no_figure(absent: Sequence[tuple[str, str | None]]) -> str:
+    """Say what keeps a seed from being judged."""
+    return f"no figure for {listed(subjects(absent), NAMED) if absent else 'any quantity'}"
 
 
 def top_headline(
@@ -111,7 +103,6 @@ def top_headline(
     by_seed: Sequence[SeedVerdict],
     *,
     quantities: int,
-    notes: Sequence[str],
 ) -> str:
     """Return the short reason for the level."""
     total = len(by_seed)
@@ -121,26 +112,28 @@ def top_headline(
     if level == "pass":
         return f"all {quantities} quantities close" if quantities > 1 else "close by every rule"
     if lost and (not grave or len(lost) == total):
-        what = lost[0].status.replace("_", " ")
         said = f": {lost[0].message}" if lost[0].message else ""
-        return f"{len(lost)} of {total} runs {what}{said}" if total > 1 else f"{what}{said}"
+        runs = f"{len(lost)} of {total} runs " if total > 1 else ""
+        return f"{runs}{how_it_ended(lost[0])}{said}"
     if not grave:
-        return notes[-1].rstrip(".") if notes else "nothing to judge by"
+        # The last seed's, as its note is the last.
+        absent = next((s.absent for s in reversed(by_seed) if s.absent), ())
+        return no_figure(absent)
     # A rare finding does not make the headline when another one describes most seeds.
     often = max(n for _, n in grave) / 2
-    finding, count = next(g for g in grave if g[1] >= often)
-    shown = _typical_case(bench, finding)
-    text = headline(bench.scene(shown), finding.level)
-    if shown.metric == "missed_mass":
-        text = _range_of_missed(bench, finding, text)
-    if shown.metric == "chain_modes" or (shown.metric == "rhat" and shown.value > STUCK):
-        text = f"chains stuck: {text}"
+    finding, n = next(g for g in grave if g[1] >= often)
+    metric = METRICS[finding.measure.metric]
+    alike = _alike(bench, finding) if finding.measure.seed is not None else []
+    # The median of the measures that share a finding, so that one seed is not the news.
+    shown = alike[len(alike) // 2] if alike else finding.measure
+    values = [m.value for m in alike] if metric.by_seed else []
+    text = metric.headline(bench.scene(shown, values), finding.level)
     if finding.draws_needed:
-        text += f", needs about {finding.draws_needed} draws"
+        text += f", needs about {integer(finding.draws_needed)} draws"
     # The level's own text says how many seeds have it; only another number is news.
-    if shown.seed is not None and count != sum(s.level == level for s in by_seed):
-        text = f"{text} in {count} of {total} seeds"
-    away = sum(" ran away" in note for note in notes)
+    if shown.seed is not None and n != sum(s.level == level for s in by_seed):
+        text = f"{text} in {n} of {total} seeds"
+    away = sum(s.far == "ran away" for s in by_seed)
     return f"{text}; {away} ran away" if away else text
 
 
@@ -155,19 +148,3 @@ def _alike(bench: Bench, finding: Finding) -> list[Measure]:
         and closeness(o, finding.rule, bench.z) == finding.level
     ]
     return sorted(alike, key=lambda o: math.inf if math.isnan(o.value) else o.value)
-
-
-def _range_of_missed(bench: Bench, finding: Finding, text: str) -> str:
-    """Give both ends where seeds sit on different modes: neither alone is what users get."""
-    alike = _alike(bench, finding)
-    if len(alike) == 0:
-        return text
-    low, high = (number(m.value) for m in (alike[0], alike[-1]))
-    one = f"misses {number(_typical_case(bench, finding).value)} of"
-    return text if low == high else text.replace(one, f"misses {low} to {high} of")
-
-
-def _typical_case(bench: Bench, finding: Finding) -> Measure:
-    """Return the median of the measures that share a finding, so that one seed is not the news."""
-    alike = _alike(bench, finding) if finding.measure.seed is not None else []
-    return alike[len(alike) // 2] if alike else finding.measure

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.methods import title
+from harness.metrics import METRICS
 from harness.records import Claim, ClaimResult, Estimate, Measure, RunResult
-from harness.records.text import number
+from harness.records.text import estimate, integer, number, percent, setting
 
 _RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
     "iterations": lambda r: r.diagnostics.get("iterations", math.nan),
@@ -33,7 +33,7 @@ def check_claim(
     """Measure a claim's figure and say whether the claim holds.
 
     A figure holds if it is on the right side of its bound; with ``near`` if it differs by at
-    most ``within`` plus two standard errors. A figure that cannot be had makes ``holds`` None.
+    most ``within`` plus two standard errors. Where there is no figure, ``holds`` is None.
     """
     value, error, count = _figure(claim.figure, measures, runs)
     holds: bool | None = None
@@ -132,16 +132,11 @@ def _holds(value: float, error: float, expect: Mapping[str, float]) -> bool:
 
 def _expected(expect: Mapping[str, float]) -> str:
     if "at_most" in expect:
-        return _typeset(f"at most {expect['at_most']:g}")
+        return f"at most {setting(expect['at_most'])}"
     if "at_least" in expect:
-        return _typeset(f"at least {expect['at_least']:g}")
-    within = expect.get("within")
-    return _typeset(f"{expect['near']:g}" + ("" if within is None else f" ± {within:.2g}"))
-
-
-def _typeset(text: str) -> str:
-    """Put a true minus sign in front of numbers."""
-    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
+        return f"at least {setting(expect['at_least'])}"
+    within = f" ± {setting(expect['within'])}" if "within" in expect else ""
+    return f"{setting(expect['near'])}{within}"
 
 
 _OVER = {
@@ -159,37 +154,30 @@ NOTHING = 1e-12
 _READABLE = 1e7
 """Whole numbers below this are written out."""
 
-METRIC_WORDS: Mapping[str, str] = {
+RUN_WORDS: Mapping[str, str] = {
     "seconds": "seconds a run",
-    "bias": "error of the mean, in sd",
-    "log_width_ratio": "ln of the width ratio",
-    "log_sd_ratio": "ln of the sd ratio",
-    "w1": "Wasserstein distance, in sd",
-    "tail": "error of a 5% or 95% quantile, in sd",
-    "missed_mass": "share of the posterior's mass missed",
-    "corr_error": "error of a correlation",
-    "seed_spread": "sd of the mean over seeds, in sd",
-    "khat": "k-hat",
-    "rhat": "R-hat",
-    "ess_bulk": "bulk ESS",
-    "ess_tail": "tail ESS",
-    "q5": "5% quantile",
-    "q50": "median",
-    "q95": "95% quantile",
     "eta": "step size",
-    "first_mode": "share of the leftmost mode",
     "with.relative_fired_at": "the relative rule fired",
     "with.absolute_fired_at": "the absolute rule fired",
     "relative_fired_at": "iteration at which the relative rule fired",
     "absolute_fired_at": "iteration at which the absolute rule fired",
     "fired_apart": "iterations by which the relative rule fired later",
     "final_mean": "mean of the first parameter, unconstrained",
-    "wander": "way of q's mean once the ELBO was level, in its sds",
+    "wander": "distance that q's mean moved after the ELBO levelled off, in q's sds",
     "variance_ratio": "variance of the plain score function over the reparameterised gradient's",
     "kl": "KL divergence, in nats",
     "sigma": "sd of the optimum",
     "basins": "basins found",
 }
+"""Figures of the runs themselves; the metrics' words are in their table."""
+
+
+def _words(name: str) -> str:
+    """Return a figure in words: of a logarithm as such, since claims are about the logarithm."""
+    if name in METRICS:
+        metric = METRICS[name]
+        return f"ln of the {metric.title}" if metric.log else metric.title
+    return RUN_WORDS.get(name, name.replace("_", " "))
 
 
 def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
@@ -200,21 +188,19 @@ def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
         return f"could not be measured: no {metric} of {method}"
     if metric.startswith("share_"):
         status = metric.removeprefix("share_").replace("_", " ")
-        return f"{method}: {value:.0%} of {count} runs ended “{status}”"
+        return f"{method}: {percent(value)} of {count} runs ended “{status}”"
     if metric.startswith(WITH):
-        what = METRIC_WORDS.get(metric, metric.removeprefix(WITH).replace("_", " "))
-        return f"{method}: {what} in {value:.0%} of {count} runs"
-    bare = metric.removeprefix(OF_RUN)
-    what = METRIC_WORDS.get(bare, bare.replace("_", " "))
+        what = RUN_WORDS.get(metric) or _words(metric.removeprefix(WITH))
+        return f"{method}: {what} in {percent(value)} of {count} runs"
+    what = _words(metric.removeprefix(OF_RUN))
     of = f" of {figure['quantity']}" if figure.get("quantity") else ""
     over = "" if count == 1 else f" ({_OVER[str(figure.get('over', 'mean'))].format(n=count)})"
     return f"{method}: {what}{of} {_with_error(value, error)}{over}"
 
 
 def _with_error(value: float, error: float) -> str:
-    """Write a figure with two digits of its error, or four of its own where it has none."""
-    if not (math.isfinite(error) and error > NOTHING and math.isfinite(value)):
-        whole = math.isfinite(value) and value == round(value) and abs(value) < _READABLE
-        return f"{value:.0f}" if whole else number(value, 4)
-    places = max(1 - math.floor(math.log10(error)), 0)
-    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+    """Write a figure with its error, or with four digits where it has none."""
+    if math.isfinite(value) and math.isfinite(error) and error > NOTHING:
+        return estimate(value, error)
+    whole = math.isfinite(value) and value == round(value) and abs(value) < _READABLE
+    return integer(value) if whole else number(value, 4)

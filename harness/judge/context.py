@@ -1,62 +1,49 @@
-"""What surrounds a measure: the figures and facts that its sentence may mention."""
+"""What judging one method needs in every step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.methods import title
+from harness.methods import METHODS, title
+from harness.metrics.scene import JudgeContext, Scene
 
 if TYPE_CHECKING:
-    from harness.records import Estimate, Measure
+    from harness.records import Estimate, Measure, Rule, RunResult
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeContext:
-    """What sentences may mention beyond the measures; all of it may be left out.
+def for_method(method: str, context: JudgeContext) -> JudgeContext:
+    """Return a context with what sentences say of a method."""
+    row = METHODS.get(method)
+    return replace(context, title=title(method), factorised=row is not None and row.factorised)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """One method's runs and measures, and what they are judged by.
 
     Attributes
     ----------
-    dimension
-        How many quantities are compared; by default counted from the measures.
-    correlations
-        For each quantity its strongest partner in the reference and their correlation.
-    pairs
-        For each seed the pair with the worst correlation: ``(name, name, r_q, r_ref)``.
-    modes
-        How many modes each quantity has in the reference.
-    mode_shares
-        For NUTS, each quantity's share of draws in its leftmost mode, chain by chain.
+    own, summaries
+        The measures as figures: by seed and quantity, and the reference's by quantity.
+    rules
+        By metric, with the model's own limits.
+    z
+        How many standard errors a figure must be beyond a limit.
     """
 
-    dimension: int | None = None
-    correlations: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    pairs: Mapping[int, tuple[str, str, float, float]] = field(default_factory=dict)
-    modes: Mapping[str, int] = field(default_factory=dict)
-    mode_shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One measure with the figures around it."""
-
-    measure: Measure
-    own: Mapping[str, Estimate]
-    theirs: Mapping[str, Estimate]
+    method: str
+    runs: Sequence[RunResult]
+    measures: Sequence[Measure]
+    own: Mapping[tuple[int | None, str | None], Mapping[str, Estimate]]
+    summaries: Mapping[str, Mapping[str, Estimate]]
+    rules: Mapping[str, Rule]
+    z: float
     context: JudgeContext
+    reference_draws: int
 
-    @property
-    def quantity(self) -> str:
-        """The quantity's name; joint metrics concern all."""
-        return self.measure.quantity or "all quantities"
-
-    @property
-    def method(self) -> str:
-        """The method's name as in running text."""
-        return title(self.measure.method)
-
-    @property
-    def pair(self) -> tuple[str, str, float, float] | None:
-        """The pair of quantities whose correlation is worst in this measure's seed."""
-        return self.context.pairs.get(self.measure.seed) if self.measure.seed is not None else None
+    def scene(self, m: Measure, alike: Sequence[float] = ()) -> Scene:
+        """Return a measure with the same quantity's other figures."""
+        own = self.own.get((m.seed, m.quantity), {}) if m.quantity is not None else {}
+        return Scene(m, own, self.summaries.get(m.quantity or "", {}), self.context, alike)

@@ -1,4 +1,4 @@
-"""Sentences that have no rule of their own: lost runs, doubtful runs, runaways."""
+"""Sentences on what no rule covers: failed runs, doubtful runs, runaways."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.metrics.bias import BIAS
+from harness.metrics.summaries import MEAN, SD
+from harness.metrics.width import WIDTH
 from harness.records import WITHOUT_DRAWS, Finding, Measure, RunResult
-from harness.records.text import number
+from harness.records.text import listed, number, setting
 
 if TYPE_CHECKING:
-    from harness.judge.bench import Bench
+    from harness.judge.context import Bench
+    from harness.records.verdicts import Far
 
 RUNAWAY_STEP = 100.0
 """The largest step size of CmdStan's adaptation; with it runs leave the posterior."""
@@ -19,102 +23,116 @@ LARGE_STEP = 10.0
 """The next one: with it some do."""
 
 SAID = 3
-"""How many different doubts are told, the commonest first."""
+"""Different doubts that are given, the commonest first."""
+
+SEEDS = 10
+"""Seeds that are listed one by one."""
 
 FAR = 5.0
 """How many sds off is far, whatever the step size."""
 
+DOUBTS = {
+    "not_converged": "CmdStan says it may not have converged",
+    "diverged": "CmdStan says it may be diverging",
+}
+
 
 def run_notes(runs: Sequence[RunResult]) -> list[str]:
-    """Return sentences on runs without draws, and on those CmdStan itself doubted."""
-    notes = []
+    """Return sentences on runs without draws, and on those that may not have converged."""
     total = len(runs)
-    lost: dict[tuple[str, str], list[int]] = {}
+    lost: dict[tuple[str, str], list[str]] = {}
+    doubted: dict[str, int] = {}
     for run in runs:
         if run.status in WITHOUT_DRAWS or run.draws is None:
-            lost.setdefault((run.status, run.message), []).append(run.spec.seed)
-    for (status, message), seeds in lost.items():
-        how = "gave no draws" if status not in WITHOUT_DRAWS else status.replace("_", " ")
-        said = f": {message}" if message else ""
-        notes.append(f"{_seeds(seeds, total)} {how}{said}".rstrip(".") + ".")
-    doubts = {
-        "not_converged": "CmdStan says it may not have converged",
-        "diverged": "CmdStan says it may be diverging",
-    }
-    said_by: dict[str, int] = {}
-    for run in runs:
-        if run.status in doubts and run.draws is not None:
+            lost.setdefault((how_it_ended(run), run.message), []).append(str(run.spec.seed))
+        elif run.status in DOUBTS:
+            # CmdStan's message names one run's iterations: the same doubt in other words.
             own = "iter" not in run.spec.options and run.message
-            says = run.message.rstrip(".") if own else doubts[run.status]
-            said_by[says] = said_by.get(says, 0) + 1
-    ordered = sorted(said_by.items(), key=lambda item: -item[1])
-    for says, count in ordered[:SAID]:
-        notes.append(f"{count} of {total} {'seeds' if total > 1 else 'seed'}: {says}.")
-    rest = sum(count for _, count in ordered[SAID:])
+            says = run.message if own else DOUBTS[run.status]
+            doubted[says] = doubted.get(says, 0) + 1
+    notes = [
+        f"{len(seeds)} of {total} runs (seed {listed(seeds, SEEDS)}) {how}"
+        + _stopped(f": {message}" if message else "")
+        for (how, message), seeds in lost.items()
+    ]
+    ordered = sorted(doubted.items(), key=lambda item: -item[1])
+    seeds = "seeds" if total > 1 else "seed"
+    notes += [f"{n} of {total} {seeds}: {_stopped(says)}" for says, n in ordered[:SAID]]
+    rest = sum(n for _, n in ordered[SAID:])
     if rest:
         notes.append(f"{rest} of {total} seeds: other doubts, see the table of runs.")
     return notes
 
 
-def _seeds(seeds: Sequence[int], total: int) -> str:
-    listed = ", ".join(str(s) for s in seeds[:10]) + (", …" if len(seeds) > 10 else "")  # noqa: PLR2004
-    return f"{len(seeds)} of {total} runs (seed {listed})"
+def how_it_ended(run: RunResult) -> str:
+    """Say how a run without draws ended."""
+    if run.status not in WITHOUT_DRAWS:
+        return "gave no draws"
+    return "timed out" if run.status == "timed_out" else run.status
 
 
-def runaway(
-    bench: Bench, run: RunResult, own: Sequence[Measure], findings: Sequence[Finding]
-) -> list[str]:
-    """Name a run that left the posterior, with its worst quantity and its step size.
+def _stopped(text: str) -> str:
+    """End a program's own words with a full stop."""
+    return text if text.endswith(".") else f"{text}."
+
+
+def far_off(
+    run: RunResult, own: Sequence[Measure], findings: Sequence[Finding]
+) -> tuple[Far, Measure] | None:
+    """Return how a run came to lie far from the posterior, and its worst figure.
 
     A run with a large step ran away; one with a small step that is as far off never arrived.
     """
-    if not any(f.level == "wrong" for f in findings):
-        return []
+    if not any(f.level == "wrong" for f in findings) or run.draws is None or not run.draws.iid:
+        return None
     eta = run.diagnostics.get("eta", math.nan)
     scale = 1.0 if eta >= RUNAWAY_STEP else FAR
-    far = [
-        (abs(m.value) / unit, m)
-        for m in own
-        for metric, unit in (("bias", scale), ("log_width_ratio", math.log(3) * scale**0.5))
-        if m.metric == metric and abs(m.value) >= unit
-    ]
-    if not far or not run.draws or not run.draws.iid:
-        return []
-    scene = bench.scene(max(far, key=lambda f: f[0])[1])
-    step = f" (step size {eta:g})" if math.isfinite(eta) else ""
-    how = "ran away" if eta >= LARGE_STEP else "ended far from the posterior"
+    units = {BIAS.id: scale, WIDTH.id: math.log(3) * scale**0.5}
+    far = [(abs(m.value) / units[m.metric], m) for m in own if m.metric in units]
+    far = [f for f in far if f[0] >= 1]
+    if not far:
+        return None
+    worst = max(far, key=lambda f: f[0])[1]
+    return ("ran away" if eta >= LARGE_STEP else "never arrived"), worst
+
+
+def far_words(bench: Bench, run: RunResult, far: Far, worst: Measure) -> str:
+    """Name a run that lies far from the posterior, with its step size and worst quantity."""
+    scene = bench.scene(worst)
+    eta = run.diagnostics.get("eta", math.nan)
+    step = f" (step size {setting(eta)})" if math.isfinite(eta) else ""
+    how = {"ran away": "ran away", "never arrived": "ended far from the posterior"}[far]
     text = f"Seed {run.spec.seed} {how}{step}"
-    mean, right = scene.own.get("mean"), scene.theirs.get("mean")
-    if mean is not None and right is not None and math.isfinite(mean.value):
-        text += (
-            f": mean {number(mean.value, 3)} where the posterior of {scene.quantity} has "
-            f"{number(right.value, 3)}"
-        )
-        sd, sd_right = scene.own.get("sd"), scene.theirs.get("sd")
-        if sd is not None and sd_right is not None:
-            text += f", sd {number(sd.value, 3)} where it has {number(sd_right.value, 3)}"
-    else:
-        text += f": draws of {scene.quantity} are not finite"
-    return [text + "."]
+    mean, right = scene.own.get(MEAN.id), scene.theirs.get(MEAN.id)
+    if mean is None or right is None or not math.isfinite(mean.value):
+        return f"{text}: draws of {scene.quantity} are not finite."
+    text += (
+        f": the mean of {scene.quantity} is {number(mean.value, 3)} instead of "
+        f"{number(right.value, 3)}"
+    )
+    sd, sd_right = scene.own.get(SD.id), scene.theirs.get(SD.id)
+    if sd is not None and sd_right is not None:
+        text += f", its sd {number(sd.value, 3)} instead of {number(sd_right.value, 3)}"
+    return f"{text}."
 
 
 def errors_by_seed(bench: Bench, finding: Finding | None) -> list[str]:
-    """Return one sentence with every seed's error of the mean, for the quantity at fault."""
+    """Return one sentence with every seed's error of the mean of the quantity at fault."""
     if finding is None or finding.measure.quantity is None or len(bench.runs) == 1:
         return []
     quantity = finding.measure.quantity
-    biases = {
+    errors = {
         m.seed: m.value
         for m in bench.measures
-        if (m.metric, m.quantity) == ("bias", quantity) and m.seed is not None
+        if (m.metric, m.quantity) == (BIAS.id, quantity) and m.seed is not None
     }
-    if not biases:
+    if not errors:
         return []
     said = []
     for run in bench.runs:
-        value = biases.get(run.spec.seed)
+        value = errors.get(run.spec.seed)
         eta = run.diagnostics.get("eta", math.nan)
-        large = f" (step size {eta:g})" if eta >= LARGE_STEP else ""
+        large = f" (step size {setting(eta)})" if eta >= LARGE_STEP else ""
         figure = "no draws" if value is None else f"{_signed(value)}{large}"
         said.append(f"{run.spec.seed}: {figure}")
     return [f"Error of the mean of {quantity} by seed, in sd: {', '.join(said)}."]
@@ -125,18 +143,18 @@ def _signed(value: float) -> str:
 
 
 def stopped_early(bench: Bench) -> list[str]:
-    """Say at which iteration runs were declared converged although their means were still off."""
-    limit = bench.rules["bias"].wrong
+    """Name the runs that were declared converged although a mean was still off."""
+    limit = bench.rules[BIAS.id].wrong
     said = []
     for run in bench.runs:
         iterations = run.diagnostics.get("iterations", math.nan)
         if run.draws is None or not iterations < float(run.spec.options.get("iter", -math.inf)):
             continue
-        own = [m for m in bench.measures if m.metric == "bias" and m.seed == run.spec.seed]
+        own = [m for m in bench.measures if m.metric == BIAS.id and m.seed == run.spec.seed]
         worst = max(own, key=lambda m: abs(m.value), default=None)
         if worst is not None and abs(worst.value) - bench.z * worst.mcse > limit:
             said.append(
-                f"seed {run.spec.seed} at iteration {iterations:.0f} "
+                f"seed {run.spec.seed} at iteration {setting(iterations)} "
                 f"({worst.quantity} {number(abs(worst.value))} sd off)"
             )
     if not said:

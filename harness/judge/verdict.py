@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.judge.aggregate import grouped, top_headline
-from harness.judge.bench import Bench
-from harness.judge.chains import CHAIN_METRICS, chain_findings, missing_diagnostics
-from harness.judge.context import JudgeContext
-from harness.judge.notes import errors_by_seed, run_notes, runaway, stopped_early
-from harness.judge.rules import RULES, closeness, critical_z, draws_needed, rules_for
-from harness.judge.wording import sentence
+from harness.judge.aggregate import grouped, no_figure, top_headline
+from harness.judge.context import Bench, for_method
+from harness.judge.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
+from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
+from harness.judge.trust import chain_findings, missing_diagnostics
+from harness.metrics import METRICS
+from harness.metrics.scene import JudgeContext
+from harness.metrics.summaries import MEAN, SD
 from harness.records import (
     WITHOUT_DRAWS,
     Estimate,
@@ -27,9 +28,6 @@ from harness.records import (
 )
 
 SEVERITY: tuple[Level, ...] = ("reference", "pass", "unknown", "warn", "fail")
-
-REQUIRED = ("bias", "log_width_ratio", "w1", "tail", "missed_mass")
-"""Metrics without which a quantity has not been compared."""
 
 
 def judge_method(
@@ -64,7 +62,7 @@ def judge_method(
         missing figure: unknown; else pass. With a reference that is not trusted always
         unknown. Of several seeds the worst counts.
     """
-    context = context or JudgeContext()
+    context = for_method(method, context or JudgeContext())
     runs = sorted((r for r in runs if r.spec.method == method), key=lambda r: r.spec.seed)
     own = [m for m in measures if m.method == method]
     cells: dict[tuple[int | None, str | None], dict[str, Estimate]] = {}
@@ -93,14 +91,12 @@ def judge_method(
         return _without_comparison(bench, model.name, reference)
     by_seed, notes = [], run_notes(runs)
     for run in runs:
-        verdict, note = _judge_seed(bench, run, sorted(named))
-        by_seed.append(verdict)
-        notes += note
-    overall = _findings(bench, [m for m in own if m.seed is None and m.metric in bench.rules])
+        seed, said = _judge_seed(bench, run, sorted(named))
+        by_seed.append(seed)
+        notes += said
+    overall = _findings(bench, [m for m in own if m.seed is None])
     level = _worst([s.level for s in by_seed] + [_level_of(overall)])
-    found = [f for s in by_seed for f in s.findings] + overall
-    groups = grouped(bench, found)
-    failed = sum(s.level == "fail" for s in by_seed)
+    groups = grouped(bench, [f for s in by_seed for f in s.findings] + overall)
     if level in {"fail", "warn"}:
         telling = next((g for g, _ in groups if g.measure.quantity and not g.rule.alarm), None)
         notes = [*stopped_early(bench), *notes, *errors_by_seed(bench, telling)]
@@ -110,8 +106,8 @@ def judge_method(
         level=level,
         typical=_typical(by_seed),
         seeds=len(runs),
-        seeds_failed=failed,
-        headline=top_headline(bench, level, groups, by_seed, quantities=len(named), notes=notes),
+        seeds_failed=sum(s.level == "fail" for s in by_seed),
+        headline=top_headline(bench, level, groups, by_seed, quantities=len(named)),
         findings=tuple(g for g, _ in groups),
         notes=tuple(notes),
         by_seed=tuple(by_seed),
@@ -120,15 +116,22 @@ def judge_method(
 
 def level_text(verdict: Verdict) -> str:
     """Return the level with its seeds: ``fail (3 of 10 seeds; typical seed: warn)``."""
-    if verdict.seeds <= 1 or verdict.level in {"reference", "unknown"}:
-        return verdict.level
+    seeds = seeds_text(verdict)
+    return f"{verdict.level} ({seeds})" if seeds else verdict.level
+
+
+def seeds_text(verdict: Verdict) -> str:
+    """Return which seeds have the level, nothing for a single run or an unknown verdict."""
+    total = verdict.seeds
+    if total <= 1 or verdict.level in {"reference", "unknown"}:
+        return ""
     if verdict.level == "pass":
-        return f"pass (all {verdict.seeds} seeds)"
+        return f"all {total} seeds"
     at_level = sum(s.level == verdict.level for s in verdict.by_seed)
+    typical = f"; typical seed: {verdict.typical}"
     if at_level == 0:
-        return f"{verdict.level} (over all {verdict.seeds} seeds; typical seed: {verdict.typical})"
-    typical = "" if verdict.typical == verdict.level else f"; typical seed: {verdict.typical}"
-    return f"{verdict.level} ({at_level} of {verdict.seeds} seeds{typical})"
+        return f"over all {total} seeds{typical}"
+    return f"{at_level} of {total} seeds{'' if verdict.typical == verdict.level else typical}"
 
 
 def _worst(levels: Sequence[Level]) -> Level:
@@ -162,10 +165,7 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
     failed = sum(s.level == "fail" for s in seeds)
     if failed and itself:
         level = "unknown"
-    why = f"no trustworthy reference: {reference.why}"
-    if itself:
-        # Two figures are enough in a table; the reference's own row has them all.
-        why = ", ".join(reference.why.partition(": ")[2].split(", ")[:2])
+    short = reference.short or reference.why
     return Verdict(
         model=model,
         method=bench.method,
@@ -173,9 +173,7 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
         typical=level,
         seeds=len(seeds),
         seeds_failed=failed,
-        headline=why.replace(
-            "no trustworthy reference: NUTS is no reference here: ", "no trustworthy reference: "
-        ),
+        headline=short if itself else f"no trustworthy reference: {short}",
         findings=reference.findings if bench.method == "nuts" else (),
         notes=tuple(notes),
         by_seed=tuple(seeds),
@@ -185,40 +183,44 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
 def _judge_seed(
     bench: Bench, run: RunResult, quantities: Sequence[str]
 ) -> tuple[SeedVerdict, list[str]]:
-    """Judge one run; notes say what kept figures from being had."""
+    """Judge one run; notes name a runaway, and figures that are not there."""
     seed = run.spec.seed
     if run.status in WITHOUT_DRAWS or run.draws is None:
         return SeedVerdict(seed, "fail", run.status, ()), []
-    own = [m for m in bench.measures if m.seed == seed]
-    findings = _findings(bench, [m for m in own if m.metric not in CHAIN_METRICS], run)
+    own = [m for m in bench.measures if m.seed == seed and m.metric in METRICS]
+    chains = [m for m in own if METRICS[m.metric].about_chains]
+    findings = _findings(bench, [m for m in own if not METRICS[m.metric].about_chains], run)
     absent = _absent(bench, own, quantities)
     if not run.draws.iid:
-        chains = [m for m in own if m.metric in CHAIN_METRICS]
         findings = [*chain_findings(chains, bench.rules, bench.context), *findings]
         absent += missing_diagnostics(chains)
     level = _level_of(findings)
-    notes = runaway(bench, run, own, findings)
+    notes = []
+    far = far_off(run, own, findings)
+    if far is not None:
+        notes.append(far_words(bench, run, *far))
     if absent or not quantities:
         level = _worst([level, "unknown"])
-        what = ", ".join(absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")  # noqa: PLR2004
-        notes.append(f"Seed {seed}: nothing to judge by for {what or 'any quantity'}.")
-    return SeedVerdict(seed, level, run.status, tuple(findings)), notes
+        notes.append(f"Seed {seed}: {no_figure(absent)}.")
+    how = None if far is None else far[0]
+    return SeedVerdict(seed, level, run.status, tuple(findings), how, tuple(absent)), notes
 
 
-def _absent(bench: Bench, own: Sequence[Measure], quantities: Sequence[str]) -> list[str]:
-    """Return the figures that a seed should have and has not, as ``tail of x``.
+def _absent(
+    bench: Bench, own: Sequence[Measure], quantities: Sequence[str]
+) -> list[tuple[str, str | None]]:
+    """Return the figures that a seed should have and does not.
 
-    Those are the required ones of every quantity, and the joint ones that another seed has.
+    Those are the ones of every quantity, and the joint ones that another seed has.
     """
     present = {(m.metric, m.quantity) for m in own}
-    judged = {rule.metric for rule in RULES if not rule.alarm}
-    elsewhere = {
-        (m.metric, None)
-        for m in bench.measures
-        if m.quantity is None and m.seed is not None and m.metric in judged
+    judged = [m for m in METRICS.values() if m.rule is not None and not m.rule.alarm]
+    wanted: set[tuple[str, str | None]] = {
+        (m.id, q) for m in judged if m.scope == "quantity" for q in quantities
     }
-    wanted = {(metric, q) for metric in REQUIRED for q in quantities} | elsewhere
-    return sorted(f"{m} of {q}" if q else m for m, q in wanted - present)
+    together = {m.id for m in judged if m.scope in {"joint", "run"}}
+    wanted |= {(m.metric, None) for m in bench.measures if m.metric in together}
+    return sorted(wanted - present, key=lambda w: (w[0], w[1] or ""))
 
 
 def _findings(
@@ -230,14 +232,9 @@ def _findings(
         rule = bench.rules.get(m.metric)
         if rule is None:
             continue
-        if m.metric == "khat" and run is not None and run.draws is not None:
-            # The metrics load ArviZ, which takes a second or two: not before it is needed.
-            from harness.metrics import khat_limit
-
-            size = run.draws.values.shape[0] * run.draws.values.shape[1]
-            # Weights that were used up were those of more draws than are left.
-            size = int(run.diagnostics.get("proposals", size))
-            rule = replace(rule, close=min(rule.close, khat_limit(size)))
+        metric = METRICS[m.metric]
+        if metric.stricter is not None and run is not None:
+            rule = replace(rule, close=min(rule.close, metric.stricter(run)))
         level = closeness(m, rule, bench.z)
         if level == "close":
             continue
@@ -245,7 +242,7 @@ def _findings(
         if level == "unsure" and m.seed is not None:
             needed = draws_needed(m, rule, bench.z, _scarcer(bench, m, run))
         where = "" if m.seed is None or len(bench.runs) == 1 else f"seed {m.seed}"
-        text = sentence(bench.scene(m), rule, level, z=bench.z, needed=needed, where=where)
+        text = metric.sentence(bench.scene(m), rule, level, z=bench.z, needed=needed, where=where)
         out.append(Finding(rule, m, level, text, needed))
     return out
 
@@ -264,8 +261,8 @@ def _scarcer(bench: Bench, m: Measure, run: RunResult | None) -> float:
         count, iid, own = size
         scene = bench.scene(m)
         figures = scene.own if own else scene.theirs
-        if iid or "mean" not in figures or "sd" not in figures or figures["mean"].mcse <= 0:
+        if iid or not {MEAN.id, SD.id} <= set(figures) or figures[MEAN.id].mcse <= 0:
             return float(count)
-        return (figures["sd"].value / figures["mean"].mcse) ** 2
+        return (figures[SD.id].value / figures[MEAN.id].mcse) ** 2
 
     return float(min(sizes, key=effective)[0])

@@ -1,31 +1,151 @@
-"""How far draws are from other draws: arrays in, a figure and its Monte Carlo error out.
+"""How far draws are from other draws: the METRICS table.
 
-Every metric is an :class:`~harness.records.Estimate`. Distances are in units of the
-reference's standard deviation. Nothing here decides what is far; that is
-:mod:`harness.judge`'s. Bad draws never raise and never give a harmless figure: what is not
+Every metric is a row with all that is known about it, from the function that computes its figure
+and Monte Carlo error to the limits and the words that people read. Distances are in units of the
+reference's standard deviation. Bad draws never raise and never give a harmless figure: what is not
 finite is infinitely far, and what cannot be computed is NaN.
 """
 
 from __future__ import annotations
 
-from harness.metrics.chains import chain_diagnostics, chain_shares
+from typing import TYPE_CHECKING
+
+from harness.metrics.bias import BIAS
+from harness.metrics.chain_modes import CHAIN_MODES, chain_shares
 from harness.metrics.correlation import conditional_sds, correlation_gap, correlation_nats
+from harness.metrics.correlation_error import CORR_ERROR
+from harness.metrics.ess import ESS_BULK, ESS_TAIL
 from harness.metrics.funnels import Funnel, funnel, is_funnel
-from harness.metrics.joint import Joint, compare_joint
+from harness.metrics.joint import Joint
+from harness.metrics.metric import Metric, Scope
+from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.modes import Basins, find_basins
-from harness.metrics.sample import Sample, prepare, summaries, unusable
-from harness.metrics.scalar import compare_quantity, first_mode, seed_spread
+from harness.metrics.rhat import RHAT
+from harness.metrics.sample import Sample, prepare, unusable
+from harness.metrics.sampler import DIVERGENCES, EBFMI, TREEDEPTH_HITS
+from harness.metrics.scene import JudgeContext, Scene, WorstPair
+from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
-from harness.metrics.weights import khat, khat_limit
+from harness.metrics.sliced import SLICED_W1
+from harness.metrics.summaries import MEAN, Q5, Q50, Q95, SD
+from harness.metrics.tail import TAIL
+from harness.metrics.wasserstein import W1
+from harness.metrics.weights import KHAT, khat, khat_limit
+from harness.metrics.width import LOG_SD_RATIO, WIDTH
+from harness.metrics.worst_direction import WORST_DIRECTION
 from harness.records import Estimate
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.records import FloatArray
+
+METRICS: dict[str, Metric] = {
+    m.id: m
+    for m in (
+        MEAN,
+        SD,
+        Q5,
+        Q50,
+        Q95,
+        BIAS,
+        WIDTH,
+        LOG_SD_RATIO,
+        W1,
+        TAIL,
+        MISSED_MASS,
+        FIRST_MODE,
+        CORR_ERROR,
+        WORST_DIRECTION,
+        SLICED_W1,
+        SEED_SPREAD,
+        KHAT,
+        RHAT,
+        CHAIN_MODES,
+        ESS_BULK,
+        ESS_TAIL,
+        DIVERGENCES,
+        EBFMI,
+        TREEDEPTH_HITS,
+    )
+}
+"""All metrics by id, in the order in which they are computed and listed."""
+
+
+def of_scope(scope: Scope) -> list[Metric]:
+    """Return the metrics of one scope."""
+    return [m for m in METRICS.values() if m.scope == scope]
+
+
+def _measured(scope: Scope, *arguments: object) -> dict[str, Estimate]:
+    found = {m.id: m.measure(*arguments) for m in of_scope(scope)}
+    return {metric: e for metric, e in found.items() if e is not None}
+
+
+def summaries(own: Sample) -> dict[str, Estimate]:
+    """Return a sample's summaries; all are NaN where a draw is not finite."""
+    return _measured("draws", own)
+
+
+def compare_quantity(own: Sample, reference: Sample) -> dict[str, Estimate]:
+    """Compare an approximation's draws of one quantity with the reference's."""
+    return _measured("quantity", own, reference)
+
+
+def compare_joint(joint: Joint) -> dict[str, Estimate]:
+    """Compare dependence; empty where fewer than two quantities vary in the reference."""
+    return _measured("joint", joint)
+
+
+def chain_diagnostics(
+    values: FloatArray, stats: Mapping[str, FloatArray], max_depth: float | None = None
+) -> list[tuple[str, int | None, Estimate]]:
+    """Return the diagnostics of a run of Markov chains.
+
+    Parameters
+    ----------
+    values
+        Shape ``(chain, draw, quantity)``.
+    stats
+        ``diverging``, ``energy`` and ``tree_depth``, each ``(chain, draw)``. What is missing
+        gives NaN, which no rule calls fine.
+    max_depth
+        The sampler's limit on tree depth; may also stand in ``stats["max_tree_depth"]``.
+
+    Returns
+    -------
+    list of (metric, column, Estimate)
+        Diagnostics of the sampler have the column None. All but ``chain_modes`` have error 0:
+        their limits are meant for the estimates.
+    """
+    if max_depth is None and "max_tree_depth" in stats:
+        max_depth = float(stats["max_tree_depth"].max())
+    rows: list[tuple[str, int | None, Estimate]] = []
+    for column in range(values.shape[2]):
+        found = _measured("chain", values[:, :, column])
+        rows += [(metric, column, estimate) for metric, estimate in found.items()]
+    return rows + [(m, None, e) for m, e in _measured("sampler", stats, max_depth).items()]
+
+
 __all__ = [
+    "BIAS",
+    "KHAT",
+    "METRICS",
+    "MISSED_MASS",
+    "RHAT",
+    "TAIL",
+    "W1",
+    "WIDTH",
     "Basins",
     "Estimate",
     "Funnel",
     "Joint",
+    "JudgeContext",
+    "Metric",
     "Sample",
+    "Scene",
     "Shape",
+    "WorstPair",
     "chain_diagnostics",
     "chain_shares",
     "compare_joint",
@@ -34,12 +154,12 @@ __all__ = [
     "correlation_gap",
     "correlation_nats",
     "find_basins",
-    "first_mode",
     "funnel",
     "is_funnel",
     "khat",
     "khat_limit",
     "marginal_shapes",
+    "of_scope",
     "prepare",
     "seed_spread",
     "summaries",

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import digamma
 
 from harness.metrics.influence import BLOCKS, checked, errors, standardised, usable
 from harness.records import NO_ESTIMATE, Estimate
@@ -110,6 +109,7 @@ def _curvature(freedom: float, d: int) -> float:
     A Wishart matrix has E ln det = Σ ψ((ν − i + 1)/2) and its inverse's diagonal 1/χ² with
     ν − d + 1 degrees of freedom: a bias of ½ Σ [ψ((ν − i + 1)/2) − ψ((ν − d + 1)/2)].
     """
+    from scipy.special import digamma
 
     def bias(nu: float) -> float:
         terms = digamma((nu - np.arange(d)) / 2)

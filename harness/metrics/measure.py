@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness import metrics
-from harness.records import Draws, Measure, Model, Reference, RunResult
+from harness.metrics.correlation_error import worst_pair
+from harness.metrics.scene import WorstPair
+from harness.metrics.summaries import MEAN
+from harness.records import NO_ESTIMATE, Draws, Estimate, Measure, Model, Reference, RunResult
 from harness.records.names import base_name
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ NO_JOINT_ABOVE = 300
 ALL_QUANTITIES_UP_TO = 500
 """Programs with more scalars are compared on their parameters, unless told otherwise."""
 
-
-_PAIR = 4
-"""Figures in the detail of a correlation's error: two columns, two correlations."""
 
 _NAMED = 8
 """How many of the quantities left out are named one by one."""
@@ -78,6 +77,13 @@ def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Se
     return Selection(tuple(names), tuple(notes))
 
 
+class Measured(NamedTuple):
+    """One run's measures, and the pair whose correlation is most wrong."""
+
+    measures: list[Measure]
+    pair: WorstPair | None = None
+
+
 class Yardstick:
     """A reference prepared once for the comparisons of one model."""
 
@@ -96,97 +102,85 @@ class Yardstick:
         self.kind = reference.kind
         self.names = selection.names
         self.iid = reference.draws.iid
-        self.pairs: dict[tuple[str, int], tuple[str, str, float, float]] = {}
-        """The pair whose correlation each run has most wrong: names, its r, the reference's."""
         index = [reference.draws.names.index(n) for n in self.names]
         self.values: FloatArray = reference.draws.values[:, :, index]
         self.samples = [
             metrics.prepare(self.values[:, :, i], iid=self.iid) for i in range(len(index))
         ]
 
-    def _measure(
-        self,
-        method: str,
-        seed: int | None,
-        quantity: str | None,
-        metric: str,
-        est: metrics.Estimate,
-    ) -> Measure:
-        return Measure(
-            self.model, method, seed, quantity, metric, float(est.value), float(est.mcse), self.kind
-        )
+    def _measures(
+        self, method: str, seed: int | None, quantity: str | None, found: Mapping[str, Estimate]
+    ) -> list[Measure]:
+        return [
+            Measure(self.model, method, seed, quantity, m, float(e.value), float(e.mcse), self.kind)
+            for m, e in found.items()
+        ]
 
     def own_summaries(self) -> list[Measure]:
         """Return the reference's mean, sd and quantiles with their errors."""
         return [
-            self._measure(REFERENCE, None, name, metric, estimate)
+            m
             for name, sample in zip(self.names, self.samples, strict=True)
-            for metric, estimate in metrics.summaries(sample).items()
+            for m in self._measures(REFERENCE, None, name, metrics.summaries(sample))
         ]
 
-    def run(self, result: RunResult, *, against_itself: bool = False) -> list[Measure]:
-        """Measure one run against the reference; empty if the run has no draws.
+    def run(self, result: RunResult, *, against_itself: bool = False) -> Measured:
+        """Measure one run against the reference; nothing if the run has no draws.
 
         A quantity that the run does not have is measured as NaN, which no rule calls close.
         With ``against_itself`` (NUTS as the reference) there are only summaries.
         """
         draws = result.draws
         if draws is None:
-            return []
+            return Measured([])
         method, seed = result.spec.method, result.spec.seed
         out: list[Measure] = []
         present = [n for n in self.names if n in draws.names]
         for name, sample in zip(self.names, self.samples, strict=True):
             if name not in present:
-                missing = metrics.Estimate(float("nan"), float("nan"))
-                out.append(self._measure(method, seed, name, "bias", missing))
+                judged = [m.id for m in metrics.of_scope("quantity") if m.rule is not None]
+                out += self._measures(method, seed, name, dict.fromkeys(judged, NO_ESTIMATE))
                 continue
             own = metrics.prepare(draws.quantity(name), iid=draws.iid)
-            figures = dict(metrics.summaries(own))
+            found = metrics.summaries(own)
             if not against_itself:
-                figures |= metrics.compare_quantity(own, sample)
-                if sample.basins.count > 1:
-                    figures["first_mode"] = metrics.first_mode(own, sample)
-            out += [self._measure(method, seed, name, m, e) for m, e in figures.items()]
-        if len(present) > 1 and len(present) <= NO_JOINT_ABOVE and not against_itself:
-            out += self._joint(result, draws, present)
-        khat = _khat(result, draws)
-        if khat is not None:
-            out.append(self._measure(method, seed, None, "khat", khat))
-        return out
+                found |= metrics.compare_quantity(own, sample)
+            out += self._measures(method, seed, name, found)
+        pair = None
+        if 1 < len(present) <= NO_JOINT_ABOVE and not against_itself:
+            joint = self._joint(draws, present)
+            out += self._measures(method, seed, None, metrics.compare_joint(joint))
+            pair = worst_pair(joint, present)
+        for metric in metrics.of_scope("run"):
+            estimate = metric.measure(result)
+            if estimate is not None:
+                out += self._measures(method, seed, None, {metric.id: estimate})
+        return Measured(out, pair)
 
-    def _joint(self, result: RunResult, draws: Draws, present: Sequence[str]) -> list[Measure]:
+    def _joint(self, draws: Draws, present: Sequence[str]) -> metrics.Joint:
         own = draws.values[:, :, [draws.names.index(n) for n in present]]
         theirs = self.values[:, :, [self.names.index(n) for n in present]]
         # Directions are random but the same for every run, so that runs can be compared.
         rng = np.random.default_rng(seed_of(self.model))
-        joint = metrics.compare_joint(own, draws.iid, theirs, self.iid, rng)
-        spec = result.spec
-        if "corr_error" in joint and len(joint["corr_error"].detail) == _PAIR:
-            i, j, r_q, r_ref = joint["corr_error"].detail
-            pair = (present[int(i)], present[int(j)], float(r_q), float(r_ref))
-            self.pairs[spec.method, spec.seed] = pair
-        return [
-            self._measure(spec.method, spec.seed, None, metric, found.estimate)
-            for metric, found in joint.items()
-        ]
+        return metrics.Joint(own, theirs, iid=(draws.iid, self.iid), rng=rng)
 
     def spread(self, measures: Sequence[Measure]) -> list[Measure]:
-        """Return ``seed_spread`` per method and quantity, where a method has several seeds."""
+        """Return the metrics over seeds, where a method has several."""
         by_cell: dict[tuple[str, str], list[Measure]] = {}
         for m in measures:
-            if m.metric == "mean" and m.quantity is not None and m.seed is not None:
+            if m.metric == MEAN.id and m.quantity is not None and m.seed is not None:
                 by_cell.setdefault((m.method, m.quantity), []).append(m)
         out = []
         for (method, quantity), cells in by_cell.items():
             if len(cells) == 1:
                 continue
-            spread = metrics.seed_spread(
-                np.array([c.value for c in cells]),
-                np.array([c.mcse for c in cells]),
-                self.samples[self.names.index(quantity)],
-            )
-            out.append(self._measure(method, None, quantity, "seed_spread", spread))
+            means = np.array([c.value for c in cells])
+            errors = np.array([c.mcse for c in cells])
+            reference = self.samples[self.names.index(quantity)]
+            for metric in metrics.of_scope("seeds"):
+                estimate = metric.measure(means, errors, reference)
+                if estimate is not None:
+                    out += self._measures(method, None, quantity, {metric.id: estimate})
         return out
 
     def modes(self) -> Mapping[str, int]:
@@ -205,17 +199,6 @@ class Yardstick:
             name: (self.names[int(j)], float(corr[i, j]))
             for i, (name, j) in enumerate(zip(self.names, partner, strict=True))
         }
-
-
-def _khat(result: RunResult, draws: Draws) -> metrics.Estimate | None:
-    """Return k-hat of the draws' weights, or that of a method which has used its weights up."""
-    if draws.log_p is not None and draws.log_q is not None:
-        return metrics.khat(draws.log_p, draws.log_q)
-    if "khat" not in result.diagnostics:
-        return None
-    return metrics.Estimate(
-        result.diagnostics["khat"], result.diagnostics.get("khat_error", math.nan)
-    )
 
 
 def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> list[Measure]:

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -98,6 +97,8 @@ def _split(x: FloatArray, worth: float, total: int) -> FloatArray:
     ess = max(core.size * worth, 2.0)
     step = reach / GRID
     bandwidth = max(0.9 * spread * ess**-0.2, 1.5 * step, _lattice(core))
+    from arviz_stats.base import array_stats
+
     # ArviZ compares and divides in the data's own unit: a common one avoids tiny numbers.
     centre = float(core[0])
     grid, density, _ = array_stats.kde((core - centre) / reach, bw=bandwidth / reach, grid_len=GRID)

@@ -7,10 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from harness.metrics.modes import Basins, find_basins
-from harness.records import Estimate
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -47,6 +45,8 @@ def effective_size(series: FloatArray) -> float:
     largest = float(np.max(np.abs(centred)))
     if largest == 0.0:
         return float(series.size)
+    from arviz_stats.base import array_stats
+
     # ArviZ takes a range under 1e-15 for a constant, whatever the unit: hence the division.
     return float(array_stats.ess(centred / largest, method="mean"))
 
@@ -330,22 +330,6 @@ def prepare(values: FloatArray, *, iid: bool) -> Sample:
         True for independent draws, False for Markov chains.
     """
     return Sample(values, iid=iid)
-
-
-def summaries(sample: Sample) -> dict[str, Estimate]:
-    """Return mean, sd and the 5%, 50% and 95% quantiles with their errors.
-
-    All are NaN where a draw is not finite.
-    """
-    if not sample.finite:
-        return {k: Estimate(math.nan, math.nan) for k in ("mean", "sd", *QUANTILES)}
-    out = {
-        "mean": Estimate(sample.mean, sample.mean_mcse),
-        "sd": Estimate(sample.sd, sample.sd_mcse),
-    }
-    for name, value in sample.quantiles.items():
-        out[name] = Estimate(value, sample.quantile_mcse(name))
-    return out
 
 
 def unusable(values: FloatArray) -> str | None:

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from arviz_stats.base import array_stats
 
-from harness.records import Estimate
+from harness.metrics.distance import INFINITE
+from harness.metrics.metric import Metric
+from harness.metrics.scene import Scene
+from harness.records import NO_ESTIMATE, Estimate, Rule, RunResult
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -53,27 +55,28 @@ def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
         densities agree to rounding. The error is that of a generalised Pareto shape,
         (1 + k) / sqrt(tail size).
     """
-    infinite = Estimate(math.inf, 0.0)
     p, q = np.ravel(log_p), np.ravel(log_q)
     if p.size < FEWEST or p.size != q.size:
-        return Estimate(math.nan, math.nan)
+        return NO_ESTIMATE
     with np.errstate(over="ignore", invalid="ignore"):
         log_w = p - q
         log_w = log_w - np.max(log_w)
     if not np.all(np.isfinite(log_w)) or np.max(p) == np.min(p) or np.max(q) == np.min(q):
-        return infinite
+        return INFINITE
     n = log_w.size
     tail = int(3 * math.sqrt(n)) if n > 225 else n // 5  # noqa: PLR2004 (ArviZ's own rule)
     ordered = np.sort(log_w)
     width = ordered[-1] - ordered[-tail - 1]
     if width > WIDEST_TAIL:
-        return infinite
+        return INFINITE
     # Rounding grows with the densities themselves, but only with those in the tail: a log p
     # that falls without end elsewhere must not make real weights look like rounding.
     heaviest = p[np.argpartition(log_w, -tail - 1)[-tail - 1 :]]
     if width <= EQUAL_TAIL * max(1.0, float(np.ptp(heaviest))):
         # All the largest weights are the same, as where p and q agree to rounding.
         return Estimate(0.0, 0.0)
+    from arviz_stats.base import array_stats
+
     # ArviZ expects log likelihoods, one over the weights, and negates what it is given.
     with np.errstate(all="ignore"):
         smoothed, shape = array_stats.psislw(-log_w)
@@ -81,4 +84,45 @@ def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
         msg = "arviz_stats.psislw no longer negates its input: k-hat would be that of q / p"
         raise RuntimeError(msg)
     k = float(shape)
-    return Estimate(k, (1 + max(k, 0.0)) / math.sqrt(tail)) if math.isfinite(k) else infinite
+    return Estimate(k, (1 + max(k, 0.0)) / math.sqrt(tail)) if math.isfinite(k) else INFINITE
+
+
+def _of_run(result: RunResult) -> Estimate | None:
+    """Return k-hat of a run's draws, or that of the weights which a method has used up."""
+    draws = result.draws
+    if draws is not None and draws.log_p is not None and draws.log_q is not None:
+        return khat(draws.log_p, draws.log_q)
+    if "khat" not in result.diagnostics:
+        return None
+    return Estimate(result.diagnostics["khat"], result.diagnostics.get("khat_error", math.nan))
+
+
+def _limit(result: RunResult) -> float:
+    """Return the limit for the run's draws; resampled draws come from more proposals."""
+    size = 0 if result.draws is None else result.draws.values[..., 0].size
+    return khat_limit(int(result.diagnostics.get("proposals", size)))
+
+
+def _clause(s: Scene, size: str) -> str:
+    if math.isinf(s.value):
+        return "k-hat is infinite: a few draws carry all the weight, or densities are not finite"
+    return f"k-hat is {size}"
+
+
+KHAT = Metric(
+    id="khat",
+    noun="k-hat",
+    scope="run",
+    measure=_of_run,
+    rule=Rule(
+        0.7,
+        1.0,
+        "above",
+        "above this limit, importance weights cannot correct q; a small k-hat does not certify q, "
+        "because it only sees regions that q samples",
+        alarm=True,
+    ),
+    stricter=_limit,
+    telling=17,
+    clause=_clause,
+)

@@ -34,20 +34,21 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Limits on one metric.
+    """The limits of one metric, and their reason.
 
-    ``direction`` is ``"both"`` (the absolute value counts) or ``"above"``. A measure is
-    *close* only if its error could have shown one of ``unsure_factor`` × ``close``.
-    ``alarm`` rules are shown beside a verdict and never make one.
+    ``direction`` is ``"both"`` (the absolute value counts) or ``"above"``; with ``at_least``
+    values below the limits are bad instead. A measure is *close* only if its error could have
+    shown one of ``unsure_factor`` × ``close``. ``alarm`` rules are shown beside a verdict and
+    never make one.
     """
 
-    metric: str
     close: float
     wrong: float
     direction: Literal["both", "above"]
     why: str
     unsure_factor: float = 1.0
     alarm: bool = False
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,24 @@ class Finding:
     """For ``unsure``: how many draws of the scarcer sample would decide."""
 
 
+Far = Literal["ran away", "never arrived"]
+"""How a run came to lie far from the posterior: by steps that are too large, or otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeedVerdict:
-    """How one run of a method was judged."""
+    """How one run of a method was judged.
+
+    ``far`` says how it came to lie far from the posterior, None where it does not. ``absent``
+    are the metrics, with their quantities, that the run should have and does not.
+    """
 
     seed: int
     level: Level
     status: Status
     findings: tuple[Finding, ...]
+    far: Far | None = None
+    absent: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,8 @@ class Verdict:
     """A method's level on a model: that of its worst seed.
 
     ``headline`` is the short reason for tables ("sd of slope 0.49 of the reference's"),
-    ``notes`` are sentences that have no rule of their own (runs that failed, runaways).
+    ``notes`` are sentences on what no rule covers (runs that failed or ran away). Both are for
+    people: nothing reads them.
     ``causes`` and ``remedies`` are sentences with their figures, ``cause`` and ``remedy`` the
     same in a few words for tables ("family: correlation, 0.89 nats").
     """
@@ -100,10 +112,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What the methods are compared with, and whether it deserves it.
+    """What the methods are compared with, and whether it can be trusted.
 
-    ``kind`` is ``exact``, ``supplied``, ``nuts`` or ``none``; ``why`` says in one sentence
-    why it is or is not trusted, with its figures.
+    ``kind`` is ``exact``, ``supplied``, ``nuts`` or ``none``. ``why`` says in a sentence, with
+    its figures, why it is trusted or not, and ``short`` in a few words for tables. Both are for
+    people: nothing reads them.
     """
 
     kind: Literal["exact", "supplied", "nuts", "none"]
@@ -111,3 +124,4 @@ class Reference:
     why: str
     draws: Draws | None = None
     findings: tuple[Finding, ...] = ()
+    short: str = ""

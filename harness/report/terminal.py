@@ -139,9 +139,9 @@ def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
     if verdict is None:
         return Text("left out", style="dim")
     text = Text(SYMBOLS[verdict.level], style=f"bold {_STYLES[verdict.level]}")
-    detail = judge.level_text(verdict).partition(" ")[2]
-    if detail:
-        text.append(f" {detail}", style="not bold")
+    seeds = judge.seeds_text(verdict)
+    if seeds:
+        text.append(f" ({seeds})", style="not bold")
     if verdict.headline and verdict.level != "pass":
         text.append(f"\n{verdict.headline}", style="not bold default")
     if reasons and verdict.level in _BAD:

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness import judge, stan
 from harness.methods import METHODS
-from harness.metrics import measure
+from harness.metrics import WorstPair, measure
 from harness.models.data import data_hash, load_data
 from harness.records import (
     Cost,
@@ -31,6 +31,7 @@ from harness.records import (
     Verdict,
 )
 from harness.records.names import scalars
+from harness.records.text import integer
 from harness.report.files.netcdf import draws_from_datatree, write_draws
 from harness.study import explain
 from harness.study.store import Store, digest
@@ -104,23 +105,23 @@ def choose_reference(
         return _supplied(model, Path(choice))
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model)
-        why = f"{draws.values.shape[1]:,} independent draws of the exact posterior"
+        why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
         selection = measure.select(model, draws)
         return Reference("exact", trusted=True, why=why, draws=draws), selection
     nuts = next((r for r in runs if r.spec.method == "nuts" and r.draws is not None), None)
     if nuts is None or nuts.draws is None:
         failed = next((r for r in runs if r.spec.method == "nuts"), None)
         words = "NUTS was not run" if failed is None else f"NUTS {failed.status}: {failed.message}"
-        none = Reference("none", trusted=False, why=f"no reference: {words}")
+        none = Reference("none", trusted=False, why=f"no reference: {words}", short=words)
         return none, measure.Selection((), ())
     selection = measure.select(model, nuts.draws, _parameters(model, nuts.draws))
     measures = measure.chain_measures(nuts, selection.names, "nuts")
     context = judge.JudgeContext(mode_shares=measure.mode_shares(nuts, selection.names))
-    trusted, findings, why = judge.judge_chains(measures, judge.rules_for(model), context)
-    return (
-        Reference("nuts", trusted=trusted, why=why, draws=nuts.draws, findings=tuple(findings)),
-        selection,
+    found = judge.judge_chains(measures, judge.rules_for(model), context)
+    reference = Reference(
+        "nuts", found.trusted, found.sentence("NUTS"), nuts.draws, found.findings, found.short
     )
+    return reference, selection
 
 
 def exact_draws(model: Model) -> Draws:
@@ -146,9 +147,9 @@ def _supplied(model: Model, path: Path) -> tuple[Reference, measure.Selection]:
     spec = RunSpec(model.name, "supplied", {}, 1, 0)
     probe = RunResult(spec, "", "ok", "", draws, None, {}, Cost(0.0), {})
     measures = measure.chain_measures(probe, selection.names, "supplied")
-    trusted, findings, why = judge.judge_chains(measures, judge.rules_for(model))
-    why = f"supplied draws ({path.name}): {why}"
-    return Reference("supplied", trusted, why, draws, tuple(findings)), selection
+    found = judge.judge_chains(measures, judge.rules_for(model))
+    why = f"supplied draws ({path.name}): {found.sentence('these chains')}"
+    return Reference("supplied", found.trusted, why, draws, found.findings, found.short), selection
 
 
 def _parameters(model: Model, draws: Draws) -> tuple[str, ...]:
@@ -198,9 +199,13 @@ def judge_model(
     yardstick = measure.Yardstick(model.name, reference, selection)
     own = yardstick.own_summaries()
     measures: list[Measure] = []
+    pairs: dict[str, dict[int, WorstPair]] = {}
     for run in runs:
         is_reference = reference.kind == "nuts" and run.spec.method == "nuts"
-        measures += yardstick.run(run, against_itself=is_reference)
+        measured = yardstick.run(run, against_itself=is_reference)
+        measures += measured.measures
+        if measured.pair is not None:
+            pairs.setdefault(run.spec.method, {})[run.spec.seed] = measured.pair
         if run.draws is not None and not run.draws.iid:
             measures += measure.chain_measures(run, selection.names, reference.kind)
     measures += yardstick.spread(measures)
@@ -216,7 +221,7 @@ def judge_model(
             context = judge.JudgeContext(
                 dimension=len(selection.names),
                 correlations=correlations,
-                pairs={seed: p for (m, seed), p in yardstick.pairs.items() if m == method},
+                pairs=pairs.get(method, {}),
                 modes=modes,
                 mode_shares=shares,
             )

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness import metrics
 from harness.metrics.influence import LEAST_EFFECTIVE
-from harness.metrics.scalar import missed_mass
+from harness.metrics.missed_mass import missed_mass
 from harness.records import Estimate, Reference
 from harness.records.names import stan_name
 from harness.records.text import number

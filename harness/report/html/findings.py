@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import judge
-from harness.records.text import number
+from harness.metrics import METRICS
 from harness.report.figures.looks import in_order, look
 from harness.report.html.summary import SYMBOLS, seeds_words
 
@@ -20,31 +19,9 @@ SHOWN = 3
 FOLDED = 40
 """Findings in the fold; a model of 200 quantities has a thousand, all of them in the JSON."""
 
-_LARGE = 1e5
-_LOGS = ("log_", "worst_direction")
 _ORDER = ("wrong", "off", "unsure", "close")
 _LEVELS = {"wrong": "fail", "off": "warn", "unsure": "unknown", "close": "pass"}
 _WORDS = {"wrong": "wrong", "off": "off", "unsure": "cannot tell", "close": "close"}
-METRICS = {
-    "bias": "bias of the mean, in sds",
-    "log_width_ratio": "ratio of the 5–95% widths",
-    "log_sd_ratio": "ratio of the sds",
-    "w1": "W1 distance, in sds",
-    "tail": "error of the 5% and 95% quantiles, in sds",
-    "missed_mass": "mass of missed modes",
-    "corr_error": "error of a correlation",
-    "worst_direction": "sd ratio in the worst direction",
-    "sliced_w1": "sliced W1 distance",
-    "seed_spread": "spread of the mean over seeds, in sds",
-    "khat": "Pareto k-hat",
-    "rhat": "R-hat",
-    "ess_bulk": "bulk ESS",
-    "ess_tail": "tail ESS",
-    "divergences": "divergent transitions",
-    "ebfmi": "E-BFMI",
-    "treedepth_hits": "share of hits of the maximal tree depth",
-    "chain_modes": "disagreement of chains on modes",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +115,11 @@ def _group(
 def _line(finding: Finding) -> Line:
     alarm = finding.rule.alarm and finding.level != "unsure"
     level = "warn" if alarm else _LEVELS[finding.level]
-    sentence = finding.sentence
-    if finding.level == "unsure" and finding.draws_needed:
-        sentence += f" About {number(finding.draws_needed)} draws would decide."
     return Line(
         level=level,
         symbol=SYMBOLS[level],
         word="alarm" if alarm else _WORDS[finding.level],
-        sentence=sentence,
+        sentence=finding.sentence,
         alarm=finding.rule.alarm,
     )
 
@@ -153,29 +127,24 @@ def _line(finding: Finding) -> Line:
 def limits(comparison: Comparison) -> tuple[Limit, ...]:
     """Return every rule once with its reason, then what single models change."""
     default = judge.rules_for()
-    rows = [_limit(rule, "") for rule in default.values()]
+    rows = [_limit(metric, rule, "") for metric, rule in default.items()]
     for entry in comparison.models:
         if entry.model.limits:
             own = judge.rules_for(entry.model)
-            rows += [_limit(own[m], entry.model.name) for m in own if own[m] != default[m]]
+            rows += [_limit(m, own[m], entry.model.name) for m in own if own[m] != default[m]]
     return tuple(rows)
 
 
-def _limit(rule: Rule, model: str) -> Limit:
-    least = "at least " if rule.metric in judge.AT_LEAST else ""
+def _limit(name: str, rule: Rule, model: str) -> Limit:
+    metric = METRICS[name]
+    least = "at least " if rule.at_least else ""
     one = rule.close == rule.wrong
     return Limit(
-        metric=rule.metric,
-        words=METRICS.get(rule.metric, rule.metric),
-        close=least + _bound(rule.close, rule),
-        wrong="" if one or rule.alarm else _bound(rule.wrong, rule),
+        metric=name,
+        words=metric.title,
+        close=least + metric.bound(rule.close),
+        wrong="" if one or rule.alarm else metric.bound(rule.wrong),
         why=rule.why,
         alarm=rule.alarm,
         model=model,
     )
-
-
-def _bound(value: float, rule: Rule) -> str:
-    if rule.metric.startswith(_LOGS):
-        return f"×{math.exp(value):.3g}"
-    return f"{value:.3g}" if abs(value) < _LARGE else number(value)

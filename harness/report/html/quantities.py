@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.metrics import METRICS
+from harness.metrics.metric import Metric
+from harness.records import Estimate
 from harness.records.text import estimate, number
 from harness.report.figures.choose import quantity_names, worst_first
 from harness.report.figures.looks import in_order, look
@@ -21,17 +24,6 @@ SHOWN = 12
 
 FOLDED = 24
 """Quantities in the fold: a report is to be read, and every measure is in measures.csv."""
-
-COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("mean", "mean", "mean of the draws"),
-    ("sd", "sd", "standard deviation of the draws"),
-    ("bias", "bias", "error of the mean in reference sds"),
-    ("log_width_ratio", "width ×", "width from the 5% to the 95% quantile, over the reference's"),
-    ("w1", "W1", "1-Wasserstein distance in reference sds, less what chance shows"),
-    ("tail", "tail", "largest error of the 5% and 95% quantiles in reference sds"),
-    ("missed_mass", "missed", "reference mass in modes that the method does not hold"),
-    ("rhat", "R-hat", "rank-normalised split R-hat of the NUTS chains"),
-)
 
 _ORDER: tuple[Closeness, ...] = ("close", "unsure", "off", "wrong")
 _LEVELS = {"close": "pass", "unsure": "unknown", "off": "warn", "wrong": "fail"}
@@ -94,9 +86,9 @@ def table(entry: ModelComparison) -> Table | None:
         return None
     if entry.reference.kind == "nuts":  # its chains are the reference's
         found |= {
-            (q, "reference", "rhat"): v
+            (q, "reference", metric): v
             for (q, m, metric), v in found.items()
-            if (m, metric) == ("nuts", "rhat")
+            if m == "nuts" and metric in METRICS and METRICS[metric].about_chains
         }
     names = quantity_names(entry)
     if len(names) > SHOWN:
@@ -104,37 +96,40 @@ def table(entry: ModelComparison) -> Table | None:
     # NUTS as the reference has no row of its own: it would be compared with itself.
     left_out = {"reference", "nuts"} if entry.reference.kind == "nuts" else {"reference"}
     methods = in_order((m for _, m, _ in found if m not in left_out), nuts_first=False)
-    # A column of noughts says less than the sentence that there is nothing to show.
-    nothing_missed = all(
-        m.value == 0 for (_, _, metric), v in found.items() if metric == "missed_mass" for m, _ in v
-    )
-    present = {metric for _, _, metric in found} - ({"missed_mass"} if nothing_missed else set())
-    columns = tuple(c for c in COLUMNS if c[0] in present)
-    metrics = [c[0] for c in columns]
+    # A column of zeros says less than the sentence that there is nothing to show.
+    measured = {metric for _, _, metric in found}
+    values = [(metric, m.value) for (_, _, metric), v in found.items() for m, _ in v]
+    zeros = {
+        m.id
+        for m in METRICS.values()
+        if m.hide_zeros and all(value == 0 for metric, value in values if metric == m.id)
+    }
+    shown = [m for m in METRICS.values() if m.id in measured - zeros]
+    columns = [(m, m.column) for m in shown if m.column is not None]
 
     def rows(wanted: Sequence[str]) -> tuple[Row, ...]:
         return tuple(
-            _row(found, judged.get((name, method), []), name, method, metrics)
+            _row(found, judged.get((name, method), []), name, method, [m for m, _ in columns])
             for name in wanted
             for method in ["reference", *methods]
-            if any((name, method, metric) in found for metric in metrics)
+            if any((name, method, metric.id) in found for metric, _ in columns)
         )
 
     return Table(
-        columns=tuple((title, words) for _, title, words in columns),
+        columns=tuple((c.title, c.words) for _, c in columns),
         rows=rows(names[:SHOWN]),
         rest=rows(names[SHOWN : SHOWN + FOLDED]),
         shown=min(SHOWN, len(names)),
         folded=min(FOLDED, max(len(names) - SHOWN, 0)),
         total=len(names),
-        nothing_missed=nothing_missed and any(metric == "missed_mass" for _, _, metric in found),
+        nothing_missed=bool(zeros & measured),
     )
 
 
 def _row(
-    found: Found, judged: Sequence[Closeness], name: str, method: str, metrics: Sequence[str]
+    found: Found, judged: Sequence[Closeness], name: str, method: str, columns: Sequence[Metric]
 ) -> Row:
-    cells = tuple(_cell(metric, found.get((name, method, metric), [])) for metric in metrics)
+    cells = tuple(_cell(metric, found.get((name, method, metric.id), [])) for metric in columns)
     title = "reference" if method == "reference" else look(method).title
     if not judged:
         return Row(name, method, title, cells, "", "", "", -1)
@@ -143,42 +138,34 @@ def _row(
     return Row(name, method, title, cells, level, worst, SYMBOLS[level], _ORDER.index(worst))
 
 
-def _cell(metric: str, values: list[tuple[Measure, Closeness | None]]) -> Cell:
+def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cell:
     if not values:
         return Cell("", "", "", "", "")
-    ordered = sorted(values, key=lambda item: _size(metric, item[0].value))
-    typical = ordered[(len(ordered) - 1) // 2][0]
-    last = ordered[-1][0]
-    text = estimate(*_shown(metric, typical))
+    summary = metric.scope == "draws"
+    ordered = sorted((m for m, _ in values), key=lambda m: _size(m.value, summary=summary))
+    middle, last = ordered[(len(ordered) - 1) // 2], ordered[-1]
+    typical = metric.shown(Estimate(middle.value, middle.mcse))
     judged = [level for _, level in values if level is not None]
     worst = ""
     # Of a mean or an sd no seed is the worst; the distances say which is.
-    if len(values) > 1 and metric not in {"mean", "sd"}:
-        digits = 3 if metric == "log_width_ratio" else 2
-        worst = number(_shown(metric, last)[0], digits)
-        if worst == number(_shown(metric, typical)[0], digits):
+    if len(values) > 1 and not summary:
+        digits = 3 if metric.log else 2
+        worst = number(metric.shown(Estimate(last.value, last.mcse)).value, digits)
+        if worst == number(typical.value, digits):
             worst = ""
     level = _LEVELS[max(judged, key=_ORDER.index)] if judged else ""
-    sort = last.value if metric not in {"mean", "sd"} else typical.value
+    sort = middle.value if summary else last.value
     return Cell(
-        text=text,
+        text=estimate(*typical),
         worst=worst,
-        sort="" if math.isnan(sort) else f"{_size(metric, sort):.6g}",
+        sort="" if math.isnan(sort) else f"{_size(sort, summary=summary):.6g}",
         level=level,
         symbol=SYMBOLS[level] if level in {"fail", "warn", "unknown"} else "",
     )
 
 
-def _size(metric: str, value: float) -> float:
+def _size(value: float, *, summary: bool) -> float:
     """Return what figures are ordered by: distance from perfect, or the value itself."""
     if math.isnan(value):
         return math.inf
-    return value if metric in {"mean", "sd"} else abs(value)
-
-
-def _shown(metric: str, measure: Measure) -> tuple[float, float]:
-    """Return value and error as shown: ratios instead of their logs."""
-    if metric == "log_width_ratio":
-        ratio = math.exp(min(measure.value, 700.0))
-        return ratio, ratio * measure.mcse
-    return measure.value, measure.mcse
+    return value if summary else abs(value)

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.metrics import METRICS
 from harness.records.text import count, estimate, listed, number, seconds, setting
 from harness.report.figures.looks import in_order, look
-from harness.report.html.findings import METRICS
 from harness.report.html.summary import SYMBOLS
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
 
-_LOGS = ("log_width_ratio", "log_sd_ratio", "worst_direction")
-_LARGEST_LOG = 700.0
 _SEEDS = 6
 
 ROWS = 30
@@ -113,7 +111,7 @@ def _row(trial: Trial) -> Row:
         after=None
         if trial.level_after is None
         else Level(trial.level_after, SYMBOLS[trial.level_after]),
-        metric=METRICS.get(trial.metric, trial.metric),
+        metric=METRICS[trial.metric].title if trial.metric in METRICS else trial.metric,
         quantity=trial.quantity or "",
         figure_before=_figure(trial.metric, trial.before),
         figure_after=_figure(trial.metric, trial.after) if tried else "",
@@ -127,11 +125,7 @@ def _row(trial: Trial) -> Row:
 
 def _figure(metric: str, found: Estimate) -> str:
     """Return value ± error; of the logs of ratios the ratio, as everywhere in the report."""
-    value, error = found
-    if metric in _LOGS:
-        value = math.exp(min(value, _LARGEST_LOG))
-        error = value * error
-    return estimate(value, error)
+    return estimate(*(METRICS[metric].shown(found) if metric in METRICS else found))
 
 
 def small_print(entry: ModelComparison) -> tuple[str, ...]:

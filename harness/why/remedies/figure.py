@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.judge import JudgeContext
-from harness.judge.context import Scene
-from harness.judge.wording import SUBJECT, sd_ratio
+from harness.metrics import METRICS, JudgeContext, Scene
 from harness.records import NO_ESTIMATE, Estimate, Finding, Measure, Verdict
-from harness.records.text import number
 
 
 class Telling(NamedTuple):
@@ -86,48 +83,12 @@ def figure(what: Telling, measures: Sequence[Measure], seeds: Collection[int] | 
     return Figure(estimate, Scene(middle, own, theirs, JudgeContext()))
 
 
-def _size(x: float) -> str:
-    return number(abs(x))
-
-
-def _ratio(x: float) -> str:
-    return number(math.exp(min(x, 700.0)))
-
-
-_FORMS: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "bias": ("mean of {q} {after} sd off instead of {before}", _size),
-    "w1": ("draws of {q} {after} sd off on average instead of {before}", _size),
-    "tail": ("a tail quantile of {q} {after} sd off instead of {before}", _size),
-    "missed_mass": ("{after} of {q}'s mass missed instead of {before}", _size),
-    "corr_error": ("largest error of a correlation {after} instead of {before}", _size),
-    "worst_direction": ("a linear combination {after} times as wide instead of {before}", _ratio),
-    "sliced_w1": ("combinations {after} sd off on average instead of {before}", _size),
-    "seed_spread": ("mean of {q} moves by {after} sd between seeds instead of {before}", _size),
-}  # fmt: skip
-
-
 def brought(what: Telling, before: Figure, after: Figure) -> str:
     """Say what became of the figure: ``sd of m 1.0 of the reference's instead of 6.5``."""
     if not what.metric:
         return ""
-    subject = SUBJECT[what.metric].format(q=what.quantity)
+    metric = METRICS[what.metric]
     if after.scene is None or math.isnan(after.estimate.value):
-        return f"{subject} could not be had"
+        return f"{metric.subject(what.quantity)} could not be computed"
     where = " in the worst seed" if what.worst else ""
-    if what.metric == "log_width_ratio":
-        return _width(before, after, str(what.quantity)) + where
-    form, write = _FORMS.get(what.metric, (subject + " {after} instead of {before}", number))
-    was = write(before.estimate.value) if before.scene is not None else "unknown"
-    return form.format(q=what.quantity, after=write(after.estimate.value), before=was) + where
-
-
-def _width(before: Figure, after: Figure, quantity: str) -> str:
-    """Give the sd where it tells the same as the width in both."""
-    scenes = [f.scene for f in (before, after) if f.scene is not None]
-    named = [sd_ratio(s) for s in scenes]
-    if all(name == "sd" for name, _ in named):
-        name, ratios = "sd", [number(r) for _, r in named]
-    else:
-        name, ratios = "5-95% width", [_ratio(s.measure.value) for s in scenes]
-    was = ratios[0] if len(ratios) > 1 else "unknown"
-    return f"{name} of {quantity} {ratios[-1]} of the reference's instead of {was}"
+    return metric.changed(before.scene, after.scene) + where

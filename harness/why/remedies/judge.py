@@ -27,7 +27,7 @@ from harness.records import (
 from harness.records.text import capital
 from harness.why.remedies.cost import duration
 from harness.why.remedies.figure import NOWHERE, Figure, Telling, brought, figure, telling
-from harness.why.remedies.nuts_from_q import kept_apart, started
+from harness.why.remedies.nuts_from_q import started
 from harness.why.remedies.propose import NUTS_FROM_Q, REPARAMETERISE, REWEIGHTED, Proposal
 from harness.why.remedies.reweight import reweighted
 
@@ -86,8 +86,7 @@ def tried(
         proposal's seeds, with arrays; empty for what is not tried. A run that the comparison
         has already (the same spec) keeps the figures that it has there.
     yardstick, reference
-        Of the comparison. What the yardstick knows of the comparison's runs is left as it is,
-        though a trial's runs may carry the same method and seeds.
+        Of the comparison.
     present
         The comparison.
 
@@ -114,8 +113,7 @@ def tried(
             return replace(refused, level_after="unknown")
         results = weighed
     before = _before(verdict, proposal, present)
-    with kept_apart(yardstick):
-        after = _judged(model, results, yardstick, reference, present)
+    after = _judged(model, results, yardstick, reference, present)
     found = figure(before.what, after.measures, None)
     by_luck = luck(verdict, after.verdict.level, len(results))
     seconds = statistics.median(r.cost.seconds for r in results)
@@ -186,13 +184,16 @@ def _judged(
     method = results[0].spec.method
     there = {r.spec.seed for r in results if any(r is o or _same(r, o) for o in present.runs)}
     measures = [m for m in present.measures if m.method == method and m.seed in there]
+    pairs = {}
     for run in results:
         if run.spec.seed not in there:
-            measures += yardstick.run(run)
+            measured = yardstick.run(run)
+            measures += measured.measures
+            if measured.pair is not None:
+                pairs[run.spec.seed] = measured.pair
     measures += yardstick.spread(measures)
     own = [m for m in present.measures if m.method == "reference"]
     own = own or yardstick.own_summaries()
-    pairs = {seed: pair for (m, seed), pair in yardstick.pairs.items() if m == method}
     context = replace(present.context, pairs=pairs)
     every = [*own, *measures]
     verdict = judge.judge_method(model, method, results, every, reference, context)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import judge
-from harness.judge.chains import CHAIN_METRICS
-from harness.metrics import measure
+from harness.metrics import METRICS, measure
 from harness.metrics.measure import Yardstick
 from harness.records import (
     NO_ESTIMATE,
@@ -110,9 +108,8 @@ def started(
         seconds=after.seconds,
     )
     if not after.trusted:
-        reasons = after.why.partition(": ")[2]
         return replace(
-            trial, words=f"{what}: not to be trusted, {reasons}; {_work(before, after)}."
+            trial, words=f"{what}: not to be trusted, {after.why}; {_work(before, after)}."
         )
     far = _far(results[0], yardstick, rules)
     if far:
@@ -158,7 +155,9 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
     own = [
         m
         for m in measures
-        if m.method == run.spec.method and m.seed == run.spec.seed and m.metric in CHAIN_METRICS
+        if m.method == run.spec.method
+        and m.seed == run.spec.seed
+        and METRICS[m.metric].about_chains
     ]
     found = judge.judge_chains(own, rules)
     worst = max(
@@ -173,7 +172,7 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
     warmup, samples = float(options["warmup"]), float(options["samples"])
     return _Chains(
         trusted=found.trusted and run.status == "ok",
-        why=found.why,
+        why="; ".join(found.reasons[:3]),
         rhat=NO_ESTIMATE if worst is None else Estimate(worst.value, worst.mcse),
         quantity=None if worst is None else worst.quantity,
         seconds=run.cost.seconds,
@@ -182,22 +181,9 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
     )
 
 
-@contextmanager
-def kept_apart(yardstick: Yardstick) -> Iterator[None]:
-    """Keep what a yardstick knows of the comparison's runs from those of a trial, and back."""
-    pairs = dict(yardstick.pairs)
-    yardstick.pairs.clear()
-    try:
-        yield
-    finally:
-        yardstick.pairs.clear()
-        yardstick.pairs.update(pairs)
-
-
 def _far(run: RunResult, yardstick: Yardstick, rules: Mapping[str, Rule]) -> str:
     """Name the figures in which the chains differ from the reference, if there are any."""
-    with kept_apart(yardstick):
-        measures = yardstick.run(run)
+    measures = yardstick.run(run).measures
     z = judge.critical_z(len(yardstick.names))
     off = [
         m

@@ -1,0 +1,152 @@
+"""Judging Markov chains: whether they can serve as the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.judge.context import for_method
+from harness.judge.rules import closeness, critical_z, rules_for
+from harness.metrics import METRICS
+from harness.metrics.metric import Metric
+from harness.metrics.scene import JudgeContext, Scene
+from harness.records import Finding, Measure, Rule
+from harness.records.text import listed
+
+SAID = 3
+"""Reasons against a reference that are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainJudgement:
+    """Whether chains can be trusted.
+
+    Attributes
+    ----------
+    trusted
+        Whether every diagnostic is there for every quantity and none is violated or unknown.
+    findings
+        The violated or unknown diagnostics.
+    missing
+        Metrics, with their quantities, that were not recorded.
+    worst
+        The worst value of every diagnostic.
+    reasons
+        For people: the findings, or the worst values of trusted chains, in a few words each.
+    """
+
+    trusted: bool
+    findings: tuple[Finding, ...]
+    missing: tuple[tuple[str, str | None], ...]
+    worst: Mapping[str, float]
+    reasons: tuple[str, ...]
+
+    def sentence(self, whose: str) -> str:
+        """Say that these chains can be the reference or not, with the reasons."""
+        reasons = list(self.reasons)
+        if self.trusted:
+            return f"{whose} can serve as the reference: {', '.join(reasons)}"
+        if len(reasons) > SAID:
+            reasons = [*reasons[:SAID], f"and {len(reasons) - SAID} more"]
+        return f"{whose} cannot serve as the reference: {'; '.join(reasons)}"
+
+    @property
+    def short(self) -> str:
+        """The reasons for a table: two figures of trusted chains, or what is worst."""
+        return ", ".join(self.reasons[:2]) if self.trusted else self.reasons[0]
+
+
+def judge_chains(
+    measures: Sequence[Measure],
+    rules: Mapping[str, Rule] | None = None,
+    context: JudgeContext | None = None,
+) -> ChainJudgement:
+    """Judge a run of NUTS by its diagnostics.
+
+    Parameters
+    ----------
+    measures
+        The diagnostics of one run; other measures are passed over.
+    rules
+        From :func:`rules_for`; by default the unchanged ones.
+    context
+        For the sentences.
+    """
+    context = context or JudgeContext()
+    rules = rules or rules_for()
+    own = [m for m in measures if _diagnostic(m)]
+    findings = chain_findings(own, rules, context)
+    missing = missing_diagnostics(own)
+    worst = {
+        metric.id: max(values, key=lambda v: _badness(v, metric.rule))
+        for metric in _diagnostics()
+        if (values := [m.value for m in own if m.metric == metric.id])
+    }
+    reasons = [
+        METRICS[f.measure.metric].headline(Scene(f.measure, context=context), f.level)
+        for f in findings
+    ]
+    if missing:
+        reasons.append(f"not recorded: {listed(subjects(missing), len(missing))}")
+    trusted = not reasons
+    if trusted:
+        reasons = [_worst_words(METRICS[m], value) for m, value in worst.items()]
+    return ChainJudgement(trusted, findings, missing, worst, tuple(reasons))
+
+
+def _diagnostics() -> list[Metric]:
+    return [m for m in METRICS.values() if m.about_chains and m.rule is not None]
+
+
+def _diagnostic(m: Measure) -> bool:
+    return m.metric in METRICS and METRICS[m.metric].about_chains
+
+
+def _worst_words(metric: Metric, value: float) -> str:
+    least = metric.rule is not None and metric.rule.at_least
+    return f"{metric.noun} at {'least' if least else 'most'} {metric.size(value)}"
+
+
+def subjects(figures: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Return figures in words: ``tail ESS of x``."""
+    return [METRICS[metric].subject(quantity) for metric, quantity in figures]
+
+
+def missing_diagnostics(measures: Sequence[Measure]) -> tuple[tuple[str, str | None], ...]:
+    """Return the diagnostics that should be there and are not, with their quantities."""
+    quantities = sorted({m.quantity for m in measures if m.quantity is not None})
+    present = {(m.metric, m.quantity) for m in measures}
+    wanted: list[tuple[str, str | None]] = []
+    for metric in _diagnostics():
+        whose = quantities if metric.scope == "chain" and quantities else [None]
+        wanted += [(metric.id, q) for q in whose]
+    return tuple(w for w in wanted if w not in present)
+
+
+def chain_findings(
+    measures: Sequence[Measure], rules: Mapping[str, Rule], context: JudgeContext
+) -> tuple[Finding, ...]:
+    """Return one finding per violated or unknown rule, that of its worst quantity."""
+    z = critical_z(context.dimension or len({m.quantity for m in measures}))
+    out = []
+    for metric in _diagnostics():
+        rule = rules[metric.id]
+        hits = [
+            (m, level)
+            for m in measures
+            if m.metric == metric.id and (level := closeness(m, rule, z)) != "close"
+        ]
+        if hits:
+            worst, level = max(
+                hits, key=lambda hit: (hit[1] == "wrong", _badness(hit[0].value, metric.rule))
+            )
+            scene = Scene(worst, context=for_method(worst.method, context))
+            text = metric.sentence(scene, rule, level, z=z, more=len(hits) - 1)
+            out.append(Finding(rule, worst, level, text))
+    return tuple(out)
+
+
+def _badness(value: float, rule: Rule | None) -> float:
+    signed = -value if rule is not None and rule.at_least else value
+    return math.inf if math.isnan(signed) else signed

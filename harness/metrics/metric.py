@@ -1,0 +1,238 @@
+"""A row of the METRICS table, and the scene that its words describe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from harness.metrics.scene import Scene
+from harness.records import Closeness, Estimate, Rule, RunResult
+from harness.records.text import capital, integer, number, percent, setting, with_error
+
+Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"]
+"""What ``measure`` is called with, and so for whom a metric is computed.
+
+``draws``
+    One sample: ``measure(own)``, a summary of one quantity.
+``quantity``
+    Two samples of one quantity: ``measure(own, reference)``.
+``joint``
+    All quantities of a run and of the reference: ``measure(joint)``.
+``run``
+    A run with its draws: ``measure(result)``.
+``seeds``
+    The means of one quantity in every seed: ``measure(means, mcses, reference)``.
+``chain``
+    Markov chains of one quantity, shape ``(chain, draw)``: ``measure(values)``.
+``sampler``
+    The sampler's own statistics: ``measure(stats, max_depth)``.
+"""
+
+LARGEST_LOG = 700.0
+"""Logarithms above this overflow when they are turned into ratios."""
+
+
+Words = Callable[[Scene, str], str]
+"""Turns a scene, and how large its value is in words, into words."""
+
+
+class Column(NamedTuple):
+    """A metric's column in the report's table of quantities."""
+
+    title: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Everything that is known about one metric.
+
+    Attributes
+    ----------
+    id
+        Its name in files, limits and claims.
+    noun, unit
+        The figure in words without its quantity (``error of the mean``), and its unit.
+    scope, measure
+        For whom it is computed, and the function that computes it. None where the metric is
+        not defined; only metrics without a rule may be undefined for good draws.
+    rule
+        The limits and their reason; None for summaries, which are not judged.
+    stricter
+        For a run, an upper bound on the close limit.
+    log
+        Whether the value is the logarithm of a ratio; people read the ratio.
+    form, digits
+        How a value is written.
+    telling
+        Place in headlines among findings that are equally grave and frequent, smallest first.
+    tie
+        Orders findings of one metric whose values are equal to two digits, largest first.
+    by_seed
+        Whether seeds differ in kind, so that each one's value is listed.
+    clause, brief
+        A finding as a clause, and in a few words for tables. By default the noun and the value.
+    change
+        A remedy's effect from the scenes before and after it, in a few words.
+    column, hide_zeros
+        Its column in the table of quantities, and whether a column of zeros is left out.
+    """
+
+    id: str
+    noun: str
+    scope: Scope
+    measure: Callable[..., Estimate | None]
+    unit: str = ""
+    rule: Rule | None = None
+    stricter: Callable[[RunResult], float] | None = None
+    log: bool = False
+    form: Literal["number", "integer", "percent"] = "number"
+    digits: int = 2
+    telling: int = 100
+    tie: Callable[[Scene], float] | None = None
+    by_seed: bool = False
+    clause: Words | None = None
+    brief: Words | None = None
+    change: Callable[[Scene | None, Scene], str] | None = None
+    column: Column | None = None
+    hide_zeros: bool = False
+
+    @property
+    def title(self) -> str:
+        """The figure in words with its unit, for tables."""
+        return f"{self.noun}, in {self.unit}" if self.unit else self.noun
+
+    @property
+    def about_chains(self) -> bool:
+        """Whether it is a diagnostic of Markov chains."""
+        return self.scope in {"chain", "sampler"}
+
+    def subject(self, quantity: str | None) -> str:
+        """Return the figure in words with its quantity."""
+        return self.noun if quantity is None else f"{self.noun} of {quantity}"
+
+    def shown(self, figure: Estimate) -> Estimate:
+        """Return a figure as people read it: the ratio instead of its logarithm."""
+        if not self.log:
+            return Estimate(*figure)
+        ratio = math.exp(min(figure[0], LARGEST_LOG))
+        return Estimate(ratio, ratio * figure[1])
+
+    def size(self, value: float) -> str:
+        """Write how large a value is: a ratio, or the value without its sign."""
+        signless = self.rule is not None and self.rule.direction == "both" and not self.log
+        return self._write(abs(value) if signless else self.shown(Estimate(value, 0.0)).value)
+
+    def _write(self, value: float) -> str:
+        if self.form == "number":
+            return number(value, self.digits)
+        return integer(value) if self.form == "integer" else percent(value, 1)
+
+    def _with_unit(self, text: str) -> str:
+        return f"{text} {self.unit}" if self.unit else text
+
+    def bound(self, limit: float) -> str:
+        """Write a limit as people read it: of a logarithm the factor."""
+        if self.log:
+            return f"×{_factor(limit)}"
+        return percent(limit) if self.form == "percent" else setting(limit)
+
+    def limits(self, rule: Rule) -> str:
+        """Write a rule's limits in the unit in which sentences give the figure."""
+        if self.log:
+            close, wrong = (f"{_factor(-v)} to {_factor(v)}" for v in (rule.close, rule.wrong))
+            return f"{close} is close, outside {wrong} is wrong"
+        close, wrong = (self._with_unit(self.bound(v)) for v in (rule.close, rule.wrong))
+        if rule.at_least:
+            return f"at least {close} is close, below {wrong} is wrong"
+        if rule.alarm or rule.close == rule.wrong:
+            return f"at most {close} is close"
+        return f"up to {close} is close, beyond {wrong} is wrong"
+
+    def sentence(
+        self,
+        scene: Scene,
+        rule: Rule,
+        level: Closeness,
+        *,
+        z: float,
+        needed: int | None = None,
+        where: str = "",
+        more: int = 0,
+    ) -> str:
+        """Say what was found: the figure, the limits and their reason.
+
+        ``where`` names the seed, ``needed`` is how many draws would decide, and ``more`` how many
+        other quantities have the same finding.
+        """
+        quantity = scene.measure.quantity
+        whole = "The chains" if self.scope == "sampler" else "All quantities together"
+        subject = f"`{quantity}`" if quantity is not None else whole
+        if where:
+            subject += f" ({where})"
+        also = f", and {more} more" if more else ""
+        if level == "unsure":
+            return f"{subject}: {self._undecided(scene, rule, z, needed)}{also}."
+        clause = self._worded(self.clause, scene) or f"{self.noun} {self._figure(scene)}"
+        return f"{subject}: {clause}{also}. {capital(self.limits(rule))}: {rule.why}."
+
+    def _worded(self, words: Words | None, scene: Scene) -> str:
+        return "" if words is None else words(scene, self.size(scene.value))
+
+    def _figure(self, scene: Scene) -> str:
+        return self._with_unit(self.size(scene.value))
+
+    def _undecided(self, scene: Scene, rule: Rule, z: float, needed: int | None) -> str:
+        m = scene.measure
+        if not math.isfinite(m.mcse) or math.isnan(m.value):
+            what = "it" if math.isnan(m.value) else f"the error of {self._figure(scene)}"
+            return (
+                f"the {self.noun} is undecided, because {what} could not be computed "
+                f"({self.limits(rule)})"
+            )
+        figure = self._with_unit(with_error(self.shown(Estimate(m.value, m.mcse))))
+        scale = " on the log scale" if self.log else ""
+        draws = f"; about {integer(needed)} draws would decide" if needed else ""
+        return (
+            f"the {self.noun} is {figure}; the Monte Carlo error is too large to detect "
+            f"{self._with_unit(self.bound(rule.close * rule.unsure_factor))} "
+            f"(z × MCSE = {number(z * m.mcse)}{scale}){draws}"
+        )
+
+    def headline(self, scene: Scene, level: Closeness) -> str:
+        """Return a finding in a few words."""
+        m = scene.measure
+        subject = self.subject(m.quantity)
+        if level == "unsure" and math.isnan(m.value):
+            return f"{subject} could not be computed"
+        if level == "unsure":
+            return f"{subject} undecided: {with_error(self.shown(Estimate(m.value, m.mcse)))}"
+        return self._worded(self.brief, scene) or f"{subject} {self._figure(scene)}"
+
+    def changed(self, before: Scene | None, after: Scene) -> str:
+        """Return in a few words what became of the figure: ``k-hat 0.4 instead of 1.2``."""
+        if self.change is not None:
+            return self.change(before, after)
+        was = "unknown" if before is None else self.size(before.value)
+        subject = self.subject(after.measure.quantity)
+        return f"{subject} {self.size(after.value)} instead of {self._with_unit(was)}"
+
+
+def _factor(log: float) -> str:
+    return setting(round(math.exp(log), 2))
+
+
+def not_finite(scene: Scene) -> str:
+    """Say that a method's draws are not all numbers."""
+    return f"{scene.method}'s draws are not all finite numbers, so they are infinitely far off"
+
+
+def unless_infinite(clause: Words) -> Words:
+    """Return a clause that says so where the draws are not all numbers."""
+
+    def said(scene: Scene, size: str) -> str:
+        return not_finite(scene) if math.isinf(scene.value) else clause(scene, size)
+
+    return said

@@ -1,0 +1,70 @@
+"""How far a method's mean moves from seed to seed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.metrics.distance import INFINITE
+from harness.metrics.metric import Metric
+from harness.metrics.sample import Sample
+from harness.metrics.scene import Scene
+from harness.records import NO_ESTIMATE, Estimate, Rule
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+
+
+def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:
+    """Return the sd of a method's mean over its seeds, in units of the reference's sd.
+
+    What the draws' own error adds is removed in quadrature, not below zero. The standard
+    error is that of an sd of k values, s / sqrt(2 (k − 1)), with s before the removal.
+
+    Parameters
+    ----------
+    means, mcses
+        The mean of one quantity in each seed and its Monte Carlo error, shape ``(seed,)``.
+    ref
+        The reference's draws of the quantity.
+
+    Returns
+    -------
+    Estimate
+        NaN for fewer than two seeds, infinite where a mean is not finite.
+    """
+    k = len(means)
+    if k < 2 or not ref.finite:  # noqa: PLR2004 (an sd needs two)
+        return NO_ESTIMATE
+    if not np.all(np.isfinite(means)):
+        return INFINITE
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        scaled = np.asarray(means) / ref.sd
+        spread = float(np.std(scaled, ddof=1))
+        own = float(np.mean(np.square(np.asarray(mcses) / ref.sd)))
+    if not math.isfinite(spread):
+        return INFINITE
+    if math.isnan(own):
+        return Estimate(spread, math.nan)
+    return Estimate(math.sqrt(max(spread**2 - own, 0.0)), spread / math.sqrt(2 * (k - 1)))
+
+
+def _clause(s: Scene, size: str) -> str:
+    if math.isinf(s.value):
+        return f"in some seeds {s.method}'s mean is not finite"
+    return f"{s.method}'s mean moves by {size} sd from seed to seed"
+
+
+SEED_SPREAD = Metric(
+    id="seed_spread",
+    noun="spread over seeds of the mean",
+    unit="sd",
+    scope="seeds",
+    measure=seed_spread,
+    rule=Rule(0.1, 0.5, "above", "another seed gives another answer, and people run one seed"),
+    telling=16,
+    clause=_clause,
+    brief=lambda s, size: f"mean of {s.quantity} moves by {size} sd between seeds",
+)
