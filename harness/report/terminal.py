@@ -272,4 +272,4 @@ def print_checks(checks: Sequence[Check]) -> None:
         mark = Text("✓ ok     " if check.ok else "✗ missing", style="green" if check.ok else "red")
         console.print(mark, Text(f"{check.name}: {check.found}"), soft_wrap=True)
         if not check.ok:
-            console.print(Text(f"            mend it: {check.mend}"), soft_wrap=True)
+            console.print(Text(f"            fix: {check.fix}"), soft_wrap=True)

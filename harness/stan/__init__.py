@@ -1,6 +1,6 @@
-"""Find, or install and build, CmdStan; compile Stan programs once.
+"""Find or install CmdStan, and compile Stan programs once.
 
-``python -m harness.stan`` makes sure that there is a CmdStan and prints where it is.
+``python -m harness.stan`` installs a CmdStan if there is none, and prints its folder.
 """
 
 from harness.stan.cache import (
@@ -9,9 +9,11 @@ from harness.stan.cache import (
     build_folder,
     cache_dir,
     cache_folder,
+    first_errors,
     locked,
     make_command,
     run_tool,
+    scratch_folder,
 )
 from harness.stan.compile import (
     Declaration,
@@ -25,7 +27,13 @@ from harness.stan.compile import (
     translate,
 )
 from harness.stan.doctor import Check, diagnose
-from harness.stan.find import CmdStan, build_flags, compiler_version, find_cmdstan, inspect_cmdstan
+from harness.stan.find import (
+    CmdStan,
+    build_settings,
+    compiler_version,
+    find_cmdstan,
+    inspect_cmdstan,
+)
 from harness.stan.install import ensure_cmdstan
 
 __all__ = [
@@ -35,8 +43,8 @@ __all__ = [
     "ProgramError",
     "ProgramInfo",
     "ToolchainError",
-    "build_flags",
     "build_folder",
+    "build_settings",
     "cache_dir",
     "cache_folder",
     "compile_program",
@@ -44,6 +52,7 @@ __all__ = [
     "diagnose",
     "ensure_cmdstan",
     "find_cmdstan",
+    "first_errors",
     "inspect_cmdstan",
     "locked",
     "make_command",
@@ -53,5 +62,6 @@ __all__ = [
     "program_texts",
     "run_tool",
     "run_versions",
+    "scratch_folder",
     "translate",
 ]

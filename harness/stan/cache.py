@@ -1,10 +1,12 @@
-"""What every part of the toolchain needs: its errors, its cache and its child processes."""
+"""Errors, cache folders, locks and child processes of the toolchain."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,26 +16,25 @@ import platformdirs
 
 Progress = Callable[[str], None]
 
-# GNU make cannot express these in a target's name, and CmdStan's makefiles cannot quote them.
+_ERROR_LINES = 12
+
+# GNU make does not allow these in a target's name, and CmdStan's makefiles do not quote them.
 UNSAFE_IN_MAKE = re.compile(r"[^\w./+@,=-]")
 
-# Of a make that runs us: flags and a job server that are not meant for CmdStan's make.
+# A make that runs the harness passes flags and a job server that CmdStan's make must not get.
 _OUTER_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS")
 
 
 class ToolchainError(Exception):
-    """CmdStan, the compiler or the cache cannot be used; the message says what to do."""
+    """CmdStan, the compiler or the cache is unusable; the message says what to do."""
 
 
 class ProgramError(Exception):
-    """A Stan program cannot be used; the message holds the compiler's own words."""
+    """A Stan program is unusable; the message quotes the compiler."""
 
 
 def cache_dir() -> Path:
-    """Return the cache's folder, which may not exist yet.
-
-    ``$HARNESS_CACHE`` if set, else the user's cache folder as the system defines it.
-    """
+    """Return the cache folder, ``$HARNESS_CACHE`` or the user's; it may not exist yet."""
     chosen = os.environ.get("HARNESS_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -41,19 +42,19 @@ def cache_dir() -> Path:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return a folder inside the cache, made if need be, in which one can write.
+    """Return a writable folder inside the cache, created if it does not exist.
 
     Raises
     ------
     ToolchainError
-        The folder cannot be made or written to.
+        If the folder cannot be created or written to.
     """
     folder = cache_dir().joinpath(*parts)
     remedy = "set HARNESS_CACHE to a folder that you can write to"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"cannot make the cache folder {folder}: {error.strerror or error}; {remedy}"
+        message = f"cannot create the cache folder {folder}: {error.strerror or error}; {remedy}"
         raise ToolchainError(message) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ToolchainError(f"cannot write to the cache folder {folder}; {remedy}")
@@ -66,7 +67,7 @@ def build_folder(*parts: str) -> Path:
     Raises
     ------
     ToolchainError
-        The folder cannot be written to, or its path has characters that make cannot handle.
+        If the folder cannot be written to, or its path has characters that make cannot handle.
     """
     folder = cache_dir().joinpath(*parts)
     unsafe = UNSAFE_IN_MAKE.search(str(folder))
@@ -85,9 +86,9 @@ def locked(name: str, waiting: Callable[[], None] | None = None) -> Iterator[Non
     Parameters
     ----------
     name
-        What is locked; a file name.
+        The lock's file name.
     waiting
-        Called once if somebody else holds the lock.
+        Called once if another process holds the lock.
     """
     lock = filelock.FileLock(cache_folder("locks") / f"{name}.lock")
     try:
@@ -102,8 +103,23 @@ def locked(name: str, waiting: Callable[[], None] | None = None) -> Iterator[Non
         lock.release()
 
 
+@contextmanager
+def scratch_folder(name: str, parent: Path) -> Iterator[Path]:
+    """Give a folder to build in, beside the final place of the result, and remove it afterwards.
+
+    Folders that killed builds left behind are removed too, so the caller must hold the lock.
+    """
+    for left in parent.glob(f"partial-{name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"partial-{name}-", dir=parent))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def child_environment() -> dict[str, str]:
-    """Return the environment for a child: ours, less what a make that runs us put there."""
+    """Return the environment for a child process, without the settings of an outer make."""
     return {key: value for key, value in os.environ.items() if key not in _OUTER_MAKE}
 
 
@@ -113,14 +129,14 @@ def make_command() -> str:
 
 
 def run_tool(command: Sequence[str], cwd: Path) -> tuple[int, str, str]:
-    """Run a command to its end and return its exit code, output and error output.
+    """Run a command; return its exit code, output and error output.
 
-    The command is stopped if we are interrupted.
+    An interrupt stops the command.
 
     Raises
     ------
     ToolchainError
-        The command does not exist.
+        If the command does not exist.
     """
     try:
         process = subprocess.Popen(
@@ -146,8 +162,15 @@ def run_tool(command: Sequence[str], cwd: Path) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
+def first_errors(output: str) -> str:
+    """Return the first lines of a compiler's output that report an error, or its last lines."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    first = next((i for i, line in enumerate(lines) if "rror" in line), -_ERROR_LINES)
+    return "\n".join(lines[first:][:_ERROR_LINES])
+
+
 def install_hint() -> str:
-    """Return how a compiler and make are installed on this system."""
+    """Return how to install a compiler and make."""
     return (
         "install a C++ compiler and make: `apt-get install g++ make` on Debian and Ubuntu, "
         "`dnf install gcc-c++ make` on Fedora, `xcode-select --install` on macOS"

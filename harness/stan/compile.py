@@ -1,4 +1,4 @@
-"""Compile Stan programs, each once, and say what they declare."""
+"""Compile Stan programs, each once, and list their declarations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,7 +16,16 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.records import Program
-from harness.stan.cache import ProgramError, build_folder, cache_dir, locked, make_command, run_tool
+from harness.stan.cache import (
+    ProgramError,
+    build_folder,
+    cache_dir,
+    first_errors,
+    locked,
+    make_command,
+    run_tool,
+    scratch_folder,
+)
 from harness.stan.find import (
     CmdStan,
     build_settings,
@@ -27,17 +35,16 @@ from harness.stan.find import (
 )
 from harness.stan.install import prepare
 
-# Raised when a compiled program of an older harness must not be used any more.
+# Raised when programs that an older harness compiled must not be used any more.
 _FORMAT = 1
 _COMPLETE = "complete.json"
 _INCLUDE = re.compile(
     rb"""^[ \t]*#include[ \t]+(?:<([^>\n]+)>|"([^"\n]+)"|([^\s"<>]+))""", re.MULTILINE
 )
-_ERROR_LINES = 12
 
 
 class Declaration(TypedDict):
-    """What stanc says of a variable: its scalar type and its number of dimensions."""
+    """A variable's scalar type and number of dimensions, as reported by stanc."""
 
     type: str
     dimensions: int
@@ -47,7 +54,7 @@ class Declaration(TypedDict):
 class ProgramInfo:
     """The variables of a Stan program, block by block, in the order of declaration.
 
-    Vectors and matrices count as one and two dimensions, on top of those of an array.
+    Vectors add one dimension and matrices two to those of an array.
     """
 
     inputs: Mapping[str, Declaration]
@@ -57,25 +64,18 @@ class ProgramInfo:
 
 
 def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
-    """Compile a Stan program, or return what was compiled earlier from the same text.
+    """Compile a Stan program, or return an earlier result for the same text.
 
-    The result lies in the cache under a hash of the program with its includes, CmdStan, the
-    compiler and all flags; the user's folder is only read. Includes are looked up in the
-    program's own folder. Processes that compile the same program wait for each other.
-
-    Parameters
-    ----------
-    stan_file
-        The program.
-    cmdstan
-        With which CmdStan.
+    The cache key is a hash of the program with its includes, CmdStan, the compiler and all flags;
+    nothing is written to the user's folder. Includes are searched in the program's folder.
+    Processes that compile the same program wait for each other.
 
     Raises
     ------
     ProgramError
-        The program cannot be read, translated or compiled, in the compiler's own words.
+        If the program cannot be read, translated or compiled, with the compiler's message.
     ToolchainError
-        There is no compiler or make, or the cache cannot be written to.
+        If there is no compiler or make, or the cache cannot be written to.
     """
     name = _executable_name(stan_file)
     key = f"{name}-{_program_key(stan_file, cmdstan)}"
@@ -85,15 +85,10 @@ def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
         with locked(key):
             if not _is_complete(folder):
                 _prepare_once(cmdstan)
-                for leftover in programs.glob(f"partial-{key}-*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                scratch = Path(tempfile.mkdtemp(prefix=f"partial-{key}-", dir=programs))
-                try:
+                with scratch_folder(key, programs) as scratch:
                     _compile(stan_file, cmdstan, scratch, name)
                     shutil.rmtree(folder, ignore_errors=True)
                     scratch.rename(folder)
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
     return Program(
         stan_file=stan_file,
         executable=folder / _with_suffix(name),
@@ -103,28 +98,28 @@ def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
 
 
 def program_hash(stan_file: Path) -> str:
-    """Return the SHA-256 of a program's text and of everything it includes.
+    """Return the SHA-256 of a program's text with its includes.
 
     Raises
     ------
     ProgramError
-        The program cannot be read.
+        If the program cannot be read.
     """
     digest = hashlib.sha256()
     for name, text in program_texts(stan_file):
-        # Lengths keep apart what merely reads the same when strung together.
+        # Lengths distinguish different texts whose concatenations are equal.
         digest.update(f"{len(name)}:{name}:{len(text)}:".encode())
         digest.update(text)
     return digest.hexdigest()
 
 
 def program_info(stan_file: Path, cmdstan: CmdStan) -> ProgramInfo:
-    """Return what a program declares, as ``stanc --info`` says.
+    """Return the declarations of a program, from ``stanc --info``.
 
     Raises
     ------
     ProgramError
-        stanc rejects the program; the message is stanc's, with file and line.
+        If stanc rejects the program, with stanc's message.
     """
     output = _stanc(stan_file, cmdstan, ["--info"])
     try:
@@ -177,7 +172,7 @@ def _program_key(stan_file: Path, cmdstan: CmdStan) -> str:
 
 
 def _executable_name(stan_file: Path) -> str:
-    """Return a name that make and C++ accept; the hash beside it keeps programs apart."""
+    """Return a name that make and C++ accept; the hash beside it distinguishes programs."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", stan_file.stem)
     return name if name[:1].isalpha() else f"m_{name}"
 
@@ -191,7 +186,13 @@ def _is_complete(folder: Path) -> bool:
 
 
 def program_texts(stan_file: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the program and all it includes as (name, text); what is missing has no text."""
+    """Yield the program and its includes as (name, text); a missing file has an empty text.
+
+    Raises
+    ------
+    ProgramError
+        If the program cannot be read.
+    """
     try:
         text = stan_file.read_bytes()
     except OSError as error:
@@ -208,7 +209,7 @@ def program_texts(stan_file: Path) -> Iterator[tuple[str, bytes]]:
         try:
             text = (stan_file.parent / name).read_bytes()
         except OSError:
-            text = b""  # stanc says so better, with the line
+            text = b""  # stanc reports it better, with the line
         yield name, text
         waiting += _included(text)
 
@@ -223,7 +224,7 @@ def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str]) -> str:
     if not stan_file.is_file():
         raise ProgramError(f"there is no Stan program {stan_file}")
     if stan_file.suffix not in {".stan", ".stanfunctions"}:
-        raise ProgramError(f"{stan_file} is no Stan program: its name must end in .stan")
+        raise ProgramError(f"{stan_file} is not a Stan program: its name must end in .stan")
     command = [
         str(stanc_path(cmdstan.path)),
         *build_settings(cmdstan).stanc_flags,
@@ -240,7 +241,7 @@ def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str]) -> str:
 
 
 def _prepare_once(cmdstan: CmdStan) -> None:
-    """Build what a foreign CmdStan may lack, before two programs both find it missing."""
+    """Build what another installation of CmdStan may lack, in one process only."""
     if missing_prerequisites(cmdstan):
         digest = hashlib.sha256(str(cmdstan.path).encode()).hexdigest()[:16]
         with locked(f"prepare-{digest}"):
@@ -253,7 +254,7 @@ def translate(stan_file: Path, cmdstan: CmdStan, folder: Path) -> Path:
     Raises
     ------
     ProgramError
-        stanc rejects the program; the message is stanc's, with file and line.
+        If stanc rejects the program, with stanc's message.
     """
     name = _executable_name(stan_file)
     code = folder / f"{name}.hpp"
@@ -262,7 +263,7 @@ def translate(stan_file: Path, cmdstan: CmdStan, folder: Path) -> Path:
 
 
 def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str) -> None:
-    # Only the C++ goes to make: beside a .stan file make would first scan all headers again.
+    # make gets only the C++, because beside a .stan file it would scan all headers again.
     code = translate(stan_file, cmdstan, folder)
     executable = folder / _with_suffix(name)
     status, output, errors = run_tool([make_command(), executable.as_posix()], cmdstan.path)
@@ -273,16 +274,13 @@ def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str) -> None
 
 
 def _compiler_message(stan_file: Path, console: str) -> str:
-    lines = [line for line in console.splitlines() if line.strip()]
-    if any("Killed" in line or "out of memory" in line for line in lines):
+    if "Killed" in console or "out of memory" in console:
         return (
-            f"{stan_file}: the C++ compiler was stopped, most often for want of memory (a program "
-            "needs about 2 GB); compile fewer at once with --jobs 1"
+            f"{stan_file}: the C++ compiler was stopped, probably because memory ran out (a "
+            "program needs about 2 GB); compile fewer programs at once with --jobs 1"
         )
-    first = next((i for i, line in enumerate(lines) if "rror" in line), None)
-    excerpt = lines[-_ERROR_LINES:] if first is None else lines[first : first + _ERROR_LINES]
+    words = first_errors(console)
     hint = ""
-    if any("PCH" in line or "precompiled header" in line for line in excerpt):
+    if "PCH" in words or "precompiled header" in words:
         hint = "\nThe precompiled header is out of date: remove CmdStan's *.gch files."
-    words = "\n".join(excerpt)
     return f"{stan_file}: stanc accepts the program, the C++ compiler does not:\n{words}{hint}"

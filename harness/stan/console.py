@@ -1,4 +1,4 @@
-"""What CmdStan prints, read for what it means."""
+"""Read what CmdStan prints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROWS_KEPT = 3
 
 @dataclass(frozen=True, slots=True)
 class AdviConsole:
-    """What ADVI's console text says: status, one sentence, the step size it chose."""
+    """ADVI's status, a sentence about problems, and the step size that it chose."""
 
     status: Status
     reason: Reason | None
@@ -41,7 +41,7 @@ class AdviConsole:
     def gradient_evaluations(
         self, options: Mapping[str, Any], diagnostics: Mapping[str, float]
     ) -> int | None:
-        """Return gradients of the log density spent, or None if the path is not known."""
+        """Return the number of gradients of the log density, or None without a path."""
         if "iterations" not in diagnostics:
             return None
         steps = self.adaptation_iterations + int(diagnostics["iterations"])
@@ -51,8 +51,8 @@ class AdviConsole:
 def read_advi(text: str) -> AdviConsole:
     """Read the console text of a run that ended with exit code 0.
 
-    CmdStan has three ways to say that it did not converge, and cmdstanpy looks for one. A run
-    whose last line of progress still says it may be diverging has diverged.
+    CmdStan has three messages about failed convergence; CmdStanPy knows one of them. A run has
+    diverged if its last line of progress still says that it may be diverging.
     """
     rows = [m for m in map(_ROW.match, text.splitlines()) if m]
     last_note = rows[-1].group(3) if rows else ""
@@ -65,10 +65,10 @@ def read_advi(text: str) -> AdviConsole:
         said.append((Reason.LOWER_ELBO, words))
     diverging = sum(_DIVERGING in m.group(3) for m in rows)
     if diverging:
-        words = f"MAY BE DIVERGING at {diverging} of {len(rows)} looks at the ELBO"
+        words = f"MAY BE DIVERGING at {diverging} of {len(rows)} evaluations of the ELBO"
         said.append((Reason.DIVERGING, words))
     if not rows and not said:
-        said.append((Reason.NO_ELBO, "no ELBO was printed: nothing says that it converged"))
+        said.append((Reason.NO_ELBO, "no ELBO was printed, so convergence is unknown"))
     status: Status = "not_converged" if said else "ok"
     reason = said[0][0] if said else None
     if _DIVERGING in last_note:
@@ -80,13 +80,13 @@ def read_advi(text: str) -> AdviConsole:
         reason,
         "; ".join(words for _, words in said),
         float(eta.group(1)) if eta else None,
-        # The counter runs through all step sizes tried; it prints every 50th.
+        # The counter continues over all step sizes tried, and every 50th is printed.
         max(steps, default=0),
     )
 
 
 def error_text(text: str) -> str:
-    """Return what CmdStan said before it gave up: the lines that are not progress or settings."""
+    """Return CmdStan's last lines before it failed, without progress and settings."""
     lines = [line.strip() for line in _without_settings(text)]
     kept = [line for line in lines if not _NOISE.search(line) and not _ROW.match(line)]
     unique = list(dict.fromkeys(kept))
@@ -94,7 +94,7 @@ def error_text(text: str) -> str:
 
 
 def sampler_warning(text: str) -> str:
-    """Return the first of the sampler's informational messages with their number, or ``""``."""
+    """Return the number of rejected proposals and the first message, or ``""``."""
     rejected = re.findall(r"^Exception: (.*)$", text, re.MULTILINE)
     if not rejected:
         return ""
@@ -102,7 +102,7 @@ def sampler_warning(text: str) -> str:
 
 
 def excerpt(text: str) -> str:
-    """Shorten console text for keeping: settings dropped, the ELBO table cut in the middle."""
+    """Shorten console text: without settings, and with the ELBO table cut in the middle."""
     kept: list[str] = []
     rows: list[str] = []
     for line in [*_without_settings(text), ""]:
@@ -110,15 +110,10 @@ def excerpt(text: str) -> str:
             rows.append(line)
             continue
         if rows:
-            kept += (
-                rows
-                if len(rows) <= 2 * _ROWS_KEPT
-                else [
-                    *rows[:_ROWS_KEPT],
-                    f"   … {len(rows) - 2 * _ROWS_KEPT} more …",
-                    *rows[-_ROWS_KEPT:],
-                ]
-            )
+            cut = len(rows) - 2 * _ROWS_KEPT
+            if cut > 0:
+                rows = [*rows[:_ROWS_KEPT], f"   … {cut} more …", *rows[-_ROWS_KEPT:]]
+            kept += rows
             rows = []
         if not _NOISE.search(line) and (not kept or kept[-1] != line):
             kept.append(line.rstrip())
@@ -129,7 +124,7 @@ def excerpt(text: str) -> str:
 
 
 def _without_settings(text: str) -> list[str]:
-    """Drop CmdStan's echo of its own arguments: ``method = …`` to the profile file's name."""
+    """Drop CmdStan's echo of its arguments, from ``method = …`` to the profile file's name."""
     kept = []
     for line in text.splitlines():
         if re.match(r"^\s*[a-z_0-9]+ = .*$", line) or re.match(r"^\s{2,}[a-z_0-9]+$", line):

@@ -1,4 +1,4 @@
-"""CmdStan's output files: columns by name, comments anywhere, truncation noticed."""
+"""CmdStan's output files: columns by name, comments anywhere, truncation detected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CsvError(ValueError):
-    """An output file that is not whole, with what is wrong."""
+    """An output file is incomplete or unreadable, with the reason."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class StanTable:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """Names of the program's scalars as Stan users write them: ``beta[2,1]``."""
+        """Names of the program's scalars in Stan's form, ``beta[2,1]``."""
         return tuple(stan_name(self.columns[i]) for i in self._quantity_columns)
 
     def quantity_values(self) -> FloatArray:
@@ -59,7 +59,7 @@ def read_stan_csv(path: Path) -> StanTable:
     Raises
     ------
     CsvError
-        If it has no header, a ragged or unreadable row, or no rows.
+        If it has no header or no rows, or a row is ragged or unreadable.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -74,22 +74,22 @@ def read_stan_csv(path: Path) -> StanTable:
         msg = f"{path.name} ends in the middle of a line"
         raise CsvError(msg)
     try:
-        # NumPy's reader gives back the very double that was printed.
+        # NumPy's reader returns exactly the double that was printed.
         values = np.loadtxt(lines[1:], delimiter=",", dtype=np.float64, ndmin=2)
     except ValueError as error:
         msg = f"{path.name} cannot be read: {error}"
         raise CsvError(msg) from error
     if values.shape[1] != len(columns):
-        msg = f"{path.name} has {values.shape[1]} numbers a row for {len(columns)} columns"
+        msg = f"{path.name} has {values.shape[1]} numbers per row for {len(columns)} columns"
         raise CsvError(msg)
     return StanTable(columns, values)
 
 
 def read_elbo(scratch: Path) -> Trace | None:
-    """Read ADVI's diagnostic file: ELBO by iteration, in nats, larger is better.
+    """Read ADVI's diagnostic file: the ELBO by iteration, in nats, larger is better.
 
-    The header of that file is a comment, so the columns are fixed: iteration, seconds, ELBO.
-    Rows are kept as far as they can be read: a run that ended badly still has its path.
+    The header of that file is a comment; the columns are iteration, seconds and ELBO. The readable
+    rows are kept, so that a run that ended badly still has its path.
     """
     found = list(scratch.glob("*diagnostic*.csv"))
     if len(found) != 1:

@@ -1,4 +1,4 @@
-"""Say what is here, what is missing and what mends it."""
+"""Report which tools are installed, which are missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness.records.text import fixed
 from harness.stan.cache import (
     ToolchainError,
     cache_dir,
@@ -27,28 +28,28 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes
     ----------
     name
-        What was looked at.
+        What was checked.
     ok
-        Whether the harness can work with what was found.
+        Whether the harness can use it.
     found
-        What was found, or why it cannot be used.
-    mend
-        The command that mends it; empty where nothing needs mending.
+        What was found, or why it is unusable.
+    fix
+        The command that fixes it; empty if there is nothing to fix.
     """
 
     name: str
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def diagnose() -> list[Check]:
-    """Look at everything the harness needs; nothing is installed, nothing raises."""
+    """Check everything that the harness needs, without installing or raising anything."""
     return [
         _python(),
         _compiler(),
@@ -74,14 +75,14 @@ def _compiler() -> Check:
     try:
         return Check("C++ compiler", ok=True, found=compiler_version())
     except ToolchainError as error:
-        return Check("C++ compiler", ok=False, found=str(error), mend=install_hint())
+        return Check("C++ compiler", ok=False, found=str(error), fix=install_hint())
 
 
 def _make() -> Check:
     try:
         code, output, errors = run_tool([make_command(), "--version"], Path.cwd())
     except ToolchainError as error:
-        return Check("make", ok=False, found=str(error), mend=install_hint())
+        return Check("make", ok=False, found=str(error), fix=install_hint())
     words = (output or errors).strip().splitlines() or ["no version"]
     return Check("make", code == 0, words[0], "" if code == 0 else install_hint())
 
@@ -91,12 +92,12 @@ def _cmdstan() -> Check:
     try:
         cmdstan = find_cmdstan()
         if cmdstan is None:
-            return Check("CmdStan", ok=False, found="not found", mend=install)
+            return Check("CmdStan", ok=False, found="not found", fix=install)
         found = f"{cmdstan.version_text} in {cmdstan.path} (from {cmdstan.source})"
         missing = missing_prerequisites(cmdstan)
     except ToolchainError as error:
         first = "unset CMDSTAN, then " if os.environ.get("CMDSTAN") else ""
-        return Check("CmdStan", ok=False, found=str(error), mend=f"{first}{install}")
+        return Check("CmdStan", ok=False, found=str(error), fix=f"{first}{install}")
     if missing:
         found += "; its libraries are built with the first program"
     return Check("CmdStan", ok=True, found=found)
@@ -106,16 +107,16 @@ def _cache() -> Check:
     try:
         folder = cache_folder()
     except ToolchainError as error:
-        return Check("cache", ok=False, found=str(error), mend="export HARNESS_CACHE=…")
+        return Check("cache", ok=False, found=str(error), fix="export HARNESS_CACHE=…")
     size = sum(_size(file) for file in folder.rglob("*"))
-    return Check("cache", ok=True, found=f"{cache_dir()} ({size / 1e9:.1f} GB)")
+    return Check("cache", ok=True, found=f"{cache_dir()} ({fixed(size / 1e9, 1)} GB)")
 
 
 def _size(file: Path) -> int:
     try:
         return 0 if file.is_symlink() or not file.is_file() else file.stat().st_size
     except OSError:
-        return 0  # removed by another process meanwhile
+        return 0  # another process removed it
 
 
 def _packages() -> list[Check]:
@@ -127,7 +128,7 @@ def _packages() -> list[Check]:
                 "package stan-advi-harness",
                 ok=False,
                 found="not installed",
-                mend=f"{sys.executable} -m pip install -c constraints.txt -e .",
+                fix=f"{sys.executable} -m pip install -c constraints.txt -e .",
             )
         ]
     needed = [line for line in lines if "extra ==" not in line]

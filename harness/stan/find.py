@@ -1,4 +1,4 @@
-"""Find a CmdStan that is already here, and say what it was built with."""
+"""Find an installed CmdStan, and report its build settings."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.stan.cache import ToolchainError, cache_dir, install_hint, make_command, run_tool
 
 MINIMUM = (2, 27, 0)
-"""Oldest CmdStan whose messages, files and options the harness is tested with."""
+"""The oldest CmdStan with which the harness is tested."""
 
 MARKER = "harness-complete.json"
-"""Written last into a CmdStan that the harness built: without it, the build did not finish."""
+"""Written last into a CmdStan that the harness built; without it the build is incomplete."""
 
 _VERSION = re.compile(r"^CMDSTAN_VERSION\s*:?=\s*((\d+)\.(\d+)\.?(\d*)\S*)", re.MULTILINE)
 
-# What a program is linked with; SUNDIALS changed its variable's name in CmdStan 2.32.
+# What a program is linked with; CmdStan 2.32 renamed the variable of SUNDIALS.
 _PREREQUISITES = (
     "LIBSUNDIALS",
     "SUNDIALS_TARGETS",
@@ -39,13 +38,13 @@ class CmdStan:
     Attributes
     ----------
     path
-        Its folder, absolute.
+        Its absolute folder.
     version
         ``(major, minor, patch)``.
     version_text
-        The version as its makefile states it: ``"2.27.0"``.
+        The version in its makefile, such as ``"2.27.0"``.
     source
-        How it was found, for people: ``"$CMDSTAN"``, ``"CmdStanPy"``, ``"the cache"``.
+        Where it was found, for people: ``"$CMDSTAN"``, ``"CmdStanPy"``, ``"the cache"``.
     """
 
     path: Path
@@ -56,7 +55,7 @@ class CmdStan:
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """What CmdStan's makefile says that it will do, user settings (``make/local``) included.
+    """The settings of CmdStan's makefile, including the user's (``make/local``).
 
     Attributes
     ----------
@@ -65,9 +64,9 @@ class BuildSettings:
     stanc_flags
         Extra options for stanc.
     prerequisites
-        Files that must be there before a program is compiled, relative to CmdStan.
+        Files that a program needs before it is compiled, relative to CmdStan.
     link_line
-        Compiler, flags and libraries as one line.
+        The line with compiler, all flags and libraries.
     """
 
     compiler: tuple[str, ...]
@@ -82,16 +81,16 @@ def inspect_cmdstan(path: Path, source: str) -> CmdStan:
     Raises
     ------
     ToolchainError
-        There is none, it is older than :data:`MINIMUM`, or it has no stanc.
+        If there is none, or it is older than :data:`MINIMUM`, or it has no stanc.
     """
     try:
         makefile = (path / "makefile").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        message = f"{path} ({source}) is no CmdStan: it has no readable makefile"
+        message = f"{path} ({source}) is not a CmdStan: it has no readable makefile"
         raise ToolchainError(message) from error
     found = _VERSION.search(makefile)
     if found is None:
-        raise ToolchainError(f"{path} ({source}) is no CmdStan: its makefile states no version")
+        raise ToolchainError(f"{path} ({source}) is not a CmdStan: its makefile states no version")
     version = (int(found[2]), int(found[3]), int(found[4] or 0))
     if version < MINIMUM:
         raise ToolchainError(
@@ -108,20 +107,20 @@ def inspect_cmdstan(path: Path, source: str) -> CmdStan:
 
 
 def stanc_path(cmdstan: Path) -> Path:
-    """Return where a CmdStan keeps its Stan compiler."""
+    """Return the path of a CmdStan's Stan compiler."""
     return cmdstan / "bin" / ("stanc.exe" if os.name == "nt" else "stanc")
 
 
 def find_cmdstan() -> CmdStan | None:
-    """Return the CmdStan to use if there is one already, else None.
+    """Return the installed CmdStan to use, or None.
 
-    ``$CMDSTAN`` first, then what CmdStanPy knows if it is recent enough and built, then what
-    the harness itself installed into its cache.
+    ``$CMDSTAN`` comes first, then CmdStanPy's if it is recent enough and built, then the
+    harness's own in the cache.
 
     Raises
     ------
     ToolchainError
-        ``$CMDSTAN`` is set and cannot be used: passing over it would surprise whoever set it.
+        If ``$CMDSTAN`` is set but unusable: ignoring it would surprise whoever set it.
     """
     chosen = os.environ.get("CMDSTAN")
     if chosen:
@@ -139,9 +138,9 @@ def _known_to_cmdstanpy() -> CmdStan | None:
         path = Path(cmdstanpy.cmdstan_path())
         return inspect_cmdstan(path, "CmdStanPy")
     except (ValueError, ToolchainError):
-        return None  # `harness doctor` shows what is used instead
+        return None  # `harness doctor` shows which CmdStan is used instead
     finally:
-        # CmdStanPy leaves its finding in the environment, where it would look like a user's wish.
+        # CmdStanPy sets the variable, which would look like the user's choice.
         os.environ.pop("CMDSTAN", None)
 
 
@@ -152,17 +151,17 @@ def _in_cache() -> CmdStan | None:
             try:
                 found.append(inspect_cmdstan(folder, "the cache"))
             except ToolchainError:
-                continue  # damaged since: as good as absent, and it is built again
+                continue  # damaged, so it is built again
     return max(found, key=lambda cmdstan: cmdstan.version, default=None)
 
 
 def build_settings(cmdstan: CmdStan) -> BuildSettings:
-    """Return what CmdStan's makefile will do, asked of make once per process.
+    """Return the settings that make reads from CmdStan's makefile, once per process.
 
     Raises
     ------
     ToolchainError
-        There is no make, or it cannot read the makefile.
+        If there is no make, or it cannot read the makefile.
     """
     return _build_settings(cmdstan.path)
 
@@ -176,7 +175,8 @@ def _build_settings(path: Path) -> BuildSettings:
     if code != 0 or not lines:
         words = errors.strip() or "make printed nothing"
         raise ToolchainError(f"make cannot read CmdStan's makefile in {path}: {words}")
-    values = _variables(lines[:-1])
+    pairs = (line.partition("=") for line in lines[:-1])
+    values = {name.strip(): value.strip() for name, _, value in pairs}
     return BuildSettings(
         compiler=tuple(shlex.split(values.get("CXX", ""))) or (default_compiler(),),
         stanc_flags=tuple(shlex.split(values.get("STANCFLAGS", ""))),
@@ -187,24 +187,14 @@ def _build_settings(path: Path) -> BuildSettings:
     )
 
 
-def build_flags(cmdstan: CmdStan) -> str:
-    """Return the line by which CmdStan's makefile compiles and links: all flags are in it."""
-    return build_settings(cmdstan).link_line
-
-
-def _variables(lines: list[str]) -> Mapping[str, str]:
-    pairs = (line.partition("=") for line in lines)
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
 def missing_prerequisites(cmdstan: CmdStan) -> tuple[str, ...]:
-    """Return the files that a program is linked with and that have not been built yet."""
+    """Return the files that programs are linked with but that are not built yet."""
     needed = build_settings(cmdstan).prerequisites
     return tuple(name for name in needed if not (cmdstan.path / name).exists())
 
 
 def default_compiler() -> str:
-    """Return the compiler's command where no makefile says otherwise."""
+    """Return the compiler's command, unless a makefile chooses another."""
     return os.environ.get("CXX") or ("clang++" if platform.system() == "Darwin" else "g++")
 
 
@@ -214,12 +204,12 @@ def compiler_version(cmdstan: CmdStan | None = None) -> str:
     Parameters
     ----------
     cmdstan
-        Whose compiler; without it, the one that ``$CXX`` or the system's habit names.
+        Whose compiler; by default ``$CXX`` or the system's usual one.
 
     Raises
     ------
     ToolchainError
-        There is no such compiler.
+        If there is no such compiler.
     """
     command = (
         shlex.split(default_compiler()) if cmdstan is None else build_settings(cmdstan).compiler

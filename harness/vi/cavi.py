@@ -1,4 +1,4 @@
-"""Mean and variance of a normal by hand-derived variational inference: CAVI.
+"""Hand-derived coordinate ascent (CAVI) for the mean and variance of a normal.
 
 The program is ``stan/inverse_gamma_normal``: s ~ InverseGamma(a₀, b₀), m ~ N(0, s/w₀) and
 xᵢ ~ N(m, s) for i = 1 … n, with variances as second arguments, a₀ = 2, b₀ = 3, w₀ = 1. With
@@ -8,15 +8,15 @@ w = w₀ + n,
                      − (a₀ + 1 + ½ (n + 1)) ln s − (b₀ + ½ Q(m)) / s,
     Q(m) = Σ (xᵢ − m)² + w₀ m² = Q₀ + w (m − c)²,    c = Σ xᵢ / w,    Q₀ = Σ xᵢ² − w c².
 
-The mean-field family is q(m) q(s) with no further restriction; the optimal factors are
+The mean-field family q(m) q(s) has no further restriction. The optimal factors satisfy
 log q(m) = E_s[log p] + const and log q(s) = E_m[log p] + const (Bishop 2006, 10.1), so
 
     q(s) = InverseGamma(a, b),    a = a₀ + ½ (n + 1),    b = b₀ + ½ Q₀ + ½ w ((μ − c)² + v),
     q(m) = N(μ, v),               μ = c,                 1/v = w E[1/s] = w a/b.
 
-A posteriori m and s are uncorrelated but dependent (m given s has variance s/w), and q cannot
-say so: at the optimum E_q[1/s] is exact, q's variance of m is that at the harmonic mean of s,
-too small by the factor (a − 3/2)/(a − ½), and q(s) is a little narrow.
+In the posterior m and s are uncorrelated but dependent (m given s has variance s/w), which q
+cannot represent. At the optimum E_q[1/s] is exact, q's variance of m is that at the harmonic mean
+of s, too small by the factor (a − 3/2)/(a − ½), and q(s) is slightly too narrow.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 from scipy import special
 
 from harness.records import Trace
+from harness.vi.gaussian import LOG_TWO_PI
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
@@ -37,11 +38,9 @@ if TYPE_CHECKING:
 PRIOR_SHAPE, PRIOR_SCALE, PRIOR_WEIGHT = 2.0, 3.0, 1.0
 """a₀, b₀ and w₀ of the program."""
 
-_LN_2PI = math.log(2 * math.pi)
-
 
 class Summary(NamedTuple):
-    """What the posterior knows of n numbers: their count, mean, and squares about the mean."""
+    """Sufficient statistics of n numbers: count, mean, and sum of squares about the mean."""
 
     rows: int
     mean: float
@@ -54,11 +53,14 @@ def summarise(x: FloatArray) -> Summary:
     Raises
     ------
     ValueError
-        If there are none, if they have another shape, or if one is not finite.
+        If there are none, if the shape is different, or if a number is not finite.
     """
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        msg = f"x has shape {x.shape} and {np.count_nonzero(~np.isfinite(x))} values not finite; "
-        raise ValueError(msg + "allowed: one row or more of finite numbers")
+        msg = (
+            f"x has shape {x.shape} and {np.count_nonzero(~np.isfinite(x))} values that are not "
+            "finite; allowed: one row or more of finite numbers"
+        )
+        raise ValueError(msg)
     mean = float(x.mean())
     return Summary(x.size, mean, float(np.square(x - mean).sum()))
 
@@ -80,7 +82,7 @@ class Factors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """Where an algorithm ended, its path, and whether it says itself that it arrived."""
+    """The final factors, the path to them, and whether the algorithm converged."""
 
     q: Factors
     trace: Trace
@@ -89,7 +91,7 @@ class Fit:
 
 
 def start(data: Summary) -> Factors:
-    """Return the factors before any update: the prior, with the data's count in q(s)'s shape."""
+    """Return the initial factors: the prior, with the optimal shape of q(s)."""
     shape = PRIOR_SHAPE + (data.rows + 1) / 2
     return Factors(0.0, PRIOR_SCALE / PRIOR_SHAPE, shape, shape)
 
@@ -106,17 +108,17 @@ def elbo(q: Factors, data: Summary) -> float:
     power = PRIOR_SHAPE + 1 + (data.rows + 1) / 2
     joint = (
         _prior_constant()
-        - (data.rows + 1) / 2 * _LN_2PI
+        - (data.rows + 1) / 2 * LOG_TWO_PI
         - power * log_s
         - (PRIOR_SCALE + _expected_squares(q, data) / 2) * q.precision
     )
-    entropy_m = 0.5 * (_LN_2PI + 1 + math.log(q.variance))
+    entropy_m = 0.5 * (LOG_TWO_PI + 1 + math.log(q.variance))
     entropy_s = a + math.log(b) + math.lgamma(a) - (1 + a) * digamma
     return joint + entropy_m + entropy_s
 
 
 def log_evidence(data: Summary) -> float:
-    """Return log p(x), nats: what the ELBO would be if q were the posterior.
+    """Return log p(x), nats: the ELBO if q were the posterior.
 
     The posterior is normal-inverse-gamma with A = a₀ + ½ n and B = b₀ + ½ Q₀, so
     log p(x) = a₀ ln b₀ − ln Γ(a₀) + ln Γ(A) − A ln B − ½ n ln 2π + ½ ln (w₀/w).
@@ -128,7 +130,7 @@ def log_evidence(data: Summary) -> float:
         _prior_constant()
         + math.lgamma(shape)
         - shape * math.log(scale)
-        - data.rows / 2 * _LN_2PI
+        - data.rows / 2 * LOG_TWO_PI
         - 0.5 * math.log(weight)
     )
 
@@ -147,7 +149,7 @@ def optimum(data: Summary) -> Factors:
 def unrest(q: Factors, data: Summary) -> float:
     """Return how far a coordinate update would move q, in sds of its factors.
 
-    It is the size of the natural gradient (Hoffman et al. 2013) and zero at the optimum.
+    This is the size of the natural gradient (Hoffman et al. 2013), zero at the optimum.
     """
     weight = PRIOR_WEIGHT + data.rows
     mean, variance = data.rows * data.mean / weight, 1 / (weight * q.precision)
@@ -160,13 +162,13 @@ def unrest(q: Factors, data: Summary) -> float:
 
 
 def cavi(data: Summary, clock: Clock, iterations: int = 1000, tolerance: float = 1e-12) -> Fit:
-    """Update q(m) and q(s) in turn: coordinate ascent, under which the ELBO never falls.
+    """Update q(m) and q(s) in turn: coordinate ascent, in which the ELBO never falls.
 
     Parameters
     ----------
     tolerance
-        It has converged when an update changes no parameter by more than this share of it
-        (of the sd, for q(m)'s mean).
+        Largest relative change of a parameter at convergence (for q(m)'s mean, relative to the
+        sd).
     """
     path = Path(clock)
     q = start(data)
@@ -197,32 +199,21 @@ def sample(q: Factors, n: int, rng: np.random.Generator) -> tuple[FloatArray, Fl
 
 
 def log_density_q(q: Factors, s: FloatArray, m: FloatArray) -> FloatArray:
-    """Return log q at (ln s, m), nats: the Jacobian ln s of s = exp(ln s) is included."""
+    """Return log q at (ln s, m), nats, including the Jacobian ln s of s = exp(ln s)."""
     log_s = np.log(s)
     factor_s = q.shape * math.log(q.scale) - math.lgamma(q.shape) - q.shape * log_s - q.scale / s
-    factor_m = -0.5 * (_LN_2PI + math.log(q.variance) + np.square(m - q.mean) / q.variance)
+    factor_m = -0.5 * (LOG_TWO_PI + math.log(q.variance) + np.square(m - q.mean) / q.variance)
     return np.asarray(factor_s + factor_m)
 
 
 def log_density(data: Summary, s: FloatArray, m: FloatArray) -> FloatArray:
-    """Return log p(x, m, s) at (ln s, m), nats, as Stan has it: constants and Jacobian included."""
+    """Return log p(x, m, s) at (ln s, m), nats, with constants and Jacobian, as Stan does."""
     weight = PRIOR_WEIGHT + data.rows
     centre = data.rows * data.mean / weight
     squares = _least_squares(data) + weight * np.square(m - centre)
     power = PRIOR_SHAPE + (data.rows + 1) / 2
-    constant = _prior_constant() - (data.rows + 1) / 2 * _LN_2PI
+    constant = _prior_constant() - (data.rows + 1) / 2 * LOG_TWO_PI
     return np.asarray(constant - power * np.log(s) - (PRIOR_SCALE + squares / 2) / s)
-
-
-def simulate(rows: int, rng: np.random.Generator) -> FloatArray:
-    """Return data of the model, shape ``(row,)``: those of ``inverse_gamma_normal``, but more.
-
-    m = 1 and s = 3, as there: draws of the prior would now and then be data without a lesson.
-    """
-    return 1.0 + math.sqrt(3.0) * rng.standard_normal(rows)
-
-
-# --- inside -----------------------------------------------------------------------------------
 
 
 def _prior_constant() -> float:
@@ -232,7 +223,7 @@ def _prior_constant() -> float:
 
 
 def _least_squares(data: Summary) -> float:
-    """Return Q₀, the least of Q(m), without the difference of large numbers in its definition."""
+    """Return Q₀, the minimum of Q(m), without a difference of large numbers."""
     weight = PRIOR_WEIGHT + data.rows
     return data.squares + data.rows * PRIOR_WEIGHT / weight * data.mean**2
 
@@ -245,21 +236,21 @@ def _expected_squares(q: Factors, data: Summary) -> float:
 
 
 class Path:
-    """Rows of a trace as they are recorded; its extras are the factors' parameters."""
+    """A trace in the making, with the factors' parameters as extras."""
 
     def __init__(self, clock: Clock) -> None:
-        """Record nothing yet."""
+        """Start an empty trace."""
         self._clock = clock
         self._rows: list[tuple[float, ...]] = []
 
     def add(self, iteration: int, q: Factors, value: float) -> None:
-        """Record an iteration with its factors and the ELBO's value."""
+        """Record an iteration with its factors and ELBO."""
         self._rows.append(
             (iteration, self._clock.elapsed_s, value, q.mean, q.variance, q.shape, q.scale)
         )
 
     def trace(self) -> Trace:
-        """Return what was recorded."""
+        """Return the trace."""
         columns = np.array(self._rows, dtype=np.float64).T
         names = ("m_mean", "m_variance", "s_shape", "s_scale")
         extras = dict(zip(names, columns[3:], strict=True))

@@ -1,4 +1,4 @@
-"""A density of one unconstrained parameter, summed: where it is, how wide, and its integral."""
+"""Location, width and integral of a density of one unconstrained parameter, by quadrature."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from harness.records.text import number
 from harness.vi.target import Target
 
 if TYPE_CHECKING:
@@ -18,31 +19,31 @@ if TYPE_CHECKING:
     LogDensity = Callable[[FloatArray], FloatArray]
 
 _SEARCH = np.sinh(np.linspace(-16, 16, 4001))
-"""Where a mode is looked for: to ±4 million, near zero in steps of 0.008, far out of 0.8%."""
+"""Points to look for a mode: up to ±4 million, in steps of 0.008 near zero and 0.8% far out."""
 
 _POINTS = 8001
-"""Points over all of p: in steps of sinh u, u from −20 to 20, that is 0.005 sd at the mode."""
+"""Points over all of p, at sinh u for u from −20 to 20: steps of 0.005 sd at the mode."""
 
 _NORMALISED = 1e-7
-"""Largest change of log Z with half the points, and largest share of the mass at the ends."""
+"""The largest change of log Z with half the points, and the largest share of mass at the ends."""
 
 
 class QuadratureError(ValueError):
-    """A density that cannot be fitted so, with the reason."""
+    """The density cannot be fitted by quadrature, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a density is like, found by summing it.
+    """Integral, location and width of a density.
 
     Attributes
     ----------
     log_z
-        Log of the integral of the density as given, nats.
+        Log of the integral of the unnormalised density, nats.
     mode, curvature_sd
-        Where it is largest, and the sd of the Gaussian with its curvature there.
+        The mode, and the sd of the Gaussian with the same curvature there.
     median, half_width
-        Its median and half its central 68.27% range: the sd of a Gaussian.
+        The median, and half the central 68.27% range, which is the sd of a Gaussian.
     """
 
     log_z: float
@@ -53,17 +54,17 @@ class Summary:
 
 
 def one_dimensional(target: Target) -> LogDensity:
-    """Return the target as a function of arrays ``(point,)``; what is not a number is −inf.
+    """Return the log density as a function of arrays ``(point,)``, with −inf for NaN.
 
     Raises
     ------
     QuadratureError
-        If it has another number of parameters.
+        If the target does not have exactly one parameter.
     """
     if target.dimension != 1:
         msg = (
-            f"the program has {target.dimension} unconstrained parameters; fits by quadrature "
-            "are for programs with one"
+            f"the program has {target.dimension} unconstrained parameters; allowed for fits by "
+            "quadrature: one"
         )
         raise QuadratureError(msg)
 
@@ -75,17 +76,17 @@ def one_dimensional(target: Target) -> LogDensity:
 
 
 def summarise(log_p: LogDensity) -> Summary:
-    """Find a density's mode, then its integral, median and width.
+    """Return a density's mode, integral, median and width.
 
-    The mode is looked for on a coarse grid and then on finer ones around the best point. With s
-    the sd of the Gaussian with the curvature there, the density is summed at mode + s sinh u for
-    even steps in u, fine at the mode and still reaching 2·10⁸ s: heavy tails lose nothing.
+    The mode is searched on a coarse grid and then on finer ones around the best point. With s the
+    sd of the Gaussian with the curvature there, the density is summed at mode + s sinh u for even
+    steps in u: fine at the mode, and far enough, 2·10⁸ s, for heavy tails.
 
     Raises
     ------
     QuadratureError
-        If the density is nowhere finite, has no finite integral as far as can be seen, or is too
-        rough for the grid.
+        If the density is finite nowhere, its integral appears to be infinite, or it is too rough
+        for the grid.
     """
     mode, sd = _mode(log_p)
     u = np.linspace(-20, 20, _POINTS)
@@ -96,14 +97,14 @@ def summarise(log_p: LogDensity) -> Summary:
     ends = math.exp(float(np.max(weighted[[0, -1]])) - log_z) / (u[1] - u[0])
     if not (math.isfinite(log_z) and ends < _NORMALISED):
         msg = (
-            f"the density has no finite integral as far as {z[0]:.3g} to {z[-1]:.3g}; a posterior "
-            "that is not proper cannot be fitted"
+            f"the density has no finite integral from {number(z[0])} to {number(z[-1])}; an "
+            "improper posterior cannot be fitted"
         )
         raise QuadratureError(msg)
     if not abs(log_z - halved) < _NORMALISED:
         msg = (
-            f"the density is too rough to be summed: log Z is {log_z:.9g} with {_POINTS} points, "
-            f"{halved:.9g} with half of them"
+            f"the density is too rough for quadrature: log Z is {number(log_z, 9)} with {_POINTS} "
+            f"points, {number(halved, 9)} with half of them"
         )
         raise QuadratureError(msg)
     mass = np.exp(weighted - log_z)
@@ -113,24 +114,24 @@ def summarise(log_p: LogDensity) -> Summary:
 
 
 def _mode(log_p: LogDensity) -> tuple[float, float]:
-    """Return the highest point that the search meets, and the curvature's sd there."""
+    """Return the highest point found, and the sd of the curvature there."""
     z = _SEARCH
     value = log_p(z)
     if not np.isfinite(value).any():
-        msg = f"the log density is finite nowhere between {z[0]:.3g} and {z[-1]:.3g}"
+        msg = f"the log density is finite nowhere between {number(z[0])} and {number(z[-1])}"
         raise QuadratureError(msg)
     best = 0
     for _ in range(60):
         best = int(np.argmax(value))
         low, high = z[max(best - 1, 0)], z[min(best + 1, len(z) - 1)]
-        # Until the fall to the neighbours is small enough for the curvature to be a curvature.
+        # Refine until the fall to the neighbours is small enough for a second difference.
         fall = value[best] - min(value[max(best - 1, 0)], value[min(best + 1, len(z) - 1)])
         if fall < 1e-4:  # noqa: PLR2004 - a hundredth of a sd to each side
             break
         z = np.linspace(low, high, 41)
         value = log_p(z)
     step = max(float(high - low) / 2, 1e-8 * max(abs(float(z[best])), 1e-4))
-    # Of an even stencil around the mode; wider ones where rounding leaves no curvature.
+    # An even stencil around the mode, widened while rounding hides the curvature.
     mode = float(z[best])
     for _ in range(60):
         left, middle, right = log_p(np.array([mode - step, mode, mode + step]))
@@ -140,5 +141,5 @@ def _mode(log_p: LogDensity) -> tuple[float, float]:
         if not math.isfinite(bend):
             break
         step *= 2
-    msg = f"the density has no curved mode: its highest point is {mode:.6g}"
+    msg = f"the density is flat around its highest point, {number(mode, 6)}: it has no mode"
     raise QuadratureError(msg)

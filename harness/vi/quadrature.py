@@ -1,14 +1,14 @@
-"""Fits of one-dimensional densities by quadrature and Nelder–Mead, as the lecture starts.
+"""Fits of one-dimensional densities by quadrature and Nelder–Mead, as in the lecture's start.
 
-Three ways of choosing q for a posterior p with one unconstrained parameter z:
+There are three criteria to choose q for a posterior p with one unconstrained parameter z:
 
-- the *weighted mean square*  ∫ q (log q − log p)² dz / ∫ q dz  of a Gaussian q, with the grid
-  and the weights moving with q, and p normalised (without that, an unknown constant is fitted);
+- the *weighted mean square*  ∫ q (log q − log p)² dz / ∫ q dz  of a Gaussian q. Grid and weights
+  move with q, and p is normalised, because otherwise an unknown constant would be fitted;
 - KL(q‖p) = ∫ q (log q − log p) dz of a Gaussian q;
-- KL(q‖p) of a normal truncated to (0, 1) for a parameter θ of (0, 1), on its own scale.
+- KL(q‖p) of a normal truncated to (0, 1), for a parameter θ on that interval.
 
-All integrals are trapezoidal sums over even grids, which for smooth functions that vanish at
-both ends converge geometrically (Trefethen & Weideman 2014): at these sizes to rounding.
+All integrals are trapezoidal sums over even grids. For smooth functions that vanish at both ends
+they converge geometrically (Trefethen & Weideman 2014), here up to rounding.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from scipy import optimize, special
 
 from harness.records import Trace
+from harness.vi.gaussian import LOG_TWO_PI
 from harness.vi.one_dimensional import QuadratureError
 from harness.vi.target import Clock
 
@@ -29,41 +30,42 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.one_dimensional import LogDensity
 
-_LN_2PI = math.log(2 * math.pi)
 _EPSILON = float(np.finfo(np.float64).eps)
 
 _GRID = np.linspace(-20, 20, 2001)
-"""Points over a Gaussian q, in its sds: steps of 0.02."""
+"""Points over a Gaussian q, in its sds, in steps of 0.02."""
 
 _UNIT_POINTS = 4001
 _UNIT_SDS = 10.0
 _UNIT_END = 36.0
-"""A truncated normal on the logit scale: within 10 sds, and to ±36, where e⁻³⁶ of it is left.
+"""Points over a truncated normal on the logit scale: within 10 sds and ±36, which leaves out e⁻³⁶.
 
-Beyond 36.7 θ is 1 in double precision, and programs have no density there.
+Beyond 36.7, θ is 1 in double precision, and programs have no density there.
 """
 
 _RESTARTS = 10
 
 _WHOLE = 1e-6
-"""How far from one the sum of q over its grid may be; beyond, the grid does not hold it."""
+"""The largest error of the sum of q over its grid at which the grid covers q."""
 
 
 class Family(NamedTuple):
-    """Members of a family by (mu, ln sigma): a grid over one, its log density, draws of it."""
+    """A family with parameters (mu, ln sigma), on the unconstrained scale.
+
+    ``grid`` returns points that cover a member, ``log_density`` nats with Jacobian, ``sample``
+    draws. ``widest`` is the largest sigma to try; mu may be as large as its square, so that the
+    truncated family includes every exponential.
+    """
 
     grid: Callable[[float, float], FloatArray]
     log_density: Callable[[FloatArray, float, float], FloatArray]
-    """At points of the unconstrained scale, Jacobian included, nats."""
     sample: Callable[[float, float, int, np.random.Generator], FloatArray]
-    """Points of the unconstrained scale."""
     widest: float
-    """The largest sigma that is tried; mu up to its square, which holds every exponential."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """The best member: its parameters, the criterion's value there, KL(q‖p), and the path."""
+    """The best member: its parameters, criterion, KL(q‖p) and the path to it."""
 
     mu: float
     sigma: float
@@ -74,12 +76,9 @@ class Fit:
     trace: Trace
 
 
-# --- families ---------------------------------------------------------------------------------
-
-
 def _gaussian_log_density(z: FloatArray, mu: float, log_sigma: float) -> FloatArray:
     scaled = (z - mu) * math.exp(-log_sigma)
-    return np.asarray(-0.5 * (_LN_2PI + scaled**2) - log_sigma)
+    return np.asarray(-0.5 * (LOG_TWO_PI + scaled**2) - log_sigma)
 
 
 GAUSSIAN = Family(
@@ -92,9 +91,9 @@ GAUSSIAN = Family(
 
 
 def _unit_grid(mu: float, log_sigma: float) -> FloatArray:
-    """Return even points of logit θ that hold all of the truncated normal."""
+    """Return even points of logit θ that cover the truncated normal."""
     sigma = math.exp(log_sigma)
-    # A mean outside (0, 1) leaves the mass at the nearer end.
+    # If mu is outside (0, 1), the mass lies at the nearer end.
     middle = min(max(mu, 0.0), 1.0)
     low, high = middle - _UNIT_SDS * sigma, middle + _UNIT_SDS * sigma
     ends = special.logit(np.clip([low, high], 0.0, 1.0))
@@ -103,7 +102,7 @@ def _unit_grid(mu: float, log_sigma: float) -> FloatArray:
 
 
 def _log_mass(low: float, high: float) -> float:
-    """Return log(Φ(high) − Φ(low)), with all digits in either tail."""
+    """Return log(Φ(high) − Φ(low)) without cancellation in either tail."""
     if low > 0:
         low, high = -high, -low
     top, bottom = (float(v) for v in special.log_ndtr([high, low]))
@@ -111,7 +110,7 @@ def _log_mass(low: float, high: float) -> float:
 
 
 def _unit_log_density(z: FloatArray, mu: float, log_sigma: float) -> FloatArray:
-    """Log density of logit θ: the truncated normal's at θ plus the Jacobian log θ(1 − θ)."""
+    """Return the log density of logit θ: the truncated normal's plus the Jacobian log θ(1 − θ)."""
     sigma = math.exp(log_sigma)
     theta = special.expit(z)
     jacobian = special.log_expit(z) + special.log_expit(-z)
@@ -120,7 +119,7 @@ def _unit_log_density(z: FloatArray, mu: float, log_sigma: float) -> FloatArray:
 
 
 def _unit_sample(mu: float, log_sigma: float, n: int, rng: np.random.Generator) -> FloatArray:
-    """Draw by inverting the distribution function in the tail where it keeps its digits."""
+    """Draw by inverting the distribution function in the tail without cancellation."""
     sigma = math.exp(log_sigma)
     low, high = -mu / sigma, (1 - mu) / sigma
     mirrored = low > 0
@@ -131,23 +130,20 @@ def _unit_sample(mu: float, log_sigma: float, n: int, rng: np.random.Generator) 
     log_u = np.log1p(-rng.random(n)) + _log_mass(low, high)
     normal = special.ndtri_exp(np.minimum(np.logaddexp(bottom, log_u), top))
     theta = mu + sigma * (-normal if mirrored else normal)
-    # Neither end is a number on the logit scale; half a unit in the last place is.
+    # The ends are infinite on the logit scale, so draws stay one rounding step away.
     tiny, last = np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)
     return np.asarray(special.logit(np.clip(theta, tiny, last)))
 
 
 TRUNCATED = Family(_unit_grid, _unit_log_density, _unit_sample, widest=1e3)
-"""A normal truncated to (0, 1), seen from the logit scale, where KL(q‖p) is the same.
+"""A normal truncated to (0, 1), on the logit scale, where KL(q‖p) is the same.
 
-The uniform is its limit for a large sigma; at 1000 it is uniform to one part in a million.
+For large sigma it approaches the uniform distribution, up to one part in a million at 1000.
 """
 
 
-# --- criteria and the search ------------------------------------------------------------------
-
-
 def divergence(log_p: LogDensity, family: Family, mu: float, log_sigma: float) -> float:
-    """Return KL(q‖p), nats, for a normalised p; infinite where q reaches beyond p."""
+    """Return KL(q‖p), nats, for a normalised p; infinite if q exceeds the support of p."""
     q, difference = _on_grid(log_p, family, mu, log_sigma)
     return float((q * difference).sum())
 
@@ -161,13 +157,13 @@ def mean_square(log_p: LogDensity, family: Family, mu: float, log_sigma: float) 
 def _on_grid(
     log_p: LogDensity, family: Family, mu: float, log_sigma: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return weights q that sum to one, and log q − log p, where q is not negligible."""
+    """Return weights q that sum to 1, and log q − log p, at points where q is not negligible."""
     z = family.grid(mu, log_sigma)
     log_q = family.log_density(z, mu, log_sigma)
     q = np.exp(log_q) * (z[1] - z[0])
     if not abs(q.sum() - 1) < _WHOLE:
         return np.ones(1), np.full(1, np.inf)
-    # Where q underflows it has no part in any integral, whatever p is there.
+    # Where q underflows, it adds nothing to the integrals, whatever p is.
     held = q > 1e-40  # noqa: PLR2004 - 13 sds of a Gaussian
     return q[held], log_q[held] - log_p(z[held])
 
@@ -185,22 +181,22 @@ def fit(
     Parameters
     ----------
     log_p
-        Normalised.
+        The normalised log density.
     starts
-        Pairs (mu, sigma). The search runs from each, and again from where it ended until nothing
-        is gained, for a simplex may collapse early; the best end is kept.
+        Pairs (mu, sigma). The search runs from each and restarts at its end until nothing is
+        gained, because a simplex may collapse early; the best end is kept.
     log_z
-        Only for the trace: the ELBO is log Z − KL(q‖p).
+        For the trace, where the ELBO is log Z − KL(q‖p).
 
     Raises
     ------
     QuadratureError
-        If no start has a finite criterion.
+        If the criterion is finite at no start.
     """
     ends = [_search(log_p, family, criterion, start, log_z, clock) for start in starts]
     found = [end for end in ends if math.isfinite(end.criterion)]
     if not found:
-        msg = f"the criterion is finite at none of the starts (mu, sigma) {starts}"
+        msg = f"the criterion is not finite at any start (mu, sigma): {starts}"
         raise QuadratureError(msg)
     best = min(found, key=lambda end: end.criterion)
     return replace(best, evaluations=sum(end.evaluations for end in ends))
@@ -219,7 +215,7 @@ def _search(
     evaluations = 0
 
     def parameters(phi: FloatArray) -> tuple[float, float]:
-        """Return mu and ln sigma; both coordinates of the search are of the order of one."""
+        """Return mu and ln sigma for search coordinates of order 1."""
         return centre + scale * float(phi[0]), math.log(scale) + float(phi[1])
 
     def value(phi: FloatArray) -> float:
@@ -237,14 +233,14 @@ def _search(
         kl = divergence(log_p, family, mu, log_sigma)
         rows.append((len(rows), clock.elapsed_s, log_z - kl, mu, math.exp(log_sigma)))
 
-    # A criterion is known to the rounding of log p, a coordinate to that of mu.
+    # Rounding of log p limits the criterion's precision, rounding of mu that of a coordinate.
     known = max(1e-13, 8 * _EPSILON * abs(log_z))
     placed = max(1e-9, 8 * _EPSILON * abs(centre) / scale)
     phi = np.zeros(2)
     record(phi)
     best = value(phi)
     arrived = False
-    # From an infinite start a simplex has nowhere to go.
+    # From an infinite value a simplex cannot improve.
     for _ in range(_RESTARTS if math.isfinite(best) else 0):
         sides = np.array([[0, 0], [0.3 * math.exp(phi[1]), 0], [0, 0.3]])
         done = optimize.minimize(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 AT_REST = 0.1
-"""Sds that a coordinate update with all rows may still move q: what a comparison calls close."""
+"""Sds by which a coordinate update with all rows may move q at convergence: a close bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,14 @@ class Schedule:
     """Minibatches of ``batch`` rows, and steps ρₜ = (t + tau)^−kappa for t = 0, 1, ….
 
     Robbins & Monro's conditions, Σ ρ = ∞ and Σ ρ² < ∞, hold for ½ < kappa ≤ 1. With kappa = 1
-    and tau = 1 the natural parameters are plain averages over all minibatches so far: the noise
-    of sampling falls fastest, and what the start did falls as 1/t.
+    and tau = 1 the natural parameters are averages over all minibatches so far: sampling noise
+    falls as fast as possible, and the influence of the start falls as 1/t. The path is recorded
+    at every multiple of ``every``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, with its name, its value and the allowed range.
     """
 
     batch: int = 10
@@ -32,16 +38,9 @@ class Schedule:
     kappa: float = 1.0
     tau: float = 1.0
     every: int = 10
-    """Iterations between two records of the path."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises
-        ------
-        ValueError
-            With the name of the setting, what it is and what is allowed.
-        """
+        """Check the ranges."""
         for name in ("batch", "iterations", "every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
@@ -56,13 +55,13 @@ def svi(x: FloatArray, schedule: Schedule, rng: np.random.Generator, clock: Cloc
 
     For a conjugate model the natural gradient of the ELBO in a factor's natural parameters λ is
     λ̂ − λ, with λ̂ the coordinate update. With a minibatch's sums multiplied by n/batch, λ̂ is
-    without bias, and a step is the average λ ← (1 − ρ) λ + ρ λ̂. The natural parameters are
+    unbiased, and a step is the average λ ← (1 − ρ) λ + ρ λ̂. The natural parameters are
     (μ/v, 1/v) for q(m) and (a, b) for q(s), up to constants. Minibatches are drawn without
-    replacement until all rows were seen; rows that are left over wait for the next shuffle.
+    replacement; rows that do not fill a minibatch are left out until the next shuffle.
 
-    It has converged when a coordinate update with all rows would hardly move it (AT_REST).
-    The path's ELBO is that of all rows, which their sums give for nothing here; so would the
-    coordinate updates be, and SVI gains nothing on this model: it is here to be seen.
+    It has converged when a coordinate update with all rows would hardly move q (``AT_REST``).
+    The path's ELBO uses all rows, because sufficient statistics make that free on this model.
+    Coordinate updates with all rows would be free too: SVI is a demonstration here.
     """
     data = summarise(x)
     path = Path(clock)

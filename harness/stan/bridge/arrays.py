@@ -1,4 +1,4 @@
-"""A program's data as descriptions that the C side reads: no copy, no text."""
+"""Descriptions of a program's data for the C side, which reads arrays without copies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _INT32 = 2**31
 
 
 def described(data: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """Describe arrays to the C side; the list keeps alive what the description points to.
+    """Describe arrays for the C side; the list keeps alive what the descriptions point to.
 
     Raises
     ------
     BridgeError
-        If a value is not one that Stan has.
+        If Stan has no such value.
     """
     kept = []
     slots = (Array * len(data))()
@@ -43,18 +43,18 @@ def described(data: Mapping[str, Any]) -> tuple[Any, list[Any]]:
 
 def _plain(name: str, value: Any) -> NDArray[Any]:
     if np.ma.is_masked(value):
-        msg = f"{name} has masked elements, and Stan has no missing values; leave them out"
+        msg = f"{name} has masked elements, but Stan has no missing values; leave them out"
         raise BridgeError(msg)
     try:
         array = np.asarray(value)
     except ValueError as error:
-        msg = f"{name} is ragged; allowed: arrays whose rows are of one length"
+        msg = f"{name} is ragged; allowed: arrays whose rows have one length"
         raise BridgeError(msg) from error
     if array.dtype in _KINDS:
         return array
     if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer):
         if array.size and (array.max() >= _INT32 or array.min() < -_INT32):
-            msg = f"{name} holds integers beyond 32 bits, which Stan does not have"
+            msg = f"{name} has integers beyond 32 bits, which Stan does not support"
             raise BridgeError(msg)
         return array.astype(np.int64)
     if array.size == 0:
@@ -64,5 +64,5 @@ def _plain(name: str, value: Any) -> NDArray[Any]:
     try:
         return array.astype(np.float64, casting="same_kind")
     except TypeError as error:
-        msg = f"{name} holds {array.dtype}; allowed: real numbers and integers"
+        msg = f"{name} has type {array.dtype}; allowed: real numbers and integers"
         raise BridgeError(msg) from error

@@ -1,9 +1,8 @@
-"""Build the bridge: stanc's C++ and our C interface into one shared library, once.
+"""Build stanc's C++ and the C interface into one shared library per program, once.
 
-The interface's own object is built once per CmdStan, compiler and flags; a program's library
-lies in the cache under a hash of all that it is made of and a hash of its bytes. Both stand in
-its file name: a dynamic loader takes two files of one path for the same, and half a library
-must be known before it is opened.
+The interface's object file is built once per CmdStan, compiler and flags. A library's file name
+has a hash of everything that it is built from, because a dynamic loader opens a path only once,
+and a hash of its bytes, because a damaged library must be detected before it is opened.
 """
 
 from __future__ import annotations
@@ -11,24 +10,23 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.stan import (
     CmdStan,
     ProgramError,
     ToolchainError,
-    build_flags,
     build_folder,
+    build_settings,
     cache_dir,
     compiler_version,
+    first_errors,
     locked,
     make_command,
     program_hash,
     run_tool,
+    scratch_folder,
     translate,
 )
 from harness.stan.bridge.loading import content_hash, intact
@@ -49,14 +47,12 @@ _PARTS = (
 _SOLVERS = re.compile(
     r"undefined (?:reference|symbol)s?\b.*\b(?:CV|CVode|IDA|KIN|SUN|N_V)\w+", re.DOTALL
 )
-"""What a linker says of a program that needs SUNDIALS: ODEs, DAEs, some algebraic solvers."""
-
-_ERROR_LINES = 12
+"""A linker's message about a program that needs SUNDIALS: ODEs, DAEs, some algebraic solvers."""
 
 
 @functools.cache
 def version() -> str:
-    """Return the hash of the bridge's own sources: what is built by others is not used."""
+    """Return the hash of the bridge's sources; libraries from other sources are not used."""
     h = hashlib.sha256()
     for path in _PARTS:
         h.update(path.read_bytes() + b"\0")
@@ -64,23 +60,23 @@ def version() -> str:
 
 
 def _tools(cmdstan: CmdStan) -> str:
-    """Return the hash of everything but the program that a library is made of."""
+    """Return the hash of everything that a library is built from, except the program."""
     parts = (
         version(), cmdstan.version_text, str(cmdstan.path), compiler_version(cmdstan),
-        build_flags(cmdstan),
+        build_settings(cmdstan).link_line,
     )  # fmt: skip
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def library(stan_file: Path, cmdstan: CmdStan) -> Path:
-    """Return the shared library of a program, built if it is not in the cache.
+    """Return the shared library of a program; build it if it is not in the cache.
 
     Raises
     ------
     harness.stan.ProgramError
-        If stanc or the compiler rejects the program, in their words.
+        If stanc or the compiler rejects the program, with their messages.
     harness.stan.ToolchainError
-        If there is no compiler, or the cache cannot be written.
+        If there is no compiler, or the cache cannot be written to.
     """
     key = hashlib.sha256(f"{program_hash(stan_file)}\0{_tools(cmdstan)}".encode()).hexdigest()[:24]
     name = f"bridge-{key}"
@@ -89,11 +85,11 @@ def library(stan_file: Path, cmdstan: CmdStan) -> Path:
         return found
     folder = build_folder("bridge")
     with locked(name):
-        found = _finished(name)  # somebody else may have built it while we waited
+        found = _finished(name)  # another process may have built it meanwhile
         if found is not None:
             return found
         shim = _shim(cmdstan)
-        with _scratch(name, folder) as scratch:
+        with scratch_folder(name, folder) as scratch:
             code = translate(stan_file, cmdstan, scratch)
             built = scratch / f"{name}.so"
             _link(stan_file, cmdstan, built, code, shim)
@@ -103,7 +99,7 @@ def library(stan_file: Path, cmdstan: CmdStan) -> Path:
 
 
 def _finished(name: str) -> Path | None:
-    """Return the library of this key that is whole; one that is not is removed."""
+    """Return the intact library of this key, and remove damaged ones."""
     for path in sorted((cache_dir() / "bridge").glob(f"{name}-*.so")):
         if intact(path):
             return path
@@ -111,43 +107,29 @@ def _finished(name: str) -> Path | None:
     return None
 
 
-@contextmanager
-def _scratch(name: str, folder: Path) -> Iterator[Path]:
-    """Give a folder to build in, beside where the result will lie; what is left goes with it.
-
-    A build that was killed leaves its folder: whoever holds the lock next clears it away.
-    """
-    for left in folder.glob(f"partial-{name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"partial-{name}-", dir=folder))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _link(stan_file: Path, cmdstan: CmdStan, built: Path, code: Path, shim: Path) -> None:
-    """Compile and link; with the solvers of SUNDIALS only if the linker misses them."""
+    """Compile and link, with SUNDIALS only if the linker misses its solvers."""
     variables = {"TARGET": built, "CODE": code, "SHIM": shim, "GUARD": _GUARD}
     words = _make(cmdstan, "bridge-library", variables)
     if _SOLVERS.search(words):
-        # The program's object lies there already: only the link is made again.
+        # The program's object file exists by now, so this only links again.
         words = _make(cmdstan, "bridge-library", {**variables, "SOLVERS": _solvers(cmdstan)})
     if words:
-        raise ProgramError(_shortened(str(stan_file), words))
+        raise ProgramError(f"{stan_file}: the bridge could not be built:\n{first_errors(words)}")
 
 
 def _shim(cmdstan: CmdStan) -> Path:
-    """Return the interface's object file for this CmdStan, built if it is not in the cache."""
+    """Return the interface's object file for this CmdStan."""
     return _part(cmdstan, f"shim-{_tools(cmdstan)}.o", "bridge-shim")
 
 
 def _solvers(cmdstan: CmdStan) -> Path:
-    """Return SUNDIALS compiled for a library, built if it is not in the cache."""
+    """Return SUNDIALS compiled for shared libraries."""
     return _part(cmdstan, f"sundials-{_tools(cmdstan)}.a", "bridge-sundials")
 
 
 def _part(cmdstan: CmdStan, file: str, target: str) -> Path:
+    """Return a part of the bridge; build it if it is not in the cache."""
     folder = build_folder("bridge")
     done = folder / file
     if done.is_file():
@@ -156,26 +138,19 @@ def _part(cmdstan: CmdStan, file: str, target: str) -> Path:
     with locked(name):
         if done.is_file():
             return done
-        with _scratch(name, folder) as scratch:
+        with scratch_folder(name, folder) as scratch:
             built = scratch / file
             variables = {"BUILT": built, "SCRATCH": scratch, "SOURCE": _SOURCE, "GUARD": _GUARD}
             words = _make(cmdstan, target, variables)
             if words:
-                raise ToolchainError(_shortened("the bridge", words))
+                raise ToolchainError(f"the bridge could not be built:\n{first_errors(words)}")
             built.replace(done)
     return done
 
 
 def _make(cmdstan: CmdStan, target: str, variables: Mapping[str, Path]) -> str:
-    """Make a target; return what was said if it failed, and nothing otherwise."""
+    """Make a target; return make's output if it failed, and nothing otherwise."""
     settings = [f"{name}={path.as_posix()}" for name, path in variables.items()]
     command = [make_command(), "-s", "-f", _MAKEFILE.as_posix(), target, *settings]
     code, output, errors = run_tool(command, cmdstan.path)
     return "" if code == 0 else f"{output}\n{errors}".strip() or f"make ended with {code}"
-
-
-def _shortened(what: str, words: str) -> str:
-    lines = [line for line in words.splitlines() if line.strip()]
-    first = next((i for i, line in enumerate(lines) if "rror" in line), 0)
-    shown = "\n".join(lines[first : first + _ERROR_LINES])
-    return f"{what}: the bridge could not be built:\n{shown}"

@@ -1,4 +1,4 @@
-"""What an evaluation at several points gives, and buffers for a few of them."""
+"""The result of an evaluation at several points, and buffers for a few points."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 STAGED = 1024
-"""Numbers that are copied to and from buffers at known addresses: asking an array for its
-address costs more than copying that many."""
+"""Numbers that are copied to and from buffers at known addresses, because looking up an array's
+address costs more than copying up to this many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +28,11 @@ class Evaluation:
     value
         Shape ``(point,)``, nats; −inf where the program rejects, NaN where it fails.
     gradient
-        Shape ``(point, dimension)``, or None where it was not asked for; NaN where there is none.
+        Shape ``(point, dimension)``, NaN where evaluation fails; None if it was not requested.
     status
         Shape ``(point,)``, see :class:`Status`.
     message
-        The program's words at the first point that is not OK; empty if there is none.
+        The program's message at the first point that is not OK; empty if there is none.
     """
 
     value: FloatArray

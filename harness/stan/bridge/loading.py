@@ -1,4 +1,4 @@
-"""The C interface as ctypes sees it, and the libraries that are open."""
+"""The C interface in ctypes, and the open libraries."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 INTERFACE = 2
-"""Version of the C interface; a library of another one is refused."""
+"""Version of the C interface; libraries with another version are refused."""
 
 _NAMED = re.compile(r"bridge-[0-9a-f]+-(?P<content>[0-9a-f]{16})\.so")
 
 
 class BridgeError(RuntimeError):
-    """What the Stan program threw, in its own words; or why it cannot be used."""
+    """The Stan program threw, with its message; or it cannot be used, with the reason."""
 
 
 class Status(enum.IntEnum):
@@ -32,7 +32,7 @@ class Status(enum.IntEnum):
 
 
 class Array(ctypes.Structure):
-    """An array of NumPy's, for the length of a call."""
+    """A NumPy array, valid during a call."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -45,7 +45,7 @@ class Array(ctypes.Structure):
 
 
 class PointBuffers(ctypes.Structure):
-    """A point that keeps its buffers on the C side's terms."""
+    """The buffers of a point, as the C side reads them."""
 
     _fields_ = (
         ("model", ctypes.c_void_p),
@@ -58,7 +58,7 @@ class PointBuffers(ctypes.Structure):
     )
 
 
-# Arrays go as addresses: converting them to typed pointers costs more than a small gradient.
+# Arrays are passed as addresses: typed pointers cost more than a small gradient.
 _P, _I, _L, _U = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint32
 _ARRAYS, _CHARS = ctypes.POINTER(Array), ctypes.c_char_p
 
@@ -81,11 +81,11 @@ _FUNCTIONS: Sequence[tuple[str, Any, Sequence[Any]]] = (
 
 
 class Library:
-    """An opened library with its functions' types and its lock.
+    """An open library with typed functions and a lock.
 
-    ``lock`` is held in every call that may run the program: the tape of its automatic
-    differentiation is one for all threads. ``evaluate`` keeps Python's own lock as well, because
-    giving it up and taking it back costs as much as a small gradient.
+    Every call that may run the program holds ``lock``, because all threads share one tape of
+    automatic differentiation. ``evaluate`` also keeps Python's own lock, because releasing it
+    costs as much as a small gradient.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,10 +94,10 @@ class Library:
             self.call = ctypes.CDLL(str(path))
             quick = ctypes.PyDLL(str(path))
         except OSError as error:
-            msg = f"{path} cannot be opened: {error}; remove it, and it is built anew"
+            msg = f"{path} cannot be opened: {error}; remove it, and it is built again"
             raise BridgeError(msg) from error
         if not hasattr(self.call, "hb_interface"):
-            msg = f"{path} is no library of the bridge; build one with harness.bridge.library"
+            msg = f"{path} is not a library of the bridge; build one with harness.bridge.library"
             raise BridgeError(msg)
         found = self.call.hb_interface()
         if found != INTERFACE:
@@ -112,27 +112,27 @@ class Library:
 
 
 def content_hash(path: Path) -> str:
-    """Return the hash of a library's bytes that its file name ends in."""
+    """Return the hash of a library's bytes, with which its file name ends."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def intact(path: Path) -> bool:
-    """Return whether a library's bytes are those that its name promises."""
+    """Return whether a library's bytes match the hash in its name."""
     named = _NAMED.fullmatch(path.name)
     try:
         return named is not None and content_hash(path) == named["content"]
-    except OSError:  # gone, or not to be read
+    except OSError:  # missing or unreadable
         return False
 
 
 def _check_content(path: Path) -> None:
-    # Opening half a library ends the process (SIGBUS) before anything can be caught.
+    # Opening a truncated library kills the process (SIGBUS); no exception could be caught.
     if not path.is_file():
         msg = f"there is no library {path}; build one with harness.bridge.library"
         raise BridgeError(msg)
     if not intact(path):
-        msg = f"{path} is damaged or no library of the bridge; remove it, and it is built anew"
+        msg = f"{path} is damaged or not a library of the bridge; remove it, and it is built again"
         raise BridgeError(msg)
 
 
@@ -146,7 +146,7 @@ def opened(path: Path) -> Library:
     Raises
     ------
     BridgeError
-        If it is damaged, none of ours, or of another interface.
+        If it is damaged, not a library of the bridge, or has another interface.
     """
     path = Path(path)
     with _OPENING:
@@ -156,8 +156,8 @@ def opened(path: Path) -> Library:
 
 
 def _before_fork() -> None:
-    # A child has only the thread that forked: it must not get a lock that another thread holds,
-    # nor a tape in the middle of a gradient.
+    # A child has only the forking thread. It must not inherit a lock that another thread holds,
+    # or a tape in the middle of a gradient.
     _OPENING.acquire()
     for library in _OPEN.values():
         library.lock.acquire()
@@ -176,7 +176,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def address(array: Any) -> int:
-    """Return where an array's numbers lie; the caller keeps it alive and contiguous."""
+    """Return the address of a contiguous array's data, which the caller keeps alive."""
     return int(array.__array_interface__["data"][0])
 
 

@@ -1,4 +1,4 @@
-"""A Stan program with its data, as Python sees it."""
+"""A Stan program with its data, for Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 _WORDS = 1 << 16
-"""Bytes of a message that are kept."""
+"""The largest number of bytes of a message."""
 
 _SEEDS = 2**32
 
@@ -29,26 +29,26 @@ _SEEDS = 2**32
 class BridgeModel:
     """A Stan program with its data.
 
-    Several programs, and several data sets of one program, may live side by side. Calls into
-    one library hold a lock, for its tape of the automatic differentiation is one. A process that
-    forks may use its models in both halves; they cannot be pickled.
+    Several programs, and several data sets of one program, can exist side by side. Calls into one
+    library hold a lock, because its tape of automatic differentiation is shared. After a fork,
+    both processes can use the model; it cannot be pickled.
 
     Parameters
     ----------
     library
-        The file that :func:`harness.bridge.library` built.
+        The file from :func:`harness.bridge.library`.
     data
-        By name: numbers or arrays of the program's shapes; strided arrays are read as they are,
-        and only during the call. Complex values, or a trailing dimension of 2. Integers may be
-        of any integer type.
+        By name: numbers or arrays of the program's shapes, strided or not, read only during the
+        call. Complex numbers may be complex values or have a trailing dimension of 2. Integers
+        may have any integer type.
     seed
-        Of random numbers in ``transformed data``, from 0 to 2³² − 1.
+        Seed of random numbers in ``transformed data``, from 0 to 2³² − 1.
 
     Raises
     ------
     BridgeError
-        If the data do not fit, or ``transformed data`` throws, in Stan's words; or if the
-        library is damaged or of another interface.
+        If the data do not fit or ``transformed data`` throws, with Stan's message; or if the
+        library is damaged or has another interface.
     """
 
     def __init__(self, library: Path, data: Mapping[str, Any], seed: int = 1) -> None:
@@ -61,23 +61,23 @@ class BridgeModel:
             raise BridgeError(text(words))
         self.handle = handle
         self._free = weakref.finalize(self, self.library.call.hb_delete, handle)
-        # At the interpreter's end another thread may still be inside; the system frees it all.
+        # At the interpreter's exit another thread may still use it; the system frees everything.
         self._free.atexit = False
         self._names: dict[tuple[int, bool, bool], tuple[str, ...]] = {}
         with self.library.lock:
             self._measure()
 
     def close(self) -> None:
-        """Free the program and its data; whatever is asked of it later is a BridgeError."""
+        """Free the program and its data; later calls raise BridgeError."""
         with self.library.lock:
             self.library.call.hb_close(self.handle)
             self._names.clear()
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: the handle is this process's."""
+        """Refuse to be pickled, because the handle belongs to this process."""
         msg = (
-            "a BridgeModel cannot be pickled; give the other process the library's path and the "
-            "data, and make the model there"
+            "a BridgeModel cannot be pickled; pass the library's path and the data to the other "
+            "process, and make the model there"
         )
         raise TypeError(msg)
 
@@ -87,12 +87,12 @@ class BridgeModel:
         return self._dimension
 
     def rebind(self, data: Mapping[str, Any], seed: int = 1) -> None:
-        """Give the program other data; if they do not fit, it keeps those it has.
+        """Replace the program's data; it keeps the old ones if the new ones do not fit.
 
         Raises
         ------
         BridgeError
-            As when the model is made.
+            As for a new model.
         """
         arrays, kept = described(data)
         with self.library.lock:
@@ -103,10 +103,10 @@ class BridgeModel:
             self._measure()
 
     def unconstrained_names(self) -> tuple[str, ...]:
-        """Return the names of the unconstrained parameters, as Stan gives them: ``beta.2``.
+        """Return the names of the unconstrained parameters in Stan's form, ``beta.2``.
 
-        stanc 2.27 lists arrays with the first index fastest, where ``z`` holds one element after
-        another: only names of arrays of vectors, matrices, or two indices are affected.
+        stanc 2.27 lists arrays with the first index fastest, but ``z`` has one element after the
+        other. This affects names of arrays of vectors, of matrices, and with two indices.
         """
         return self._listed(0, transformed=False, generated=False)
 
@@ -117,7 +117,7 @@ class BridgeModel:
         return self._listed(1, transformed=transformed, generated=generated)
 
     def at_point(self, *, propto: bool = False, jacobian: bool = True) -> Point:
-        """Return a point with buffers of its own: the quick way to one gradient after another."""
+        """Return a point with its own buffers, the fastest way to single gradients."""
         return Point(self, propto=propto, jacobian=jacobian)
 
     def log_density(
@@ -131,8 +131,8 @@ class BridgeModel:
     ) -> Evaluation:
         """Evaluate the log density and its gradient at points ``(point, dimension)``.
 
-        The gradient is with respect to ``z``. A point that the program rejects does not keep
-        the others from being evaluated.
+        The gradient is with respect to ``z``. Points that the program rejects do not affect the
+        others.
         """
         return self._evaluate(z, gradient=True, propto=propto, jacobian=jacobian)
 
@@ -144,7 +144,7 @@ class BridgeModel:
         Raises
         ------
         BridgeError
-            If the program throws there, or a figure is not finite.
+            If the program throws there, or the value or gradient is not finite.
         """
         point = np.asarray(z, dtype=np.float64)
         if point.shape != (self._dimension,):
@@ -170,7 +170,7 @@ class BridgeModel:
         z
             Shape ``(point, dimension)``.
         transformed, generated
-            Whether these are wanted too; generated quantities draw random numbers of ``seed``.
+            Whether to include these; generated quantities use random numbers from ``seed``.
         """
         call = self.library.call
         with self.library.lock:
@@ -191,12 +191,12 @@ class BridgeModel:
         return out, status
 
     def unconstrain(self, theta: Mapping[str, Any]) -> FloatArray:
-        """Return the point ``(dimension,)`` of parameters given by name, constrained.
+        """Return the point ``(dimension,)`` for constrained parameters by name.
 
         Raises
         ------
         BridgeError
-            If a parameter is missing, of another shape, or violates its constraint.
+            If a parameter is missing, has another shape, or violates its constraint.
         """
         arrays, kept = described(theta)
         with self.library.lock:
@@ -209,7 +209,7 @@ class BridgeModel:
         return out
 
     def messages(self) -> str:
-        """Return what the program printed since this was last asked."""
+        """Return what the program printed since the last call of this method."""
         with self.library.lock:
             size = self.library.call.hb_messages(self.handle, None, 0)
             words = ctypes.create_string_buffer(size)
@@ -217,22 +217,20 @@ class BridgeModel:
         return text(words)
 
     def last_error(self) -> str:
-        """Return the words of the first failure of the last call that had one."""
+        """Return the message of the first failure in the last call that had one."""
         with self.library.lock:
             return self._error()
 
     def free_tape(self) -> None:
-        """Give back the memory that gradients needed, of all models of this library.
+        """Free the memory of gradients, for all models of this library.
 
-        It is kept for the next gradient otherwise: worth it only after a much larger one.
+        Otherwise it is kept for the next gradient, so this pays only after a much larger one.
         """
         with self.library.lock:
             self.library.call.hb_free_tape()
 
-    # --- inside ------------------------------------------------------------------------------
-
     def _measure(self) -> None:
-        """Ask for the dimension, which the data may decide, and make buffers for it."""
+        """Look up the dimension, which may depend on the data, and allocate buffers."""
         self._dimension = d = int(self.library.call.hb_dimension(self.handle))
         if d < 0:
             raise BridgeError(self._error())
@@ -291,25 +289,18 @@ class BridgeModel:
 
 
 class Point:
-    """A place to evaluate a model at again and again; made by :meth:`BridgeModel.at_point`.
+    """A point for repeated evaluations, made by :meth:`BridgeModel.at_point`.
 
-    Write the point into ``z``, call, read ``gradient``::
-
-        point = model.at_point()
-        point.z[:] = start
-        value = point()
-
-    Both are the point's own buffers: every call overwrites ``gradient``, so copy what is to be
-    kept. Points are cheap to make; each thread should have its own. The model stays alive as
-    long as its points; closing it, or binding data that change its dimension, makes their calls
-    fail with words.
+    Write the point into ``z``, call, and read ``gradient``, which every call overwrites. Points
+    are cheap; each thread should have its own. The model exists as long as its points. After it
+    is closed, or gets data that change its dimension, their calls fail with a message.
 
     Attributes
     ----------
     z
         Shape ``(dimension,)``, unconstrained; zero at first.
     gradient
-        Shape ``(dimension,)``, of the last call; NaN where there is none.
+        Gradient of the last call, shape ``(dimension,)``; NaN if evaluation failed.
     """
 
     __slots__ = ("_address", "_buffers", "_evaluate", "_lock", "_model", "gradient", "z")
@@ -327,13 +318,13 @@ class Point:
         self._lock = model.library.lock
 
     def __call__(self) -> float:
-        """Evaluate at ``z``: return the log density, nats, and leave its gradient.
+        """Return the log density at ``z``, nats, and set ``gradient``.
 
         Returns
         -------
         float
-            −inf where the program rejects, NaN where it fails; ``status`` tells, and also says
-            where the value is finite but the gradient is not.
+            −inf if the program rejects, NaN if it fails. ``status`` has the reason, also if the
+            value is finite but the gradient is not.
         """
         with self._lock:
             return self._evaluate(self._address)  # type: ignore[no-any-return]
@@ -351,18 +342,18 @@ class Point:
         return not self._buffers.status
 
     def check(self) -> None:
-        """Raise if the last call did not end well.
+        """Raise if the last call failed.
 
         Raises
         ------
         BridgeError
-            With the program's words of the model's last failure.
+            With the program's message of the model's last failure.
         """
         if self._buffers.status:
             raise BridgeError(self._model.last_error())
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: the buffers are this process's."""
+        """Refuse to be pickled, because the buffers belong to this process."""
         msg = "a Point cannot be pickled; make one with model.at_point() where it is needed"
         raise TypeError(msg)
 
