@@ -1,9 +1,9 @@
-"""Seconds of 20 000 iterations of mean-field ADVI on ``linear_regression``; demanded: at most 1.
+"""Seconds of 20 000 iterations of mean-field ADVI on ``linear_regression``; at most 1 is allowed.
 
-``python benchmarks/advi_loop.py`` prints a row for each optimiser and family: wall seconds and
-seconds of the processor, the best of several runs, for others may use the machine too. The
-exit code is 1 if mean-field with PyMC's optimiser takes more than a second of wall time. (PyMC
-5.28 took 10.7 s for the same, compiling included.)
+``python benchmarks/advi_loop.py`` prints a row for each optimiser and family: wall seconds and CPU
+seconds, the best of several runs, because the machine may be busy. The exit code is 1 if mean-field
+with PyMC's optimiser takes more than a second of wall time. (PyMC 5.28 took 10.7 s for the same,
+compilation included.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIMIT_S = 1.0
 
 
 def main() -> int:
-    """Time the loop and, alone, the gradient that it calls."""
+    """Time the loop, and the gradient that it calls on its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=20_000)
     parser.add_argument("--repeat", type=int, default=5)
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _gradients(target: Counted, n: int) -> tuple[float, float]:
-    """Return wall and processor seconds of ``n`` gradients at one point each."""
+    """Return wall and CPU seconds of ``n`` gradients at one point each."""
     z = np.zeros((1, target.dimension))
     begin = time.perf_counter(), time.process_time()
     for _ in range(n):

@@ -1,9 +1,9 @@
-"""How often a regression check raises a false alarm, and how surely it catches what changed.
+"""How often a regression check raises a false alarm, and how reliably it finds a change.
 
 ``python benchmarks/calibration.py [--replays 2000] [--markdown docs/calibration.md]`` draws from
-known laws and runs the harness's own summaries, tests and decisions on them: baselines of which
-nothing changed, without margins (the test alone) and as users check them; and baselines of which
-one quantity changed. The exit code is 1 if a demand is missed.
+known distributions and runs the harness's own summaries, tests and decisions on the draws. In some
+cases nothing changes, without margins (the test alone) and as users check; in others one quantity
+changes. The exit code is 1 if a demand is missed.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from harness.check.baseline import ALPHA
 from harness.study.pool import cores
 
 LOOSE = 0.05
-"""The family-wise error at which false alarms are counted: at 1e-4 there would be none to see."""
+"""The family-wise error at which false alarms are counted: at 1e-4 there would be none."""
 
 MOST = 0.07
-"""False alarms of the test alone, at 0.05, may be so many; few replays allow three errors."""
+"""The largest share of false alarms of the test alone, at 0.05, beyond three Monte Carlo errors."""
 
 CAUGHT = 0.95
-"""The share of replays in which a demanded change must be caught."""
+"""The share of replays in which a change must be found."""
 
 ALPHAS = (ALPHA, LOOSE)
 
 PARTS = 8
-"""A case is run in so many parts."""
+"""The number of parts in which a case is run."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How the replays of one row came out."""
+    """The outcomes of one row's replays."""
 
     replays: int = 0
     changed: int = 0
@@ -54,7 +54,7 @@ class Tally:
     first: int = 0
     """Replays that ended as changed at the first look."""
     without: int = 0
-    """Replays of which the baseline had no moments worth comparing."""
+    """Replays whose baseline had no moments worth comparing."""
     ess: tuple[float, ...] = ()
     seconds: float = 0.0
 
@@ -88,7 +88,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the tables: a case, or one fault or alpha of it, and whether it is as it must."""
+    """A row of the tables: a case, or one fault or alpha of it, and whether its demand is met."""
 
     case: Case
     size: int
@@ -102,7 +102,7 @@ class Row:
 
     @property
     def error(self) -> float:
-        """The Monte Carlo error of the share; of none or all, what a single other one makes."""
+        """The Monte Carlo error of the share; for 0 or 1, that of one replay more or less."""
         n = self.tally.replays
         count = min(max(self.tally.changed, 1), n - 1) if n > 1 else n
         return math.sqrt(count * (n - count) / n) / n
@@ -147,7 +147,7 @@ def run_case(case: Case, replays: int, seed: Sequence[int]) -> list[Row]:
 
 
 def run(cases: Sequence[Case], replays: int, seed: int, jobs: int) -> Iterator[list[Row]]:
-    """Run cases in parts, so that no core waits for a long one; the rows of each as they come."""
+    """Run cases in parts, so that no core waits for a long one; yield rows as they are done."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         work: list[list[Future[list[Row]]]] = []
         for case in cases:
@@ -160,7 +160,7 @@ def run(cases: Sequence[Case], replays: int, seed: int, jobs: int) -> Iterator[l
 
 
 def merged(parts: Sequence[list[Row]]) -> list[Row]:
-    """Put the rows of a case's parts together."""
+    """Merge the rows of a case's parts."""
     return [
         replace(column[0], tally=sum((row.tally for row in column), Tally()))
         for column in zip(*parts, strict=True)

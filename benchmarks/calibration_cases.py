@@ -1,4 +1,4 @@
-"""What is replayed: laws of draws, numbers of quantities, faults."""
+"""What is replayed: distributions of draws, numbers of quantities, faults."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Kind = Literal["test", "control", "check", "fault", "curve"]
 
 @dataclass(frozen=True)
 class Case:
-    """A law of draws, how many quantities, and what is replayed."""
+    """A distribution of draws, numbers of quantities, and what is replayed."""
 
     kind: Kind
     words: str
     law: Law
     sizes: tuple[int, ...]
     share: float = 1.0
-    """Of the replays that were asked for: what takes long gets fewer."""
+    """Share of the requested replays: slow cases get fewer."""
 
     @property
     def name(self) -> str:
-        """What ``--only`` looks at."""
+        """The text that ``--only`` searches."""
         return f"{self.kind}: {self.words}, {self.sizes[-1]} quantities"
 
 

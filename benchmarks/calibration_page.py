@@ -1,4 +1,4 @@
-"""The page that the calibration writes: what holds, the tables, the limits."""
+"""The page that the calibration writes: results, tables, limits."""
 
 from __future__ import annotations
 
@@ -16,105 +16,107 @@ if TYPE_CHECKING:
 HEAD = """\
 # How often is a regression check wrong?
 
-Measured, with the harness's own summaries, tests and decisions on draws of known laws. This page
-is written by
+The harness's own summaries, tests and decisions were run on draws from known distributions. This
+page is written by
 
 ```
 python benchmarks/calibration.py --markdown docs/calibration.md
 ```
 
-(about an hour on two cores; `--only`, `--replays`, `--seed` and `--jobs` choose). The exit
-code is 1 if a demand below is missed. A short form of it is among the tests.
+(about an hour on two cores; `--only`, `--replays`, `--seed` and `--jobs` choose). The exit code is
+1 if a demand below is missed. The tests contain a short form.
 """
 
 TEST = """\
 ## Nothing changed: the test alone
 
-Without margins and at a family-wise error of 0.05, any difference that chance cannot explain
-counts, in five figures (mean, sd, 5%, 50% and 95% quantile) of every quantity together. Demanded:
-false alarms in at most 7% of replays, or three Monte Carlo errors over 5% where few replays make
-that more. Holm's procedure keeps the family's error whatever depends on what. The mean, the median
-and the tails of one quantity move together, so the error stays below 5%.
+Without margins and at a family-wise error of 0.05, every difference counts that chance cannot
+explain, in five figures (mean, sd, 5%, 50% and 95% quantile) of every quantity together. Demand:
+false alarms in at most 7% of replays, or in at most 5% plus three Monte Carlo errors where that is
+more. Holm's procedure keeps the family-wise error under any dependence. The mean, the median and
+the tails of one quantity move together, so the error stays below 5%.
 
-*Draws*: "400, then 1600" compares a baseline with four times its draws, as a check that looks again
-does. ρ is the autocorrelation of the normal AR(1) chains behind the draws; *ESS* the median
-effective size of the baseline's means. "Spread" is the sd over seeds of an approximation's mean and
-of its ln sd, in posterior sds; t₄: they move by Student's t with four degrees of freedom.
+*Draws*: "400, then 1600" compares a baseline with four times its draws, as a check does when it
+looks again. ρ is the autocorrelation of the normal AR(1) chains behind the draws; *ESS* is the
+median effective sample size of the baseline's means. "Spread" is the sd over seeds of an
+approximation's mean and of its ln sd, in posterior sds; with t₄ they follow Student's t with four
+degrees of freedom.
 """
 
 CONTROL = """\
-The same seeds, taken for independent draws of one distribution, show what the seeds' error is for,
-and that this benchmark can fail. Demanded: more than half.
+The same seeds are treated as independent draws of one distribution. This shows why seeds have an
+error of their own, and that this benchmark can fail. Demand: more than half.
 """
 
 CHECK = """\
 ## Nothing changed: the check as it is used
 
-Baselines written to disk and read again, with margins (0.1 sd, 10% of the sd, 0.2 sd for the tails,
-wider where the baseline's own error demands it), up to three looks with twice and four times the
-baseline's draws or seeds, α shared between them. Demanded: no false `changed` at the default α of
-1e-4, and at most 5% at 0.05. *Undecided* replays end with exit code 2 (at 1e-4) after the last
-look. *No moments*: baselines of seeds that lie too far apart, or of chains that have hardly mixed;
-they hold a method's level and shares of seeds only. Chains that mix well where the baseline's did
-not are undecided.
+Baselines are written to disk and read again. They have margins (0.1 sd, 10% of the sd, 0.2 sd for
+the tails, wider where the baseline's own error requires it). A check takes up to three looks, the
+second with twice and the third with four times the baseline's draws or seeds, and they share α.
+Demand: no false `changed` at the default α of 1e-4, and at most 5% at 0.05. *Undecided* replays
+end with exit code 2 (at 1e-4) after the last look. *No moments*: where seeds lie too far apart or
+chains have hardly mixed, a baseline has only a method's level and its shares of seeds. Where the
+new chains mix well and the baseline's did not, the check is undecided.
 """
 
 FAULT = """\
 ## Something changed
 
-One quantity of the family changed, all others did not; default margins, α = 1e-4, up to three
-looks. Demanded: found in at least 95%. Stretching the upper half of a normal distribution by 1.3
-moves its 95% quantile by 0.49 sd and its mean by 0.12 sd, makes the sd 15% larger and leaves median
-and 5% quantile where they were. Independent draws stand for a sampler of the same effective size
-where a hundred quantities of chains would take too long.
+One quantity of the family changes, the others do not; default margins, α = 1e-4, up to three
+looks. Demand: found in at least 95%. Stretching the upper half of a normal distribution by 1.3
+moves its 95% quantile by 0.49 sd and its mean by 0.12 sd, makes the sd 15% larger and leaves the
+median and the 5% quantile unchanged. Where chains of a hundred quantities would take too long,
+independent draws stand for a sampler with the same effective sample size.
 """
 
 CURVE = """\
 ### Power
 
-Ten quantities of which one changed. What lies within its margin is `same`; what lies a little
-beyond is *undecided* for want of draws, never `same`: the whole interval must lie inside the
-margin.
+One of ten quantities changes. A change within its margin is `same`. A change a little beyond is
+*undecided*, because there are too few draws, and never `same`: for that, the whole interval must
+lie inside the margin.
 """
 
 LIMITS = """\
-## What this rests on
+## Why it works
 
-- **Quantiles** are compared by how many new draws lie under the old quantile, which is
-  beta-binomial whatever the distribution (Student's t over the effective sizes' error). With the
-  normal approximation 400 draws, 20 of them in the tail, gave three times as many p-values under
-  0.0025 as there should be.
-- **Sds** must differ on the scale of variances and on that of logarithms. Alone, the first gave 3.6
-  times too many p-values under 0.0025 (exponential, 400 draws then 1600), the second 4.5 times
+- **Quantiles** are compared by the number of new draws below the old quantile. That number is
+  beta-binomial for every distribution (Student's t accounts for the error of the effective sample
+  sizes). With the normal approximation, 400 draws, 20 of them in the tail, gave three times too
+  many p-values under 0.0025.
+- **Sds** must differ both as variances and as logarithms. Alone, the first gave 3.6 times too many
+  p-values under 0.0025 (exponential, 400 draws then 1600), the second 4.5 times too many
   (lognormal, 400 and 400).
-- **Errors** are a figure's own, or that of both samples together where it is larger: the few draws
-  of a skewed distribution that miss its tail have too small an error with too small a figure.
-- **Margins** of a baseline leave room for what its own error may be wrong by: by the seeds' number,
-  the kurtosis, the draws near a quantile.
+- **Errors** are a figure's own, or that of both samples together where it is larger: a few draws
+  of a skewed distribution that miss its tail have too small a figure and too small an error.
+- **Margins** of a baseline allow for the uncertainty of its own error, which depends on the number
+  of seeds, the kurtosis and the draws near a quantile.
 - **Seeds** carry the error of a variational method: Student's test with their pooled spread.
 
 ## Limits
 
-- A change no larger than its margin is not found, and should not be; between one and about two
-  margins see the curves. A quantity whose baseline has a wide margin of its own (in the file as
-  `margin`) can move within that.
-- Where tails are heavy (generalised Pareto shape from about 0.15 on: Student's t with three to
-  five degrees of freedom, lognormals) the sd has no error worth stating. The baseline says so and
-  the check leaves it out; the quantiles remain. From a few hundred to a few thousand draws such
-  tails are not always recognised, and some checks end undecided: see the rows of Student's t and
-  of the lognormal.
-- Ten seeds tell their own spread to a quarter. Where it is a tenth of the posterior's sd or more,
-  or heavy-tailed, one check in some dozens with *other* seeds ends undecided. A baseline of
-  spread 0.3 has no moments.
-- Chains need an effective size of 100 and an R-hat of 1.1 for a baseline. New chains may be worse,
-  with larger errors; beyond an R-hat of 1.3 or an effective size of 25 they have `changed`.
-  Chains that are all stuck in the same place look mixed to every test here.
-- The laws are normal, t, exponential and lognormal, as independent draws and AR(1) chains; the
-  approximations are normal. What real models do to the check is tested with faults put into Stan
+- A change no larger than its margin is not found, and should not be. The curves show what happens
+  between one and about two margins. A quantity whose baseline has a wide margin of its own
+  (`margin` in the file) can move within it.
+- Where tails are heavy (generalised Pareto shape above about 0.15: Student's t with three to five
+  degrees of freedom, lognormals), the error of the sd cannot be estimated. The baseline says so
+  and the check leaves the sd out; the quantiles remain. With a few hundred to a few thousand draws
+  such tails are not always recognised, and some checks end undecided: see the rows of Student's t
+  and of the lognormal.
+- Ten seeds estimate their own spread to within a quarter. Where the spread is a tenth of the
+  posterior's sd or more, or heavy-tailed, one check in several dozen with *other* seeds ends
+  undecided. A baseline with spread 0.3 has no moments.
+- A baseline needs chains with an effective sample size of 100 and an R-hat of 1.1. New chains may
+  be worse, and then have larger errors; beyond an R-hat of 1.3 or below an effective sample size
+  of 25 they have `changed`. Chains that are all stuck in the same place look mixed to every test
+  here.
+- The distributions are normal, t, exponential and lognormal, as independent draws and AR(1)
+  chains; the approximations are normal. Real models are tested by putting faults into Stan
   programs (`tests/test_faults.py`).
-- Families of 100 and 500 quantities were replayed less often than 2000 times; the tables give the
-  numbers and their Monte Carlo errors. Where none was seen, the rate is below 3 / replays with
-  95% confidence.
+- Families of 100 and 500 quantities were replayed fewer than 2000 times; the tables give the
+  numbers and their Monte Carlo errors. Where no false alarm was seen, the rate is below 3 /
+  replays with 95% confidence.
 """
 
 
@@ -174,7 +176,7 @@ def _made(replays: int, seed: int) -> str:
 
 
 def _held(rows: Sequence[Row]) -> str:
-    """Say in four lines what holds."""
+    """Summarise the results in four lines."""
     lines = []
     for kind, said, worst in (
         ("test", "False alarms of the test alone, at 0.05: at most", max),

@@ -1,9 +1,9 @@
-"""Seconds of ``dadvi_psis`` from start to draws, programs built and imports done.
+"""Seconds of ``dadvi_psis`` from start to draws, after compiling and importing.
 
     python benchmarks/dadvi.py [repetitions]
 
-The best and the median of some runs with different seeds; the limits are those of an otherwise
-idle machine, for which the seconds of the processor stand beside those of the wall.
+Prints the best and the median of several runs with different seeds. The limits hold for an
+otherwise idle machine, so CPU seconds are printed beside wall seconds.
 """
 
 from __future__ import annotations

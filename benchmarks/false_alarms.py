@@ -1,4 +1,4 @@
-"""How often good draws do not pass, and how often bad ones are found out.
+"""How often good draws do not pass, and how often bad ones fail.
 
 ``python benchmarks/false_alarms.py [--repetitions 1000]`` draws from known distributions, runs
 the harness's own metrics and judge on them, and prints a table. Exact draws against exact
@@ -94,7 +94,7 @@ def mixture(rng: np.random.Generator, n: int, d: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Case:
-    """A reference, an approximation, and what the verdict must be in 99% of repetitions."""
+    """A reference, an approximation, and the verdict required in 99% of repetitions."""
 
     name: str
     d: int
@@ -184,7 +184,7 @@ def _measure(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the repetitions of a case came out."""
+    """The outcomes of a case's repetitions."""
 
     case: Case
     repetitions: int
@@ -194,12 +194,12 @@ class Outcome:
 
     @property
     def misses(self) -> int:
-        """How many repetitions did not come out as they must."""
+        """The number of repetitions with the wrong verdict."""
         return self.repetitions - self.levels[self.case.expected]
 
     @property
     def good(self) -> bool:
-        """Whether at most 1% missed; a single miss says nothing about a rate."""
+        """Whether at most 1% were wrong; a single one says nothing about a rate."""
         return self.misses <= max(0.01 * self.repetitions, 1)
 
 
@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--up-to", type=int, default=50, help="cases of at most so many quantities")
+    parser.add_argument("--up-to", type=int, default=50, help="the largest number of quantities")
     parser.add_argument("--jobs", type=int, default=cores(), help="processes")
     options = parser.parse_args(arguments)
     chosen = [i for i, c in enumerate(CASES) if options.only in c.name and c.d <= options.up_to]
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(index: int, repetitions: int, seed: int) -> tuple[int, Counter[str], Counter[str], float]:
-    """Run one case in a worker; the case itself stays at home with its lambdas."""
+    """Run one case in a worker, by name: its lambdas cannot be sent there."""
     done = run_case(CASES[index], repetitions, seed)
     return done.repetitions, done.levels, done.reasons, done.seconds
 

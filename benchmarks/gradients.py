@@ -1,8 +1,8 @@
-"""What a gradient costs: in process, one point and batches, minibatches and full data.
+"""What a gradient costs in process: single points and batches, minibatches and full data.
 
-``python benchmarks/gradients.py`` prints a table. Times are the least of several short runs, the
-figure that a busy machine disturbs least. The peer is the same gradient written by hand in NumPy,
-in the same run, and held to the same values first; a ratio below 1 says the bridge is faster.
+``python benchmarks/gradients.py`` prints a table. Times are the smallest of several short runs,
+which a busy machine disturbs least. The peer is the same gradient written by hand in NumPy; it is
+checked for equal values first. A ratio below 1 means that the bridge is faster.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROWS, COLUMNS, MINIBATCH = 40_000, 100, 500
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case: seconds a point of the bridge and of the peer, and what is asked for."""
+    """A case: seconds per point of the bridge and of the peer, and the limit."""
 
     name: str
     seconds: float
@@ -47,7 +47,7 @@ class Row:
 
 
 def least(function: Callable[[], object], repeats: int, runs: int = RUNS) -> float:
-    """Return the seconds of one call: the least mean of several runs of ``repeats``."""
+    """Return the seconds of one call: the smallest mean of several runs of ``repeats`` calls."""
     times = []
     for _ in range(runs):
         begin = time.perf_counter()

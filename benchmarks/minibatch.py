@@ -1,10 +1,10 @@
 """How long minibatch ADVI takes on 40 000 x 100 numbers, and how close it ends.
 
 ``python benchmarks/minibatch.py [--seeds 10]`` fits ``wide_normal`` from zero with the default
-settings, data in memory, and prints a row a seed: seconds, those of the processor, seconds of the
-check of the split, steps, the worst of the 100 means in posterior sds, the worst of the 200 sds
-of q. Demanded are 0.02 sds, 10% and 2 s; the exit code is 1 if a seed misses one of them.
-Full-data CmdStan beside it: ``harness compare wide_normal``.
+settings, data in memory, and prints a row per seed: wall seconds, CPU seconds, seconds of checking
+the split, steps, the worst of the 100 means in posterior sds, and the worst of the 200 sds of q.
+The limits are 0.02 sds, 10% and 2 s; the exit code is 1 if a seed misses one of them. For CmdStan
+on the full data, see ``harness compare wide_normal``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.vi.subsampling import Subsampled, split_of
 from harness.vi.target import Clock
 
 MEAN_SDS, SD_SHARE, SECONDS = 0.02, 0.10, 2.0
-"""What is demanded."""
+"""The limits."""
 
 
 def main() -> int:

@@ -1,9 +1,8 @@
 """Whether baselines written with one set of seeds pass with others, on the lecture's models.
 
 ``python benchmarks/other_seeds.py [MODEL …] [--sets 10]`` checks the committed baselines with
-seeds that they do not have. Nothing changed, so every check should end with 0: a 1 would be a
-false alarm, a 2 a check that could not tell within its budget. The exit code is 1 if any does
-not end with 0.
+other seeds. Nothing has changed, so every check should end with 0: a 1 is a false alarm, a 2 a
+check that could not decide within its budget. The exit code is 1 if any check ends with 1 or 2.
 """
 
 from __future__ import annotations

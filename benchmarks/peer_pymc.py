@@ -1,7 +1,7 @@
-"""The lecture's fits in PyMC, timed with compiling; run by peers.py in an environment that has it.
+"""The lecture's fits in PyMC, timed with compilation; peers.py runs this where there is PyMC.
 
-Prints one JSON object a case. Nothing of the harness is imported: PyMC's environment need not have
-it.
+Prints one JSON object per case. It imports nothing of the harness, which PyMC's environment need
+not have.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def mixture() -> Any:
 
 
 def svgd(_: dict[str, Any]) -> float:
-    """SVGD on the mixture, 1000 particles, 300 iterations; return the left mode's share."""
+    """Run SVGD on the mixture, 1000 particles, 300 iterations; return the left mode's share."""
     with mixture():
         found = pm.fit(
             300,
@@ -38,7 +38,7 @@ def svgd(_: dict[str, Any]) -> float:
 
 
 def meanfield(data: dict[str, Any]) -> float:
-    """Mean-field on the regression, 20 000 iterations; return the slope's mean."""
+    """Fit mean-field to the regression, 20 000 iterations; return the slope's mean."""
     with pm.Model():
         sigma = pm.HalfCauchy("sigma", beta=10)
         intercept = pm.Normal("intercept", 0, sigma=20)
@@ -50,7 +50,7 @@ def meanfield(data: dict[str, Any]) -> float:
 
 
 def minibatch(data: dict[str, Any]) -> float:
-    """Batches of 500 of the wide data, 10 000 iterations; return the worst mean's error in sds."""
+    """Fit batches of 500 rows of the wide data, 10 000 steps; return the worst error of a mean."""
     y = np.load(data["wide"])
     with pm.Model():
         mu = pm.Flat("mu", shape=y.shape[1])
@@ -71,7 +71,7 @@ CASES: dict[str, Callable[[dict[str, Any]], float]] = {
 
 
 def main() -> None:
-    """Read the data's JSON from the standard input, print a line a case."""
+    """Read the data as JSON from standard input and print a line per case."""
     data = json.load(sys.stdin)
     for name, case in CASES.items():
         begin = time.perf_counter()

@@ -1,9 +1,9 @@
-"""The lecture's fits here and in PyMC, one after the other in one run: seconds and their ratio.
+"""The lecture's fits here and in PyMC, one after the other: seconds and their ratio.
 
 ``python benchmarks/peers.py PYTHON`` takes an interpreter that has PyMC, for example
 ``python3.12 -m venv /tmp/pymc && /tmp/pymc/bin/pip install pymc`` and ``/tmp/pymc/bin/python``.
-PyMC's seconds include its compiling, which it does for every model; the harness's do not include
-the Stan program's, which is kept, and are printed beside.
+PyMC's seconds include compilation, which it repeats for every model. The harness keeps compiled
+programs, so its compilation is printed in a column of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str]] = {
 
 
 def ours(name: str, cmdstan: CmdStan, scratch: Path) -> tuple[float, float, RunResult]:
-    """Return the seconds of compiling, those of the run, and the run."""
+    """Return the seconds of compilation and of the run, and the run."""
     model_name, method, options, _ = CASES[name]
     model, row = folders.load(model_name), METHODS[method]
     begin = time.perf_counter()
@@ -51,7 +51,7 @@ def ours(name: str, cmdstan: CmdStan, scratch: Path) -> tuple[float, float, RunR
 
 
 def result(name: str, run: RunResult) -> float:
-    """Return the figure that tells how good a fit is."""
+    """Return the figure that shows how good a fit is."""
     if run.draws is None:
         return float("nan")
     draws = run.draws
@@ -66,7 +66,7 @@ def result(name: str, run: RunResult) -> float:
 
 
 def main() -> int:
-    """Print a line a case; 2 without an interpreter that has PyMC, or without CmdStan."""
+    """Print a line per case; return 2 without PyMC or without CmdStan."""
     try:
         cmdstan = ensure_cmdstan(print)
     except ToolchainError as error:

@@ -1,6 +1,6 @@
-"""Replays of a regression check: draws of known laws, a baseline of some, a check of others.
+"""Replays of a regression check: draws from known distributions, a baseline and its check.
 
-Everything that decides is the harness's own; only the draws are made here.
+The harness itself decides; only the draws are made here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Fault = Callable[["FloatArray"], "FloatArray"]
 
 LOOKS = 3
-"""A check takes twice, then four times the baseline's runs while it cannot tell."""
+"""While a check cannot decide, it takes twice, then four times the baseline's runs."""
 
 MODEL, METHOD = "model", "method"
 NO_MARGINS = Margins(0.0, 0.0)
@@ -79,7 +79,7 @@ class Sampler:
     growth: int = 1
 
     def take(self, rng: np.random.Generator, d: int, runs: int) -> list[Draws | None]:
-        """Draw so many runs of d quantities."""
+        """Draw runs of d quantities."""
         names = names_of(d)
         out: list[Draws | None] = []
         for _ in range(runs):
@@ -116,10 +116,10 @@ class Approximation:
     draws: int = 10_000
     growth: int = 1
     ignored: bool = False
-    """Whether seeds are pooled as if draws of all were independent: the wrong error."""
+    """Whether draws of all seeds are treated as independent, which gives the wrong error."""
 
     def take(self, rng: np.random.Generator, d: int, runs: int) -> list[Draws | None]:
-        """Draw so many seeds of d quantities."""
+        """Draw seeds of d quantities."""
         names = names_of(d)
         out: list[Draws | None] = []
         for _ in range(runs):
@@ -150,7 +150,7 @@ def names_of(d: int) -> tuple[str, ...]:
 
 
 def method(summary: Summary, runs: int, draws: int) -> MethodBaseline:
-    """Return what a baseline, or a check, holds of a method besides its verdicts."""
+    """Return a method's summaries as a baseline or a check has them."""
     shares = {"failed": Share(0, runs)}
     if summary.kind == "seeds":
         shares |= {"doubted": Share(0, runs), "ran_away": Share(len(summary.ran_away), runs)}
@@ -187,7 +187,7 @@ def compared(
 
 @dataclass(frozen=True)
 class Replay:
-    """How one check came out: its exit code and how often it looked."""
+    """The outcome of one check: its exit code and its number of looks."""
 
     code: int
     looks: int
@@ -202,9 +202,9 @@ def effective(old: MethodBaseline) -> float:
 
 
 def without_margins(law: Law, d: int, alpha: float, rng: np.random.Generator) -> Replay:
-    """Replay the error-aware test alone, where nothing changed.
+    """Replay the error-aware test alone, where nothing has changed.
 
-    A baseline without moments, of which nothing would be tested, is drawn again.
+    A baseline without moments would test nothing, so it is drawn again.
     """
     while True:
         before = law.take(rng, d, law.runs)
@@ -231,7 +231,7 @@ def as_used(law: Law, d: int, alphas: Sequence[float], rng: np.random.Generator)
 
 
 class Looks:
-    """The runs of one check, taken when they are asked for."""
+    """The runs of one check, drawn when they are needed."""
 
     def __init__(self, law: Law, d: int, rng: np.random.Generator) -> None:
         self.law, self.d, self.rng = law, d, rng
@@ -239,14 +239,14 @@ class Looks:
         self.seen: dict[int, list[Change]] = {}
 
     def runs(self, look: int) -> list[Draws | None]:
-        """Return the runs that a look rests on: those before it, and as many again."""
+        """Return the runs of a look: those before it, and as many again."""
         count = self.law.runs * 2**look
         if len(self.all) < count:
             self.all += self.law.take(self.rng, self.d, count - len(self.all))
         return self.all[:count]
 
     def changes(self, old: MethodBaseline, look: int) -> list[Change]:
-        """Return what a look finds, not yet concluded."""
+        """Return what a look finds, before it is judged."""
         if look not in self.seen:
             self.seen[look] = compared(self.law, old, self.runs(look), None)
         return self.seen[look]

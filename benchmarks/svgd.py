@@ -1,9 +1,9 @@
 """SVGD on the lecture's mixture: seconds, and the mass that the left mode gets.
 
 ``python benchmarks/svgd.py`` moves 1000 particles 300 times for five seeds and prints a table.
-The exact mass of the left mode (x < 0.1) is .20; beside SVGD's stands the share of particles
-that start there. The exit code is 1 if the median is over 1.5 s of one core; the wall clock
-stands beside it, which other work on the machine lengthens.
+The exact mass of the left mode (x < 0.1) is 0.20; the share of particles that start there is
+printed beside SVGD's. The exit code is 1 if the median is over 1.5 CPU seconds; wall seconds, which
+other work on the machine lengthens, are printed beside.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Seconds of the explanation of a model beside those of the runs that it explains.
+"""Seconds of explaining a model, compared with those of the runs that are explained.
 
     python benchmarks/why.py [model …]
 
-The runs are those of ``harness compare`` (stored ones are taken); the limit is a ratio in one
-process, so that it holds on a busy machine too.
+The runs are those of ``harness compare``, stored ones included. The limit is a ratio within one
+process, so it holds on a busy machine too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.study.store import Store
 from harness.why import explain
 
 LIMIT = 0.5
-"""Of the runs' seconds: who asks why should not wait as long again."""
+"""The largest ratio: an explanation should not take as long as the runs."""
 
 MODELS = ("mixture", "linear_regression", "drug_trial")
 
