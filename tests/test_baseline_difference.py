@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -296,15 +297,22 @@ def test_a_quantile_without_effective_size_is_not_told(bad: float) -> None:
 # --- shares and families --------------------------------------------------------------------
 
 
-def test_shares_are_fishers_exact_test() -> None:
-    """SciPy's, for all tables of up to six and six, and some larger ones."""
+def fisher(old: int, of_old: int, new: int, of_new: int) -> Fraction:
+    """Return Fisher's p-value as a fraction: all tables that are no likelier than this one."""
+    ones = old + new
+    ways = [math.comb(of_old, k) * math.comb(of_new, ones - k) for k in range(ones + 1)]
+    return Fraction(sum(w for w in ways if w <= ways[old]), sum(ways))
+
+
+def test_shares_are_compared_by_fishers_exact_test() -> None:
+    """To twelve digits, ties included: all tables of up to six and six, and some larger ones."""
     small = itertools.product(range(7), range(7), (6,), (1, 4, 6))
     large = [(0, 10, 10, 40), (3, 0, 10, 20), (7, 9, 10, 10), (50, 80, 100, 120)]
-    tables = [(a, b, n, m) for a, b, n, m in small if b <= m] + large
-    for old, new, of_old, of_new in tables:
-        table = [[old, of_old - old], [new, of_new - new]]
-        expected = stats.fisher_exact(table).pvalue
-        assert counts(old, of_old, new, of_new) == pytest.approx(expected, rel=1e-6)
+    for old, new, of_old, of_new in [(a, b, n, m) for a, b, n, m in small if b <= m] + large:
+        expected = float(fisher(old, of_old, new, of_new))
+        assert counts(old, of_old, new, of_new) == pytest.approx(expected, rel=1e-12)
+    assert counts(3, 4, 1, 4) == pytest.approx(17 / 35, rel=1e-12)  # the lady tasting tea
+    assert counts(0, 0, 3, 7) == counts(0, 5, 0, 7) == 1.0
 
 
 def change(p: float | None) -> Change:
