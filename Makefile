@@ -20,7 +20,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n au
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: report sample check baselines test test-unit lint format figure bench bench-calibration env cmdstan clean clean-all help
+.PHONY: report sample check baselines test test-unit test-slow lint format figure bench bench-calibration env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make check      run the lecture again and say what changed since baselines/ was written'
 	@echo 'make baselines  write baselines/ anew, after a change that was meant'
 	@echo 'make test       all tests (make test-unit: those that need no compiler)'
+	@echo 'make test-slow  short replays of the calibration'
 	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
 	@echo 'make figure     draw docs/architecture.svg from the code as it is (needs Graphviz)'
 	@echo 'make bench      seconds of gradients and fits, against their limits (minutes)'
@@ -71,10 +72,14 @@ baselines: cmdstan
 	$(RUN)/harness baseline
 
 test: cmdstan
-	HARNESS_REQUIRE_STAN=1 $(PYTEST) $(PYTEST_ARGS)
+	HARNESS_REQUIRE_STAN=1 $(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 
 test-unit: $(STAMP)
-	$(PYTEST) -m 'not stan and not wheel' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not stan and not wheel and not slow' $(PYTEST_ARGS)
+
+# Short replays of what bench-calibration measures in full.
+test-slow: $(STAMP)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(RUN)/ruff check

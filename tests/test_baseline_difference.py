@@ -63,6 +63,7 @@ def test_p_of_a_location_is_the_largest_that_the_margin_allows(
     assert found.high == pytest.approx(found.value + half)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_intervals_of_a_location_cover_and_p_is_uniform(seed: int) -> None:
     """Of 2000 differences with an error of 9 degrees of freedom, up to 4.5 standard errors."""
@@ -77,6 +78,7 @@ def test_intervals_of_a_location_cover_and_p_is_uniform(seed: int) -> None:
         assert within(sum(p <= alpha for p in null), n, alpha)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_p_is_uniform_at_the_margin_and_smaller_nowhere_inside(seed: int) -> None:
     """A true difference of the margin has p below alpha in alpha of cases, half of it never."""
@@ -192,6 +194,7 @@ def sds_of(draws: np.ndarray) -> list[Figure]:
     return [Figure(float(np.sqrt(v)), float(e), n) for v, e in zip(variance, error, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("growth", [1, 4])
 @pytest.mark.parametrize("marginal", MARGINALS)
 def test_sds_of_one_distribution_differ_no_more_often_than_alpha(
@@ -241,6 +244,7 @@ def test_draws_under_a_quantile_are_beta_binomial() -> None:
         assert quantile_of(old, new, "q5").p == pytest.approx(min(2 * tail, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(400, 400), (400, 1600), (100, 100), (4000, 1000)])
 @pytest.mark.parametrize("what", QUANTILES)
 def test_quantiles_of_one_distribution_differ_no_more_often_than_alpha(
@@ -263,6 +267,7 @@ def test_quantiles_of_one_distribution_differ_no_more_often_than_alpha(
         assert covered < 0.98 * pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", QUANTILES)
 def test_p_of_a_quantile_moved_by_the_margin_is_about_uniform(what: str) -> None:
     """Of 2000 pairs with a difference of the margin alpha have a smaller p, but for rounding."""

@@ -53,6 +53,7 @@ def alarms(law: Any, d: int, count: int, seed: int = 1) -> int:
     return sum(replays.without_margins(law, d, 0.05, rng).code == 1 for _ in range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTHING_CHANGED)
 def test_the_test_alone_raises_no_more_false_alarms_than_it_promises(name: str) -> None:
     """Without margins, family-wise: at most 5% and 4.5 binomial standard errors."""
@@ -61,12 +62,14 @@ def test_the_test_alone_raises_no_more_false_alarms_than_it_promises(name: str) 
     assert alarms(law, d, count) <= most
 
 
+@pytest.mark.slow
 def test_the_test_alone_does_raise_some() -> None:
     """One figure more or less independent of the others: a bound of zero would be no test."""
     found = alarms(cases.independent("normal", 1000), 1, 1200)
     assert found > 0.01 * 1200  # it is about 3%: 4.5 standard errors are 2%
 
 
+@pytest.mark.slow
 def test_the_draws_own_error_would_be_the_wrong_one_for_seeds() -> None:
     """The same seeds: taken for independent draws they are changed nearly always."""
     law = Approximation(0.05, draws=2000)
@@ -87,6 +90,7 @@ AS_USED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AS_USED)
 def test_a_check_of_what_did_not_change_finds_no_change(name: str) -> None:
     """Of 25 checks of three quantities none is changed, and hardly one undecided."""
@@ -103,6 +107,7 @@ POWER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POWER)
 def test_what_a_check_must_find_is_found(name: str) -> None:
     """At the default sizes, in one of three quantities: all, up to one in twenty."""
@@ -113,6 +118,7 @@ def test_what_a_check_must_find_is_found(name: str) -> None:
         assert {key: r.code for key, r in found.items()} == dict.fromkeys(found, 1)
 
 
+@pytest.mark.slow
 def test_a_change_within_the_margin_is_none() -> None:
     """A mean moved by 0.02 sd and an sd by 2% are the same."""
     rng = np.random.default_rng(5)

@@ -82,16 +82,20 @@ def test_the_cache_is_the_harness_s_own(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_cache_is_kept_by_system_version_and_programs() -> None:
     """One system's programs are never given to another, nor one version's results."""
     key = step("Restore")["with"]["key"]
-    for part in ("runner.os", "env.HARNESS_VERSION", "hashFiles('**/*.stan')"):
+    for part in ("runner.os", "env.HARNESS_REF", "hashFiles('**/*.stan')"):
         assert part in key
     assert key.startswith(step("Restore")["with"]["restore-keys"].strip())
     assert step("Restore")["id"] in step("Save")["with"]["key"]
 
 
 def test_versions_are_pinned() -> None:
-    """The harness is the version that stands beside this file; actions have a major version."""
-    assert WORKFLOW["env"]["HARNESS_VERSION"] == stan.package_version("stan-advi-harness")
-    assert "==$HARNESS_VERSION" in step("Install the harness")["run"]
+    """The harness is a commit or tag of a named repository; actions have a major version."""
+    fetch = step("Fetch the harness")["with"]
+    assert fetch["repository"] == "${{ vars.HARNESS_REPOSITORY }}"
+    assert fetch["ref"] == WORKFLOW["env"]["HARNESS_REF"] == "${{ vars.HARNESS_REF }}"
+    assert step("Install the harness")["run"] == f"python -m pip install ./{fetch['path']}"
+    for variable in ("vars.HARNESS_REPOSITORY", "$HARNESS_REF"):
+        assert variable in step("Refuse")["run"]
     for used in (s["uses"] for s in STEPS if "uses" in s):
         assert re.fullmatch(r"actions/[\w/-]+@v\d+", used)
 
@@ -109,7 +113,8 @@ def test_the_reports_are_shown_when_the_check_fails() -> None:
 def test_it_may_read_and_nothing_else() -> None:
     """Pull requests of strangers run with it."""
     assert WORKFLOW["permissions"] == {"contents": "read"}
-    assert step("checkout")["with"]["persist-credentials"] == "false"
+    checkouts = [s for s in STEPS if "actions/checkout" in s.get("uses", "")]
+    assert {s["with"]["persist-credentials"] for s in checkouts} == {"false"}
     assert "pull_request_target" not in TEXT
 
 
