@@ -16,8 +16,8 @@ from harness.models import folders
 from harness.stan import cache_dir, ensure_cmdstan
 from harness.stan.bridge import library
 from harness.study import comparing
-from harness.study.analysis import choose_reference, with_arrays
 from harness.study.plan import Plan
+from harness.study.reference import choose_reference
 from harness.study.store import Store
 from harness.why import explain
 
@@ -37,7 +37,7 @@ def main() -> int:
         model = folders.load(name)
         comparison, _ = comparing.run(Plan((model,), explain=False, figures=False))
         (found,) = comparison.models
-        runs = with_arrays(found.runs, store)
+        runs = store.with_arrays(found.runs)
         reference, _ = choose_reference(model, runs, "auto")
         built = library(model.stan_file, cmdstan)
         begin = time.perf_counter()

@@ -17,7 +17,7 @@ from harness.models import folders
 from harness.models.data import write_data
 from harness.records import Program, RunContext, RunResult, RunSpec, Trace
 from harness.stan import CmdStan, ToolchainError, bridge
-from harness.study import comparing
+from harness.study.prepare import prepare
 from harness.vi.target import Clock, Counted, Fitted
 
 pytestmark = pytest.mark.stan
@@ -151,11 +151,11 @@ def test_a_library_that_cannot_be_built_is_no_error_of_the_model(
 
     monkeypatch.setattr(bridge, "library", refuse)
     model = folders.load("normal_mean")
-    found = comparing.prepare(model, cmdstan, 60.0, True)
+    found = prepare(model, cmdstan, 60.0, True)
     assert isinstance(found, Program)
     assert found.library is None
     assert "the linker is missing" in found.library_error
-    untouched = comparing.prepare(model, cmdstan, 60.0, False)
+    untouched = prepare(model, cmdstan, 60.0, False)
     assert isinstance(untouched, Program)
     assert untouched.library_error == ""
 

@@ -11,8 +11,8 @@ from harness.cli.compare import left_out
 from harness.methods import DEFAULT_METHODS
 from harness.records import Model
 from harness.stan import bridge
-from harness.study.comparing import needs_library
 from harness.study.plan import Plan, Planner, usual_methods
+from harness.study.prepare import needs_library
 from harness.study.store import Store
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12"}

@@ -15,15 +15,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness
-from harness import cli
+from harness import cli, why
 from harness.models import folders
 from harness.records import Comparison, Cost, Model, ModelComparison, RunResult, RunSpec, Status
 from harness.report import files
 from harness.stan import CmdStan, bridge
 from harness.stan.find import build_settings
-from harness.study import comparing, task
+from harness.study import comparing, explain, task
+from harness.study.explain import explainable
 from harness.study.plan import Plan
-from harness.study.task import code_hash, explainable, explanation_key
+from harness.study.task import AnalysisTask
 from harness.why.sentences import NEEDS_CAUSE
 
 MODEL = "linear_regression"
@@ -60,72 +61,80 @@ def test_only_runs_of_a_gaussian_family_with_draws_can_be_explained() -> None:
     assert not explainable([])
 
 
-def test_an_explanation_is_kept_under_all_that_it_rests_on(model: Model, tmp_path: Path) -> None:
-    """Other runs, another end of one, another reference, program or bridge are other keys."""
+def asked(model: Model, runs: Sequence[RunResult], tmp_path: Path, **other: Any) -> AnalysisTask:
+    """Return an analysis of some runs."""
+    usual = {"program_hash": "p", "data_hash": "d", "reference": "auto", "judged": (), "notes": ()}
+    folders_ = {"store_root": tmp_path, "draws_folder": None}
+    return AnalysisTask(model=model, results=tuple(runs), **{**usual, **folders_, **other})
+
+
+def test_an_explanation_is_kept_under_all_that_it_rests_on(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other runs, another status, reference, program, data, bridge or version: another key."""
     runs = [light("meanfield", key="a"), light("nuts", key="b")]
-    key = explanation_key(model, runs, "auto", "1")
-    assert explanation_key(model, runs, "auto", "1") == key
+
+    def key(changed: Model = model, runs: Sequence[RunResult] = runs, **other: Any) -> str:
+        return explain.explanation_key(asked(changed, runs, tmp_path, **other))
+
     supplied = tmp_path / "draws.nc"
     supplied.write_bytes(b"one")
     others = {
-        explanation_key(model, runs[:1], "auto", "1"),
-        explanation_key(model, [light("meanfield", key="c"), runs[1]], "auto", "1"),
-        explanation_key(model, [light("meanfield", "diverged", "a"), runs[1]], "auto", "1"),
-        explanation_key(model, runs, "nuts", "1"),
-        explanation_key(model, runs, "auto", "2"),
-        explanation_key(model, runs, str(supplied), "1"),
-        explanation_key(dataclasses.replace(model, reference="normal_mean"), runs, "auto", "1"),
+        key(runs=runs[:1]),
+        key(runs=[light("meanfield", key="c"), runs[1]]),
+        key(runs=[light("meanfield", "diverged", "a"), runs[1]]),
+        key(reference="nuts"),
+        key(reference=str(supplied)),
+        key(program_hash="q"),
+        key(data_hash="e"),
+        key(dataclasses.replace(model, reference="normal_mean")),
     }
+    usual = key()
     supplied.write_bytes(b"two")
-    others.add(explanation_key(model, runs, str(supplied), "1"))
-    model.stan_file.write_text("parameters { real x; } model { x ~ cauchy(0, 1); }")
-    others.add(explanation_key(model, runs, "auto", "1"))
-    assert len(others) == 9
-    assert key not in others
+    others.add(key(reference=str(supplied)))
+    monkeypatch.setattr(bridge, "version", lambda: "another")
+    others.add(key())
+    monkeypatch.undo()
+    monkeypatch.setattr(why, "VERSION", why.VERSION + 1)
+    others.add(key())
+    assert len(others) == 11
+    assert usual not in others
+    monkeypatch.undo()
+    assert key() == usual
 
 
-def test_seconds_and_words_of_a_run_do_not_make_another_explanation(model: Model) -> None:
+def test_seconds_and_words_of_a_run_do_not_make_another_explanation(
+    model: Model, tmp_path: Path
+) -> None:
     """What a run took is no part of why it is off."""
     run = light("meanfield")
     slow = dataclasses.replace(run, cost=Cost(99.0), message="slow")
-    keys = {explanation_key(model, [r], "auto", "1") for r in (run, slow)}
+    keys = {explain.explanation_key(asked(model, [r], tmp_path)) for r in (run, slow)}
     assert len(keys) == 1
 
 
-def test_the_hash_of_parts_is_of_those_parts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_figures_and_verdicts_depend_on_all_of_the_code(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change elsewhere leaves it; one in a folder or file of them does not."""
+    """Any file of the package that changes makes another analysis, but no other explanation."""
     package = tmp_path / "harness"
-    for name in ("why/a.py", "vi/deep/b.py", "one.py", "report/c.py"):
+    for name in ("study/a.py", "report/deep/b.j2"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("x = 1\n")
     monkeypatch.setattr(task, "__file__", str(package / "study" / "task.py"))
-    parts = ("why", "vi", "one.py")
+    analysis = asked(model, [light("meanfield")], tmp_path)
 
-    def hashes() -> tuple[str, str]:
-        code_hash.cache_clear()
-        return code_hash(parts), code_hash()
+    def keys() -> tuple[str, str]:
+        task.code_hash.cache_clear()
+        return task.analysis_key(analysis), explain.explanation_key(analysis)
 
-    seen = [hashes()]
-    (package / "report/c.py").write_text("x = 2\n")
-    seen.append(hashes())
-    assert seen[1][0] == seen[0][0]
-    assert seen[1][1] != seen[0][1]
-    for name in ("why/a.py", "vi/deep/b.py", "one.py"):
-        (package / name).write_text("x = 3\n")
-        seen.append(hashes())
-    code_hash.cache_clear()
-    assert len({part for part, _ in seen}) == 4
-    assert len({whole for _, whole in seen}) == 5
-
-
-def test_the_parts_of_an_explanation_are_there() -> None:
-    """A name that is no longer a folder or file of the package would hash nothing."""
-    package = Path(harness.__file__).parent
-    for part in task.EXPLAINING:
-        assert (package / part).exists(), part
-        assert code_hash((part,)) != code_hash(())
+    seen = [keys()]
+    for name in ("study/a.py", "report/deep/b.j2"):
+        (package / name).write_text("x = 2\n")
+        seen.append(keys())
+    task.code_hash.cache_clear()
+    assert len({analysis for analysis, _ in seen}) == 3
+    assert len({explanation for _, explanation in seen}) == 1
 
 
 # --- the command line ------------------------------------------------------------------------

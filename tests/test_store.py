@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ConfigDict, TypeAdapter
 
-from harness.records import Cost, Draws, RunResult, RunSpec, Trace
+from harness.records import Cost, Draws, Estimate, RunResult, RunSpec, Trace
 from harness.study.store import Store, StoreError, cmdstan_seed, run_key
 
 SPEC = RunSpec("m", "meanfield", {"eta": 1.0}, 3, 5)
@@ -97,17 +99,74 @@ def test_a_damaged_entry_is_dropped_and_said(
     assert store.get(put.key) is not None
 
 
-def test_a_damaged_memo_is_dropped(tmp_path: Path) -> None:
-    """A kept analysis whose checksum does not match is computed again."""
+KIND = TypeAdapter(tuple[Estimate, ...], config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+def test_a_kept_record_reads_back_equal(tmp_path: Path) -> None:
+    """Infinities, NaN and every digit survive; the file is a checksum and JSON."""
+    store = Store(tmp_path)
+    put = (Estimate(0.1 + 0.2, math.inf), Estimate(math.nan, 0.0))
+    store.keep("k", KIND, put)
+    back = store.recall("k", KIND)
+    assert repr(back) == repr(put)
+    _, body = (tmp_path / "memo" / "k.json").read_bytes().split(b"\n")
+    assert json.loads(body)[0] == [0.1 + 0.2, math.inf]
+    assert store.recall("absent", KIND) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: kept[:-1],
+        lambda kept: kept.replace(b"1.0", b"2.0"),
+        lambda _: b"",
+        lambda kept: kept.partition(b"\n")[2],
+    ],
+)
+def test_a_damaged_record_is_dropped(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """A record whose checksum does not match is absent, and a sentence says so once."""
     said: list[str] = []
     store = Store(tmp_path, said.append)
-    store.put_memo("k", {"a": 1})
-    assert store.memo("k") == {"a": 1}
-    path = tmp_path / "memo" / "k.pickle"
-    path.write_bytes(path.read_bytes()[:-1])
-    assert store.memo("k") is None
+    store.keep("k", KIND, (Estimate(1.0, 0.5),))
+    path = tmp_path / "memo" / "k.json"
+    path.write_bytes(damage(path.read_bytes()))
+    assert store.recall("k", KIND) is None
+    assert store.recall("k", KIND) is None
+    (sentence,) = said
+    assert "computed again" in sentence
+
+
+def test_a_record_of_another_form_is_dropped(tmp_path: Path) -> None:
+    """JSON that is whole but holds something else is never taken for the record."""
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    store.keep("k", TypeAdapter(dict[str, str]), {"a": "b"})
+    assert store.recall("k", KIND) is None
     assert said
-    assert store.memo("absent") is None
+
+
+def test_a_run_of_the_first_format_is_still_read(tmp_path: Path) -> None:
+    """Entries as earlier versions wrote them are valid: nobody runs a lecture again."""
+    store = Store(tmp_path)
+    put = result()
+    store.put(put)
+    path = tmp_path / put.key[:2] / put.key / "result.json"
+    checksum = json.loads(path.read_text())["arrays_sha256"]
+    path.write_text(
+        '{"format": 1, "spec": {"model": "m", "method": "meanfield", "options": {"eta": 1.0}, '
+        f'"seed": 3, "draws": 5}}, "key": "{put.key}", "status": "not_converged", '
+        '"message": "it said so", "names": ["a", "b[1]"], "iid": true, "trace": true, '
+        '"diagnostics": {"eta": "100.0", "elbo": "-inf"}, "cost": {"seconds": 1.5, '
+        '"log_density_evaluations": null, "gradient_evaluations": 7}, '
+        f'"versions": {{"cmdstan": "2.27.0"}}, "console": "text", "arrays_sha256": "{checksum}"}}'
+    )
+    got = store.get(put.key)
+    assert got is not None
+    assert repr(dataclasses.replace(got, draws=None, trace=None)) == repr(
+        dataclasses.replace(put, draws=None, trace=None)
+    )
+    assert got.draws is not None
+    assert got.trace is not None
 
 
 def test_an_unwritable_store_says_what_to_do(tmp_path: Path) -> None:

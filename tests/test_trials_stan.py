@@ -17,7 +17,7 @@ from harness.models.data import load_data
 from harness.records import Model, RunContext, RunResult, RunSpec, Trial
 from harness.stan import CmdStan, compile_program
 from harness.stan.bridge import BridgeModel, library
-from harness.study import analysis
+from harness.study.reference import choose_reference
 from harness.study.store import cmdstan_seed
 from harness.why import remedies
 
@@ -77,7 +77,7 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
         for m, count in seeds.items()
         for seed in range(1, count + 1)
     )
-    reference, selection = analysis.choose_reference(model, runs, "auto")
+    reference, selection = choose_reference(model, runs, "auto")
     assert program.library is not None
     bridge = BridgeModel(program.library, load_data(model))
     return Bench(model, judged(model, runs, reference, selection), run, bridge)

@@ -126,9 +126,7 @@ def observe_and_compare(
     found: ModelComparison, store_root: Path, old: Baseline | None, margins: Margins
 ) -> tuple[Observation, list[Change]]:
     """Summarise one model's runs and compare them with its baseline, in any process."""
-    from harness.study.analysis import with_arrays
-
-    runs = with_arrays(found.runs, Store(store_root))
+    runs = Store(store_root).with_arrays(found.runs)
     seen = observe(found, runs, {} if old is None else old.methods)
     changes = [] if old is None else _changes(found.model.name, old, seen, margins)
     return without_samples(seen), changes

@@ -7,20 +7,30 @@ takes long, and puts what was found into the comparison.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
 
-from harness import judge
-from harness.models.data import ModelError, load_data
-from harness.records import NO_ESTIMATE, Explanation, ModelComparison, RunResult, Trial, Verdict
+from harness import judge, why
+from harness.methods import METHODS
+from harness.models.data import ModelError, kept_data
+from harness.records import (
+    NO_ESTIMATE,
+    WITHOUT_DRAWS,
+    Explanation,
+    ModelComparison,
+    RunResult,
+    Trial,
+    Verdict,
+)
 from harness.report import files
 from harness.stan import bridge
 from harness.stan.bridge import BridgeError, BridgeModel
-from harness.study.store import Store
-from harness.study.task import AnalysisTask, explainable, explanation_key
+from harness.study.store import Store, digest
+from harness.study.task import AnalysisTask, Judged, reference_hash
 from harness.why.sentences import NEEDS_CAUSE, with_causes
 
 if TYPE_CHECKING:
@@ -28,13 +38,48 @@ if TYPE_CHECKING:
     from harness.why.remedies import Proposal, Start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scale:
-    """What trials are measured with, as the comparison's own runs were."""
+def explanation_key(task: AnalysisTask) -> str:
+    """Return the key of an explanation: the runs, the program, its data, the versions.
 
-    yardstick: Yardstick
-    contexts: Mapping[str, judge.JudgeContext]
-    """By method."""
+    Seconds and words of a run are no part of why it is off.
+    """
+    model = task.model
+    return digest(
+        {
+            "version": why.VERSION,
+            "model": [model.name, model.reference, list(model.quantities), dict(model.limits)],
+            "program": task.program_hash,
+            "data": task.data_hash,
+            "runs": [[r.key, r.status] for r in task.results],
+            "reference": reference_hash(task.reference),
+            "bridge": bridge.version(),
+        }
+    )
+
+
+@cache
+def _kind() -> TypeAdapter[tuple[Explanation]]:
+    return TypeAdapter(tuple[Explanation], config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+def explainable(results: Sequence[RunResult]) -> bool:
+    """Tell whether some run has a Gaussian q whose divergence could be split."""
+    return any(
+        r.status not in WITHOUT_DRAWS and METHODS[r.spec.method].family_of(r.spec.options)
+        for r in results
+    )
+
+
+def complete(comparison: ModelComparison) -> bool:
+    """Tell whether the explanation, if there is one, would be the same another time."""
+    return comparison.explanation is None or comparison.explanation.complete
+
+
+def lacks_library(task: AnalysisTask, store: Store, *, proposing: bool) -> bool:
+    """Tell whether the program must be built as a library before the analysis can go on."""
+    if task.library is not None or task.library_error or not explainable(task.results):
+        return False
+    return proposing or store.recall(explanation_key(task), _kind()) is None
 
 
 def explained(
@@ -51,10 +96,10 @@ def _explanation(
 ) -> Explanation:
     if not explainable(task.results):
         return Explanation(NO_ESTIMATE, "none", (), ("no run of a Gaussian family gave draws",))
-    key = explanation_key(task.model, task.results, task.reference, bridge.version())
-    kept = store.memo(key)
-    if isinstance(kept, Explanation):
-        return kept
+    key = explanation_key(task)
+    kept = store.recall(key, _kind())
+    if kept is not None:
+        return kept[0]
     if task.library is None:
         why = task.library_error or "the program was not built as a library"
         words = f"the gaps are not known: {why}"
@@ -62,12 +107,14 @@ def _explanation(
     from harness.why import explain
 
     try:
-        found = explain(task.model, runs, comparison.reference, task.library, task.timeout_s)
+        found = explain(
+            task.model, runs, comparison.reference, task.library, task.timeout_s, task.data_hash
+        )
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
         words = f"the gaps are not known: {type(error).__name__}: {error}"
         return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
     if found.complete:
-        store.put_memo(key, found)
+        store.keep(key, _kind(), (found,))
     return found
 
 
@@ -100,7 +147,7 @@ def _opened(task: AnalysisTask) -> BridgeModel | str:
     if task.library is None:
         return "the program was not built as a library"
     try:
-        return BridgeModel(task.library, arrays(load_data(task.model)))
+        return BridgeModel(task.library, arrays(kept_data(task.model.data_file, task.data_hash)))
     except (BridgeError, ModelError, OSError) as error:
         return str(error)
 
@@ -122,11 +169,7 @@ def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]
 
 
 def with_remedies(
-    task: AnalysisTask,
-    comparison: ModelComparison,
-    runs: Sequence[RunResult],
-    scale: Scale | None,
-    store: Store,
+    task: AnalysisTask, judged: Judged, yardstick: Yardstick | None, store: Store
 ) -> ModelComparison:
     """Return the comparison with the trials judged, and verdicts with what helps.
 
@@ -134,7 +177,8 @@ def with_remedies(
     """
     from harness.why.remedies import known, remedy_words
 
-    trials = () if scale is None else _judged(task, comparison, runs, scale, store)
+    comparison = judged.comparison
+    trials = () if yardstick is None else _judged(task, judged, yardstick, store)
     seconds = {v.method: files.method_seconds(comparison, v.method) for v in comparison.verdicts}
     verdicts = []
     for verdict in comparison.verdicts:
@@ -150,30 +194,24 @@ def with_remedies(
 
 
 def _judged(
-    task: AnalysisTask,
-    comparison: ModelComparison,
-    runs: Sequence[RunResult],
-    scale: Scale,
-    store: Store,
+    task: AnalysisTask, judged: Judged, yardstick: Yardstick, store: Store
 ) -> tuple[Trial, ...]:
     from harness.why.remedies import Present, not_tried, tried
 
+    comparison = judged.comparison
     verdicts = {v.method: v for v in comparison.verdicts}
-    by_run = {(r.spec.method, r.spec.seed): r for r in runs}
+    by_run = {(r.spec.method, r.spec.seed): r for r in comparison.runs}
     found = []
-    for proposal, light in task.trials:
+    for proposal, results in task.trials or ():
         verdict = verdicts[proposal.method]
-        if proposal.spec is None:
-            # Reweighting takes the method's own draws.
-            its = [by_run[proposal.method, s] for s in proposal.seeds]
-        else:
-            stored = [(r, store.get(r.key)) for r in light]
-            its = [r if s is None else s for r, s in stored]
-        context = scale.contexts.get(proposal.method, judge.JudgeContext())
-        present = Present(runs, comparison.measures, context)
+        # Reweighting takes the method's own draws.
+        light = results if proposal.spec else [by_run[proposal.method, s] for s in proposal.seeds]
+        its = store.with_arrays(light)
+        context = judged.contexts.get(proposal.method, judge.JudgeContext())
+        present = Present(comparison.runs, comparison.measures, context)
         try:
             trial = tried(
-                task.model, verdict, proposal, its, scale.yardstick, comparison.reference, present
+                task.model, verdict, proposal, its, yardstick, comparison.reference, present
             )
         except Exception as error:  # noqa: BLE001 - one remedy must not cost the others
             words = f"Not tried: {type(error).__name__}: {error}."

@@ -15,7 +15,7 @@ from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.stan import bridge
 from harness.study.store import Store, run_key
-from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Want
+from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Known, Needs
 
 if TYPE_CHECKING:
     from harness.why.remedies import Proposal
@@ -85,10 +85,14 @@ class Work:
     data_hash: str = ""
     program: Program | None = None
     error: str | None = None
-    extended: bool = False
     analysis: Analysis | None = None
+    known: Known = field(default_factory=Known)
+    """What earlier rounds of the analysis found."""
+    extended: bool = False
+    """Whether more draws were taken; that happens once."""
+    wants_library: bool = False
     library_error: str = ""
-    """What kept the program from being built as a library for the explanation."""
+    """Why the program could not be built as a library for the explanation."""
     proposals: tuple[Proposal, ...] | None = None
     """Remedies to try, once they are known."""
 
@@ -187,32 +191,35 @@ class Planner:
         else:
             work.done[key] = stored
 
-    def extend(self, work: Work, wants: tuple[Want, ...]) -> None:
-        """Replace runs by runs with more draws, within the budget."""
-        for want in wants:
+    def meet(self, work: Work, needs: Needs, known: Known) -> None:
+        """Plan what an analysis needs; runs that are stored are not made again."""
+        work.known = known
+        work.wants_library |= needs.library
+        if needs.draws:
+            work.extended = True
+        for want in needs.draws:
             for i, spec in enumerate(work.specs):
                 if (spec.method, spec.seed) == (want.method, want.seed):
                     work.specs[i] = with_draws(spec, want.draws)
                     self._look_up(work, work.specs[i])
-        work.extended = True
+        if needs.remedies:
+            work.proposals = needs.remedies
+        for proposal in needs.remedies:
+            for spec in proposal.spec or ():
+                if self.key(work, spec) not in work.done:
+                    self._look_up(work, spec)
 
     def results(self, work: Work) -> tuple[RunResult, ...]:
         """Return the finished runs in the order planned."""
         return tuple(work.done[self.key(work, spec)] for spec in work.specs)
 
-    def try_remedies(self, work: Work, proposals: tuple[Proposal, ...]) -> None:
-        """Plan the runs of remedies; those that are stored are not made again."""
-        work.proposals = proposals
-        for proposal in proposals:
-            for spec in proposal.spec or ():
-                if self.key(work, spec) not in work.done:
-                    self._look_up(work, spec)
-
-    def trials(self, work: Work) -> tuple[tuple[Proposal, tuple[RunResult, ...]], ...]:
-        """Return the remedies with the results of their runs."""
+    def trials(self, work: Work) -> tuple[tuple[Proposal, tuple[RunResult, ...]], ...] | None:
+        """Return the remedies with the results of their runs; None before they are known."""
+        if work.proposals is None:
+            return None
         return tuple(
             (p, tuple(work.done[self.key(work, spec)] for spec in p.spec or ()))
-            for p in work.proposals or ()
+            for p in work.proposals
         )
 
 

@@ -6,20 +6,25 @@ nothing is ever stale. What cannot be read back whole is treated as absent, and 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-import pickle
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from harness.records import Cost, Draws, RunResult, RunSpec, Trace
+from harness.records import Draws, RunResult, RunSpec, Trace
+from harness.records.text import clip, one_line
+
+T = TypeVar("T")
 
 _FORMAT = 1
 
@@ -85,10 +90,6 @@ class Store:
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key
 
-    def has(self, key: str) -> bool:
-        """Tell whether an entry is there; only :meth:`get` finds out whether it is whole."""
-        return (self._folder(key) / "result.json").is_file()
-
     def get(self, key: str, *, with_arrays: bool = True) -> RunResult | None:
         """Return the result under a key, or None if it is absent or damaged.
 
@@ -99,7 +100,7 @@ class Store:
         try:
             meta = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             content = (folder / "arrays.npz").read_bytes()
-            if hashlib.sha256(content).hexdigest() != meta["arrays_sha256"]:
+            if _sha256(content) != meta["arrays_sha256"]:
                 self._drop(folder, "its arrays do not match their checksum")
                 return None
             return _from_meta(meta, folder / "arrays.npz" if with_arrays else None)
@@ -107,12 +108,20 @@ class Store:
             if folder.exists():
                 self._drop(folder, "a file is missing")
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            self._drop(folder, str(error))
+            self._drop(folder, error)
         return None
 
-    def _drop(self, folder: Path, why: str) -> None:
-        self._tell(f"damaged cache entry {folder.name[:12]} ({why}): it is computed again")
+    def with_arrays(self, results: Iterable[RunResult]) -> tuple[RunResult, ...]:
+        """Return results with their draws and traces; what is not stored stays as it is."""
+        return tuple(self.get(r.key) or r for r in results)
+
+    def _drop(self, folder: Path, why: object) -> None:
+        self._damaged(folder.name, why)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _damaged(self, key: str, why: object) -> None:
+        words = clip(one_line(str(why)), 120)
+        self._tell(f"damaged cache entry {key[:12]} ({words}): it is computed again")
 
     def discard(self, key: str) -> None:
         """Forget an entry, so that it is made again."""
@@ -132,9 +141,7 @@ class Store:
             partial.mkdir(parents=True, exist_ok=True)
             np.savez(partial / "arrays.npz", **_arrays(result))
             meta = _meta(result)
-            meta["arrays_sha256"] = hashlib.sha256(
-                (partial / "arrays.npz").read_bytes()
-            ).hexdigest()
+            meta["arrays_sha256"] = _sha256((partial / "arrays.npz").read_bytes())
             (partial / "result.json").write_text(json.dumps(meta), encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(partial)
@@ -142,46 +149,61 @@ class Store:
                 partial.rename(folder)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            msg = (
-                f"cannot write to the cache {self.root}: {error}; "
-                "set HARNESS_CACHE to a writable folder"
-            )
-            raise StoreError(msg) from error
+            raise self._unwritable(error) from error
 
-    def memo(self, key: str) -> Any | None:
-        """Return a pickled value of this store's own making, or None."""
-        path = self.root / "memo" / f"{key}.pickle"
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"cannot write to the cache {self.root}: {error}; "
+            "set HARNESS_CACHE to a writable folder"
+        )
+
+    def _record(self, key: str) -> Path:
+        return self.root / "memo" / f"{key}.json"
+
+    def recall(self, key: str, kind: TypeAdapter[T]) -> T | None:
+        """Return the record kept under a key, or None if it is absent or damaged."""
+        path = self._record(key)
         try:
-            content = path.read_bytes()
-            checksum, body = content[:32], content[32:]
-            if hashlib.sha256(body).digest() != checksum:
-                self._tell(f"damaged cache entry {key[:12]} (checksum): it is computed again")
-                path.unlink(missing_ok=True)
-                return None
-            # The file is our own and checksummed; the cache is as trusted as the code.
-            return pickle.loads(body)  # noqa: S301
+            kept = path.read_bytes()
+            checksum, _, body = kept.partition(b"\n")
+            if _sha256(body) != checksum.decode():
+                msg = "checksum"
+                raise ValueError(msg)
+            return kind.validate_json(body)
         except FileNotFoundError:
             return None
-        except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
-            self._tell(f"damaged cache entry {key[:12]} ({error}): it is computed again")
+        except (OSError, ValueError) as error:
+            self._damaged(key, error)
             path.unlink(missing_ok=True)
             return None
 
-    def put_memo(self, key: str, value: Any) -> None:
-        """Keep a picklable value under a key."""
-        path = self.root / "memo" / f"{key}.pickle"
-        body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    def keep(self, key: str, kind: TypeAdapter[T], value: T) -> None:
+        """Keep a record without arrays under a key: its checksum, then its JSON.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be written.
+        """
+        path = self._record(key)
+        body = kind.dump_json(value)
+        partial = path.with_suffix(f".{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.part")
-            partial.write_bytes(hashlib.sha256(body).digest() + body)
+            partial.write_bytes(_sha256(body).encode() + b"\n" + body)
             partial.replace(path)
         except OSError as error:
-            msg = (
-                f"cannot write to the cache {self.root}: {error}; "
-                "set HARNESS_CACHE to a writable folder"
-            )
-            raise StoreError(msg) from error
+            raise self._unwritable(error) from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@cache
+def _run_kind() -> TypeAdapter[RunResult]:
+    FloatArray = Any  # noqa: F841 - the annotations' name; arrays are kept apart, as npz
+    return TypeAdapter(RunResult)
 
 
 def _arrays(result: RunResult) -> dict[str, Any]:
@@ -202,20 +224,15 @@ def _arrays(result: RunResult) -> dict[str, Any]:
 
 
 def _meta(result: RunResult) -> dict[str, Any]:
+    light = dataclasses.replace(result, draws=None, trace=None)
     return {
         "format": _FORMAT,
-        "spec": asdict(result.spec),
-        "key": result.key,
-        "status": result.status,
-        "message": result.message,
+        **_run_kind().dump_python(light, mode="json"),
         "names": None if result.draws is None else list(result.draws.names),
         "iid": None if result.draws is None else result.draws.iid,
         "trace": result.trace is not None,
         # JSON has no infinity; repr keeps every digit and reads back with float().
         "diagnostics": {k: repr(float(v)) for k, v in result.diagnostics.items()},
-        "cost": asdict(result.cost),
-        "versions": dict(result.versions),
-        "console": result.console,
     }
 
 
@@ -223,39 +240,30 @@ def _from_meta(meta: Mapping[str, Any], arrays_file: Path | None) -> RunResult:
     if meta["format"] != _FORMAT:
         msg = f"format {meta['format']}, expected {_FORMAT}"
         raise ValueError(msg)
+    light = _run_kind().validate_python({**meta, "draws": None, "trace": None})
+    if arrays_file is None:
+        return light
+    with np.load(arrays_file) as stored:
+        arrays = {k: stored[k] for k in stored.files}
     draws: Draws | None = None
     trace: Trace | None = None
-    if arrays_file is not None:
-        with np.load(arrays_file) as stored:
-            arrays = {k: stored[k] for k in stored.files}
-        if meta["names"] is not None:
-            draws = Draws(
-                names=tuple(meta["names"]),
-                values=arrays["draws"],
-                log_p=arrays.get("log_p"),
-                log_q=arrays.get("log_q"),
-                stats=_prefixed(arrays, "stats."),
-                iid=bool(meta["iid"]),
-            )
-        if meta["trace"]:
-            trace = Trace(
-                iteration=arrays["trace.iteration"],
-                elapsed_s=arrays["trace.elapsed_s"],
-                elbo=arrays["trace.elbo"],
-                extras=_prefixed(arrays, "extras."),
-            )
-    return RunResult(
-        spec=RunSpec(**meta["spec"]),
-        key=meta["key"],
-        status=meta["status"],
-        message=meta["message"],
-        draws=draws,
-        trace=trace,
-        diagnostics={k: float(v) for k, v in meta["diagnostics"].items()},
-        cost=Cost(**meta["cost"]),
-        versions=meta["versions"],
-        console=meta["console"],
-    )
+    if meta["names"] is not None:
+        draws = Draws(
+            names=tuple(meta["names"]),
+            values=arrays["draws"],
+            log_p=arrays.get("log_p"),
+            log_q=arrays.get("log_q"),
+            stats=_prefixed(arrays, "stats."),
+            iid=bool(meta["iid"]),
+        )
+    if meta["trace"]:
+        trace = Trace(
+            iteration=arrays["trace.iteration"],
+            elapsed_s=arrays["trace.elapsed_s"],
+            elbo=arrays["trace.elbo"],
+            extras=_prefixed(arrays, "extras."),
+        )
+    return dataclasses.replace(light, draws=draws, trace=trace)
 
 
 def _prefixed(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,39 +1,89 @@
 """What an analysis takes and gives, light enough for the process that only hands it out.
 
 The work itself is done in worker processes by :mod:`harness.study.analysis`, which loads ArviZ and
-matplotlib; a comparison of which everything is known already needs neither.
+matplotlib; a comparison that is kept already needs neither.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.methods import METHODS
-from harness.models.data import data_hash
-from harness.records import WITHOUT_DRAWS, Model, ModelComparison, RunResult
-from harness.study.store import digest
+from pydantic import ConfigDict, TypeAdapter
+
+from harness.records import Model, ModelComparison, RunResult
+from harness.study.store import Store, digest
 
 if TYPE_CHECKING:
+    from harness.judge import JudgeContext
+    from harness.metrics.measure import Selection
+    from harness.study.measuring import Found
     from harness.why.remedies import Proposal
 
 MAX_DRAWS = 100_000
-"""Up to here an undecided comparison takes more draws of q by itself."""
+"""An undecided comparison takes up to this many draws of q without being asked."""
 
 MAX_NUTS_SAMPLES = 4_000
-"""Up to here, per chain, an undecided comparison lets NUTS go on by itself."""
+"""An undecided comparison lets NUTS take up to this many draws per chain without being asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """More draws that would decide an undecided comparison."""
+
+    method: str
+    seed: int
+    draws: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Needs:
+    """What an analysis lacks; false where it lacks nothing."""
+
+    draws: tuple[Want, ...] = ()
+    remedies: tuple[Proposal, ...] = ()
+    """To be run."""
+    library: bool = False
+    """Whether the program is to be built as a library."""
+
+    def __bool__(self) -> bool:
+        return bool(self.draws or self.remedies or self.library)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A judged model with what its remedies are measured with."""
+
+    comparison: ModelComparison
+    """Without arrays."""
+    selection: Selection
+    contexts: Mapping[str, JudgeContext]
+    """By method."""
+    figures: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What one round of an analysis hands to the next, so that nothing is measured twice."""
+
+    found: Found = field(default_factory=dict)
+    """What was measured."""
+    judged: Judged | None = None
+    """Once only the remedies' runs are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisTask:
-    """What an analysis needs. Plain data; ``results`` are without arrays."""
+    """What one round of an analysis needs. Plain data; ``results`` are without arrays."""
 
     model: Model
+    program_hash: str
+    data_hash: str
     results: tuple[RunResult, ...]
     reference: str
     """``auto``, ``nuts`` or the path of a supplied reference (NetCDF)."""
@@ -49,108 +99,102 @@ class AnalysisTask:
     library: Path | None = None
     """The program behind the bridge, without which there are no causes."""
     library_error: str = ""
-    propose: bool = False
-    """Whether remedies are to be proposed."""
-    trials: tuple[tuple[Proposal, tuple[RunResult, ...]], ...] = ()
-    """Remedies with the results of their runs, without arrays."""
+    remedies: bool = False
+    """Whether remedies are to be tried."""
+    trials: tuple[tuple[Proposal, tuple[RunResult, ...]], ...] | None = None
+    """Remedies with the results of their runs, without arrays; None before they are proposed."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by method that the user set."""
     timeout_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """More draws that would decide an undecided comparison."""
-
-    method: str
-    seed: int
-    draws: int
+    known: Known = field(default_factory=Known, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """A judged model without its arrays, its figures, and what would decide more."""
+    """What a round of an analysis found: a judged model, or what it needs first."""
 
-    comparison: ModelComparison
-    figures: tuple[Any, ...]
-    wants: tuple[Want, ...]
+    comparison: ModelComparison | None
+    """Without arrays."""
+    figures: tuple[Any, ...] = ()
+    needs: Needs = field(default_factory=Needs)
     said: tuple[str, ...] = ()
-    proposals: tuple[Proposal, ...] = ()
-    """Remedies that are worth a trial, where they were asked for."""
-
-
-EXPLAINING = ("why", "vi", "stan", "metrics", "judge", "methods", "models", "records", "study")
-"""The code that explanations rest on: other changes let those that are kept stand."""
+    known: Known = field(default_factory=Known)
+    lasting: bool = True
+    """False where another time more may be found out: it is not kept."""
 
 
 @cache
-def code_hash(parts: tuple[str, ...] = ()) -> str:
-    """Return the hash of this package's code: figures and verdicts of old code are not reused.
-
-    With ``parts`` only that of these folders and files.
-    """
+def code_hash() -> str:
+    """Return the hash of this package's code: figures and verdicts of old code are not reused."""
     root = Path(__file__).parents[1]
     h = hashlib.sha256()
-    roots = [root / part for part in parts] or [root]
-    found = [p for r in roots for p in ([r] if r.is_file() else r.rglob("*"))]
-    for path in sorted(p for p in found if p.suffix in {".py", ".j2", ".css", ".js", ".cpp"}):
-        if "__pycache__" not in path.parts and "_stan" not in path.parts:
+    for path in sorted(root.rglob("*")):
+        if path.suffix in {".py", ".j2", ".css", ".js", ".cpp"} and "_stan" not in path.parts:
             h.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return h.hexdigest()
 
 
+def reference_hash(reference: str) -> str:
+    """Return what tells one choice of reference from another: its word, or its file's hash."""
+    if reference in {"auto", "nuts"}:
+        return reference
+    return hashlib.sha256(Path(reference).read_bytes()).hexdigest()
+
+
 def analysis_key(task: AnalysisTask) -> str:
     """Return the key of an analysis: the runs, the model's description, the code."""
-    supplied = Path(task.reference)
+    trials = task.trials
     return digest(
         {
             "code": code_hash(),
             "model": dataclasses.asdict(task.model),
-            "program": task.model.stan_file.read_text(encoding="utf-8"),
-            "data": data_hash(task.model),
-            "runs": [[r.key, r.status, r.message, repr(r.cost.seconds)] for r in task.results],
-            "reference": hashlib.sha256(supplied.read_bytes()).hexdigest()
-            if task.reference not in {"auto", "nuts"}
-            else task.reference,
+            "program": task.program_hash,
+            "data": task.data_hash,
+            "runs": _ends(task.results),
+            "reference": reference_hash(task.reference),
             "judged": task.judged,
             "notes": task.notes,
             "draws_folder": task.draws_folder is not None,
             "may_extend": task.may_extend,
             "figures": task.figures,
             "explain": [task.explain, task.library_error, task.timeout_s],
-            "propose": task.propose,
-            "trials": [
-                [repr(p), [[r.key, r.status, repr(r.cost.seconds)] for r in results]]
-                for p, results in task.trials
-            ],
+            "remedies": task.remedies,
+            "trials": None if trials is None else [[_plan(p), _ends(runs)] for p, runs in trials],
             "options": task.options,
         }
     )
 
 
-def explanation_key(
-    model: Model, results: Sequence[RunResult], reference: str, bridge_version: str
-) -> str:
-    """Return the key of an explanation: the runs, the program, its data, the code."""
-    supplied = Path(reference)
-    return digest(
-        {
-            "explanation": code_hash(EXPLAINING),
-            "model": [model.name, model.reference, list(model.quantities), dict(model.limits)],
-            "program": model.stan_file.read_text(encoding="utf-8"),
-            "data": data_hash(model),
-            "runs": [[r.key, r.status] for r in results],
-            "reference": hashlib.sha256(supplied.read_bytes()).hexdigest()
-            if reference not in {"auto", "nuts"}
-            else reference,
-            "bridge": bridge_version,
-        }
+def _ends(results: tuple[RunResult, ...]) -> list[list[str]]:
+    return [[r.key, r.status, r.message, repr(r.cost.seconds)] for r in results]
+
+
+def _plan(proposal: Proposal) -> dict[str, Any]:
+    return dataclasses.asdict(proposal) | {"seconds": repr(proposal.seconds)}
+
+
+Kept = tuple[ModelComparison | None, tuple[Any, ...], Needs]
+
+
+@cache
+def _kind() -> TypeAdapter[Kept]:
+    from harness.report.figures import Figure
+    from harness.why.remedies import Proposal  # noqa: F401 - the annotations' name
+
+    FloatArray = Any  # noqa: F841 - the annotations' name; nothing with arrays is kept here
+    return TypeAdapter(
+        tuple[ModelComparison | None, tuple[Figure, ...], Needs],  # type: ignore[arg-type]
+        config=ConfigDict(ser_json_inf_nan="constants"),
     )
 
 
-def explainable(results: Sequence[RunResult]) -> bool:
-    """Tell whether some run has a Gaussian q whose distance could be split."""
-    return any(
-        r.status not in WITHOUT_DRAWS and METHODS[r.spec.method].family_of(r.spec.options)
-        for r in results
-    )
+def recall(store: Store, key: str) -> Analysis | None:
+    """Return the analysis kept under a key."""
+    kept = store.recall(key, _kind())
+    return None if kept is None else Analysis(*kept)
+
+
+def keep(store: Store, key: str, analysis: Analysis) -> None:
+    """Keep an analysis that would be the same another time."""
+    if analysis.lasting:
+        store.keep(key, _kind(), (analysis.comparison, analysis.figures, analysis.needs))

@@ -9,4 +9,7 @@ from __future__ import annotations
 
 from harness.why.explain import explain
 
+VERSION = 1
+"""Raised when explanations are no longer comparable with stored ones."""
+
 __all__ = ["explain"]

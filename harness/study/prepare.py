@@ -1,0 +1,67 @@
+"""A program compiled and tried with its data, before anything is run on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness import stan
+from harness.methods import METHODS
+from harness.methods.cmdstan import preflight
+from harness.models.data import ModelError, check_data, kept_data
+from harness.records import Model, Program, RunContext, RunSpec
+from harness.stan import bridge
+from harness.study.store import cmdstan_seed
+
+
+def needs_library(methods: Iterable[str]) -> bool:
+    """Tell whether one of these methods needs the program's gradient in process."""
+    return any(METHODS[name].bridge for name in methods)
+
+
+def prepare(
+    model: Model,
+    cmdstan: stan.CmdStan,
+    timeout_s: float,
+    library: bool,  # noqa: FBT001 - the pool passes arguments by position
+    data_hash: str = "",
+) -> Program | str:
+    """Compile a program and see that it starts with its data; a string says why it does not.
+
+    A library that cannot be built is no error of the model: CmdStan's methods go on without it.
+    Runs in a worker process.
+
+    Parameters
+    ----------
+    library
+        Whether the program's gradient is needed in process.
+    """
+    try:
+        program = stan.compile_program(model.stan_file, cmdstan)
+        info = stan.program_info(model.stan_file, cmdstan)
+        if not info.parameters:
+            return "the program has no parameters: there is nothing to infer"
+        complaints = check_data(
+            kept_data(model.data_file, data_hash),
+            info,
+            model.data_file.name if model.data_file else "the data",
+        )
+    except (stan.ToolchainError, stan.ProgramError, ModelError) as error:
+        return str(error)
+    if complaints:
+        return "; ".join(complaints)
+    probe = RunSpec(model.name, "nuts", {}, 0, 1)
+    context = RunContext(program, model.data_file, timeout_s, cmdstan_seed(probe))
+    with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
+        refused = preflight(context, Path(scratch))
+    if refused is not None:
+        return f"the program does not start: {refused}"
+    if library:
+        try:
+            built = bridge.library(model.stan_file, cmdstan)
+        except (stan.ToolchainError, stan.ProgramError) as error:
+            return dataclasses.replace(program, library_error=str(error))
+        program = dataclasses.replace(program, library=built)
+    return program
