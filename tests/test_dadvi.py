@@ -13,7 +13,8 @@ from scipy import special
 
 from harness.methods.bridged import FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
-from harness.methods.dadvi_gaussian import _chosen_response, basin_faults, fit_family, fit_response
+from harness.methods.dadvi_faults import basin_faults
+from harness.methods.dadvi_gaussian import _chosen_response, fit_family, fit_response
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
 from harness.records import Reason
@@ -326,7 +327,7 @@ def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     assert abs(found.basins[1].mass - 0.2) < 0.01
     ((reason, words),) = basin_faults(found.basins)
     assert reason is Reason.OTHER_BASINS
-    assert words.startswith("2 basins found: a Gaussian can hold only one; the best has ELBO -0.22")
+    assert words.startswith("2 basins found: a Gaussian can hold only one; the best has ELBO −0.22")
     assert "about 20% of the mass" in words
 
 

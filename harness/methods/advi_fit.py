@@ -11,6 +11,7 @@ import numpy as np
 from harness.methods.bridged import RECORDED, Problem
 from harness.methods.method import ended_by
 from harness.records import Reason, Status, Trace
+from harness.records.text import count, integer, setting
 from harness.vi import loop
 from harness.vi.callbacks import DIFFS, CheckParametersConvergence, StopWhenSlow, Tracker
 from harness.vi.families import FAMILIES, Family, FullRank
@@ -174,15 +175,16 @@ def _ended(best: _Watched, options: AdviOptions) -> _Ended:
     if options.stop != "none":
         if getattr(best, options.stop).fired_at is not None:
             return _WELL
-        why = f"the rule {options.stop!r} never fired in {n} iterations"
+        why = f"the rule {options.stop!r} never fired in {count(n, 'iteration')}"
         return _Ended("not_converged", Reason.RULE_SILENT, why)
     if best.slow.tolerance > REST:
-        why = f"{n} iterations are too few to tell whether the ELBO is at rest; use at least 4000"
+        why = f"{count(n, 'iteration')} are too few to tell whether the ELBO is level; use 4000"
         return _Ended("not_converged", Reason.TOO_SHORT, why)
     if best.gain < REST:
         return _WELL
-    why = f"the ELBO was still rising when the {n} iterations ran out"  # the same for every seed
-    why += "; try more iterations or a larger learning rate"
+    # The same words for every seed, so that seeds that ended alike are told together.
+    why = f"the ELBO was still rising when the {count(n, 'iteration')} ran out"
+    why += "; try more or a larger learning rate"
     return _Ended("not_converged", Reason.STILL_RISING, why)
 
 
@@ -190,7 +192,7 @@ def _doubt(problem: Problem[AdviOptions], family: Family, found: loop.Fit) -> _E
     """Look for lost steps, and for a gradient that says that q is not at the top of its ELBO."""
     steps, phi = found.state.iteration, found.phi
     if found.bad_steps > BAD_SHARE * steps:
-        why = f"{found.bad_steps} of {steps} steps had no finite gradient"
+        why = f"{integer(found.bad_steps)} of {count(steps, 'step')} had no finite gradient"
         return _Ended("not_converged", Reason.LOST_STEPS, why)
     if problem.options.stop != "none":
         return _WELL  # whoever names a rule is told whether it fired
@@ -258,21 +260,19 @@ def _trace(problem: Problem[AdviOptions], family: Family, best: _Watched, every:
 
 def _words(best: _Watched, options: AdviOptions) -> str:
     """Say in sentences which rules fired, and what was refined."""
-    said = []
-    for name in ("relative", "absolute"):
-        fired = getattr(best, name).fired_at
-        when = "never" if fired is None else f"first at iteration {fired}"
-        said.append(
-            f"{name} change of the parameters over {options.check_every} iterations was under "
-            f"{options.tolerance:g}: {when}"
-        )
-    fired = best.slow.fired_at
-    when = "never" if fired is None else f"first at iteration {fired}"
-    said.append(f"the ELBO gained nothing that its noise would show: {when}")
+
+    def when(fired: int | None) -> str:
+        return "never" if fired is None else f"first at iteration {integer(fired)}"
+
+    every, under = count(options.check_every, "iteration"), setting(options.tolerance)
+    said = [
+        f"{name} change of the parameters over {every} was under {under}: "
+        f"{when(getattr(best, name).fired_at)}"
+        for name in ("relative", "absolute")
+    ]
+    said.append(f"the ELBO gained nothing that its noise would show: {when(best.slow.fired_at)}")
     if best.refined_from is not None:
-        said.append(f"refined from iteration {best.refined_from}")
+        said.append(f"refined from iteration {integer(best.refined_from)}")
     if best.fit.bad_steps:
-        said.append(f"{best.fit.bad_steps} steps without a finite gradient were skipped")
-    if best.fit.words:
-        said.append(best.fit.words)
-    return "\n".join(said)
+        said.append(f"{count(best.fit.bad_steps, 'step')} without a finite gradient were skipped")
+    return "\n".join([*said, *([best.fit.words] if best.fit.words else [])])

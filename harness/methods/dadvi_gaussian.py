@@ -5,15 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
+from harness.methods.dadvi_faults import (
+    UNSETTLED,
+    Fault,
+    basin_faults,
+    described,
+    error_fault,
+    faults_of,
+)
 from harness.records import Reason, Trace
-from harness.records.text import number, setting
+from harness.records.text import integer, number
 from harness.vi import deterministic
-from harness.vi.deterministic import Basin, Optimum, Settings
+from harness.vi.deterministic import Optimum, Settings
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Fitted
 
@@ -22,24 +30,11 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.deterministic import Wanted
 
-OTHER_MASS = 0.01
-"""Estimated mass in other basins from which a Gaussian in one of them is not the posterior."""
-
 PRODUCTS = 60
 """Gradients at all base draws that a solution by conjugate gradients is taken to need."""
 
 FEWEST_CHOSEN, MOST_CHOSEN = 20, 1000
 """Parameters that get linear response's sd where there is no Hessian, at least and at most."""
-
-SHOWN = 5
-"""Parameters of each basin that are written out."""
-
-
-class Fault(NamedTuple):
-    """What keeps a run from being called converged, and a sentence that says it."""
-
-    reason: Reason
-    words: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,11 +101,9 @@ def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
     faults = list(basin_faults(optimum.basins))
     limit = problem.options.error
     if full.error > limit:
-        faults.append(_error_fault(full.error, limit))
+        faults.append(error_fault(full.error, limit))
     if not full.settled:
-        faults.append(
-            Fault(Reason.NOT_SETTLED, "the optimiser of the full-rank ELBO has not converged")
-        )
+        faults.append(UNSETTLED)
     q = Judged(full.mean, full.factor, tuple(faults))
     more = {
         "elbo": full.elbo,
@@ -149,7 +142,7 @@ def response_of(problem: Problem[ResponseOptions], optimum: Optimum) -> Judged:
         smallest = float(np.linalg.eigvalsh(optimum.hessian)[0])
         msg = (
             "the Hessian of the ELBO is not positive definite where its optimiser stopped "
-            f"(smallest eigenvalue {smallest:.2g}), so that there is no linear response; "
+            f"(smallest eigenvalue {number(smallest)}), so that there is no linear response; "
             f"try more base draws (base_draws={4 * optimum.objective.draws}), or dadvi"
         )
         raise FitError(msg)
@@ -178,15 +171,13 @@ def _chosen_response(
         if ended == "solved":
             sd[j] *= np.sqrt(variance[0])
             done += 1
+    words = f"{integer(d)} parameters are too many for a Hessian: "
     if done == d:
-        words = (
-            f"{d} parameters are too many for a Hessian: the sds are linear response's, by "
-            "conjugate gradients, and draws are uncorrelated"
-        )
+        words += "the sds are linear response's, by conjugate gradients, and draws are uncorrelated"
         return Judged(optimum.mean, sd, faults, (words,))
-    words = (
-        f"{d} parameters are too many for a Hessian: the sds of {done} are linear response's, "
-        "by conjugate gradients, the others mean field's, and draws are uncorrelated"
+    words += (
+        f"the sds of {integer(done)} are linear response's, by conjugate gradients, those of the "
+        "others mean field's, and draws are uncorrelated"
     )
     if bent:
         words += "; conjugate gradients met directions without positive curvature"
@@ -236,76 +227,8 @@ def fitted(
         message="; ".join(fault.words for fault in q.faults),
         trace=_trace(problem, optimum.values if values is None else values),
         diagnostics={**diagnostics, **(more or {})},
-        words="\n".join([*q.notes, *_refused(optimum), *_listed(problem, optimum.basins)]),
+        words="\n".join([*q.notes, *described(problem, optimum)]),
     )
-
-
-def faults_of(problem: Problem[DadviOptions], optimum: Optimum) -> tuple[Fault, ...]:
-    """Return what keeps an optimum from being believed."""
-    faults = list(basin_faults(optimum.basins))
-    limit = problem.options.error
-    if not optimum.settled:
-        faults.append(Fault(Reason.NOT_SETTLED, "the optimiser of the ELBO has not converged"))
-    if not np.isfinite(optimum.errors.mean).all():
-        words = f"the error of the optimum is unknown: {deterministic.IMPROPER}"
-        faults.append(Fault(Reason.BASE_DRAWS, words))
-    elif not optimum.error <= limit:
-        faults.append(_error_fault(optimum.error, limit, optimum.objective.draws))
-    return tuple(faults)
-
-
-def _error_fault(error: float, limit: float, draws: int | None = None) -> Fault:
-    those = "the base draws" if draws is None else f"{draws} base draws"
-    words = f"{those} leave an error of {number(error)} sd, more than {setting(limit)}"
-    return Fault(Reason.BASE_DRAWS, words)
-
-
-def basin_faults(basins: Sequence[Basin]) -> tuple[Fault, ...]:
-    """Return the fault of a q that cannot hold the mass of other basins, if there is one."""
-    modes = [b for b in basins if b.separate]
-    if len(modes) < 2 or 1 - modes[0].mass <= OTHER_MASS:  # noqa: PLR2004
-        return ()
-    others = modes[1:]
-    listed = " and ".join(
-        f"{b.elbo:.2f} (about {_percent(b.mass)} of the mass)" for b in others[:3]
-    )
-    more = f", and {len(others) - 3} more" if len(others) > 3 else ""  # noqa: PLR2004
-    which = "the other" if len(others) == 1 else "the others"
-    words = (
-        f"{len(modes)} basins found: a Gaussian can hold only one; the best has ELBO "
-        f"{modes[0].elbo:.2f}, {which} {listed}{more}"
-    )
-    return (Fault(Reason.OTHER_BASINS, words),)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"  # noqa: PLR2004
-
-
-def _refused(optimum: Optimum) -> list[str]:
-    if not optimum.refused:
-        return []
-    return [f"{optimum.refused} steps led to points without a density and were taken back"]
-
-
-def _listed(problem: Problem[DadviOptions], basins: Sequence[Basin]) -> list[str]:
-    names = problem.model.unconstrained_names()
-    lines = []
-    for i, basin in enumerate(basins, start=1):
-        d = len(names)
-        shown = ", ".join(
-            f"{name} {m:.4g} ± {s:.2g}"
-            for name, m, s in zip(
-                names[:SHOWN], basin.theta[:d], np.exp(basin.theta[d:]), strict=False
-            )
-        )
-        kind = f"{_percent(basin.mass)} of the mass" if basin.separate else "no mode of its own"
-        rest = ", …" if d > SHOWN else ""
-        lines.append(
-            f"basin {i}: ELBO {basin.elbo:.4f}, reached by {basin.starts} starts, {kind}; "
-            f"unconstrained: {shown}{rest}"
-        )
-    return lines
 
 
 def _trace(problem: Problem[DadviOptions], values: Sequence[tuple[float, float]]) -> Trace:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.methods.dadvi_gaussian import Fault, Judged, faults_of, fitted, optimum_of, response_of
+from harness.methods.dadvi_faults import Fault, faults_of
+from harness.methods.dadvi_gaussian import Judged, fitted, optimum_of, response_of
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Reason
+from harness.records.text import count, integer, number
 from harness.vi import deterministic
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 FEWEST_PROPOSALS = 1000
 
 MOST_BASINS = 8
-"""Basins of which the mixture is made, those of the most mass."""
+"""The mixture is made of at most this many basins, those of the most mass."""
 
 FLOOR = 0.1
 """Share of the proposals that all basins have in equal parts, whatever their ELBOs say."""
@@ -52,7 +54,7 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     faults = [f for f in faults_of(problem, optimum) if f.reason is not Reason.OTHER_BASINS]
     notes = [f"a mixture of {len(parts)} Gaussians, one for each basin that starts led to"]
     if len(modes) < sum(b.separate for b in optimum.basins):
-        words = f"more basins were found than the {MOST_BASINS} that are kept"
+        words = f"more basins were found than the {MOST_BASINS} of the mixture"
         faults.append(Fault(Reason.OTHER_BASINS, words))
     q = Judged(best.mean, best.factor, tuple(faults), tuple(notes))
     return _weighted(problem, optimum, q, proposal)
@@ -89,28 +91,24 @@ def _weighted(
     weights = deterministic.smoothed_weights(
         log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
     )
-    count = deterministic.delivered(problem.draws, weights.ess)
-    kept = z[deterministic.systematic(weights.weight, count, problem.rng)]
+    delivered = deterministic.delivered(problem.draws, weights.ess)
+    kept = z[deterministic.systematic(weights.weight, delivered, problem.rng)]
     faults, notes = list(q.faults), list(q.notes)
     limit = khat_limit(n)
+    worth = f"{count(n, 'weighted draw')} are worth {number(weights.ess, 3)}"
     if not weights.khat <= limit:
-        words = (
-            f"k-hat {weights.khat:.2f} is above {limit:.2f}: {n} weighted draws are worth "
-            f"{weights.ess:.0f}, and weighting cannot correct this Gaussian"
+        words = f"k-hat {number(weights.khat)} is above {number(limit)}: {worth}, and weighting "
+        faults.append(Fault(Reason.WEIGHTS, f"{words}cannot correct this Gaussian"))
+    if weights.ess < deterministic.FEWEST * deterministic.PER_DRAW:
+        faults.append(
+            Fault(Reason.WEIGHTS, f"{worth}, too few for the {integer(delivered)} delivered")
         )
-        faults.append(Fault(Reason.WEIGHTS, words))
-    few = deterministic.FEWEST * deterministic.PER_DRAW
-    if weights.ess < few:
-        words = f"{n} weighted draws are worth {weights.ess:.0f}, too few for the {count} delivered"
-        faults.append(Fault(Reason.WEIGHTS, words))
-    if count < problem.draws:
-        notes.append(
-            f"{count} of the {problem.draws} draws wanted: {n} weighted draws are worth "
-            f"{weights.ess:.0f}, and fewer draws hardly repeat"
-        )
+    if delivered < problem.draws:
+        short = f"{integer(delivered)} of the {integer(problem.draws)} draws wanted"
+        notes.append(f"{short}: {worth}, and fewer draws hardly repeat")
     if weights.outside:
-        notes.append(f"{weights.outside} of {n} proposals lie where there is no density")
-    tail = 3 * np.sqrt(n)  # of so many weights k-hat is fitted; (1 + k) / √tail is its error
+        notes.append(f"{integer(weights.outside)} of {integer(n)} proposals have no density")
+    tail = 3 * np.sqrt(n)  # k-hat is fitted to this many weights; its error is (1 + k) / √tail
     more = {
         "khat": weights.khat,
         "khat_error": (1 + max(weights.khat, 0.0)) / float(np.sqrt(tail)),

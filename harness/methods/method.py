@@ -20,6 +20,7 @@ from harness.records import (
     Status,
     Trace,
 )
+from harness.records.text import seconds
 
 Kind = Literal[
     "sampler",
@@ -168,7 +169,7 @@ def with_options(
 
 def over_time(context: RunContext) -> str:
     """Say that a run took longer than it may."""
-    return f"stopped after the time limit of {context.timeout_s:g} s; a longer one: --timeout"
+    return f"stopped after the time limit of {seconds(context.timeout_s)}; a longer one: --timeout"
 
 
 def ended_by(status: Status) -> Reason | None:
