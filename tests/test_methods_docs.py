@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.methods import DEFAULT_METHODS, METHODS
+from harness.models import folders
 from harness.stan import CmdStan
 
 PAGE = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -36,14 +37,18 @@ def test_the_python_example_runs(cmdstan: CmdStan, tmp_path: Path) -> None:
 
 
 def test_every_method_has_its_row() -> None:
-    """The table names each method once, and says rightly which are run without being asked for."""
+    """The page's table has METHODS' names and words, and says which models get each."""
     table = PAGE.partition("|---|")[2].partition("## ")[0]
-    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
-    named = {name: row[3] for row in rows for name in re.findall(r"`(\w+)`", row[1])}
-    assert set(named) == set(METHODS)
-    assert {n for n, who in named.items() if "every program" in who} == set(DEFAULT_METHODS)
-    marked = {n for row in rows if "∇" in row[1] for n in re.findall(r"`(\w+)`", row[1])}
-    assert marked == {n for n, m in METHODS.items() if m.bridge}
+    rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert [row[0].strip() for row in rows] == [
+        f"`{m.name}`{' ∇' if m.bridge else ''}" for m in METHODS.values()
+    ]
+    assert [row[1] for row in rows] == [m.what for m in METHODS.values()]
+    lecture = [folders.load(name) for name in folders.lecture_models()]
+    for (_, _, who), method in zip(rows, METHODS.values(), strict=True):
+        assert ("every program" in who) is (method.name in DEFAULT_METHODS)
+        own = {model.name for model in lecture if method.name in model.methods}
+        assert own <= set(re.findall(r"`(\w+)`", who)), method.name
 
 
 def test_the_options_it_names_exist() -> None:

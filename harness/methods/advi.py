@@ -42,7 +42,7 @@ ADVI = _row(
 ADVI_FULLRANK = _row(
     name="advi_fullrank",
     title="lecture's full-rank ADVI",
-    what="the same with a full-rank Gaussian",
+    what="the lecture's ADVI with a full-rank Gaussian",
     options=AdviOptions(family="fullrank"),
     look=Look("#5e4800", DASHED, "X"),
 )
@@ -50,7 +50,7 @@ ADVI_FULLRANK = _row(
 ADVI_ADAM = _row(
     name="advi_adam",
     title="ADVI with Adam",
-    what="the same loop with Adam, whose rate falls as a cosine",
+    what="the lecture's loop with Adam, whose rate falls as a cosine",
     options=AdviOptions(
         optimiser="adam_cosine", iterations=20_000, learning_rate=0.05, start_sd=1.0
     ),

@@ -243,9 +243,7 @@ def _print_claims(console: Console, comparison: Comparison) -> None:
     console.print(f"of {len(comparison.claims)} claims: {said} (claims.csv)", highlight=False)
 
 
-def print_models(
-    models: Sequence[Model], methods: Mapping[str, Method], default: Sequence[str]
-) -> None:
+def print_models(models: Sequence[Model], methods: Mapping[str, Method]) -> None:
     """Print the lecture's models and the table of methods."""
     console = make_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -256,13 +254,13 @@ def print_models(
         table.add_row(model.name, model.source, kind, model.title)
     console.print(table)
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("method", "seeds", "draws", "run unless --methods says otherwise"):
-        rows.add_column(heading)
+    for heading in ("method", "what it is", "seeds", "draws", "usual"):
+        rows.add_column(heading, no_wrap=heading != "what it is")
     for name, method in methods.items():
-        rows.add_row(
-            name, str(method.seeds), integer(method.draws), "yes" if name in default else "no"
-        )
+        usual = "yes" if method.usual else "no"
+        rows.add_row(name, method.what, integer(method.seeds), integer(method.draws), usual)
     console.print(rows)
+    console.print("usual: run on every program unless --methods says otherwise", highlight=False)
 
 
 def print_checks(checks: Sequence[Check]) -> None:
