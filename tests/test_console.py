@@ -88,3 +88,44 @@ def test_excerpt_is_short_and_keeps_the_messages() -> None:
     assert "194 more" in short
     assert "Warning: odd" in short
     assert len(short.splitlines()) < 12
+
+
+# The next text is CmdStan 2.27's own, shortened: what a mean-field run printed.
+CMDSTAN_SAID = """method = variational
+  variational
+    algorithm = meanfield (Default)
+output
+  file = /home/someone/secret/output.csv
+
+------------------------------------------------------------
+EXPERIMENTAL ALGORITHM:
+  This procedure has not been thoroughly tested and may be unstable
+  or buggy. The interface is subject to change.
+------------------------------------------------------------
+
+
+Begin stochastic gradient ascent.
+  iter             ELBO   delta_ELBO_mean   delta_ELBO_med   notes 
+   100          -61.415             1.000            1.000
+   200          -43.026             0.714            1.000
+   300          -40.021             0.501            0.427   MAY BE DIVERGING... INSPECT ELBO
+   400          -39.900             0.376            0.427
+Informational Message: The maximum number of iterations is reached! The algorithm may not have converged.
+"""  # noqa: W291, E501 - as it was printed
+
+
+def test_an_excerpt_names_no_file_of_the_machine() -> None:
+    """CmdStan's echo of its settings goes; its warnings stay."""
+    said = console.excerpt(CMDSTAN_SAID)
+    assert "secret" not in said
+    assert "MAY BE DIVERGING" in said
+    assert said.endswith("may not have converged.")
+
+
+def test_a_flood_of_messages_is_cut_in_the_middle() -> None:
+    """Both ends stay, and the cut is counted."""
+    said = console.excerpt("first\n" + "\n".join(f"Exception: {i}" for i in range(5000)) + "\nlast")
+    assert said.startswith("first")
+    assert said.endswith("last")
+    assert "more lines" in said
+    assert len(said) < 2000

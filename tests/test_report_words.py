@@ -13,7 +13,7 @@ import report_fixture as fixture
 import report_records
 
 from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
-from harness.report.html import console, findings, prose, quantities, runs, summary
+from harness.report.html import findings, prose, quantities, runs, summary
 
 if TYPE_CHECKING:
     from harness.records import Closeness
@@ -208,48 +208,6 @@ def test_a_metric_the_table_does_not_know_is_left_to_the_csv(comparison: Compari
     table = quantities.table(grown)
     assert table is not None
     assert "novelty" not in {title for title, _ in table.columns}
-
-
-# The next text is CmdStan 2.27's own, shortened: what a mean-field run printed.
-CMDSTAN_SAID = """method = variational
-  variational
-    algorithm = meanfield (Default)
-output
-  file = /home/someone/secret/output.csv
-
-------------------------------------------------------------
-EXPERIMENTAL ALGORITHM:
-  This procedure has not been thoroughly tested and may be unstable
-  or buggy. The interface is subject to change.
-------------------------------------------------------------
-
-
-Begin stochastic gradient ascent.
-  iter             ELBO   delta_ELBO_mean   delta_ELBO_med   notes 
-   100          -61.415             1.000            1.000
-   200          -43.026             0.714            1.000
-   300          -40.021             0.501            0.427   MAY BE DIVERGING... INSPECT ELBO
-   400          -39.900             0.376            0.427
-Informational Message: The maximum number of iterations is reached! The algorithm may not have converged.
-"""  # noqa: W291, E501 - as it was printed
-
-
-def test_console_text_keeps_messages_and_drops_settings_and_progress() -> None:
-    """What CmdStan warns of stays; file names of the machine and mere progress do not."""
-    said = console.excerpt(CMDSTAN_SAID)
-    assert "secret" not in said
-    assert "… 2 lines of progress …" in said
-    assert "MAY BE DIVERGING" in said
-    assert said.endswith("may not have converged.")
-
-
-def test_long_console_text_keeps_both_ends() -> None:
-    """A flood of messages is cut in the middle, and the cut is counted."""
-    said = console.excerpt("first\n" + "Exception: scale is 0\n" * 5000 + "last")
-    assert said.startswith("first")
-    assert said.endswith("last")
-    assert "characters left out" in said
-    assert len(said) < 2000
 
 
 def test_rare_methods_share_a_column_where_there_are_many() -> None:

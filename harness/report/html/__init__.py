@@ -23,7 +23,6 @@ from harness.report.html import (
     remedies,
     runs,
     summary,
-    variances,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, 
         "remedies": remedies.table(entry),
         "table": quantities.table(entry),
         "figures": first | {"rest": [f for f in figures if f.kind not in first]},
-        "variances": variances.table(entry),
+        "variances": runs.variances(entry),
         "runs": runs.table(entry),
         "notes": entry.notes,
         "reproduce": provenance.reproduce(entry),

@@ -1,4 +1,4 @@
-"""The table of runs: what each seed did, in CmdStan's own words where it said something."""
+"""The table of runs, with what CmdStan printed, and of the variances that runs measured."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.records.text import count, integer, number, seconds, setting
+from harness.records.text import count, estimate, integer, number, seconds, setting
+from harness.report.figures import variance
 from harness.report.figures.looks import in_order, look
-from harness.report.html.console import excerpt
 from harness.report.html.summary import SYMBOLS
 
 if TYPE_CHECKING:
@@ -96,5 +96,27 @@ def _row(run: RunResult, level: str, khat: float | None) -> Row:
         khat="" if khat is None else number(khat),
         khat_sort="" if khat is None or math.isnan(khat) else f"{khat:.6g}",
         message=run.message,
-        console=excerpt(run.console),
+        console=run.console,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """A gradient estimator: its variance, and the ratio to the reparameterised gradient's."""
+
+    title: str
+    variance: str
+    ratio: str
+
+
+def variances(entry: ModelComparison) -> tuple[Variance, ...]:
+    """Return a row for each estimator; none if no run measured their variances."""
+    _, _, found = variance.rows(entry)
+    return tuple(
+        Variance(
+            r.title,
+            estimate(r.variance, r.error) if math.isfinite(r.error) else number(r.variance),
+            number(r.ratio),
+        )
+        for r in found
     )

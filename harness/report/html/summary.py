@@ -300,10 +300,10 @@ def seeds_words(verdict: Verdict) -> str:
     same = sum(s.level == verdict.level for s in verdict.by_seed) or verdict.seeds_failed
     if verdict.level == "pass" or same >= verdict.seeds:
         return f"all {verdict.seeds} seeds"
-    typical = "" if verdict.typical == verdict.level else f"; typical seed: {verdict.typical}"
-    if not same:
-        return typical.removeprefix("; ")
-    return f"{same} of {verdict.seeds} seeds{typical}"
+    parts = [f"{same} of {verdict.seeds} seeds"] if same else []
+    if verdict.typical != verdict.level:
+        parts.append(f"typical seed: {verdict.typical}")
+    return "; ".join(parts)
 
 
 def reference_words(reference: Reference) -> str:
