@@ -306,6 +306,16 @@ def test_labels_inside_a_figure_do_not_lie_over_each_other(browser: Chrome, path
     assert complaints == []
 
 
+def test_a_printed_page_is_not_cut(browser: Chrome, path: Path) -> None:
+    """On A4 with the usual margins, 718 pixels, no table is wider than the paper."""
+    show(browser, path, (718, 1000))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert ask(browser, "document.documentElement.scrollWidth") <= 718
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_labels_of_figures_can_be_read(browser: Chrome, path: Path, size: tuple[int, int]) -> None:
     """However many panels stand side by side, no label is smaller than 8 pixels."""
@@ -329,6 +339,8 @@ def test_the_committed_sample_stands_up_to_the_same(browser: Chrome, size: tuple
     test_every_drawing_has_a_size_and_an_alternative_text(browser, sample)
     test_nothing_overflows_the_page(browser, sample, size)
     test_labels_inside_a_figure_do_not_lie_over_each_other(browser, sample)
+    test_labels_of_figures_can_be_read(browser, sample, size)
+    test_a_printed_page_is_not_cut(browser, sample)
     for name in folders.lecture_models():
         heading = f"document.querySelector('#{anchor(name)} h2')"
         assert name in ask(browser, f"{heading}.textContent")

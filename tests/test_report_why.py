@@ -253,10 +253,10 @@ def test_where_much_was_tried_what_does_not_help_is_folded() -> None:
     assert [g.method for g in found.groups] == ["fullrank"]
     assert found.folded_rows == remedies.ROWS
     text = words(entry(trials=more))
-    assert "Nothing that was tried helps mean-field." in text
+    assert "No remedy that was tried helps mean-field." in text
     assert f"{remedies.ROWS} remedies that do not help" in text
     assert "no 17" in text
-    assert "Nothing that was tried" in words(entry(trials=[*many, many[0]]))
+    assert "No remedy that was tried" in words(entry(trials=[*many, many[0]]))
 
 
 def test_every_drawing_has_identifiers_of_its_own() -> None:
