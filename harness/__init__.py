@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import ComparisonResult, compare, target
-    from harness.methods.options import ChoiceError as OptionError
+    from harness.methods.settings import OptionError
     from harness.models.data import ModelError
     from harness.stan import ProgramError, ToolchainError
     from harness.stan.bridge import BridgeError
@@ -25,7 +25,7 @@ _HOMES = {
     "Interrupted": "harness.study.comparing:Interrupted",
     "ModelError": "harness.models.data:ModelError",
     "NothingToRunError": "harness.study.comparing:NothingToRunError",
-    "OptionError": "harness.methods.options:ChoiceError",
+    "OptionError": "harness.methods.settings:OptionError",
     "ProgramError": "harness.stan:ProgramError",
     "StoreError": "harness.study.store:StoreError",
     "ToolchainError": "harness.stan:ToolchainError",

@@ -14,7 +14,7 @@ from harness.methods import advi, advi_fit
 from harness.methods.advi_options import AdviOptions
 from harness.methods.bridged import BridgeTarget, Problem, arrays
 from harness.methods.method import Method
-from harness.methods.settings import ChoiceError
+from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.models.data import load_data
 from harness.models.exact import conjugate_posterior
@@ -226,7 +226,7 @@ def test_options_that_mean_nothing_are_refused(
     run: Fit, option: dict[str, Any], words: str
 ) -> None:
     """The message names the option, what was got and what is allowed."""
-    with pytest.raises(ChoiceError, match=words):
+    with pytest.raises(OptionError, match=words):
         run("mixture", advi.ADVI, **option)
 
 

@@ -89,4 +89,4 @@ def test_an_unknown_estimator_is_a_failed_run(cmdstan: CmdStan) -> None:
     """With the names that are allowed."""
     found = run("normal_mean", cmdstan, estimator="best")
     assert found.status == "failed"
-    assert "no estimator best; allowed: reparameterised, score" in found.message
+    assert "estimator is 'best'; allowed: score_both, score" in found.message

@@ -10,7 +10,7 @@ import pytest
 
 from harness.methods import DEFAULT_METHODS, METHODS, title
 from harness.methods.options import from_words
-from harness.methods.settings import ChoiceError
+from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.records import FAMILY_NAMES, Model
 from harness.report.figures.looks import look
@@ -76,7 +76,7 @@ WRONG = [
 @pytest.mark.parametrize("word", WRONG)
 def test_no_option_takes_nonsense(word: str) -> None:
     """NaN, infinity, negative numbers and other words are errors that say what is allowed."""
-    with pytest.raises(ChoiceError, match=r"is '.*'; allowed: "):
+    with pytest.raises(OptionError, match=r"is '.*'; allowed: "):
         from_words([word])
 
 
@@ -96,16 +96,16 @@ def test_no_option_takes_nonsense(word: str) -> None:
 )
 def test_ranges_are_checked_when_words_are_read(word: str, allowed: str) -> None:
     """Before anything runs, with what is allowed and an example."""
-    with pytest.raises(ChoiceError, match=re.escape(f"allowed: {allowed}")):
+    with pytest.raises(OptionError, match=re.escape(f"allowed: {allowed}")):
         from_words([word])
 
 
 def test_a_runs_options_are_checked_again() -> None:
     """A spec made by hand with an unknown option or a wrong value is refused, too."""
     kind = type(METHODS["dadvi"].options)
-    with pytest.raises(ChoiceError, match="no option 'errors'; did you mean error"):
+    with pytest.raises(OptionError, match="no option 'errors'; did you mean error"):
         kind.read({"errors": 0.1})
-    with pytest.raises(ChoiceError, match="error is nan"):
+    with pytest.raises(OptionError, match="error is nan"):
         kind(error=float("nan"))  # type: ignore[call-arg]
     with pytest.raises(dataclasses.FrozenInstanceError):
         METHODS["dadvi"].options.error = 1.0  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def test_a_runs_options_are_checked_again() -> None:
 def test_what_the_harness_hands_over_cannot_be_set() -> None:
     """The batch table is the model's, NUTS's starts are q's draws."""
     for word in ("minibatch.batch=1", "nuts.start=1", "nuts.inv_metric=1"):
-        with pytest.raises(ChoiceError, match="no option"):
+        with pytest.raises(OptionError, match="no option"):
             from_words([word])
     assert [m.name for m in ROWS if m.batch] == ["minibatch"]
 

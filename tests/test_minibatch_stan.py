@@ -173,4 +173,4 @@ def test_a_model_without_a_batch_table_is_refused(regression: tuple[Model, Path]
     assert "no [batch] table" in (MINIBATCH.unfit(folders.load("mixture")) or "")
     found = run(model.stan_file, file, model.data_file, None)
     assert found.status == "failed"
-    assert "does not say how its data split" in found.message
+    assert "does not say how to split its data" in found.message

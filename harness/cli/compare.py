@@ -95,7 +95,8 @@ def compare(
 ) -> None:
     """Compare ADVI with NUTS on lecture models, or on your own program and data."""
     from harness import stan
-    from harness.methods.options import ChoiceError, from_words, refuse_unused
+    from harness.methods.options import from_words, refuse_unused
+    from harness.methods.settings import OptionError
     from harness.models.data import ModelError
     from harness.study import progress
     from harness.study.plan import Plan, methods_run
@@ -104,13 +105,13 @@ def compare(
     chosen = chosen_methods(methods)
     try:
         options = from_words(settings)
-    except ChoiceError as error:
+    except OptionError as error:
         raise fail(str(error)) from error
     check_reference(reference)
     try:
         models = read_models(what, quantities)
         refuse_unused(options, methods_run(models, chosen))
-    except (ModelError, stan.ToolchainError, ChoiceError) as error:
+    except (ModelError, stan.ToolchainError, OptionError) as error:
         raise fail(str(error)) from error
     if remedies and not why:
         raise fail("--remedies needs the causes that --no-why leaves out; drop one of them")

@@ -95,7 +95,7 @@ def _weighted(
     kept = z[deterministic.systematic(weights.weight, delivered, problem.rng)]
     faults, notes = list(q.faults), list(q.notes)
     limit = khat_limit(n)
-    worth = f"{count(n, 'weighted draw')} are worth {number(weights.ess, 3)}"
+    worth = f"{count(n, 'weighted draw')} have an effective sample size of {number(weights.ess, 3)}"
     if not weights.khat <= limit:
         words = f"k-hat {number(weights.khat)} is above {number(limit)}: {worth}, and weighting "
         faults.append(Fault(Reason.WEIGHTS, f"{words}cannot correct this Gaussian"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from harness.methods.settings import ChoiceError, Options
+from harness.methods.settings import OptionError, Options
 from harness.records import (
     FAMILY_NAMES,
     Cost,
@@ -159,7 +159,7 @@ def with_options(
     def checked(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
         try:
             options = kind.read(spec.options)
-        except ChoiceError as error:
+        except OptionError as error:
             said = f"{spec.method} cannot be run: {error}"
             return without_draws(spec, context, "failed", Reason.OPTIONS, said)
         return run(spec, context, scratch, options)

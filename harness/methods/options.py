@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.methods import METHODS
-from harness.methods.settings import ChoiceError
-
-__all__ = ["ChoiceError", "checked", "from_words", "own_options", "refuse_unused"]
+from harness.methods.settings import OptionError
 
 RESERVED = ("seeds", "draws", "skip")
 """Settings of model.toml that are not options of the method."""
@@ -20,16 +18,16 @@ def own_options(method: str, given: Mapping[str, Any], where: str) -> dict[str, 
 
     Raises
     ------
-    ChoiceError
+    OptionError
         For an option that the method does not have, or a value that it cannot take; ``where``
         says where it was set.
     """
     options = METHODS[method].options
     try:
         return {n: options.checked(n, value) for n, value in given.items() if n not in RESERVED}
-    except ChoiceError as error:
+    except OptionError as error:
         msg = f"{where}: {method}: {error}"
-        raise ChoiceError(msg) from error
+        raise OptionError(msg) from error
 
 
 def from_words(words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -37,7 +35,7 @@ def from_words(words: Sequence[str]) -> dict[str, dict[str, Any]]:
 
     Raises
     ------
-    ChoiceError
+    OptionError
         For a word of another form, an unknown method, or as :func:`own_options`.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -46,7 +44,7 @@ def from_words(words: Sequence[str]) -> dict[str, dict[str, Any]]:
         method, dot, option = left.strip().partition(".")
         if not equals or not dot:
             msg = f"{word!r} is not of the form METHOD.OPTION=VALUE, such as advi.iterations=20000"
-            raise ChoiceError(msg)
+            raise OptionError(msg)
         found.setdefault(method, {})[option] = value.strip()
     return checked(found, "--set")
 
@@ -58,7 +56,7 @@ def checked(
 
     Raises
     ------
-    ChoiceError
+    OptionError
         For an unknown method, for a setting that is no option, or as :func:`own_options`.
     """
     found = {}
@@ -67,12 +65,12 @@ def checked(
             near = difflib.get_close_matches(method, METHODS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             msg = f"{where}: no method {method!r}{hint} (known: {', '.join(METHODS)})"
-            raise ChoiceError(msg)
+            raise OptionError(msg)
         for name in RESERVED:
             if name in own:
                 hint = "; use --seeds" if name == "seeds" else ""
                 msg = f"{where}: {method}: no option {name!r}{hint}"
-                raise ChoiceError(msg)
+                raise OptionError(msg)
         found[method] = own_options(method, own, where)
     return found
 
@@ -82,11 +80,11 @@ def refuse_unused(options: Mapping[str, Any], methods: Iterable[str]) -> None:
 
     Raises
     ------
-    ChoiceError
+    OptionError
         Naming them.
     """
     run = set(methods)
     unused = [m for m in options if m not in run]
     if unused:
         msg = f"options of {', '.join(unused)}, which is not among the methods to run"
-        raise ChoiceError(msg)
+        raise OptionError(msg)

@@ -12,7 +12,7 @@ from typing import Any, Self
 _ALLOWED = "allowed"
 
 
-class ChoiceError(ValueError):
+class OptionError(ValueError):
     """An option that a method does not have, or a value that it cannot take."""
 
 
@@ -127,7 +127,7 @@ class Options:
 
     Raises
     ------
-    ChoiceError
+    OptionError
         For a value of another type or out of range: with the option, what it is and what is
         allowed.
     """
@@ -154,7 +154,7 @@ class Options:
 
         Raises
         ------
-        ChoiceError
+        OptionError
             As the class says, or for an option that there is not.
         """
         allowed = cls.allowed()
@@ -162,13 +162,13 @@ class Options:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             msg = f"no option {name!r}{hint} (known: {', '.join(allowed) or 'none'})"
-            raise ChoiceError(msg)
+            raise OptionError(msg)
         try:
             return allowed[name].read(value)
         except (TypeError, ValueError, OverflowError) as error:
             example = next(f.default for f in dataclasses.fields(cls) if f.name == name)
             msg = f"{name} is {value!r}; allowed: {allowed[name].words(example)}"
-            raise ChoiceError(msg) from error
+            raise OptionError(msg) from error
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
@@ -176,7 +176,7 @@ class Options:
 
         Raises
         ------
-        ChoiceError
+        OptionError
             As the class says, or for an option that there is not.
         """
         for name in set(given) - cls.handed_over():

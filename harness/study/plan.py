@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stan
 from harness.methods import DEFAULT_METHODS, METHODS, title
-from harness.methods.options import ChoiceError, own_options
+from harness.methods.options import own_options
+from harness.methods.settings import OptionError
 from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.stan import bridge
@@ -124,7 +125,7 @@ class Planner:
             judged.append(name)
             try:
                 work.specs += self._specs(model, name)
-            except ChoiceError as error:
+            except OptionError as error:
                 work.error = str(error)
                 return work
         if not judged:

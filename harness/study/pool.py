@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.methods import METHODS
-from harness.records import Cost, RunContext, RunResult, RunSpec
+from harness.records import Cost, Reason, RunContext, RunResult, RunSpec
 from harness.study.store import Store
 
 
@@ -73,6 +73,7 @@ def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
         diagnostics={},
         cost=Cost(float("nan")),
         versions=task.context.program.versions,
+        reason=Reason.KILLED if killed else Reason.PROGRAM_ERROR,
     )
 
 

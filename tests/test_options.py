@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.methods.options import ChoiceError, checked, from_words, own_options, refuse_unused
+from harness.methods.options import checked, from_words, own_options, refuse_unused
+from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.study.plan import Plan, Planner, methods_run
 from harness.study.store import Store
@@ -45,7 +46,7 @@ def test_words_become_the_defaults_types() -> None:
 )
 def test_what_cannot_be_set_is_an_error(word: str, says: str) -> None:
     """With the nearest name, or what is allowed."""
-    with pytest.raises(ChoiceError, match=says.replace("?", r"\?")):
+    with pytest.raises(OptionError, match=says.replace("?", r"\?")):
         from_words([word])
 
 
@@ -53,9 +54,9 @@ def test_options_from_python_are_checked_too() -> None:
     """The same errors, and an unknown method is one."""
     assert checked(None) == {}
     assert checked({"meanfield": {"iter": 5}}) == {"meanfield": {"iter": 5}}
-    with pytest.raises(ChoiceError, match="no method 'gibbs'"):
+    with pytest.raises(OptionError, match="no method 'gibbs'"):
         checked({"gibbs": {}})
-    with pytest.raises(ChoiceError, match="allowed: a whole number"):
+    with pytest.raises(OptionError, match="allowed: a whole number"):
         checked({"meanfield": {"iter": True}})
 
 
@@ -100,7 +101,7 @@ def test_options_that_would_change_nothing_are_refused() -> None:
     # NUTS is run as the reference wherever there is no other.
     refuse_unused({"nuts": {}}, methods_run((model,), ("advi",)))
     for named in (("dadvi",), None):
-        with pytest.raises(ChoiceError, match="options of advi, which is not among"):
+        with pytest.raises(OptionError, match="options of advi, which is not among"):
             refuse_unused({"advi": {}}, methods_run((model,), named))
-    with pytest.raises(ChoiceError, match="no option 'draws'"):
+    with pytest.raises(OptionError, match="no option 'draws'"):
         checked({"advi": {"draws": 5}})
