@@ -229,7 +229,7 @@ def test_nuts_is_judged_by_its_chains_too() -> None:
 
     assert verdict(CHAINS).level == "pass"
     stuck = verdict(CHAINS | {"rhat": 3.9, "ess_bulk": 4.0})
-    assert (stuck.level, stuck.headline) == ("fail", "chains stuck: R-hat 3.90 for x")
+    assert (stuck.level, stuck.headline) == ("fail", "chains stuck: R-hat 3.900 for x")
     assert verdict(CHAINS | {"rhat": math.nan}).level == "unknown"
     assert verdict({}).level == "unknown"
     assert verdict({k: v for k, v in CHAINS.items() if k != "divergences"}).level == "unknown"

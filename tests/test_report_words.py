@@ -12,6 +12,7 @@ import pytest
 import report_fixture as fixture
 import report_records
 
+from harness import judge
 from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
 from harness.report.html import findings, prose, quantities, runs, summary
 
@@ -50,11 +51,11 @@ def test_nothing_passes_and_nothing_was_run_are_not_the_same(comparison: Compari
 def test_seed_shares_are_said_beside_the_level(comparison: Comparison) -> None:
     """The level is the worst seed's; how many share it and the typical seed stand beside."""
     verdicts = {v.method: v for v in by_name(comparison, "normal_mean").verdicts}
-    assert re.search(r"[123] of 3 seeds|all 3 seeds", summary.seeds_words(verdicts["meanfield"]))
-    assert summary.seeds_words(verdicts["meanfield_tuned"]) == "all 3 seeds"
+    assert re.search(r"[123] of 3 seeds|all 3 seeds", judge.seeds_text(verdicts["meanfield"]))
+    assert judge.seeds_text(verdicts["meanfield_tuned"]) == "all 3 seeds"
     one = dataclasses.replace(verdicts["meanfield"], typical="warn", level="fail", by_seed=())
     one = dataclasses.replace(one, seeds=10, seeds_failed=3)
-    assert summary.seeds_words(one) == "3 of 10 seeds; typical seed: warn"
+    assert judge.seeds_text(one) == "3 of 10 seeds; typical seed: warn"
 
 
 def test_left_out_methods_say_why(comparison: Comparison) -> None:
@@ -80,13 +81,15 @@ def test_backticks_become_code_and_the_rest_is_escaped(sentence: str, html: str)
     assert prose(sentence) == html
 
 
-def test_the_reason_of_a_reference_is_short_in_the_table() -> None:
-    """The first two figures; the section of the model has the whole sentence."""
-    long = "NUTS is fit to be the reference: R-hat at most 1.002, ESS at least 1695, 0 divergences"
-    assert summary._short(long) == "R-hat at most 1.002, ESS at least 1695"
-    bad = "NUTS is no reference here: R-hat 1.36 for x; bulk ESS 7 for x; chains differ in modes"
-    assert summary._short(bad) == "R-hat 1.36 for x; bulk ESS 7 for x"
-    assert summary._short("exact draws") == "exact draws"
+def test_the_reason_of_a_reference_is_short_in_the_table(comparison: Comparison) -> None:
+    """A few words where there are some; the section of the model has the whole sentence."""
+    entry = by_name(comparison, "mixture")
+    reference = dataclasses.replace(entry.reference, why="all figures", short="two figures")
+    row = summary._row(dataclasses.replace(entry, reference=reference), [], [])
+    assert row.reference_why == "two figures"
+    reference = dataclasses.replace(reference, short="")
+    row = summary._row(dataclasses.replace(entry, reference=reference), [], [])
+    assert row.reference_why == "all figures"
 
 
 def test_many_quantities_are_folded_after_the_worst_dozen(comparison: Comparison) -> None:

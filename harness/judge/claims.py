@@ -135,7 +135,7 @@ def _expected(expect: Mapping[str, float]) -> str:
         return f"at most {setting(expect['at_most'])}"
     if "at_least" in expect:
         return f"at least {setting(expect['at_least'])}"
-    within = f" ± {setting(expect['within'])}" if "within" in expect else ""
+    within = f" ± {number(expect['within'])}" if "within" in expect else ""
     return f"{setting(expect['near'])}{within}"
 
 

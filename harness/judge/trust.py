@@ -127,10 +127,13 @@ def missing_diagnostics(measures: Sequence[Measure]) -> tuple[tuple[str, str | N
 def chain_findings(
     measures: Sequence[Measure], rules: Mapping[str, Rule], context: JudgeContext
 ) -> tuple[Finding, ...]:
-    """Return one finding per violated or unknown rule, that of its worst quantity."""
+    """Return one finding per violated or unknown rule, that of its worst quantity.
+
+    What says most comes first.
+    """
     z = critical_z(context.dimension or len({m.quantity for m in measures}))
     out = []
-    for metric in _diagnostics():
+    for metric in sorted(_diagnostics(), key=lambda m: m.telling):
         rule = rules[metric.id]
         hits = [
             (m, level)

@@ -125,13 +125,13 @@ def seeds_text(verdict: Verdict) -> str:
     total = verdict.seeds
     if total <= 1 or verdict.level in {"reference", "unknown"}:
         return ""
-    if verdict.level == "pass":
-        return f"all {total} seeds"
     at_level = sum(s.level == verdict.level for s in verdict.by_seed)
-    typical = f"; typical seed: {verdict.typical}"
-    if at_level == 0:
-        return f"over all {total} seeds{typical}"
-    return f"{at_level} of {total} seeds{'' if verdict.typical == verdict.level else typical}"
+    if not verdict.by_seed:
+        at_level = verdict.seeds_failed
+    if verdict.level == "pass" or at_level >= total:
+        return f"all {total} seeds"
+    typical = "" if verdict.typical == verdict.level else f"; typical seed: {verdict.typical}"
+    return f"{f'{at_level} of' if at_level else 'over all'} {total} seeds{typical}"
 
 
 def _worst(levels: Sequence[Level]) -> Level:

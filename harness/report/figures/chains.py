@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.metrics import RHAT
 from harness.records.text import number
 from harness.report.figures import canvas
 from harness.report.figures.choose import quantity_names, runs_of
@@ -49,7 +50,7 @@ def _worst_rhat(comparison: ModelComparison, draws: Draws) -> tuple[str | None, 
     found = {
         m.quantity: m.value
         for m in comparison.measures
-        if m.metric == "rhat" and m.method in {"nuts", "reference"} and m.quantity in draws.names
+        if m.metric == RHAT.id and m.method in {"nuts", "reference"} and m.quantity in draws.names
     }
     if found:
         worst = max(found, key=lambda q: math.inf if math.isnan(found[q]) else found[q])

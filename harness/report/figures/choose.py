@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness.metrics import W1
 from harness.report.figures import canvas
 from harness.report.figures.looks import in_order
 
@@ -85,7 +86,7 @@ def worst_first(comparison: ModelComparison) -> list[str]:
     """
     distances: dict[str, dict[str, list[float]]] = {}
     for measure in comparison.measures:
-        if measure.metric == "w1" and measure.quantity is not None:
+        if measure.metric == W1.id and measure.quantity is not None:
             size = abs(measure.value)
             seeds = distances.setdefault(measure.quantity, {}).setdefault(measure.method, [])
             seeds.append(math.inf if math.isnan(size) else size)

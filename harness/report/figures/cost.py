@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness.metrics import W1
 from harness.records import WITHOUT_DRAWS
 from harness.records.text import count, number, seconds, span
 from harness.report.figures import canvas
@@ -60,7 +61,7 @@ def _point(entry: ModelComparison, method: str) -> Point | None:
         return None  # the reference has no distance to itself
     by_seed: dict[int | None, float] = {}
     for m in entry.measures:
-        if m.method == method and m.metric == "w1" and m.quantity is not None:
+        if m.method == method and m.metric == W1.id and m.quantity is not None:
             size = math.inf if math.isnan(m.value) else abs(m.value)
             by_seed[m.seed] = max(by_seed.get(m.seed, 0.0), size)
     # By status, not by draws: a comparison may come without its arrays.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.judge import rules_for
+from harness.metrics import TAIL
 from harness.records.text import count, number, setting
 from harness.report.figures import canvas
 from harness.report.figures.choose import compared_methods, quantity_names, shown_quantities
@@ -23,7 +25,6 @@ QUANTITIES = 12
 _QUANTILES = (("q5", "5%"), ("q50", "50%"), ("q95", "95%"))
 _REACH = 1.0
 """Errors beyond this many sds are drawn at the edge; the note counts them."""
-_CLOSE = 0.2
 _ROW = 11.0  # CSS pixels per quantile
 _GAP = 10.0
 _NAME_LENGTHS = (19, 15)
@@ -76,7 +77,7 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
 
 
 def _close_limit(comparison: ModelComparison) -> float:
-    return float(comparison.model.limits.get("tail", {}).get("close", _CLOSE))
+    return rules_for(comparison.model)[TAIL.id].close
 
 
 def _frame(names: list[str], width: int, close: float) -> tuple[canvas.Drawing, Axes]:

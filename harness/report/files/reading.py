@@ -101,6 +101,7 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
             why=raw["reference"]["why"],
             draws=read_draws(drawn / "reference.nc")[0],
             findings=tuple(_read_finding(name, f) for f in raw["reference"]["findings"]),
+            short=raw["reference"].get("short", ""),
         ),
         runs=tuple(_read_run(name, r, drawn) for r in raw["runs"]),
         measures=measures,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.metrics import KHAT
 from harness.records import Comparison, Gap, ModelComparison, Trial
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -45,7 +46,7 @@ def tables(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
     for model in comparison.models:
         name = model.model.name
-        khat = {(m.method, m.seed): m.value for m in model.measures if m.metric == "khat"}
+        khat = {(m.method, m.seed): m.value for m in model.measures if m.metric == KHAT.id}
         rows["verdicts"] += [
             {
                 "model": name,

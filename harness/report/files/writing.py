@@ -63,6 +63,7 @@ def _plain_model(model: ModelComparison) -> dict[str, Any]:
                 "kind": model.reference.kind,
                 "trusted": model.reference.trusted,
                 "why": model.reference.why,
+                "short": model.reference.short,
                 "findings": [_plain_finding(f) for f in model.reference.findings],
             },
             "notes": model.notes,

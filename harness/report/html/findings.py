@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness import judge
 from harness.metrics import METRICS
 from harness.report.figures.looks import in_order, look
-from harness.report.html.summary import SYMBOLS, seeds_words
+from harness.report.html.summary import SYMBOLS
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Finding, ModelComparison, Rule, Verdict
@@ -101,7 +101,7 @@ def _group(
         level=level,
         symbol=SYMBOLS[level],
         headline=headline,
-        seeds=seeds_words(verdict) if verdict else "",
+        seeds=judge.seeds_text(verdict) if verdict else "",
         shown=lines[:cut],
         folded=lines[cut : cut + FOLDED],
         notes=notes[:cut_notes],

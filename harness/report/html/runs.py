@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.metrics import KHAT
 from harness.records.text import count, estimate, integer, number, seconds, setting
 from harness.report.figures import variance
 from harness.report.figures.looks import in_order, look
@@ -59,7 +60,7 @@ def table(entry: ModelComparison) -> Table | None:
     """Return the table, or None for a model without runs."""
     if not entry.runs:
         return None
-    khats = {(m.method, m.seed): m.value for m in entry.measures if m.metric == "khat"}
+    khats = {(m.method, m.seed): m.value for m in entry.measures if m.metric == KHAT.id}
     levels = {(v.method, s.seed): s.level for v in entry.verdicts for s in v.by_seed}
     order = in_order((r.spec.method for r in entry.runs), nuts_first=True)
     runs = sorted(entry.runs, key=lambda r: (order.index(r.spec.method), r.spec.seed))

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.judge import seeds_text
 from harness.records.text import count, estimate, listed
 from harness.report.figures.looks import in_order, look
 
 if TYPE_CHECKING:
-    from harness.records import ClaimResult, Comparison, ModelComparison, Reference, Verdict
+    from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 
 SYMBOLS: Mapping[str, str] = {
     "pass": "✓",
@@ -44,7 +45,6 @@ WITH_CAUSES = 4
 DEFAULTS = ("meanfield", "fullrank")
 """What users of CmdStan get who set nothing."""
 
-_SHORT = 60
 _LONGEST = 110
 _NAMED = 3
 """Models named in the answer; more are left to the table."""
@@ -244,7 +244,7 @@ def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
         anchor=anchor(entry.model.name),
         title=entry.model.title,
         reference=KINDS[entry.reference.kind],
-        reference_why=_short(entry.reference.why),
+        reference_why=entry.reference.short or _clipped(entry.reference.why),
         trusted=entry.reference.trusted,
         cells=tuple(_cell(entry, m) for m in columns),
         error=entry.error and _clipped(entry.error),
@@ -268,7 +268,7 @@ def _cell(entry: ModelComparison, method: str) -> Cell:
         return Cell(method, "missing", SYMBOLS["missing"], _why_missing(entry, method), "")
     # Why NUTS may be the reference is said in the column of references.
     reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
-    symbol, seeds = SYMBOLS[verdict.level], seeds_words(verdict)
+    symbol, seeds = SYMBOLS[verdict.level], seeds_text(verdict)
     return Cell(method, verdict.level, symbol, reason, seeds, _clipped(verdict.cause))
 
 
@@ -280,30 +280,9 @@ def _clipped(headline: str) -> str:
     return words[:_LONGEST].rsplit(" ", 1)[0] + " …"
 
 
-def _short(why: str) -> str:
-    """Return the two leading figures of a reference's reason; its section has all of it."""
-    if len(why) <= _SHORT:
-        return why
-    pieces = re.split(r"([,;] )", why.partition(": ")[2] or why)
-    return "".join(pieces[:3])
-
-
 def _why_missing(entry: ModelComparison, method: str) -> str:
     skip = entry.model.settings.get(method, {}).get("skip")
     return str(skip) if skip else "not run"
-
-
-def seeds_words(verdict: Verdict) -> str:
-    """Return ``3 of 10 seeds; typical seed: warn``, or nothing for a single run."""
-    if verdict.seeds <= 1 or verdict.level in {"reference", "unknown"}:
-        return ""
-    same = sum(s.level == verdict.level for s in verdict.by_seed) or verdict.seeds_failed
-    if verdict.level == "pass" or same >= verdict.seeds:
-        return f"all {verdict.seeds} seeds"
-    parts = [f"{same} of {verdict.seeds} seeds"] if same else []
-    if verdict.typical != verdict.level:
-        parts.append(f"typical seed: {verdict.typical}")
-    return "; ".join(parts)
 
 
 def reference_words(reference: Reference) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import judge
-from harness.metrics import METRICS, measure
+from harness.metrics import METRICS, RHAT, measure
 from harness.metrics.measure import Yardstick
 from harness.records import (
     NO_ESTIMATE,
@@ -26,7 +26,7 @@ from harness.why.remedies.propose import Proposal
 SAVES = 0.9
 """Of the control's leapfrog steps, under which starting from q saves some."""
 
-METRIC = "rhat"
+METRIC = RHAT.id
 """The figure that is given before and after: the worst of all quantities."""
 
 
