@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from targets import lecture_mixture
 
 from harness.vi import loop
 from harness.vi.callbacks import CheckParametersConvergence, StopWhenSlow, Tracker
@@ -175,25 +176,6 @@ def test_a_window_too_short_for_its_tolerance_is_refused() -> None:
         StopWhenSlow(window=799, tolerance=0.1)
 
 
-class Mixture:
-    """The lecture's: .2 N(−.3, .1) + .8 N(.5, .1)."""
-
-    dimension = 1
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See Target."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See Target."""
-        constant = -math.log(0.1 * math.sqrt(2 * math.pi))
-        left = math.log(0.2) + constant - 50 * (z + 0.3) ** 2
-        right = math.log(0.8) + constant - 50 * (z - 0.5) ** 2
-        value = np.logaddexp(left, right)
-        share = np.exp(left - value)
-        return value[:, 0], -100 * (share * (z + 0.3) + (1 - share) * (z - 0.5))
-
-
 def test_on_the_mixture_the_elbo_is_flat_while_the_mean_wanders() -> None:
     """The lecture's run in PyMC's settings, 20 000 steps and 10 000 more.
 
@@ -204,7 +186,7 @@ def test_on_the_mixture_the_elbo_is_flat_while_the_mean_wanders() -> None:
     tracker = Tracker(mean=family.mean, sd=family.sd)
     slow = StopWhenSlow(window=2000, stop=False)
     state = loop.start(optimiser, family.start(0.0, math.log(math.log(2))), _rng(1))
-    found = loop.fit(Mixture(), family, optimiser, state, 20_000, callbacks=[tracker, slow])
+    found = loop.fit(lecture_mixture(), family, optimiser, state, 20_000, callbacks=[tracker, slow])
     found = loop.refine(found, 10_000)
     assert slow.fired_at is not None
     assert slow.fired_at <= 10_000
@@ -218,9 +200,8 @@ def test_adam_finds_the_right_hand_mode_of_the_mixture() -> None:
     """Its ELBO there is ln .8, the family's best (the average of 2000 within 5 standard errors)."""
     family = MeanField(1)
     optimiser = Adam(0.02, decay_steps=10_000)
-    found = loop.fit(
-        Mixture(), family, optimiser, loop.start(optimiser, family.start(0.0), _rng(2)), 10_000
-    )
+    start = loop.start(optimiser, family.start(0.0), _rng(2))
+    found = loop.fit(lecture_mixture(), family, optimiser, start, 10_000)
     last = found.elbo[-2000:]
     assert abs(last.mean() - math.log(0.8)) < 5 * last.std() / math.sqrt(2000)
     assert abs(family.mean(found.phi)[0] - 0.5) < 0.01

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from targets import Normal
 
 from harness.vi import loop
 from harness.vi.callbacks import Tracker
@@ -19,35 +20,16 @@ from harness.vi.target import Clock, Target
 if TYPE_CHECKING:
     from harness.records import FloatArray
 
-LOG_2PI = math.log(2 * math.pi)
 COVARIANCE = np.array([[1.0, 0.8, 0.0], [0.8, 2.0, 0.3], [0.0, 0.3, 0.5]])
 MEAN = np.array([1.0, -2.0, 0.5])
-
-
-class Normal:
-    """A normalised normal of three parameters, correlated; with ``log_z`` added."""
-
-    dimension = 3
-
-    def __init__(self, log_z: float = 0.0) -> None:
-        self.precision = np.linalg.inv(COVARIANCE)
-        self.constant = log_z - 0.5 * (np.linalg.slogdet(COVARIANCE)[1] + 3 * LOG_2PI)
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See Target."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See Target."""
-        slope = -(z - MEAN) @ self.precision
-        return 0.5 * np.einsum("nd,nd->n", z - MEAN, slope) + self.constant, slope
+TARGET = Normal(MEAN, COVARIANCE)
 
 
 class Failing(Normal):
-    """NaN at the calls whose numbers, from 0, are given."""
+    """A normal that returns NaN at calls with these numbers, from 0."""
 
     def __init__(self, bad: range | set[int]) -> None:
-        super().__init__()
+        super().__init__(MEAN, COVARIANCE)
         self.bad, self.calls = bad, 0
 
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -63,7 +45,7 @@ class Advancing(Normal):
     """A target that shifts with random numbers before every step, as minibatches do."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(MEAN, COVARIANCE)
         self.shift = 0.0
 
     def advance(self, rng: np.random.Generator) -> None:
@@ -95,7 +77,7 @@ def test_at_the_exact_answer_the_elbo_is_log_z(log_z: float) -> None:
     family = FullRank(3)
     phi = exact(family)
     rng = np.random.default_rng(1)
-    target = Normal(log_z)
+    target = Normal(MEAN, COVARIANCE, log_z)
     plain = [Reparameterised()(family, phi, target, rng)[0] for _ in range(2000)]
     assert abs(np.mean(plain) - log_z) < 5 * np.std(plain) / math.sqrt(2000)
     for _ in range(20):
@@ -110,7 +92,7 @@ def test_the_gradients_mean_is_the_elbos(draws: int, sticking: bool) -> None:
     """Against −Λ(mu − m) and 1 − σᵢ² Λᵢᵢ, the mean-field closed form, within 5 standard errors."""
     family = MeanField(3)
     phi = family.start([0.3, -1, 0], [-0.5, 0.2, 0.1])
-    target = Normal()
+    target = TARGET
     objective = Reparameterised(draws, sticking)
     rng = np.random.default_rng(2)
     found = np.array([objective(family, phi, target, rng)[1] for _ in range(3000)])
@@ -131,9 +113,9 @@ def test_the_distance_to_a_normal_posterior_shrinks(name: str) -> None:
     """
     family = FAMILIES[name](3)
     optimiser = Adam(0.05, decay_steps=2000)
-    found = loop.fit(Normal(), family, optimiser, begin(family, optimiser), 2000, draws=10)
+    found = loop.fit(TARGET, family, optimiser, begin(family, optimiser), 2000, draws=10)
     sd = np.sqrt(np.diag(COVARIANCE))
-    best = sd if name == "fullrank" else 1 / np.sqrt(np.diag(Normal().precision))
+    best = sd if name == "fullrank" else 1 / np.sqrt(np.diag(TARGET.precision))
     assert found.status == "ok"
     assert not found.words
     assert np.all(abs(family.mean(found.phi) - MEAN) < 0.08 * sd)
@@ -180,8 +162,8 @@ def test_a_fit_does_not_change_the_state_it_starts_from() -> None:
     """Two fits from one state are the same fit."""
     family, optimiser = MeanField(3), Adam(0.1)
     state = begin(family, optimiser)
-    first = loop.fit(Normal(), family, optimiser, state, 30)
-    second = loop.fit(Normal(), family, optimiser, state, 30)
+    first = loop.fit(TARGET, family, optimiser, state, 30)
+    second = loop.fit(TARGET, family, optimiser, state, 30)
     np.testing.assert_array_equal(first.elbo, second.elbo)
     np.testing.assert_array_equal(state.phi, family.start(0.0))
 
@@ -215,7 +197,7 @@ def test_a_value_without_bound_is_a_bad_step_too() -> None:
             return value - np.inf, slope
 
     family, optimiser = MeanField(3), Adam(0.1)
-    found = loop.fit(Wall(), family, optimiser, begin(family, optimiser), 5)
+    found = loop.fit(Wall(MEAN, COVARIANCE), family, optimiser, begin(family, optimiser), 5)
     assert found.bad_steps == 5
     np.testing.assert_array_equal(found.state.phi, family.start(0.0))
 
@@ -242,7 +224,7 @@ def test_the_trace_survives_divergence() -> None:
 def test_a_runaway_ends_as_diverged() -> None:
     """Steps that are far too large overflow; the run says so, and NumPy does not warn."""
     family, optimiser = MeanField(3), Sgd(1e6)
-    found = loop.fit(Normal(), family, optimiser, begin(family, optimiser), 5000)
+    found = loop.fit(TARGET, family, optimiser, begin(family, optimiser), 5000)
     assert found.status == "diverged"
     assert "smaller learning rate" in found.words
     assert len(found.elbo) == found.state.iteration < 5000
@@ -260,7 +242,12 @@ def test_a_callback_may_stop_and_everything_is_kept(raised: str, words: str) -> 
     family, optimiser = MeanField(3), Adam(0.01)
     before, after = Tracker(mean=family.mean), Tracker(mean=family.mean)
     found = loop.fit(
-        Normal(), family, optimiser, begin(family, optimiser), 50, callbacks=[before, stop, after]
+        TARGET,
+        family,
+        optimiser,
+        begin(family, optimiser),
+        50,
+        callbacks=[before, stop, after],
     )
     assert found.status == "ok"
     assert words in found.words
@@ -276,7 +263,7 @@ def test_the_time_limit_keeps_what_there_is() -> None:
     family, optimiser = MeanField(3), Adam(0.01)
     tracker = Tracker(mean=family.mean)
     found = loop.fit(
-        Normal(), family, optimiser, begin(family, optimiser), 50,
+        TARGET, family, optimiser, begin(family, optimiser), 50,
         callbacks=[tracker], clock=Clock(0.0),
     )  # fmt: skip
     assert found.status == "timed_out"
@@ -287,7 +274,7 @@ def test_the_time_limit_keeps_what_there_is() -> None:
 def test_no_steps_are_a_fit_as_well() -> None:
     """Zero steps return the start and an empty trace."""
     family, optimiser = MeanField(3), Adam(0.01)
-    found = loop.fit(Normal(), family, optimiser, begin(family, optimiser), 0)
+    found = loop.fit(TARGET, family, optimiser, begin(family, optimiser), 0)
     np.testing.assert_array_equal(found.phi, family.start(0.0))
     assert loop.trace(found, 10).elbo.shape == (0,)
 
@@ -297,7 +284,7 @@ def test_averaging_is_the_mean_of_the_last_iterates() -> None:
     family, optimiser = MeanField(3), Adam(0.1)
     tracker = Tracker(phi=lambda phi: phi)
     found = loop.fit(
-        Normal(), family, optimiser, begin(family, optimiser), 50,
+        TARGET, family, optimiser, begin(family, optimiser), 50,
         callbacks=[tracker], average_from=25,
     )  # fmt: skip
     np.testing.assert_allclose(found.phi, tracker["phi"][25:].mean(axis=0), rtol=1e-12)
@@ -318,7 +305,7 @@ def test_the_trace_averages_stretches() -> None:
 
 def test_the_objective_is_pluggable() -> None:
     """An exact gradient in place of draws: SGD on mean-field has the closed-form first step."""
-    normal = Normal()
+    normal = TARGET
 
     def closed(
         family: Family, phi: FloatArray, target: Target, rng: np.random.Generator

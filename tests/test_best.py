@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from targets import LOG_2_PI, Density, any_normal, banana, funnel, log_odds, student, two_normals
 
 from harness.vi import deterministic
 from harness.vi.deterministic import StartError
@@ -25,7 +25,7 @@ from harness.vi.family_optimum import (
     different,
 )
 from harness.vi.gaussian import Gaussian
-from harness.vi.target import Clock, TimeLimitError
+from harness.vi.target import Clock, Target, TimeLimitError
 
 FloatArray = NDArray[np.float64]
 Function = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
@@ -36,116 +36,18 @@ K = 5.0
 NATS = 0.01
 """Nats to which a gap must be known."""
 
-LOG_2_PI = math.log(2 * math.pi)
-
-
-class Density:
-    """A target by a function that returns values and gradients."""
-
-    def __init__(self, dimension: int, function: Function) -> None:
-        self.dimension, self.function = dimension, function
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See :class:`harness.vi.target.Target`."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See :class:`harness.vi.target.Target`."""
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return self.function(z)
-
-
-class Normal(NamedTuple):
-    """A Gaussian posterior of integral one."""
-
-    target: Density
-    mean: FloatArray
-    precision: FloatArray
-
-    def kl(self, q: Gaussian) -> float:
-        """Return KL(q ‖ posterior), nats."""
-        off = q.mean - self.mean
-        log_dets = np.linalg.slogdet(self.precision)[1] + np.linalg.slogdet(q.covariance)[1]
-        trace = np.trace(self.precision @ q.covariance)
-        return float(0.5 * (trace + off @ self.precision @ off - q.dimension - log_dets))
-
-    @property
-    def gap(self) -> float:
-        """½(Σ ln Λᵢᵢ − ln det Λ), nats: how far the best mean-field Gaussian is."""
-        log_det = np.linalg.slogdet(self.precision)[1]
-        return float(0.5 * (np.log(np.diag(self.precision)).sum() - log_det))
-
-
-def normal(d: int, seed: int) -> Normal:
-    """Return a correlated posterior with sds of several sizes, its mean off the origin."""
-    rng = np.random.default_rng(seed)
-    a = rng.normal(size=(d, 3 * d))
-    sd = np.exp(rng.normal(size=d))
-    covariance = (a @ a.T / (3 * d) + 0.3) * np.outer(sd, sd)
-    mean, precision = rng.normal(size=d), np.linalg.inv(covariance)
-    constant = 0.5 * (np.linalg.slogdet(precision)[1] - d * LOG_2_PI)
-
-    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        slope = (z - mean) @ precision
-        return constant - 0.5 * (slope * (z - mean)).sum(axis=1), -slope
-
-    return Normal(Density(d, function), mean, precision)
-
-
-def two_normals(distance: float, share: float = 0.2) -> Density:
-    """Return standard normals at 0 and at a distance; the share is of the one at 0."""
-
-    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        x = z[:, 0]
-        here = math.log(share) - 0.5 * x**2 - 0.5 * LOG_2_PI
-        there = math.log1p(-share) - 0.5 * (x - distance) ** 2 - 0.5 * LOG_2_PI
-        value = np.logaddexp(here, there)
-        return value, (distance * np.exp(there - value) - x)[:, None]
-
-    return Density(1, function)
-
-
-def funnel(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return Neal's funnel: v ~ normal(0, 3), x ~ normal(0, exp(v / 2))."""
-    v, x = z[:, 0], z[:, 1:]
-    d, squares = x.shape[1], np.exp(-v) * (x**2).sum(axis=1)
-    value = -(v**2) / 18 - math.log(3) - 0.5 * (d + 1) * LOG_2_PI - 0.5 * d * v - 0.5 * squares
-    slope = np.column_stack([-v / 9 - 0.5 * d + 0.5 * squares, -x * np.exp(-v)[:, None]])
-    return value, slope
-
-
-def banana(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return x ~ normal(0, 1), y ~ normal(x + x²/2, 0.5): bent, and correlated as well."""
-    x, y = z.T
-    off = (y - x - 0.5 * x**2) / 0.25
-    value = -0.5 * x**2 - 0.125 * off**2 - LOG_2_PI - math.log(0.5)
-    return value, np.column_stack([-x + off * (1 + x), -off])
-
-
-def student(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return Student's t with 3 degrees of freedom."""
-    value = math.log(2 / (math.pi * math.sqrt(3))) - 2 * np.log1p(z[:, 0] ** 2 / 3)
-    return value, -4 * z / (3 + z**2)
-
-
-def log_odds(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the log-odds of a Beta(1001, 2)."""
-    x = z[:, 0]
-    value = math.log(1001 * 1002) - 1001 * np.logaddexp(0, -x) - 2 * np.logaddexp(0, x)
-    return value, (1001 - 1003 / (1 + np.exp(-z)))
-
 
 def one(mean: float, sd: float) -> Gaussian:
     """Return a Gaussian of one parameter."""
     return Gaussian(np.array([mean]), np.array([sd]))
 
 
-def meanfield(target: Density, *starts: Gaussian, seed: int = 1) -> Best:
+def meanfield(target: Target, *starts: Gaussian, seed: int = 1) -> Best:
     """Return the best mean-field Gaussian, with a time limit that is not reached."""
     return best_meanfield(target, np.random.default_rng(seed), Clock(60), starts=starts)
 
 
-def fullrank(target: Density, best: Best, *starts: Gaussian, seed: int = 2) -> Best:
+def fullrank(target: Target, best: Best, *starts: Gaussian, seed: int = 2) -> Best:
     """Return the best full-rank Gaussian."""
     return best_fullrank(target, np.random.default_rng(seed), Clock(60), best, starts=starts)
 
@@ -156,32 +58,32 @@ def fullrank(target: Density, best: Best, *starts: Gaussian, seed: int = 2) -> B
 @pytest.mark.parametrize("d", [2, 10, 40])
 def test_correlated_normals_have_their_closed_form(d: int) -> None:
     """The mean-field gap is ½(Σ ln Λᵢᵢ − ln det Λ) to 0.01 nats, with sds 1/√Λᵢᵢ; full-rank 0."""
-    posterior = normal(d, seed=d)
-    best = meanfield(posterior.target)
+    posterior = any_normal(d, seed=d)
+    best = meanfield(posterior)
     assert abs(posterior.kl(best.q) - posterior.gap) < NATS
     np.testing.assert_allclose(best.q.sd, np.diag(posterior.precision) ** -0.5, rtol=0.01)
     assert best.q.factor.shape == (d,)
     assert best.words == ""
     assert best.shortfall <= SHORTFALL
-    full = fullrank(posterior.target, best)
+    full = fullrank(posterior, best)
     assert 0 <= posterior.kl(full.q) + 1e-9 < NATS
     assert full.q.factor.shape == (d, d)
     assert full.words == ""
     if d == 10:
         rng = np.random.default_rng(3)
         pair = [full.q, best.q]
-        found = elbos(posterior.target, pair, rng, Clock(), error=0.002, share=0)
+        found = elbos(posterior, pair, rng, Clock(), error=0.002, share=0)
         assert abs(found[0].value.value) < NATS
         assert abs(found[1].below.value - posterior.gap) < NATS
 
 
 def test_above_the_limit_full_rank_is_stochastic_and_says_so() -> None:
     """60 parameters: words that name the steps, no shortfall that is known, a better ELBO."""
-    posterior = normal(60, seed=5)
-    assert posterior.target.dimension > FULLRANK_LIMIT
-    best = meanfield(posterior.target)
+    posterior = any_normal(60, seed=5)
+    assert posterior.dimension > FULLRANK_LIMIT
+    best = meanfield(posterior)
     assert abs(posterior.kl(best.q) - posterior.gap) < NATS
-    full = fullrank(posterior.target, best)
+    full = fullrank(posterior, best)
     assert "stochastic" in full.words
     assert "averaged" in full.words
     assert "60 parameters" in full.words
@@ -190,11 +92,10 @@ def test_above_the_limit_full_rank_is_stochastic_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "gap"), [(student, 0.04070), (log_odds, 0.041045)], ids=["student", "beta"]
+    ("target", "gap"), [(student(), 0.04070), (log_odds(), 0.041045)], ids=["student", "beta"]
 )
-def test_known_distances_of_the_best_gaussian(function: Function, gap: float) -> None:
+def test_known_distances_of_the_best_gaussian(target: Density, gap: float) -> None:
     """In one dimension: the search's Gaussian is as near as the best, to what it may lack."""
-    target = Density(1, function)
     best = meanfield(target)
     x, step = np.linspace(-12, 12, 20_001, retstep=True)
     weight = np.exp(-0.5 * x**2 - 0.5 * LOG_2_PI) * step
@@ -207,17 +108,19 @@ def test_known_distances_of_the_best_gaussian(function: Function, gap: float) ->
     assert fullrank(target, best) is best
 
 
-@pytest.mark.parametrize(("function", "d"), [(funnel, 3), (banana, 2)], ids=["funnel", "banana"])
-def test_full_rank_is_never_below_mean_field(function: Function, d: int) -> None:
+BANANA = banana(bend=0.5, tilt=1.0, sd=0.5)
+
+
+@pytest.mark.parametrize("target", [funnel(3), BANANA], ids=["funnel", "banana"])
+def test_full_rank_is_never_below_mean_field(target: Density) -> None:
     """Every mean-field Gaussian is a full-rank one: on a funnel and a banana, within errors."""
-    target = Density(d, function)
     best = meanfield(target)
     full = fullrank(target, best)
     rng = np.random.default_rng(4)
     found = elbos(target, [full.q, best.q], rng, Clock(), error=0.002, share=0)
     assert found[1].below.value > -K * found[1].below.mcse - NATS / 10
     assert found[0].value.value < K * found[0].value.mcse
-    if function is banana:
+    if target is BANANA:
         assert found[1].below.value > 5 * NATS
 
 
@@ -248,12 +151,12 @@ def test_a_worse_start_does_no_harm() -> None:
 
 def test_full_rank_too_takes_the_callers_starts() -> None:
     """A correlated mode at a distance that mean-field never saw is found from its own start."""
-    posterior = normal(2, seed=2)
+    posterior = any_normal(2, seed=2)
     far = posterior.mean + 500
 
     def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        here, slope = posterior.target.function(z)
-        there, slope_there = posterior.target.function(z - 500)
+        here, slope = posterior.log_density_gradient(z)
+        there, slope_there = posterior.log_density_gradient(z - 500)
         value = np.logaddexp(here + math.log(0.1), there + math.log(0.9))
         share = np.exp(there + math.log(0.9) - value)[:, None]
         return value, (1 - share) * slope + share * slope_there
@@ -308,8 +211,8 @@ def test_the_shortfall_is_about_what_base_draws_cost() -> None:
 
     The truth is the ELBO of a fit on 16 384 base draws less theirs, on common random numbers.
     """
-    target = Density(2, banana)
-    mean, covariance = np.array([0.0, 0.5]), np.eye(2)
+    target = BANANA
+    mean, covariance = np.zeros(2), np.eye(2)
 
     def fit(size: int, seed: int) -> deterministic.FullRank:
         rng = np.random.default_rng(seed)
@@ -362,14 +265,14 @@ def test_improper_targets_are_refused(function: Function) -> None:
 
 def test_a_clock_that_is_over_raises() -> None:
     """The time limit is one for all of them."""
-    posterior = normal(3, seed=1)
+    posterior = any_normal(3, seed=1)
     with pytest.raises(TimeLimitError):
-        best_meanfield(posterior.target, np.random.default_rng(1), Clock(0))
-    best = meanfield(posterior.target)
+        best_meanfield(posterior, np.random.default_rng(1), Clock(0))
+    best = meanfield(posterior)
     with pytest.raises(TimeLimitError):
-        best_fullrank(posterior.target, np.random.default_rng(1), Clock(0), best)
+        best_fullrank(posterior, np.random.default_rng(1), Clock(0), best)
     with pytest.raises(TimeLimitError):
-        climb(posterior.target, best, best.q, np.random.default_rng(1), Clock(0))
+        climb(posterior, best, best.q, np.random.default_rng(1), Clock(0))
 
 
 # --- climbing -------------------------------------------------------------------------------
@@ -397,8 +300,8 @@ def test_climbing_to_the_same_optimum_finds_no_other(mean: float, sd: float) -> 
 
 def test_a_full_rank_fit_climbs_with_its_mean_and_sds() -> None:
     """On a correlated normal there is one optimum, wherever a fit of full rank lies."""
-    posterior = normal(4, seed=7)
-    best = meanfield(posterior.target)
+    posterior = any_normal(4, seed=7)
+    best = meanfield(posterior)
     factor = 2 * np.linalg.cholesky(np.linalg.inv(posterior.precision))
     q = Gaussian(posterior.mean + 3, factor)
-    assert climb(posterior.target, best, q, np.random.default_rng(1), Clock(60)) is None
+    assert climb(posterior, best, q, np.random.default_rng(1), Clock(60)) is None

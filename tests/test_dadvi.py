@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from scipy import special
+from targets import Density, Mixture, Normal, banana, funnel, ill_conditioned, lecture_mixture
 
 from harness.methods.bridged import FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
@@ -31,89 +32,8 @@ if TYPE_CHECKING:
     from harness.methods.method import Method
     from harness.records import FloatArray
 
-Density = Callable[["FloatArray"], tuple["FloatArray", "FloatArray"]]
 
-
-class Plain:
-    """A density given as a function of points, with its gradient."""
-
-    def __init__(self, dimension: int, density: Density) -> None:
-        self.dimension = dimension
-        self._density = density
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See :class:`Target`."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See :class:`Target`."""
-        with np.errstate(all="ignore"):
-            return self._density(z)
-
-
-def normal(mean: FloatArray, covariance: FloatArray) -> Plain:
-    """Return a normal density with its constant: the best ELBO of a full-rank q is 0."""
-    precision = np.asarray(np.linalg.inv(covariance))
-    d = len(mean)
-    constant = -0.5 * (d * math.log(2 * math.pi) + np.linalg.slogdet(covariance)[1])
-
-    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        slope = -(z - mean) @ precision
-        return constant + 0.5 * np.sum((z - mean) * slope, axis=1), slope
-
-    return Plain(d, density)
-
-
-def correlated(dimension: int, seed: int = 0) -> tuple[Plain, FloatArray, FloatArray]:
-    """Return a normal whose covariance has a condition number of 300, its mean, covariance."""
-    rng = np.random.default_rng(seed)
-    vectors, _ = np.linalg.qr(rng.normal(size=(dimension, dimension)))
-    covariance = np.asarray((vectors * np.geomspace(0.1, 30, dimension)) @ vectors.T)
-    mean = 3 * rng.normal(size=dimension)
-    return normal(mean, covariance), mean, covariance
-
-
-def mixture() -> Plain:
-    """Return .2 N(−.3, .1) + .8 N(.5, .1)."""
-
-    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        x = z[:, 0]
-        left = math.log(0.2) - 50 * (x + 0.3) ** 2
-        right = math.log(0.8) - 50 * (x - 0.5) ** 2
-        both = np.logaddexp(left, right)
-        slope = -100 * (np.exp(left - both) * (x + 0.3) + np.exp(right - both) * (x - 0.5))
-        return both - math.log(0.1 * math.sqrt(2 * math.pi)), slope[:, None]
-
-    return Plain(1, density)
-
-
-def funnel(dimension: int = 10) -> Plain:
-    """Return Neal's funnel: v ~ N(0, 3), x_i ~ N(0, exp(v / 2))."""
-
-    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        v, x = z[:, 0], z[:, 1:]
-        precision = np.exp(-v)
-        squares = precision * np.sum(x**2, axis=1)
-        value = -(v**2) / 18 - 0.5 * squares - 0.5 * (dimension - 1) * v
-        slope = -v / 9 + 0.5 * squares - 0.5 * (dimension - 1)
-        return value, np.column_stack([slope, -x * precision[:, None]])
-
-    return Plain(dimension, density)
-
-
-def banana(bend: float = 0.3) -> Plain:
-    """Return x ~ N(0, 1), y ~ N(bend (x² − 1), 1): means 0, sds 1 and √(1 + 2 bend²)."""
-
-    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        x, y = z.T
-        rest = y - bend * (x**2 - 1)
-        slope = np.column_stack([-x + 2 * bend * x * rest, -rest])
-        return -0.5 * x**2 - 0.5 * rest**2, slope
-
-    return Plain(2, density)
-
-
-def hierarchy(groups: int = 8, rows: int = 20) -> Plain:
+def hierarchy(groups: int = 8, rows: int = 20) -> Density:
     """Return a logistic regression with non-centred group intercepts: (mu, ln tau, slope, e)."""
     rng = np.random.default_rng(8)
     group = np.repeat(np.arange(groups), rows)
@@ -141,10 +61,10 @@ def hierarchy(groups: int = 8, rows: int = 20) -> Plain:
         )
         return value, gradient
 
-    return Plain(3 + groups, density)
+    return Density(3 + groups, density)
 
 
-def autoregression(rows: int = 200) -> Plain:
+def autoregression(rows: int = 200) -> Density:
     """Return an AR(2) with a level: flat priors on (level, phi1, phi2, ln sigma)."""
     rng = np.random.default_rng(9)
     y = np.zeros(rows)
@@ -159,7 +79,7 @@ def autoregression(rows: int = 200) -> Plain:
         value = -0.5 * squares - (rows - 2) * z[:, 3]
         return value, np.column_stack([precision[:, None] * (rest @ X), squares - (rows - 2)])
 
-    return Plain(4, density)
+    return Density(4, density)
 
 
 def fitted(target: Target, seed: int = 1, **settings: float) -> Optimum:
@@ -256,7 +176,8 @@ def test_the_optimiser_takes_back_steps_over_an_edge() -> None:
 
 def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
     """Means and linear response's covariance to 1e-6; mean field has the sds 1 / √Λᵢᵢ."""
-    target, mean, covariance = correlated(50)
+    target = ill_conditioned(50)
+    mean, covariance = target.mean, target.covariance
     found = fitted(target)
     sd = np.sqrt(np.diag(covariance))
     assert found.settled
@@ -274,7 +195,8 @@ def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
 
 def test_conjugate_gradients_give_the_same_sds() -> None:
     """Linear-response variances of chosen means, without a Hessian, to 1%."""
-    target, _, covariance = correlated(12)
+    target = ill_conditioned(12)
+    covariance = target.covariance
     found = fitted(target)
     chosen = np.array([0, 5, 11])
     variances, ended = response_variances(found.objective, found.theta, chosen)
@@ -285,7 +207,8 @@ def test_conjugate_gradients_give_the_same_sds() -> None:
 
 def test_more_parameters_than_a_hessian_holds_are_fitted_without_one() -> None:
     """With a limit of 5 dimensions, 12 give the same optimum, and no covariance."""
-    target, mean, covariance = correlated(12)
+    target = ill_conditioned(12)
+    mean, covariance = target.mean, target.covariance
     found = fitted(target, dense_limit=5)
     assert found.covariance is None
     np.testing.assert_allclose((found.mean - mean) / np.sqrt(np.diag(covariance)), 0, atol=0.02)
@@ -295,7 +218,7 @@ def test_more_parameters_than_a_hessian_holds_are_fitted_without_one() -> None:
 
 @pytest.mark.parametrize("make", [banana, hierarchy, autoregression])
 def test_runs_with_different_base_draws_agree_within_their_stated_error(
-    make: Callable[[], Plain],
+    make: Callable[[], Density],
 ) -> None:
     """Over pairs of seeds, differences have the size that the stated errors give them.
 
@@ -320,7 +243,7 @@ def test_runs_with_different_base_draws_agree_within_their_stated_error(
 @pytest.mark.parametrize("seed", range(20))
 def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     """Whatever the seed: two basins, ELBOs ln .8 and ln .2, a fifth of the mass in the other."""
-    found = fitted(mixture(), seed)
+    found = fitted(lecture_mixture(), seed)
     assert [b.separate for b in found.basins] == [True, True]
     assert abs(found.basins[0].elbo - math.log(0.8)) < 0.01
     assert abs(found.basins[1].elbo - math.log(0.2)) < 0.01
@@ -331,28 +254,19 @@ def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     assert "about 20% of the mass" in words
 
 
-def two_normals(dimension: int) -> Plain:
-    """Return e² N(−3, ½) and N(3, ½) along the first axis, sds 1 along the others."""
-    sd = np.ones(dimension)
-    sd[0] = 0.5
-    place = np.zeros(dimension)
-    place[0] = 3
-
-    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        left = 2 - 0.5 * (((z + place) / sd) ** 2).sum(axis=1)
-        right = -0.5 * (((z - place) / sd) ** 2).sum(axis=1)
-        share = special.expit(left - right)[:, None]
-        slope = -(share * (z + place) + (1 - share) * (z - place)) / sd**2
-        return np.logaddexp(left, right), slope
-
-    return Plain(dimension, density)
+def two_modes(dimension: int) -> Mixture:
+    """Return N(−3, ½) and N(3, ½) along the first axis, two nats apart, sds 1 along the others."""
+    place, sd = np.zeros((2, dimension)), np.ones((2, dimension))
+    place[:, 0], sd[:, 0] = (-3, 3), 0.5
+    share = float(special.expit(2.0))
+    return Mixture([share, 1 - share], place, sd)
 
 
 @pytest.mark.parametrize("dimension", [30, 100])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_heavier_mode_is_kept_where_evaluations_are_dear(dimension: int, seed: int) -> None:
     """Two nats apart: what a few base draws say of the other mode does not outrank it."""
-    found = fitted(two_normals(dimension), seed, seconds=1e-3)
+    found = fitted(two_modes(dimension), seed, seconds=1e-3)
     assert found.mean[0] < 0
     modes = [b for b in found.basins if b.separate]
     assert len(modes) == 2
@@ -369,7 +283,7 @@ def _basin(place: float, elbo: float) -> Basin:
 
 def test_masses_are_relative_to_the_highest_elbo() -> None:
     """A thousand nats are no overflow, whatever the order."""
-    first, second = weigh(mixture(), [_basin(-0.3, -5000.0), _basin(0.5, -4000.0)])
+    first, second = weigh(lecture_mixture(), [_basin(-0.3, -5000.0), _basin(0.5, -4000.0)])
     assert (first.elbo, second.elbo) == (-4000.0, -5000.0)
     assert first.mass == 1
     assert second.mass < 1e-300
@@ -377,12 +291,12 @@ def test_masses_are_relative_to_the_highest_elbo() -> None:
 
 def test_a_mode_is_counted_once() -> None:
     """Two optima in the second mode: the lower one is no mode of its own."""
-    found = weigh(mixture(), [_basin(0.5, -0.2), _basin(-0.3, -1.6), _basin(-0.28, -1.7)])
+    found = weigh(lecture_mixture(), [_basin(0.5, -0.2), _basin(-0.3, -1.6), _basin(-0.28, -1.7)])
     assert [b.separate for b in found] == [True, True, False]
     assert found[2].mass == 0
 
 
-def edged(kind: str) -> Plain:
+def edged(kind: str) -> Density:
     """Return densities without a maximum, or with a hard edge, as a careless program has them."""
 
     def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -397,7 +311,7 @@ def edged(kind: str) -> Plain:
             return -x, -np.ones_like(z)
         return np.exp(-x), -np.exp(-z)
 
-    return Plain(1, density)
+    return Density(1, density)
 
 
 @pytest.mark.parametrize("kind", ["uniform", "half-normal", "flat", "improper", "pole"])
@@ -427,7 +341,7 @@ class _Names:
         return [f"x.{i}" for i in range(1, self.dimension + 1)]
 
 
-def problem(target: Plain, method: Method, **options: Any) -> Any:
+def problem(target: Target, method: Method, **options: Any) -> Any:
     """Return what the methods' fits are given, as far as they read it."""
     return SimpleNamespace(
         target=target,
@@ -444,7 +358,7 @@ def problem(target: Plain, method: Method, **options: Any) -> Any:
 def test_a_program_without_parameters_is_an_error_in_words(fit: Callable[[Any], Fitted]) -> None:
     """All three methods say so, whatever the density does with points of no dimension."""
     with pytest.raises(FitError, match="the program has no parameters"):
-        fit(problem(Plain(0, lambda z: (np.zeros(len(z)), z)), DADVI))
+        fit(problem(Density(0, lambda z: (np.zeros(len(z)), z)), DADVI))
 
 
 @pytest.mark.parametrize("kind", ["uniform", "half-normal", "flat", "improper"])
@@ -464,7 +378,8 @@ def test_careless_programs_get_words(fit: Callable[[Any], Fitted], kind: str) ->
 
 def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
     """Of 30 parameters: all solved is a note; where the seconds are for fewer, it is a fault."""
-    target, _, covariance = correlated(30)
+    target = ill_conditioned(30)
+    covariance = target.covariance
     found = fitted(target, dense_limit=5, seconds=1e-6)
     q = _chosen_response(problem(target, DADVI_LR, conjugate_s=30.0), found, ())
     assert q.faults == ()
@@ -478,13 +393,13 @@ def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
 
 def test_a_density_with_one_mode_has_one_basin() -> None:
     """No alarm on a normal, a banana, a hierarchy or an autoregression."""
-    for target in (correlated(5)[0], banana(), hierarchy(), autoregression()):
+    for target in (ill_conditioned(5), banana(), hierarchy(), autoregression()):
         assert basin_faults(fitted(target).basins) == ()
 
 
 def test_a_funnel_is_announced_or_mended() -> None:
     """The Gaussian is too narrow for v (sd 3); k-hat of its weights says so."""
-    target = funnel()
+    target = funnel(10)
     found = fitted(target)
     draws, k = weighted(target, found, 20_000)
     close = abs(draws[:, 0].mean()) < 0.3 and abs(math.log(draws[:, 0].std() / 3)) < 0.14
@@ -549,7 +464,8 @@ def test_a_hierarchy_is_close_but_for_its_spread_and_weights_mend_that() -> None
 
 def test_the_full_rank_family_holds_a_correlated_normal() -> None:
     """Mean and covariance to 1e-4, ELBO 0, from the diagonal start too."""
-    target, mean, covariance = correlated(6)
+    target = ill_conditioned(6)
+    mean, covariance = target.mean, target.covariance
     narrow = np.diag(1 / np.diag(np.linalg.inv(covariance)))
     for start in (covariance, narrow):
         full = deterministic.fit_fullrank(
@@ -573,7 +489,7 @@ def test_an_edge_of_the_support_is_survived() -> None:
         slope = np.where(far[:, None] > 20, np.nan, -x / 0.05)
         return value, slope
 
-    found = fitted(Plain(1, density))
+    found = fitted(Density(1, density))
     assert found.settled
     assert abs(found.mean[0] - 1) < 1e-4
     assert abs(found.sd[0] - 0.05) < 1e-4
@@ -586,7 +502,7 @@ def test_a_density_that_is_nowhere_finite_says_so() -> None:
         return np.full(len(z), np.nan), np.full_like(z, np.nan)
 
     with pytest.raises(StartError, match=r"none of .* starting points"):
-        fitted(Plain(2, density))
+        fitted(Density(2, density))
 
 
 def test_the_time_limit_ends_a_fit() -> None:
@@ -603,7 +519,7 @@ def test_a_sparse_hessian_is_found_and_used() -> None:
     for i in range(1, d, 2):
         precision[i, i + 1] = precision[i + 1, i] = 0.5
     precision[0, 1:] = precision[1:, 0] = 0.1
-    target = normal(np.zeros(d), np.asarray(np.linalg.inv(precision), dtype=np.float64))
+    target = Normal(np.zeros(d), np.asarray(np.linalg.inv(precision), dtype=np.float64))
     pattern = find_pattern(target, rng.normal(size=(6, d)), np.ones(d))
     assert pattern.colours <= 4
     objective = Objective(target, base_blocks(d, 2, 16, rng), Clock())

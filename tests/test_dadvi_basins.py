@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+import targets
 
 from harness.methods import METHODS
 from harness.methods.dadvi_weighted import fit_basins
 from harness.vi.deterministic import Defensive, Mixture
 from harness.vi.target import Clock
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-
 K = 4.5
 """Standard errors allowed."""
 
 
-class Normals:
-    """A mixture of normals with independent coordinates, as a target."""
-
-    def __init__(self, shares: list[float], means: FloatArray, sds: FloatArray) -> None:
-        self.shares, self.means, self.sds = np.asarray(shares), means, sds
-        self.dimension = means.shape[1]
-
-    def _parts(self, z: FloatArray) -> FloatArray:
-        unit = (z[:, None, :] - self.means) / self.sds
-        constant = np.log(self.sds).sum(axis=1) + self.dimension / 2 * math.log(2 * math.pi)
-        return np.asarray(np.log(self.shares) - constant - 0.5 * (unit**2).sum(axis=2))
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """Return values at rows."""
-        return np.asarray(np.logaddexp.reduce(self._parts(z), axis=1))
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return values and gradients at rows."""
-        parts = self._parts(z)
-        value = np.logaddexp.reduce(parts, axis=1)
-        weight = np.exp(parts - value[:, None])
-        slope = -(z[:, None, :] - self.means) / self.sds**2
-        return value, np.asarray((weight[:, :, None] * slope).sum(axis=1))
-
-
-def problem(target: Normals, seed: int, **options: Any) -> Any:
+def problem(target: targets.Mixture, seed: int, **options: Any) -> Any:
     """Return what a fit is given, as far as it reads it."""
     names = [f"x.{i}" for i in range(1, target.dimension + 1)]
     return SimpleNamespace(
@@ -65,7 +38,7 @@ def test_shares_of_modes_are_right(seed: int) -> None:
     """Three modes of different widths in two dimensions: each has its share of the draws."""
     shares = [0.2, 0.5, 0.3]
     means = np.array([[-1.5, -1.5], [0.0, 1.5], [1.5, -0.5]])
-    target = Normals(shares, means, np.array([[0.1, 0.2], [0.2, 0.1], [0.1, 0.1]]))
+    target = targets.Mixture(shares, means, np.array([[0.1, 0.2], [0.2, 0.1], [0.1, 0.1]]))
     found = fit_basins(problem(target, seed))
     assert found.status == "ok", found.message
     assert found.z is not None
@@ -80,7 +53,7 @@ def test_shares_of_modes_are_right(seed: int) -> None:
 
 def test_one_mode_is_one_gaussian() -> None:
     """Where there is nothing to mix it is a weighted Gaussian, and says how many it mixed."""
-    target = Normals([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
+    target = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
     found = fit_basins(problem(target, 1))
     assert found.status == "ok"
     assert found.z is not None
@@ -111,7 +84,7 @@ def test_a_mixture_is_normalised() -> None:
 def test_beyond_what_a_full_rank_fit_takes_it_still_fits() -> None:
     """Sixty parameters: sds alone, and the weights say whether that was enough."""
     means = np.stack([np.full(60, -1.0), np.full(60, 1.0)])
-    found = fit_basins(problem(Normals([0.3, 0.7], means, np.full((2, 60), 0.1)), 2))
+    found = fit_basins(problem(targets.Mixture([0.3, 0.7], means, np.full((2, 60), 0.1)), 2))
     assert found.z is not None
     share = float(np.mean(found.z[:, 0] < 0))
     worth = min(len(found.z), found.diagnostics["weight_ess"])

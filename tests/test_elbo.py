@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
+from targets import Density, Normal, any_covariance, cut, log_odds, logistic, student
 
 from harness.vi.elbo import BLOCKS, Elbo, elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.sobol import antithetic_normals
-from harness.vi.target import Clock, TimeLimitError
+from harness.vi.target import Clock, Counted, Target, TimeLimitError
 
 FloatArray = NDArray[np.float64]
-LogDensity = Callable[[FloatArray], FloatArray]
 
 K = 5.0
 """Standard errors allowed. Those of 16 blocks are themselves off by a third at times."""
@@ -30,31 +29,13 @@ BETA_GAP = 0.041045
 """Nats from the best Gaussian to the log-odds of a Beta(1001, 2)."""
 
 
-class Density:
-    """A target of which only the density is known, with its points counted."""
-
-    def __init__(self, dimension: int, log_density: LogDensity, pause_s: float = 0.0) -> None:
-        self.dimension, self.given, self.pause_s = dimension, log_density, pause_s
-        self.points = 0
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See :class:`harness.vi.target.Target`."""
-        self.points += len(z)
-        time.sleep(self.pause_s)
-        return self.given(z)
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """No ELBO's value needs a gradient."""
-        raise NotImplementedError
-
-
 def diagonal(mean: float, sd: float, d: int = 1) -> Gaussian:
     """Return d independent normals of one mean and sd."""
     return Gaussian(np.full(d, mean), np.full(d, sd))
 
 
 def found(
-    target: Density,
+    target: Target,
     *gaussians: Gaussian,
     seed: int = 1,
     error: float = 0.01,
@@ -66,54 +47,15 @@ def found(
     return elbos(target, gaussians, rng, Clock(), error=error, share=share, most=most)
 
 
-def student(z: FloatArray) -> FloatArray:
-    """Return the log density of independent t(3)."""
-    constant = math.log(2 / (math.pi * math.sqrt(3)))
-    return np.asarray((constant - 2 * np.log1p(z**2 / 3)).sum(axis=1))
-
-
-def log_odds(z: FloatArray) -> FloatArray:
-    """Return the log density of the log-odds of a Beta(1001, 2)."""
-    x = z[:, 0]
-    return np.asarray(math.log(1001 * 1002) - 1001 * np.logaddexp(0, -x) - 2 * np.logaddexp(0, x))
-
-
-def logistic(z: FloatArray) -> FloatArray:
-    """Return the log density of independent logistic variables."""
-    return np.asarray((-np.abs(z) - 2 * np.log1p(np.exp(-np.abs(z)))).sum(axis=1))
-
-
-def kl(q: Gaussian, mean: FloatArray, covariance: FloatArray) -> float:
-    """Return KL(q ‖ N(mean, covariance)), nats."""
-    precision = np.linalg.inv(covariance)
-    off = q.mean - mean
-    log_dets = np.linalg.slogdet(covariance)[1] - np.linalg.slogdet(q.covariance)[1]
-    trace = np.trace(precision @ q.covariance)
-    return float(0.5 * (trace + off @ precision @ off - q.dimension + log_dets))
-
-
-def normal(mean: FloatArray, covariance: FloatArray, log_z: float = 0.0) -> Density:
-    """Return a Gaussian target whose integral is exp(log_z)."""
-    density = stats.multivariate_normal(mean, covariance)
-    return Density(len(mean), lambda z: np.atleast_1d(density.logpdf(z)) + log_z)
-
-
-def any_covariance(d: int, rng: np.random.Generator) -> FloatArray:
-    """Return a covariance with correlations and sds of several sizes."""
-    a = rng.normal(size=(d, 3 * d))
-    sd = np.exp(rng.normal(size=d))
-    return np.asarray((a @ a.T / (3 * d) + 0.3) * np.outer(sd, sd))
-
-
 def cholesky(covariance: FloatArray) -> FloatArray:
     """Return the lower triangular factor of a covariance."""
     return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
 
 
-def exact(log_density: LogDensity, mean: float, sd: float) -> float:
+def exact(target: Target, mean: float, sd: float) -> float:
     """Return a 1-D Gaussian's ELBO by a sum over a fine grid: exact to 1e-9 and better."""
     x, step = np.linspace(-12, 12, 20_001, retstep=True)
-    values = log_density((mean + sd * x)[:, None]) - stats.norm.logpdf(x) + math.log(sd)
+    values = target.log_density((mean + sd * x)[:, None]) - stats.norm.logpdf(x) + math.log(sd)
     return float(np.sum(stats.norm.pdf(x) * values) * step)
 
 
@@ -182,7 +124,7 @@ def test_elbos_under_a_gaussian_have_their_closed_form(d: int) -> None:
     rng = np.random.default_rng(d)
     covariance, mean = any_covariance(d, rng), rng.normal(size=d)
     wrong = cholesky(any_covariance(d, rng))
-    target = normal(mean, covariance, log_z=-7.5)
+    target = Normal(mean, covariance, log_z=-7.5)
     gaussians = [
         Gaussian(mean, cholesky(covariance)),
         Gaussian(mean, 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))),
@@ -192,7 +134,7 @@ def test_elbos_under_a_gaussian_have_their_closed_form(d: int) -> None:
     # As many draws as all products of ten coordinates ask for.
     for elbo, q in zip(found(target, *gaussians, error=0, share=0, most=4096), gaussians,
                        strict=True):  # fmt: skip
-        expected = kl(q, mean, covariance)
+        expected = target.kl(q)
         np.testing.assert_allclose(elbo.value.value, -7.5 - expected, rtol=1e-8, atol=1e-8)
         np.testing.assert_allclose(elbo.below.value, expected, rtol=1e-8, atol=1e-8)
         assert elbo.value.mcse < 1e-6
@@ -204,26 +146,25 @@ def test_without_draws_for_all_products_the_error_says_so() -> None:
     rng = np.random.default_rng(4)
     covariance, mean = any_covariance(40, rng), rng.normal(size=40)
     q = Gaussian(mean, 1 / np.sqrt(np.diag(np.linalg.inv(covariance))))
-    (elbo,) = found(normal(mean, covariance), q, most=1024)
+    target = Normal(mean, covariance)
+    (elbo,) = found(target, q, most=1024)
     assert elbo.draws == 1024
     assert 1e-3 < elbo.value.mcse < 1
-    assert abs(elbo.value.value + kl(q, mean, covariance)) < K * elbo.value.mcse
+    assert abs(elbo.value.value + target.kl(q)) < K * elbo.value.mcse
 
 
 @pytest.mark.parametrize(
-    ("log_density", "start", "gap"),
-    [(student, (0.0, 0.3), STUDENT_GAP), (log_odds, (6.5, -0.35), BETA_GAP)],
+    ("target", "start", "gap"),
+    [(student(), (0.0, 0.3), STUDENT_GAP), (log_odds(), (6.5, -0.35), BETA_GAP)],
     ids=["student", "beta"],
 )
 def test_the_best_gaussian_is_as_far_as_quadrature_says(
-    log_density: LogDensity, start: tuple[float, float], gap: float
+    target: Target, start: tuple[float, float], gap: float
 ) -> None:
     """The known distance of the best Gaussian, found by quadrature, from t(3) and a Beta."""
-    best = minimize(
-        lambda x: -exact(log_density, x[0], math.exp(x[1])), start, method="Nelder-Mead"
-    ).x
-    (elbo,) = found(Density(1, log_density), diagonal(best[0], math.exp(best[1])), error=0.002)
-    assert abs(exact(log_density, best[0], math.exp(best[1])) + gap) < 5e-6
+    best = minimize(lambda x: -exact(target, x[0], math.exp(x[1])), start, method="Nelder-Mead").x
+    (elbo,) = found(target, diagonal(best[0], math.exp(best[1])), error=0.002)
+    assert abs(exact(target, best[0], math.exp(best[1])) + gap) < 5e-6
     assert elbo.value.mcse <= 0.002
     assert abs(elbo.value.value + gap) < K * elbo.value.mcse
 
@@ -246,9 +187,9 @@ def test_errors_are_calibrated_on_the_fewest_blocks(case: str) -> None:
     The truth of every case is d times a 1-D integral. Far tails that few draws meet are
     another thing: there the errors of 16 blocks are too small.
     """
-    log_density, d, sd = CALIBRATED[case]
-    truth = np.array([d * exact(log_density, 0.0, s) for s in (sd, 0.8 * sd)])
-    target = Density(d, log_density)
+    density, d, sd = CALIBRATED[case]
+    truth = np.array([d * exact(density(1), 0.0, s) for s in (sd, 0.8 * sd)])
+    target = density(d)
     level, below = [], []
     for seed in range(40):
         one, two = found(target, diagonal(0, sd, d), diagonal(0, 0.8 * sd, d), seed=seed, most=0)
@@ -262,7 +203,7 @@ def test_errors_are_calibrated_on_the_fewest_blocks(case: str) -> None:
 
 def test_differences_are_much_sharper_than_levels() -> None:
     """Two Gaussians that are near each other, on t(3): a tenth of the spread, and of the error."""
-    target = Density(2, student)
+    target = student(2)
     pairs = [found(target, diagonal(0, 1.3, 2), diagonal(0.02, 1.32, 2), seed=s, most=0)
              for s in range(30)]  # fmt: skip
     levels = np.array([p[1].value.value for p in pairs])
@@ -273,7 +214,7 @@ def test_differences_are_much_sharper_than_levels() -> None:
 
 def test_more_draws_are_taken_until_the_error_is_small() -> None:
     """A smaller error takes more draws; ``most`` is never passed; the first has the most."""
-    target = Density(5, student)
+    target = Counted(student(5))
     q = (diagonal(0, 1.3, 5), diagonal(0, 1.0, 5))
     few = found(target, *q, error=0.01)
     more = found(target, *q, error=0.004, share=0)
@@ -283,15 +224,16 @@ def test_more_draws_are_taken_until_the_error_is_small() -> None:
     assert more[0].draws > few[0].draws
     assert more[0].draws >= more[1].draws
     for most in (1024, 3000, 8192):
-        target.points = 0
+        target.values = 0
         limited = found(target, *q, error=0, share=0, most=most)
         assert all(1024 <= e.draws <= most for e in limited)
-        assert target.points == sum(e.draws for e in limited)
+        assert target.values == sum(e.draws for e in limited)
+    assert target.gradients == 0
 
 
 def test_the_first_is_nothing_below_itself() -> None:
     """Zero with no error, and so is a Gaussian equal to it."""
-    first, second = found(Density(2, student), diagonal(0, 1, 2), diagonal(0, 1, 2))
+    first, second = found(student(2), diagonal(0, 1, 2), diagonal(0, 1, 2))
     for elbo in (first, second):
         assert elbo.below == (0.0, 0.0)
     assert first.value == second.value
@@ -299,7 +241,7 @@ def test_the_first_is_nothing_below_itself() -> None:
 
 def test_one_seed_gives_one_figure() -> None:
     """The generator that is passed is all that is random."""
-    target = Density(2, student)
+    target = student(2)
     assert found(target, diagonal(0, 1, 2)) == found(target, diagonal(0, 1, 2))
     assert found(target, diagonal(0, 1, 2)) != found(target, diagonal(0, 1, 2), seed=2)
 
@@ -322,11 +264,8 @@ def test_base_draws_are_antithetic_standard_normals() -> None:
 @pytest.mark.parametrize("nothing", [-math.inf, math.nan, math.inf])
 def test_draws_without_a_density_make_the_gap_infinite(nothing: float) -> None:
     """The share that is lost is that of q beyond the edge, and no figure is finite."""
-
-    def cut(z: FloatArray) -> FloatArray:
-        return np.where(z[:, 0] > 1.5, nothing, student(z))
-
-    inside, outside = found(Density(2, cut), diagonal(-5, 1, 2), diagonal(0, 1, 2))
+    target = cut(student(2), 1.5, nothing)
+    inside, outside = found(target, diagonal(-5, 1, 2), diagonal(0, 1, 2))
     assert inside.lost == 0
     assert math.isfinite(inside.value.value)
     assert outside.value.value == -math.inf
@@ -339,7 +278,7 @@ def test_draws_without_a_density_make_the_gap_infinite(nothing: float) -> None:
 
 def test_everything_lost_is_said() -> None:
     """A density that is nowhere: a share of one, minus infinity, and no error raised."""
-    (elbo,) = found(Density(3, lambda z: np.full(len(z), math.nan)), diagonal(0, 1, 3))
+    (elbo,) = found(Density(3, lambda z: (np.full(len(z), math.nan), z)), diagonal(0, 1, 3))
     assert elbo.lost == 1
     assert elbo.value.value == -math.inf
     assert elbo.below.value == math.inf
@@ -347,13 +286,8 @@ def test_everything_lost_is_said() -> None:
 
 def test_nothing_can_be_compared_with_a_first_that_has_lost_draws() -> None:
     """The differences are NaN, of a finite ELBO; where both have lost draws, infinite."""
-
-    def cut(z: FloatArray) -> FloatArray:
-        return np.where(z[:, 0] > 1.5, -math.inf, student(z))
-
-    first, fine, also = found(
-        Density(2, cut), diagonal(0, 1, 2), diagonal(-5, 1, 2), diagonal(1, 1, 2)
-    )
+    target = cut(student(2), 1.5)
+    first, fine, also = found(target, diagonal(0, 1, 2), diagonal(-5, 1, 2), diagonal(1, 1, 2))
     assert first.lost > 0
     assert first.value.value == -math.inf
     assert math.isfinite(fine.value.value)
@@ -370,12 +304,17 @@ def test_a_clock_that_is_over_raises() -> None:
     """Without the fewest blocks there is no figure: the caller is told."""
     clock = Clock(0.0)
     with pytest.raises(TimeLimitError):
-        elbos(Density(1, student), [diagonal(0, 1)], np.random.default_rng(1), clock)
+        elbos(student(1), [diagonal(0, 1)], np.random.default_rng(1), clock)
 
 
 def test_a_clock_that_runs_out_later_keeps_what_there_is() -> None:
     """At least the fewest blocks, fewer than were wanted, and an honest error."""
-    target = Density(1, student, pause_s=0.01)
+
+    def slow(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        time.sleep(0.01)
+        return student().log_density_gradient(z)
+
+    target = Density(1, slow)
     begin = time.perf_counter()
     (elbo,) = elbos(
         target, [diagonal(0, 1.3)], np.random.default_rng(1), Clock(0.6), error=0, share=0
@@ -383,4 +322,4 @@ def test_a_clock_that_runs_out_later_keeps_what_there_is() -> None:
     assert time.perf_counter() - begin < 5
     assert BLOCKS * 64 <= elbo.draws < 1 << 15
     assert 0 < elbo.value.mcse < 0.05
-    assert abs(elbo.value.value - exact(student, 0, 1.3)) < K * elbo.value.mcse
+    assert abs(elbo.value.value - exact(student(), 0, 1.3)) < K * elbo.value.mcse

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from targets import Normal
 
 from harness.vi import loop
 from harness.vi.families import MeanField
@@ -25,27 +25,13 @@ if TYPE_CHECKING:
 
 CENTRE = np.array([1.0, -2.0, 0.5])
 PRECISION = np.array([[4.0, 1.5, 0.0], [1.5, 2.0, -0.5], [0.0, -0.5, 1.0]])
-CONSTANT = -40.0
-"""Log densities are known up to a constant, and large ones are what control variates are for."""
 
 FAMILY = MeanField(3)
 PHI = FAMILY.start(np.array([0.6, -1.5, 0.0]), np.log([0.4, 0.9, 1.2]))
 
 
-@dataclass(frozen=True)
-class Gaussian:
-    """A Gaussian in three dimensions, unnormalised."""
-
-    dimension: int = 3
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """Return −½ (z − centre)ᵀ Λ (z − centre) + constant."""
-        gap = z - CENTRE
-        return np.asarray(CONSTANT - 0.5 * np.einsum("ni,ij,nj->n", gap, PRECISION, gap))
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return that and −Λ (z − centre)."""
-        return self.log_density(z), -(z - CENTRE) @ PRECISION
+TARGET = Normal(CENTRE, np.linalg.inv(PRECISION), log_z=-40.0)
+"""With a large constant, which control variates must remove."""
 
 
 def closed_form(phi: FloatArray) -> FloatArray:
@@ -57,7 +43,7 @@ def closed_form(phi: FloatArray) -> FloatArray:
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_the_mean_is_the_closed_form(name: str) -> None:
     """Each of the six parameters within 4 standard errors, with 20 000 draws."""
-    spread = variances(Gaussian(), FAMILY, PHI, np.random.default_rng(1), 20_000)[name]
+    spread = variances(TARGET, FAMILY, PHI, np.random.default_rng(1), 20_000)[name]
     gap = np.abs(spread.mean - closed_form(PHI)) / np.sqrt(spread.variance / 20_000)
     assert np.max(gap) < 4
 
@@ -66,7 +52,7 @@ def test_a_coefficient_from_the_same_few_draws_leaves_no_bias() -> None:
     """With ten draws a call, the mean over 4000 calls is the closed form within 4 errors."""
     rng = np.random.default_rng(2)
     means = np.array([
-        score_control(FAMILY, PHI, rng.standard_normal((10, 3)), Gaussian()).mean(axis=0)
+        score_control(FAMILY, PHI, rng.standard_normal((10, 3)), TARGET).mean(axis=0)
         for _ in range(4000)
     ])  # fmt: skip
     error = means.std(axis=0, ddof=1) / np.sqrt(len(means))
@@ -75,7 +61,7 @@ def test_a_coefficient_from_the_same_few_draws_leaves_no_bias() -> None:
 
 def test_score_functions_are_noisier_and_control_variates_mend_most_of_it() -> None:
     """Reparameterised < with control variates < plain, far beyond the errors of the variances."""
-    spread = variances(Gaussian(), FAMILY, PHI, np.random.default_rng(3), 20_000)
+    spread = variances(TARGET, FAMILY, PHI, np.random.default_rng(3), 20_000)
     total = {name: total_variance(one, FAMILY.sd(PHI)) for name, one in spread.items()}
     for quiet, noisy, factor in (
         ("reparameterised", "score_control", 1),
@@ -92,7 +78,7 @@ def test_score_functions_are_noisier_and_control_variates_mend_most_of_it() -> N
 
 def test_the_variance_and_its_error_are_those_of_single_draws() -> None:
     """The mu-gradient of a Gaussian target has the variance Σⱼ (Λᵢⱼ sigmaⱼ)²."""
-    spread = variances(Gaussian(), FAMILY, PHI, np.random.default_rng(4), 20_000)
+    spread = variances(TARGET, FAMILY, PHI, np.random.default_rng(4), 20_000)
     one = spread["reparameterised"]
     exact = ((PRECISION * np.exp(PHI[3:])) ** 2).sum(axis=1)
     assert np.max(np.abs(one.variance[:3] - exact) / one.variance_error[:3]) < 4
@@ -104,16 +90,8 @@ def test_where_q_is_the_posterior_a_controlled_score_has_no_noise() -> None:
     """It is score · constant there, and the control variate takes all of it."""
     phi = MeanField(1).start(np.array([2.0]), np.log(0.5))
 
-    class Normal:
-        dimension = 1
-
-        def log_density(self, z: FloatArray) -> FloatArray:
-            return np.asarray(7.0 - 0.5 * ((z[:, 0] - 2) / 0.5) ** 2)
-
-        def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return self.log_density(z), -(z - 2) / 0.25
-
-    spread = variances(Normal(), MeanField(1), phi, np.random.default_rng(5), 1000)
+    target = Normal([2.0], [[0.25]], log_z=7.0)
+    spread = variances(target, MeanField(1), phi, np.random.default_rng(5), 1000)
     assert np.max(spread["score_control"].variance) < 1e-20
     assert np.min(spread["score"].variance) > 1
     assert np.min(spread["reparameterised"].variance) > 1
@@ -122,7 +100,7 @@ def test_where_q_is_the_posterior_a_controlled_score_has_no_noise() -> None:
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if n != "reparameterised"])
 def test_score_functions_ask_for_no_gradient(name: str) -> None:
     """They need log p only, once per draw."""
-    target = Counted(Gaussian())
+    target = Counted(TARGET)
     ScoreObjective(name, 50)(FAMILY, PHI, target, np.random.default_rng(6))
     assert (target.values, target.gradients) == (50, 0)
 
@@ -130,7 +108,7 @@ def test_score_functions_ask_for_no_gradient(name: str) -> None:
 def test_too_few_draws_for_a_coefficient_are_an_error() -> None:
     """Its denominator is a variance, which a handful of draws do not tell."""
     with pytest.raises(ValueError, match=r"9 draws.*10 or more"):
-        score_control(FAMILY, PHI, np.zeros((9, 3)), Gaussian())
+        score_control(FAMILY, PHI, np.zeros((9, 3)), TARGET)
 
 
 def test_the_loop_climbs_to_the_mean_field_optimum() -> None:
@@ -138,11 +116,11 @@ def test_the_loop_climbs_to_the_mean_field_optimum() -> None:
     optimiser = Adam(0.05, beta2=0.99, decay_steps=3000)
     state = loop.start(optimiser, FAMILY.start(np.zeros(3)), np.random.default_rng(7))
     found = loop.fit(
-        Gaussian(), FAMILY, optimiser, state, 3000, objective=ScoreObjective(), average_from=1500
+        TARGET, FAMILY, optimiser, state, 3000, objective=ScoreObjective(), average_from=1500
     )
     sd = 1 / np.sqrt(np.diag(PRECISION))
     assert np.max(np.abs(FAMILY.mean(found.phi) - CENTRE) / sd) < 0.05
     assert np.max(np.abs(np.log(FAMILY.sd(found.phi) / sd))) < 0.05
-    exact = CONSTANT - 1.5 + FAMILY.entropy(FAMILY.start(CENTRE, np.log(sd)))
+    exact = TARGET.constant - 1.5 + FAMILY.entropy(FAMILY.start(CENTRE, np.log(sd)))
     late = found.elbo[-500:]
     assert abs(late.mean() - exact) < 4 * late.std() / np.sqrt(len(late)) + 0.01

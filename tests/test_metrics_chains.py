@@ -11,11 +11,10 @@ from arviz_stats.base import array_stats
 from harness import metrics
 from harness.metrics.rhat import rhat
 
-RNG = np.random.default_rng(1)
-GOOD = RNG.normal(size=(4, 1000, 2))
+GOOD = np.random.default_rng(1).normal(size=(4, 1000, 2))
 STATS = {
     "diverging": np.zeros((4, 1000)),
-    "energy": RNG.normal(size=(4, 1000)),
+    "energy": np.random.default_rng(2).normal(size=(4, 1000)),
     "tree_depth": np.full((4, 1000), 3.0),
 }
 
@@ -54,8 +53,8 @@ def test_one_chain_has_an_rhat() -> None:
     ("name", "x"),
     [
         ("constant", np.ones((4, 100))),
-        ("not finite", np.where(np.arange(100) == 5, np.nan, RNG.normal(size=(4, 100)))),
-        ("too short", RNG.normal(size=(4, 5))),
+        ("not finite", np.where(np.arange(100) == 5, np.nan, GOOD[:, :100, 0])),
+        ("too short", GOOD[:, :5, 0]),
     ],
 )
 def test_no_figure_is_nan(name: str, x: np.ndarray) -> None:
@@ -84,7 +83,7 @@ def test_bad_runs_are_counted() -> None:
     diverging = np.zeros((4, 1000))
     diverging[2, :7] = 1
     energy = STATS["energy"].copy()
-    energy[3] = np.cumsum(RNG.normal(size=1000))
+    energy[3] = np.cumsum(np.random.default_rng(3).normal(size=1000))
     depth = np.where(np.arange(1000) < 50, 10.0, 3.0) * np.ones((4, 1))
     stats = {
         "diverging": diverging,

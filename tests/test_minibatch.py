@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
+from targets import LogisticRows, Rows
 
 from harness.vi.families import MeanField
 from harness.vi.minibatch import Settings, elbo, fit
-from harness.vi.subsampling import Split, Subsampled
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from harness.records import FloatArray
     from harness.vi.minibatch import MinibatchFit
-
-PRIOR_SD = 3.0
-
-
-class Rows:
-    """A model of rows with N(0, ``PRIOR_SD``) coefficients."""
-
-    def __init__(self, x: FloatArray, y: FloatArray) -> None:
-        self.dimension = x.shape[1]
-        self.all: dict[str, NDArray[Any]] = {
-            "N": np.asarray(len(y)), "x": x, "y": y, "s": np.asarray(1),
-        }  # fmt: skip
-        self.data: Mapping[str, Any] = self.all
-        self.broken = False
-
-    def rebind(self, data: Mapping[str, Any]) -> None:
-        """Take other data."""
-        self.data = data
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See :meth:`log_density_gradient`."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the log density and its gradient."""
-        if self.broken:
-            return np.full(len(z), np.nan), np.full_like(z, np.nan)
-        s = float(self.data["s"])
-        value, slope = self.likelihood(z @ self.data["x"].T)
-        prior = -0.5 * (z**2).sum(axis=1) / PRIOR_SD**2
-        return s * value + prior, s * slope @ self.data["x"] - z / PRIOR_SD**2
-
-    def likelihood(self, eta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the log likelihood at linear predictors and its slope by them."""
-        rest = self.data["y"] - eta
-        return -0.5 * (rest**2).sum(axis=1), rest
-
-    def split(self, batch: int = 100) -> Subsampled:
-        """Return it by rows."""
-        return Subsampled(self, self.rebind, self.all, Split(("x", "y"), "N", "s"), batch)
-
-
-class Logistic(Rows):
-    """A logistic regression."""
-
-    def likelihood(self, eta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See :meth:`Rows.likelihood`."""
-        y = self.data["y"]
-        return (y * eta - np.logaddexp(0, eta)).sum(axis=1), y - expit(eta)
 
 
 def regression(rows: int = 4003, beta: tuple[float, ...] = (1.0, 2.0, -1.0)) -> Rows:
@@ -79,12 +27,12 @@ def regression(rows: int = 4003, beta: tuple[float, ...] = (1.0, 2.0, -1.0)) -> 
     return Rows(x, x @ np.array(beta) + rng.normal(size=rows))
 
 
-def logistic() -> Logistic:
+def logistic() -> LogisticRows:
     """Return a logistic regression on predictors of sds from 0.1 to 3."""
     rng = np.random.default_rng(2)
     x = np.column_stack([np.ones(3000), rng.normal(size=(3000, 3)) * [0.1, 1.0, 3.0]])
     y = rng.random(3000) < expit(x @ np.array([-0.5, 3.0, 1.0, -0.7]))
-    return Logistic(x, y.astype(np.float64))
+    return LogisticRows(x, y.astype(np.float64))
 
 
 def fitted(model: Rows, seed: int, settings: Settings | None = None) -> MinibatchFit:
@@ -97,7 +45,7 @@ def test_a_regression_ends_at_the_best_mean_field_gaussian() -> None:
     """Means of the posterior within 0.02 sds of q, sds within 10% of 1/√Λᵢᵢ, in 3 seeds."""
     model = regression()
     x, y = model.all["x"], model.all["y"]
-    precision = x.T @ x + np.eye(3) / PRIOR_SD**2
+    precision = x.T @ x + np.eye(3) / Rows.prior_sd**2
     mean = np.linalg.solve(precision, x.T @ y)
     sd = 1 / np.sqrt(np.diag(precision))
     for seed in range(3):
@@ -119,7 +67,7 @@ def test_a_logistic_regression_ends_where_quadrature_says() -> None:
         mu, variance = phi[:4], np.exp(2 * phi[4:])
         eta, spread = x @ mu, np.sqrt(x**2 @ variance)
         soft = np.logaddexp(0, eta[:, None] + spread[:, None] * node) @ weight
-        prior = -0.5 * (mu**2 + variance).sum() / PRIOR_SD**2
+        prior = -0.5 * (mu**2 + variance).sum() / Rows.prior_sd**2
         return -float((y * eta - soft).sum() + prior + phi[4:].sum()) / len(y)
 
     best = minimize(loss, np.r_[np.zeros(4), np.full(4, -2.0)], tol=1e-9).x
@@ -134,7 +82,7 @@ def test_a_place_far_from_the_start_is_reached() -> None:
     """Coefficients of several hundred: Adam's first rate alone would need thousands of steps."""
     model = regression(beta=(300.0, -600.0))
     x, y = model.all["x"], model.all["y"]
-    precision = x.T @ x + np.eye(2) / PRIOR_SD**2
+    precision = x.T @ x + np.eye(2) / Rows.prior_sd**2
     mean = np.linalg.solve(precision, x.T @ y)
     found = fitted(model, 1)
     assert found.status == "ok"
@@ -166,7 +114,7 @@ def test_the_elbo_is_that_of_all_rows() -> None:
     exact = (
         -0.5 * ((y - x @ mu) ** 2).sum()
         - 0.5 * (x**2 @ variance).sum()
-        - 0.5 * (mu**2 + variance).sum() / PRIOR_SD**2
+        - 0.5 * (mu**2 + variance).sum() / Rows.prior_sd**2
         + MeanField(3).entropy(found.phi)
     )
     value, error = elbo(model, found.phi, 200, np.random.default_rng(4))

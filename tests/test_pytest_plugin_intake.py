@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-RNG = np.random.default_rng(5)
-
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -38,7 +36,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_a_dict_of_arrays_is_taken_apart_as_stan_names_it() -> None:
     """Axes are chain, draw, and the variable's own; counted from 1."""
-    arrays = {"mu": RNG.normal(size=(4, 50)), "b": RNG.normal(size=(4, 50, 2, 3))}
+    rng = np.random.default_rng(5)
+    arrays = {"mu": rng.normal(size=(4, 50)), "b": rng.normal(size=(4, 50, 2, 3))}
     taken = take(arrays)
     draws = taken.runs[0]
     assert draws.names == ("mu", "b[1,1]", "b[1,2]", "b[1,3]", "b[2,1]", "b[2,2]", "b[2,3]")
@@ -57,7 +56,7 @@ def test_one_axis_is_one_chain() -> None:
 
 def test_named_axes_are_put_in_order() -> None:
     """An xarray Dataset, or arrays of one, may have chain and draw anywhere."""
-    values = RNG.normal(size=(3, 2, 50))
+    values = np.random.default_rng(5).normal(size=(3, 2, 50))
     there = xr.Dataset({"b": (("k", "chain", "draw"), values)})
     for given in (there, {"b": there["b"]}, xr.DataTree.from_dict({"posterior": there})):
         draws = take(given).runs[0]
@@ -68,7 +67,7 @@ def test_named_axes_are_put_in_order() -> None:
 
 def test_a_tree_says_whether_its_draws_are_independent() -> None:
     """The harness's own trees do; others count as chains unless the test says otherwise."""
-    own = Draws(("mu", "b[1]"), RNG.normal(size=(1, 50, 2)), iid=True)
+    own = Draws(("mu", "b[1]"), np.random.default_rng(5).normal(size=(1, 50, 2)), iid=True)
     assert take(to_datatree(own, {"iid": True})).runs[0].iid
     assert not take(to_datatree(own)).runs[0].iid
     assert take(to_datatree(own), independent=True).runs[0].iid
@@ -76,7 +75,8 @@ def test_a_tree_says_whether_its_draws_are_independent() -> None:
 
 def test_quantities_are_chosen_by_variable_or_element() -> None:
     """``b`` stands for all its elements, ``b[2]`` for one, and a text is one name."""
-    arrays = {"b": RNG.normal(size=(4, 50, 3)), "bb": RNG.normal(size=(4, 50))}
+    rng = np.random.default_rng(5)
+    arrays = {"b": rng.normal(size=(4, 50, 3)), "bb": rng.normal(size=(4, 50))}
     assert take(arrays, quantities=["b"]).runs[0].names == ("b[1]", "b[2]", "b[3]")
     assert take(arrays, quantities=("bb", "b[2]")).runs[0].names == ("b[2]", "bb")
     assert take(arrays, quantities="bb").runs[0].names == ("bb",)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
+from targets import standard
 
 from harness.methods.method import Method
 from harness.methods.quadrature import QUADRATURE_KL, QUADRATURE_MSE, QUADRATURE_TRUNCATED
@@ -109,18 +110,8 @@ def test_a_density_that_cannot_be_summed_is_refused(log_p: LogDensity, words: st
 
 def test_several_parameters_are_refused() -> None:
     """The sentence says how many there are."""
-
-    class Two:
-        dimension = 2
-
-        def log_density(self, z: FloatArray) -> FloatArray:
-            return np.asarray(z.sum(axis=1))
-
-        def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return np.asarray(z.sum(axis=1)), np.ones_like(z)
-
     with pytest.raises(QuadratureError, match="has 2 unconstrained parameters"):
-        one_dimensional.one_dimensional(Two())
+        one_dimensional.one_dimensional(standard(2))
 
 
 # --- the lecture's optima ---------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from targets import Density, Normal
 
 from harness.vi import loop
 from harness.vi.callbacks import CheckParametersConvergence
@@ -16,24 +17,7 @@ from harness.vi.stationarity import LIMIT, restlessness
 Array = NDArray[np.float64]
 
 
-class Normal:
-    """A normal of given mean and precision."""
-
-    def __init__(self, mean: Array, precision: Array) -> None:
-        self.mean, self.precision = mean, precision
-        self.dimension = len(mean)
-
-    def log_density(self, z: Array) -> Array:
-        """Return values at the rows of z."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: Array) -> tuple[Array, Array]:
-        """Return values and gradients at the rows of z."""
-        slope = -(z - self.mean) @ self.precision
-        return 0.5 * ((z - self.mean) * slope).sum(axis=1), slope
-
-
-TARGET = Normal(np.array([3000.0, -1.0]), np.array([[1e-6, 6e-4], [6e-4, 1.0]]))
+TARGET = Normal([3000.0, -1.0], np.linalg.inv([[1e-6, 6e-4], [6e-4, 1.0]]))
 BEST = 1 / np.sqrt(np.diag(TARGET.precision))
 
 
@@ -62,7 +46,7 @@ def test_a_shift_or_a_wrong_width_is_seen_with_its_size(seed: int) -> None:
 
 def test_what_has_no_gradient_is_not_at_rest() -> None:
     """NaN is no rest."""
-    broken = Normal(np.zeros(1), np.full((1, 1), np.nan))
+    broken = Density(1, lambda z: (np.full(len(z), np.nan), np.full_like(z, np.nan)))
     found = restlessness(broken, np.zeros(1), np.ones(1), np.random.default_rng(1))
     assert np.isinf(found.way)
     assert "no finite gradient" in found.words

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import norm
+from targets import Normal
 
 from harness.methods.svgd import SVGD
 from harness.models import folders
@@ -26,25 +27,6 @@ from harness.vi.target import Clock, Fitted
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
-
-
-class Normal:
-    """A normal posterior N(mean, covariance)."""
-
-    def __init__(self, mean: list[float], covariance: list[list[float]]) -> None:
-        """Keep the mean and the precision."""
-        self.mean = np.array(mean)
-        self.precision = np.linalg.inv(np.array(covariance))
-        self.dimension = len(mean)
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """Return the density without its constant."""
-        return self.log_density_gradient(z)[0]
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return it with its gradient."""
-        gradient = (self.mean - z) @ self.precision
-        return 0.5 * ((z - self.mean) * gradient).sum(axis=1), gradient
 
 
 class HalfBlind(Normal):

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from targets import standard
 
 from harness.records import Cause, Estimate, FamilyName
 from harness.vi import deterministic
@@ -31,26 +32,12 @@ SHARE = 0.2
 """Mass of the smaller mode."""
 
 
-class Standard:
-    """A standard normal in one dimension: where a search that has really been made comes from."""
-
-    dimension = 1
-
-    def log_density(self, z: Array) -> Array:
-        """Return log p."""
-        return np.asarray(-0.5 * (z**2).sum(axis=1))
-
-    def log_density_gradient(self, z: Array) -> tuple[Array, Array]:
-        """Return log p and its gradient."""
-        return self.log_density(z), -z
-
-
 @cache
 def optimum() -> deterministic.Optimum:
     """Return a search's outcome with one basin."""
     settings = deterministic.Settings(seconds=1e-6)
     rng = np.random.default_rng(1)
-    return deterministic.fit(Standard(), rng, Clock(), settings, "meanfield")
+    return deterministic.fit(standard(1), rng, Clock(), settings, "meanfield")
 
 
 def best(mean: Array, sd: Array, **changes: object) -> Best:

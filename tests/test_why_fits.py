@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
+from targets import Normal, cut
 
 from harness.methods import METHODS
 from harness.methods.bridged import BridgeTarget
@@ -331,27 +331,9 @@ def test_only_gaussian_families_have_a_q(known: Known) -> None:
 # --- log Z ----------------------------------------------------------------------------------
 
 
-class Scaled:
-    """A normal of two correlated parameters, times a constant, cut off where it is told."""
-
-    dimension = 2
-
-    def __init__(self, log_z: float = 0.0, edge: float = math.inf) -> None:
-        self.density = stats.multivariate_normal([1, 2], [[1, 0.7], [0.7, 2]])
-        self.log_z, self.edge = log_z, edge
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        """See :class:`harness.vi.target.Target`."""
-        value = np.atleast_1d(self.density.logpdf(z)) + self.log_z
-        return np.where(z[:, 0] > self.edge, -math.inf, value)
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """No evidence needs a gradient."""
-        raise NotImplementedError
-
-    def draw(self, n: int, seed: int) -> FloatArray:
-        """Return draws of the posterior."""
-        return np.asarray(self.density.rvs(n, random_state=np.random.default_rng(seed)))
+def posterior(log_z: float = 0.0) -> Normal:
+    """Return a normal of two correlated parameters, times exp(``log_z``)."""
+    return Normal([1, 2], [[1, 0.7], [0.7, 2]], log_z)
 
 
 OWN = Model("own", "own", Path("own.stan"), None)
@@ -360,10 +342,9 @@ NEAR_Q = Gaussian(np.array([1.1, 2.1]), np.array([1.0, 1.3]))
 
 def test_log_z_is_bridged_from_a_reference() -> None:
     """The constant of a normal, −3.25, within K errors, from draws that are worth a half."""
-    target = Scaled(-3.25)
-    found = log_evidence(
-        OWN, {}, target, (target.draw(2000, 1), 1000.0), NEAR_Q, np.random.default_rng(2)
-    )
+    target = posterior(-3.25)
+    reference = target.draw(2000, np.random.default_rng(1)), 1000.0
+    found = log_evidence(OWN, {}, target, reference, NEAR_Q, np.random.default_rng(2))
     assert "bridge" in found.source
     assert found.words == ""
     assert 0 < found.value.mcse < 0.05
@@ -372,7 +353,7 @@ def test_log_z_is_bridged_from_a_reference() -> None:
 
 def test_without_a_reference_q_is_weighted() -> None:
     """The same constant from weighted draws, and it is said why they are of q."""
-    found = log_evidence(OWN, {}, Scaled(-3.25), None, NEAR_Q, np.random.default_rng(3))
+    found = log_evidence(OWN, {}, posterior(-3.25), None, NEAR_Q, np.random.default_rng(3))
     assert "weighted" in found.source
     assert "reference" in found.source
     assert 0 < found.value.mcse < 0.05
@@ -382,7 +363,7 @@ def test_without_a_reference_q_is_weighted() -> None:
 def test_log_z_that_cannot_be_had_is_nan_with_words() -> None:
     """A q that is nowhere near: NaN, not zero, and a sentence with k-hat; so too without any p."""
     far = Gaussian(np.array([60.0, -60.0]), np.array([1e-2, 1e-2]))
-    for target, q in ((Scaled(), far), (Scaled(edge=-1e9), NEAR_Q)):
+    for target, q in ((posterior(), far), (cut(posterior(), -1e9), NEAR_Q)):
         found = log_evidence(OWN, {}, target, None, q, np.random.default_rng(4))
         assert math.isnan(found.value.value)
         assert math.isnan(found.value.mcse)
@@ -392,10 +373,9 @@ def test_log_z_that_cannot_be_had_is_nan_with_words() -> None:
 
 def test_a_reference_too_short_for_a_bridge_is_said() -> None:
     """Five draws: weighted draws of q in its place, with the bridge's own words."""
-    target = Scaled(2.0)
-    found = log_evidence(
-        OWN, {}, target, (target.draw(5, 1), 5.0), NEAR_Q, np.random.default_rng(5)
-    )
+    target = posterior(2.0)
+    reference = target.draw(5, np.random.default_rng(1)), 5.0
+    found = log_evidence(OWN, {}, target, reference, NEAR_Q, np.random.default_rng(5))
     assert "weighted" in found.source
     assert "5 draws" in found.source
     assert abs(found.value.value - 2) < K * found.value.mcse
