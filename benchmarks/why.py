@@ -19,7 +19,7 @@ from harness.study import comparing
 from harness.study.plan import Plan
 from harness.study.reference import choose_reference
 from harness.study.store import Store
-from harness.why import explain
+from harness.why.explain import explain
 
 LIMIT = 0.5
 """The largest ratio: an explanation should not take as long as the runs."""

@@ -25,7 +25,14 @@ from harness.study import comparing, explain, task
 from harness.study.explain import explainable
 from harness.study.plan import Plan
 from harness.study.task import AnalysisTask
-from harness.why.sentences import NEEDS_CAUSE
+from harness.why.verdicts import NEEDS_CAUSE
+from harness.why.words import (
+    cause_in_short,
+    cause_sentences,
+    remedy_in_short,
+    remedy_sentences,
+    trial_words,
+)
 
 MODEL = "linear_regression"
 """Mean-field never passes on it: its two coefficients correlate."""
@@ -282,7 +289,7 @@ def test_nobody_asked_why(story: Story) -> None:
     assert story.plain.model.trials == ()
     for verdict in story.plain.model.verdicts:
         assert verdict.level == "fail"
-        assert (verdict.causes, verdict.cause) == ((), "")
+        assert (verdict.causes, verdict.remedies) == ((), ())
 
 
 @pytest.mark.stan
@@ -312,8 +319,8 @@ def test_verdicts_have_causes_and_remedies(story: Story) -> None:
     for gap in found.model.explanation.gaps:
         assert gap.family_gap.value > 4.5 * gap.family_gap.mcse
     (verdict,) = found.model.verdicts
-    assert "correlation" in verdict.cause
-    assert any(c.startswith("Correlation") for c in verdict.causes)
+    assert "correlation" in str(cause_in_short(verdict))
+    assert any(c.startswith("Correlation") for c in cause_sentences(verdict))
     assert found.model.trials == ()
 
 
@@ -330,7 +337,16 @@ def test_the_same_runs_are_explained_from_the_store(story: Story) -> None:
 def words(model: ModelComparison) -> list[tuple[object, ...]]:
     """Return what verdicts say; their findings' figures are written with seven digits."""
     return [
-        (v.method, v.level, v.headline, v.causes, v.cause, v.remedies, v.remedy, v.notes)
+        (
+            v.method,
+            v.level,
+            v.headline,
+            v.notes,
+            str(cause_in_short(v)),
+            cause_sentences(v),
+            remedy_in_short(v),
+            remedy_sentences(v),
+        )
         for v in model.verdicts
     ]
 
@@ -390,11 +406,11 @@ def test_an_explanation_that_ran_out_of_time_is_not_kept(tried: Tries) -> None:
     assert any("time limit" in note or "took over" in note for note in late.notes)
     assert all(math.isnan(g.kl.value) for g in late.gaps)
     assert tried.hurried.levels == tried.before.levels
-    assert not any("correlation" in v.cause for v in tried.hurried.model.verdicts)
+    assert not any("correlation" in str(cause_in_short(v)) for v in tried.hurried.model.verdicts)
     found = tried.before.model.explanation
     assert found is not None
     assert found.complete
-    assert all("correlation" in v.cause for v in tried.before.model.verdicts)
+    assert all("correlation" in str(cause_in_short(v)) for v in tried.before.model.verdicts)
 
 
 @pytest.mark.stan
@@ -410,15 +426,14 @@ def test_remedies_are_tried_where_they_are_asked_for(tried: Tries) -> None:
         # NUTS is compared with NUTS from random starts.
         of_nuts = trial.remedy == "nuts from q"
         assert of_nuts or trial.level_before in NEEDS_CAUSE
-        assert trial.words
+        assert trial_words(trial)
     helped = [t for t in found.model.trials if t.helps]
     assert helped
     for trial in helped:
         assert trial.seconds > 0
     (verdict,) = found.model.verdicts
-    assert verdict.remedy
-    assert verdict.remedies
-    assert any("full-rank" in s.lower() for s in verdict.remedies)
+    assert remedy_in_short(verdict)
+    assert any("full-rank" in s.lower() for s in remedy_sentences(verdict))
 
 
 @pytest.mark.stan

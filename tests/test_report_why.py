@@ -13,6 +13,7 @@ import pytest
 
 from harness.records import (
     NO_ESTIMATE,
+    Better,
     Cause,
     Comparison,
     Estimate,
@@ -24,17 +25,19 @@ from harness.records import (
     Reference,
     Trial,
     Verdict,
+    VerdictCause,
 )
 from harness.report.figures.canvas import Panel
 from harness.report.html import _drawings, remedies, summary, to_html
+from harness.why.causes import cause_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CAUSES = (
-    Cause("family", "correlation", 0.893, "Full-rank's gap is 0.002 nats, mean-field's 0.893."),
-    Cause("optimiser", "runaway", 23_400.0, "Step size 100 left the posterior in 50 iterations."),
-    Cause("method", "particles collapse", math.nan, "20 particles cover 0.3 of the width."),
+    Cause("family", "correlation", 0.893, {"said": "full-rank's gap is 0.002 nats"}),
+    Cause("optimiser", "runaway", 23_400.0, {"eta": 100.0, "away": True, "lost": 0.0}),
+    Cause("method", "particles collapse", math.nan, {"said": "20 particles cover 0.3 of it"}),
 )
 
 
@@ -51,7 +54,8 @@ def trial(
     return Trial(
         method=method,
         remedy="full-rank",
-        what=what,
+        ran="fullrank",
+        options={},
         level_before="fail",
         level_after=after,
         metric="log_sd_ratio",
@@ -60,8 +64,8 @@ def trial(
         after=NO_ESTIMATE if after is None else Estimate(0.0, 0.01),
         seconds=math.nan if after is None else 3.0,
         seconds_before=0.25,
-        helps=helps,
-        words="Said of it.",
+        outcome="helps" if helps else "no help",
+        facts={"what": what, "words": "Said of it."},
     )
 
 
@@ -84,7 +88,8 @@ def entry(
 
 
 def failing(method: str, cause: Cause, name: str = "m") -> Verdict:
-    """Return a verdict with its cause in a sentence and in a few words."""
+    """Return a verdict with its cause."""
+    seeds = (1,) if cause.gap == "optimiser" else ()
     return Verdict(
         name,
         method,
@@ -94,10 +99,8 @@ def failing(method: str, cause: Cause, name: str = "m") -> Verdict:
         1,
         "sd of beta 0.5 of the reference's",
         (),
-        causes=(cause.evidence,),
-        remedies=("With `fullrank`: pass, in 3 s.",),
-        cause=f"{cause.gap}: {cause.name}",
-        remedy="full-rank",
+        causes=(VerdictCause(cause, seeds, (cause.nats,) if seeds else (), 1, of=len(seeds)),),
+        remedies=(Better("fullrank", "pass", 1, 3.0),),
     )
 
 
@@ -120,25 +123,26 @@ EXPLAINED = Explanation(
 def test_every_cause_is_shown_with_its_evidence(cause: Cause) -> None:
     """Whichever gap it is of; in the method's findings and, in a few words, in the first table."""
     text = words(entry(verdicts=[failing("meanfield", cause)]))
-    assert f"Why. {cause.evidence}" in text
-    assert "Remedy. With fullrank : pass, in 3 s." in text
-    assert f"Why: {cause.gap}: {cause.name}" in text
+    assert cause_sentence(cause) in text
+    assert "Remedy. Full-rank passes here, 3.0 s a run." in text
+    gap = "" if cause.gap == "method" else f"{cause.gap}: "
+    assert f"Why: {gap}{cause.name}" in text
 
 
 def test_the_first_table_says_why_where_there_is_room() -> None:
     """In a second line with few columns, in the tooltip with many; nothing where it passes."""
     verdict = failing("meanfield", CAUSES[0])
     cell = summary.strip(entry(verdicts=[verdict]))[0]
-    assert cell.cause == "family: correlation"
-    assert cell.tip == "sd of beta 0.5 of the reference's; why: family: correlation"
-    silent = dataclasses.replace(verdict, cause="")
+    assert cell.cause == "family: correlation, 0.89 nats"
+    assert cell.tip == "sd of beta 0.5 of the reference's; why: family: correlation, 0.89 nats"
+    silent = dataclasses.replace(verdict, causes=())
     assert summary.strip(entry(verdicts=[silent]))[0].tip == verdict.headline
     for columns in (summary.WITH_CAUSES, summary.WITH_CAUSES + 1, summary.WITH_REASONS + 1):
         many = [dataclasses.replace(verdict, method=f"m{i}") for i in range(columns)]
         page = to_html(Comparison((entry(verdicts=many),), (), {}))
         room = columns <= summary.WITH_CAUSES
         assert page.count("Why: family: correlation") == room * columns
-        tip = 'title="sd of beta 0.5 of the reference&#39;s; why: family: correlation"'
+        tip = 'title="sd of beta 0.5 of the reference&#39;s; why: family: correlation, 0.89 nats"'
         assert page.count(tip) == (not room) * columns
 
 

@@ -13,6 +13,7 @@ import report_fixture as fixture
 
 from harness.records import Cause, Comparison, Estimate, Explanation, Gap, Trial
 from harness.report import files
+from harness.why import verdicts, words
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,9 @@ def test_unreadable_results_say_what_to_do(tmp_path: Path, text: str | None, mat
     assert "harness compare" in str(caught.value)
 
 
-SKEW = Cause("family", "skew", 0.0412345678901, "skewness 0.61 ± 0.02 of theta")
-COLLAPSED = Cause("method", "particles collapse", math.nan, "said")
+SKEWNESS = {"of": "theta", "skewness": [0.61, 0.02], "l_skewness": [0.1, math.inf]}
+SKEW = Cause("family", "skew", 0.0412345678901, SKEWNESS)
+COLLAPSED = Cause("method", "particles collapse", math.nan, {"said": "so"})
 GAPS = (
     Gap("meanfield", 1, "meanfield", Estimate(0.1 + 0.2, 1e-9), Estimate(2e4, math.inf), (SKEW,)),
     Gap(
@@ -121,12 +123,14 @@ GAPS = (
 )
 WHY = Explanation(Estimate(-5_600_123.456_789, 0.01), "bridge sampling", GAPS, ("One.", "Two."))
 TRIED = Trial(
-    "meanfield", "full-rank", "full-rank, eta 0.1", "fail", "pass", "bias", "m", Estimate(1.5, 0.1),
-    Estimate(0.01, 0.1), 3.0, 0.25, helps=True, words="It passes.",
+    "meanfield", "smaller step", "meanfield", {"eta": 0.1}, "fail", "pass", "bias", "m",
+    Estimate(1.5, 0.1), Estimate(0.01, 0.1), 3.0, 0.25, "helps",
+    facts={"seeds": 3, "at": 3, "worst": False, "chance": 0.5}, luck=True,
 )  # fmt: skip
 HINT = Trial(
-    "meanfield", "reparameterise", "a hint", "fail", None, "khat", None, Estimate(math.inf, 0.0),
-    Estimate(-math.inf, 0.0), math.inf, 0.25, helps=False, words="Not tried.",
+    "meanfield", "reparameterise", "meanfield", {}, "fail", None, "khat", None,
+    Estimate(math.inf, 0.0), Estimate(-math.inf, 0.0), math.inf, 0.25, "not tried",
+    "changes the program", {"funnel": {"said": "so"}},
 )  # fmt: skip
 
 
@@ -134,17 +138,8 @@ HINT = Trial(
 def explained(compared: Comparison) -> Comparison:
     """Return the comparison with reasons and remedies on its first model."""
     first, *others = compared.models
-    verdict = replace(
-        first.verdicts[0],
-        causes=("Long of it.",),
-        remedies=("One.", "Two."),
-        cause="family: skew, 0.041 nats",
-        remedy="full-rank",
-    )
-    why = replace(
-        first, verdicts=(verdict, *first.verdicts[1:]), explanation=WHY, trials=(TRIED, HINT)
-    )
-    return replace(compared, models=(why, *others))
+    why = replace(first, explanation=WHY, trials=(TRIED, HINT))
+    return replace(compared, models=(verdicts.explained(why), *others))
 
 
 def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path: Path) -> None:
@@ -154,10 +149,8 @@ def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path:
     # A NaN is equal to nothing, but is written like another.
     assert repr(again.models[0].explanation) == repr(WHY)
     assert again.models[0].trials == (TRIED, HINT)
-    old, new = explained.models[0].verdicts[0], again.models[0].verdicts[0]
-    assert (new.causes, new.remedies, new.cause, new.remedy) == (
-        old.causes, old.remedies, old.cause, old.remedy,
-    )  # fmt: skip
+    for old, new in zip(explained.models[0].verdicts, again.models[0].verdicts, strict=True):
+        assert repr((new.causes, new.remedies)) == repr((old.causes, old.remedies))
     assert [m.explanation for m in again.models[1:]] == [None] * (len(again.models) - 1)
     assert [m.trials for m in again.models[1:]] == [()] * (len(again.models) - 1)
 
@@ -183,12 +176,38 @@ def test_reasons_and_remedies_have_tables_of_their_own(
     assert (second["exact"], second["words"]) == ("false", "Too few draws.")
     tried, hint = rows(tmp_path, "trials")
     assert list(tried.values()) == [
-        "mixture", "meanfield", "full-rank", "full-rank, eta 0.1", "fail", "pass", "bias", "m",
-        "1.5", "0.01", "0.25", "3", "true",
+        "mixture", "meanfield", "smaller step", "a fixed step size of 0.1", "fail", "pass", "bias",
+        "m", "1.5", "0.01", "0.25", "3", "true",
     ]  # fmt: skip
     assert (hint["level_after"], hint["quantity"], hint["before"]) == ("", "", "inf")
-    verdict = rows(tmp_path, "verdicts")[0]
-    assert (verdict["cause"], verdict["remedy"]) == ("family: skew, 0.041 nats", "full-rank")
+    verdict = next(r for r in rows(tmp_path, "verdicts") if r["method"] == "meanfield")
+    assert verdict["cause"].startswith("family: skew, 0.041")
+    assert verdict["remedy"] == "smaller step passes (3.0 s)"
+
+
+def test_older_results_keep_the_sentences_of_causes_and_trials(
+    explained: Comparison, tmp_path: Path
+) -> None:
+    """Where they have no figures their words are the evidence, and what helped still does."""
+    files.write(explained, tmp_path)
+    path = tmp_path / "results.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    for gap in raw["models"][0]["explanation"]["gaps"]:
+        for cause in gap["causes"]:
+            del cause["figures"]
+            cause["evidence"] = "theta is skewed"
+    for trial in raw["models"][0]["trials"]:
+        for key in ("ran", "options", "outcome", "reason", "facts"):
+            del trial[key]
+        trial |= {"what": "a small step", "words": "It passes."}
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    (model, *_) = files.read(tmp_path).models
+    verdict = next(v for v in model.verdicts if v.method == "meanfield")
+    assert "theta is skewed" in " ".join(words.cause_sentences(verdict))
+    assert words.remedy_in_short(verdict) == "smaller step passes (3.0 s)"
+    assert words.remedy_sentences(verdict) == ("It passes.", "It passes.")
+    assert [words.remedy_what(t) for t in model.trials] == ["a small step"] * 2
+    assert [t.helps for t in model.trials] == [True, False]
 
 
 def test_files_from_before_the_question_read_as_nobody_asked(
@@ -207,7 +226,7 @@ def test_files_from_before_the_question_read_as_nobody_asked(
     again = files.read(tmp_path)
     assert {m.explanation for m in again.models} == {None}
     assert {m.trials for m in again.models} == {()}
-    assert {(v.cause, v.causes) for m in again.models for v in m.verdicts} == {("", ())}
+    assert {(v.causes, v.remedies) for m in again.models for v in m.verdicts} == {((), ())}
 
 
 def test_reasons_that_are_damaged_are_said_to_be(explained: Comparison, tmp_path: Path) -> None:

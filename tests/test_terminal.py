@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,18 @@ import pytest
 from rich.console import Console
 
 from harness.methods import title
-from harness.records import Comparison, Level, Model, ModelComparison, Reference, Verdict
+from harness.records import (
+    Better,
+    Cause,
+    Comparison,
+    Estimate,
+    Level,
+    Model,
+    ModelComparison,
+    Reference,
+    Verdict,
+    VerdictCause,
+)
 from harness.report import terminal
 
 USUAL = ["meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned", "dadvi", "dadvi_lr", "nuts"]
@@ -68,19 +80,31 @@ def test_one_model_gives_its_reasons(
     assert "a tail" in text
 
 
-def reasoned(name: str, causes: dict[str, tuple[str, str, Level]]) -> ModelComparison:
+Reasoned = tuple[tuple[VerdictCause, ...], tuple[Better, ...], Level]
+
+
+def reasoned(name: str, causes: dict[str, Reasoned]) -> ModelComparison:
     """Return a model with a cause, a remedy and a level for every method."""
     found = tuple(
-        Verdict(name, m, level, level, 1, 0, "off", (), cause=cause, remedy=remedy)
+        Verdict(name, m, level, level, 1, 0, "off", (), causes=cause, remedies=remedy)
         for m, (cause, remedy, level) in causes.items()
     )
     return replace(model(name, []), verdicts=found)
 
 
-CORRELATED: tuple[str, str, Level] = ("family: correlation, 0.89 nats", "full-rank", "fail")
-UNKNOWN: tuple[str, str, Level] = ("", "", "fail")
-SILENT: tuple[str, str, Level] = ("", "", "pass")
-RAN_AWAY: tuple[str, str, Level] = ("optimiser: runaway, 842 nats", "smaller step, eta 0.1", "warn")
+def of_family(name: str, nats: float) -> tuple[VerdictCause, ...]:
+    """Return a family's cause with two digits."""
+    cause = Cause("family", name, nats, {"said": "so"})
+    return (VerdictCause(cause, whole=Estimate(nats, nats), family="meanfield"),)
+
+
+RUNAWAY = VerdictCause(Cause("optimiser", "runaway", 842.0), (1,), (842.0,), 1, 1)
+CORRELATED: Reasoned = (
+    of_family("correlation", 0.89), (Better("fullrank", "pass", 1, 0.5),), "fail",
+)  # fmt: skip
+UNKNOWN: Reasoned = ((), (), "fail")
+SILENT: Reasoned = ((), (), "pass")
+RAN_AWAY: Reasoned = ((RUNAWAY,), (Better("meanfield_tuned", "pass", 1, 0.5),), "warn")
 
 
 @pytest.mark.parametrize("width", [60, 120, 200])
@@ -88,14 +112,14 @@ def test_one_model_says_why_and_what_to_try(
     width: int, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below the headline of what fails or warns, and nowhere else."""
-    fine: tuple[str, str, Level] = ("family: skew, 0.001 nats", "nothing", "pass")
+    fine: Reasoned = (of_family("skew", 0.001), (), "pass")
     one = reasoned("m", {"meanfield": CORRELATED, "fullrank": RAN_AWAY, "dadvi": fine})
     text = show(Comparison((one,), (), {}), width, printed, monkeypatch)
     assert text.count("why: ") == 2
     assert text.count("try: ") == 2
     words = re.sub(r"\s+", " ", text)
     assert "skew" not in words
-    for said in ("correlation, 0.89", "runaway, 842", "full-rank", "smaller step"):
+    for said in ("correlation, 0.89", "runaway, 842", "full-rank passes", "tuned mean-field"):
         assert said in words
     assert max(map(len, text.splitlines())) <= width
 
@@ -111,7 +135,7 @@ def test_a_matrix_has_its_reasons_below(
     text = show(whole, width, printed, monkeypatch)
     assert text.count("family: correlation, 0.89 nats") == 1
     assert re.search(r"NUTS +not known", text)
-    assert re.search(r"second +mean-field +optimiser: runaway, 842 nats +smaller step", text)
+    assert re.search(r"second +mean-field +optimiser: runaway, 842 nats +tuned mean-field", text)
     assert "why: " not in text
     assert max(map(len, text.splitlines())) <= width
 
@@ -127,15 +151,16 @@ def test_no_table_of_reasons_where_nobody_asked(
 @pytest.mark.parametrize(
     ("figures", "said"),
     [
-        (["1.2", "1.2"], "family: skew, 1.2 nats"),
-        (["1.2", "3 × 10²"], "family: skew, 1.2 / 3 × 10² nats"),
-        (["1.2", "1.2", "3"], "family: skew"),
-        (["1", "2", "3", "4"], "family: skew"),
+        ([1.2, 1.2], "family: skew, 1.2 nats"),
+        ([1.2, 3e-5], "family: skew, 1.2 / 3.0 × 10⁻⁵ nats"),
+        ([1.2, math.nan], "family: skew, 1.2 / unknown nats"),
+        ([1.2, 1.2, 3], "family: skew"),
+        ([1, 2, 3, 4], "family: skew"),
     ],
 )
-def test_a_shared_cause_has_figures_that_can_be_told_apart(figures: list[str], said: str) -> None:
+def test_a_shared_cause_has_figures_that_can_be_told_apart(figures: list[float], said: str) -> None:
     """One for all, or one each for few methods; otherwise they are left to verdicts.csv."""
-    causes = {f"m{i}": (f"family: skew, {f} nats", *UNKNOWN[1:]) for i, f in enumerate(figures)}
+    causes = {f"m{i}": (of_family("skew", f), *UNKNOWN[1:]) for i, f in enumerate(figures)}
     (group,) = terminal._same_reason(reasoned("m", causes).verdicts)
     assert terminal._why(group) == said
 

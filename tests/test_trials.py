@@ -12,19 +12,25 @@ import pytest
 from trial_records import MODEL, Compared, chains, compare, run, spec, verdict
 
 from harness.methods import METHODS
-from harness.records import NO_ESTIMATE, Cause, Draws, Estimate, Gap, Trial, Verdict
-from harness.why import remedies
-from harness.why.remedies import Proposal, Start, propose, reweighted, tried
-from harness.why.remedies.changes import CHANGES, MENDABLE
-from harness.why.remedies.cost import duration
+from harness.records import NO_ESTIMATE, Better, Cause, Draws, Estimate, Gap, Trial, Verdict
+from harness.why.remedies import REMEDIES
 from harness.why.remedies.judge import luck
+from harness.why.remedies.nuts_start import Start
+from harness.why.remedies.reweighted import reweighted
+from harness.why.remedies.row import Judging, Proposal
+from harness.why.trials import propose, trial_seeds, tried
+from harness.why.verdicts import better, remedies_of
+from harness.why.words import remedy_in_short, remedy_sentences, trial_words
+
+CHANGES = {row.id: row.change for row in REMEDIES.values() if row.change is not None}
 
 START = Start(tuple({"x": float(i)} for i in range(4)), (1.0,))
 
 
 def gap(method: str, *causes: tuple[Any, str]) -> Gap:
     """Return a gap with named causes."""
-    named = tuple(Cause(kind, name, 0.5, f"sd of b depends on {name}") for kind, name in causes)
+    funnel = {"of": "b", "on": "a", "ratio": (3.0, 0.1), "wide": "upper"}
+    named = tuple(Cause(kind, name, 0.5, funnel) for kind, name in causes)
     return Gap(method, 1, "meanfield", Estimate(0.5, 0.01), Estimate(0.5, 0.01), named)
 
 
@@ -34,10 +40,9 @@ def by_remedy(found: tuple[Proposal, ...]) -> dict[str, Proposal]:
     return {p.remedy: p for p in found}
 
 
-def test_every_mendable_method_is_one_and_its_changes_are_its_options() -> None:
+def test_every_repairable_method_is_one_and_its_changes_are_its_options() -> None:
     """A changed option has the name and the type of a default, so that the run is a valid one."""
-    assert set(METHODS) >= MENDABLE
-    for method in MENDABLE:
+    for method in (m for m, row in METHODS.items() if row.repairable):
         for remedy, change in CHANGES.items():
             found = change(method, METHODS[method].defaults)
             if found is None:
@@ -88,7 +93,7 @@ def test_the_causes_decide_which_remedies_are_worth_a_trial(
         MODEL, verdict("meanfield"), [run(spec("meanfield"))], [gap("meanfield", *causes), other]
     )
     assert {p.remedy for p in found} == expected | always
-    assert [p.remedy for p in found] == [r for r in remedies.ORDER if r in expected | always]
+    assert [p.remedy for p in found] == [r for r in REMEDIES if r in expected | always]
 
 
 def test_a_funnel_is_a_hint_with_its_evidence() -> None:
@@ -97,18 +102,19 @@ def test_a_funnel_is_a_hint_with_its_evidence() -> None:
     found = propose(MODEL, verdict("meanfield"), runs, [gap("meanfield", ("family", "funnel"))])
     hint = by_remedy(found)["reparameterise"]
     assert hint.spec is None
-    assert "sd of b depends on funnel" in hint.words
     compared = compare([run(spec("meanfield"), sd=3.0)])
     trial = attempt(compared, hint, [])
     assert (trial.level_after, trial.helps) == (None, False)
-    assert trial.words == hint.words
+    words = trial_words(trial)
+    assert words.startswith("A non-centred parameterisation: not tried, because it changes the")
+    assert "b is 3.00 ± 0.10 times as widely spread where a is large" in words
 
 
 def test_the_seeds_that_failed_come_first() -> None:
     """Topped up by those that warn, then any; at most three."""
     levels = ("pass", "pass", "warn", "fail", "pass", "fail")
-    assert remedies.trial_seeds(verdict("meanfield", levels), 3) == (3, 4, 6)
-    assert remedies.trial_seeds(verdict("meanfield", ("fail",) * 5), 3) == (1, 2, 3)
+    assert trial_seeds(verdict("meanfield", levels), 3) == (3, 4, 6)
+    assert trial_seeds(verdict("meanfield", ("fail",) * 5), 3) == (1, 2, 3)
     runs = [run(spec("meanfield", s)) for s in range(1, 7)]
     found = by_remedy(propose(MODEL, verdict("meanfield", levels), runs))["smaller step"]
     assert found.seeds == (3, 4, 6)
@@ -163,7 +169,7 @@ def test_what_the_model_skips_is_not_tried_and_says_why() -> None:
     runs = [run(spec("meanfield"))]
     found = by_remedy(propose(model, verdict("meanfield"), runs))["dadvi_psis"]
     assert found.spec is None
-    assert found.words == "Not tried: weights take hours."
+    assert (found.reason, found.facts) == ("left out", {"why": "weights take hours"})
     runs.append(run(spec("dadvi_psis")))
     assert by_remedy(propose(model, verdict("meanfield"), runs))["dadvi_psis"].spec is not None
 
@@ -173,10 +179,12 @@ def test_what_would_take_over_a_minute_is_not_tried_and_says_how_long() -> None:
     runs = [run(spec("meanfield"), seconds=10.0, gradients=1000)]
     found = by_remedy(propose(MODEL, verdict("meanfield"), runs))
     # 20 samples in up to 1500 iterations, three times the present 500, at 0.01 s.
-    words = "Not tried: one run would take about 5 min, and trials are kept to 60 s."
-    assert (found["more gradient samples"].spec, found["more gradient samples"].words) == (
-        None,
-        words,
+    slow = found["more gradient samples"]
+    assert (slow.spec, slow.reason) == (None, "too slow")
+    assert slow.facts == {"seconds": pytest.approx(300), "limit": 60}
+    trial = attempt(compare(runs), slow, [])
+    assert trial_words(trial).endswith(
+        "not tried: one run would take about 5.0 min, and trials are limited to 60 s."
     )
     assert found["more gradient samples"].seconds == pytest.approx(300)
     assert found["tighter tolerance"].seconds == pytest.approx(300)
@@ -201,15 +209,15 @@ def test_nuts_starts_from_q_only_where_there_is_both() -> None:
         ),
         spec("nuts", draws=4000, warmup=150),
     )
-    for given, start, words in (
-        (runs, "q has collapsed", "q has collapsed"),
-        (runs, None, "nobody said where from"),
-        (runs[:1], START, "NUTS was not run here"),
-        ([runs[0], chains(spec("nuts"), seconds=300.0)], START, "NUTS takes 5 min"),
+    for given, start, reason, why in (
+        (runs, "q has collapsed", "no start", "q has collapsed"),
+        (runs, None, "no start", "no start was given"),
+        (runs[:1], START, "left out", "NUTS was not run here"),
+        ([runs[0], chains(spec("nuts"), seconds=300.0)], START, "too slow", None),
     ):
         other = by_remedy(propose(MODEL, verdict("meanfield"), given, start=start))["nuts from q"]
         assert other.spec is None
-        assert words in other.words
+        assert (other.reason, other.facts.get("why")) == (reason, why)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -220,7 +228,7 @@ def test_reweighting_a_wide_normal_gives_the_narrow_one(seed: int) -> None:
     x = 1.5 * eps
     draws = Draws(("x",), x[..., None], -0.5 * (x - 0.3) ** 2 + 7, -0.5 * eps**2)
     found = reweighted(draws, rng)
-    assert not isinstance(found, str)
+    assert isinstance(found, tuple)
     got, khat = found
     assert khat < 0.5
     n = got.values.shape[1]
@@ -236,29 +244,33 @@ def test_draws_that_no_weights_can_mend_say_why() -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((1, 10_000))
     away = Draws(("x",), x[..., None], -0.5 * (x - 8) ** 2, -0.5 * x**2)
-    why = reweighted(away, rng)
-    assert isinstance(why, str)
-    assert "k-hat is" in why
-    assert "above 0.70" in why
+    refused = reweighted(away, rng)
+    assert not isinstance(refused, tuple)
+    assert (refused["why"], refused["limit"]) == ("khat", 0.7)
+    assert refused["khat"] > refused["limit"]
     for bare in (
         dataclasses.replace(away, log_q=None),
         dataclasses.replace(away, log_p=np.full((1, 10_000), np.nan)),
         dataclasses.replace(away, iid=False),
     ):
-        assert isinstance(reweighted(bare, rng), str)
+        assert not isinstance(reweighted(bare, rng), tuple)
 
 
 def attempt(
     compared: Compared, proposal: Proposal, results: Any, method: str = "meanfield"
 ) -> Trial:
     """Judge a trial."""
-    return tried(
+    judging = Judging(
         MODEL, compared.verdicts[method], proposal, results, compared.yardstick,
         compared.reference, compared.present,
     )  # fmt: skip
+    return tried(judging)
 
 
-SMALLER = Proposal("meanfield", "smaller step", "a fixed step size of 0.1", (), seeds=(1, 2, 3))
+SMALLER = Proposal(
+    "meanfield", "smaller step", "meanfield", {"eta": 0.1, "adapt_engaged": False}, (),
+    seeds=(1, 2, 3),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +293,7 @@ def test_a_remedy_that_mends_is_told_with_its_figures(wide: Compared) -> None:
     # Five errors of an sd of 10 000 draws, and one of 40 000, either way.
     told = r"sd of x (0\.9\d|1\.0\d?) of the reference's instead of 6\.[2-8]"
     assert re.fullmatch(
-        rf"A fixed step size of 0\.1: {told}; passes in all 3 seeds, 0\.7 s\.", trial.words
+        rf"A fixed step size of 0\.1: {told}; passes in all 3 seeds, 0\.70 s\.", trial_words(trial)
     )
 
 
@@ -291,11 +303,11 @@ def test_what_does_not_help_says_how_far_it_got(wide: Compared) -> None:
     trial = attempt(wide, SMALLER, results)
     assert (trial.level_after, trial.helps) == ("fail", False)
     told = r"sd of x (1\.9|2\.0|2\.1) of the reference's instead of 6\.[2-8]"
-    assert re.search(rf"{told}; still fails in all 3 seeds, 1 s\.$", trial.words)
+    assert re.search(rf"{told}; still fails in all 3 seeds, 1\.0 s\.$", trial_words(trial))
     few = [run(spec("meanfield", s, 60, eta=0.1), salt=1) for s in (1, 2, 3)]
     unsure = attempt(wide, SMALLER, few)
     assert (unsure.level_after, unsure.helps) == ("unknown", False)
-    assert "undecided" in unsure.words
+    assert "is undecided" in trial_words(unsure)
 
 
 def test_a_fault_of_one_seed_is_shown_of_the_worst() -> None:
@@ -305,7 +317,7 @@ def test_a_fault_of_one_seed_is_shown_of_the_worst() -> None:
     results = [run(spec("meanfield", s, eta=0.1), salt=1) for s in sds]
     trial = attempt(compared, SMALLER, results)
     assert abs(trial.before.value - math.log(6.5)) < 5 * trial.before.mcse
-    assert re.search(r"instead of 6\.[2-8] in the worst seed; passes", trial.words)
+    assert re.search(r"instead of 6\.[2-8] in the worst seed; passes", trial_words(trial))
     assert trial.helps
 
 
@@ -317,7 +329,7 @@ def test_what_may_be_luck_is_said() -> None:
     results = [run(spec("meanfield", s, eta=0.1), salt=1) for s in (1, 2, 3)]
     trial = attempt(compared, SMALLER, results)
     assert trial.helps
-    assert trial.words.endswith("would do as well; try more seeds.")
+    assert trial_words(trial).endswith("of the time, so try more seeds.")
     assert luck(verdict("meanfield", ("fail",) * 10), "pass", 3) == 0
     assert luck(verdict("meanfield", ("fail", "warn")), "warn", 3) == 0.125
     assert luck(verdict("meanfield", ("fail", "warn")), "unknown", 3) == 0
@@ -331,12 +343,14 @@ def test_runs_that_failed_are_a_trial_too(wide: Compared) -> None:
     ]
     trial = attempt(wide, SMALLER, lost)
     assert (trial.level_after, trial.helps) == ("fail", False)
-    assert trial.words == "A fixed step size of 0.1: 3 of 3 runs failed: all step sizes failed."
+    assert (
+        trial_words(trial) == "A fixed step size of 0.1: 3 of 3 runs failed: all step sizes failed."
+    )
     assert math.isnan(trial.after.value)
     good = run(spec("meanfield", 3, eta=0.1), salt=1)
     part = attempt(wide, SMALLER, [*lost[:2], good])
     assert (part.level_after, part.helps) == ("fail", False)
-    assert "2 of 3 runs failed (all step sizes failed)" in part.words
+    assert "2 of 3 runs failed (all step sizes failed)" in trial_words(part)
 
 
 def test_a_trial_with_runs_missing_is_none(wide: Compared) -> None:
@@ -347,7 +361,7 @@ def test_a_trial_with_runs_missing_is_none(wide: Compared) -> None:
     )
     trial = attempt(wide, asked, results)
     assert (trial.level_after, trial.helps) == (None, False)
-    assert "not tried: 2 of its 3 runs are there" in trial.words
+    assert "not tried: 2 of its 3 runs exist" in trial_words(trial)
     assert not attempt(wide, SMALLER, []).helps
 
 
@@ -358,7 +372,7 @@ def test_what_gave_no_draws_before_has_no_figure() -> None:
     trial = attempt(compared, SMALLER, results)
     assert (trial.level_before, trial.level_after, trial.helps) == ("fail", "pass", True)
     assert trial.metric == ""
-    assert trial.words == "A fixed step size of 0.1: passes in all 3 seeds, 0.7 s."
+    assert trial_words(trial) == "A fixed step size of 0.1: passes in all 3 seeds, 0.70 s."
 
 
 def test_runs_of_the_same_name_are_not_taken_for_the_comparisons(wide: Compared) -> None:
@@ -372,25 +386,27 @@ def test_runs_of_the_same_name_are_not_taken_for_the_comparisons(wide: Compared)
 
 def test_what_is_not_tried_is_a_trial_with_the_reason(wide: Compared) -> None:
     """So that it stands in the table of remedies."""
-    skipped = dataclasses.replace(SMALLER, spec=None, words="Not tried: it takes an hour.")
+    skipped = dataclasses.replace(
+        SMALLER, spec=None, reason="left out", facts={"why": "it takes an hour"}
+    )
     trial = attempt(wide, skipped, [])
-    assert trial.words == "A fixed step size of 0.1: not tried: it takes an hour."
+    assert trial_words(trial) == "A fixed step size of 0.1: not tried: it takes an hour."
     assert (trial.level_after, trial.helps, trial.after) == (None, False, NO_ESTIMATE)
 
 
 def test_reweighting_mends_a_q_that_is_a_little_too_wide() -> None:
     """And refuses one that is somewhere else, in any seed."""
-    weigh = Proposal("meanfield", "reweighted", "its own draws, reweighted", None, seeds=(1, 2, 3))
+    weigh = Proposal("meanfield", "reweighted", "meanfield", {}, None, seeds=(1, 2, 3))
     runs = [run(spec("meanfield", s, 40_000), sd=1.6) for s in (1, 2, 3)]
     trial = attempt(compare(runs), weigh, runs)
     assert (trial.level_before, trial.level_after, trial.helps) == ("fail", "pass", True)
     away = [run(spec("meanfield", s), mean=8.0) for s in (2, 3)]
     trial = attempt(compare([*runs[:1], *away]), weigh, [*runs[:1], *away])
     assert (trial.level_after, trial.helps) == ("unknown", False)
-    assert "in 2 of 3 seeds it cannot be done (seed 2: k-hat is" in trial.words
+    assert "impossible in 2 of 3 seeds (seed 2: k-hat is" in trial_words(trial)
 
 
-FROM_Q = Proposal("meanfield", "nuts from q", "NUTS from its draws", (), seeds=(1,))
+FROM_Q = Proposal("meanfield", "nuts from q", "nuts", {"warmup": 150}, (), seeds=(1,))
 
 
 def test_nuts_from_q_helps_by_less_work_for_the_same_trust(wide: Compared) -> None:
@@ -401,12 +417,13 @@ def test_nuts_from_q_helps_by_less_work_for_the_same_trust(wide: Compared) -> No
     assert (trial.level_before, trial.level_after, trial.helps) == ("reference", "reference", True)
     assert (trial.metric, trial.quantity) == ("rhat", "x")
     assert (
-        "1.5 s instead of 3 s, about 32,200 leapfrog steps with the warm-up's instead of 56,000"
-    ) in trial.words
-    assert trial.words.endswith("as short a warm-up from random starts is not to be trusted.")
+        "1.5 s instead of 3.0 s, about 32\u202f200 leapfrog steps with the warm-up's instead of "
+        "56\u202f000"
+    ) in trial_words(trial)
+    assert trial_words(trial).endswith("as short a warm-up from random starts cannot be trusted.")
     slow = attempt(wide, FROM_Q, [chains(spec("nuts"), seconds=9.0), stuck])
     assert not slow.helps
-    assert "no gain" in slow.words
+    assert "no gain" in trial_words(slow)
 
 
 def test_a_short_warm_up_alone_is_no_merit_of_q(wide: Compared) -> None:
@@ -415,20 +432,22 @@ def test_a_short_warm_up_alone_is_no_merit_of_q(wide: Compared) -> None:
     control = chains(spec("nuts", warmup=150), seconds=1.5)
     trial = attempt(wide, FROM_Q, [from_q, control])
     assert not trial.helps
-    assert "no gain over as short a warm-up from random starts" in trial.words
+    assert "no gain over as short a warm-up from random starts" in trial_words(trial)
     alone = attempt(wide, FROM_Q, [from_q])
     assert not alone.helps
-    assert "was not run" in alone.words
+    assert "was not run" in trial_words(alone)
 
 
 def test_nuts_from_q_is_not_trusted_for_its_diagnostics_alone(wide: Compared) -> None:
     """Chains that agree where the reference is not have not left q; parted ones fail R-hat."""
     away = attempt(wide, FROM_Q, [chains(spec("nuts", warmup=150), seconds=1.0, shift=2.0)])
     assert (away.level_after, away.helps) == ("fail", False)
-    assert "its diagnostics pass, but its draws of x are not the reference's" in away.words
+    assert "its diagnostics pass, but its draws of x differ from the reference's" in trial_words(
+        away
+    )
     parted = attempt(wide, FROM_Q, [chains(spec("nuts", warmup=150), seconds=1.0, stuck=3.0)])
     assert (parted.level_after, parted.helps) == ("unknown", False)
-    assert "not to be trusted, chains stuck: R-hat" in parted.words
+    assert "cannot be trusted (" in trial_words(parted)
     nothing = attempt(wide, FROM_Q, [])
     assert not nothing.helps
 
@@ -436,9 +455,16 @@ def test_nuts_from_q_is_not_trusted_for_its_diagnostics_alone(wide: Compared) ->
 def a_trial(remedy: str, after: Any, seconds: float, *, helps: bool) -> Trial:
     """Return a trial of mean-field."""
     return Trial(
-        "meanfield", remedy, remedy, "fail", after, "bias", "x", NO_ESTIMATE, NO_ESTIMATE,
-        seconds, 1.0, helps, f"{remedy}: words.",
+        "meanfield", remedy, "meanfield", {}, "fail", after, "bias", "x", NO_ESTIMATE,
+        NO_ESTIMATE, seconds, 1.0, "helps" if helps else "no help",
+        facts={"words": f"{remedy}: words."},
     )  # fmt: skip
+
+
+def helped(tries: list[Trial]) -> Verdict:
+    """Return mean-field's verdict with these trials."""
+    failed = verdict("meanfield")
+    return dataclasses.replace(failed, remedies=remedies_of(failed, [], tries, {}))
 
 
 def test_the_best_remedy_is_of_the_best_level_then_the_fastest() -> None:
@@ -450,13 +476,18 @@ def test_the_best_remedy_is_of_the_best_level_then_the_fastest() -> None:
         a_trial("dadvi_psis", "pass", 0.6, helps=True),
         a_trial("dadvi_lr", "pass", 0.05, helps=True),
     ]
-    short, sentences = remedies.remedy_words(tries)
-    assert short == "DADVI + LR passes (0.05 s)"
-    assert [s.partition(":")[0] for s in sentences[:3]] == ["dadvi_lr", "dadvi_psis", "nuts from q"]
-    assert sentences[3:] == ("Also a help: full-rank.", "Tried, and no help: smaller step.")
-    assert remedies.remedy_words(tries[:1])[0] == "nothing tried helps"
-    assert remedies.remedy_words(tries[:2])[0] == "full-rank warns (0.01 s)"
-    assert remedies.remedy_words([]) == ("", ())
+    found = helped(tries)
+    assert remedy_in_short(found) == "DADVI + LR passes (0.050 s)"
+    assert [r.remedy for r in found.remedies if isinstance(r, Trial)] == [
+        "dadvi_lr", "dadvi_psis", "nuts from q", "full-rank", "smaller step",
+    ]  # fmt: skip
+    assert remedy_sentences(found) == (
+        "dadvi_lr: words.", "dadvi_psis: words.", "nuts from q: words.", "Full-rank also helps.",
+        "Tried without effect on the verdict: smaller step.",
+    )  # fmt: skip
+    assert remedy_in_short(helped(tries[:1])) == "nothing tried helps"
+    assert remedy_in_short(helped(tries[:2])) == "full-rank warns (0.010 s)"
+    assert (remedy_in_short(helped([])), remedy_sentences(helped([]))) == ("", ())
 
 
 def test_without_trials_the_comparisons_own_better_rows_are_named() -> None:
@@ -470,26 +501,19 @@ def test_without_trials_the_comparisons_own_better_rows_are_named() -> None:
         row("dadvi_lr", "pass"), row("dadvi", "unknown"), row("nuts", "reference"),
     ]  # fmt: skip
     seconds = {"dadvi_lr": 0.05, "dadvi_psis": 1.0, "fullrank": 0.01, "nuts": 40.0}
-    short, sentences = remedies.known(rows[0], rows, seconds)
-    assert short == "DADVI + LR passes (0.05 s)"
-    assert sentences == (
-        "DADVI + LR passes in all 5 seeds here, 0.05 s a run.",
-        "DADVI + PSIS passes in all 5 seeds here, 1 s a run.",
-        "Full-rank warns here, 0.01 s a run.",
+
+    def short(failed: Verdict, found: tuple[Better, ...]) -> str:
+        return remedy_in_short(dataclasses.replace(failed, remedies=found))
+
+    known = dataclasses.replace(rows[0], remedies=better(rows[0], rows, seconds))
+    assert remedy_in_short(known) == "DADVI + LR passes (0.050 s)"
+    assert remedy_sentences(known) == (
+        "DADVI + LR passes in all 5 seeds here, 0.050 s a run.",
+        "DADVI + PSIS passes in all 5 seeds here, 1.0 s a run.",
+        "Full-rank warns here, 0.010 s a run.",
     )
-    assert remedies.known(rows[1], rows, {})[0].startswith("DADVI + PSIS passes (an unknown time)")
-    assert remedies.known(rows[0], [rows[0], rows[-1]], seconds)[0] == "NUTS is trusted (40 s)"
-    assert remedies.known(rows[0], rows[:1], seconds) == ("", ())
-    assert remedies.known(rows[2], rows, seconds) == ("", ())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (1e-6, "0.001 s"), (0.0512, "0.051 s"), (0.7, "0.7 s"), (12.34, "12 s"), (300, "5 min"),
-        (9000, "2.5 h"), (math.nan, "an unknown time"),
-    ],
-)  # fmt: skip
-def test_seconds_in_words(seconds: float, words: str) -> None:
-    """Two figures, in the unit that people would use."""
-    assert duration(seconds) == words
+    assert short(rows[1], better(rows[1], rows, {})) == "DADVI + PSIS passes (unknown)"
+    alone = better(rows[0], [rows[0], rows[-1]], seconds)
+    assert short(rows[0], alone) == "NUTS is trusted (40 s)"
+    assert better(rows[0], rows[:1], seconds) == ()
+    assert better(rows[2], rows, seconds) == ()

@@ -19,7 +19,11 @@ from harness.stan import CmdStan, compile_program
 from harness.stan.bridge import BridgeModel, library
 from harness.study.reference import choose_reference
 from harness.study.store import cmdstan_seed
-from harness.why import remedies
+from harness.why.remedies.nuts_start import Start, start_from
+from harness.why.remedies.row import Judging
+from harness.why.trials import propose, tried
+from harness.why.verdicts import remedies_of
+from harness.why.words import remedy_in_short, remedy_sentences, trial_words
 
 pytestmark = pytest.mark.stan
 
@@ -39,18 +43,19 @@ class Bench:
         verdict, runs = found.verdicts[method], found.present.runs
         own = [r for r in runs if r.spec.method == method]
         assert own[0].draws is not None
-        start = remedies.start_from(own[0].draws, self.bridge, 4, np.random.default_rng(1))
+        start = start_from(own[0].draws, self.bridge, 4, np.random.default_rng(1))
         out = {}
-        for proposal in remedies.propose(self.model, verdict, runs, start=start):
+        for proposal in propose(self.model, verdict, runs, start=start):
             if proposal.remedy not in wanted:
                 continue
             results = [r for r in own if r.spec.seed in proposal.seeds]
             if proposal.spec is not None:
                 results = [self._result(s) for s in proposal.spec]
-            out[proposal.remedy] = remedies.tried(
+            judging = Judging(
                 self.model, verdict, proposal, results, found.yardstick, found.reference,
                 found.present,
             )  # fmt: skip
+            out[proposal.remedy] = tried(judging)
         assert set(out) == set(wanted)
         return out
 
@@ -92,15 +97,15 @@ def test_a_smaller_step_mends_the_runaway_of_the_normal_mean(
     step = tried["smaller step"]
     assert step.level_before == "fail"
     assert step.helps
-    assert step.words.startswith("A fixed step size of 0.1: sd of m ")
-    assert "in the worst seed" in step.words
+    assert trial_words(step).startswith("A fixed step size of 0.1: sd of m ")
+    assert "in the worst seed" in trial_words(step)
     tuned = tried["tuned settings"]
     assert tuned.level_after == "pass"
     # ln of the sd's ratio: five of its own errors and 1% for what the optimiser leaves.
     assert abs(tuned.after.value) < 5 * tuned.after.mcse + 0.01
     assert abs(tuned.before.value) > 0.4
     assert not tried["reweighted"].helps
-    assert "k-hat is" in tried["reweighted"].words
+    assert "k-hat is" in trial_words(tried["reweighted"])
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +124,21 @@ def test_full_rank_and_linear_response_mend_mean_field(regression: Bench) -> Non
         assert (trial.level_before, trial.level_after, trial.helps) == ("fail", "pass", True)
         # √(1 − 0.862²) = 0.507, within five errors and the 3% that the reference's moments leave.
         assert abs(trial.before.value - np.log(0.507)) < 5 * trial.before.mcse + 0.03
-        assert "instead of 0.5" in trial.words
+        assert "instead of 0.5" in trial_words(trial)
     best = tried["best of the family"]
     assert (best.level_after, best.helps) == ("fail", False)
     weighed = tried["reweighted"]
     assert not weighed.helps
     # Two sds of a half, the correlation lost: k-hat is just above its limit.
-    assert "k-hat is 0.7" in weighed.words
+    assert "k-hat is 0.7" in trial_words(weighed)
     assert weighed.level_after == "unknown"
-    short, sentences = remedies.remedy_words(tuple(tried.values()))
-    assert short.startswith("DADVI + LR passes (")
-    assert sentences[-1] == "Tried, and no help: the family's best, reweighted."
+    failed = regression.compared.verdicts["meanfield_tuned"]
+    helped = dataclasses.replace(
+        failed, remedies=remedies_of(failed, [], tuple(tried.values()), {})
+    )
+    sentences = remedy_sentences(helped)
+    assert remedy_in_short(helped).startswith("DADVI + LR passes (")
+    assert sentences[-1] == "Tried without effect on the verdict: the family's best and reweighted."
     assert len(sentences) == 3
 
 
@@ -138,10 +147,10 @@ def test_nuts_from_q_passes_with_a_short_warm_up(regression: Bench) -> None:
     trial = regression.trials("meanfield_tuned", ["nuts from q"])["nuts from q"]
     assert (trial.level_before, trial.level_after) == ("reference", "reference")
     assert trial.after.value <= 1.01
-    assert "passes its diagnostics" in trial.words
-    assert "leapfrog steps" in trial.words
-    assert trial.helps == ("no gain over" not in trial.words)
-    assert "as short a warm-up from random starts" in trial.words
+    assert "passes its diagnostics" in trial_words(trial)
+    assert "leapfrog steps" in trial_words(trial)
+    assert trial.helps == ("no gain over" not in trial_words(trial))
+    assert "as short a warm-up from random starts" in trial_words(trial)
 
 
 def test_nuts_from_a_q_of_one_mode_is_found_out(cmdstan: CmdStan, tmp_path: Path) -> None:
@@ -150,15 +159,15 @@ def test_nuts_from_a_q_of_one_mode_is_found_out(cmdstan: CmdStan, tmp_path: Path
     trial = found.trials("meanfield", ["nuts from q"])["nuts from q"]
     assert trial.after.value < 1.01
     assert (trial.level_before, trial.level_after, trial.helps) == ("unknown", "fail", False)
-    assert "its diagnostics pass, but its draws of" in trial.words
+    assert "its diagnostics pass, but its draws of" in trial_words(trial)
 
 
 def test_starts_are_draws_of_q_and_its_variances(regression: Bench) -> None:
     """On the unconstrained scale: sigma's is that of its logarithm."""
     run = next(r for r in regression.compared.present.runs if r.spec.method == "meanfield_tuned")
     assert run.draws is not None
-    start = remedies.start_from(run.draws, regression.bridge, 4, np.random.default_rng(2))
-    assert isinstance(start, remedies.Start)
+    start = start_from(run.draws, regression.bridge, 4, np.random.default_rng(2))
+    assert isinstance(start, Start)
     rows = [tuple(p[n] for n in ("intercept", "slope", "sigma")) for p in start.points]
     assert len(set(rows)) == 4
     assert set(rows) <= {tuple(float(x) for x in row) for row in run.draws.values[0]}
@@ -172,6 +181,6 @@ def test_starts_are_draws_of_q_and_its_variances(regression: Bench) -> None:
         (dataclasses.replace(run.draws, values=run.draws.values * 0 + 1.0), "collapsed"),
         (dataclasses.replace(run.draws, values=-np.abs(run.draws.values)), "0 of q's draws"),
     ):
-        why = remedies.start_from(bad, regression.bridge, 4, np.random.default_rng(2))
+        why = start_from(bad, regression.bridge, 4, np.random.default_rng(2))
         assert isinstance(why, str)
         assert words in why

@@ -28,7 +28,8 @@ from harness.records import (
 )
 from harness.stan import CmdStan, cache_dir, compile_program
 from harness.stan.bridge import library
-from harness.why import explain
+from harness.why.causes import cause_sentence
+from harness.why.explain import explain
 
 pytestmark = pytest.mark.stan
 
@@ -166,12 +167,13 @@ def test_the_correlated_normal_has_the_known_gap(explained: Explanation) -> None
         assert family_names(gap) == ["correlation"]
         (cause,) = (c for c in gap.causes if c.gap == "family")
         assert abs(cause.nats - GAP) < NATS
-        assert "full-rank" in cause.evidence
-        said = re.search(r"correlate at (0\.\d+)", cause.evidence)
+        sentence = cause_sentence(cause)
+        assert "full-rank" in sentence
+        said = re.search(r"have correlation (0\.\d+)", sentence)
         assert said is not None
         assert abs(float(said[1]) - 0.8) < 0.05
         # The names are the bridge's: x.1 where Stan users write x[1].
-        assert re.search(r"\b(v and x.1|x.1. and v|x.1 and v)", cause.evidence)
+        assert re.search(r"\b(v and x.1|x.1. and v|x.1 and v)", sentence)
     full = only(explained, "fullrank_tuned")
     assert full.family == "fullrank"
     assert abs(full.family_gap.value) < K * full.family_gap.mcse + 1e-3
@@ -224,8 +226,8 @@ def test_a_funnel_is_named(funnel: Case) -> None:
         assert gap.family_gap.value > 0.1
         assert "funnel" in family_names(gap)
         (cause,) = (c for c in gap.causes if c.name == "funnel")
-        assert "v" in cause.evidence
-        assert "times as wide" in cause.evidence
+        assert cause.evidence["on"] == "v"
+        assert "times as widely spread" in cause_sentence(cause)
     # A funnel is symmetric in x: full-rank can do nothing that mean-field cannot.
     assert "correlation" not in family_names(only(found, "meanfield_tuned"))
 

@@ -23,7 +23,7 @@ from harness.records import (
     Status,
     Verdict,
 )
-from harness.why.remedies import Present
+from harness.why.remedies.row import Present
 
 MODEL = Model("m", "m", Path("m.stan"), None)
 
@@ -86,7 +86,7 @@ def verdict(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """What :func:`harness.why.remedies.tried` needs of a comparison."""
+    """What :func:`harness.why.trials.tried` needs of a comparison."""
 
     verdicts: Mapping[str, Verdict]
     yardstick: Yardstick

@@ -14,11 +14,16 @@ from harness.records.comparison import (
     ModelComparison,
 )
 from harness.records.gaps import (
+    Better,
     Cause,
     Explanation,
     Gap,
+    Outcome,
     Trial,
+    TrialReason,
+    VerdictCause,
 )
+from harness.records.levels import Closeness, Level
 from harness.records.models import (
     Claim,
     ClaimResult,
@@ -43,9 +48,7 @@ from harness.records.runs import (
     Trace,
 )
 from harness.records.verdicts import (
-    Closeness,
     Finding,
-    Level,
     Measure,
     Reference,
     Rule,
@@ -60,6 +63,7 @@ __all__ = [
     "FAMILY_NAMES",
     "NO_ESTIMATE",
     "WITHOUT_DRAWS",
+    "Better",
     "Cause",
     "Claim",
     "ClaimResult",
@@ -76,6 +80,7 @@ __all__ = [
     "Measure",
     "Model",
     "ModelComparison",
+    "Outcome",
     "Program",
     "Reason",
     "Reference",
@@ -87,5 +92,7 @@ __all__ = [
     "Status",
     "Trace",
     "Trial",
+    "TrialReason",
     "Verdict",
+    "VerdictCause",
 ]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.gaps import Explanation, Trial
+from harness.records.levels import Closeness
 from harness.records.models import ClaimResult, Model
 from harness.records.runs import RunResult
-from harness.records.verdicts import Closeness, Measure, Reference, Verdict
+from harness.records.verdicts import Measure, Reference, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from harness.records.numbers import Estimate
+from harness.records.levels import Level
+from harness.records.numbers import NO_ESTIMATE, Estimate
 from harness.records.runs import FamilyName
-from harness.records.verdicts import Level
+
+
+def plain(value: Any) -> Any:
+    """Return facts as JSON would give them back: lists for tuples and estimates."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A named reason why a run is not the posterior, with its evidence.
+    """A reason why a run is not the posterior, with its evidence.
 
     Attributes
     ----------
     gap
         ``family``: no member of the family is the posterior; ``optimiser``: a better member
-        was not found; ``method``: neither is defined for it (particles, chains, weights).
+        exists that the optimiser did not find; ``method``: neither gap is defined (particles,
+        chains, weights); ``none``: no cause is known, and the evidence says what was looked at.
     name
-        ``correlation``, ``several modes``, ``skew``, ``heavy tails``, ``light tails``,
-        ``funnel``, ``other shape``; ``runaway``, ``stopped early``, ``iteration limit``,
-        ``dropped evaluations``, ``other basin``, ``noisy steps``; or a method's own.
+        The id of a row of :data:`harness.why.causes.CAUSES`.
     nats
-        What it accounts for; NaN where that is not known.
+        How much of the gap it explains; NaN where that is not known.
     evidence
-        One sentence with the figures that show it.
+        Figures and names that show it, plain data: the row writes a sentence from them. The
+        causes of old results have their sentence as ``said``.
     """
 
-    gap: Literal["family", "optimiser", "method"]
+    gap: Literal["family", "optimiser", "method", "none"]
     name: str
     nats: float
-    evidence: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +53,14 @@ class Gap:
     Attributes
     ----------
     family_gap, optimiser_gap
-        The two parts with their standard errors; NaN where they could not be had, infinite
-        where q puts draws at which the posterior has no density.
+        The two parts with their standard errors; NaN where they are unknown, infinite where q
+        puts draws at which the posterior has no density.
     causes
         Of this run, the largest first; empty where no gap counts.
     exact
-        Whether q itself was known; otherwise it is the Gaussian of its draws' moments.
+        Whether q itself was known; otherwise it is the Gaussian with its draws' moments.
     words
-        What keeps a figure from being known or exact; empty where nothing does.
+        Why a figure is unknown or inexact; empty where none is.
     """
 
     method: str
@@ -78,11 +86,11 @@ class Explanation:
     Attributes
     ----------
     log_evidence
-        log Z of the Stan program's density, nats, with its error; ``source`` says where from.
+        log Z of the Stan program's density, nats, with its error; ``source`` names its origin.
     gaps
         One for each run of a Gaussian family that has draws, in the order of the runs.
     notes
-        Sentences on what could not be had, and on figures that are not as sharp as wanted.
+        What could not be computed, and figures that are less precise than wanted.
     """
 
     log_evidence: Estimate
@@ -90,46 +98,57 @@ class Explanation:
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...] = ()
     complete: bool = True
-    """False where it was cut short by what may be otherwise next time: time, memory, a library."""
+    """False where time, memory or a missing library cut it short: next time may be different."""
 
     def of(self, method: str) -> tuple[Gap, ...]:
         """Return the gaps of one method, a seed each."""
         return tuple(g for g in self.gaps if g.method == method)
 
 
+Outcome = Literal["helps", "no help", "not tried"]
+"""What a trial showed."""
+
+TrialReason = Literal[
+    "", "left out", "too slow", "no start", "changes the program", "runs missing", "no draws",
+    "no weights", "error",
+]  # fmt: skip
+"""Why a remedy was not tried, or why there was nothing to judge; empty where it was judged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A remedy that was tried on a method that fails or warns, and what it brought.
+    """A remedy for a method that fails or warns, and its effect.
 
     Attributes
     ----------
     method
-        Whose verdict it is to mend.
+        Whose verdict the remedy is for.
     remedy
-        Its key: ``smaller step``, ``more gradient samples``, ``tighter tolerance``,
-        ``tuned settings``, ``full-rank``, ``best of the family``, ``dadvi_lr``, ``dadvi_psis``,
-        ``all basins``,
-        ``reweighted``, ``reparameterise``, ``nuts from q``.
-    what
-        What was done, with its settings, in a few words.
+        The id of a row of :data:`harness.why.remedies.REMEDIES`.
+    ran, options
+        The method that was run, and the options that the remedy changed.
     level_before, level_after
         Verdicts on the same seeds, for ``nuts from q`` those of NUTS itself; ``level_after`` is
-        None for a hint that cannot be tried.
+        None for what was not tried.
     metric, quantity
-        The figure that tells most of the fault; ``quantity`` is None for joint metrics.
+        The figure that shows most of the fault; ``quantity`` is None for joint metrics.
     before, after
         That figure, of the typical (median) seed.
     seconds, seconds_before
         Of one run.
-    helps
-        Whether the level is better, or for NUTS the same trust is had in less time.
-    words
-        One sentence: what it brought, or why it was not tried.
+    outcome
+        It helps if the level is better, or if NUTS earns the same trust in less time.
+    reason
+        Why it was not tried, or why there was nothing to judge.
+    facts
+        Further figures and names for the sentence, plain data. Trials of old results have their
+        words as ``what`` and ``words``.
     """
 
     method: str
     remedy: str
-    what: str
+    ran: str
+    options: Mapping[str, Any]
     level_before: Level
     level_after: Level | None
     metric: str
@@ -138,7 +157,51 @@ class Trial:
     after: Estimate
     seconds: float
     seconds_before: float
-    helps: bool
-    words: str
+    outcome: Outcome
+    reason: TrialReason = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     luck: bool = False
     """Whether as few seeds of the unchanged method would often do as well."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether it helped."""
+        return self.outcome == "helps"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCause:
+    """A cause behind a verdict: in which seeds, and what it costs them.
+
+    Attributes
+    ----------
+    cause
+        With the evidence of the middle seed by nats.
+    seeds, nats
+        The seeds that have it and what it costs each; empty where it does not depend on seeds.
+    shown
+        The seed whose evidence it is; None where it does not depend on seeds.
+    of
+        How many seeds were looked at.
+    whole
+        The gap that it is a part of, for a family's causes; ``family`` is that family.
+    """
+
+    cause: Cause
+    seeds: tuple[int, ...] = ()
+    nats: tuple[float, ...] = ()
+    shown: int | None = None
+    of: int = 0
+    whole: Estimate = NO_ESTIMATE
+    family: FamilyName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Better:
+    """Another method that does better in the same comparison."""
+
+    method: str
+    level: Level
+    seeds: int
+    seconds: float
+    """Of one run."""

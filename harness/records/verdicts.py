@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.records.gaps import Better, Trial, VerdictCause
+from harness.records.levels import Closeness, Level
 from harness.records.runs import Draws, Status
-
-Closeness = Literal["close", "off", "wrong", "unsure"]
-"""What one measure says once its Monte Carlo error is allowed for."""
-
-
-Level = Literal["pass", "warn", "fail", "unknown", "reference"]
-"""What a method's verdict on a model says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +85,9 @@ class Verdict:
     ``headline`` is the short reason for tables ("sd of slope 0.49 of the reference's"),
     ``notes`` are sentences on what no rule covers (runs that failed or ran away). Both are for
     people: nothing reads them.
-    ``causes`` and ``remedies`` are sentences with their figures, ``cause`` and ``remedy`` the
-    same in a few words for tables ("family: correlation, 0.89 nats").
+    ``causes`` and ``remedies`` are facts, in the order in which they are reported: what is behind
+    the verdict, and what was tried, or does better in the same comparison (the best first).
+    :mod:`harness.why.words` writes the sentences.
     """
 
     model: str
@@ -104,10 +100,8 @@ class Verdict:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     by_seed: tuple[SeedVerdict, ...] = ()
-    causes: tuple[str, ...] = ()
-    remedies: tuple[str, ...] = ()
-    cause: str = ""
-    remedy: str = ""
+    causes: tuple[VerdictCause, ...] = ()
+    remedies: tuple[Trial | Better, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from rich.text import Text
 from harness import judge
 from harness.methods import title
 from harness.records.text import integer
+from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
     from harness.methods.method import Method
@@ -58,8 +58,6 @@ _REASONS = 25
 
 _FIGURES = 3
 """Methods of a row up to which each one's figure is given where they differ."""
-
-_NATS = re.compile(r"(?P<kind>.+), (?P<figure>[^,]+) nats")
 
 
 def make_console() -> Console:
@@ -145,7 +143,8 @@ def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
     if verdict.headline and verdict.level != "pass":
         text.append(f"\n{verdict.headline}", style="not bold default")
     if reasons and verdict.level in _BAD:
-        for word, said in (("why", verdict.cause), ("try", verdict.remedy)):
+        found = (("why", str(cause_in_short(verdict))), ("try", remedy_in_short(verdict)))
+        for word, said in found:
             if said:
                 text.append(f"\n{word}: ", style="not bold dim")
                 text.append(said, style="not bold default")
@@ -191,7 +190,7 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
         if model.error is None
         for several in _same_reason(model.verdicts)
     ]
-    if not any(v.cause or v.remedy for _, several in rows for v in several):
+    if not any(v.causes or v.remedies for _, several in rows for v in several):
         return  # nobody asked why
     # Where there are too many the failures stay, in the order of the models.
     graver = sorted(range(len(rows)), key=lambda i: all(v.level == "warn" for v in rows[i][1]))
@@ -203,7 +202,9 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
     for i in sorted(graver[:_REASONS]):
         name, several = rows[i]
         methods = ", ".join(title(v.method) for v in several)
-        table.add_row(name if name != last else "", methods, _why(several), several[0].remedy)
+        table.add_row(
+            name if name != last else "", methods, _why(several), remedy_in_short(several[0])
+        )
         last = name
     console.print(table)
     if len(rows) > _REASONS:
@@ -213,25 +214,24 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
 
 def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     """Return those that fail or warn, together where cause and remedy are the same."""
-    groups: dict[tuple[str, str], list[Verdict]] = {}
+    groups: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.level in _BAD:
-            found = _NATS.fullmatch(verdict.cause)
-            kind = found["kind"] if found else verdict.cause
-            groups.setdefault((kind, verdict.remedy), []).append(verdict)
+            key = (cause_in_short(verdict).key, remedy_key(verdict))
+            groups.setdefault(key, []).append(verdict)
     return list(groups.values())
 
 
 def _why(verdicts: Sequence[Verdict]) -> str:
     """Return the cause that verdicts share, each with its figure where they are few."""
-    causes = [v.cause for v in verdicts]
-    found = [match for match in map(_NATS.fullmatch, causes) if match]
-    if len(set(causes)) == 1 or not found:
-        return causes[0] or "not known"
-    if len(set(causes)) != len(causes) or len(causes) > _FIGURES:
-        return found[0]["kind"]
+    causes = [cause_in_short(v) for v in verdicts]
+    figures = [c.figure for c in causes]
+    if len(set(figures)) == 1:
+        return str(causes[0]) or "not known"
+    if len(set(figures)) != len(figures) or len(figures) > _FIGURES:
+        return causes[0].words
     # In the order of the methods beside them.
-    return f"{found[0]['kind']}, {' / '.join(f['figure'] for f in found)} nats"
+    return f"{causes[0].words}, {' / '.join(figures)} nats"
 
 
 def _print_claims(console: Console, comparison: Comparison) -> None:

@@ -26,16 +26,17 @@ from harness.records import (
     Trial,
     Verdict,
 )
-from harness.report import files
 from harness.stan import bridge
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
-from harness.why.sentences import NEEDS_CAUSE, with_causes
+from harness.why.verdicts import NEEDS_CAUSE
+from harness.why.verdicts import explained as with_facts
 
 if TYPE_CHECKING:
     from harness.metrics.measure import Yardstick
-    from harness.why.remedies import Proposal, Start
+    from harness.why.remedies.nuts_start import Start
+    from harness.why.remedies.row import Proposal
 
 
 def explanation_key(task: AnalysisTask) -> str:
@@ -87,8 +88,7 @@ def explained(
 ) -> ModelComparison:
     """Return the comparison with its explanation, and verdicts with their causes."""
     explanation = _explanation(task, comparison, runs, store)
-    verdicts = tuple(with_causes(v, explanation, runs) for v in comparison.verdicts)
-    return dataclasses.replace(comparison, explanation=explanation, verdicts=verdicts)
+    return with_facts(dataclasses.replace(comparison, explanation=explanation))
 
 
 def _explanation(
@@ -102,16 +102,16 @@ def _explanation(
         return kept[0]
     if task.library is None:
         why = task.library_error or "the program was not built as a library"
-        words = f"the gaps are not known: {why}"
+        words = f"the gaps are unknown: {why}"
         return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
-    from harness.why import explain
+    from harness.why.explain import explain
 
     try:
         found = explain(
             task.model, runs, comparison.reference, task.library, task.timeout_s, task.data_hash
         )
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
-        words = f"the gaps are not known: {type(error).__name__}: {error}"
+        words = f"the gaps are unknown: {type(error).__name__}: {error}"
         return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
     if found.complete:
         store.keep(key, _kind(), (found,))
@@ -122,11 +122,12 @@ def proposed(
     task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
 ) -> tuple[Proposal, ...]:
     """Return the remedies that are worth a trial, for all verdicts that fail or warn."""
-    from harness.why.remedies import MENDABLE, Proposal, propose
+    from harness.why.remedies.row import Proposal
+    from harness.why.trials import propose
 
     gaps = () if comparison.explanation is None else comparison.explanation.gaps
     verdicts = [v for v in comparison.verdicts if v.level in NEEDS_CAUSE]
-    verdicts = [v for v in verdicts if v.method in MENDABLE]
+    verdicts = [v for v in verdicts if METHODS[v.method].repairable]
     # Large data take seconds to read: once for all methods.
     model = _opened(task) if verdicts else ""
     found: list[Proposal] = []
@@ -135,13 +136,15 @@ def proposed(
             start = _start(model, verdict, runs)
             found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
         except Exception as error:  # noqa: BLE001 - one method's remedies must not cost the others'
-            words = f"Not tried: {type(error).__name__}: {error}."
-            found.append(Proposal(verdict.method, "any", "remedies", None, words))
+            facts = {"why": f"{type(error).__name__}: {error}"}
+            found.append(
+                Proposal(verdict.method, "remedies", verdict.method, {}, None, "error", facts)
+            )
     return tuple(found)
 
 
 def _opened(task: AnalysisTask) -> BridgeModel | str:
-    """Return the program with its data, or why it cannot be had."""
+    """Return the program with its data, or why there is none."""
     from harness.methods.bridged import arrays
 
     if task.library is None:
@@ -154,7 +157,7 @@ def _opened(task: AnalysisTask) -> BridgeModel | str:
 
 def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Start | str:
     """Return where NUTS would start from a method's q: that of its first seed."""
-    from harness.why.remedies import start_from
+    from harness.why.remedies.nuts_start import start_from
 
     run = next((r for r in runs if r.spec.method == verdict.method and r.draws is not None), None)
     nuts = next((r for r in runs if r.spec.method == "nuts"), None)
@@ -175,46 +178,39 @@ def with_remedies(
 
     Without trials a verdict names what does better in the comparison itself.
     """
-    from harness.why.remedies import known, remedy_words
-
-    comparison = judged.comparison
     trials = () if yardstick is None else _judged(task, judged, yardstick, store)
-    seconds = {v.method: files.method_seconds(comparison, v.method) for v in comparison.verdicts}
-    verdicts = []
-    for verdict in comparison.verdicts:
-        own = [t for t in trials if t.method == verdict.method]
-        if any(t.helps for t in own):
-            short, said = remedy_words(own)
-        else:
-            short, said = known(verdict, comparison.verdicts, seconds)
-            if own:
-                short, said = short or remedy_words(own)[0], (*said, *remedy_words(own)[1])
-        verdicts.append(dataclasses.replace(verdict, remedy=short, remedies=said))
-    return dataclasses.replace(comparison, verdicts=tuple(verdicts), trials=trials)
+    return with_facts(dataclasses.replace(judged.comparison, trials=trials))
 
 
 def _judged(
     task: AnalysisTask, judged: Judged, yardstick: Yardstick, store: Store
 ) -> tuple[Trial, ...]:
-    from harness.why.remedies import Present, not_tried, tried
+    from harness.why.remedies.judge import not_tried
+    from harness.why.remedies.row import Judging, Present
+    from harness.why.trials import tried
 
     comparison = judged.comparison
     verdicts = {v.method: v for v in comparison.verdicts}
     by_run = {(r.spec.method, r.spec.seed): r for r in comparison.runs}
     found = []
     for proposal, results in task.trials or ():
-        verdict = verdicts[proposal.method]
         # Reweighting takes the method's own draws.
         light = results if proposal.spec else [by_run[proposal.method, s] for s in proposal.seeds]
         its = store.with_arrays(light)
         context = judged.contexts.get(proposal.method, judge.JudgeContext())
-        present = Present(comparison.runs, comparison.measures, context)
+        judging = Judging(
+            task.model,
+            verdicts[proposal.method],
+            proposal,
+            its,
+            yardstick,
+            comparison.reference,
+            Present(comparison.runs, comparison.measures, context),
+        )
         try:
-            trial = tried(
-                task.model, verdict, proposal, its, yardstick, comparison.reference, present
-            )
+            trial = tried(judging)
         except Exception as error:  # noqa: BLE001 - one remedy must not cost the others
-            words = f"Not tried: {type(error).__name__}: {error}."
-            trial = not_tried(verdict, proposal, present, words)
+            why = f"{type(error).__name__}: {error}"
+            trial = not_tried(judging, "error", {"why": why})
         found.append(trial)
     return tuple(found)

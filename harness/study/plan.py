@@ -19,7 +19,7 @@ from harness.study.store import Store, run_key
 from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Known, Needs
 
 if TYPE_CHECKING:
-    from harness.why.remedies import Proposal
+    from harness.why.remedies.row import Proposal
 
 _KEYED_VERSIONS = ("cmdstan", "compiler")
 """Versions that can change a draw, and so are part of every run's key."""

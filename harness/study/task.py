@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.judge import JudgeContext
     from harness.metrics.measure import Selection
     from harness.study.measuring import Found
-    from harness.why.remedies import Proposal
+    from harness.why.remedies.row import Proposal
 
 MAX_DRAWS = 100_000
 """An undecided comparison takes up to this many draws of q without being asked."""
@@ -179,7 +179,7 @@ Kept = tuple[ModelComparison | None, tuple[Any, ...], Needs]
 @cache
 def _kind() -> TypeAdapter[Kept]:
     from harness.report.figures import Figure
-    from harness.why.remedies import Proposal  # noqa: F401 - the annotations' name
+    from harness.why.remedies.row import Proposal  # noqa: F401 - the annotations' name
 
     FloatArray = Any  # noqa: F841 - the annotations' name; nothing with arrays is kept here
     return TypeAdapter(

@@ -15,25 +15,26 @@ from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
 from harness.records import Estimate, Explanation, FamilyName, Gap, Model, Reference, RunResult
-from harness.records.text import number
+from harness.records.text import number, percent, seconds
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
-from harness.why.family_causes import COUNTS, MISSED, family_causes
+from harness.why.causes import by_size, causes_of
+from harness.why.causes.modes import MISSED
+from harness.why.causes.row import COUNTS, FamilyScene, OptimiserScene
+from harness.why.causes.stopping import looks_of
 from harness.why.family_search import BUDGET_S, WANTED, Family, Search
-from harness.why.fits import Fit, family_of, fit_of
+from harness.why.fits import Fit, MissingParametersError, family_of, fit_of
 from harness.why.log_evidence import UNKNOWN, LogZ, log_evidence
-from harness.why.optimiser_causes import Basin, optimiser_causes
 from harness.why.posterior import Posterior, posterior_of
-from harness.why.unconstrained import MissingParametersError
 
 PREDICTED = 0.3
-"""Of full-rank's gain, that its own correlations must explain for it to be called theirs."""
+"""Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
 
 CLIMBS_S = 2e-4
-"""Seconds of a density up to which fits are followed uphill to see whose basin they are in."""
+"""Seconds of a density up to which fits are followed uphill, to see in which basin they are."""
 
 
 def explain(
@@ -51,17 +52,17 @@ def explain(
     runs
         With draws.
     reference
-        What the runs are compared with; it serves log Z and the posterior's shape only where it
-        is trusted.
+        What the runs are compared with; log Z and the posterior's shape use it only where it is
+        trusted.
     library
-        The program behind the bridge.
+        The program, compiled as a library.
     data_hash
         Of the model's data, if it is known.
 
     Returns
     -------
     Explanation
-        Whatever could not be had is a sentence in ``notes`` and NaN in the gaps; nothing raises.
+        What could not be computed is a note, and NaN in the gaps; nothing raises.
     """
     try:
         data = kept_data(model.data_file, data_hash)
@@ -76,7 +77,7 @@ def explain(
 
 
 class _Explaining:
-    """The steps, with what they share."""
+    """The steps of an explanation, and what they share."""
 
     def __init__(
         self,
@@ -102,7 +103,7 @@ class _Explaining:
         fits = self._fits()
         if not fits:
             return Explanation(
-                UNKNOWN, "none", (), (*self.notes, "no run of a Gaussian family gave draws")
+                UNKNOWN, "none", (), (*self.notes, "no run of a Gaussian family has draws")
             )
         posterior, said = posterior_of(self.reference, self.bridged)
         self.notes += said
@@ -112,8 +113,8 @@ class _Explaining:
         except StartError as error:
             self.notes.append(f"the families' best members could not be found: {error}")
         except TimeLimitError:
-            limit = number(self.clock.limit_s, 3)
-            self.notes.append(f"the search for the families' best members took over {limit} s")
+            limit = seconds(self.clock.limit_s)
+            self.notes.append(f"the search for the families' best members took over {limit}")
             self.search.complete = False
         if not found:
             gaps = [self._without_best(fit) for fit in fits]
@@ -122,9 +123,9 @@ class _Explaining:
             )
         log_z = self._log_z(posterior, found)
         gaps = self._gaps(found, log_z, posterior)
-        told = {(g.method, g.seed) for g in gaps}
+        done = {(g.method, g.seed) for g in gaps}
         gaps += [
-            self._without_best(f) for f in fits if (f.run.spec.method, f.run.spec.seed) not in told
+            self._without_best(f) for f in fits if (f.run.spec.method, f.run.spec.seed) not in done
         ]
         order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
         gaps.sort(key=lambda g: order[g.method, g.seed])
@@ -133,7 +134,7 @@ class _Explaining:
         )
 
     def _fits(self) -> list[Fit]:
-        """Return q of every run that has draws; one that cannot be told is a note."""
+        """Return q of every run that has draws; one that cannot be recovered is a note."""
         found = []
         for run in self.runs:
             if run.draws is None or family_of(run) is None or not run.draws.values.shape[1]:
@@ -142,7 +143,7 @@ class _Explaining:
                 found.append(fit_of(run, self.bridged))
             except (MissingParametersError, ValueError) as error:
                 where = f"{run.spec.method}, seed {run.spec.seed}"
-                self.notes.append(f"{where}: q cannot be told from its draws: {error}")
+                self.notes.append(f"{where}: q cannot be recovered from its draws: {error}")
         return found
 
     # --- the pieces --------------------------------------------------------------------------
@@ -156,20 +157,21 @@ class _Explaining:
         )
         doubt = log_z.words or self._doubt(log_z, posterior, found)
         if doubt:
-            self.notes.append(f"log Z is not known, and so no family gap: {doubt}")
+            self.notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
             return LogZ(UNKNOWN, "none", doubt)
         return log_z
 
     def _doubt(
         self, log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, Family]
     ) -> str:
-        """Say what speaks against a log Z: an ELBO above it, or a mode that its draws miss."""
+        """Return evidence against a log Z: an ELBO above it, or a mode that its draws miss."""
         for family, its in found.items():
             gap = _difference(log_z.value, its.level.value)
             if gap.value < -4 * gap.mcse - COUNTS:
                 return (
-                    f"{log_z.source} gives a figure {number(-gap.value)} nats below the ELBO of "
-                    f"the best {title(family)} Gaussian, which cannot be: its draws miss mass"
+                    f"the estimate by {log_z.source} lies {number(-gap.value)} nats below the "
+                    f"ELBO of the best {title(family)} Gaussian, which is impossible: the draws "
+                    "must miss a mode"
                 )
         if log_z.known:
             return ""
@@ -177,11 +179,11 @@ class _Explaining:
         for basin in (b for b in basins if b.separate and b.mass > MISSED):
             if posterior is None:
                 if sum(b.separate for b in basins) > 1:
-                    return "there are several modes, and draws of one Gaussian see one of them"
+                    return "there are several modes, and one Gaussian's draws see only one"
             elif not posterior.visits(basin.theta):
                 return (
-                    "climbing finds a mode with about "
-                    f"{number(100 * basin.mass)}% of the mass in which the reference has no draw"
+                    f"climbing finds a mode with about {percent(basin.mass)} of the mass in "
+                    "which the reference has no draw"
                 )
         return ""
 
@@ -190,32 +192,45 @@ class _Explaining:
     ) -> list[Gap]:
         gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
         if "fullrank" in gaps_of and gaps_of["fullrank"].value > gaps_of["meanfield"].value:
-            # The larger family holds the smaller one's best; what lies between is noise.
+            # The larger family contains the smaller one's best: the difference is noise.
             gaps_of["fullrank"] = gaps_of["meanfield"]
         correlation = self._correlation(found, posterior)
         out: list[Gap] = []
         for family, its in found.items():
             gap = gaps_of[family]
-            causes = family_causes(
-                family,
-                gap,
-                its.best,
-                correlation if family == "meanfield" else None,
-                gaps_of.get("fullrank"),
-                posterior,
-                self.rng,
+            scene = FamilyScene(
+                gap=gap,
+                rest=gap.value,
+                family=family,
+                best=its.best,
+                correlation=correlation,
+                fullrank_gap=gaps_of.get("fullrank"),
+                posterior=posterior,
+                rng=self.rng,
             )
+            causes = causes_of(scene)
             if math.isfinite(gap.value) and not gap.mcse <= WANTED:
                 self.notes.append(
-                    f"the {title(family)} family's gap is known to {number(gap.mcse)} nats only"
+                    f"the {title(family)} family gap has a standard error of {number(gap.mcse)} "
+                    "nats"
                 )
             for fit, elbo in its.fits:
                 if elbo is None:
                     out.append(self._unrecovered(fit, gap, causes))
                     continue
                 below = _with_moments(fit, elbo.below, self.target.dimension)
-                basin = self._basin(found["meanfield"].best, fit, below)
-                own = optimiser_causes(fit.run, below, its.level.value.value, basin, elbo.lost)
+                best = its.level.value.value
+                own = causes_of(
+                    OptimiserScene(
+                        gap=below,
+                        rest=below.value,
+                        run=fit.run,
+                        best=best,
+                        basin=self._basin(found["meanfield"].best, fit, below),
+                        lost=elbo.lost,
+                        looks=looks_of(fit.run, best),
+                    )
+                )
                 out.append(
                     Gap(
                         fit.run.spec.method,
@@ -223,7 +238,7 @@ class _Explaining:
                         fit.family,
                         gap,
                         below,
-                        tuple(sorted([*own, *causes], key=lambda c: -c.nats)),
+                        tuple(sorted([*own, *causes], key=by_size)),
                         fit.exact,
                         _words(fit, below, elbo.lost),
                     )
@@ -233,7 +248,7 @@ class _Explaining:
     def _correlation(
         self, found: Mapping[FamilyName, Family], posterior: Posterior | None
     ) -> Estimate | None:
-        """Return how much nearer the best full-rank Gaussian is than the best mean-field one."""
+        """Return how much closer the best full-rank Gaussian is than the best mean-field one."""
         d = self.target.dimension
         if d == 1:
             return None
@@ -246,21 +261,21 @@ class _Explaining:
         full = found["fullrank"].best.q
         try:
             predicted = metrics.correlation_nats(full.covariance)
-            nearer = self.search.elbos([full, found["meanfield"].best.q])[1].below
+            closer = self.search.elbos([full, found["meanfield"].best.q])[1].below
         except (TimeLimitError, ValueError):
             return None
-        # Nearer for another reason: it sits in another basin, say.
-        return nearer if predicted > PREDICTED * nearer.value else None
+        # Otherwise it is closer for another reason: it may sit in another basin.
+        return closer if predicted > PREDICTED * closer.value else None
 
-    def _basin(self, best: Best, fit: Fit, below: Estimate) -> Basin | None:
+    def _basin(self, best: Best, fit: Fit, below: Estimate) -> Estimate | None:
+        """Return how much lower the optimum is to which climbing from q leads, if another one."""
         counts = below.value - 2 * below.mcse > COUNTS
         if fit.q is None or not counts or self.search.seconds > CLIMBS_S:
             return None
         try:
-            found = climb(self.target, best, fit.q, self.rng, self.clock)
+            return climb(self.target, best, fit.q, self.rng, self.clock)
         except TimeLimitError:
             return None
-        return None if found is None else Basin(found)
 
     def _unrecovered(self, fit: Fit, gap: Estimate, causes: tuple[Any, ...]) -> Gap:
         spec = fit.run.spec
@@ -272,13 +287,13 @@ class _Explaining:
             UNKNOWN,
             causes,
             exact=False,
-            words=f"q could not be told from its draws: {fit.words}",
+            words=f"q cannot be recovered from its draws: {fit.words}",
         )
 
     @staticmethod
     def _without_best(fit: Fit) -> Gap:
         spec = fit.run.spec
-        words = "the best of its family is not known"
+        words = "the best member of its family is unknown"
         return Gap(spec.method, spec.seed, fit.family, UNKNOWN, UNKNOWN, (), fit.exact, words)
 
 
@@ -287,10 +302,10 @@ def _difference(upper: Estimate, lower: Estimate) -> Estimate:
 
 
 def _with_moments(fit: Fit, below: Estimate, d: int) -> Estimate:
-    """Allow for what moments of n draws cost a Gaussian: d/n nats, d (d + 3)/4n of full rank.
+    """Allow for the cost of estimating moments from n draws: d/n nats, d (d + 3)/4n of full rank.
 
-    That is where q is near the posterior; far from it the error is of first order: variances
-    are known to √(2/n), and so is about what they cost.
+    That holds close to the posterior. Far from it the error is of first order: variances have
+    a relative error of √(2/n), and so has, roughly, what they cost.
     """
     if fit.exact or not math.isfinite(below.value):
         return below
@@ -303,13 +318,11 @@ def _with_moments(fit: Fit, below: Estimate, d: int) -> Estimate:
 def _words(fit: Fit, below: Estimate, lost: float) -> str:
     said = [] if fit.exact else [fit.words]
     if math.isnan(below.value):
-        said.append("its distance from the best of its family could not be had")
+        said.append("its distance from the best of its family is unknown")
     if math.isinf(below.value):
-        said.append(
-            f"{number(100 * lost)}% of its draws have no density: its ELBO is minus infinity"
-        )
+        said.append(f"{percent(lost)} of its draws have no density: its ELBO is −∞")
     elif not below.mcse <= max(WANTED, 0.02 * abs(below.value)):
-        said.append(f"its gap is known to {number(below.mcse)} nats only")
+        said.append(f"its gap has a standard error of {number(below.mcse)} nats")
     if fit.lost > lost:
-        said.append(f"{number(100 * fit.lost)}% of its draws lie on a bound or have no density")
+        said.append(f"{percent(fit.lost)} of its draws lie on a bound or have no density")
     return "; ".join(s for s in said if s)

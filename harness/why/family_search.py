@@ -10,37 +10,37 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.records import FamilyName
-from harness.records.text import number
+from harness.records.text import number, percent, seconds
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.elbo import BLOCKS, Elbo, elbos
 from harness.vi.family_optimum import Best, best_fullrank, best_meanfield
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock, Target, TimeLimitError
-from harness.why.family_causes import COUNTS
+from harness.why.causes.row import COUNTS
 from harness.why.fits import Fit
 
 if TYPE_CHECKING:
     from harness.why.posterior import Posterior
 
 ERROR = 0.001
-"""Standard error of an ELBO, nats, that more base draws are to reach."""
+"""Standard error of an ELBO, nats, at which no more base draws are taken."""
 
 WANTED = 0.01
-"""What is said not to have been reached: the error that a gap is allowed."""
+"""The largest standard error of a gap that is not reported."""
 
 SLOW_S = 3e-4
-"""Seconds of a density from which an error of ``WANTED`` must do."""
+"""Seconds of a density from which a standard error of ``WANTED`` is enough."""
 
 FIRST_S = 0.02
-"""Seconds of the first base draws of a Gaussian: quick programs get larger blocks, which meet
-what is rare."""
+"""Seconds of the first base draws of a Gaussian: fast programs get larger blocks, which contain
+rare draws."""
 
 BUDGET_S = 3.0
 """Seconds of densities for each Gaussian whose ELBO is estimated."""
 
 
 class Family(NamedTuple):
-    """What is known of one family."""
+    """One family: its best member, that member's ELBO, and the fits with theirs."""
 
     best: Best
     level: Elbo
@@ -48,9 +48,9 @@ class Family(NamedTuple):
 
 
 class Search:
-    """A search with what it spends: a target, random numbers, a clock, seconds of a density.
+    """A search: its target, random numbers, clock, and seconds of a density.
 
-    ``notes`` and ``complete`` are those of the explanation that it is part of.
+    ``notes`` and ``complete`` belong to the explanation.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Search:
     def families(
         self, fits: Sequence[Fit], posterior: Posterior | None
     ) -> dict[FamilyName, Family]:
-        """Find q* of each family that is needed, and the ELBOs on common random numbers."""
+        """Find q* of each family that is needed, and the ELBOs with common random numbers."""
         d = self.target.dimension
         moments = [] if posterior is None else posterior.gaussians
         by_family: dict[FamilyName, list[Fit]] = {"meanfield": [], "fullrank": []}
         for fit in fits:
             by_family[fit.family].append(fit)
-        # Whatever family a fit is of, its mean and sds may lead to a better basin.
+        # A fit of any family may lie in a better basin.
         known = [*moments, *(f.q for f in fits if f.q is not None)]
         meanfield = best_meanfield(
             self.target,
@@ -79,11 +79,11 @@ class Search:
             starts=[Gaussian(q.mean, q.sd) for q in known],
             seconds=self.seconds,
         )
-        # A slower program than its data let expect: what follows is sized by what it takes.
+        # The program may be slower than its data suggest: what follows allows for that.
         self.seconds = max(self.seconds, meanfield.optimum.seconds_per_point)
         found: dict[FamilyName, Family] = {}
         if d == 1:
-            # The families are one.
+            # In one dimension the families are the same.
             found["meanfield"] = self._levels(meanfield, fits)
         else:
             found["meanfield"] = self._levels(meanfield, by_family["meanfield"])
@@ -100,7 +100,7 @@ class Search:
         fits: Sequence[Fit],
         moments: Sequence[Gaussian],
     ) -> None:
-        """Add the full-rank family to what is found; without it the rest still stands."""
+        """Add the full-rank family; without it the rest still stands."""
         starts = [f.q for f in fits if f.q is not None]
         try:
             best = best_fullrank(
@@ -112,12 +112,12 @@ class Search:
             )
             found["fullrank"] = self._levels(best, fits)
         except TimeLimitError:
-            limit = number(self.clock.limit_s, 3)
-            self.notes.append(f"the best full-rank Gaussian was not found within {limit} s")
+            limit = seconds(self.clock.limit_s)
+            self.notes.append(f"the best full-rank Gaussian was not found within {limit}")
             self.complete = False
 
     def _levels(self, best: Best, fits: Sequence[Fit]) -> Family:
-        """Estimate ELBOs; a fit that beats q* by more than errors takes its place."""
+        """Estimate ELBOs; a fit that beats q* beyond its standard error takes its place."""
         usable = [f for f in fits if f.q is not None]
         gaussians = [f.q for f in usable if f.q is not None]
         level, *others = self.elbos([best.q, *gaussians])
@@ -130,21 +130,21 @@ class Search:
             value, fit = min(better, key=lambda b: b[0])
             assert fit.q is not None  # noqa: S101 - those without were left out
             words = (
-                f"the search ended {number(-value)} nats below {fit.run.spec.method}'s seed "
-                f"{fit.run.spec.seed}, which is taken for the best of its family"
+                f"the search ended {number(-value)} nats below seed {fit.run.spec.seed} of "
+                f"{fit.run.spec.method}, which is taken as the best of its family"
             )
             best = dataclasses.replace(best, q=fit.q, words=words)
             level, *others = self.elbos([best.q, *gaussians])
         if not math.isfinite(level.value.value):
             self.notes.append(
-                "the ELBO of the best Gaussian found cannot be had: "
-                f"{number(100 * level.lost)}% of its draws have no density"
+                "the ELBO of the best Gaussian found is unknown: "
+                f"{percent(level.lost)} of its draws have no density"
             )
         by_run = {id(f): e for f, e in zip(usable, others, strict=True)}
         return Family(best, level, tuple((f, by_run.get(id(f))) for f in fits))
 
     def elbos(self, gaussians: Sequence[Gaussian]) -> tuple[Elbo, ...]:
-        """Estimate ELBOs on common random numbers, by what a density takes."""
+        """Estimate ELBOs with common random numbers, more precisely for fast programs."""
         slow = self.seconds > SLOW_S
         most = int(min(1 << 16, max(256, BUDGET_S / self.seconds)))
         return elbos(

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness.methods import METHODS
 from harness.records import FamilyName, RunResult
-from harness.stan.bridge import BridgeModel
+from harness.records.names import stan_name, variables
+from harness.records.text import count, listed
+from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.gaussian import Gaussian
 from harness.vi.recover import SPARE, recover
-from harness.why.unconstrained import unconstrained
+
+if TYPE_CHECKING:
+    from harness.records import Draws, FloatArray
 
 MOST_DRAWS = 4000
-"""Draws that are taken back to the unconstrained scale at most."""
+"""At most this many draws are transformed to the unconstrained scale."""
 
 LEAST_DRAWS = 400
 
 
 class Fit(NamedTuple):
-    """A run's q; ``q`` is None where it could not be had, ``words`` then say why."""
+    """A run's q; where ``q`` is None it is unknown, and ``words`` say why."""
 
     run: RunResult
     family: FamilyName
@@ -28,13 +33,13 @@ class Fit(NamedTuple):
     exact: bool
     words: str
     lost: float
-    """Share of its draws that are on no point of the unconstrained scale, or have no density."""
+    """Share of its draws that are no point of the unconstrained scale, or have no density."""
     draws: int = 0
-    """How many draws its moments are of, where they are all that is known."""
+    """How many draws its moments come from, where nothing else is known."""
 
 
 def family_of(run: RunResult) -> FamilyName | None:
-    """Return the Gaussian family of a run, None where its q is no Gaussian."""
+    """Return the Gaussian family of a run; None where its q is not Gaussian."""
     return METHODS[run.spec.method].family_of(run.spec.options)
 
 
@@ -48,7 +53,7 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     """
     family = family_of(run)
     if family is None or run.draws is None:
-        msg = f"{run.spec.method} has no Gaussian to be told from its draws"
+        msg = f"{run.spec.method} has no draws of a Gaussian"
         raise ValueError(msg)
     draws, d = run.draws, model.dimension
     total = draws.values.shape[0] * draws.values.shape[1]
@@ -63,7 +68,7 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     if log_q is None:
         index = np.linspace(0, total - 1, min(MOST_DRAWS, total)).astype(int)
     else:
-        # Those near the middle are the farthest from bounds, where digits are lost.
+        # Draws near the middle are far from bounds, where digits are lost.
         usable = np.where(np.isfinite(log_q), log_q, -np.inf)
         index = np.argsort(-usable, kind="stable")[: min(2 * wanted, total)]
     z = unconstrained(model, draws, index.tolist())
@@ -79,22 +84,22 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
         return _by_moments(run, family, z, lost)
     found = recover(z, log_q[index][good], family)
     if not found.exact:
-        # Draws chosen by log q have another spread than q: its moments are those of any draws.
+        # Draws chosen by log q are less spread than q: take any draws for the moments.
         any_index = np.linspace(0, total - 1, min(MOST_DRAWS, total)).astype(int)
         z = unconstrained(model, draws, any_index.tolist())
         fit = _by_moments(run, family, z[np.isfinite(z).all(axis=1)], lost)
-        return fit._replace(words=f"{found.words}" if fit.q is not None else fit.words)
+        return fit._replace(words=found.words if fit.q is not None else fit.words)
     return _checked(run, family, found.mean, found.covariance, lost, exact=True, words="")
 
 
 def _by_moments(run: RunResult, family: FamilyName, z: np.ndarray, lost: float) -> Fit:
     if len(z) < z.shape[1] + 2:
-        why = f"{len(z)} usable draws for {z.shape[1]} parameters"
+        why = f"{count(len(z), 'usable draw')} for {count(z.shape[1], 'parameter')}"
         return Fit(run, family, None, exact=False, words=why, lost=lost)
     covariance = np.atleast_2d(np.cov(z, rowvar=False))
     if family == "meanfield":
         covariance = np.diag(np.diag(covariance))
-    words = f"q's mean and covariance are those of {len(z)} of its draws"
+    words = f"q's mean and covariance are estimated from {count(len(z), 'draw')}"
     found = _checked(run, family, z.mean(axis=0), covariance, lost, exact=False, words=words)
     return found._replace(draws=len(z))
 
@@ -115,9 +120,46 @@ def _checked(
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
-            why = "q's covariance has no factor: it has collapsed in some direction"
+            why = "q's covariance is singular: q has collapsed in some direction"
             return Fit(run, family, None, exact=False, words=why, lost=lost)
     q = Gaussian(np.asarray(mean, dtype=np.float64), np.asarray(factor, dtype=np.float64))
     if not q.usable:
         return Fit(run, family, None, exact=False, words="q has collapsed to a point", lost=lost)
     return Fit(run, family, q, exact, words, lost)
+
+
+class MissingParametersError(ValueError):
+    """Draws without some of the program's parameters."""
+
+
+def unconstrained(model: BridgeModel, draws: Draws, index: Sequence[int]) -> FloatArray:
+    """Return chosen draws on the unconstrained scale, shape ``(len(index), d)``.
+
+    A draw that violates its constraint, such as one rounded onto a bound, is a row of NaN.
+
+    Parameters
+    ----------
+    index
+        Into the draws of all chains, one chain after the other.
+
+    Raises
+    ------
+    MissingParametersError
+        If the draws do not have all parameters.
+    """
+    names = [stan_name(n) for n in model.constrained_names(transformed=False, generated=False)]
+    have = {name: i for i, name in enumerate(draws.names)}
+    absent = [n for n in names if n not in have]
+    if absent:
+        msg = f"the draws lack {listed(absent, 4)}"
+        raise MissingParametersError(msg)
+    flat = draws.values.reshape(-1, draws.values.shape[2])
+    chosen = flat[np.asarray(index)][:, [have[n] for n in names]]
+    by_name = variables(names, chosen[None])
+    out = np.full((len(chosen), model.dimension), np.nan)
+    for i in range(len(chosen)):
+        try:
+            out[i] = model.unconstrain({k: v[0, i] for k, v in by_name.items()})
+        except BridgeError:
+            continue
+    return out

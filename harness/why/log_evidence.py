@@ -1,4 +1,4 @@
-"""log Z of a program: known, or bridged from the reference's draws, or by weighting q's."""
+"""log Z of a program: a formula, bridge sampling from the reference, or weighted draws of q."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from harness import metrics
 from harness.models.exact_evidence import LOG_EVIDENCE
 from harness.records import Estimate, Model
+from harness.records.text import count, number
 from harness.vi.bridge_sampling import Evidence, bridge_sampling
 from harness.vi.deterministic import Defensive
 
@@ -21,18 +22,18 @@ if TYPE_CHECKING:
     from harness.vi.target import Target
 
 PROPOSALS = 20_000
-"""Draws of a Gaussian that are weighted where there is no reference to bridge from."""
+"""Draws of a Gaussian that are weighted where there is no reference for bridge sampling."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogZ:
-    """log Z, nats, where it is from, and what keeps it from being known."""
+    """log Z, nats, its origin, and why it is unknown if it is."""
 
     value: Estimate
     source: str
     words: str = ""
     known: bool = False
-    """Whether it is a formula's, and rests on no draws."""
+    """Whether it comes from a formula and needs no draws."""
 
 
 UNKNOWN = Estimate(math.nan, math.nan)
@@ -48,22 +49,22 @@ def log_evidence(
     *,
     proposals: int = PROPOSALS,
 ) -> LogZ:
-    """Return log Z by the best means there is.
+    """Return log Z by the best method that applies.
 
     Parameters
     ----------
     reference
-        Draws of a trusted reference, unconstrained ``(n, d)``, and how many independent draws
-        they are worth in all; None where there are none.
+        Draws of a trusted reference, unconstrained ``(n, d)``, and their effective sample size;
+        None where there are none.
     q
-        A Gaussian near the posterior, whose weighted draws are the last resort.
+        A Gaussian close to the posterior; its weighted draws are the last resort.
     """
     known = LOG_EVIDENCE.get(str(model.reference))
     if known is not None:
         try:
             return LogZ(known(data), "the model's own formula", known=True)
         except (KeyError, ValueError) as error:
-            words = f"the known log Z does not fit these data: {error}"
+            words = f"the formula of log Z does not fit these data: {error}"
             return LogZ(UNKNOWN, "none", words)
     why = "there are no draws of a trusted reference"
     if reference is not None:
@@ -76,7 +77,7 @@ def log_evidence(
         if math.isfinite(found.error):
             return LogZ(
                 Estimate(found.value, found.error),
-                f"bridge sampling from {len(z):,} draws of the reference",
+                f"bridge sampling from {count(len(z), 'reference draw')}",
             )
         why = found.words
     return _weighted(target, q, rng, why, proposals)
@@ -92,11 +93,13 @@ def _weighted(
     k = metrics.khat(log_p[None], log_q[None]).value
     limit = metrics.khat_limit(proposals)
     if not k <= limit:
-        words = f"{why}, and weighted draws of q cannot tell it (k-hat {k:.2f}, limit {limit:.2f})"
+        khat = f"k-hat {number(k)}, limit {number(limit)}"
+        words = f"{why}, and weighted draws of q cannot estimate it ({khat})"
         return LogZ(UNKNOWN, "none", words)
     log_w = log_p - log_q
     top = float(np.max(log_w))
     weight = np.exp(log_w - top)
     error = float(np.std(weight, ddof=1) / np.mean(weight)) / math.sqrt(proposals)
     value = Estimate(top + math.log(float(np.mean(weight))), error)
-    return LogZ(value, f"{proposals:,} weighted draws of q (k-hat {k:.2f}): {why}")
+    draws = count(proposals, "weighted draw")
+    return LogZ(value, f"{draws} of q (k-hat {number(k)}): {why}")

@@ -1,4 +1,4 @@
-"""A reference's draws on the unconstrained scale, and what they show of the posterior's shape."""
+"""A reference's draws on the unconstrained scale, and the shape of the posterior they show."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.metrics.influence import LEAST_EFFECTIVE
 from harness.metrics.missed_mass import missed_mass
 from harness.records import Estimate, Reference
 from harness.records.names import stan_name
-from harness.records.text import number
+from harness.records.text import count, number
 from harness.vi.gaussian import Gaussian
-from harness.why.unconstrained import MissingParametersError, unconstrained
+from harness.why.fits import MissingParametersError, unconstrained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,22 +28,22 @@ VISITED = 4.0
 """Sds of a basin's Gaussian within which a draw is in that basin."""
 
 DRAWS = 4000
-"""Of q*, for the mass that it misses."""
+"""Draws of q* from which the mass that it misses is estimated."""
 
 REFERENCE_DRAWS = 4000
-"""Of a reference, taken back to the unconstrained scale."""
+"""Draws of a reference that are transformed to the unconstrained scale."""
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of a posterior from a reference's draws.
+    """A posterior, as a reference's draws show it.
 
     Attributes
     ----------
     z
         Unconstrained scale, shape ``(n, d)``.
     effective
-        How many independent draws they are worth.
+        How many independent draws they are worth (effective sample size).
     names
         Of the unconstrained parameters.
     """
@@ -78,19 +78,19 @@ class Posterior:
 
     @cached_property
     def unimodal(self) -> NDArray[np.bool_]:
-        """Which marginals have one mode, shape ``(d,)``."""
+        """Which marginals are unimodal, shape ``(d,)``."""
         return np.array([s.basins.count <= 1 for s in self._samples])
 
     def visits(self, theta: FloatArray) -> bool:
-        """Say whether a draw lies within four of its sds of an optimum, ``(2 d,)``."""
+        """Return whether a draw lies within four sds of a basin's optimum, ``(2 d,)``."""
         d = self.z.shape[1]
         unit = np.abs(self.z - theta[:d]) / np.exp(theta[d:])
         return bool(np.any(np.all(unit < VISITED, axis=1)))
 
     def missed(self, q: Gaussian, rng: np.random.Generator) -> tuple[Estimate, int]:
-        """Return the largest mass of modes that q misses in one marginal, and in which.
+        """Return the largest mass that q misses in one marginal, and the index of that marginal.
 
-        NaN where there are too few draws to tell.
+        NaN where there are too few draws to show it.
         """
         drawn = q.draw(DRAWS, rng)
         found = [
@@ -105,7 +105,7 @@ class Posterior:
 
     @property
     def gaussians(self) -> list[Gaussian]:
-        """The Gaussian with these moments; none where the covariance has no factor."""
+        """The Gaussian with these moments; none where the covariance is singular."""
         try:
             factor = np.linalg.cholesky(self.covariance)
         except np.linalg.LinAlgError:
@@ -116,12 +116,12 @@ class Posterior:
 def posterior_of(
     reference: Reference, model: BridgeModel
 ) -> tuple[Posterior | None, tuple[str, ...]]:
-    """Return what a reference shows of the posterior, and sentences on what it does not.
+    """Return what a reference shows of the posterior, and notes on what it does not.
 
-    None where it is not to be believed, lacks parameters, or is worth too few draws.
+    None where the reference is not trusted, lacks parameters, or is worth too few draws.
     """
     if reference.draws is None or not reference.trusted:
-        why = f"no trusted reference ({reference.why}): the posterior's shape is not looked at"
+        why = f"the posterior's shape is unknown: no reference is trusted ({reference.why})"
         return None, (why,)
     draws = reference.draws
     total = draws.values.shape[0] * draws.values.shape[1]
@@ -129,12 +129,12 @@ def posterior_of(
     try:
         z = unconstrained(model, draws, index.tolist())
     except MissingParametersError as error:
-        return None, (f"the posterior's shape is not looked at: the reference's {error}",)
+        return None, (f"the posterior's shape is unknown; in the reference, {error}",)
     said: tuple[str, ...] = ()
     good = np.isfinite(z).all(axis=1)
     if not good.all():
         lost = int(np.count_nonzero(~good))
-        words = f"{lost} of {len(z)} of the reference's draws lie on a bound and were passed over"
+        words = f"{lost} of {count(len(z), 'reference draw')} lie on a bound and were left out"
         said = (words,)
     z = z[good]
     effective = float(len(z))
@@ -142,7 +142,7 @@ def posterior_of(
         effective = min(effective, _least_ess(draws.values))
     if len(z) < LEAST_EFFECTIVE or not effective >= LEAST_EFFECTIVE:
         words = (
-            f"the reference is worth {number(effective, 3)} independent draws, too few for "
+            f"the reference is worth {number(effective, 3)} independent draws, too few to show "
             "the posterior's shape"
         )
         return None, (*said, words)

@@ -32,6 +32,7 @@ from harness.records import (
 from harness.report.files.netcdf import read_draws
 from harness.report.files.numbers import from_json
 from harness.report.files.writing import SCHEMA
+from harness.why.verdicts import explained
 
 
 class ResultsError(ValueError):
@@ -92,7 +93,7 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
     kind = raw["reference"]["kind"]
     measures = tuple(Measure(name, m[0], m[1], m[2], m[3], m[4], m[5], kind) for m in rows)
     drawn = folder / "draws" / name
-    return ModelComparison(
+    found = ModelComparison(
         model=model,
         error=raw["error"],
         reference=Reference(
@@ -111,6 +112,7 @@ def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
         explanation=_read_explanation(raw.get("explanation")),
         trials=tuple(_read_trial(t) for t in raw.get("trials", ())),
     )
+    return explained(found)
 
 
 def _read_finding(model: str, raw: list[Any]) -> Finding:
@@ -123,13 +125,13 @@ def _read_finding(model: str, raw: list[Any]) -> Finding:
 
 
 def _read_verdict(raw: Mapping[str, Any]) -> Verdict:
+    # The words of causes and remedies are not read: both are found again from their facts.
+    said = {"cause", "causes", "remedy", "remedies"}
     return Verdict(
         **{
-            **raw,
+            **{key: value for key, value in raw.items() if key not in said},
             "findings": tuple(_read_finding(raw["model"], f) for f in raw["findings"]),
             "notes": tuple(raw["notes"]),
-            "causes": tuple(raw.get("causes", ())),
-            "remedies": tuple(raw.get("remedies", ())),
             "by_seed": tuple(
                 SeedVerdict(
                     s["seed"],
@@ -174,7 +176,7 @@ def _read_explanation(raw: Mapping[str, Any] | None) -> Explanation | None:
                     **gap,
                     "family_gap": Estimate(*gap["family_gap"]),
                     "optimiser_gap": Estimate(*gap["optimiser_gap"]),
-                    "causes": tuple(Cause(**c) for c in gap["causes"]),
+                    "causes": tuple(_read_cause(c) for c in gap["causes"]),
                 }
             )
             for gap in plain["gaps"]
@@ -184,7 +186,23 @@ def _read_explanation(raw: Mapping[str, Any] | None) -> Explanation | None:
     )
 
 
+def _read_cause(plain: Mapping[str, Any]) -> Cause:
+    """Return a cause; those of older files have their sentence for evidence."""
+    evidence = plain.get("figures", {"said": plain["evidence"]})
+    return Cause(plain["gap"], plain["name"], plain["nats"], evidence)
+
+
 def _read_trial(raw: Mapping[str, Any]) -> Trial:
+    """Return a trial; those of older files have words for facts."""
     plain = from_json(raw)
     pair = {key: Estimate(*plain[key]) for key in ("before", "after")}
+    what, words, helps = (plain.pop(key) for key in ("what", "words", "helps"))
+    if "outcome" not in plain:
+        tried = "no help" if plain["level_after"] is not None else "not tried"
+        plain |= {
+            "ran": plain["method"],
+            "options": {},
+            "outcome": "helps" if helps else tried,
+            "facts": {"what": what, "words": words},
+        }
     return Trial(**{**plain, **pair})

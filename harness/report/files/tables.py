@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.metrics import KHAT
 from harness.records import Comparison, Gap, ModelComparison, Trial
+from harness.why import words
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "verdicts": (
@@ -52,8 +53,8 @@ def tables(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
                 "model": name,
                 "method": v.method,
                 "level": v.level,
-                "cause": v.cause,
-                "remedy": v.remedy,
+                "cause": str(words.cause_in_short(v)),
+                "remedy": words.remedy_in_short(v),
                 "seeds": v.seeds,
                 "seeds_failed": v.seeds_failed,
                 "seconds": method_seconds(model, v.method),
@@ -119,8 +120,14 @@ def _gap_row(model: str, gap: Gap) -> dict[str, Any]:
 
 
 def _trial_row(model: str, trial: Trial) -> dict[str, Any]:
-    own = {c: getattr(trial, c) for c in COLUMNS["trials"] if c != "model"}
-    return {"model": model, **own, "before": trial.before.value, "after": trial.after.value}
+    own = {c: getattr(trial, c) for c in COLUMNS["trials"] if c not in {"model", "what"}}
+    return {
+        "model": model,
+        **own,
+        "what": words.remedy_what(trial),
+        "before": trial.before.value,
+        "after": trial.after.value,
+    }
 
 
 def cell(value: Any) -> Any:

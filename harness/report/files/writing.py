@@ -9,9 +9,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.records import Comparison, Finding, ModelComparison, RunResult, Verdict
+from harness.records import (
+    Comparison,
+    Explanation,
+    Finding,
+    ModelComparison,
+    RunResult,
+    Trial,
+    Verdict,
+)
 from harness.report.files.numbers import EXACT, to_json
 from harness.report.files.tables import COLUMNS, cell, tables
+from harness.why import words
+from harness.why.causes import cause_sentence
 
 SCHEMA = 1
 
@@ -76,10 +86,38 @@ def _plain_model(model: ModelComparison) -> dict[str, Any]:
         }
     )
     # Seven digits of a log Z of a million would lose the gaps' own figures.
-    why = None if model.explanation is None else dataclasses.asdict(model.explanation)
-    plain["explanation"] = to_json(why, EXACT)
-    plain["trials"] = to_json([dataclasses.asdict(t) for t in model.trials], EXACT)
+    plain["explanation"] = to_json(_plain_explanation(model.explanation), EXACT)
+    plain["trials"] = to_json([_plain_trial(t) for t in model.trials], EXACT)
     return plain
+
+
+def _plain_explanation(explanation: Explanation | None) -> dict[str, Any] | None:
+    """Return an explanation; a cause's evidence is its sentence, beside the figures in it."""
+    if explanation is None:
+        return None
+    gaps = [
+        {
+            **dataclasses.asdict(gap),
+            "causes": [
+                {
+                    "gap": c.gap,
+                    "name": c.name,
+                    "nats": c.nats,
+                    "evidence": cause_sentence(c),
+                    "figures": dict(c.evidence),
+                }
+                for c in gap.causes
+            ],
+        }
+        for gap in explanation.gaps
+    ]
+    return {**dataclasses.asdict(dataclasses.replace(explanation, gaps=())), "gaps": gaps}
+
+
+def _plain_trial(trial: Trial) -> dict[str, Any]:
+    """Return a trial, with its words beside the facts."""
+    said = {"what": words.remedy_what(trial), "words": words.trial_words(trial)}
+    return {**dataclasses.asdict(trial), "helps": trial.helps, **said}
 
 
 def _relative(path: Path | None) -> str | None:
@@ -98,7 +136,13 @@ def _program_text(path: Path) -> str | None:
 
 def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
     return {
-        **dataclasses.asdict(dataclasses.replace(verdict, findings=(), by_seed=())),
+        **dataclasses.asdict(
+            dataclasses.replace(verdict, findings=(), by_seed=(), causes=(), remedies=())
+        ),
+        "cause": str(words.cause_in_short(verdict)),
+        "causes": words.cause_sentences(verdict),
+        "remedy": words.remedy_in_short(verdict),
+        "remedies": words.remedy_sentences(verdict),
         "findings": [_plain_finding(f) for f in gravest(verdict.findings)],
         "by_seed": [
             {
@@ -113,9 +157,15 @@ def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def gravest(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Return the findings that are written as sentences, the gravest where there are too many."""
+    """Return the findings that are written as sentences, the gravest where there are too many.
+
+    The gravest of each metric is always there: causes are found again from these.
+    """
     order = ("wrong", "off", "unsure", "close")
-    return tuple(sorted(findings, key=lambda f: order.index(f.level))[:SENTENCES])
+    ordered = sorted(findings, key=lambda f: order.index(f.level))
+    first = {f.measure.metric: i for i, f in reversed(list(enumerate(ordered)))}
+    kept = sorted({*first.values(), *range(SENTENCES - len(first))})
+    return tuple(ordered[i] for i in kept if i < len(ordered))
 
 
 def _plain_finding(finding: Finding) -> list[Any]:

@@ -9,6 +9,7 @@ from harness import judge
 from harness.metrics import METRICS
 from harness.report.figures.looks import in_order, look
 from harness.report.html.summary import SYMBOLS
+from harness.why.words import cause_sentences, remedy_sentences
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Finding, ModelComparison, Rule, Verdict
@@ -107,8 +108,8 @@ def _group(
         notes=notes[:cut_notes],
         folded_notes=notes[cut_notes:],
         left_out=max(len(lines) - cut - FOLDED, 0),
-        causes=verdict.causes if verdict else (),
-        remedies=verdict.remedies if verdict else (),
+        causes=cause_sentences(verdict) if verdict else (),
+        remedies=remedy_sentences(verdict) if verdict else (),
     )
 
 

@@ -10,6 +10,7 @@ from harness.metrics import METRICS
 from harness.records.text import count, estimate, listed, number, seconds, setting
 from harness.report.figures.looks import in_order, look
 from harness.report.html.summary import SYMBOLS
+from harness.why.words import remedy_what, trial_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ def _row(trial: Trial) -> Row:
     tried = trial.level_after is not None
     silent = tried and math.isfinite(trial.after.value)
     return Row(
-        what=trial.what or trial.remedy,
+        what=remedy_what(trial),
         before=Level(trial.level_before, SYMBOLS[trial.level_before]),
         after=None
         if trial.level_after is None
@@ -119,7 +120,7 @@ def _row(trial: Trial) -> Row:
         seconds_after=seconds(trial.seconds) if tried else "",
         tried=tried,
         helps=trial.helps,
-        words="" if silent else trial.words,
+        words="" if silent else trial_words(trial),
     )
 
 

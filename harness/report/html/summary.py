@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.judge import seeds_text
 from harness.records.text import count, estimate, listed
 from harness.report.figures.looks import in_order, look
+from harness.why.words import cause_in_short
 
 if TYPE_CHECKING:
     from harness.records import ClaimResult, Comparison, ModelComparison, Reference
@@ -269,7 +270,9 @@ def _cell(entry: ModelComparison, method: str) -> Cell:
     # Why NUTS may be the reference is said in the column of references.
     reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
     symbol, seeds = SYMBOLS[verdict.level], seeds_text(verdict)
-    return Cell(method, verdict.level, symbol, reason, seeds, _clipped(verdict.cause))
+    return Cell(
+        method, verdict.level, symbol, reason, seeds, _clipped(str(cause_in_short(verdict)))
+    )
 
 
 def _clipped(headline: str) -> str:

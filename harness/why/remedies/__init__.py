@@ -1,31 +1,27 @@
-"""Remedies, each tried before it is offered: plan the trials, judge them, say what they brought.
-
-Nothing here runs anything: :func:`propose` says which runs are wanted, :func:`tried` judges them.
-"""
+"""The table of remedies: what is tried where a method fails or warns. A remedy is a row here."""
 
 from __future__ import annotations
 
-from harness.why.remedies.changes import MENDABLE
-from harness.why.remedies.judge import Present, not_tried, tried
-from harness.why.remedies.nuts_start import Start, start_from
-from harness.why.remedies.propose import LIMIT_S, MOST_SEEDS, ORDER, Proposal, propose, trial_seeds
-from harness.why.remedies.reweight import reweighted
-from harness.why.remedies.sentences import known, remedy_words
+from collections.abc import Mapping
 
-__all__ = [
-    "LIMIT_S",
-    "MENDABLE",
-    "MOST_SEEDS",
-    "ORDER",
-    "Present",
-    "Proposal",
-    "Start",
-    "known",
-    "not_tried",
-    "propose",
-    "remedy_words",
-    "reweighted",
-    "start_from",
-    "trial_seeds",
-    "tried",
-]
+from harness.why.remedies import fits, nuts_from_q, reparameterise, reweighted, settings
+from harness.why.remedies.row import Remedy
+
+REMEDIES: Mapping[str, Remedy] = {
+    row.id: row
+    for row in (
+        settings.SMALLER_STEP,
+        settings.MORE_GRADIENTS,
+        settings.TIGHTER_TOLERANCE,
+        settings.TUNED,
+        fits.FULL_RANK,
+        fits.BEST_OF_FAMILY,
+        fits.DADVI_LR,
+        fits.DADVI_PSIS,
+        fits.ALL_BASINS,
+        reweighted.REWEIGHTED,
+        reparameterise.REPARAMETERISE,
+        nuts_from_q.NUTS_FROM_Q,
+    )
+}
+"""In the order in which they are proposed."""

@@ -1,33 +1,37 @@
-"""What NUTS gains from q's draws and scale: the same trust for less work."""
+"""NUTS from q's draws and scale: it helps if it earns the same trust with less work."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from harness import judge
+from harness.methods import title
 from harness.metrics import METRICS, RHAT, measure
-from harness.metrics.measure import Yardstick
-from harness.records import (
-    NO_ESTIMATE,
-    Estimate,
-    Level,
-    Measure,
-    Model,
-    Reference,
-    Rule,
-    RunResult,
-    Trial,
-)
-from harness.why.remedies.cost import duration
-from harness.why.remedies.propose import Proposal
+from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
+from harness.records.text import count, fixed, integer, listed, seconds
+from harness.why.remedies.judge import not_tried
+from harness.why.remedies.nuts_start import Start
+from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
+from harness.why.remedies.sentence import trial_sentence
+
+WARMUP = 150
+"""Iterations of warm-up for NUTS from q: the fewest that CmdStan divides into its three phases
+(75, 25 and 50)."""
 
 SAVES = 0.9
-"""Of the control's leapfrog steps, under which starting from q saves some."""
+"""Share of the control's leapfrog steps under which starting from q saves some."""
 
 METRIC = RHAT.id
 """The figure that is given before and after: the worst of all quantities."""
+
+NAMED = 3
+"""Quantities or diagnostics that are named."""
+
+Control = Literal["not run", "no draws", "not trusted", "more work", "as good"]
+"""What as short a warm-up from random starts did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,52 +39,57 @@ class _Chains:
     """One run of NUTS: whether it is trusted, its worst R-hat, its work."""
 
     trusted: bool
-    why: str
+    reasons: Sequence[str]
     rhat: Estimate
     quantity: str | None
     seconds: float
-    leapfrogs: float
-    """Of the sampling."""
     work: float
-    """Leapfrogs with those of the warm-up, taken to be as many an iteration as the sampling's."""
+    """Leapfrog steps with those of the warm-up, which are taken to be as many per iteration."""
 
     @property
     def level(self) -> Level:
         return "reference" if self.trusted else "unknown"
 
 
-def started(
-    model: Model,
-    proposal: Proposal,
-    results: Sequence[RunResult],
-    yardstick: Yardstick,
-    reference: Reference,
-    *,
-    runs: Sequence[RunResult],
-    measures: Sequence[Measure],
-) -> Trial:
-    """Judge NUTS that started from q beside the comparison's own run of NUTS.
+def _plan(remedy: Remedy, planning: Planning) -> Proposal:
+    change = Change("nuts", {"warmup": WARMUP})
+    runs, start = planning.of("nuts"), planning.start
+    if not runs:
+        why = planning.model.settings.get("nuts", {}).get("skip", "NUTS was not run here")
+        return planning.proposal(remedy.id, change, None, "left out", {"why": why})
+    if not isinstance(start, Start):
+        facts = {"why": start or "no start was given"}
+        return planning.proposal(remedy.id, change, None, "no start", facts)
+    present = runs[0]
+    took = present.cost.seconds
+    if took > planning.limit_s:
+        slow = {"seconds": took, "limit": planning.limit_s}
+        return planning.proposal(remedy.id, change, None, "too slow", slow, took)
+    short = {**present.spec.options, "warmup": WARMUP}
+    spec = replace(present.spec, options={**short, **start.options})
+    # The same from random starts shows whether q helps, or the short warm-up alone.
+    control = replace(present.spec, options=short)
+    return planning.proposal(remedy.id, change, (spec, control), seconds=took)
 
-    It helps if its diagnostics are trusted, it is not far from the reference, its leapfrog
-    steps are fewer, and as short a warm-up from random starts does not do as well. Without the
-    second, chains that all start in the one mode that q holds would be trusted.
 
-    Parameters
-    ----------
-    model, proposal, yardstick, reference
-        As in :func:`harness.why.remedies.judge.tried`.
-    results
-        The run, and its control from random starts, with arrays.
-    runs, measures
-        The comparison's, among them NUTS's own run and its diagnostics.
+def _judge(judging: Judging) -> Trial:
+    """Compare NUTS from q with the comparison's own run of NUTS.
+
+    It helps if its diagnostics are trusted, it agrees with the reference, it takes fewer leapfrog
+    steps, and as short a warm-up from random starts does not do as well. Without the second
+    condition, chains that all start in the one mode that q holds would be trusted.
     """
-    own = next((r for r in runs if r.spec.method == "nuts"), None)
-    rules = judge.rules_for(model)
-    before = None if own is None else _chains(own, measures, rules)
+    proposal, results = judging.proposal, judging.results
+    if proposal.spec is None:
+        return not_tried(judging)
+    rules = judge.rules_for(judging.model)
+    own = next((r for r in judging.present.runs if r.spec.method == "nuts"), None)
+    before = None if own is None else _chains(own, judging.present.measures, rules)
     trial = Trial(
         method=proposal.method,
         remedy=proposal.remedy,
-        what=proposal.what,
+        ran=proposal.ran,
+        options=proposal.options,
         level_before="unknown" if before is None else before.level,
         level_after="unknown",
         metric=METRIC,
@@ -89,66 +98,58 @@ def started(
         after=NO_ESTIMATE,
         seconds=math.nan,
         seconds_before=math.nan if before is None else before.seconds,
-        helps=False,
-        words="",
+        outcome="no help",
     )
-    what = proposal.what
     if not results or results[0].draws is None:
-        said = "there is no run of it"
-        if results:
-            said = f"{results[0].status.replace('_', ' ')}: {results[0].message}"
-        return replace(trial, level_after="fail", words=f"{what}: {said}".rstrip(".") + ".")
-    found = measure.chain_measures(results[0], yardstick.names, reference.kind)
-    after = _chains(results[0], found, rules)
+        status = results[0].status if results else ""
+        message = results[0].message if results else ""
+        lost = {"runs": 1, "of": 1, "status": status, "message": message}
+        return replace(trial, level_after="fail", reason="no draws", facts={"lost": lost})
+    after = _chains(results[0], _diagnostics(judging, results[0]), rules)
+    facts: dict[str, Any] = {
+        "work": after.work,
+        "work_before": math.nan if before is None else before.work,
+        "reasons": list(after.reasons),
+    }
     trial = replace(
         trial,
         quantity=after.quantity,
         level_after=after.level,
         after=after.rhat,
         seconds=after.seconds,
+        facts=facts,
     )
     if not after.trusted:
-        return replace(
-            trial, words=f"{what}: not to be trusted, {after.why}; {_work(before, after)}."
-        )
-    far = _far(results[0], yardstick, rules)
-    if far:
-        return replace(
-            trial,
-            level_after="fail",
-            words=f"{what}: its diagnostics pass, but {far}: it has not left q; "
-            f"{_work(before, after)}.",
-        )
-    rhat = f"R-hat at most {after.rhat.value:.3f}"
-    passes = f"passes its diagnostics ({rhat}), {_work(before, after)}"
-    if before is not None and not (after.work < before.work):
-        return replace(trial, words=f"{what}: no gain: {passes}.")
-    helps, words = _beside_control(model, results[1:], yardstick, reference, after)
-    return replace(trial, helps=helps, words=f"{what}: {passes}; {words}.")
+        return trial
+    far = _far(judging, results[0], rules)
+    if far is not None:
+        return replace(trial, level_after="fail", facts={**facts, "far": far})
+    if before is not None and not after.work < before.work:
+        return trial
+    control, work = _control(judging, rules, after)
+    helps = control in {"no draws", "not trusted", "more work"}
+    return replace(
+        trial,
+        outcome="helps" if helps else "no help",
+        facts={**facts, "control": control, "control_work": work},
+    )
 
 
-def _beside_control(
-    model: Model,
-    controls: Sequence[RunResult],
-    yardstick: Yardstick,
-    reference: Reference,
-    after: _Chains,
-) -> tuple[bool, str]:
-    """Say whether it was q that helped, and not the short warm-up alone."""
-    same = "as short a warm-up from random starts"
-    if not controls:
-        return False, f"whether q helped is not known: {same} was not run"
-    if controls[0].draws is None:
-        return True, f"{same} gives no draws"
-    rules = judge.rules_for(model)
-    found = measure.chain_measures(controls[0], yardstick.names, reference.kind)
-    control = _chains(controls[0], found, rules)
-    if not control.trusted or _far(controls[0], yardstick, rules):
-        return True, f"{same} is not to be trusted"
-    steps = f"about {control.work:,.0f} leapfrog steps"
-    if after.work < SAVES * control.work:
-        return True, f"{same} passes too, with {steps}"
-    return False, f"no gain over {same}, which passes too, with {steps}"
+def _control(judging: Judging, rules: Mapping[str, Rule], after: _Chains) -> tuple[Control, float]:
+    """Compare with the control, from random starts; return what it did, and its work."""
+    if len(judging.results) < 2:  # noqa: PLR2004 - the run and its control
+        return "not run", math.nan
+    run = judging.results[1]
+    if run.draws is None:
+        return "no draws", math.nan
+    control = _chains(run, _diagnostics(judging, run), rules)
+    if not control.trusted or _far(judging, run, rules) is not None:
+        return "not trusted", control.work
+    return ("more work" if after.work < SAVES * control.work else "as good"), control.work
+
+
+def _diagnostics(judging: Judging, run: RunResult) -> list[Measure]:
+    return measure.chain_measures(run, judging.yardstick.names, judging.reference.kind)
 
 
 def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rule]) -> _Chains:
@@ -168,23 +169,21 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
     steps = run.diagnostics.get("sampling_leapfrogs", math.nan)
     if math.isnan(steps) and run.draws is not None and "n_steps" in run.draws.stats:
         steps = float(run.draws.stats["n_steps"].sum())
-    options = run.spec.options
-    warmup, samples = float(options["warmup"]), float(options["samples"])
+    warmup, samples = float(run.spec.options["warmup"]), float(run.spec.options["samples"])
     return _Chains(
         trusted=found.trusted and run.status == "ok",
-        why="; ".join(found.reasons[:3]),
+        reasons=() if found.trusted else found.reasons,
         rhat=NO_ESTIMATE if worst is None else Estimate(worst.value, worst.mcse),
         quantity=None if worst is None else worst.quantity,
         seconds=run.cost.seconds,
-        leapfrogs=steps,
         work=steps * (1 + warmup / samples),
     )
 
 
-def _far(run: RunResult, yardstick: Yardstick, rules: Mapping[str, Rule]) -> str:
-    """Name the figures in which the chains differ from the reference, if there are any."""
-    measures = yardstick.run(run).measures
-    z = judge.critical_z(len(yardstick.names))
+def _far(judging: Judging, run: RunResult, rules: Mapping[str, Rule]) -> list[str] | None:
+    """Return the quantities in which the chains differ from the reference; None if they agree."""
+    measures = judging.yardstick.run(run).measures
+    z = judge.critical_z(len(judging.yardstick.names))
     off = [
         m
         for m in measures
@@ -192,21 +191,61 @@ def _far(run: RunResult, yardstick: Yardstick, rules: Mapping[str, Rule]) -> str
         and not rules[m.metric].alarm
         and judge.closeness(m, rules[m.metric], z) in {"off", "wrong"}
     ]
-    if not off:
-        return ""
-    quantities = sorted({m.quantity for m in off if m.quantity is not None})
-    whose = f"of {', '.join(quantities[:3])}" if quantities else "all together"
-    return f"its draws {whose} are not the reference's"
+    return sorted({m.quantity for m in off if m.quantity is not None}) if off else None
 
 
-def _work(before: _Chains | None, after: _Chains) -> str:
-    """Give seconds and leapfrog steps, each beside what NUTS took before."""
-    if before is None:
-        return duration(after.seconds)
-    words = f"{duration(after.seconds)} instead of {duration(before.seconds)}"
-    if math.isfinite(after.work) and math.isfinite(before.work):
-        words += (
-            f", about {after.work:,.0f} leapfrog steps with the warm-up's instead of "
-            f"{before.work:,.0f}"
+def _sentence(trial: Trial) -> str:
+    if trial.outcome == "not tried" or trial.reason == "no draws":
+        return trial_sentence(trial)
+    facts = trial.facts
+    work = _work(trial)
+    if trial.level_after == "unknown":
+        said = "; ".join(facts["reasons"][:NAMED]) or "its diagnostics are incomplete"
+        return f"cannot be trusted ({said}); {work}"
+    if "far" in facts:
+        whose = f"of {listed(facts['far'], NAMED)} " if facts["far"] else ""
+        return (
+            f"its diagnostics pass, but its draws {whose}differ from the reference's, so it has "
+            f"not left q; {work}"
         )
+    passes = f"passes its diagnostics (R-hat at most {fixed(trial.after.value, 3)}), {work}"
+    if "control" not in facts:
+        return f"no gain: {passes}"
+    return f"{passes}; {_CONTROL[facts['control']].format(_steps(facts['control_work']))}"
+
+
+_CONTROL: Mapping[str, str] = {
+    "not run": "whether q helped is unknown: as short a warm-up from random starts was not run",
+    "no draws": "as short a warm-up from random starts gives no draws",
+    "not trusted": "as short a warm-up from random starts cannot be trusted",
+    "more work": "as short a warm-up from random starts passes too, with {}",
+    "as good": "no gain over as short a warm-up from random starts, which passes too, with {}",
+}
+
+
+def _steps(work: float) -> str:
+    return f"about {count(round(work), 'leapfrog step')}" if math.isfinite(work) else "unknown work"
+
+
+def _work(trial: Trial) -> str:
+    """Give seconds and leapfrog steps, each with those of the comparison's NUTS."""
+    if math.isnan(trial.seconds_before):
+        return seconds(trial.seconds)
+    words = f"{seconds(trial.seconds)} instead of {seconds(trial.seconds_before)}"
+    work, before = trial.facts["work"], trial.facts["work_before"]
+    if math.isfinite(work) and math.isfinite(before):
+        words += f", {_steps(work)} with the warm-up's instead of {integer(before)}"
     return words
+
+
+NUTS_FROM_Q = Remedy(
+    id="nuts from q",
+    name="NUTS from q",
+    always=True,
+    plan=_plan,
+    judge=_judge,
+    what=lambda ran, options: (
+        f"{title(ran)} from its draws and scale, {count(options['warmup'], 'warm-up iteration')}"
+    ),
+    sentence=_sentence,
+)

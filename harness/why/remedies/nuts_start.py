@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.records.names import stan_name, variables
+from harness.records.text import listed
 from harness.stan.bridge import BridgeError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from harness.stan.bridge import BridgeModel
 
 MOST = 500
-"""Draws whose variances are taken: 6% for an sd is enough where adaptation begins."""
+"""Draws from which variances are estimated: an sd to 3% is enough where adaptation begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Start:
 def start_from(
     draws: Draws, model: BridgeModel, chains: int, rng: np.random.Generator
 ) -> Start | str:
-    """Choose a start for each chain among q's draws, and take their variances.
+    """Choose a start for each chain among q's draws, and estimate q's variances.
 
     Parameters
     ----------
@@ -52,19 +53,19 @@ def start_from(
     model
         The program with its data, to unconstrain.
     chains
-        How many starts are wanted.
+        How many starts are needed.
     rng
         Chooses which draws.
 
     Returns
     -------
     Start or str
-        A sentence says why there is none.
+        A string says why there is none.
     """
     parameters = [stan_name(n) for n in model.constrained_names(transformed=False)]
     absent = [p for p in parameters if p not in draws.names]
     if absent:
-        return f"q's draws lack {', '.join(absent[:4])}"
+        return f"q's draws lack {listed(absent, 4)}"
     values = draws.values[:, :, [draws.names.index(p) for p in parameters]]
     flat = values.reshape(-1, len(parameters))
     usable = np.isfinite(flat).all(axis=1)
@@ -83,7 +84,7 @@ def start_from(
             continue
         points.append(point)
     if len(points) < max(chains, 2):
-        return f"{len(points)} of q's draws can be started from: {why}"
+        return f"only {len(points)} of q's draws can be starting points: {why}"
     variances = np.var(np.stack(rows), axis=0, ddof=1)
     if not (np.isfinite(variances) & (variances > 0)).all():
         return "q's variances are not all positive and finite: it has collapsed or run away"

@@ -1,20 +1,19 @@
-"""The figure that tells most of a method's fault, and what became of it, in words."""
+"""The figure that shows most of a method's fault, before and after a remedy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from harness.metrics import METRICS, JudgeContext, Scene
 from harness.records import NO_ESTIMATE, Estimate, Finding, Measure, Verdict
 
 
 class Telling(NamedTuple):
     """Which figure: metric and quantity (None for joint ones); an empty metric is none.
 
-    ``worst`` says that it is shown of the worst seed, because fewer than half have the fault.
+    ``worst`` says that the worst seed is shown, because fewer than half have the fault.
     """
 
     metric: str
@@ -24,10 +23,20 @@ class Telling(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Figure:
-    """That figure of the typical seed, with the same seed's and the reference's summaries."""
+    """That figure of the typical seed, with the quantity's other figures.
+
+    ``own`` are the same seed's, ``theirs`` the reference's, by metric.
+    """
 
     estimate: Estimate
-    scene: Scene | None = None
+    measure: Measure | None = None
+    own: Mapping[str, Estimate] = field(default_factory=dict)
+    theirs: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The other figures as plain data."""
+        return {"own": dict(self.own), "theirs": dict(self.theirs)}
 
 
 NOWHERE = Figure(NO_ESTIMATE)
@@ -47,9 +56,9 @@ def telling(verdict: Verdict, seeds: Collection[int]) -> Telling:
         absent = (m.metric, m.quantity, finding.level) not in cells
         return finding.level != "wrong", absent, m.quantity is None
 
-    # The verdict's own order decides between findings of one rank: it tells the most first.
     if not findings:
         return Telling("", None)
+    # Among findings of one rank the verdict's own order decides: the gravest comes first.
     best = min(findings, key=rank)
     m = best.measure
     share = cells.count((m.metric, m.quantity, best.level)) / max(len(seeds), 1)
@@ -79,16 +88,4 @@ def figure(what: Telling, measures: Sequence[Measure], seeds: Collection[int] | 
             into = theirs if m.method == "reference" else own
             if m.method == "reference" or m.seed == middle.seed:
                 into[m.metric] = Estimate(m.value, m.mcse)
-    estimate = Estimate(middle.value, middle.mcse)
-    return Figure(estimate, Scene(middle, own, theirs, JudgeContext()))
-
-
-def brought(what: Telling, before: Figure, after: Figure) -> str:
-    """Say what became of the figure: ``sd of m 1.0 of the reference's instead of 6.5``."""
-    if not what.metric:
-        return ""
-    metric = METRICS[what.metric]
-    if after.scene is None or math.isnan(after.estimate.value):
-        return f"{metric.subject(what.quantity)} could not be computed"
-    where = " in the worst seed" if what.worst else ""
-    return metric.changed(before.scene, after.scene) + where
+    return Figure(Estimate(middle.value, middle.mcse), middle, own, theirs)

@@ -1,0 +1,110 @@
+"""The table of causes: why a fit is not the posterior. A cause is a row here.
+
+Rows are asked in the order of the table. Each sees how much of the gap the rows before it leave
+unexplained; the last row of a gap takes what is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from harness.records import Cause
+from harness.records.gaps import plain
+from harness.why.causes import (
+    chains,
+    correlation,
+    draws,
+    modes,
+    objectives,
+    shape,
+    steps,
+    stopping,
+    unknown,
+)
+from harness.why.causes.row import CauseRow, Scene
+
+CAUSES: Mapping[str, CauseRow] = {
+    row.id: row
+    for row in (
+        correlation.CORRELATION,
+        modes.SEVERAL_MODES,
+        shape.FUNNEL,
+        shape.SKEW,
+        shape.LIGHT_TAILS,
+        shape.HEAVY_TAILS,
+        shape.OTHER_SHAPE,
+        steps.OTHER_BASIN,
+        steps.RUNAWAY,
+        steps.DROPPED,
+        objectives.LINEAR_RESPONSE,
+        objectives.OTHER_OBJECTIVE,
+        objectives.FEW_BASE_DRAWS,
+        stopping.UNRECORDED,
+        stopping.STOPPED_EARLY,
+        stopping.ITERATION_LIMIT,
+        steps.NOISY_STEPS,
+        chains.DO_NOT_MIX,
+        chains.STAY_IN_ONE_MODE,
+        chains.DIVERGENCES,
+        chains.SLOW_MIXING,
+        chains.SHORT_TRAJECTORIES,
+        draws.TRUNCATED,
+        modes.KEPT_TO_A_MODE,
+        draws.WEIGHTS,
+        draws.OWN_DOUBT,
+        unknown.FAMILY_UNKNOWN,
+        unknown.SEEDS_UNKNOWN,
+        unknown.INFINITE,
+        unknown.GAPS_UNKNOWN,
+        unknown.NO_GAP_COUNTS,
+        unknown.NOT_FOUND,
+        unknown.FAILED_RUNS,
+    )
+}
+
+
+def causes_of(scene: Scene) -> tuple[Cause, ...]:
+    """Return the causes that are found in a scene, the largest first."""
+    if not scene.asks:
+        return ()
+    found = []
+    for row in CAUSES.values():
+        if not isinstance(scene, row.scene):
+            continue
+        hit = row.detect(scene)
+        if hit is None:
+            continue
+        found.append((hit.place, Cause(row.gap, row.id, hit.nats, plain(hit.evidence))))
+        scene = dataclasses.replace(scene, rest=_rest(scene.rest, hit.nats), found=scene.found + 1)
+    return tuple(cause for _, cause in sorted(found, key=lambda f: (f[0], by_size(f[1]))))
+
+
+def by_size(cause: Cause) -> float:
+    """Return a key that sorts the largest cause first and unknown ones last."""
+    return math.inf if math.isnan(cause.nats) else -cause.nats
+
+
+def _rest(rest: float, nats: float) -> float:
+    if nats >= rest:
+        return 0.0
+    return rest if math.isnan(nats) else rest - nats
+
+
+def cause_name(cause: Cause) -> str:
+    """Return what people read for a cause; one that is not in the table keeps its id."""
+    row = CAUSES.get(cause.name)
+    return cause.name if row is None else row.name
+
+
+def cause_sentence(cause: Cause) -> str:
+    """Write a cause's evidence, without a capital or a full stop."""
+    row = CAUSES.get(cause.name)
+    if row is None or "said" in cause.evidence:
+        return _bare(str(cause.evidence.get("said", "its evidence was not kept")))
+    return _bare(row.sentence(cause.evidence))
+
+
+def _bare(sentence: str) -> str:
+    return sentence.strip().removesuffix(".")

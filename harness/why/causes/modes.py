@@ -1,0 +1,84 @@
+"""Several modes: a Gaussian holds one of them, and so does what starts from one."""
+
+from __future__ import annotations
+
+import math
+
+from harness.methods import METHODS
+from harness.records import Estimate
+from harness.records.text import count, number, with_error
+from harness.why.causes.row import COUNTS, SHARE, CauseRow, Evidence, FamilyScene, Found, OtherScene
+
+MISSED = 0.01
+"""Mass from which a mode counts, as in the limit on missed mass."""
+
+MORE = 1.25
+"""How many times the mass that one marginal shows the basins' own masses must exceed before they
+are believed: modes may lie crosswise, so that each marginal shows half of them."""
+
+MISSES = ("missed_mass", "bias", "w1")
+"""Metrics that a missed mode can make wrong."""
+
+
+def detect(scene: FamilyScene) -> Found | None:
+    """Find the mass in modes that q* leaves out; it costs −ln of the mass that it holds."""
+    found = _modes(scene)
+    if found is None or math.isnan(scene.gap.value):
+        return found
+    if not found.nats > max(SHARE * scene.rest, COUNTS):
+        return None
+    return found._replace(nats=min(found.nats, scene.rest))
+
+
+def _modes(scene: FamilyScene) -> Found | None:
+    modes = [b for b in scene.best.optimum.basins if b.separate]
+    others = 1 - modes[0].mass if len(modes) > 1 else 0.0
+    if scene.posterior is not None:
+        missed, which = scene.posterior.missed(scene.best.q, scene.rng)
+        seen = missed.value - 2 * missed.mcse > MISSED
+        if seen and not others > MORE * missed.value:
+            nats = -math.log1p(-min(missed.value, 1 - 1e-9))
+            return Found(nats, {"of": scene.posterior.names[which], "missed": missed})
+    if not others > MISSED:
+        return None
+    return Found(-math.log1p(-others), {"basins": len(modes), "mass": others})
+
+
+def sentence(e: Evidence) -> str:
+    """Write where the modes are and how much mass they hold."""
+    if "basins" in e:
+        return (
+            f"climbing from several starts finds {count(e['basins'], 'basin')}; those without q "
+            f"hold about {number(e['mass'])} of the mass: {number(-math.log1p(-e['mass']))} nats"
+        )
+    missed = Estimate(*e["missed"])
+    share = min(missed.value, 1 - 1e-9)
+    nats = Estimate(-math.log1p(-share), missed.mcse / (1 - share))
+    return (
+        f"{e['of']} has modes that the best Gaussian leaves out, with {with_error(missed)} of the "
+        f"mass: −ln(1 − {number(share)}) = {with_error(nats)} nats"
+    )
+
+
+def detect_other(scene: OtherScene) -> Found | None:
+    """Find the modes of the Gaussian fits beside a method that misses mass."""
+    if scene.chains or scene.found:
+        return None
+    modes = next((c for g in scene.gaps for c in g.causes if c.name == SEVERAL_MODES.id), None)
+    if modes is None or not any(f.measure.metric in MISSES for f in scene.verdict.findings):
+        return None
+    return Found(modes.nats, {"method": scene.verdict.method, "modes": modes.evidence})
+
+
+def sentence_other(e: Evidence) -> str:
+    """Write why the method stays in one mode, and which modes there are."""
+    modes = e["modes"]
+    said = modes["said"] if "said" in modes else sentence(modes)
+    return f"{METHODS[e['method']].one_mode}: {said}"
+
+
+SEVERAL_MODES = CauseRow("several modes", "several modes", "family", FamilyScene, detect, sentence)
+
+KEPT_TO_A_MODE = CauseRow(
+    "kept to one mode", "several modes", "method", OtherScene, detect_other, sentence_other
+)

@@ -1,0 +1,202 @@
+"""A row of the table of causes, and the scenes in which causes are looked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from harness.records import NO_ESTIMATE, Estimate, FamilyName
+from harness.records.text import number, with_error
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.records import Gap, RunResult, Verdict
+    from harness.vi.family_optimum import Best
+    from harness.why.posterior import Posterior
+
+COUNTS = 0.005
+"""Nats from which a gap counts: the cost of a mean that is 0.1 sd off, the close limit."""
+
+SHARE = 0.2
+"""Share of a gap from which a part of it is a cause."""
+
+NOTHING = 5e-4
+"""Nats that are written as zero."""
+
+Evidence = Mapping[str, Any]
+
+
+class Found(NamedTuple):
+    """What a detector found: nats that it explains (NaN if unknown), and figures that show it."""
+
+    nats: float
+    evidence: Evidence
+    place: int = 0
+    """Causes of a smaller place are reported first; among equals, those with more nats."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Scene:
+    """A gap, and how much of it the causes found so far leave unexplained (nats)."""
+
+    gap: Estimate = NO_ESTIMATE
+    rest: float = math.nan
+    found: int = 0
+    """How many causes have been found."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the gap is larger than what counts, beyond two standard errors."""
+        return self.gap.value - 2 * self.gap.mcse > COUNTS
+
+    @property
+    def asks(self) -> bool:
+        """Whether causes are to be looked for at all."""
+        return self.counts
+
+    @property
+    def left(self) -> bool:
+        """Whether what is left of the gap still needs a cause."""
+        if math.isinf(self.rest):
+            return True
+        return self.rest > max(SHARE * self.gap.value, COUNTS + 2 * self.gap.mcse)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FamilyScene(Scene):
+    """The gap between the best member of a family and the posterior.
+
+    Attributes
+    ----------
+    best
+        q* of the family.
+    correlation
+        How much closer full-rank's q* is than mean-field's, nats; None for full-rank.
+    fullrank_gap
+        log Z − ELBO of full-rank's q*, where it is known.
+    posterior
+        None where no reference can be trusted: causes that need one are then not found.
+    """
+
+    family: FamilyName
+    best: Best
+    correlation: Estimate | None
+    fullrank_gap: Estimate | None
+    posterior: Posterior | None
+    rng: np.random.Generator
+
+    @property
+    def asks(self) -> bool:
+        """Whether the gap counts; modes are seen without log Z, so an unknown gap is asked too."""
+        return math.isnan(self.gap.value) or (math.isfinite(self.gap.value) and self.counts)
+
+
+class Looks(NamedTuple):
+    """How far from its family's best a run's ELBO was, by the run's own estimates, nats."""
+
+    earlier: float
+    later: float
+    shrinking: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OptimiserScene(Scene):
+    """The gap between a run and the best member of its family; infinite where q has no density.
+
+    Attributes
+    ----------
+    best
+        ELBO(q*), nats.
+    basin
+        ELBO(q*) − ELBO of the optimum to which climbing from q leads, if it is another one.
+    lost
+        The share of q's draws without a density.
+    looks
+        At the ELBO; None where there were too few.
+    """
+
+    run: RunResult
+    best: float
+    basin: Estimate | None = None
+    lost: float = 0.0
+    looks: Looks | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether the gap counts or is infinite."""
+        return self.gap.value == math.inf or self.counts
+
+    @property
+    def iterations(self) -> float:
+        """NaN where the run kept no record of its steps."""
+        return self.run.diagnostics.get("iterations", math.nan)
+
+    @property
+    def still_shrinking(self) -> bool:
+        """Whether the run was still approaching its best, and did not lose it again later."""
+        # A run that was closer before it ended was not on its way there.
+        return self.looks is not None and self.looks.shrinking and self.looks.later >= self.rest / 2
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OtherScene(Scene):
+    """A verdict on a method without a Gaussian q: particles, weights, chains, another family."""
+
+    verdict: Verdict
+    runs: Sequence[RunResult]
+    gaps: Sequence[Gap]
+    """Of the model's other methods."""
+    chains: bool
+
+    @property
+    def asks(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def with_draws(self) -> list[RunResult]:
+        """The runs that have draws."""
+        from harness.records import WITHOUT_DRAWS
+
+        return [r for r in self.runs if r.status not in WITHOUT_DRAWS]
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """A row of the table of causes.
+
+    Attributes
+    ----------
+    id
+        What results and baselines keep.
+    name
+        What people read.
+    gap
+        As in :class:`harness.records.Cause`.
+    scene
+        The kind of scene that ``detect`` looks at.
+    detect
+        Returns what it found, or None. Rows are asked in the order of the table.
+    sentence
+        Writes the evidence, without a capital or a full stop.
+    """
+
+    id: str
+    name: str
+    gap: Literal["family", "optimiser", "method", "none"]
+    scene: type[Scene]
+    detect: Callable[[Any], Found | None]
+    sentence: Callable[[Evidence], str]
+
+
+def figure(nats: Sequence[float]) -> str:
+    """Write an estimate, given as value and error; without the error where that is tiny."""
+    value, error = nats
+    if abs(value) + error < NOTHING:
+        return "0"
+    if not error > 1e-3 * abs(value):
+        return number(value, 3)
+    return with_error(Estimate(value, error))

@@ -1,0 +1,133 @@
+"""Steps: too large, lost, or too noisy to come closer; and the optimum of another basin."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from harness.judge.notes import LARGE_STEP
+from harness.records.text import count, number, percent, setting
+from harness.why.causes.row import (
+    COUNTS,
+    SHARE,
+    CauseRow,
+    Evidence,
+    Found,
+    Looks,
+    OptimiserScene,
+    figure,
+)
+
+FAR = 0.125
+"""Nats from which a run with a large step has run away: a mean 0.5 sd off, the wrong limit."""
+
+LEFT = 2.0
+"""Nats from which a runaway has left the posterior: a mean 2 sd off."""
+
+
+def detect_basin(scene: OptimiserScene) -> Found | None:
+    """See whether climbing from q led to another optimum that explains part of the gap."""
+    below, gap = scene.basin, scene.gap.value
+    if below is None or math.isinf(gap) or not below.value > max(COUNTS, SHARE * gap):
+        return None
+    return Found(min(below.value, gap), {"below": below})
+
+
+def basin_sentence(e: Evidence) -> str:
+    """Write how much lower the other optimum is."""
+    return (
+        f"climbing from its q leads to another optimum of the ELBO, {figure(e['below'])} nats lower"
+    )
+
+
+def detect_runaway(scene: OptimiserScene) -> Found | None:
+    """Find a large step size and a large gap."""
+    eta = scene.run.diagnostics.get("eta", math.nan)
+    if not (scene.left and eta >= LARGE_STEP and scene.rest > FAR):
+        return None
+    return Found(scene.rest, {"eta": eta, "away": scene.rest > LEFT, "lost": scene.lost})
+
+
+def runaway_sentence(e: Evidence) -> str:
+    """Write the step size and what became of the run."""
+    words = "the run left the posterior" if e["away"] else "the last steps were too coarse"
+    lost = f"; {percent(e['lost'])} of its draws have no density" if e["lost"] > 0 else ""
+    return f"with step size {setting(e['eta'])}, which CmdStan's adaptation chose, {words}{lost}"
+
+
+def detect_dropped(scene: OptimiserScene) -> Found | None:
+    """Find draws without a density."""
+    if not (scene.left and scene.lost > 0):
+        return None
+    cmdstan = "tol_rel_obj" in scene.run.spec.options
+    return Found(scene.rest, {"lost": scene.lost, "cmdstan": cmdstan})
+
+
+def dropped_sentence(e: Evidence) -> str:
+    """Write how many draws have no density, and what CmdStan does with them."""
+    words = f"{percent(e['lost'], 1)} of its draws have no density"
+    if e["cmdstan"]:
+        words += "; CmdStan drops such evaluations from its ELBO, which then looks better"
+    return words
+
+
+def detect_noise(scene: OptimiserScene) -> Found | None:
+    """Say that the steps no longer come closer; asked last."""
+    if not scene.left:
+        return None
+    run = scene.run
+    evidence: dict[str, Any] = {}
+    eta = run.diagnostics.get("eta", math.nan)
+    if math.isfinite(eta):
+        evidence["eta"] = eta
+    draws = run.spec.options.get("grad_samples", run.spec.options.get("gradient_draws"))
+    if draws:
+        evidence["draws"] = int(draws)
+    # Looks that were closer than the end say nothing of where it ended.
+    if scene.looks is not None and scene.looks.later > scene.rest / 2:
+        evidence |= looks_evidence(scene.looks, shrinking=scene.still_shrinking)
+    return Found(scene.rest, evidence)
+
+
+def noise_sentence(e: Evidence) -> str:
+    """Write the step size and the draws of a gradient, and how far off the iterates stay."""
+    given = [f"step size {setting(e['eta'])}"] if "eta" in e else []
+    if "draws" in e:
+        given.append(f"{count(e['draws'], 'draw')} per gradient")
+    with_ = f"with {' and '.join(given)}, " if given else ""
+    words = "the iterates fluctuate around the optimum instead of converging"
+    return f"{with_}{words}{looks_words(e)}"
+
+
+def looks_evidence(looks: Looks | None, *, shrinking: bool) -> dict[str, Any]:
+    """Return a run's own looks at the ELBO as evidence."""
+    if looks is None:
+        return {}
+    return {"earlier": looks.earlier, "later": looks.later, "shrinking": shrinking}
+
+
+def looks_words(e: Evidence) -> str:
+    """Write a run's own looks at the ELBO, where there are some."""
+    if "later" not in e:
+        return ""
+    if e["shrinking"]:
+        return (
+            "; by its own estimates of the ELBO the distance was still shrinking, from "
+            f"{number(e['earlier'])} to {number(max(e['later'], 0.0))} nats"
+        )
+    return f"; its last estimates of the ELBO were {number(e['later'])} nats below the best"
+
+
+OTHER_BASIN = CauseRow(
+    "other basin", "other basin", "optimiser", OptimiserScene, detect_basin, basin_sentence
+)
+RUNAWAY = CauseRow(
+    "runaway", "runaway", "optimiser", OptimiserScene, detect_runaway, runaway_sentence
+)
+DROPPED = CauseRow(
+    "dropped evaluations", "dropped evaluations", "optimiser", OptimiserScene, detect_dropped,
+    dropped_sentence,
+)  # fmt: skip
+NOISY_STEPS = CauseRow(
+    "noisy steps", "noisy steps", "optimiser", OptimiserScene, detect_noise, noise_sentence
+)

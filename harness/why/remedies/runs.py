@@ -1,0 +1,99 @@
+"""Remedies that are runs with other settings: planned, and their cost guessed beforehand."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.methods import METHODS
+from harness.records import RunResult, RunSpec
+from harness.why.remedies.row import Planning, Proposal, Remedy
+
+LONGER = 3
+"""How many times the iterations of its present runs CmdStan's ADVI may take, in a guess."""
+
+UNKNOWN_GRADIENTS = 10_000
+"""The guess where options do not show how many gradients a method takes."""
+
+
+def plan_runs(remedy: Remedy, planning: Planning) -> Proposal | None:
+    """Propose runs with other settings; runs of the comparison are used as they are."""
+    own = planning.of(planning.method)[0].spec
+    change = None if remedy.change is None else remedy.change(planning.method, own.options)
+    if change is None:
+        return None
+    row = METHODS[change.method]
+    there = planning.of(change.method)
+    before = own.options if change.same else own_options(planning, change.method)
+    options = {**before, **change.options}
+    same = tuple(r.spec for r in there if dict(r.spec.options) == options)
+    if same:
+        return planning.proposal(remedy.id, change, same, seconds=0.0)
+    settings = planning.model.settings.get(change.method, {})
+    why = row.unfit(planning.model) or (None if there else settings.get("skip"))
+    if why is not None:
+        return planning.proposal(remedy.id, change, None, "left out", {"why": why})
+    draws = own.draws if change.same else int(settings.get("draws", row.draws))
+    first = RunSpec(own.model, change.method, options, planning.seeds[0], draws)
+    seconds = expected_s(first, planning.of(planning.method), there)
+    if seconds > planning.limit_s:
+        facts = {"seconds": seconds, "limit": planning.limit_s}
+        return planning.proposal(remedy.id, change, None, "too slow", facts, seconds)
+    spec = tuple(replace(first, seed=seed) for seed in planning.seeds)
+    return planning.proposal(remedy.id, change, spec, seconds=seconds)
+
+
+def own_options(planning: Planning, method: str) -> dict[str, Any]:
+    """Return a method's options as the comparison plans them."""
+    there = planning.of(method)
+    if there:
+        return dict(there[0].spec.options)
+    row = METHODS[method]
+    settings: Mapping[str, Any] = planning.model.settings.get(method, {})
+    own = {k: type(row.defaults[k])(v) for k, v in settings.items() if k in row.defaults}
+    options = {**row.defaults, **own, **planning.options.get(method, {})}
+    if row.batch and planning.model.batch is not None:
+        options["batch"] = dict(planning.model.batch)
+    return options
+
+
+def gradients(spec: RunSpec, present: Sequence[RunResult] = ()) -> float:
+    """Return roughly how many gradients a run takes, from its options.
+
+    CmdStan's runs are stopped by their tolerance. If it is no tighter than that of the present
+    runs, they are assumed to need at most three times as many iterations.
+    """
+    options = spec.options
+    if "tol_rel_obj" in options:
+        iterations = float(options["iter"])
+        took = [
+            r.diagnostics["iterations"]
+            for r in present
+            if "iterations" in r.diagnostics
+            and r.spec.options.get("tol_rel_obj", math.inf) <= options["tol_rel_obj"]
+        ]
+        if took:
+            iterations = min(iterations, LONGER * statistics.median(took))
+        return iterations * float(options["grad_samples"])
+    if "iterations" in options and "gradient_draws" in options:
+        return float(options["iterations"]) * float(options["gradient_draws"])
+    return float(UNKNOWN_GRADIENTS)
+
+
+def expected_s(
+    spec: RunSpec, present: Sequence[RunResult], there: Sequence[RunResult] = ()
+) -> float:
+    """Return roughly how many seconds one run takes, from those of the runs that exist.
+
+    From the seconds of a gradient where gradients are counted, else what the runs take.
+    """
+    runs = there or present
+    rates = [
+        r.cost.seconds / r.cost.gradient_evaluations for r in runs if r.cost.gradient_evaluations
+    ]
+    if rates:
+        return statistics.median(rates) * gradients(spec, present)
+    return statistics.median(r.cost.seconds for r in runs)

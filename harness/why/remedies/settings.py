@@ -1,0 +1,163 @@
+"""Other settings of the same optimiser: smaller steps, more gradient samples, a later stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.methods import METHODS, title
+from harness.records.text import count, integer, setting
+from harness.why.remedies.judge import judge_runs
+from harness.why.remedies.row import Change, Options, Remedy
+from harness.why.remedies.runs import plan_runs
+from harness.why.remedies.sentence import trial_sentence
+
+STEP = 0.1
+"""CmdStan's step size as a careful user sets it; its adaptation tries 100 first."""
+
+GRADIENTS = 20
+
+TOLERANCE = 1e-4
+"""A hundredth of CmdStan's default. ``eval_elbo`` stays: with more frequent looks each change of
+the ELBO is smaller, and the rule fires sooner."""
+
+ITERATIONS = 30_000
+
+SLOWER = 3
+"""A tenth of the learning rate needs ten times the iterations to travel as far, which is too
+long. A third in three times the iterations, averaged, leaves about a third of the noise."""
+
+ERROR = 0.02
+"""Of deterministic ADVI's base draws, posterior sds."""
+
+
+def smaller_step(method: str, options: Options) -> Change | None:
+    """Fix a small step size, or take a smaller learning rate."""
+    if "adapt_engaged" in options:
+        if not options["adapt_engaged"] and options["eta"] <= STEP:
+            return None
+        return Change(method, {"eta": STEP, "adapt_engaged": False})
+    if "learning_rate" not in options or "iterations" not in options:
+        return None
+    slower: dict[str, Any] = {
+        "learning_rate": options["learning_rate"] / SLOWER,
+        "iterations": options["iterations"] * SLOWER,
+    }
+    if options.get("average") is False:
+        slower["average"] = True
+    return Change(method, slower)
+
+
+def _smaller_step_words(_: str, options: Options) -> str:
+    if "eta" in options:
+        return f"a fixed step size of {setting(options['eta'])}"
+    words = "a third of the learning rate in three times the iterations"
+    return f"{words}, with the last half averaged" if "average" in options else words
+
+
+def more_gradients(method: str, options: Options) -> Change | None:
+    """Average more draws of q, or more rows of the data, in each gradient."""
+    wanted: dict[str, int] = {}
+    if "rows" in options:
+        wanted = {"rows": 4 * options["rows"]}
+    elif "grad_samples" in options:
+        wanted = {"grad_samples": GRADIENTS}
+    elif "gradient_draws" in options:
+        # Gradients of the score function are far noisier than reparameterised ones.
+        noisy = "estimator" in options
+        wanted = {"gradient_draws": 10 * options["gradient_draws"] if noisy else GRADIENTS}
+    if not wanted or any(options[name] >= value for name, value in wanted.items()):
+        return None
+    return Change(method, wanted)
+
+
+def _more_gradients_words(_: str, options: Options) -> str:
+    if "rows" in options:
+        return f"{count(options['rows'], 'row')} of the data per step"
+    (samples,) = options.values()
+    return f"{count(samples, 'gradient sample')} per step"
+
+
+def tighter_tolerance(method: str, options: Options) -> Change | None:
+    """Stop later."""
+    if options.get("tol_rel_obj", 0.0) > TOLERANCE:
+        return Change(
+            method, {"tol_rel_obj": TOLERANCE, "iter": max(int(options["iter"]), ITERATIONS)}
+        )
+    if "tolerance_mean" in options:
+        return Change(method, {k: options[k] / 2 for k in ("tolerance_mean", "tolerance_log_sd")})
+    if "base_draws" in options:
+        return Change(method, {"error": ERROR})
+    name = "iter" if "iter" in options else "iterations"
+    if name not in options:
+        return None
+    longer = {name: SLOWER * options[name]}
+    if options.get("stop") in {"relative", "absolute"}:
+        longer["tolerance"] = options["tolerance"] / 10
+    return Change(method, longer)
+
+
+def _tighter_tolerance_words(_: str, options: Options) -> str:
+    if "tolerance_mean" in options:
+        return "half the tolerance"
+    if "error" in options:
+        return f"an error of at most {setting(options['error'])}"
+    longer = f"up to {integer(options.get('iter', options.get('iterations', 0)))} iterations"
+    if "tol_rel_obj" in options:
+        return f"a relative tolerance of {setting(options['tol_rel_obj'])} and {longer}"
+    return f"a tenth of the tolerance and {longer}" if "tolerance" in options else longer
+
+
+def tuned(method: str, options: Options) -> Change | None:
+    """Take a smaller step, more gradients and a tighter tolerance at once: CmdStan's tuned row."""
+    del options
+    row = METHODS[method].tuned
+    return Change(row, same=False) if row else None
+
+
+def _tuned_words(ran: str, _: Options) -> str:
+    return f"a small fixed step, 20 gradient samples and a tight tolerance ({title(ran)})"
+
+
+_NOISE = ("runaway", "noisy steps", "dropped evaluations")
+_STOPPING = ("stopped early", "iteration limit")
+
+SMALLER_STEP = Remedy(
+    id="smaller step",
+    name="smaller step",
+    causes=_NOISE,
+    change=smaller_step,
+    plan=plan_runs,
+    judge=judge_runs,
+    what=_smaller_step_words,
+    sentence=trial_sentence,
+)
+MORE_GRADIENTS = Remedy(
+    id="more gradient samples",
+    name="more gradient samples",
+    causes=_NOISE,
+    change=more_gradients,
+    plan=plan_runs,
+    judge=judge_runs,
+    what=_more_gradients_words,
+    sentence=trial_sentence,
+)
+TIGHTER_TOLERANCE = Remedy(
+    id="tighter tolerance",
+    name="tighter tolerance",
+    causes=_STOPPING,
+    change=tighter_tolerance,
+    plan=plan_runs,
+    judge=judge_runs,
+    what=_tighter_tolerance_words,
+    sentence=trial_sentence,
+)
+TUNED = Remedy(
+    id="tuned settings",
+    name="tuned settings",
+    causes=(*_NOISE, *_STOPPING),
+    change=tuned,
+    plan=plan_runs,
+    judge=judge_runs,
+    what=_tuned_words,
+    sentence=trial_sentence,
+)

@@ -1,0 +1,192 @@
+"""Verdicts with the facts behind them: causes, and what helps. The words are made elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from harness.methods import METHODS
+from harness.records import (
+    NO_ESTIMATE,
+    WITHOUT_DRAWS,
+    Better,
+    Cause,
+    Estimate,
+    Explanation,
+    Gap,
+    Level,
+    ModelComparison,
+    RunResult,
+    Trial,
+    Verdict,
+    VerdictCause,
+)
+from harness.why.causes import causes_of
+from harness.why.causes.row import OtherScene
+from harness.why.causes.unknown import FAILED_RUNS, VerdictScene
+
+NEEDS_CAUSE = ("fail", "warn")
+
+TRIFLE = 0.01
+"""Share of KL(q ‖ p) under which an optimiser's cause is not reported."""
+
+ORDER: tuple[Level | None, ...] = ("pass", "reference", "warn", "fail", "unknown", None)
+"""Levels after a remedy, the best first; trusted chains come after a fit that passes."""
+
+FEW = 3
+"""At most this many better methods of the same comparison are named."""
+
+
+def explained(comparison: ModelComparison) -> ModelComparison:
+    """Return a comparison whose verdicts that fail or warn have their causes and remedies.
+
+    Where nobody asked why (no explanation) it is returned as it is.
+    """
+    if comparison.explanation is None:
+        return comparison
+    verdicts = tuple(
+        with_causes(v, comparison.explanation, comparison.runs) for v in comparison.verdicts
+    )
+    seconds = {
+        v.method: statistics.median(s)
+        for v in verdicts
+        if (s := [r.cost.seconds for r in comparison.runs if r.spec.method == v.method])
+    }
+    verdicts = tuple(
+        dataclasses.replace(v, remedies=remedies_of(v, verdicts, comparison.trials, seconds))
+        for v in verdicts
+    )
+    return dataclasses.replace(comparison, verdicts=verdicts)
+
+
+def with_causes(
+    verdict: Verdict, explanation: Explanation | None, runs: Sequence[RunResult]
+) -> Verdict:
+    """Return a verdict with its causes, where it fails or warns; others stay as they are.
+
+    Parameters
+    ----------
+    runs
+        The model's, with or without arrays; those of other methods are passed over.
+    """
+    if verdict.level not in NEEDS_CAUSE or explanation is None:
+        return verdict
+    own = [r for r in runs if r.spec.method == verdict.method]
+    gaps = explanation.of(verdict.method)
+    if gaps:
+        reasons = _of_family(gaps) + _of_optimiser(gaps)
+    else:
+        reasons = [_other(c) for c in _other_causes(verdict, own, explanation)]
+    scene = VerdictScene(gaps=gaps, runs=own, explanation=explanation, named=len(reasons))
+    lost = tuple(r.spec.seed for r in scene.failed)
+    reasons += [
+        VerdictCause(c, lost, of=len(own)) if c.name == FAILED_RUNS.id else VerdictCause(c)
+        for c in causes_of(scene)
+    ]
+    return dataclasses.replace(verdict, causes=tuple(reasons))
+
+
+def _of_family(gaps: Sequence[Gap]) -> list[VerdictCause]:
+    """Return the causes of a family gap; it is the same in all seeds."""
+    first = gaps[0]
+    return [
+        VerdictCause(c, whole=first.family_gap, family=first.family)
+        for c in first.causes
+        if c.gap == "family"
+    ]
+
+
+def _of_optimiser(gaps: Sequence[Gap]) -> list[VerdictCause]:
+    """Return the causes of the seeds' optimiser gaps, the commonest first."""
+    by_name: dict[str, list[tuple[int, Cause]]] = {}
+    for gap in gaps:
+        for cause in gap.causes:
+            if cause.gap == "optimiser" and not cause.nats < TRIFLE * gap.kl.value:
+                by_name.setdefault(cause.name, []).append((gap.seed, cause))
+    reasons = []
+    for found in sorted(by_name.values(), key=lambda f: -len(f)):
+        ordered = sorted(found, key=lambda f: math.inf if math.isnan(f[1].nats) else f[1].nats)
+        shown, cause = ordered[len(ordered) // 2]
+        seeds, nats = tuple(s for s, _ in ordered), tuple(c.nats for _, c in ordered)
+        reasons.append(VerdictCause(cause, seeds, nats, shown, len(gaps)))
+    return reasons
+
+
+def _other_causes(
+    verdict: Verdict, runs: Sequence[RunResult], explanation: Explanation
+) -> tuple[Cause, ...]:
+    """Return the causes of a method without a Gaussian q."""
+    if all(r.status in WITHOUT_DRAWS for r in runs):
+        return ()
+    row = METHODS.get(verdict.method)
+    return causes_of(
+        OtherScene(
+            verdict=verdict,
+            runs=runs,
+            gaps=explanation.gaps,
+            chains=row is not None and not row.approximate,
+        )
+    )
+
+
+def _other(cause: Cause) -> VerdictCause:
+    """Return the reason of such a cause; a family's explains all of its gap."""
+    whole = Estimate(cause.nats, 0.0) if cause.gap == "family" else NO_ESTIMATE
+    return VerdictCause(cause, whole=whole)
+
+
+def remedies_of(
+    verdict: Verdict,
+    verdicts: Sequence[Verdict],
+    trials: Sequence[Trial],
+    seconds: Mapping[str, float],
+) -> tuple[Trial | Better, ...]:
+    """Return what helps a verdict that fails or warns, the best first, and what was tried in vain.
+
+    Parameters
+    ----------
+    verdicts, trials
+        All of the model's.
+    seconds
+        Of one run, by method.
+
+    Returns
+    -------
+    tuple
+        The verdict's trials, the best level first and of these the fastest. Unless one of them
+        helps, methods of the same comparison that do better come before them.
+    """
+    own = sorted((t for t in trials if t.method == verdict.method), key=_rank)
+    if any(t.helps for t in own):
+        return tuple(own)
+    return (*better(verdict, verdicts, seconds), *own)
+
+
+def _rank(trial: Trial) -> tuple[bool, bool, int, float]:
+    seconds = math.inf if math.isnan(trial.seconds) else trial.seconds
+    return not trial.helps, trial.luck, ORDER.index(trial.level_after), seconds
+
+
+def better(
+    verdict: Verdict, verdicts: Sequence[Verdict], seconds: Mapping[str, float]
+) -> tuple[Better, ...]:
+    """Return the methods of the same comparison that do better, the best first.
+
+    NUTS is among them where it is the reference and no approximation does better.
+    """
+    levels: Mapping[Level, tuple[Level, ...]] = {"fail": ("pass", "warn"), "warn": ("pass",)}
+    if verdict.level not in levels:
+        return ()
+    rows = [v for v in verdicts if v.method != verdict.method]
+    found = [v for v in rows if v.level in levels[verdict.level] and v.method != "nuts"]
+    if not found:
+        found = [v for v in rows if v.method == "nuts" and v.level in {"reference", "pass"}]
+
+    def rank(row: Better) -> tuple[int, float]:
+        unknown = math.isnan(row.seconds)
+        return ORDER.index(row.level), math.inf if unknown else row.seconds
+
+    better = [Better(v.method, v.level, v.seeds, seconds.get(v.method, math.nan)) for v in found]
+    return tuple(sorted(better, key=rank)[:FEW])

@@ -1,0 +1,222 @@
+"""Causes and remedies of a verdict in words: a few for tables, and sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from harness.methods import title
+from harness.records import Better, Estimate, Trial, Verdict, VerdictCause
+from harness.records.text import capital, count, listed, number, seconds, span, with_error
+from harness.why.causes import cause_name, cause_sentence
+from harness.why.remedies import REMEDIES
+from harness.why.remedies.sentence import VERBS
+
+SHORT = 3
+"""Causes in the short form, and remedies that help with a sentence of their own."""
+
+SHARP = 0.005
+"""Relative error of a gap up to which it is written with three digits."""
+
+TESTED = 1e-3
+"""Relative error of a gap up to which its error is not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A verdict's causes in a few words: without the last figure, and that figure.
+
+    ``key`` is equal for verdicts with the same causes, whatever the last figure; it is made of
+    facts, not of words.
+    """
+
+    words: str
+    figure: str = ""
+    key: tuple[object, ...] = ()
+
+    def __str__(self) -> str:
+        """All of it."""
+        return f"{self.words}, {self.figure} nats" if self.figure else self.words
+
+
+def cause_in_short(verdict: Verdict) -> Brief:
+    """Return ``family: correlation, 0.89 nats; optimiser: runaway (3 of 10)``, or nothing."""
+    family = [c for c in verdict.causes if c.cause.gap == "family"]
+    optimiser = [c for c in verdict.causes if c.cause.gap == "optimiser"][:SHORT]
+    other = [c for c in verdict.causes if c.cause.gap == "method"]
+    others = [_share(c) for c in [c for c in other if not c.of][:SHORT]]
+    failed = [_share(c) for c in other if c.of]
+    parts: list[Brief] = []
+    if family:
+        parts.append(_family(family))
+    if optimiser:
+        *before, last = [_share(c) for c in optimiser]
+        words = ", ".join([*map(str, before), last.words])
+        parts.append(Brief(f"optimiser: {words}", last.figure))
+    parts += others
+    if not parts:
+        parts = [Brief(cause_name(c.cause)) for c in verdict.causes if c.cause.gap == "none"][:1]
+    parts += failed
+    if not parts:
+        return Brief("")
+    *before, last = parts
+    words = "; ".join([*map(str, before), last.words])
+    return Brief(words, last.figure, _key(verdict.causes, figure=bool(last.figure)))
+
+
+def _key(causes: Sequence[VerdictCause], *, figure: bool) -> tuple[object, ...]:
+    """Return which causes there are, in how many seeds, and their nats but for the last figure."""
+    facts = [(c.cause.gap, c.cause.name, len(c.seeds), c.of, c.cause.nats) for c in causes]
+    shown = [f for f in facts if f[0] != "none"] or facts
+    return (*shown[:-1], shown[-1][:-1] if figure else shown[-1])
+
+
+def _family(causes: Sequence[VerdictCause]) -> Brief:
+    """Return the family's causes; one alone has three digits where its gap is that precise."""
+    whole = causes[0].whole
+    digits = 3 if len(causes) == 1 and whole.mcse < SHARP * whole.value else 2
+    if len(causes) == 1:
+        name = cause_name(causes[0].cause)
+        return Brief(f"family: {name}", number(causes[0].cause.nats, digits))
+    names = [f"{cause_name(c.cause)} {number(c.cause.nats)} nats" for c in causes]
+    return Brief(f"family: {', '.join(names)}")
+
+
+def _share(found: VerdictCause) -> Brief:
+    """Return a cause with the share of seeds that have it, or what it typically costs all."""
+    name = cause_name(found.cause)
+    if len(found.seeds) < found.of:
+        return Brief(f"{name} ({len(found.seeds)} of {found.of})")
+    return Brief(name, number(median(found.nats)) if found.nats else "")
+
+
+def cause_sentences(verdict: Verdict) -> tuple[str, ...]:
+    """Return a sentence for each cause, and one for the family gap that they explain."""
+    sentences = []
+    first = next((c for c in verdict.causes if c.family is not None), None)
+    if first is not None and first.family is not None:
+        sentences.append(
+            f"Family: the best {title(first.family)} Gaussian is {nats(first.whole)} from the "
+            "posterior."
+        )
+    return (*sentences, *(_cause_sentence(c, verdict.method) for c in verdict.causes))
+
+
+def _cause_sentence(found: VerdictCause, method: str) -> str:
+    cause = found.cause
+    name, words = cause_name(cause), cause_sentence(cause)
+    if found.family is not None:
+        return capital(f"{name}, {number(cause.nats)} nats: {words}.")
+    if cause.gap != "optimiser":
+        return capital(f"{name}: {words}.")
+    below = f"{span(found.nats)} nats below its family's best"
+    who = title(method)
+    if found.of == 1:
+        return f"Optimiser, {name}: {who} is {below}: {words}."
+    if len(found.seeds) == 1:
+        return f"Optimiser, {name}: seed {found.shown} of {who} is {below}: {words}."
+    return (
+        f"Optimiser, {name}: {len(found.seeds)} of {count(found.of, 'seed')} of {who} are {below}. "
+        f"Seed {found.shown}: {words}."
+    )
+
+
+def nats(gap: Estimate) -> str:
+    """Write a gap with its error, where that is more than a thousandth."""
+    if math.isnan(gap.value):
+        return "an unknown distance"
+    small = not gap.mcse > TESTED * abs(gap.value)
+    return f"{number(gap.value, 3) if small else with_error(gap)} nats"
+
+
+# --- remedies --------------------------------------------------------------------------------
+
+
+def remedy_name(trial: Trial) -> str:
+    """Return what people read for a remedy in a list."""
+    row = REMEDIES.get(trial.remedy)
+    return trial.remedy if row is None else row.name
+
+
+def remedy_what(trial: Trial) -> str:
+    """Write what was done, with its settings, in a few words."""
+    row = REMEDIES.get(trial.remedy)
+    if "what" in trial.facts or row is None:
+        return str(trial.facts.get("what", trial.remedy))
+    return row.what(trial.ran, trial.options)
+
+
+def trial_words(trial: Trial) -> str:
+    """Write what was done and its effect, or why it was not tried: one sentence."""
+    if "words" in trial.facts:
+        return str(trial.facts["words"])
+    row = REMEDIES.get(trial.remedy)
+    why = trial.facts.get("why", "no reason is recorded")
+    said = f"not tried: {why}" if row is None or trial.reason == "error" else row.sentence(trial)
+    return f"{capital(remedy_what(trial))}: {said}".removesuffix(".") + "."
+
+
+def remedy_in_short(verdict: Verdict) -> str:
+    """Return the best remedy in a few words: ``DADVI + LR passes (0.05 s)``; empty without any."""
+    if not verdict.remedies:
+        return ""
+    best = verdict.remedies[0]
+    if isinstance(best, Better):
+        return f"{title(best.method)} {VERBS[best.level]} ({seconds(best.seconds)})"
+    if best.helps:
+        verb = VERBS[best.level_after or "unknown"]
+        return f"{remedy_name(best)} {verb} ({seconds(best.seconds)})"
+    hints = [r for r in verdict.remedies if isinstance(r, Trial) and _hint(r)]
+    return f"{remedy_name(hints[0])} (a hint)" if hints else "nothing tried helps"
+
+
+def remedy_key(verdict: Verdict) -> tuple[object, ...]:
+    """Return what is equal for verdicts with the same remedy; it is made of facts, not of words."""
+    if not verdict.remedies:
+        return ()
+    best = verdict.remedies[0]
+    if isinstance(best, Better):
+        return best.method, (), best.level, best.seconds
+    if best.helps:
+        return best.ran, tuple(sorted(best.options.items())), best.level_after, best.seconds
+    return tuple(r.remedy for r in verdict.remedies if isinstance(r, Trial) and _hint(r))[:1]
+
+
+def _hint(trial: Trial) -> bool:
+    row = REMEDIES.get(trial.remedy)
+    return row is not None and row.hint and trial.level_after is None
+
+
+def remedy_sentences(verdict: Verdict) -> tuple[str, ...]:
+    """Return sentences on what helps, what was not tried, and what does not help."""
+    found = [_better(r) for r in verdict.remedies if isinstance(r, Better)]
+    trials = [r for r in verdict.remedies if isinstance(r, Trial)]
+    helping = [t for t in trials if t.helps]
+    untried = [t for t in trials if t.level_after is None]
+    vain = [t for t in trials if not t.helps and t.level_after is not None]
+    found += [trial_words(t) for t in [*helping[:SHORT], *untried]]
+    if len(helping) > SHORT:
+        found.append(f"{_names(helping[SHORT:])} also {_verb(helping[SHORT:], 'help')}.")
+    if vain:
+        found.append(f"Tried without effect on the verdict: {_list(vain)}.")
+    return tuple(found)
+
+
+def _better(row: Better) -> str:
+    where = f" in all {row.seeds} seeds" if row.level == "pass" and row.seeds > 1 else ""
+    took = seconds(row.seconds)
+    return f"{capital(title(row.method))} {VERBS[row.level]}{where} here, {took} a run."
+
+
+def _list(trials: Sequence[Trial]) -> str:
+    return listed([remedy_name(t) for t in trials], len(trials))
+
+
+def _names(trials: Sequence[Trial]) -> str:
+    return capital(_list(trials))
+
+
+def _verb(trials: Sequence[Trial], verb: str) -> str:
+    return f"{verb}s" if len(trials) == 1 else verb
