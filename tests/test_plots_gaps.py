@@ -126,7 +126,7 @@ def test_what_is_not_known_is_said_in_words(family: float, optimiser: float, sai
     found = panel(*MIXTURE[:7], gap("dadvi", 1, family, optimiser, error=math.nan))
     assert labels(found)[-1] == said
     assert "1 run has an unknown gap" in found.note
-    assert "1 not known" in found.alt
+    assert "1 unknown" in found.alt
 
 
 def test_a_part_close_to_nothing_is_a_dot() -> None:
