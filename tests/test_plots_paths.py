@@ -12,7 +12,7 @@ import report_records as records
 
 from harness.records import Draws, ModelComparison, RunResult, Trace
 from harness.report.figures import elbo, tracks, variance
-from harness.report.html import variances
+from harness.report.html import runs
 
 ESTIMATORS = {"score": 2000.0, "score_control": 3.0, "score_both": 4.0, "reparameterised": 1.0}
 
@@ -108,7 +108,7 @@ def test_an_estimator_without_a_variance_is_named_and_not_dropped(tmp_path: Path
     run = measured(1, 1.0)
     broken = {**run.diagnostics, "variance.score_control": math.nan, "variance.score_both": 0.0}
     entry = comparison(tmp_path, dataclasses.replace(run, diagnostics=broken))
-    shown = {r.title: r.variance for r in variances.table(entry)}
+    shown = {r.title: r.variance for r in runs.variances(entry)}
     assert shown["score function, control variates"] == "unknown"
     assert shown["score function, both"] == "0"
     found = variance.figure(entry)
