@@ -30,9 +30,12 @@ from harness.records import (
     ModelComparison,
     Rule,
     RunResult,
+    Trial,
     Verdict,
 )
 from harness.report import files, html, terminal
+from harness.why.remedies.sentence import changed
+from harness.why.remedies.telling import figure, telling
 
 JUDGED = [m.id for m in METRICS.values() if m.rule is not None]
 VALUES = (-math.inf, -0.7, 0.0, 0.3, 1.0, 12345.6, math.inf)
@@ -286,12 +289,26 @@ def test_limits_of_one_more_row_can_be_changed(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_remedy_tells_one_more_row_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figure that says most of a method's fault may be the new one."""
-    from harness.why.remedies.figure import brought, figure, telling
-
     monkeypatch.setitem(METRICS, SPIKES, spikes(0.9, 0.01))
     (entry,) = whole()[0].models
     what = telling(entry.verdicts[0], (1, 2))
     assert (what.metric, what.quantity) == (SPIKES, "x")
     shown = figure(what, entry.measures, None)
-    assert brought(what, shown, shown) == "height of the spikes of x 0.90 instead of 0.90 sd"
     assert np.isfinite(shown.estimate.value)
+    trial = Trial(
+        method="meanfield",
+        remedy="full_rank",
+        ran="fullrank",
+        options={},
+        level_before="fail",
+        level_after="fail",
+        metric=what.metric,
+        quantity=what.quantity,
+        before=shown.estimate,
+        after=shown.estimate,
+        seconds=1.0,
+        seconds_before=1.0,
+        outcome="no help",
+        facts={"before": shown.facts, "after": shown.facts},
+    )
+    assert changed(trial) == "height of the spikes of x 0.90 instead of 0.90 sd"
