@@ -18,7 +18,7 @@ from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.models.data import load_data
 from harness.models.exact import conjugate_posterior
-from harness.records import Program, RunContext, RunSpec
+from harness.records import Program, Reason, RunContext, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge import BridgeModel, library
 from harness.vi.target import Clock, Counted, Fitted
@@ -155,25 +155,25 @@ def test_a_rule_may_stop_and_refining_goes_on_all_the_same(run: Fit) -> None:
 def test_a_rule_that_never_fires_is_said(run: Fit) -> None:
     """Asked to stop by a tolerance that is out of reach, the run has not converged."""
     found = run("mixture", advi.ADVI, stop="relative", tolerance=1e-12, iterations=1000)
-    assert found.status == "not_converged"
+    assert (found.status, found.reason) == ("not_converged", Reason.RULE_SILENT)
     assert "'relative' never fired in 1000" in found.message
 
 
 @pytest.mark.parametrize(
-    ("iterations", "words"), [(1000, "too few to tell"), (6000, "still rising")]
+    ("iterations", "reason"), [(1000, Reason.TOO_SHORT), (6000, Reason.STILL_RISING)]
 )
-def test_an_elbo_that_still_rises_is_said(run: Fit, iterations: int, words: str) -> None:
+def test_an_elbo_that_still_rises_is_said(run: Fit, iterations: int, reason: Reason) -> None:
     """PyMC's small steps are not enough for the regression; the row says so, and gives draws."""
     found = run("conjugate_regression", advi.ADVI, iterations=iterations)
-    assert found.status == "not_converged"
-    assert words in found.message
+    assert (found.status, found.reason) == ("not_converged", reason)
+    assert found.message
     assert found.z is not None
 
 
 def test_the_time_limit_keeps_the_trace(run: Fit) -> None:
     """A run that is over at once has no draws, but the step that it took."""
     found = run("mixture", advi.ADVI, limit_s=0.0)
-    assert found.status == "timed_out"
+    assert (found.status, found.reason) == ("timed_out", Reason.TIME_LIMIT)
     assert found.z is None
     assert "time limit" in found.message
     assert found.trace is not None

@@ -15,7 +15,7 @@ from harness.methods.bridged import BridgeTarget, Problem, arrays, on_bridge
 from harness.methods.settings import Options
 from harness.models import folders
 from harness.models.data import write_data
-from harness.records import Program, RunContext, RunResult, RunSpec, Trace
+from harness.records import Program, Reason, RunContext, RunResult, RunSpec, Trace
 from harness.stan import CmdStan, ToolchainError, bridge
 from harness.study.prepare import prepare
 from harness.vi.target import Clock, Counted, Fitted
@@ -93,7 +93,7 @@ def test_generated_quantities_that_throw_are_nan_and_the_rest_stays(program: Pro
 def test_data_that_do_not_fit_are_a_failed_run(program: Program) -> None:
     """In Stan's words."""
     found = run(program, given, N=3)
-    assert found.status == "failed"
+    assert (found.status, found.reason) == ("failed", Reason.PROGRAM_ERROR)
     assert "mismatch in the dimensions of y" in found.message
 
 
@@ -106,7 +106,7 @@ def test_a_time_limit_is_a_result(program: Program) -> None:
         return given(problem)
 
     found = run(program, slow)
-    assert found.status == "timed_out"
+    assert (found.status, found.reason) == ("timed_out", Reason.TIME_LIMIT)
     assert "--timeout" in found.message
     assert found.cost.log_density_evaluations == 5
 

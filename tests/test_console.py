@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.records import Reason
 from harness.stan import console
 
 # Lines as CmdStan 2.27 prints them.
@@ -35,26 +36,34 @@ DIVERGED = """  1500          -40.029             0.602            0.703
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "word"),
+    ("text", "status", "reason", "word"),
     [
-        (CONVERGED, "ok", ""),
-        (LIMIT, "not_converged", "maximum number of iterations"),
-        (PREVIOUS, "not_converged", "good optimum"),
-        (DIVERGING_THEN_FINE, "not_converged", "MAY BE DIVERGING at 1 of 2"),
-        (DIVERGED, "diverged", "MAY BE DIVERGING"),
-        (DIVERGED + LIMIT.split("\n", 1)[1], "diverged", "maximum number"),
+        (CONVERGED, "ok", None, ""),
+        (LIMIT, "not_converged", Reason.ITERATION_LIMIT, "maximum number of iterations"),
+        (PREVIOUS, "not_converged", Reason.LOWER_ELBO, "good optimum"),
+        (
+            DIVERGING_THEN_FINE,
+            "not_converged",
+            Reason.DIVERGING,
+            "MAY BE DIVERGING at 1 of 2",
+        ),
+        (DIVERGED, "diverged", Reason.DIVERGING, "MAY BE DIVERGING"),
+        (DIVERGED + LIMIT.split("\n", 1)[1], "diverged", Reason.DIVERGING, "maximum number"),
     ],
 )
-def test_all_three_ways_of_not_converging_are_read(text: str, status: str, word: str) -> None:
+def test_all_three_ways_of_not_converging_are_read(
+    text: str, status: str, reason: Reason | None, word: str
+) -> None:
     """Each of CmdStan's three messages is noticed, not just the one that cmdstanpy looks for."""
     said = console.read_advi(text)
-    assert said.status == status
+    assert (said.status, said.reason) == (status, reason)
     assert word in said.message
 
 
 def test_silence_is_not_convergence() -> None:
     """Text without a single look at the ELBO is never read as converged."""
-    assert console.read_advi("nothing\n").status == "not_converged"
+    said = console.read_advi("nothing\n")
+    assert (said.status, said.reason) == ("not_converged", Reason.NO_ELBO)
 
 
 def test_the_chosen_step_size_is_read() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ConfigDict, TypeAdapter
 
-from harness.records import Cost, Draws, Estimate, RunResult, RunSpec, Trace
+from harness.records import Cost, Draws, Estimate, Reason, RunResult, RunSpec, Trace
 from harness.study.store import Store, StoreError, cmdstan_seed, run_key
 
 SPEC = RunSpec("m", "meanfield", {"eta": 1.0}, 3, 5)
@@ -38,10 +38,11 @@ def result(key: str = "ab" * 32) -> RunResult:
 def test_round_trip_is_exact(tmp_path: Path) -> None:
     """Arrays come back bit for bit, infinities and NaN included."""
     store = Store(tmp_path)
-    put = result()
+    put = dataclasses.replace(result(), reason=Reason.STILL_RISING)
     store.put(put)
     got = store.get(put.key)
     assert got is not None
+    assert got.reason is Reason.STILL_RISING
     assert got.draws is not None
     assert put.draws is not None
     assert np.array_equal(got.draws.values, put.draws.values)

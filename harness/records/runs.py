@@ -129,7 +129,7 @@ class RunResult:
     message
         One plain sentence with the program's own words; empty for ``ok``.
     reason
-        Why it did not end ``ok``; None for ``ok``.
+        Why it did not end ``ok``; None for ``ok``, and where an earlier version stored the run.
     diagnostics
         Scalars of the run: ``eta``, ``iterations``, ``max_tree_depth``, …
     console
