@@ -40,6 +40,7 @@ from harness.study.plan import Plan, Planner
 from harness.study.pool import RunTask, run_task
 from harness.study.store import Store, cmdstan_seed
 from harness.study.task import AnalysisTask
+from harness.why.trials import propose
 
 X = [0.5, 1.5, 2.0]
 """The posterior's mean is Σx / 4 = 1, its sd 1/2."""
@@ -148,6 +149,9 @@ def test_it_goes_from_the_plan_to_every_output(
     assert found is not None
     (verdict,) = found.verdicts
     assert verdict.level == level
+
+    remedies = propose(model, verdict, results)
+    assert bool(remedies) is (level == "fail")
 
     comparison = Comparison((found,), (), {"command": "", "versions": {}, "seconds": 1.0})
     print_verdicts(comparison)

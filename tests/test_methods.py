@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+import harness
 from harness.methods import DEFAULT_METHODS, METHODS, title
 from harness.methods.options import from_words
 from harness.methods.settings import OptionError
@@ -47,6 +50,26 @@ def test_names_titles_and_looks_differ() -> None:
         lambda row: row.look.marker,
     ):
         assert len({of(row) for row in ROWS}) == len(ROWS)
+
+
+PACKAGE = Path(harness.__file__).parent
+
+NAMED = {"why/remedies/fits.py"}
+"""Remedies that are runs of another method."""
+
+
+def test_only_the_table_names_methods() -> None:
+    """Other code reads METHODS; ``nuts`` is the reference, and two names are also families."""
+    ids = set(METHODS) - {"nuts", *FAMILY_NAMES}
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        where = path.relative_to(PACKAGE).as_posix()
+        if where.startswith("methods/") or where in NAMED:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in ids:
+                found.add(f"{where}: {node.value}")
+    assert not found
 
 
 def test_an_unknown_method_keeps_its_own_name() -> None:
