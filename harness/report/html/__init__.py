@@ -108,6 +108,7 @@ def _environment() -> Environment:
     )
     environment.filters["drawing"] = _drawings()
     environment.filters["count"] = count
+    environment.filters["symbol"] = summary.SYMBOLS.__getitem__
     environment.filters["prose"] = prose
     environment.filters["breakable"] = breakable
     environment.filters["slug"] = _slug

@@ -12,7 +12,6 @@ from harness.records import Estimate
 from harness.records.text import estimate, number
 from harness.report.figures.choose import quantity_names, worst_first
 from harness.report.figures.looks import in_order, look
-from harness.report.html.summary import SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,6 @@ class Cell:
     worst: str
     sort: str
     level: str
-    symbol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,6 @@ class Row:
     cells: tuple[Cell, ...]
     level: str
     word: str
-    symbol: str
     sort: int
 
 
@@ -132,15 +129,15 @@ def _row(
     cells = tuple(_cell(metric, found.get((name, method, metric.id), [])) for metric in columns)
     title = "reference" if method == "reference" else look(method).title
     if not judged:
-        return Row(name, method, title, cells, "", "", "", -1)
+        return Row(name, method, title, cells, "", "", -1)
     worst = max(judged, key=_ORDER.index)
     level = _LEVELS[worst]
-    return Row(name, method, title, cells, level, worst, SYMBOLS[level], _ORDER.index(worst))
+    return Row(name, method, title, cells, level, worst, _ORDER.index(worst))
 
 
 def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cell:
     if not values:
-        return Cell("", "", "", "", "")
+        return Cell("", "", "", "")
     summary = metric.scope == "draws"
     ordered = sorted((m for m, _ in values), key=lambda m: _size(m.value, summary=summary))
     middle, last = ordered[(len(ordered) - 1) // 2], ordered[-1]
@@ -160,7 +157,6 @@ def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cel
         worst=worst,
         sort="" if math.isnan(sort) else f"{_size(sort, summary=summary):.6g}",
         level=level,
-        symbol=SYMBOLS[level] if level in {"fail", "warn", "unknown"} else "",
     )
 
 

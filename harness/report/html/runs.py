@@ -11,9 +11,10 @@ from harness.metrics import KHAT
 from harness.records.text import count, estimate, integer, number, seconds, setting
 from harness.report.figures import variance
 from harness.report.figures.looks import in_order, look
-from harness.report.html.summary import SYMBOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.records import ModelComparison, RunResult
 
 _STATUS = {
@@ -35,9 +36,7 @@ class Row:
     seed: int
     status: str
     status_level: str
-    status_symbol: str
     level: str
-    level_symbol: str
     seconds: str
     seconds_sort: str
     iterations: str
@@ -66,39 +65,34 @@ def table(entry: ModelComparison) -> Table | None:
     runs = sorted(entry.runs, key=lambda r: (order.index(r.spec.method), r.spec.seed))
     counts = Counter(_STATUS[r.status][1] for r in runs)
     words = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    rows = tuple(
-        _row(
-            r,
-            levels.get((r.spec.method, r.spec.seed), ""),
-            khats.get((r.spec.method, r.spec.seed)),
-        )
-        for r in runs
-    )
+    keys = [(r.spec.method, r.spec.seed) for r in runs]
+    rows = tuple(_row(r, levels.get(k, ""), khats.get(k)) for r, k in zip(runs, keys, strict=True))
     return Table(f"{count(len(runs), 'run')}: {words}", rows)
 
 
 def _row(run: RunResult, level: str, khat: float | None) -> Row:
     status_level, status = _STATUS[run.status]
-    iterations = run.diagnostics.get("iterations", math.nan)
-    eta = run.diagnostics.get("eta", math.nan)
     return Row(
         method=run.spec.method,
         title=look(run.spec.method).title,
         seed=run.spec.seed,
         status=status,
         status_level=status_level,
-        status_symbol=SYMBOLS[status_level],
         level=level,
-        level_symbol=SYMBOLS.get(level, ""),
         seconds=seconds(run.cost.seconds),
         seconds_sort=f"{run.cost.seconds:.6g}",
-        iterations="" if math.isnan(iterations) else integer(iterations),
-        eta="" if math.isnan(eta) else setting(eta),
+        iterations=_written(run.diagnostics.get("iterations"), integer),
+        eta=_written(run.diagnostics.get("eta"), setting),
         khat="" if khat is None else number(khat),
         khat_sort="" if khat is None or math.isnan(khat) else f"{khat:.6g}",
         message=run.message,
         console=run.console,
     )
+
+
+def _written(value: float | None, writer: Callable[[float], str]) -> str:
+    """Write a diagnostic, or nothing if the run has none."""
+    return "" if value is None or math.isnan(value) else writer(value)
 
 
 @dataclass(frozen=True, slots=True)
