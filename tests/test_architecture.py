@@ -51,13 +51,28 @@ def test_an_arrow_that_a_path_implies_is_not_drawn(figure: ModuleType) -> None:
     assert figure.reduced(figure.arrows()) <= figure.arrows()
 
 
-def test_the_page_names_every_package_and_every_file_it_names_exists() -> None:
-    """A reader finds each package on the page, and each path leads somewhere."""
+def test_the_row_on_the_page_is_the_row_in_the_code() -> None:
+    """The example of a row stands in the file from which it is taken."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert row in (DOCS.parent / "harness" / "metrics" / "bias.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_path_that_a_page_names_exists(name: str) -> None:
+    """Files, folders and links that the page names are in the repository."""
+    root = DOCS.parent
+    page = root / name
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:harness|tests|docs|benchmarks)/[\w/.]+)`", text)
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    found = [root / p for p in paths] + [page.parent / p for p in linked]
+    assert found
+    assert [p for p in found if not p.exists()] == []
+
+
+def test_the_page_names_every_package() -> None:
+    """A reader finds each package on the page."""
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     for package in PACKAGES:
         assert f"`{package}/`" in page or f"`{package}.py`" in page, package
-    root = DOCS.parent
-    paths = re.findall(r"`((?:harness|tests|stan|docs|benchmarks)/[\w/.]+)`", page)
-    assert paths
-    for path in paths:
-        assert (root / path).exists(), path

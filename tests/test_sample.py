@@ -85,10 +85,3 @@ def test_the_readme_shows_the_samples_verdicts() -> None:
             else:
                 assert cell == "left out", key
     assert seen == set(expected)
-
-
-def test_what_the_readme_links_to_is_there() -> None:
-    """Pictures and pages that the README names exist."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
