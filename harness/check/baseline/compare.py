@@ -17,15 +17,18 @@ from harness.metrics.sample import QUANTILES, Sample
 from harness.records import Estimate, Level
 
 SUSPICIOUS = 1e-3
-"""Shares of seeds that chance would set this far apart less often are never called the same."""
+"""Shares of seeds with a smaller p-value are never called the same."""
 
 SEVERITY: tuple[Level, ...] = ("reference", "pass", "unknown", "warn", "fail")
 
 WELL_MIXED = 400.0
-"""Chains of this effective size mixed (the rules' first limit); of less, just so."""
+"""Chains with this effective size mix well; with less, barely."""
 
 ROUNDING = 1e-9
 """Constants of a program may differ by this share: they pass through text."""
+
+_FARTHEST = 1e50
+"""To a test, all larger ratios of sds are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,52 +76,44 @@ def compare_method(
     identical = bool(old.fingerprints) and old.fingerprints == new.fingerprints
     out = [*_level(where, old, new, identical=identical)]
     if old.causes != new.causes:
-        out.append(
-            Change(*where, "", "causes", "moved", "changed",
-                   was="; ".join(old.causes) or "none", now="; ".join(new.causes) or "none")
-        )  # fmt: skip
+        was, now = ("; ".join(m.causes) or "none" for m in (old, new))
+        out.append(Change(*where, "", "causes", "moved", "changed", was=was, now=now))
     if not identical:
         out += _shares(where, old, new)
     if old.kind != new.kind and not new.no_moments:
-        out.append(Change(*where, "", "kind", "moved", "changed", was=old.kind, now=new.kind))
-        return out
-    if old.no_moments:
-        if not identical and not new.no_moments:
-            # Seeds that agree now have been judged above, by their shares; chains that mix now
-            # have not.
-            judged = new.kind == "seeds"
-            out.append(_moments(where, old, new, "same" if judged else "inconclusive"))
-        return out
-    if new.no_moments:
-        changed = identical or _stopped_mixing(old, new)
-        out.append(_moments(where, old, new, "changed" if changed else "inconclusive"))
-        return out
-    names = [*old.quantities, *(q for q in new.quantities if q not in old.quantities)]
-    for quantity in names:
-        out += _quantity(
-            (model, name, quantity), old, new, (samples or {}).get(quantity),
-            margins or Margins(), identical=identical,
-        )  # fmt: skip
-    return out
+        return [*out, Change(*where, "", "kind", "moved", "changed", was=old.kind, now=new.kind)]
+    if old.no_moments or new.no_moments:
+        return [*out, *_moments(where, old, new, identical=identical)]
+    both = _Both(old, new, samples or {}, margins or Margins(), identical=identical)
+    names = dict.fromkeys([*old.quantities, *new.quantities])
+    return [*out, *(change for q in names for change in both.quantity((*where, q)))]
 
 
 def _moments(
-    where: tuple[str, str], old: MethodBaseline, new: MethodBaseline, conclusion: Conclusion
-) -> Change:
-    said = [m.no_moments or "moments worth comparing" for m in (old, new)]
-    return Change(*where, "", "moments", "moved", conclusion, was=said[0], now=said[1])
+    where: tuple[str, str], old: MethodBaseline, new: MethodBaseline, *, identical: bool
+) -> list[Change]:
+    """Compare whether there are moments, where at least one side has none."""
+    if old.no_moments:
+        if identical or new.no_moments:
+            return []
+        # The shares above have judged seeds that agree now, but not chains that mix now.
+        conclusion: Conclusion = "same" if new.kind == "seeds" else "inconclusive"
+    else:
+        changed = identical or _stopped_mixing(old, new)
+        conclusion = "changed" if changed else "inconclusive"
+    was, now = (m.no_moments or "moments worth comparing" for m in (old, new))
+    return [Change(*where, "", "moments", "moved", conclusion, was=was, now=now)]
 
 
 def _stopped_mixing(old: MethodBaseline, new: MethodBaseline) -> bool:
     """Tell whether chains that mixed well no longer do.
 
-    Runs that all failed say nothing of that, nor chains that just so mixed before; and seeds
-    that scatter are judged by their shares.
+    Failed runs do not show it, nor do chains that hardly mixed before; the shares judge seeds
+    that scatter.
     """
     if new.kind != "chains" or new.kept == 0:
         return False
-    sizes = [f.ess for figures in old.quantities.values() for f in figures.values()]
-    return min(sizes, default=0.0) >= WELL_MIXED
+    return min((f.ess for f, _, _ in old.figures), default=0.0) >= WELL_MIXED
 
 
 # --- seeds ----------------------------------------------------------------------------------
@@ -215,75 +210,105 @@ def _share(
 # --- moments --------------------------------------------------------------------------------
 
 
-def _quantity(
-    where: tuple[str, str, str],
-    old: MethodBaseline,
-    new: MethodBaseline,
-    sample: Sample | None,
-    margins: Margins,
-    *,
-    identical: bool,
-) -> list[Change]:
-    name = where[2]
-    if name not in new.quantities:
-        return [Change(*where, "quantity", "missing", "changed")]
-    if name not in old.quantities:
-        return [Change(*where, "quantity", "new", "changed")]
-    before, now = old.quantities[name], new.quantities[name]
-    return [
-        _figure(where, what, (old, new), before, now, sample, margins, identical=identical)
-        for what in SUMMARIES
-        if not _left_out(before[what])
-    ]
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """A method's baseline beside the method now; both have moments."""
 
+    old: MethodBaseline
+    new: MethodBaseline
+    samples: Mapping[str, Sample]
+    margins: Margins
+    identical: bool
 
-def _left_out(figure: Figure) -> bool:
-    """Tell whether the baseline itself gives a value and says why it has no error."""
-    return bool(figure.why) and math.isfinite(figure.value)
+    def quantity(self, where: tuple[str, str, str]) -> list[Change]:
+        """Compare every figure of one quantity."""
+        name = where[2]
+        if name not in self.new.quantities:
+            return [Change(*where, "quantity", "missing", "changed")]
+        if name not in self.old.quantities:
+            return [Change(*where, "quantity", "new", "changed")]
+        # The baseline may give a value and the reason why it has no error.
+        figures = self.old.quantities[name]
+        kept = [w for w in SUMMARIES if not (figures[w].why and math.isfinite(figures[w].value))]
+        return [self._figure(where, what) for what in kept]
 
-
-def _figure(
-    where: tuple[str, str, str],
-    what: str,
-    methods: tuple[MethodBaseline, MethodBaseline],
-    before: Mapping[str, Figure],
-    now: Mapping[str, Figure],
-    sample: Sample | None,
-    margins: Margins,
-    *,
-    identical: bool,
-) -> Change:
-    old, new = before[what], now[what]
-    change = Change(
-        *where, "summary", "moved", "inconclusive", what,
-        old=Estimate(old.value, old.mcse),
-        new=Estimate(new.value, new.mcse),
-        margin=margins.of(what, old),
-    )  # fmt: skip
-    if not math.isfinite(old.value):
-        return replace(change, kind="unusable", reason="no figure before", detail=old.why)
-    if not math.isfinite(new.value):
+    def _figure(self, where: tuple[str, str, str], what: str) -> Change:
+        before, now = self.old.quantities[where[2]], self.new.quantities[where[2]]
+        old, new = before[what], now[what]
+        change = Change(
+            *where, "summary", "moved", "inconclusive", what,
+            old=Estimate(old.value, old.mcse),
+            new=Estimate(new.value, new.mcse),
+            margin=self.margins.of(what, old),
+        )  # fmt: skip
+        if not math.isfinite(old.value):
+            return replace(change, kind="unusable", reason="no figure before", detail=old.why)
+        if not math.isfinite(new.value):
+            change = replace(change, kind="unusable", reason="no figure now", detail=new.why)
+            return replace(change, conclusion="changed")
+        if self.identical:
+            change = replace(change, conclusion="same", difference=0.0, interval=(0.0, 0.0))
+            return replace(change, sds=0.0, p=1.0)
+        if before["sd"].value == 0 or now["sd"].value == 0:
+            return _constant(change)
+        found = self._difference(what, before, now, self.samples.get(where[2]), change.margin)
+        if found is None or math.isnan(found.p):
+            return replace(change, kind="unusable", reason="no error", detail=new.why)
+        inside = -change.margin <= found.low and found.high <= change.margin
         return replace(
-            change, kind="unusable", conclusion="changed", reason="no figure now", detail=new.why
+            change,
+            conclusion="same" if inside else "inconclusive",
+            difference=found.value,
+            interval=(found.low, found.high),
+            sds=found.sds,
+            p=found.p,
         )
-    if identical:
-        return replace(
-            change, conclusion="same", difference=0.0, interval=(0.0, 0.0), sds=0.0, p=1.0
-        )
-    if before["sd"].value == 0 or now["sd"].value == 0:
-        return _constant(change)
-    found = _difference(what, methods, before, now, sample, change.margin)
-    if found is None or math.isnan(found.p):
-        return replace(change, kind="unusable", reason="no error", detail=new.why)
-    inside = -change.margin <= found.low and found.high <= change.margin
-    return replace(
-        change,
-        conclusion="same" if inside else "inconclusive",
-        difference=found.value,
-        interval=(found.low, found.high),
-        sds=found.sds,
-        p=found.p,
-    )
+
+    def _difference(
+        self,
+        what: str,
+        before: Mapping[str, Figure],
+        now: Mapping[str, Figure],
+        sample: Sample | None,
+        margin: float,
+    ) -> Difference | None:
+        """Compare two figures; None where one of them has no error."""
+        old, new = before[what], now[what]
+        if self.old.kind == "seeds":
+            return self._over_seeds(what, old, new, margin, unit(before))
+        dfs = [freedom(m.kind, f.ess) for m, f in ((self.old, old), (self.new, new))]
+        if what in QUANTILES and sample is not None:
+            # A quantile at a value that many draws share has an error of zero, and yet the share
+            # of draws under it has one.
+            if not (old.ess > 0 and new.ess > 0 and math.isfinite(old.mcse)):
+                return None
+            df = _welch((old.ess**-0.5, new.ess**-0.5), dfs)
+            return difference.quantile(what, old, sample, df, margin, unit(before))
+        if not all(math.isfinite(e) and e > 0 for e in (old.mcse, new.mcse)):
+            return None
+        errors = difference.errors(old, new)
+        df = _welch(errors, dfs)
+        if what == "sd":
+            return difference.scale_of_draws(*_relative(old, new), df, margin)
+        joint = math.hypot(*errors)
+        return difference.location(old.value, new.value, joint, df, margin, unit(before))
+
+    def _over_seeds(
+        self, what: str, old: Figure, new: Figure, margin: float, scale: float
+    ) -> Difference | None:
+        """Compare means over seeds by Student's test, with the spread of both sides' seeds."""
+        k = (self.old.kept, self.new.kept)
+        if old.spread is None or new.spread is None or min(k) < 2 or sum(k) < 4:  # noqa: PLR2004
+            return None
+        spreads = (old.spread, new.spread)
+        if what == "sd":
+            spreads = (old.spread / old.value, new.spread / new.value)
+        df = sum(k) - 2
+        pooled = math.hypot(*(s * math.sqrt((n - 1) / df) for n, s in zip(k, spreads, strict=True)))
+        error = pooled * math.sqrt(1 / k[0] + 1 / k[1])
+        if what == "sd":
+            return difference.scale_of_seeds(old, new, error, df, margin)
+        return difference.location(old.value, new.value, error, df, margin, scale)
 
 
 def _constant(change: Change) -> Change:
@@ -298,70 +323,13 @@ def _constant(change: Change) -> Change:
     )
 
 
-def _difference(
-    what: str,
-    methods: tuple[MethodBaseline, MethodBaseline],
-    before: Mapping[str, Figure],
-    now: Mapping[str, Figure],
-    sample: Sample | None,
-    margin: float,
-) -> Difference | None:
-    old, new = before[what], now[what]
-    if methods[0].kind == "seeds":
-        return _over_seeds(what, methods, old, new, margin, unit(before))
-    dfs = [freedom(m.kind, f.ess) for m, f in zip(methods, (old, new), strict=True)]
-    if what in QUANTILES and sample is not None:
-        # A quantile at a value that many draws share has an error of zero, and yet the share
-        # of draws under it has one.
-        if not (old.ess > 0 and new.ess > 0 and math.isfinite(old.mcse)):
-            return None
-        df = _welch((old.ess**-0.5, new.ess**-0.5), dfs)
-        return difference.quantile(what, old, sample, df, margin, unit(before))
-    errors = (old.mcse, new.mcse)
-    if not all(math.isfinite(e) and e > 0 for e in errors):
-        return None
-    errors = difference.errors(old, new)
-    df = _welch(errors, dfs)
-    if what == "sd":
-        return difference.scale_of_draws(*_relative(old, new), df, margin)
-    joint = math.hypot(*errors)
-    return difference.location(old.value, new.value, joint, df, margin, unit(before))
-
-
 def _relative(old: Figure, new: Figure) -> tuple[Figure, Figure]:
-    """Return two sds in units of the first: squares of 1e-200 or 1e200 are no numbers."""
+    """Return two sds in units of the first: squares of 1e-200 or 1e200 under- or overflow."""
     ratio = min(max(new.value / old.value, 1 / _FARTHEST), _FARTHEST)
     return (
         replace(old, value=1.0, mcse=old.mcse / old.value),
         replace(new, value=ratio, mcse=ratio * (new.mcse / new.value)),
     )
-
-
-_FARTHEST = 1e50
-"""Ratios of sds beyond this are all the same to a test."""
-
-
-def _over_seeds(
-    what: str,
-    methods: tuple[MethodBaseline, MethodBaseline],
-    old: Figure,
-    new: Figure,
-    margin: float,
-    scale: float,
-) -> Difference | None:
-    """Compare means over seeds by Student's test: the seeds of both tell their spread."""
-    k = [m.kept for m in methods]
-    if old.spread is None or new.spread is None or min(k) < 2 or sum(k) < 4:  # noqa: PLR2004
-        return None
-    spreads = [f.spread or 0.0 for f in (old, new)]
-    if what == "sd":
-        spreads = [s / f.value for s, f in zip(spreads, (old, new), strict=True)]
-    df = sum(k) - 2
-    pooled = math.hypot(*(s * math.sqrt((n - 1) / df) for n, s in zip(k, spreads, strict=True)))
-    error = pooled * math.sqrt(1 / k[0] + 1 / k[1])
-    if what == "sd":
-        return difference.scale_of_seeds(old, new, error, df, margin)
-    return difference.location(old.value, new.value, error, df, margin, scale)
 
 
 def _welch(errors: tuple[float, float], dfs: list[float]) -> float:

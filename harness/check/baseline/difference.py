@@ -1,4 +1,4 @@
-"""A figure of a baseline and the same figure now: how far apart, and could chance do it.
+"""How far a figure is from its baseline, and whether chance can explain that.
 
 Every function gives a difference with its 95% interval, and the p-value of "the true
 difference is no larger than the margin" (Hodges and Lehmann 1954, *Testing the approximate
@@ -24,13 +24,13 @@ INTERVAL = 0.95
 
 
 _REACH = 15.0
-"""Counts further than this many sds (and draws) from the expected one are as good as impossible."""
+"""Counts further than this many sds (and draws) from the expected one never happen."""
 
 _ROUNDING = 1e-6
 
 
 class Difference(NamedTuple):
-    """A difference in its unit (sds, ln of a ratio, or share), and what may be said of it."""
+    """A difference (in sds, as ln of a ratio, or as a share) with its interval and p-value."""
 
     value: float
     low: float
@@ -79,9 +79,9 @@ def errors(old: Figure, new: Figure) -> tuple[float, float]:
     """Return the standard errors with which two figures of draws are compared.
 
     If nothing changed, one effective draw varies as much then as now, and both samples together
-    say best how much. The smaller sample alone errs with its figure: the sd of a few draws that
-    missed a heavy tail is too small, and claims too small an error. Hence each error is its own
-    or that of both together, whichever is larger.
+    estimate best how much. Alone, the smaller sample errs along with its figure: if a few draws
+    miss a heavy tail, their sd is too small, and so is its error. Hence each error is the larger of
+    its own and that of both together.
     """
     largest = max(old.mcse, new.mcse)
     if not (largest > 0 and old.ess > 0 and new.ess > 0):
@@ -97,11 +97,11 @@ def errors(old: Figure, new: Figure) -> tuple[float, float]:
 def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Difference:
     """Compare two sds of draws, both by their logarithms and by the variances.
 
-    A single draw of a heavy tail enlarges a variance's error with the variance, but that of its
-    logarithm by no more than one: there it gives false alarms. Few draws of a skewed
-    distribution that miss its tail make variance and error too small: there the difference of
-    variances gives them, and the logarithms do not. So the weaker of both tests counts, and the
-    wider interval; that of variances is Fieller's.
+    A single draw from a heavy tail enlarges the error of the variance along with the variance, but
+    the error of its logarithm by no more than one, so the logarithms give false alarms. If few
+    draws of a skewed distribution miss its tail, variance and error are too small, and the
+    variances give false alarms. So the weaker test counts, and the wider interval; the one of
+    variances is Fieller's.
     """
     relative = [
         dataclasses.replace(f, mcse=2 * f.mcse / f.value) for f in (old, new)
@@ -142,12 +142,11 @@ def quantile(
 ) -> Difference:
     """Compare a stored quantile with draws, by how many of them lie under it.
 
-    That number needs no estimate of a density. Of n draws, the p-quantile has a share of the
-    distribution under it that is Beta(p (n − 1) + 1, (1 − p) (n − 1) + 1); how many of m other
-    draws lie there is beta-binomial, exactly, whatever the distribution. Few draws lie in a
-    tail, and the normal approximation would be wrong there by far. Dependent draws count by
-    their effective sizes. Differences in the quantity's unit come back through the draws' own
-    quantiles.
+    That number needs no estimate of a density. The share of the distribution under the p-quantile
+    of n draws is Beta(p (n − 1) + 1, (1 − p) (n − 1) + 1), and the number of m other draws
+    there is exactly beta-binomial, whatever the distribution. In a tail, with few draws, the normal
+    approximation would be far off. Dependent draws count by their effective sizes. The draws' own
+    quantiles turn shares back into differences.
     """
     share = QUANTILES[what]
     d = (sample.quantile(share) - old.value) / scale
@@ -175,7 +174,7 @@ def quantile(
 
 
 class _Under:
-    """How many of m draws lie under a quantile of n others, if nothing changed."""
+    """The number of m draws that lie under a quantile of n others, if nothing changed."""
 
     def __init__(self, share: float, n: float, m: float) -> None:
         a, b = share * (n - 1) + 1, (1 - share) * (n - 1) + 1
@@ -202,15 +201,15 @@ class _Under:
         return min(float(ndtri(chance)), 0.0)
 
     def _place(self, count: int) -> int:
-        # Beyond what is tabulated chances are larger than they should be, but next to nothing.
+        # Outside the table the chances are too large, but negligible.
         return min(max(count - self.first, 0), self.at_most.size - 1)
 
     def within(self, tail: float) -> tuple[float, float]:
         """Return the shares of the draws between which the quantile lies.
 
-        Numbers that have less than the chance ``tail`` on either side are left out. The quantile
-        has at least k draws under it if it lies above the k-th, and so on; a share outside 0 and
-        1 is no bound.
+        Numbers with less than the chance ``tail`` on either side are left out. The quantile has at
+        least k draws under it if it lies above the k-th, and so on; a share below 0 or above 1 is
+        no bound.
         """
         least = self.first + int(np.searchsorted(self.at_most, tail))
         beyond = int(np.searchsorted(self.at_least[::-1], tail))

@@ -1,7 +1,7 @@
-"""From draws to what a baseline holds of them: summaries with the error that is theirs.
+"""Summarise draws for a baseline: every figure with the error that belongs to it.
 
-Draws of Markov chains carry the error of their effective size. Draws of one approximation q are
-independent, but q itself moves with the seed, so there the error is that of a mean over seeds.
+The error of Markov chains follows from their effective size. Draws of one approximation q are
+independent, but q moves with the seed, so its error is that of a mean over seeds.
 """
 
 from __future__ import annotations
@@ -20,59 +20,61 @@ from harness.check.baseline.precision import freedom, freedoms_of, room
 from harness.metrics.rhat import rhat
 from harness.metrics.sample import CONSTANT, QUANTILES, SD_PER_WIDTH, Sample
 from harness.records import Draws
+from harness.records.text import integer, listed, number, setting
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
 
 LOCATION_MARGIN = 0.1
-"""A location that moved by less, in posterior sds, changed nothing in practice."""
+"""A location that moves by less, in posterior sds, has not changed in practice."""
 
 SCALE_MARGIN = math.log(1.1)
 """The same for the sd, as ln of the ratio: 10%."""
 
 TAIL_FACTOR = 2.0
-"""The 5% and 95% quantiles have twice a location's margin, as their limit has in the rules."""
+"""The 5% and 95% quantiles have twice a location's margin, as they have twice its limit."""
 
 WORST_RHAT = 1.1
 FEWEST_EFFECTIVE = 100.0
-"""Chains beyond these (the rules' second limits) are no baseline."""
+"""Chains beyond these are no baseline."""
 
 LOST = (1.3, 25.0)
 GAINED = (1.05, 400.0)
-"""R-hat and effective size beyond which chains lost the moments that a baseline has, and within
-which they gained those that it has not. The baseline's own limits would not do: both are
-estimates, and chains near a limit would cross it by chance (those of an effective size of 200 and
-25 quantities in a tenth of checks). In between the errors are large, and say so."""
+"""R-hat and effective size at which chains lose the moments that a baseline has, or gain those that
+it lacks. They are not the baseline's own limits: both figures are estimates, and chains near a
+limit would cross it by chance (with 25 quantities of effective size 200, in a tenth of checks). In
+between, the errors are large, and say so."""
 
 LEAST_KEPT = 0.8
 """At least this share of a method's seeds must agree, or it has no moments worth comparing."""
 
 AWAY_SDS = 1.0
 AWAY_FACTOR = 3.0
-"""A seed ran away if a mean is over one posterior width from the seeds' median, or an sd over
-three times (under a third of) their median."""
+"""A seed has run away if a mean is over one posterior width from the seeds' median, or an sd over
+three times, or under a third of, their median."""
 
 WIDEST = {"mean": 1.0, "sd": math.log(2)}
-"""With wider margins than these (sds, ln of a ratio) a comparison would say nothing."""
-
+"""A comparison with wider margins than these (sds, ln of a ratio) would say nothing."""
 
 ENOUGH = 5
-"""With fewer seeds their differences, however small, say little of the next one's."""
+"""The differences between fewer seeds say little about the next seed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
-    """The summaries of a method's draws; ``samples`` where its own draws carry the error."""
+    """The summaries of a method's draws; ``samples`` where its own draws carry the error.
+
+    ``ran_away`` holds the positions of the draws that ran away, ``freedoms`` the degrees of
+    freedom of errors that rest on draws, by quantity and summary.
+    """
 
     kind: Kind
     kept: int
     quantities: Mapping[str, Mapping[str, Figure]]
     no_moments: str = ""
     ran_away: tuple[int, ...] = ()
-    """Positions, among the draws given, of those that ran away."""
     samples: Mapping[str, Sample] | None = None
     freedoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By quantity and summary, the degrees of freedom of errors that rest on draws."""
 
 
 def fingerprint(draws: Draws | None) -> str:
@@ -88,14 +90,12 @@ def fingerprint(draws: Draws | None) -> str:
 def unit(figures: Mapping[str, Figure]) -> float:
     """Return the width by which a quantity's locations are measured, in its own unit.
 
-    The sd, or that of the normal distribution of the same 5-95% width where tails make the sd
-    larger: an sd of a Cauchy posterior would swallow every change.
+    It is the sd, or if tails make that larger, the sd of a normal distribution with the same
+    5-95% width: the sd of a Cauchy posterior would swallow every change.
     """
     width = (figures["q95"].value - figures["q5"].value) * SD_PER_WIDTH
     sd = figures["sd"].value
-    if width > 0 and sd > 0:
-        return min(sd, width)
-    return sd
+    return min(sd, width) if width > 0 and sd > 0 else sd
 
 
 def default_margin(what: str, location: float, scale: float) -> float:
@@ -113,31 +113,30 @@ def of_draws(
     Parameters
     ----------
     draws
-        ``values`` of shape ``(chain, draw, quantity)``; ``iid`` tells which they are.
+        ``values`` of shape ``(chain, draw, quantity)``; ``iid`` where they are independent.
     names
         Which quantities; all if None.
     old
-        The baseline that these draws will be compared with. Whether it has moments decides how
-        badly chains must mix to have none.
+        The baseline that these draws will be compared with. If it has moments, chains must mix
+        worse to have none.
     """
     kind: Kind = "independent" if draws.iid else "chains"
-    quantities: dict[str, Mapping[str, Figure]] = {}
-    samples: dict[str, Sample] = {}
-    freedoms: dict[str, Mapping[str, float]] = {}
-    limits = _limits(old)
-    for name in draws.names if names is None else [n for n in names if n in draws.names]:
-        sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
-        samples[name] = sample
-        if not draws.iid and sample.finite and not sample.constant:
-            r, ess = rhat(sample.values), sample.ess_least
-            if not (r <= limits[0] and ess >= limits[1]):
-                why = (
-                    f"the chains have not mixed: R-hat {r:.3g}, effective size {ess:.0f} for "
-                    f"{name} (allowed: {limits[0]:g}, {limits[1]:.0f})"
-                )
-                return Summary(kind, 1, {}, no_moments=why, samples={})
-        quantities[name] = _own_figures(sample)
-        freedoms[name] = freedoms_of(sample, quantities[name])
+    worst, fewest = _limits(old)
+    chosen = draws.names if names is None else [n for n in names if n in draws.names]
+    samples = {}
+    for name in chosen:
+        sample = samples[name] = metrics.prepare(draws.quantity(name), iid=draws.iid)
+        if draws.iid or not sample.finite or sample.constant:
+            continue
+        r, ess = rhat(sample.values), sample.ess_least
+        if not (r <= worst and ess >= fewest):
+            why = (
+                f"the chains have not mixed: R-hat {number(r, 3)}, effective size {integer(ess)} "
+                f"for {name} (allowed: {setting(worst)}, {setting(fewest)})"
+            )
+            return Summary(kind, 1, {}, no_moments=why, samples={})
+    quantities = {name: _own_figures(sample) for name, sample in samples.items()}
+    freedoms = {name: freedoms_of(samples[name], q) for name, q in quantities.items()}
     return Summary(kind, 1, quantities, samples=samples, freedoms=freedoms)
 
 
@@ -150,18 +149,16 @@ def _limits(old: MethodBaseline | None) -> tuple[float, float]:
 
 def _own_figures(sample: Sample) -> Mapping[str, Figure]:
     if sample.constant:
-        # What little it varies is rounding, which another compiler does otherwise.
+        # The little that it varies is rounding, which differs between compilers.
         return {
             what: Figure(0.0 if what == "sd" else sample.mean, 0.0, float(sample.n))
             for what in SUMMARIES
         }
-    why = ""
-    if not sample.finite:
-        bad = sample.n - sample.finite_sorted.size
-        why = f"not finite in {bad} of {sample.n} draws"
-    ess = {"mean": sample.ess_mean, "sd": sample.ess_sd} if sample.finite else {}
+    why, ess = "", {}
     if sample.finite:
-        ess |= sample.ess_quantiles
+        ess = {"mean": sample.ess_mean, "sd": sample.ess_sd, **sample.ess_quantiles}
+    else:
+        why = f"not finite in {sample.n - sample.finite_sorted.size} of {sample.n} draws"
     return {
         what: Figure(e.value, e.mcse, ess.get(what, math.nan), why=why)
         for what, e in metrics.summaries(sample).items()
@@ -171,9 +168,9 @@ def _own_figures(sample: Sample) -> Mapping[str, Figure]:
 def settle(summary: Summary) -> Summary:
     """Return what is worth keeping as a baseline.
 
-    A figure whose error leaves no room for the usual margin gets a wider one; a figure of
-    heavy tails that would need more than :data:`WIDEST` loses its error and says so; and an
-    approximation whose seeds lie that far apart has no moments at all.
+    A figure whose error is too large for the usual margin gets a wider one. If it would need more
+    than :data:`WIDEST`, a figure of heavy tails loses its error and says so, and an approximation
+    has no moments at all.
     """
     quantities = {
         name: {
@@ -207,13 +204,14 @@ def _with_margin(
         return figure
     if degrees == 0:
         return replace(figure, mcse=math.nan, why="its error cannot be told: tails too heavy")
-    # The error's own degrees of freedom, not those of both sides': what makes a margin too
-    # narrow is an error that came out too small in the baseline.
+    # The degrees of freedom are this error's own, not those of both sides: a margin is too narrow
+    # if the baseline's error happens to be too small.
     needed = room(degrees) * figure.mcse / scale
     if needed <= default_margin(what, LOCATION_MARGIN, SCALE_MARGIN):
         return figure
     if not (math.isfinite(needed) and needed <= WIDEST.get(what, math.inf)):
-        why = f"its error is {figure.mcse / scale:.2g} of the quantity's width: tails too heavy"
+        share = number(figure.mcse / scale)
+        why = f"its error is {share} of the quantity's width: tails too heavy"
         return replace(figure, mcse=math.nan, why=why)
     return replace(figure, margin=needed)
 
@@ -233,48 +231,38 @@ def of_seeds(
     names
         Which quantities; all of the first run's if None.
     widths
-        The posterior's sd of each quantity, by which seeds are told to have run away; the
-        median of the approximations' own where it is not known.
+        The posterior's sd of each quantity, the unit in which seeds run away; where unknown, the
+        median of the approximations' own.
     old
-        The baseline that these seeds will be compared with. Where some of its own seeds ran
-        away, those are kept that lie near its others: of a posterior with two modes either
-        may hold the majority.
+        The baseline that these seeds will be compared with. If some of its own seeds ran away,
+        seeds near its others are kept: if the posterior has two modes, either may have the
+        majority.
     """
     have = [(i, d) for i, d in enumerate(runs) if d is not None]
     if not have:
         return Summary("seeds", 0, {}, no_moments="no run gave draws")
     wanted = list(have[0][1].names if names is None else names)
     table = np.array([[_values(d, n) for n in wanted] for _, d in have])  # seed, quantity, summary
-    centres: Mapping[str, Mapping[str, Figure]] = {}
-    if old is not None and old.kept < len(old.seeds):
-        centres = old.quantities
+    centres = old.quantities if old is not None and old.kept < len(old.seeds) else {}
     away = _away(table, wanted, widths or {}, centres)
     ran_away = tuple(i for (i, _), gone in zip(have, away, strict=True) if gone)
     kept = int(np.count_nonzero(~away))
-    # Beside a baseline with moments, how many are kept is compared as a share of seeds.
+    # If the baseline has moments, the number kept is compared as a share of seeds.
     least = LEAST_KEPT * len(runs) if old is None or old.no_moments else 0.0
     if kept < max(least, 2):
-        why = _scattered(kept, len(runs), "the baseline's" if centres else "each other")
-        lost = [n for n, finite in zip(wanted, np.isfinite(table).all((0, 2)), strict=True)
-                if not finite]  # fmt: skip
-        if lost:
-            why += f"; not finite in some of them: {', '.join(lost[:3])}"
+        whom = "the baseline's" if centres else "each other"
+        why = f"only {kept} of {len(runs)} seeds gave draws that lie near {whom}"
+        if len(runs) == 1:
+            why = "one seed does not show how far the approximation moves with the seed"
+        finite = np.isfinite(table).all((0, 2))
+        if not finite.all():
+            lost = [name for name, good in zip(wanted, finite, strict=True) if not good]
+            why += f"; not finite in some of them: {listed(lost, 3)}"
         return Summary("seeds", kept, {}, no_moments=why, ran_away=ran_away)
-    draws = sum(
-        d.values.shape[0] * d.values.shape[1]
-        for (_, d), gone in zip(have, away, strict=True)
-        if not gone
-    )
-    quantities = {
-        name: _seed_figures(table[~away, j], float(draws)) for j, name in enumerate(wanted)
-    }
+    near = [d.values for (_, d), gone in zip(have, away, strict=True) if not gone]
+    draws = float(sum(values.shape[0] * values.shape[1] for values in near))
+    quantities = {name: _seed_figures(table[~away, j], draws) for j, name in enumerate(wanted)}
     return Summary("seeds", kept, quantities, ran_away=ran_away)
-
-
-def _scattered(kept: int, of: int, whom: str) -> str:
-    if of == 1:
-        return "one seed: nothing tells how far the approximation moves with it"
-    return f"only {kept} of {of} seeds gave draws that lie near {whom}"
 
 
 def _values(draws: Draws, name: str) -> list[float]:
@@ -292,7 +280,7 @@ def _away(
     widths: Mapping[str, float],
     centres: Mapping[str, Mapping[str, Figure]],
 ) -> np.ndarray:
-    """Tell which seeds lie far from the centre, or else the middle one, by any quantity."""
+    """Tell which seeds lie far from the baseline's centre, or their own median, in any quantity."""
     away = np.zeros(len(table), dtype=bool)
     for j, name in enumerate(names):
         mean, sd = table[:, j, 0], table[:, j, 1]
@@ -315,7 +303,7 @@ def _away(
 def _seed_figures(values: FloatArray, draws: float) -> Mapping[str, Figure]:
     """Summarise one quantity's summaries, shape ``(seed, summary)``, over the seeds.
 
-    The sd's value is the geometric mean, for its differences are those of its logarithm.
+    The sd's value is the geometric mean, because sds are compared by their logarithms.
     """
     k = len(values)
     found: dict[str, Figure] = {}
@@ -325,7 +313,7 @@ def _seed_figures(values: FloatArray, draws: float) -> Mapping[str, Figure]:
             value = float(np.exp(np.mean(np.log(v))))
             spread = value * float(np.std(np.log(v), ddof=1))
         else:
-            # Squares of 1e-200 or 1e200 are no numbers.
+            # Squares of 1e-200 or 1e200 would under- or overflow.
             size = float(np.max(np.abs(v))) or 1.0
             value, spread = float(np.mean(v / size)) * size, float(np.std(v / size, ddof=1)) * size
         found[what] = Figure(value, spread / math.sqrt(k), draws, spread)
@@ -339,7 +327,7 @@ def _too_far_apart(name: str, figures: Mapping[str, Figure], count: int) -> str:
             scale = figures["sd"].value if what == "sd" else unit(figures)
             seeds = f"only {count} seeds" if count < ENOUGH else "seeds"
             return (
-                f"the {what} of {name} differs between {seeds} by {figure.spread / scale:.2g} "
+                f"the {what} of {name} differs between {seeds} by {number(figure.spread / scale)} "
                 "posterior sd: too much for moments worth comparing"
             )
     return ""
