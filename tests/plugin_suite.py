@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import arviz_stats
 import numpy as np
 import pytest
 
 import harness.check.pytest_plugin
 from harness.check.pytest_plugin import checking, intake
 
-# Loaded here, or every suite that runs inside this process would load NumPy's C code again.
-PRELOADED = (checking, intake, np)
+# Loaded here, because NumPy's C code and ArviZ's accessors can be loaded only once in a process.
+PRELOADED = (checking, intake, np, arviz_stats)
 
 SUITE = """
 import numpy as np

@@ -156,8 +156,8 @@ def test_the_same_data_are_no_reason(tmp_path: Path) -> None:
         ({"N": 3, "y": [1.0, 2.0, 3.0]}, "w is gone"),
         (DATA | {"z": 1}, "z is new"),
         (DATA | {"y": [[1.0], [2.0], [3.0]]}, "values of y"),
-        ({"N": 3, "Y": [1.0, 2.0, 3.0], "w": 1.0}, "y is gone, Y is new, values of w"),
-        ({}, "N is gone, w is gone, y is gone"),
+        ({"N": 3, "Y": [1.0, 2.0, 3.0], "w": 1.0}, "y is gone, Y is new and values of w"),
+        ({}, "N is gone, w is gone and y is gone"),
     ],
 )
 def test_changed_data_are_named_by_variable(tmp_path: Path, now: dict[str, Any], said: str) -> None:
@@ -184,7 +184,7 @@ def test_data_that_come_or_go_altogether(tmp_path: Path) -> None:
     without = describe_data(folders.user_model(Path(_stan(tmp_path)), None))
     assert without["variables"] == {}
     with_some = data(tmp_path, DATA)
-    assert data_reason(without, with_some).endswith("N is new, w is new, y is new")
+    assert data_reason(without, with_some).endswith("N is new, w is new and y is new")
     assert data_reason({}, {}) == ""
     assert data_reason({}, with_some).endswith("y is new")
 

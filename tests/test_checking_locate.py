@@ -170,14 +170,14 @@ def test_a_baseline_of_a_method_that_is_not_there_is_an_error(root: Path) -> Non
     for words in ((), ("mine",), program):
         target = found(root, *words)["mine"]
         assert target.model is None
-        assert "methods that are not there: nutz" in (target.error or "")
+        assert "methods that are unknown: nutz" in (target.error or "")
 
 
 def test_a_baseline_that_names_no_model_is_an_error(root: Path) -> None:
     """Those of test suites, say."""
     path = keep(root, mine(root))
     write(whole(model="mine", request={"from": "a dict", "test": "test_fit.py::test_fit"}), path)
-    assert "does not say which model" in (found(root)["mine"].error or "")
+    assert "does not name its model" in (found(root)["mine"].error or "")
 
 
 # --- words --------------------------------------------------------------------------------------

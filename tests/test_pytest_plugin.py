@@ -142,7 +142,7 @@ def test_regeneration_updates_and_says_what_it_replaced(
         result = run("--posterior-regen", change=change, seed=seed)
         assert passed(result)
         result.stdout.fnmatch_lines(
-            ["*baselines are written anew*", "*== posterior baselines ==*",
+            ["*baselines are written again*", "*== posterior baselines ==*",
              f"posterior_baselines/test_fit/test_fit.json: {said}"]
         )  # fmt: skip
         assert files(pytester) == ["test_fit.json"]

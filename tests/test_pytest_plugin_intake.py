@@ -80,7 +80,9 @@ def test_quantities_are_chosen_by_variable_or_element() -> None:
     assert take(arrays, quantities=["b"]).runs[0].names == ("b[1]", "b[2]", "b[3]")
     assert take(arrays, quantities=("bb", "b[2]")).runs[0].names == ("b[2]", "bb")
     assert take(arrays, quantities="bb").runs[0].names == ("bb",)
-    with pytest.raises(ValueError, match=r"no quantity b\[4\], c among the draws; there are b, bb"):
+    with pytest.raises(
+        ValueError, match=r"unknown quantities: b\[4\] and c; the draws have b and bb"
+    ):
         take(arrays, quantities=["b[4]", "c"])
 
 
@@ -96,7 +98,7 @@ def test_what_is_not_taken_is_a_type_error_that_lists_what_is(given: object) -> 
     with pytest.raises(TypeError, match=r"cannot check a .*DataTree, a CmdStanMCMC, .*a dict of"):
         take(given)
     if isinstance(given, InferenceData):
-        with pytest.raises(TypeError, match="legacy InferenceData becomes a DataTree"):
+        with pytest.raises(TypeError, match="convert a legacy InferenceData"):
             take(given)
 
 
@@ -109,13 +111,13 @@ def test_what_is_not_taken_is_a_type_error_that_lists_what_is(given: object) -> 
         ({"mu": []}, ValueError, "mu has no draws"),
         ({"mu": np.zeros((4, 0))}, ValueError, "mu has no draws"),
         ({"mu": np.zeros((4, 9, 0))}, ValueError, "no quantities of a positive size"),
-        ({"mu": np.zeros((4, 9)), "s": np.zeros(9)}, ValueError, r"mu: 4 × 9, s: 1 × 9"),
-        ({"b": np.zeros((4000, 3))}, ValueError, "reads as 4000 chains of 3 draws"),
+        ({"mu": np.zeros((4, 9)), "s": np.zeros(9)}, ValueError, r"mu: 4 × 9 and s: 1 × 9"),
+        ({"b": np.zeros((4000, 3))}, ValueError, "that is 4000 chains of 3 draws"),
         ({"z": np.zeros(9, complex)}, TypeError, "complex128.*real and imaginary"),
         ({"z": np.array(["a"] * 9)}, TypeError, "no moments"),
         ({"z": np.array([None] * 9)}, TypeError, "no moments"),
         ({"b": np.zeros((4, 9, 1)), "b[1]": np.zeros((4, 9))}, ValueError, r"called b\[1\]"),
-        ([{"a": np.zeros(9)}, {"b": np.zeros(9)}], ValueError, "not all seeds have.*a, b"),
+        ([{"a": np.zeros(9)}, {"b": np.zeros(9)}], ValueError, "not all seeds have.*a and b"),
         (xr.DataTree(), ValueError, "no group 'posterior'; its groups: none"),
     ],
 )  # fmt: skip

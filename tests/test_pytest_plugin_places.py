@@ -74,7 +74,7 @@ def test_usable_names_stay_as_they_are() -> None:
     """What a user wrote is what the file is called."""
     for name in ("fit", "eight_schools-v2", "a.b", "A+b=1", "1", "_x"):
         assert places.valid_name(name) == name
-    with pytest.raises(TypeError, match="is a text, not 3"):
+    with pytest.raises(TypeError, match="must be a text, not 3"):
         places.valid_name(3)  # type: ignore[arg-type]
 
 
@@ -157,15 +157,15 @@ def test_alpha_comes_from_the_call_the_setting_or_the_harness(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (", alpha=0", "*alpha is 0; it must lie between 0 and 1*"),
+        (", alpha=0", "*alpha is 0; it must be between 0 and 1*"),
         (", alpha=float('nan')", "*alpha is nan;*"),
-        (", location=0", "*location is 0; a margin must be larger than 0*"),
+        (", location=0", "*location is 0; a margin must be positive*"),
         (", scale=float('inf')", "*scale is inf; a margin*"),
         (", scale=float('nan')", "*scale is nan; a margin*"),
         (", name='a/b'", "*'a/b' cannot name a baseline's file*"),
         (
             ", quantities=['nu']",
-            "*no quantity nu among the draws; there are mu, sigma, beta, count, zero*",
+            "*unknown quantities: nu; the draws have mu, sigma, beta, count and zero*",
         ),
     ],
 )

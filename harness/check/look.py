@@ -1,4 +1,4 @@
-"""Run models and observe them, beside their baselines where they have one."""
+"""Run models, observe them, and compare them with their baselines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from harness.study.store import Store
 
 @dataclass(slots=True, eq=False)
 class Looked:
-    """What one look at some models gave; each is in ``observations`` or in ``errors``."""
+    """What one look at some models found; each model is in ``observations`` or in ``errors``."""
 
     observations: dict[str, Observation] = field(default_factory=dict)
     changes: dict[str, list[Change]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Looked:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def update(self, other: Looked) -> None:
-        """Take over what another look saw of some of the models."""
+        """Replace what is known of some models by another look at them."""
         for name in (*other.observations, *other.errors):
             self.errors.pop(name, None)
             self.observations.pop(name, None)
@@ -61,7 +61,7 @@ def look(
     harness.study.comparing.Interrupted
         On Ctrl-C; finished runs are stored.
     harness.stan.ToolchainError
-        If there is no CmdStan and none can be had.
+        If there is no CmdStan and none can be installed.
     """
     plan = Plan(
         models=tuple(models),
@@ -114,7 +114,7 @@ def _all(
                 yield name, value if said is None else f"the summary failed: {said}"
     except KeyboardInterrupt as interrupt:
         pool.close(kill=True)
-        msg = "interrupted: all runs are kept; the same command goes on from there"
+        msg = "interrupted: all runs are stored; the same command continues from there"
         raise comparing.Interrupted(msg) from interrupt
     except BaseException:
         pool.close(kill=True)
@@ -189,6 +189,6 @@ def _lost_runs(model: str, name: str, old: Baseline, seen: Observation) -> list[
 
 
 def written_now(versions: Mapping[str, str], command: str) -> dict[str, str]:
-    """Return what a baseline says of its making."""
+    """Return when and with what a baseline is written."""
     today = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d")
     return {"date": today, "command": command, **versions}

@@ -1,4 +1,4 @@
-"""What is to be checked: baselines, the models behind them, and how they were asked for."""
+"""What to check: baselines, their models, and what each baseline was asked for."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from harness.methods import METHODS
 from harness.models import folders
 from harness.models.data import ModelError
 from harness.records import Model
+from harness.records.text import listed
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for, as on the command line; ``folder`` is that of the baselines."""
+    """What the user asked for on the command line; ``folder`` holds the baselines."""
 
     folder: Path
     methods: tuple[str, ...] | None = None
@@ -39,7 +40,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model to check; without ``old`` it has no baseline yet, with ``error`` it cannot be."""
+    """A model to check.
+
+    Without ``old`` it has no baseline yet; ``error`` says why it cannot be checked, and ``gone``
+    that the model no longer exists.
+    """
 
     name: str
     path: Path
@@ -47,11 +52,10 @@ class Target:
     old: Baseline | None = None
     error: str | None = None
     gone: bool = False
-    """Whether the model itself is no longer there."""
 
 
 def asked(model: Model, request: Request) -> dict[str, Any]:
-    """Return what must be asked for again, files as seen from the baselines' folder."""
+    """Return what a check must ask for again, with files relative to the baselines' folder."""
     quantities: list[str] | None = list(model.quantities)
     folder = model.stan_file.resolve().parent
     source: dict[str, Any]
@@ -79,12 +83,12 @@ def asked(model: Model, request: Request) -> dict[str, Any]:
 
 
 def _from(folder: Path, file: Path) -> str:
-    """Return a path as seen from the baselines: both move together with a repository."""
+    """Return a path relative to the baselines: a repository moves both together."""
     return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
 
 
 def as_asked(old: Baseline, request: Request) -> Request:
-    """Return the request with what the baseline was asked for with."""
+    """Return the request with the methods, seeds and reference of a baseline."""
     methods, reference = old.request.get("methods"), str(old.request.get("reference", "auto"))
     if reference not in {"auto", "nuts"}:
         reference = str(request.folder / reference)
@@ -101,10 +105,10 @@ def to_write(
     request: Request,
     read_models: Callable[[Sequence[str]], list[Model]],
 ) -> list[Target]:
-    """Find what to write baselines of: named models and baselines, else all baselines there are.
+    """Find the models to write baselines of: those named, else those with a baseline.
 
-    Where there are none, all lecture models. A baseline that cannot be read is written anew if
-    its name says which model it is of.
+    If there are no baselines at all, these are the lecture models. An unreadable baseline is
+    written again if its name is that of a lecture model.
 
     Raises
     ------
@@ -130,7 +134,7 @@ def to_write(
 
 
 def merged(old: Baseline | None, request: Request) -> Request:
-    """Return the request, with what it leaves open as the old baseline was asked for with."""
+    """Return the request; what it leaves open is taken from the old baseline."""
     if old is None:
         return request
     before = as_asked(old, request)
@@ -152,38 +156,44 @@ def locate(
     Parameters
     ----------
     words
-        Names of baselines, lecture models, or programs with data; empty for every baseline.
-        Where one of those is a lecture model's, all lecture models are expected.
+        Names of baselines, lecture models, or programs with data; empty for every baseline. If
+        one of those is a lecture model's, all lecture models are expected.
     request
         For the baselines' folder.
     read_models
-        Reads what is no baseline's name.
+        Reads the models named by other words.
 
     Raises
     ------
     harness.ModelError
         For a word that names nothing.
-    harness.baseline.BaselineError
+    harness.check.baseline.BaselineError
         If there is nothing to check at all.
     """
-    folder = request.folder
-    if words:
-        targets, others = [], []
-        for word in words:
-            named = folder / f"{word}{SUFFIX}"
-            if named.is_file() and not word.endswith((".stan", ".json")):
-                accepted = not named.name.endswith(CANDIDATE)
-                targets.append(_target(named) if accepted else _unaccepted(named, folder))
-            else:
-                others.append(word)
-        models = read_models(others) if others else []
-        targets += [_of_model(m, folder) for m in models]
-        names = [t.name for t in targets]
-        for name in names:
-            if names.count(name) > 1:
-                msg = f"{name} is named twice; a model has one baseline"
-                raise ModelError(msg)
-        return targets
+    return _named(words, request.folder, read_models) if words else _all_in(request.folder)
+
+
+def _named(
+    words: Sequence[str], folder: Path, read_models: Callable[[Sequence[str]], list[Model]]
+) -> list[Target]:
+    targets, others = [], []
+    for word in words:
+        named = folder / f"{word}{SUFFIX}"
+        if named.is_file() and not word.endswith((".stan", ".json")):
+            accepted = not named.name.endswith(CANDIDATE)
+            targets.append(_target(named) if accepted else _unaccepted(named, folder))
+        else:
+            others.append(word)
+    targets += [_of_model(m, folder) for m in (read_models(others) if others else [])]
+    names = [t.name for t in targets]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"{name} is named twice; a model has one baseline"
+            raise ModelError(msg)
+    return targets
+
+
+def _all_in(folder: Path) -> list[Target]:
     files = sorted(folder.glob(f"*{SUFFIX}"))
     targets = [_target(f) for f in files if not f.name.endswith(CANDIDATE)]
     have = {t.name for t in targets}
@@ -220,7 +230,7 @@ def _of_model(model: Model, folder: Path) -> Target:
 
 
 def _beside(old: Baseline, target: Target) -> Target:
-    """Return a target with its baseline, if that is its model's, and with what it looks at."""
+    """Return a target with its baseline and its quantities, if the baseline is its model's."""
     model = target.model
     if model is None or not old.model == model.name == target.name:
         name = target.name if model is None else model.name
@@ -230,9 +240,7 @@ def _beside(old: Baseline, target: Target) -> Target:
         return replace(target, model=None, old=old, error=msg)
     unknown = [m for m in old.request.get("methods") or () if m not in METHODS]
     if unknown:
-        msg = (
-            f"{target.path} is of methods that are not there: {', '.join(unknown)}; write it again"
-        )
+        msg = f"{target.path} has methods that are unknown: {listed(unknown)}; write it again"
         return replace(target, model=None, old=old, error=msg)
     chosen = old.request.get("quantities")
     return replace(
@@ -241,13 +249,13 @@ def _beside(old: Baseline, target: Target) -> Target:
 
 
 def _unaccepted(path: Path, folder: Path) -> Target:
-    """Look at a candidate that nobody has accepted: its model is run, and compared with nothing."""
+    """Return the model of a candidate that nobody has accepted, without a baseline."""
     found = _target(path)
     return replace(found, path=folder / f"{found.name}{SUFFIX}", old=None)
 
 
 def _target(path: Path) -> Target:
-    """Read a baseline and find the model that it is of."""
+    """Read a baseline and find its model."""
     name = path.name.removesuffix(CANDIDATE).removesuffix(SUFFIX)
     try:
         old = baseline.read(path)
@@ -268,7 +276,7 @@ def _target(path: Path) -> Target:
                 path.parent / source["program"], None if data is None else path.parent / data
             )
         else:
-            msg = f"{path} does not say which model it is of; write it again"
+            msg = f"{path} does not name its model; write it again"
             return Target(name, path, old=old, error=msg)
     except ModelError as error:
         return Target(name, path, old=old, error=f"the model of {path} cannot be read: {error}")

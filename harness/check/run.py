@@ -38,7 +38,7 @@ def check(targets: Sequence[Target], request: Request, progress: Progress) -> Ch
     harness.study.comparing.Interrupted
         On Ctrl-C; finished runs are stored.
     harness.stan.ToolchainError
-        If there is no CmdStan and none can be had.
+        If there is no CmdStan and none can be installed.
     """
     begin = time.monotonic()
     known = [t for t in targets if t.old is not None and t.model is not None and t.error is None]
@@ -87,7 +87,7 @@ def _candidates(
 
 
 class _Checking:
-    """The looks at models that have a baseline."""
+    """Repeated looks at models that have a baseline."""
 
     def __init__(self, targets: Sequence[Target], request: Request, progress: Progress) -> None:
         self.models: list[Model] = [t.model for t in targets if t.model is not None]
@@ -106,7 +106,7 @@ class _Checking:
         }
 
     def run(self) -> list[ModelCheck]:
-        """Look until everything is decided or the budget is used up."""
+        """Look until everything is decided or the budget is spent."""
         if not self.models:
             return []
         refused = self._refusals() if self.request.exact else {}
@@ -131,7 +131,7 @@ class _Checking:
         ]
 
     def _look(self, models: Sequence[Model]) -> None:
-        """Look at models, those together that were asked for in the same way."""
+        """Look at models; those with the same request go together."""
         groups: dict[Request, list[Model]] = defaultdict(list)
         for model in models:
             groups[as_asked(self.old[model.name], self.request)].append(model)
@@ -177,7 +177,7 @@ class _Checking:
         return ran and (change.p is not None or change.part == "moments")
 
     def _refusals(self) -> dict[str, str]:
-        """Say which models cannot be equal to the last digit, whatever they give."""
+        """Name the models whose draws cannot be equal to the last digit, and say why."""
         cmdstan = stan.ensure_cmdstan(self.progress.say)
         self.versions = stan.run_versions(cmdstan)
         out = {}
@@ -188,7 +188,7 @@ class _Checking:
                 said = "; ".join(
                     f"{v} {old.written.get(v)} then, {self.versions.get(v)} now" for v in differ
                 )
-                out[name] = f"draws can be equal only under the same versions: {said}"
+                out[name] = f"draws are equal only under the same versions: {said}"
         return out
 
     def _model(self, model: Model, changes: Sequence[Change]) -> ModelCheck:
@@ -245,7 +245,7 @@ class _Checking:
 
 
 _WHOLE = {"level", "causes", "reference", "kind", "moments"}
-"""Parts that are compared as they stand, also to the last digit."""
+"""Parts that an exact check takes from the usual comparison."""
 
 
 def _exact(model: str, old: Baseline, seen: Observation, changes: Sequence[Change]) -> list[Change]:

@@ -1,4 +1,4 @@
-"""What else is different between a baseline and now: the likely reasons for a change."""
+"""The likely reasons for a change: what else differs between a baseline and now."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.check.baseline.form import MethodBaseline
+from harness.records.text import listed
 
 VERSIONS_OF_DRAWS = ("cmdstan", "compiler")
-"""Versions without which draws cannot be equal to the last digit."""
-
-_NAMED = 6
+"""Draws are equal to the last digit only if these versions are."""
 
 
 def program_reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str]:
@@ -53,8 +52,7 @@ def data_reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             said.append(f"{name} has {sizes[1]} values, not {sizes[0]}")
         elif a[name].get("hash") != b[name].get("hash"):
             said.append(f"values of {name}")
-    rest = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
-    return f"{what}: {', '.join(said[:_NAMED])}{rest}" if said else f"{what}, in their form only"
+    return f"{what}: {listed(said)}" if said else f"{what}, in their form only"
 
 
 def method_reasons(name: str, old: MethodBaseline, new: MethodBaseline) -> list[str]:

@@ -1,7 +1,7 @@
 """The pytest plugin: ``posterior_regression.check(fit)`` in anyone's test suite.
 
-Every pytest run of everyone who has the harness installed loads this file, so that it imports
-nothing but pytest and the standard library; what compares draws waits for the first check.
+Wherever the harness is installed, every pytest run loads this file. So it imports only pytest and
+the standard library, and loads what compares draws at the first check.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from harness.check.pytest_plugin.checking import Settings
 
 PROPERTY = "posterior_baseline"
-"""Under this name a test's report carries what was written: reports cross xdist's processes."""
+"""The property of a test's report that lists written files: reports cross xdist's processes."""
 
 _CLAIMED = pytest.StashKey[dict[str, str]]()
-"""Baseline files and the test that each belongs to, in this process."""
+"""The test of each baseline file, in this process."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("posterior regression").addoption(
         "--posterior-regen",
         action="store_true",
-        help="write the baselines of posterior_regression.check() anew instead of comparing",
+        help="write the baselines of posterior_regression.check() again instead of comparing",
     )
     parser.addini(
         "posterior_regression_alpha",
@@ -45,13 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a setting that makes no sense before any test runs."""
+    """Refuse an invalid setting before any test runs."""
     config.stash[_CLAIMED] = {}
     _alpha(config)
 
 
 def _alpha(config: pytest.Config) -> float | None:
-    """Return the setting's alpha, None for the harness's own."""
+    """Return the alpha of the settings, None if it is not set."""
     text = str(config.getini("posterior_regression_alpha")).strip()
     if not text:
         return None
@@ -66,7 +66,7 @@ def _alpha(config: pytest.Config) -> float | None:
 
 
 class PosteriorRegression:
-    """Compares draws with the baseline that is kept beside the test file."""
+    """Compares draws with the baseline beside the test file."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
@@ -83,36 +83,36 @@ class PosteriorRegression:
         scale: float = 0.1,
         independent: bool = False,
     ) -> None:
-        """Fail unless the draws' summaries are those of the baseline, but for chance.
+        """Fail unless the draws' summaries equal the baseline's up to Monte Carlo error.
 
-        Compared are mean, sd and the 5%, 50% and 95% quantiles of every quantity. One passes
-        if the 95% interval of its difference lies within the margin.
+        The check compares mean, sd and the 5%, 50% and 95% quantiles of every quantity. A figure
+        passes if the 95% interval of its difference lies within the margin.
 
         Parameters
         ----------
         draws_or_fit
             An ArviZ ``DataTree``; a cmdstanpy ``CmdStanMCMC``, ``CmdStanVB`` or
-            ``CmdStanPathfinder``; a dict of arrays of shape ``(chain, draw, …)``, one axis
-            being the draws of one chain; or a list of these: runs of one method with
-            different seeds, which then carry the error.
+            ``CmdStanPathfinder``; a dict of arrays of shape ``(chain, draw, …)``, where a single
+            axis is the draws of one chain; or a list of these: runs of one method with
+            different seeds, whose spread is then the error.
         name
-            What the baseline is called; the test's name by default.
+            The baseline's name; the test's name by default.
         quantities
             ``"beta"`` stands for all its elements, ``"beta[2]"`` for one; all by default.
         alpha
             Chance of a false alarm over all figures of this check.
         location
             How far a mean or median may move, in sds of the quantity; the 5% and 95%
-            quantiles have twice as much room.
+            quantiles may move twice as far.
         scale
-            By which share the sd may grow or shrink.
+            The share by which the sd may grow or shrink.
         independent
-            Whether draws of a dict or a tree are independent and not Markov chains.
+            Whether draws of a dict or a tree are independent rather than Markov chains.
 
         Raises
         ------
         AssertionError
-            The draws are not those of the baseline, it could not be told, or there is none.
+            The draws differ from the baseline, that is undecided, or there is no baseline.
         TypeError, ValueError
             The draws, the name or a setting cannot be used.
         """
@@ -132,7 +132,7 @@ class PosteriorRegression:
             raise AssertionError(result.failure)
 
     def _place(self, name: str | None) -> places.Place:
-        """Return where the baseline is; a file belongs to one test, and to one check in it."""
+        """Return where the baseline is; a file belongs to one check of one test."""
         __tracebackhide__ = True
         node = self._request.node
         chosen = places.default_name(node) if name is None else places.valid_name(name)
@@ -147,7 +147,7 @@ class PosteriorRegression:
         if owner != node.nodeid:
             msg = (
                 f"the baseline {place.shown} belongs to {owner}; give each check its own name "
-                "(without one, the test's name with its parameters is taken)"
+                "(the default is the test's name with its parameters)"
             )
             raise ValueError(msg)
         return place
@@ -160,10 +160,10 @@ def _settings(alpha: float | None, location: float, scale: float) -> Settings:
 
     chosen = ALPHA if alpha is None else alpha
     if not 0 < chosen < 1:
-        raise ValueError(f"alpha is {chosen}; it must lie between 0 and 1")
+        raise ValueError(f"alpha is {chosen}; it must be between 0 and 1")
     for what, value in {"location": location, "scale": scale}.items():
         if not 0 < value < math.inf:
-            raise ValueError(f"{what} is {value}; a margin must be larger than 0, and finite")
+            raise ValueError(f"{what} is {value}; a margin must be positive and finite")
     return Settings(chosen, Margins(location, math.log1p(scale)))
 
 
@@ -174,7 +174,7 @@ def posterior_regression(request: pytest.FixtureRequest) -> PosteriorRegression:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the baselines and candidates that were written."""
+    """List the baselines and candidates that were written."""
     reports = [r for of_kind in terminalreporter.stats.values() for r in of_kind]
     lines = dict.fromkeys(
         str(text)
@@ -189,7 +189,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say that this run writes baselines and compares nothing."""
+    """Announce a run that writes baselines and compares nothing."""
     if config.getoption("--posterior-regen"):
-        return "posterior regression: baselines are written anew, nothing is compared"
+        return "posterior regression: baselines are written again, nothing is compared"
     return None

@@ -1,4 +1,4 @@
-"""Compare what a test handed over with its baseline, or write the baseline."""
+"""Compare the draws of a test with its baseline, or write the baseline."""
 
 from __future__ import annotations
 
@@ -54,19 +54,7 @@ class Result:
 
 
 def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
-    """Compare draws with their baseline, or write it.
-
-    Parameters
-    ----------
-    intake
-        The draws.
-    place
-        Where the baseline is.
-    settings
-        What counts as a change.
-    regenerate
-        Write the baseline instead of failing.
-    """
+    """Compare draws with their baseline, or with ``regenerate`` write it."""
     unusable = _unusable(intake)
     if unusable:
         return Result(failure=words.unusable(place, unusable))
@@ -143,7 +131,7 @@ def _read(place: Place) -> MethodBaseline:
 def _compare(
     old: MethodBaseline, intake: Intake, summary: Summary, settings: Settings
 ) -> Sequence[Change]:
-    """Compare; what cannot be compared is inconclusive, never left out."""
+    """Compare; figures that cannot be compared are inconclusive, never left out."""
     where = (METHOD, METHOD)
     new = _method(intake, summary)
     if old.no_moments or (old.kind != new.kind and not new.no_moments):
@@ -174,7 +162,7 @@ def _compare(
 
 
 def _settled(intake: Intake) -> tuple[MethodBaseline, str]:
-    """Return what is worth keeping, and why nothing is."""
+    """Return what is worth keeping, and if nothing is, the reason."""
     kept = settle(_summary(intake))
     method = _method(intake, kept)
     if kept.no_moments:
@@ -213,7 +201,7 @@ def _candidate(intake: Intake, place: Place, settings: Settings) -> Result:
     limits = words.limits(method, settings.margins)
     return Result(
         failure=words.candidate(place, limits, intake),
-        written=f"{place.show(place.candidate)}: a candidate, to be reviewed and renamed",
+        written=f"{place.show(place.candidate)}: a candidate to review and rename",
     )
 
 
@@ -229,7 +217,7 @@ def _regenerate(intake: Intake, place: Place, settings: Settings) -> Result:
 
 
 def _before(intake: Intake, place: Place, settings: Settings) -> str:
-    """Say how the baseline that is about to be replaced compares."""
+    """Compare with the baseline that is about to be replaced, in words."""
     if not place.path.exists():
         return "written; there was none"
     try:

@@ -1,7 +1,7 @@
-"""Whatever a test hands over, as draws: trees, fits of cmdstanpy, arrays, or lists of these.
+"""Turn whatever a test hands over into draws: trees, cmdstanpy's fits, arrays, or lists of these.
 
-cmdstanpy's and ArviZ's objects are known by the names of their classes: a test suite that has
-neither needs neither.
+The objects of cmdstanpy and ArviZ are recognised by the names of their classes, so that a test
+suite needs neither package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.records import Draws
-from harness.records.names import scalars
+from harness.records.names import base_name, scalars
+from harness.records.text import listed
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -27,18 +28,10 @@ TAKEN = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Intake:
-    """Draws to check.
+    """Draws to check: one run, or one for each seed, and the ``source`` they came from.
 
-    Attributes
-    ----------
-    runs
-        One, or one for each seed.
-    source
-        What they came as.
-    several
-        Whether runs of several seeds were given, which then carry the error.
-    moves
-        Whether this is one run of an approximation that moves with its seed.
+    ``several`` says that runs of several seeds were given, which then carry the error; ``moves``
+    that this is a single run of an approximation, which moves with its seed.
     """
 
     runs: tuple[Draws, ...]
@@ -68,21 +61,21 @@ def take(given: Any, *, quantities: Sequence[str] = (), independent: bool = Fals
     Raises
     ------
     TypeError
-        If it is nothing of what is taken.
+        If it is none of these.
     ValueError
-        If it holds no draws, has odd shapes, was cut short, or lacks a quantity.
+        If it has no draws, odd shapes, truncated output, or lacks a quantity.
     """
     __tracebackhide__ = True
     wanted = (quantities,) if isinstance(quantities, str) else tuple(quantities)
     several = isinstance(given, (list, tuple))
     if several and not given:
-        raise ValueError("an empty list holds no draws; give one fit for each seed")
+        raise ValueError("an empty list has no draws; give one fit for each seed")
     parts = [_one(g, independent=independent) for g in (given if several else [given])]
     runs = tuple(_chosen(draws, wanted) for draws, _ in parts)
     for run in runs[1:]:
         other = sorted(set(run.names) ^ set(runs[0].names))
         if other:
-            msg = f"not all seeds have the same quantities: {_listed(other)}"
+            msg = f"not all seeds have the same quantities: {listed(other, _NAMED)}"
             raise ValueError(msg)
     sources = list(dict.fromkeys(source for _, source in parts))
     source = f"{len(runs)} × {' and '.join(sources)}" if several else sources[0]
@@ -103,31 +96,26 @@ def _one(given: Any, *, independent: bool) -> tuple[Draws, str]:
         return _of_arrays(given, iid=independent), "dict"
     hint = ""
     if "InferenceData" in classes:
-        hint = "; a legacy InferenceData becomes a DataTree by its to_datatree()"
+        hint = "; convert a legacy InferenceData with its to_datatree()"
     msg = f"cannot check a {type(given).__module__}.{type(given).__name__}; taken: {TAKEN}{hint}"
     raise TypeError(msg)
 
 
 def _chosen(draws: Draws, wanted: Sequence[str]) -> Draws:
-    """Keep the quantities that were asked for, in the order of the draws."""
+    """Keep the requested quantities, in the order of the draws."""
     __tracebackhide__ = True
     twice = sorted({n for n in draws.names if draws.names.count(n) > 1})
     if twice:
-        raise ValueError(f"more than one quantity is called {_listed(twice)}")
+        raise ValueError(f"more than one quantity is called {listed(twice, _NAMED)}")
     if not wanted:
         return draws
-    bases = [name.partition("[")[0] for name in draws.names]
+    bases = [base_name(name) for name in draws.names]
     unknown = [w for w in wanted if w not in draws.names and w not in bases]
     if unknown:
-        there = _listed(list(dict.fromkeys(bases)))
-        raise ValueError(f"no quantity {_listed(unknown)} among the draws; there are {there}")
+        there = listed(list(dict.fromkeys(bases)), _NAMED)
+        raise ValueError(f"unknown quantities: {listed(unknown, _NAMED)}; the draws have {there}")
     keep = [i for i, base in enumerate(bases) if base in wanted or draws.names[i] in wanted]
     return Draws(tuple(draws.names[i] for i in keep), draws.values[:, :, keep], iid=draws.iid)
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 # --- arrays and trees -----------------------------------------------------------------------
@@ -136,7 +124,7 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 def _of_tree(tree: Any, *, iid: bool) -> Draws:
     __tracebackhide__ = True
     if "posterior" not in tree.children:
-        groups = _listed(sorted(tree.children)) or "none"
+        groups = listed(sorted(tree.children), _NAMED) or "none"
         raise ValueError(f"the DataTree has no group 'posterior'; its groups: {groups}")
     return _of_arrays(tree["posterior"].to_dataset().data_vars, iid=iid)
 
@@ -148,7 +136,7 @@ def _of_arrays(given: Mapping[Any, Any], *, iid: bool) -> Draws:
     arrays = {str(name): _array(str(name), value) for name, value in given.items()}
     shapes = {name: a.shape[:2] for name, a in arrays.items()}
     if len(set(shapes.values())) > 1:
-        told = _listed([f"{name}: {c} × {d}" for name, (c, d) in shapes.items()])
+        told = listed([f"{name}: {c} × {d}" for name, (c, d) in shapes.items()], _NAMED)
         raise ValueError(f"the variables differ in chains × draws ({told})")
     return scalars(arrays, iid=iid)
 
@@ -164,8 +152,8 @@ def _array(name: str, value: Any) -> FloatArray:
     a = np.ma.asarray(value) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
     if a.dtype.kind not in "biuf":
         hint = ": give real and imaginary parts" if a.dtype.kind == "c" else ""
-        raise TypeError(f"{name} is of type {a.dtype}, which has no moments to compare{hint}")
-    # What was masked is missing, not what lies under the mask.
+        raise TypeError(f"{name} has type {a.dtype}, which has no moments to compare{hint}")
+    # Masked values are missing, whatever lies under the mask.
     a = np.ma.filled(a.astype(np.float64), np.nan)
     if a.ndim == 0:
         raise ValueError(f"{name} is a single number; its draws are needed")
@@ -176,9 +164,9 @@ def _array(name: str, value: Any) -> FloatArray:
         raise ValueError(f"{name} has no draws: its shape is {a.shape}")
     if chains > draws and not labelled:
         msg = (
-            f"{name} of shape {a.shape} reads as {chains} chains of {draws} draws; arrays are "
-            "(chain, draw, …), so draws of one chain need array[None], and chains that really "
-            "are that short a DataTree, whose axes have names"
+            f"{name} has shape {a.shape}, that is {chains} chains of {draws} draws: arrays are "
+            "(chain, draw, …). For draws of one chain, pass array[None]; for chains that really "
+            "are that short, a DataTree, whose axes have names"
         )
         raise ValueError(msg)
     return np.asarray(a, dtype=np.float64)
@@ -197,7 +185,7 @@ def _mcmc(fit: Any) -> FloatArray:
 
 
 def _vb(fit: Any) -> FloatArray:
-    # Not `stan_variable`, which gives q's mean: that is no draw.
+    # Not `stan_variable`: it gives the mean of q.
     values = np.asarray(fit.variational_sample)[None]
     return _counted(values, int(fit.metadata.cmdstan_config["output_samples"]))
 
@@ -206,7 +194,7 @@ def _pathfinder(fit: Any) -> FloatArray:
     values = np.asarray(fit.draws())[None]
     settings = fit.metadata.cmdstan_config
     asked = int(settings["num_psis_draws" if fit.is_resampled else "num_draws"])
-    # Several paths that are not resampled, or more draws for the ELBO, give more.
+    # Several paths without resampling, or more draws for the ELBO, give more.
     return _counted(values, asked, exact=False)
 
 
@@ -215,7 +203,7 @@ def _counted(values: FloatArray, asked: int, *, exact: bool = True) -> FloatArra
     count = values.shape[1]
     if count < asked or (exact and count > asked):
         why = "the output was cut short" if count < asked else "warm-up is among them"
-        raise ValueError(f"{count} draws where {asked} were asked for: {why}")
+        raise ValueError(f"the fit has {count} draws, but {asked} were requested: {why}")
     return values
 
 
@@ -226,7 +214,9 @@ _FITS: Mapping[str, Callable[[Any], FloatArray]] = {
 }
 
 _MOVING = {"CmdStanVB", "CmdStanPathfinder"}
-"""Approximations: their draws are independent, but the approximation moves with its seed."""
+"""Approximations: their draws are independent, but they move with the seed."""
+
+_NAMED = 8
 
 
 def _of_fit(fit: Any, name: str, read: Callable[[Any], FloatArray]) -> Draws:
@@ -245,13 +235,13 @@ def _of_fit(fit: Any, name: str, read: Callable[[Any], FloatArray]) -> Draws:
 
 
 def _whole(fit: Any) -> None:
-    """Refuse output that ends in the middle of a line: its last number may be half of one."""
+    """Refuse output that ends in the middle of a line: its last number may be incomplete."""
     __tracebackhide__ = True
     runs = vars(fit).get("runset") or vars(fit).get("_runset")
     for file in getattr(runs, "csv_files", ()):
         path = Path(str(file))
         if not path.is_file() or path.stat().st_size == 0:
-            continue  # a fit that was pickled has outlived its files
+            continue  # a pickled fit may outlive its files
         with path.open("rb") as f:
             f.seek(-1, 2)
             if f.read(1) != b"\n":

@@ -1,4 +1,4 @@
-"""What a baseline is called and where it lies. Standard library and pytest only."""
+"""Name a test's baseline and find its file. Imports the standard library and pytest only."""
 
 from __future__ import annotations
 
@@ -20,18 +20,9 @@ _CANDIDATE = ".candidate"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A check's baseline.
+    """A check's baseline: its name, its file, and the address of its test.
 
-    Attributes
-    ----------
-    name
-        What it is called.
-    path, candidate
-        Its file, and the file to review where there is none yet.
-    root
-        From where files are named in messages.
-    test
-        The test's address.
+    Messages name files relative to ``root``.
     """
 
     name: str
@@ -41,28 +32,28 @@ class Place:
 
     @property
     def candidate(self) -> Path:
-        """The file that is written where there is no baseline."""
+        """The file to review, written where there is no baseline."""
         return self.path.with_name(f"{self.name}{_CANDIDATE}.json")
 
     @property
     def shown(self) -> str:
-        """The baseline's file as messages name it."""
+        """The baseline's file in messages."""
         return self.show(self.path)
 
     def show(self, path: Path) -> str:
-        """Name a file as seen from the root of the tests."""
+        """Name a file relative to the root of the tests."""
         return (
             path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         )
 
     @property
     def command(self) -> str:
-        """What writes this baseline anew."""
+        """The command that writes this baseline again."""
         return f"pytest --posterior-regen {shlex.quote(self.test)}"
 
 
 def usable(name: str) -> bool:
-    """Tell whether a name makes a file name on every system, and no candidate's."""
+    """Tell whether a name makes a file name on every system, and not a candidate's."""
     return (
         _VALID.fullmatch(name) is not None
         and _DEVICE.fullmatch(name) is None
@@ -77,13 +68,13 @@ def valid_name(name: str) -> str:
     Raises
     ------
     TypeError
-        If it is no text.
+        If it is not a text.
     ValueError
-        If no file can be called so.
+        If a file cannot have that name.
     """
     __tracebackhide__ = True
     if not isinstance(name, str):
-        raise TypeError(f"the name of a check is a text, not {name!r}")
+        raise TypeError(f"the name of a check must be a text, not {name!r}")
     if not usable(name):
         msg = (
             f"{name!r} cannot name a baseline's file: letters, digits and _ . + = - are allowed, "
@@ -94,9 +85,9 @@ def valid_name(name: str) -> str:
 
 
 def default_name(node: pytest.Item) -> str:
-    """Return the test's name with its classes and parameters, made fit for a file name.
+    """Return the test's name with its classes and parameters, as a valid file name.
 
-    A hash keeps apart what would otherwise become the same: ``[a/b]`` and ``[a b]``.
+    A hash distinguishes names that would otherwise become equal: ``[a/b]`` and ``[a b]``.
     """
     test, bracket, parameters = node.name.partition("[")
     classes = [parent.name for parent in node.listchain() if isinstance(parent, pytest.Class)]
@@ -110,15 +101,15 @@ def default_name(node: pytest.Item) -> str:
 
 
 def find(request: pytest.FixtureRequest, name: str) -> Place:
-    """Return where a check's baseline lies.
+    """Return where a check's baseline is.
 
-    In ``posterior_baselines/<test file>/`` beside the test file, or under the folder of the
+    It is in ``posterior_baselines/<test file>/`` beside the test file, or in the folder of the
     setting ``posterior_regression_dir``, which mirrors the folders of the tests.
 
     Raises
     ------
     ValueError
-        If the setting is given and the test file lies outside of the root.
+        If that setting is given and the test file is outside the root.
     """
     __tracebackhide__ = True
     config, file = request.config, request.path
@@ -127,7 +118,7 @@ def find(request: pytest.FixtureRequest, name: str) -> Place:
     folder = file.parent / FOLDER / file.stem
     if setting:
         if not file.is_relative_to(root):
-            msg = f"posterior_regression_dir has no place for {file}, which is not in {root}"
+            msg = f"posterior_regression_dir cannot mirror {file}, which is outside {root}"
             raise ValueError(msg)
         folder = root / setting / file.relative_to(root).with_suffix("")
     return Place(name, folder / f"{name}.json", root, request.node.nodeid)

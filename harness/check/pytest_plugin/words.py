@@ -173,7 +173,7 @@ def moved(
 def _more(
     rows: Sequence[Change], old: MethodBaseline, new: MethodBaseline, alpha: float, figures: int
 ) -> str:
-    """Say how many draws, or seeds, would decide what is open."""
+    """Say how many draws, or seeds, would decide the undecided figures."""
     sizes = [m.kept if m.kind == "seeds" else m.draws for m in (old, new)]
     unit = "seeds" if new.kind == "seeds" else "draws"
     needed = [draws_needed(c, sizes[0], sizes[1], alpha, figures) for c in rows]
