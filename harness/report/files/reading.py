@@ -5,34 +5,40 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from harness.judge import rules_for
 from harness.records import (
-    Cause,
-    Claim,
     ClaimResult,
+    Closeness,
     Comparison,
     Cost,
-    Estimate,
     Explanation,
     Finding,
-    Gap,
     Measure,
     Model,
     ModelComparison,
     Reference,
     RunResult,
     RunSpec,
-    SeedVerdict,
+    Status,
     Trial,
     Verdict,
 )
+from harness.records.text import one_line
 from harness.report.files.netcdf import read_draws
 from harness.report.files.numbers import from_json
 from harness.report.files.writing import SCHEMA
 from harness.why.verdicts import explained
+
+_Measure = tuple[str, int | None, str | None, str, float, float, Closeness | None]
+_Finding = tuple[
+    str, int | None, str | None, str, float, float, str, float, float, Closeness, str, int | None
+]
 
 
 class ResultsError(ValueError):
@@ -62,147 +68,116 @@ def read(folder: Path) -> Comparison:
         raise ResultsError(msg)
     try:
         return Comparison(
-            models=tuple(_read_model(m, folder) for m in raw["models"]),
-            claims=tuple(ClaimResult(**from_json(c)) for c in raw["claims"]),
+            models=tuple(_model(m, folder) for m in raw["models"]),
+            claims=_as(tuple[ClaimResult, ...], raw["claims"]),
             provenance=raw["provenance"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is damaged ({type(error).__name__}: {error}); run harness compare again"
+        what = f"{type(error).__name__}: {one_line(str(error))}"
+        msg = f"{path} is damaged ({what}); run harness compare again"
         raise ResultsError(msg) from error
 
 
-def _read_model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
-    spec = dict(raw["model"])
-    program = spec.pop("program")
-    name = spec["name"]
-    stan_file = folder / "draws" / name / Path(spec["stan_file"]).name
+def _as(kind: Any, raw: Any) -> Any:
+    """Return what JSON holds as ``kind``; figures that are not finite have their names there."""
+    return _adapter(kind).validate_python(raw)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
+    name = raw["model"]["name"]
+    program = raw["model"]["program"]
+    drawn = folder / "draws" / name
+    stan_file = drawn / Path(raw["model"]["stan_file"]).name
     if not stan_file.is_file() and program is not None:
         stan_file.parent.mkdir(parents=True, exist_ok=True)
         stan_file.write_text(program, encoding="utf-8")
-    model = Model(
-        **{
-            **spec,
-            "stan_file": stan_file,
-            "data_file": None if spec["data_file"] is None else Path(spec["data_file"]),
-            "quantities": tuple(spec["quantities"]),
-            "methods": tuple(spec.get("methods", ())),
-            "claims": tuple(Claim(**c) for c in spec["claims"]),
-        }
-    )
-    rows = [from_json(m) for m in raw["measures"]]
-    kind = raw["reference"]["kind"]
-    measures = tuple(Measure(name, m[0], m[1], m[2], m[3], m[4], m[5], kind) for m in rows)
-    drawn = folder / "draws" / name
+    reference = raw["reference"]
+    rows = _as(list[_Measure], raw["measures"])
+    explanation, trials = raw.get("explanation"), raw.get("trials", ())
     found = ModelComparison(
-        model=model,
+        model=_as(Model, {**raw["model"], "stan_file": stan_file}),
         error=raw["error"],
         reference=Reference(
-            kind=kind,
-            trusted=raw["reference"]["trusted"],
-            why=raw["reference"]["why"],
+            kind=reference["kind"],
+            trusted=reference["trusted"],
+            why=reference["why"],
             draws=read_draws(drawn / "reference.nc")[0],
-            findings=tuple(_read_finding(name, f) for f in raw["reference"]["findings"]),
-            short=raw["reference"].get("short", ""),
+            findings=_findings(name, reference["findings"]),
+            short=reference.get("short", ""),
         ),
-        runs=tuple(_read_run(name, r, drawn) for r in raw["runs"]),
-        measures=measures,
-        levels=tuple(m[6] for m in rows),
-        verdicts=tuple(_read_verdict(v) for v in raw["verdicts"]),
+        runs=tuple(_run(name, r, drawn) for r in raw["runs"]),
+        measures=tuple(Measure(name, *row[:6], reference=reference["kind"]) for row in rows),
+        levels=tuple(row[6] for row in rows),
+        verdicts=tuple(_verdict(name, v) for v in raw["verdicts"]),
         notes=tuple(raw["notes"]),
-        explanation=_read_explanation(raw.get("explanation")),
-        trials=tuple(_read_trial(t) for t in raw.get("trials", ())),
+        explanation=None if explanation is None else _explanation(explanation),
+        trials=tuple(_trial(t) for t in trials),
     )
     return explained(found)
 
 
-def _read_finding(model: str, raw: list[Any]) -> Finding:
-    method, seed, quantity, metric, value, mcse, kind, close, wrong, level, said, needed = (
-        from_json(raw)
-    )
-    measure = Measure(model, method, seed, quantity, metric, value, mcse, kind)
-    rule = dataclasses.replace(rules_for()[metric], close=close, wrong=wrong)
-    return Finding(rule, measure, level, said, needed)
+def _findings(model: str, raw: list[Any]) -> tuple[Finding, ...]:
+    rules = rules_for()
+    found = []
+    for row in _as(list[_Finding], raw):
+        close, wrong, level, said, needed = row[7:]
+        rule = dataclasses.replace(rules[row[3]], close=close, wrong=wrong)
+        found.append(Finding(rule, Measure(model, *row[:7]), level, said, needed))
+    return tuple(found)
 
 
-def _read_verdict(raw: Mapping[str, Any]) -> Verdict:
+def _verdict(model: str, raw: Mapping[str, Any]) -> Verdict:
     # The words of causes and remedies are not read: both are found again from their facts.
     said = {"cause", "causes", "remedy", "remedies"}
-    return Verdict(
-        **{
-            **{key: value for key, value in raw.items() if key not in said},
-            "findings": tuple(_read_finding(raw["model"], f) for f in raw["findings"]),
-            "notes": tuple(raw["notes"]),
-            "by_seed": tuple(
-                SeedVerdict(
-                    s["seed"],
-                    s["level"],
-                    s["status"],
-                    tuple(_read_finding(raw["model"], f) for f in s["findings"]),
-                )
-                for s in raw["by_seed"]
-            ),
-        }
-    )
+    seeds = [{**s, "findings": _findings(model, s["findings"])} for s in raw["by_seed"]]
+    plain = {key: value for key, value in raw.items() if key not in said}
+    findings = _findings(model, raw["findings"])
+    verdict: Verdict = _as(Verdict, {**plain, "findings": findings, "by_seed": seeds})
+    return verdict
 
 
-def _read_run(model: str, raw: Mapping[str, Any], folder: Path) -> RunResult:
-    plain = from_json(raw)
-    draws, trace = read_draws(folder / f"{plain['method']}-{plain['seed']}.nc")
+def _run(model: str, raw: Mapping[str, Any], folder: Path) -> RunResult:
+    draws, trace = read_draws(folder / f"{raw['method']}-{raw['seed']}.nc")
     return RunResult(
-        spec=RunSpec(model, plain["method"], plain["options"], plain["seed"], plain["draws"]),
-        key=plain["key"],
-        status=plain["status"],
-        message=plain["message"],
+        spec=_as(RunSpec, {**from_json(raw), "model": model}),
+        key=raw["key"],
+        status=_as(Status, raw["status"]),
+        message=raw["message"],
         draws=draws,
         trace=trace,
-        diagnostics=plain["diagnostics"],
-        cost=Cost(**plain["cost"]),
+        diagnostics=_as(dict[str, float], raw["diagnostics"]),
+        cost=_as(Cost, raw["cost"]),
         versions={},
-        console=plain["console"],
+        console=raw["console"],
     )
 
 
-def _read_explanation(raw: Mapping[str, Any] | None) -> Explanation | None:
-    """Return why; None where nobody asked, as in files that are older than the question."""
-    if raw is None:
-        return None
-    plain = from_json(raw)
-    return Explanation(
-        log_evidence=Estimate(*plain["log_evidence"]),
-        source=plain["source"],
-        gaps=tuple(
-            Gap(
-                **{
-                    **gap,
-                    "family_gap": Estimate(*gap["family_gap"]),
-                    "optimiser_gap": Estimate(*gap["optimiser_gap"]),
-                    "causes": tuple(_read_cause(c) for c in gap["causes"]),
-                }
-            )
-            for gap in plain["gaps"]
-        ),
-        notes=tuple(plain["notes"]),
-        complete=bool(plain.get("complete", True)),
-    )
+def _explanation(raw: Mapping[str, Any]) -> Explanation:
+    gaps = [{**gap, "causes": [_cause(c) for c in gap["causes"]]} for gap in raw["gaps"]]
+    explanation: Explanation = _as(Explanation, {**raw, "gaps": gaps})
+    return explanation
 
 
-def _read_cause(plain: Mapping[str, Any]) -> Cause:
-    """Return a cause; those of older files have their sentence for evidence."""
-    evidence = plain.get("figures", {"said": plain["evidence"]})
-    return Cause(plain["gap"], plain["name"], plain["nats"], evidence)
+def _cause(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cause's fields; those of older files have their sentence for evidence."""
+    return {**raw, "evidence": from_json(raw.get("figures", {"said": raw["evidence"]}))}
 
 
-def _read_trial(raw: Mapping[str, Any]) -> Trial:
+def _trial(raw: Mapping[str, Any]) -> Trial:
     """Return a trial; those of older files have words for facts."""
     plain = from_json(raw)
-    pair = {key: Estimate(*plain[key]) for key in ("before", "after")}
-    what, words, helps = (plain.pop(key) for key in ("what", "words", "helps"))
-    if "outcome" not in plain:
-        tried = "no help" if plain["level_after"] is not None else "not tried"
+    if "outcome" not in raw:
+        tried = "no help" if raw["level_after"] is not None else "not tried"
         plain |= {
-            "ran": plain["method"],
+            "ran": raw["method"],
             "options": {},
-            "outcome": "helps" if helps else tried,
-            "facts": {"what": what, "words": words},
+            "outcome": "helps" if raw["helps"] else tried,
+            "facts": {"what": raw["what"], "words": raw["words"]},
         }
-    return Trial(**{**plain, **pair})
+    trial: Trial = _as(Trial, plain)
+    return trial
