@@ -98,6 +98,7 @@ def _model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
         stan_file.write_text(program, encoding="utf-8")
     reference = raw["reference"]
     rows = _as(list[_Measure], raw["measures"])
+    figures = [(*row[:6], reference["kind"]) for row in rows]
     explanation, trials = raw.get("explanation"), raw.get("trials", ())
     found = ModelComparison(
         model=_as(Model, {**raw["model"], "stan_file": stan_file}),
@@ -111,7 +112,7 @@ def _model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
             short=reference.get("short", ""),
         ),
         runs=tuple(_run(name, r, drawn) for r in raw["runs"]),
-        measures=tuple(Measure(name, *row[:6], reference=reference["kind"]) for row in rows),
+        measures=tuple(Measure(name, *row) for row in figures),
         levels=tuple(row[6] for row in rows),
         verdicts=tuple(_verdict(name, v) for v in raw["verdicts"]),
         notes=tuple(raw["notes"]),
