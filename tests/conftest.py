@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and the rule that a required test is not skipped."""
+"""Fixtures for every test, groups for parallel runs, and no skips of required tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.stan import CmdStan
 
 REQUIRED = {"stan": "HARNESS_REQUIRE_STAN", "browser": "HARNESS_REQUIRE_BROWSER"}
-"""Marker, and the variable that turns a skip of such a test into a failure when it is 1."""
+"""Markers, and the variables that turn a skip of such a test into a failure when they are 1."""
 
 
 GROUPED = ("stan", "browser", "wheel")
@@ -22,13 +22,15 @@ GROUPED = ("stan", "browser", "wheel")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests that share a slow fixture in one of pytest-xdist's workers.
 
     A worker takes all tests of a group. What a file of slow tests compiles or fits is then made
     once, and so is the lecture, which two files use. Every other test is a group of its own and
     fills the gaps.
     """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         if "lecture_results" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("lecture"))
@@ -72,7 +74,7 @@ def _reason(longrepr: object) -> str:
 
 @pytest.fixture(scope="session")
 def cmdstan() -> CmdStan:
-    """Return the CmdStan that is here; a test that needs one is skipped where there is none."""
+    """Return the installed CmdStan; without one, the test is skipped."""
     from harness.stan import ToolchainError, find_cmdstan
 
     try:
@@ -85,20 +87,21 @@ def cmdstan() -> CmdStan:
 
 
 def _without_results(cmdstan: CmdStan, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Make a folder the cache: compiled programs of the real one, but none of its results."""
+    """Make a folder the cache, with what the real one has compiled but no results."""
     from harness.stan import cache_dir  # the hooks above need no harness
 
-    programs = cache_dir() / "programs"
-    programs.mkdir(parents=True, exist_ok=True)
-    if not (folder / "programs").exists():
-        (folder / "programs").symlink_to(programs, target_is_directory=True)
+    for compiled in ("programs", "bridge"):
+        real = cache_dir() / compiled
+        real.mkdir(parents=True, exist_ok=True)
+        if not (folder / compiled).exists():
+            (folder / compiled).symlink_to(real, target_is_directory=True)
     patch.setenv("HARNESS_CACHE", str(folder))
     patch.setenv("CMDSTAN", str(cmdstan.path))
 
 
 @pytest.fixture(scope="module")
 def fresh_results(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Use the compiled programs of the real cache, but none of its results; return the folder."""
+    """Return a cache with what the real one has compiled but no results."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         _without_results(cmdstan, folder, patch)

@@ -1,4 +1,4 @@
-"""Bad programs and data, with real CmdStan: a clear word each, and the neighbours unharmed."""
+"""Bad programs and data, with real CmdStan: each has a clear message, and the rest is compared."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROGRAMS: Mapping[str, tuple[str, Any, str]] = {
 
 
 def write(folder: Path, name: str, program: str, data: Any) -> Model:
-    """Write a program with its data and wrap it as a user's own."""
+    """Write a program and its data, and return them as a user's own model."""
     (folder / f"{name}.stan").write_text(program)
     (folder / f"{name}.json").write_text(json.dumps(data))
     return folders.user_model(folder / f"{name}.stan", folder / f"{name}.json")
@@ -61,7 +61,7 @@ def write(folder: Path, name: str, program: str, data: Any) -> Model:
 def compared(
     fresh_results: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, ModelComparison]:
-    """Compare all bad programs and a good one in one go."""
+    """Compare all bad programs and a good one together."""
     assert fresh_results.is_dir()
     folder = tmp_path_factory.mktemp("programs")
     models = [write(folder, name, text, data) for name, (text, data, _) in PROGRAMS.items()]
@@ -73,7 +73,7 @@ def compared(
 def test_one_bad_model_does_not_take_the_others_down(
     compared: Mapping[str, ModelComparison],
 ) -> None:
-    """The good program among bad ones is compared as if it were alone."""
+    """A good program among bad ones is compared as if it were alone."""
     good = compared["good"]
     assert good.error is None
     assert good.reference.trusted
@@ -85,7 +85,7 @@ def test_one_bad_model_does_not_take_the_others_down(
 def test_what_is_wrong_with_a_model_is_said_in_its_own_words(
     compared: Mapping[str, ModelComparison], name: str
 ) -> None:
-    """The text of stanc and CmdStan itself reaches the user, and no verdict is given."""
+    """The user sees the message of stanc or CmdStan, and there is no verdict."""
     model = compared[name]
     assert model.error is not None
     assert PROGRAMS[name][2] in model.error
@@ -95,7 +95,7 @@ def test_what_is_wrong_with_a_model_is_said_in_its_own_words(
 def test_matrices_simplexes_and_useless_quantities(
     compared: Mapping[str, ModelComparison],
 ) -> None:
-    """Names keep their indices; constant, NaN and empty quantities are named, not compared."""
+    """Names keep their indices; constant and NaN quantities are listed, not compared."""
     model = compared["shapes"]
     assert model.error is None
     quantities = {m.quantity for m in model.measures if m.metric == "bias"}
@@ -108,7 +108,7 @@ def test_matrices_simplexes_and_useless_quantities(
 
 
 def test_nothing_but_bad_models_is_an_error(fresh_results: Path, tmp_path: Path) -> None:
-    """Where nothing could be run, the reasons are raised, not an empty report written."""
+    """Where nothing can be run, an error gives the reasons, and no empty report is written."""
     assert fresh_results.is_dir()
     model = write(tmp_path, "syntax", *PROGRAMS["syntax"][:2])
     with pytest.raises(comparing.NothingToRunError, match=r"syntax\.stan"):
@@ -118,15 +118,15 @@ def test_nothing_but_bad_models_is_an_error(fresh_results: Path, tmp_path: Path)
 def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     fresh_results: Path, tmp_path: Path
 ) -> None:
-    """A flipped byte costs one run; a changed program costs its own runs and no others."""
+    """A flipped byte repeats one run; a changed program repeats its own runs and no others."""
     one = write(tmp_path, "one", GOOD, {})
     two = write(tmp_path, "two", "parameters { real k; } model { k ~ normal(1, 2); }\n", {})
-    plan = Plan((one, two), methods=("meanfield",), seeds=2)
+    plan = Plan((one, two), methods=("meanfield",), seeds=2, explain=False)
 
     def runs_made() -> int:
         return int(comparing.compare(plan)[0].provenance["runs_made"])
 
-    # Two seeds and NUTS as the reference for each.
+    # Each model has two seeds, and NUTS as the reference.
     assert runs_made() == 6
     assert runs_made() == 0
     entry = next(
@@ -144,15 +144,15 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
 
 
 def test_a_run_that_takes_too_long_is_a_result(fresh_results: Path, tmp_path: Path) -> None:
-    """A time limit that no run can keep gives timed_out runs, and fails the method."""
+    """With too short a time limit, runs are timed_out and the method does not pass."""
     assert fresh_results.is_dir()
     model = write(tmp_path, "good", GOOD, {})
-    plan = Plan((model,), methods=("meanfield_tuned",), seeds=1, timeout_s=0.05)
+    plan = Plan((model,), methods=("meanfield_tuned",), seeds=1, timeout_s=0.05, explain=False)
     comparison, _ = comparing.compare(plan)
     statuses = {r.spec.method: r.status for r in comparison.models[0].runs}
     assert statuses["meanfield_tuned"] == "timed_out"
     assert comparison.models[0].verdicts[0].level in {"fail", "unknown"}
-    patient = Plan((model,), methods=("meanfield_tuned",), seeds=1)
+    patient = Plan((model,), methods=("meanfield_tuned",), seeds=1, explain=False)
     comparison, _ = comparing.compare(patient)
     assert {r.status for r in comparison.models[0].runs} <= {"ok", "not_converged", "diverged"}
 

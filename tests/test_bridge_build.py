@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.stan import CmdStan, ProgramError, cache_dir
+from harness.stan import CmdStan, ProgramError
 from harness.stan.bridge import BridgeModel, library
 from harness.stan.bridge.loading import intact
 
@@ -47,11 +47,12 @@ def compiling(folder: Path, before: set[Path]) -> Path | None:
 
 
 def test_a_killed_build_and_two_builders_leave_one_whole_library(
-    cmdstan: CmdStan, tmp_path: Path
+    cmdstan: CmdStan, isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kill a build in the compiler, plant half a library, then let two processes build at once."""
-    folder = cache_dir() / "bridge"
-    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
+    folder = isolated_cache / "bridge"
+    folder.mkdir(parents=True)
     file = tmp_path / "together.stan"
     text = f"parameters {{ real x; }} model {{ x ~ normal(0, 2); }} // {time.time_ns()}"
     file.write_text(text, encoding="utf-8")
@@ -87,12 +88,11 @@ def test_a_killed_build_and_two_builders_leave_one_whole_library(
 
 
 def test_what_stanc_rejects_is_an_exception_with_its_words(
-    cmdstan: CmdStan, tmp_path: Path
+    cmdstan: CmdStan, isolated_cache: Path, tmp_path: Path
 ) -> None:
     """And nothing of it is left in the cache."""
     file = tmp_path / "wrong.stan"
     file.write_text("parameters { real x; } model { x ~ norml(0, 1); }", encoding="utf-8")
-    before = set((cache_dir() / "bridge").glob("partial-*"))
     with pytest.raises(ProgramError, match="norml"):
         library(file, cmdstan)
-    assert set((cache_dir() / "bridge").glob("partial-*")) <= before
+    assert not list((isolated_cache / "bridge").glob("partial-*"))

@@ -26,7 +26,7 @@ def _start(folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder / "scratch")},
-        # A shell starts background jobs deaf to Ctrl-C, and their children inherit that.
+        # Background jobs of a shell ignore Ctrl-C, and their children inherit that.
         preexec_fn=_hear_interrupts,  # noqa: PLW1509 - nothing else runs in this process
     )
 
@@ -53,7 +53,7 @@ def _running(scratch: Path) -> list[str]:
 
 
 def test_an_interrupt_keeps_what_is_finished(fresh_results: Path, tmp_path: Path) -> None:
-    """Exit code 130, no process left, how to resume; the next comparison goes on from there."""
+    """Exit code 130, no process is left, and the next comparison continues from there."""
     process = _start(tmp_path)
     end = time.monotonic() + 120
     seen: list[str] = []
@@ -62,7 +62,7 @@ def test_an_interrupt_keeps_what_is_finished(fresh_results: Path, tmp_path: Path
         if seen and _stored(fresh_results) >= 3:
             break
         time.sleep(0.02)
-    # Otherwise that none is left would be no news.
+    # Otherwise it would prove nothing that none is left.
     assert seen
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""What must come out on the lecture's models, with real CmdStan and no stored result."""
+"""Known results on the lecture's models, with real CmdStan and no stored runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from harness.study.plan import Plan, usual_methods
 pytestmark = pytest.mark.stan
 
 SMALL = ("normal_mean", "mixture")
-"""Judged with all ten seeds; the others with five."""
+"""Models judged with all ten seeds; the others are judged with five."""
 
 K = 4.5
-"""Standard errors allowed: with some twenty figures one in 10 000 runs of these tests fails."""
+"""Standard errors allowed: with about twenty figures, one in 10 000 runs of these tests fails."""
 
 
 def compare(names: tuple[str, ...], **options: object) -> Comparison:
@@ -39,7 +39,7 @@ def verdicts(model: ModelComparison) -> dict[str, Verdict]:
 
 
 def measures(model: ModelComparison, method: str, quantity: str, metric: str) -> list[Measure]:
-    """Return one figure of every seed; never an empty list."""
+    """Return one metric of one quantity for every seed; the list is never empty."""
     found = [
         m for m in model.measures if (m.method, m.quantity, m.metric) == (method, quantity, metric)
     ]
@@ -48,7 +48,7 @@ def measures(model: ModelComparison, method: str, quantity: str, metric: str) ->
 
 
 def over_seeds(found: list[Measure]) -> tuple[float, float]:
-    """Return the mean over seeds and its standard error, the optimiser's noise included."""
+    """Return the mean over seeds and its standard error, which includes the optimiser's noise."""
     values = np.array([m.value for m in found])
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
@@ -56,7 +56,7 @@ def over_seeds(found: list[Measure]) -> tuple[float, float]:
 def test_normal_mean_passes_when_tuned_and_fails_by_default(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """The family holds the posterior: only the optimiser can fail, and CmdStan's default does."""
+    """The family contains the posterior, so only the optimiser can fail; CmdStan's default does."""
     found = verdicts(lecture["normal_mean"])
     for method in ("meanfield_tuned", "fullrank_tuned"):
         assert {s.level for s in found[method].by_seed} == {"pass"}
@@ -72,7 +72,7 @@ def test_normal_mean_passes_when_tuned_and_fails_by_default(
 def test_runaways_are_named_with_their_step_size(
     lecture: Mapping[str, ModelComparison], model: str
 ) -> None:
-    """A seed with step size 100 whose draws are a sd or more off is called a runaway."""
+    """A seed with step size 100 whose mean is more than 1.5 sd off is reported as a runaway."""
     named = 0
     for run in lecture[model].runs:
         quantity = {"normal_mean": "m", "mixture": "x"}[model]
@@ -91,7 +91,7 @@ def test_runaways_are_named_with_their_step_size(
 def test_mixture_fails_every_advi_and_says_which_mode_is_missed(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """All four rows fail; seeds on the right-hand mode miss 0.20, those on the left 0.80."""
+    """All four ADVIs fail; seeds on the right-hand mode miss a mass of 0.20, the others 0.80."""
     found = verdicts(lecture["mixture"])
     for method in ("meanfield", "fullrank", "meanfield_tuned", "fullrank_tuned"):
         assert found[method].level == "fail"
@@ -100,14 +100,15 @@ def test_mixture_fails_every_advi_and_says_which_mode_is_missed(
         biases = measures(lecture["mixture"], method, "x", "bias")
         missed = measures(lecture["mixture"], method, "x", "missed_mass")
         for bias, miss in zip(biases, missed, strict=True):
-            # The mode's mass in 40 000 exact draws, se 0.002; 0.003 more for where it is cut.
+            # The mode's mass in 40 000 exact draws has a standard error of 0.002; the place of the
+            # cut between the modes adds 0.003.
             assert miss.value == pytest.approx(0.2 if bias.value > 0 else 0.8, abs=K * 0.002 + 3e-3)
 
 
 def test_mixture_does_not_pass_nuts_and_names_r_hat(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """NUTS is a method like any other: stuck chains fail, and R-hat is the reason given."""
+    """NUTS is judged like any other method: stuck chains fail, with R-hat as the reason."""
     nuts = verdicts(lecture["mixture"])["nuts"]
     assert nuts.level == "fail"
     assert "R-hat" in nuts.headline
@@ -121,7 +122,7 @@ def test_without_the_exact_reference_nobody_passes_on_the_mixture(
     cmdstan: CmdStan,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """NUTS cannot be the reference here, so every verdict is unknown."""
+    """NUTS cannot be trusted as the reference here, so every verdict is unknown."""
     assert lecture["mixture"].reference.kind == "exact"
     monkeypatch.setenv("HARNESS_CACHE", str(lecture_results))
     monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
@@ -135,7 +136,7 @@ def test_without_the_exact_reference_nobody_passes_on_the_mixture(
 def test_linear_regression_mean_field_is_too_narrow_because_of_correlation(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """Intercept and slope at about half the width, with the reason; full-rank has them right."""
+    """Mean-field halves the widths of intercept and slope and says why; full-rank is right."""
     model = lecture["linear_regression"]
     assert model.reference.kind == "nuts"
     assert model.reference.trusted
@@ -169,7 +170,7 @@ def test_conjugate_regression_has_the_closed_form_widths(
     expected = 1 / np.sqrt(np.diag(posterior.precision))
     for quantity, sd in zip(("intercept", "slope"), expected, strict=True):
         mean, error = over_seeds(measures(model, "meanfield_tuned", quantity, "sd"))
-        # 10 000 draws a seed have an sd's error of sd/√(2·10⁴), five seeds that over √5.
+        # The sd of 10 000 draws has the error sd/√(2·10⁴), the mean of five seeds that over √5.
         floor = sd / math.sqrt(2 * 10_000 * 5)
         assert mean == pytest.approx(sd, abs=K * math.hypot(error, floor))
 
@@ -181,9 +182,9 @@ def test_conjugate_regression_has_the_closed_form_widths(
 def test_tuned_fits_land_on_the_kl_optimum(
     lecture: Mapping[str, ModelComparison], model: str, quantity: str, mu: float, sigma: float
 ) -> None:
-    """Location and scale of tuned mean-field are those of the best Gaussian, found by quadrature.
+    """Tuned mean-field has the location and scale of the best Gaussian, found by quadrature.
 
-    Scale ± 2% on top of the error: the step size never reaches zero, so q keeps moving.
+    The scale may be 2% off besides its error: the step size never reaches zero, so q keeps moving.
     """
     location, error = over_seeds(measures(lecture[model], "meanfield_tuned", quantity, "mean"))
     assert location == pytest.approx(mu, abs=K * math.hypot(error, sigma / math.sqrt(50_000)))
@@ -199,7 +200,7 @@ def test_a_second_comparison_runs_nothing(
     cmdstan: CmdStan,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With nothing changed no CmdStan is started: even an unusable compiler does not matter."""
+    """Where nothing has changed, no run is made and the figures are the same."""
     assert lecture
     monkeypatch.setenv("HARNESS_CACHE", str(lecture_results))
     monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
@@ -214,7 +215,7 @@ def test_a_second_comparison_runs_nothing(
 def test_every_measure_has_an_error_and_every_run_its_key(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """No figure is without an error, no result without what it depends on."""
+    """Every finite figure has a Monte Carlo error, and every run the hash of its inputs."""
     for model in lecture.values():
         assert model.measures
         assert len(model.levels) == len(model.measures)

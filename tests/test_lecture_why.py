@@ -1,4 +1,4 @@
-"""Family or optimiser on the lecture's models, as it must come out, with real CmdStan."""
+"""Family gap and optimiser gap on the lecture's models, with real CmdStan."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ K = 4.5
 """Standard errors allowed, as in the other tests of the lecture."""
 
 NEAR = 0.01
-"""Nats that are about nothing."""
+"""Nats that are negligible."""
 
 BIAS = 1e-3
-"""Nats that q* may lie under its family's best, its base draws being a finite number."""
+"""Nats by which q*, found with finitely many base draws, may miss its family's best."""
 
 
 def gaps(model: ModelComparison, method: str) -> tuple[Gap, ...]:
-    """Return a method's gaps, a seed each; never none."""
+    """Return a method's gaps, one for each seed; there is at least one."""
     assert model.explanation is not None
     found = model.explanation.of(method)
     assert found
@@ -41,7 +41,7 @@ def causes(gap: Gap, kind: str) -> list[str]:
 
 
 def family_gap(model: ModelComparison, method: str, expected: float) -> None:
-    """Check a family gap, the same for all seeds, against the known one."""
+    """Check that every seed has the known family gap."""
     for gap in gaps(model, method):
         assert abs(gap.family_gap.value - expected) < K * gap.family_gap.mcse + BIAS
         assert gap.family_gap.mcse < NEAR
@@ -59,7 +59,7 @@ def bias_of(model: ModelComparison, method: str, quantity: str) -> dict[int | No
 def test_mixture_good_seeds_lack_only_the_other_mode(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """−ln 0.8 = 0.223 nats of family gap from several modes; the optimiser has done its work."""
+    """The family gap is −ln 0.8 = 0.223 nats, caused by several modes; the optimiser gap is nil."""
     model = lecture["mixture"]
     for method in ("meanfield_tuned", "fullrank_tuned"):
         family_gap(model, method, -np.log(0.8))
@@ -76,7 +76,7 @@ def test_mixture_good_seeds_lack_only_the_other_mode(
 def test_mixture_seeds_on_the_left_are_in_another_basin(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """They lose ln 4 nats, the ratio of the two modes' masses, and that is named."""
+    """They lose ln 4 nats, the log ratio of the modes' masses, to another basin."""
     model = lecture["mixture"]
     found = 0
     for method in ("meanfield_tuned", "fullrank_tuned"):
@@ -90,7 +90,7 @@ def test_mixture_seeds_on_the_left_are_in_another_basin(
 
 
 def test_mixture_runaways_are_the_optimisers(lecture: Mapping[str, ModelComparison]) -> None:
-    """With the largest step size the optimiser gap dominates, and is called a runaway."""
+    """With the largest step size the optimiser gap dominates, and its cause is a runaway."""
     model = lecture["mixture"]
     eta = {(r.spec.method, r.spec.seed): r.diagnostics.get("eta", 0.0) for r in model.runs}
     away = [g for m in ("meanfield", "fullrank") for g in gaps(model, m) if eta[m, g.seed] >= 100]
@@ -101,7 +101,7 @@ def test_mixture_runaways_are_the_optimisers(lecture: Mapping[str, ModelComparis
 
 
 def test_linear_regression_lacks_correlation(lecture: Mapping[str, ModelComparison]) -> None:
-    """Mean-field's gap is correlation's; full-rank's is a twentieth of it."""
+    """Correlation causes most of mean-field's gap; full-rank's gap is under a tenth of it."""
     model = lecture["linear_regression"]
     (full, *_) = gaps(model, "fullrank_tuned")
     for gap in gaps(model, "meanfield_tuned"):
@@ -115,7 +115,7 @@ def test_linear_regression_lacks_correlation(lecture: Mapping[str, ModelComparis
 def test_conjugate_regression_has_the_closed_form(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """½ (Σ ln Λᵢᵢ − ln det Λ) nats, and nothing for full-rank."""
+    """Mean-field's gap is ½ (Σ ln Λᵢᵢ − ln det Λ) nats, full-rank's is 0."""
     model = lecture["conjugate_regression"]
     precision = exact.conjugate_posterior(load_data(model.model)).precision
     expected = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
@@ -126,7 +126,7 @@ def test_conjugate_regression_has_the_closed_form(
 
 
 def test_normal_mean_has_no_family_gap(lecture: Mapping[str, ModelComparison]) -> None:
-    """Tuned both gaps are nothing; by default the optimiser's is all there is."""
+    """Tuned fits have no gap; default fits have an optimiser gap only."""
     model = lecture["normal_mean"]
     for method in ("meanfield_tuned", "fullrank_tuned"):
         family_gap(model, method, 0.0)
@@ -147,7 +147,7 @@ def test_normal_mean_has_no_family_gap(lecture: Mapping[str, ModelComparison]) -
 
 
 def test_student_t_lacks_tails(lecture: Mapping[str, ModelComparison]) -> None:
-    """0.0407 nats, because a Gaussian's tails are too light."""
+    """The gap is 0.0407 nats, because a Gaussian's tails are too light."""
     family_gap(lecture["student_t"], "meanfield_tuned", 0.04070)
     for gap in gaps(lecture["student_t"], "meanfield_tuned"):
         assert causes(gap, "family") == ["light tails"]
@@ -155,7 +155,7 @@ def test_student_t_lacks_tails(lecture: Mapping[str, ModelComparison]) -> None:
 
 
 def test_beta_unit_lacks_skew(lecture: Mapping[str, ModelComparison]) -> None:
-    """0.0410 nats, because the logit of theta is skewed."""
+    """The gap is 0.0410 nats, because the logit of theta is skewed."""
     family_gap(lecture["beta_unit"], "meanfield_tuned", 0.041045)
     for gap in gaps(lecture["beta_unit"], "meanfield_tuned"):
         assert causes(gap, "family") == ["skew"]
@@ -165,7 +165,7 @@ def test_beta_unit_lacks_skew(lecture: Mapping[str, ModelComparison]) -> None:
 def test_every_fail_and_warn_says_why_and_what_helps(
     lecture: Mapping[str, ModelComparison],
 ) -> None:
-    """Causes in words with a figure, short ones for tables; none for what passes."""
+    """Each has causes with figures, and a short one for tables; what passes has none."""
     seen = 0
     for model in lecture.values():
         for verdict in model.verdicts:
@@ -182,7 +182,7 @@ def test_every_fail_and_warn_says_why_and_what_helps(
 
 
 def test_wide_normal_was_stopped_early(fresh_results: object) -> None:
-    """CmdStan's default stops at a gap of hundreds of nats that its relative rule cannot see."""
+    """CmdStan's relative stopping rule overlooks a gap of hundreds of nats."""
     assert fresh_results
     plan = Plan((folders.load("wide_normal"),), methods=("meanfield",), seeds=2)
     (model,) = comparing.compare(plan)[0].models

@@ -1,4 +1,4 @@
-"""The committed sample and the README say the same, and keep what they promise."""
+"""The committed sample report is complete, and the README agrees with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def verdicts() -> dict[tuple[str, str], str]:
 
 
 def test_the_sample_has_every_lecture_model() -> None:
-    """No model is missing from the committed report, and none failed to be compared."""
+    """Every model is in the committed report, and every one was compared."""
     names = {model for model, _ in verdicts()}
     assert names == set(folders.lecture_models())
     found = json.loads((SAMPLE / "results.json").read_text(encoding="utf-8"))
@@ -30,7 +30,7 @@ def test_the_sample_has_every_lecture_model() -> None:
 
 
 def test_every_fail_and_warn_of_the_sample_says_why_and_what_helps() -> None:
-    """No cell without a cause and a remedy, and each remedy is one that was run."""
+    """Each has a cause with a figure, and a remedy that was run."""
     with (SAMPLE / "verdicts.csv").open(newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if r["level"] in {"fail", "warn"}]
     assert len(rows) > 20
@@ -47,7 +47,7 @@ def test_every_fail_and_warn_of_the_sample_says_why_and_what_helps() -> None:
 
 
 def test_the_sample_is_small_and_tells_of_no_machine() -> None:
-    """One HTML file under 4 MB, and no path of whoever made it."""
+    """The HTML file is under 4 MB, and no file contains a path of the machine that made it."""
     html = SAMPLE / "index.html"
     assert html.stat().st_size < 4_000_000
     assert not (SAMPLE / "draws").exists() or (ROOT / ".gitignore").read_text().count("draws")
@@ -57,7 +57,7 @@ def test_the_sample_is_small_and_tells_of_no_machine() -> None:
 
 
 def test_the_readme_shows_the_samples_verdicts() -> None:
-    """Every cell of the README's table is the level in verdicts.csv."""
+    """Every cell of the README's table is the level in the sample's verdicts.csv."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.partition("<!-- verdicts -->")[2].partition("<!-- /verdicts -->")[0]
     rows = [

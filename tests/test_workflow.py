@@ -1,4 +1,4 @@
-"""The GitHub workflow that users copy: it is well-formed, and the harness knows its commands."""
+"""The GitHub workflow that users copy is well-formed, and its commands exist."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_it_has_the_parts_that_github_wants() -> None:
 
 
 def commands() -> Iterator[str]:
-    """Yield every harness command of the workflow, of its comments, and of what a check advises."""
+    """Yield every harness command in the workflow, in its comments, and in a check's advice."""
     runs = "\n".join(s["run"] for s in STEPS if "run" in s)
     comments = "\n".join(re.findall(r"(?m)^ *# {5}(.*)$", TEXT))
     for line in f"{runs}\n{comments}".split("\n"):
@@ -54,14 +54,14 @@ def commands() -> Iterator[str]:
 
 
 def test_there_are_commands_to_test() -> None:
-    """The workflow and the advice have the commands that they are there for."""
+    """The workflow and the advice use baseline, check and doctor."""
     found = {" ".join(c.split()[:2]) for c in commands()}
     assert found == {"harness baseline", "harness check", "harness doctor"}
 
 
 @pytest.mark.parametrize("line", list(commands()))
 def test_every_command_is_one_that_the_command_line_knows(line: str) -> None:
-    """Subcommands, options and their values parse as the harness itself parses them."""
+    """The harness itself parses the subcommands, their options and values."""
     _, name, *words = shlex.split(line)
     with click.Context(main) as parent:
         command = main.get_command(parent, name)
@@ -70,7 +70,7 @@ def test_every_command_is_one_that_the_command_line_knows(line: str) -> None:
 
 
 def test_the_cache_is_the_harness_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is restored and saved is the folder that the harness uses on the runner."""
+    """The workflow restores and saves the folder that the harness uses on the runner."""
     for variable in ("HARNESS_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     paths = {s["with"]["path"] for s in STEPS if "cache" in s.get("uses", "")}
@@ -80,7 +80,7 @@ def test_the_cache_is_the_harness_s_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_cache_is_kept_by_system_version_and_programs() -> None:
-    """One system's programs are never given to another, nor one version's results."""
+    """Programs are not shared between systems, nor results between versions."""
     key = step("Restore")["with"]["key"]
     for part in ("runner.os", "env.HARNESS_REF", "hashFiles('**/*.stan')"):
         assert part in key
@@ -111,7 +111,7 @@ def test_the_reports_are_shown_when_the_check_fails() -> None:
 
 
 def test_it_may_read_and_nothing_else() -> None:
-    """Pull requests of strangers run with it."""
+    """The workflow may only read, because it runs on strangers' pull requests."""
     assert WORKFLOW["permissions"] == {"contents": "read"}
     checkouts = [s for s in STEPS if "actions/checkout" in s.get("uses", "")]
     assert {s["with"]["persist-credentials"] for s in checkouts} == {"false"}
@@ -119,7 +119,7 @@ def test_it_may_read_and_nothing_else() -> None:
 
 
 def test_words_of_the_check_are_those_of_the_commands() -> None:
-    """Names that outputs and commands share are the same: the folder, the budget."""
+    """Outputs and commands agree on the folder and the budget."""
     options = {p.name: p for p in main.commands["check"].params}
     assert options["folder"].default == answer.BASELINES
     budget = options["budget"].type
