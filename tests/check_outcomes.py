@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from pathlib import Path
 from typing import Any
@@ -147,19 +148,16 @@ def everything() -> CheckOutcome:
     )
     return CheckOutcome(
         (mixture, same, candidate, damaged),
-        provenance={
-            "command": "harness check --junit posteriors.xml",
-            "date": "2026-11-21",
-            "cmdstan": "2.38.0",
-            "compiler": "g++ 14.2",
-            "seconds": 93.4,
-        },
+        command="harness check --junit posteriors.xml",
+        date=dt.date(2026, 11, 21),
+        seconds=93.4,
+        versions={"cmdstan": "2.38.0", "compiler": "g++ 14.2"},
     )
 
 
 def same() -> CheckOutcome:
     """Return a check that found nothing."""
-    return CheckOutcome((everything().models[1],), provenance={"seconds": 2.0})
+    return CheckOutcome((everything().models[1],), seconds=2.0)
 
 
 def open_question() -> CheckOutcome:
@@ -210,5 +208,7 @@ def named(name: str) -> CheckOutcome:
     )  # fmt: skip
     return CheckOutcome(
         (moved,),
-        provenance={"command": name, "date": name, "version": name, "seconds": 1.0},
+        command=name,
+        versions={"version": name},
+        seconds=1.0,
     )

@@ -138,7 +138,7 @@ def test_an_outcome_says_what_was_asked(tmp_path: Path) -> None:
     request = Request(tmp_path, alpha=0.01, exact=True, command="harness check --exact")
     outcome = check([], request, Quiet())
     assert (outcome.alpha, outcome.exact) == (0.01, True)
-    assert outcome.provenance["command"] == "harness check --exact"
+    assert outcome.command == "harness check --exact"
     assert written_now({"cmdstan": "2.38"}, "c")["cmdstan"] == "2.38"
 
 

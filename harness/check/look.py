@@ -188,7 +188,11 @@ def _lost_runs(model: str, name: str, old: Baseline, seen: Observation) -> list[
     ]  # fmt: skip
 
 
+def today() -> dt.date:
+    """Return the date that a check or a baseline carries."""
+    return dt.datetime.now(tz=dt.UTC).date()
+
+
 def written_now(versions: Mapping[str, str], command: str) -> dict[str, str]:
     """Return when and with what a baseline is written."""
-    today = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d")
-    return {"date": today, "command": command, **versions}
+    return {"date": today().isoformat(), "command": command, **versions}

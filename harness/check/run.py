@@ -23,7 +23,7 @@ from harness.check.baseline.change import CHANGED, Change, Conclusion
 from harness.check.baseline.file import CANDIDATE
 from harness.check.baseline.observe import Observation, describe_data, describe_program
 from harness.check.baseline.outcome import AddedSeeds, LeftOut, NoMoments, Note, WideMargins
-from harness.check.look import Looked, look, written_now
+from harness.check.look import Looked, look, today
 from harness.check.request import Request, Target, as_asked
 from harness.check.write import described, observed
 from harness.records import Model
@@ -54,10 +54,10 @@ def check(targets: Sequence[Target], request: Request, progress: Progress) -> Ch
         alpha=request.alpha,
         exact=request.exact,
         budget=request.budget,
-        provenance={
-            **written_now(checking.versions, request.command),
-            "seconds": round(time.monotonic() - begin, 1),
-        },
+        command=request.command,
+        date=today(),
+        seconds=round(time.monotonic() - begin, 1),
+        versions=checking.versions,
     )
 
 

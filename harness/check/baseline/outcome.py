@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.check.baseline.change import ALPHA, CHANGED, SAME, UNDECIDED, Change, exit_code
 
@@ -102,15 +103,18 @@ class CheckOutcome:
         Whether equality to the last digit was asked for.
     budget
         How many times the baseline's seeds could be run.
-    provenance
-        ``command``, ``date``, ``versions``, ``seconds``.
+    command, date, seconds, versions
+        What was typed, when, how long it took, and the versions of the tools.
     """
 
     models: tuple[ModelCheck, ...]
     alpha: float = ALPHA
     exact: bool = False
     budget: int = BUDGET
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    date: dt.date | None = None
+    seconds: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -7,10 +7,7 @@ figure that changed, an *error* one that is undecided or a model that could not 
 
 from __future__ import annotations
 
-import math
-import re
 import xml.etree.ElementTree as ET
-from datetime import datetime
 from typing import NamedTuple
 
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
@@ -95,8 +92,8 @@ def _filled(
     )
     if seconds is not None:
         suite.set("time", seconds)
-    if (stamp := _timestamp(outcome)) is not None:
-        suite.set("timestamp", stamp)
+    if outcome.date is not None:
+        suite.set("timestamp", f"{outcome.date.isoformat()}T00:00:00")
     for i, (case_name, trouble) in enumerate(cases):
         case = ET.SubElement(suite, "testcase", classname=name, name=case_name)
         if i == 0 and seconds is not None:
@@ -145,17 +142,4 @@ def _of_rows(found: list[Row], check: ModelCheck) -> _Trouble | None:
 
 def _seconds(outcome: CheckOutcome) -> str | None:
     """Return the check's time in the plain decimals that readers take, if it is known."""
-    seconds = outcome.provenance.get("seconds")
-    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
-        return None
-    return f"{seconds:.3f}"
-
-
-def _timestamp(outcome: CheckOutcome) -> str | None:
-    """Return the check's date without a zone, as the schema wants it."""
-    date = str(outcome.provenance.get("date", ""))
-    try:
-        moment = datetime.fromisoformat(re.sub(r"Z$", "+00:00", date))
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=None, microsecond=0).isoformat()
+    return None if outcome.seconds is None else f"{outcome.seconds:.3f}"

@@ -10,8 +10,7 @@ from harness.check.baseline.change import SAME, Conclusion
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import Row, pick, rows
-from harness.records.text import clean, clip, count, head, one_line, setting
-from harness.records.text import seconds as in_words
+from harness.records.text import clean, clip, count, head, one_line, seconds, setting
 
 MOST = 60_000
 """Characters. A comment may have 65 536, a job summary a MiB."""
@@ -178,19 +177,10 @@ def _said(sentences: Sequence[str]) -> list[str]:
 
 
 def _origin(outcome: CheckOutcome) -> str:
-    origin = outcome.provenance
-    parts = []
-    if origin.get("command"):
-        parts.append(code(str(origin["command"]), _SENTENCE))
-    parts += [words(str(origin[key])) for key in ("date",) if origin.get(key)]
-    versions = origin.get("versions")
-    if not isinstance(versions, dict):
-        told = {"command", "date", "seconds"}
-        versions = {k: v for k, v in origin.items() if k not in told and isinstance(v, str)}
-    parts += [words(f"{name} {version}", _SENTENCE) for name, version in versions.items()][:10]
-    seconds = origin.get("seconds")
-    if isinstance(seconds, (int, float)):
-        parts.append(in_words(seconds))
+    parts = [code(outcome.command, _SENTENCE)] if outcome.command else []
+    parts += [outcome.date.isoformat()] if outcome.date is not None else []
+    parts += [words(f"{name} {v}", _SENTENCE) for name, v in outcome.versions.items()][:10]
+    parts += [seconds(outcome.seconds)] if outcome.seconds is not None else []
     if outcome.exact:
         parts.append("compared to the last digit")
     elif outcome.tests:
