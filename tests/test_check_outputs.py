@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import check_outcomes as outcomes
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.check.baseline import CheckOutcome, ModelCheck
 from harness.check.baseline.change import Change, Conclusion
-from harness.check.show import markdown, words
+from harness.check.show import annotations, junit, markdown, words
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import pick, plain, rows
 from harness.records import Estimate
@@ -254,3 +255,28 @@ def test_long_text_says_that_it_was_cut() -> None:
     assert clip("abc", 3) == "abc"
     assert head("a\nb\nc\nd\n", 2) == "a\nb\n… 2 more lines"
     assert head("a\nb", 2) == "a\nb"
+
+
+def facts(outcome: CheckOutcome) -> list[object]:
+    """Return what renderers decide: marks, cases, order, commands."""
+    cases = ET.fromstring(junit(outcome).encode())  # noqa: S314 - written by ourselves
+    return [
+        outcome.exit_code,
+        [line.split(" ", 1)[0] for line in annotations(outcome)],
+        [(e.tag, e.get("type")) for e in cases.iter()],
+        [(r.conclusion, r.method, r.quantity, r.evidence) for r in rows(outcome.models[0])],
+        [step.command for step in next_steps(outcome)],
+        markdown(outcome).count("\n|"),
+    ]
+
+
+def test_other_words_change_no_conclusion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every template reversed, marks, cases, order and commands are the same."""
+    before = facts(outcomes.everything())
+    for name in ("_REASONS", "_NO_DETAIL", "_ABSENT", "_NAMED_PARTS", "CONCLUSIONS"):
+        table = getattr(words, name)
+        turned = {k: " ".join(reversed(text.split(" "))) for k, text in table.items()}
+        monkeypatch.setattr(words, name, turned)
+    monkeypatch.setattr(words, "note", lambda said: f"{said.method} note")
+    assert words.reason(outcomes.everything().models[0].changes[7]).startswith("quantity")
+    assert facts(outcomes.everything()) == before

@@ -1,4 +1,4 @@
-"""From a judged comparison of one model, with its draws, to what a baseline holds."""
+"""Turn a judged comparison of one model, with its draws, into what a baseline holds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from harness.check.baseline.form import Baseline, MethodBaseline, Share
 from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
 from harness.methods import METHODS
 from harness.metrics.sample import Sample
+from harness.metrics.summaries import SD
 from harness.models.data import data_hash, load_data
 from harness.records import (
     WITHOUT_DRAWS,
@@ -30,10 +31,10 @@ from harness.records import (
 )
 
 SURE_NATS = 0.02
-"""A family gap, less four errors, whose cause is kept: four times what counts."""
+"""The cause of a family gap is kept if the gap, less four errors, is larger."""
 
 CLEARLY = 1.5
-"""Times the next cause that the main one must be."""
+"""The main cause must be this many times the next."""
 
 
 class Trouble(NamedTuple):
@@ -75,12 +76,12 @@ def observe(
     Parameters
     ----------
     found
-        The comparison; its verdicts say which methods.
+        The comparison; every method with a verdict is summarised.
     runs
-        The same runs as the comparison's, with their arrays.
+        The comparison's runs, with their arrays.
     known
-        The baseline's methods. Their quantities are looked at besides those that the comparison
-        chose, and seeds are told to have run away by where the baseline's lie.
+        The baseline's methods. Their quantities are summarised besides those that the comparison
+        chose, and seeds run away relative to the baseline's.
     """
     known = known or {}
     chosen = [m.quantity for m in found.measures if m.quantity is not None]
@@ -88,7 +89,7 @@ def observe(
     widths = {
         str(m.quantity): m.value
         for m in found.measures
-        if m.method == "reference" and m.metric == "sd"
+        if m.method == "reference" and m.metric == SD.id
     }
     methods, samples, summaries, troubles = {}, {}, {}, {}
     why = found.explanation
@@ -102,7 +103,7 @@ def observe(
         gaps = () if why is None else why.of(verdict.method)
         causes = _family_causes(gaps)
         if why is not None and not why.complete and not gaps:
-            # What could not be looked at is no "none".
+            # Not the same as no cause: nobody could look.
             causes = ("not known",)
         methods[verdict.method] = _method(verdict, its, summary, gaps, causes)
         troubles[verdict.method] = tuple(
@@ -113,7 +114,7 @@ def observe(
 
 
 def settled(observation: Observation) -> dict[str, MethodBaseline]:
-    """Return the methods as a baseline keeps them."""
+    """Return the methods in the form that a baseline keeps."""
     out = {}
     for name, method in observation.methods.items():
         kept = settle(observation.summaries[name])
@@ -141,7 +142,7 @@ def _summarise(
 
 
 def _pooled(draws: Sequence[Draws]) -> Draws:
-    """Put the chains of several runs side by side; all of one length, that of the shortest."""
+    """Put the chains of several runs side by side, cut to the length of the shortest."""
     length = min(d.values.shape[1] for d in draws)
     same = [n for n in draws[0].names if all(n in d.names for d in draws)]
     values = [d.values[:, :length, [d.names.index(n) for n in same]] for d in draws]
@@ -195,9 +196,9 @@ def _method(
 
 
 def _family_causes(gaps: Sequence[Gap]) -> tuple[str, ...]:
-    """Return the main cause of a family gap that is beyond doubt: it depends on no seed.
+    """Return the main cause of a family gap, if it is beyond doubt; it depends on no seed.
 
-    One that hardly counts, or is as large as the next, could be another one next time.
+    Another run could have another main cause if this one hardly counts or the next is as large.
     """
     if not gaps:
         return ()
@@ -214,7 +215,7 @@ def _family_causes(gaps: Sequence[Gap]) -> tuple[str, ...]:
 
 
 def describe_program(model: Model) -> dict[str, Any]:
-    """Return a program's hash and its lines, with those of every file that it includes."""
+    """Return a program's hash and its lines, included files among them."""
     texts = list(stan.program_texts(model.stan_file))
     lines: list[str] = []
     for name, text in texts:
@@ -227,8 +228,8 @@ def describe_program(model: Model) -> dict[str, Any]:
 def describe_data(model: Model, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the data's hash, and each variable's size and hash.
 
-    ``known`` is an earlier description: it is returned if the data are the same, for large
-    data take seconds to read.
+    ``known`` is an earlier description, returned if the data are the same: reading large data
+    takes seconds.
     """
     whole = data_hash(model)[:16]
     if known is not None and known.get("hash") == whole:
@@ -250,7 +251,7 @@ def as_baseline(
     request: Mapping[str, Any],
     written: Mapping[str, Any],
 ) -> Baseline:
-    """Put together what is written to disk."""
+    """Put a baseline together."""
     return Baseline(
         model=model.name,
         methods=settled(observation),
@@ -263,6 +264,6 @@ def as_baseline(
 
 
 def without_samples(observation: Observation) -> Observation:
-    """Return an observation light enough to send between processes."""
+    """Return an observation small enough to send between processes."""
     light = {k: dataclasses.replace(s, samples=None) for k, s in observation.summaries.items()}
     return replace(observation, samples={}, summaries=light)

@@ -1,4 +1,4 @@
-"""How well the error of a summary is known itself, and what margin that leaves room for."""
+"""How precise the error of a summary is itself, and the margin that it allows."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from harness.check.baseline.form import Figure, Kind
 
 _SURE = 0.9999
-"""How surely the difference of two runs of one thing lies where a margin must leave room."""
+"""The chance that two runs of the same thing are found to be the same."""
 
 HEAVY = 0.12
-"""Shape of the tails, less half its standard error, from which on an sd has no error worth
-stating. At a quarter the variance of the squares is infinite; of 4000 draws of Student's t with
-three degrees of freedom, which have a third, this finds all but a few in a hundred."""
+"""If the shape of the tails, less half its standard error, is larger, an sd has no error worth
+stating. At 1/4 the variance of the squares is infinite; Student's t with three degrees of freedom
+has 1/3, which 4000 draws show in all but a few cases in a hundred."""
 
 FEWEST_FAR = 10
-"""Fewest draws far out from which tails have a shape."""
+"""With fewer draws far out, the shape of the tails is unknown."""
 
 
 def room(freedom: float) -> float:
     """Return how many of its own errors a figure's margin must be.
 
-    So that two runs of the same thing, with this error each, are found to be the same in 9999
-    of 10 000 cases: the difference's likely size and the half of its 95% interval.
+    Two runs of the same thing, each with this error, are then found to be the same in 9999 of
+    10 000 cases: the margin covers the difference's likely size and half of its 95% interval.
     """
     return math.sqrt(2) * float(stdtrit(freedom, _SURE) + stdtrit(freedom, 0.975))
 
 
 def freedom(kind: Kind, ess: float) -> float:
-    """Return the degrees of freedom of a standard error that rests on draws.
+    """Return the degrees of freedom of a standard error that comes from draws.
 
-    An effective size is an estimate itself: by Geyer's sequences with a window of five
+    An effective size is itself an estimate: by Geyer's sequences with a window of five
     autocorrelation times its relative variance is about 20 / ess, that of a variance with
     ess / 10 degrees of freedom.
     """
@@ -47,12 +47,12 @@ def freedom(kind: Kind, ess: float) -> float:
 
 
 def freedoms_of(sample: Sample, figures: Mapping[str, Figure]) -> Mapping[str, float]:
-    """Return how well the error of each summary is known itself, as degrees of freedom.
+    """Return the precision of each summary's error, as degrees of freedom.
 
-    An error that rests on the mean of n squares has 2 n over their squared relative spread: few
-    where a handful of draws from a heavy tail make up most of it, and none where still heavier
-    draws must be expected of others. An error of a quantile rests on the density there, and
-    that on the draws within some reach of it.
+    An error from the mean of n squares has 2 n over their squared relative spread: few if a
+    handful of draws from a heavy tail make up most of it, and none if other runs may have still
+    heavier ones. An error of a quantile comes from the density there, and that from the draws
+    nearby.
     """
     sd = figures["sd"]
     if not (sample.finite and sd.value > 0 and sd.mcse > 0):
@@ -80,14 +80,14 @@ def tail_shape(sample: Sample) -> Estimate:
     of freedom. By the probability-weighted moments of the tenth of draws farthest from the
     median (Hosking and Wallis 1987, *Parameter and quantile estimation for the generalized
     Pareto distribution*); the error is that for exponential tails and independent draws.
-    Infinite where fewer than ten draws tell it, and minus infinity where a tenth of the draws
-    have the largest value.
+    Infinite if fewer than ten draws lie there, and minus infinity if a tenth of the draws have
+    the largest value.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         far = np.sort(np.abs(sample.sorted - sample.quantiles["q50"]))
         size = far.size // 10
         threshold = far[-size - 1] if size else math.inf
-        # Of a quantity that takes few values many draws may lie at the threshold itself.
+        # If a quantity takes few values, many draws may lie at the threshold itself.
         excess = far[far > threshold]
         if excess.size < FEWEST_FAR:
             same = excess.size == 0 and size >= FEWEST_FAR
