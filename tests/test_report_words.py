@@ -148,7 +148,7 @@ def test_findings_are_worst_first_and_the_rest_is_folded(comparison: Comparison)
     entry = dataclasses.replace(entry, verdicts=(dataclasses.replace(verdict, findings=mixed),))
     (group,) = findings.groups(entry)
     said = [line.word for line in [*group.shown, *group.folded]]
-    assert said == ["wrong", "wrong", "off", "off", "cannot tell", "cannot tell"]
+    assert said == ["wrong", "wrong", "off", "off", "unsure", "unsure"]
     assert len(group.shown) == findings.SHOWN
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness import judge
 from harness.metrics import METRICS
 from harness.report.figures.looks import in_order, look
-from harness.report.html.summary import SYMBOLS
+from harness.report.html.summary import GRAVEST_FIRST, LEVELS
 from harness.why.words import cause_sentences, remedy_sentences
 
 if TYPE_CHECKING:
@@ -20,17 +20,12 @@ SHOWN = 3
 FOLDED = 40
 """Findings in the fold; a model of 200 quantities has a thousand, all of them in the JSON."""
 
-_ORDER = ("wrong", "off", "unsure", "close")
-_LEVELS = {"wrong": "fail", "off": "warn", "unsure": "unknown", "close": "pass"}
-_WORDS = {"wrong": "wrong", "off": "off", "unsure": "cannot tell", "close": "close"}
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A sentence with its level and the word for it; it names its own limit and reason."""
 
     level: str
-    symbol: str
     word: str
     sentence: str
     alarm: bool
@@ -43,7 +38,6 @@ class Group:
     method: str
     title: str
     level: str
-    symbol: str
     headline: str
     seeds: str
     shown: tuple[Line, ...]
@@ -90,7 +84,7 @@ def _group(
 ) -> Group:
     telling = [f for f in findings if f.level != "close"]
     # Alarms make no verdict: they come after what does.
-    telling.sort(key=lambda f: (f.rule.alarm, _ORDER.index(f.level)))
+    telling.sort(key=lambda f: (f.rule.alarm, GRAVEST_FIRST.index(f.level)))
     lines = tuple(_line(f) for f in telling)
     # A single sentence is not worth a fold.
     cut = SHOWN if len(lines) > SHOWN + 1 else len(lines)
@@ -100,7 +94,6 @@ def _group(
         method=method,
         title="The reference" if method == "reference" else look(method).title,
         level=level,
-        symbol=SYMBOLS[level],
         headline=headline,
         seeds=judge.seeds_text(verdict) if verdict else "",
         shown=lines[:cut],
@@ -115,11 +108,10 @@ def _group(
 
 def _line(finding: Finding) -> Line:
     alarm = finding.rule.alarm and finding.level != "unsure"
-    level = "warn" if alarm else _LEVELS[finding.level]
+    level = "warn" if alarm else LEVELS[finding.level]
     return Line(
         level=level,
-        symbol=SYMBOLS[level],
-        word="alarm" if alarm else _WORDS[finding.level],
+        word="alarm" if alarm else finding.level,
         sentence=finding.sentence,
         alarm=finding.rule.alarm,
     )

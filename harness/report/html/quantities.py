@@ -12,6 +12,7 @@ from harness.records import Estimate
 from harness.records.text import estimate, number
 from harness.report.figures.choose import quantity_names, worst_first
 from harness.report.figures.looks import in_order, look
+from harness.report.html.summary import GRAVEST_FIRST, LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,6 @@ SHOWN = 12
 
 FOLDED = 24
 """Quantities in the fold: a report is to be read, and every measure is in measures.csv."""
-
-_ORDER: tuple[Closeness, ...] = ("close", "unsure", "off", "wrong")
-_LEVELS = {"close": "pass", "unsure": "unknown", "off": "warn", "wrong": "fail"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,10 @@ def _row(
     cells = tuple(_cell(metric, found.get((name, method, metric.id), [])) for metric in columns)
     title = "reference" if method == "reference" else look(method).title
     if not judged:
-        return Row(name, method, title, cells, "", "", -1)
-    worst = max(judged, key=_ORDER.index)
-    level = _LEVELS[worst]
-    return Row(name, method, title, cells, level, worst, _ORDER.index(worst))
+        return Row(name, method, title, cells, "", "", -len(LEVELS))
+    worst = min(judged, key=GRAVEST_FIRST.index)
+    level = LEVELS[worst]
+    return Row(name, method, title, cells, level, worst, -GRAVEST_FIRST.index(worst))
 
 
 def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cell:
@@ -150,7 +148,7 @@ def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cel
         worst = number(metric.shown(Estimate(last.value, last.mcse)).value, digits)
         if worst == number(typical.value, digits):
             worst = ""
-    level = _LEVELS[max(judged, key=_ORDER.index)] if judged else ""
+    level = LEVELS[min(judged, key=GRAVEST_FIRST.index)] if judged else ""
     sort = middle.value if summary else last.value
     return Cell(
         text=estimate(*typical),

@@ -1,4 +1,4 @@
-"""Why a model's fits are not its posterior, and the table of remedies that were tried."""
+"""The notes on a model's gaps, and the table of remedies that were tried."""
 
 from __future__ import annotations
 
@@ -9,26 +9,17 @@ from typing import TYPE_CHECKING
 from harness.metrics import METRICS
 from harness.records.text import count, estimate, listed, number, seconds, setting
 from harness.report.figures.looks import in_order, look
-from harness.report.html.summary import SYMBOLS
 from harness.why.words import remedy_what, trial_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
+    from harness.records import Estimate, Explanation, Gap, Level, ModelComparison, Trial
 
 _SEEDS = 6
 
 ROWS = 30
 """Remedies of a model up to which those that do not help are not folded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A verdict as the page marks it."""
-
-    level: str
-    symbol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ class Table:
     folded: tuple[Group, ...]
     folded_rows: int
     without: tuple[str, ...]
-    """Methods all of whose remedies are folded: nothing helps them."""
+    """Methods that no remedy helps: all of theirs are folded."""
 
 
 def table(entry: ModelComparison) -> Table | None:
@@ -108,10 +99,8 @@ def _row(trial: Trial) -> Row:
     silent = tried and math.isfinite(trial.after.value)
     return Row(
         what=remedy_what(trial),
-        before=Level(trial.level_before, SYMBOLS[trial.level_before]),
-        after=None
-        if trial.level_after is None
-        else Level(trial.level_after, SYMBOLS[trial.level_after]),
+        before=trial.level_before,
+        after=trial.level_after,
         metric=METRICS[trial.metric].title if trial.metric in METRICS else trial.metric,
         quantity=trial.quantity or "",
         figure_before=_figure(trial.metric, trial.before),
@@ -130,7 +119,7 @@ def _figure(metric: str, found: Estimate) -> str:
 
 
 def small_print(entry: ModelComparison) -> tuple[str, ...]:
-    """Return where log Z is from, what keeps gaps from being known or exact, and the notes."""
+    """Return where log Z is from, why gaps are unknown or inexact, and the notes."""
     if entry.explanation is None:
         return ()
     return (_evidence(entry.explanation), *_unsharp(entry.explanation), *entry.explanation.notes)
@@ -141,13 +130,13 @@ def _evidence(explanation: Explanation) -> str:
     source = f", from {explanation.source}" if explanation.source else ""
     if not math.isfinite(value):
         return f"log Z is {number(value)}{source}: without it no family gap is known."
-    # An exact log Z has no error to tell.
+    # An exact log Z has no error.
     figure = setting(value) if error == 0 else estimate(value, error)
     return f"log Z = {figure} nats{source}."
 
 
 def _unsharp(explanation: Explanation) -> list[str]:
-    """Return each reason once, with the methods and seeds it is true of."""
+    """Return each reason once, with its methods and seeds."""
     reasons: dict[str, dict[str, list[int]]] = {}
     for gap in explanation.gaps:
         words = gap.words or _silent(gap)
@@ -157,10 +146,10 @@ def _unsharp(explanation: Explanation) -> list[str]:
 
 
 def _silent(gap: Gap) -> str:
-    """Return words for a gap that says nothing of itself and should."""
+    """Return words for a gap that is unknown or inexact and does not say so."""
     if math.isnan(gap.kl.value):
-        return "a gap could not be had, and nothing says why."
-    return "" if gap.exact else "q is taken to be the Gaussian of its draws' moments."
+        return "the gap is unknown, for no known reason."
+    return "" if gap.exact else "q is taken to be the Gaussian with its draws' moments."
 
 
 def _where(found: dict[str, list[int]]) -> str:

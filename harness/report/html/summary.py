@@ -26,6 +26,15 @@ SYMBOLS: Mapping[str, str] = {
     "missing": "–",
 }
 
+GRAVEST_FIRST = ("wrong", "off", "unsure", "close")
+LEVELS: Mapping[str, str] = {
+    "wrong": "fail",
+    "off": "warn",
+    "unsure": "unknown",
+    "close": "pass",
+}
+"""What a single measure counts as, and how grave it is."""
+
 KINDS: Mapping[str, str] = {
     "exact": "exact draws",
     "supplied": "supplied draws",
@@ -53,11 +62,10 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One verdict: level word, its symbol, the reason and how many seeds share it."""
+    """One verdict: its level, the reason and how many seeds share it."""
 
     method: str
     level: str
-    symbol: str
     reason: str
     seeds: str
     cause: str = ""
@@ -266,13 +274,11 @@ def strip(entry: ModelComparison) -> tuple[Cell, ...]:
 def _cell(entry: ModelComparison, method: str) -> Cell:
     verdict = next((v for v in entry.verdicts if v.method == method), None)
     if verdict is None:
-        return Cell(method, "missing", SYMBOLS["missing"], _why_missing(entry, method), "")
+        return Cell(method, "missing", _why_missing(entry, method), "")
     # Why NUTS may be the reference is said in the column of references.
     reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
-    symbol, seeds = SYMBOLS[verdict.level], seeds_text(verdict)
-    return Cell(
-        method, verdict.level, symbol, reason, seeds, _clipped(str(cause_in_short(verdict)))
-    )
+    cause = _clipped(str(cause_in_short(verdict)))
+    return Cell(method, verdict.level, reason, seeds_text(verdict), cause)
 
 
 def _clipped(headline: str) -> str:
