@@ -147,7 +147,7 @@ def test_the_first_table_says_why_where_there_is_room() -> None:
 
 
 def test_the_figure_and_its_small_print_stand_before_the_densities() -> None:
-    """Log Z with error and source, then the notes."""
+    """Log Z with its error and source, then the notes."""
     text = words(entry(why=EXPLAINED))
     assert "Where the divergence comes from" in text
     assert "log Z = −47.123 ± 0.002 nats, from bridge sampling." in text
@@ -169,7 +169,7 @@ def test_log_z_is_said_as_well_as_it_is_known(evidence: Estimate, said: str) -> 
 
 
 def test_what_keeps_a_gap_from_being_exact_is_said_once_with_its_seeds() -> None:
-    """The same words of several runs make one line; silence about a missing figure is filled."""
+    """Several runs with the same words share a line; a gap that does not say why it is unknown gets words."""
     lost = dataclasses.replace(gap("fullrank", 3), family_gap=NO_ESTIMATE)
     several = tuple(gap("meanfield", s, words="Too few draws for P") for s in (2, 1))
     many = tuple(gap("fullrank", s, exact=False) for s in range(10, 20))
@@ -178,8 +178,8 @@ def test_what_keeps_a_gap_from_being_exact_is_said_once_with_its_seeds() -> None
     )
     assert lines[1:] == (
         "mean-field, seeds 1 and 2: Too few draws for P.",
-        "full-rank, seed 3: a gap could not be had, and nothing says why.",
-        "full-rank, 10 seeds: q is taken to be the Gaussian of its draws' moments.",
+        "full-rank, seed 3: the gap is unknown, for no known reason.",
+        "full-rank, 10 seeds: q is taken to be the Gaussian with its draws' moments.",
     )
 
 
