@@ -1,4 +1,4 @@
-"""Many seeds' findings as one list, and the one that says most as the headline."""
+"""Combine the findings of many seeds, and choose the headline."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ GRAVITY = ("close", "unsure", "off", "wrong")
 ADJECTIVES = {"wrong": "Wrong", "off": "Off", "unsure": "Undecided"}
 
 MANY = 3
-"""From this many seeds with a finding the middle one stands for them."""
+"""From this many seeds on, the median one stands for all with the same finding."""
 
 NAMED = 4
 """Absent figures that are named one by one."""
 
 
 def _size(f: Finding) -> float:
-    """Return how far beyond its limit a finding is, for comparison within one metric."""
+    """Return how large a finding is, to compare findings of one metric."""
     value = abs(f.measure.value)
     return math.inf if math.isnan(value) else value
 
 
 def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
-    """Return one finding per metric and quantity with how many seeds have it.
+    """Return one finding for each metric and quantity, with how many seeds have it.
 
-    Of few seeds it is the worst one's, of many the middle one's.
-
-    The gravest come first, of them those of many seeds, then the most telling.
+    It is that of the worst seed, or of the median one of many. The gravest come first, then those
+    of many seeds, then the most telling.
     """
     cells: dict[tuple[str, str | None], list[Finding]] = {}
     for f in findings:
@@ -54,10 +53,10 @@ def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, in
         return (
             finding.rule.alarm,
             -GRAVITY.index(finding.level),
-            # What one seed in ten has comes after what nearly all have.
+            # A finding of one seed in ten comes after those of nearly all.
             n < often,
             metric.telling,
-            # Two figures: of x and sin(x), equally wrong, the program's first is named.
+            # Two digits: if x and sin(x) are equally wrong, the program's first is named.
             -float(f"{_size(finding):.2g}"),
             -tie,
         )
@@ -70,7 +69,7 @@ def _group(cell: Sequence[Finding], total: int) -> tuple[Finding, int]:
     grave = max((f.level for f in cell), key=GRAVITY.index)
     alike = [f for f in cell if f.level == grave]
     worst = max(alike, key=_size)
-    # Of many seeds the middle one is what users get; the worst is named beside it.
+    # With many seeds, the median one is what users get; the worst is named beside it.
     shown = sorted(alike, key=_size)[len(alike) // 2] if len(alike) >= MANY else worst
     if shown.measure.seed is None or total == 1:
         return shown, len(alike)
@@ -119,12 +118,12 @@ def top_headline(
         # The last seed's, as its note is the last.
         absent = next((s.absent for s in reversed(by_seed) if s.absent), ())
         return no_figure(absent)
-    # A rare finding does not make the headline when another one describes most seeds.
+    # A rare finding is no headline if another one describes most seeds.
     often = max(n for _, n in grave) / 2
     finding, n = next(g for g in grave if g[1] >= often)
     metric = METRICS[finding.measure.metric]
     alike = _alike(bench, finding) if finding.measure.seed is not None else []
-    # The median of the measures that share a finding, so that one seed is not the news.
+    # The median of the measures with this finding: one seed alone is not the news.
     shown = alike[len(alike) // 2] if alike else finding.measure
     values = [m.value for m in alike] if metric.by_seed else []
     text = metric.headline(bench.scene(shown, values), finding.level)

@@ -1,4 +1,4 @@
-"""The lecture's sentences against the figures of the comparison."""
+"""Check the lecture's claims against the figures of the comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_RUN = "run."
 """Before the name of one of the run's own diagnostics: ``run.absolute_fired_at``."""
 
 WITH = "with."
-"""The share of runs in which a diagnostic is a number: ``with.relative_fired_at``."""
+"""Before a diagnostic: the share of runs in which it is a number: ``with.relative_fired_at``."""
 
 
 def check_claim(
@@ -54,7 +54,7 @@ def check_claim(
 def _figure(
     figure: Mapping[str, Any], measures: Sequence[Measure], runs: Sequence[RunResult]
 ) -> tuple[float, float, int]:
-    """Return value, standard error and how many seeds it was taken over."""
+    """Return the value, its standard error and the number of seeds."""
     method, metric, quantity = figure["method"], figure["metric"], figure.get("quantity")
     own_runs = [r for r in runs if r.spec.method == method]
     if metric.startswith("share_"):
@@ -62,7 +62,7 @@ def _figure(
         return _share([r.status == wanted for r in own_runs])
     if metric.startswith(WITH):
         name = metric.removeprefix(WITH)
-        # NaN says that it did not happen; a run without the figure says nothing.
+        # NaN means that it did not happen; a run without the figure says nothing.
         known = [r.diagnostics[name] for r in own_runs if name in r.diagnostics]
         return _share([math.isfinite(v) for v in known])
     if metric in _RUN_FIGURES or metric.startswith(OF_RUN):
@@ -89,7 +89,7 @@ def _diagnostic(name: str) -> Callable[[RunResult], float]:
 def _by_seed(
     method: str, metric: str, quantity: str | None, measures: Sequence[Measure]
 ) -> list[Estimate]:
-    """Return one estimate a seed: of one quantity, or of the quantity it is worst for."""
+    """Return one estimate for each seed: of the quantity, or of the worst one if none is named."""
     by_seed: dict[int | None, list[Measure]] = {}
     for m in measures:
         if (m.method, m.metric) == (method, metric) and quantity in {None, m.quantity}:

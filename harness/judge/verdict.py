@@ -45,9 +45,9 @@ def judge_method(
     model
         For its name and its changed limits.
     method
-        Which of the runs and measures to judge; others are passed over.
+        The method to judge; runs and measures of others are ignored.
     runs
-        One a seed, with or without draws.
+        One for each seed, with or without draws.
     measures
         The method's own, and the reference's summaries (under the method ``"reference"``).
     reference
@@ -58,9 +58,9 @@ def judge_method(
     Returns
     -------
     Verdict
-        Any wrong figure or run without draws: fail; else any off: warn; else any undecided or
-        missing figure: unknown; else pass. With a reference that is not trusted always
-        unknown. Of several seeds the worst counts.
+        Fail with any wrong figure or a run without draws; otherwise warn with any that is off;
+        otherwise unknown with any undecided or missing figure; otherwise pass. Always unknown
+        without a trusted reference. Of several seeds, the worst counts.
     """
     context = for_method(method, context or JudgeContext())
     runs = sorted((r for r in runs if r.spec.method == method), key=lambda r: r.spec.seed)
@@ -139,7 +139,7 @@ def _worst(levels: Sequence[Level]) -> Level:
 
 
 def _typical(by_seed: Sequence[SeedVerdict]) -> Level:
-    """Return the median seed's level, of two middle ones the worse."""
+    """Return the median seed's level, the worse of two middle ones."""
     ordered = sorted((s.level for s in by_seed), key=SEVERITY.index)
     return ordered[len(ordered) // 2]
 
@@ -154,7 +154,7 @@ def _level_of(findings: Sequence[Finding]) -> Level:
 
 
 def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdict:
-    """Return the verdict where there is nothing to compare with, or nothing but itself."""
+    """Return the verdict without a trusted reference, or of the reference itself."""
     notes = run_notes(bench.runs)
     itself = reference.trusted
     level: Level = "reference" if itself else "unknown"
@@ -209,10 +209,7 @@ def _judge_seed(
 def _absent(
     bench: Bench, own: Sequence[Measure], quantities: Sequence[str]
 ) -> list[tuple[str, str | None]]:
-    """Return the figures that a seed should have and does not.
-
-    Those are the ones of every quantity, and the joint ones that another seed has.
-    """
+    """Return missing figures: those every quantity needs, and joint ones that another seed has."""
     present = {(m.metric, m.quantity) for m in own}
     judged = [m for m in METRICS.values() if m.rule is not None and not m.rule.alarm]
     wanted: set[tuple[str, str | None]] = {
@@ -248,7 +245,7 @@ def _findings(
 
 
 def _scarcer(bench: Bench, m: Measure, run: RunResult | None) -> float:
-    """Return the number of draws of the sample with the larger error, by effective size."""
+    """Return the number of draws of the sample with the smaller effective size."""
     sizes = []
     if run is not None and run.draws is not None:
         sizes.append((run.draws.values.shape[0] * run.draws.values.shape[1], run.draws.iid, True))

@@ -53,9 +53,9 @@ def correlation_nats(covariance: FloatArray) -> float:
 def correlation_gap(z: FloatArray, effective: float | FloatArray) -> Estimate:
     """Estimate :func:`correlation_nats` from draws, without the bias that noise gives it.
 
-    Chance correlations alone bring d(d − 1)/(4n) nats: the jackknife over 20 blocks of draws
-    takes them off again (and what is known of Wishart matrices, the part of higher order), so
-    that the estimate can be a little less than zero. The error is that of the influence function
+    Chance correlations alone add d(d − 1)/(4n) nats. The jackknife over 20 blocks of draws
+    subtracts them, and the theory of Wishart matrices the part of higher order, so the estimate
+    can be slightly negative. The error is that of the influence function
     ½ (xᵀΛx − Σ (Λx)ᵢ²/Λᵢᵢ), with the noise of second order, which is all there is without
     correlation, and the part of higher order.
 
@@ -64,7 +64,7 @@ def correlation_gap(z: FloatArray, effective: float | FloatArray) -> Estimate:
     z
         Draws, shape ``(draw, d)``, unconstrained scale, chains one after another.
     effective
-        How many independent draws they are worth, one figure or one for each coordinate.
+        Their effective size: one figure, or one for each coordinate.
 
     Returns
     -------

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 FUNNEL_RATIO = 2.0
-"""A spread that doubles between thirds: one Gaussian scale is then wrong by √2 in both."""
+"""A spread that doubles between thirds: a single Gaussian scale is then wrong by √2 in both."""
 
 FUNNEL_DRAWS = 4000
-"""More draws than this are thinned in the search for a funnel, which goes over all pairs."""
+"""More draws than this are thinned: the search goes over all pairs."""
 
 CANDIDATES = 20
-"""Pairs of coordinates looked at again for whether separate modes feign a funnel."""
+"""Pairs that are checked again, because separate modes can look like a funnel."""
 
 ROUNDING = 1e-9
-"""A spread under this share of the sd is the rounding of an exact linear dependence."""
+"""A spread below this share of the sd is the rounding of an exact linear dependence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Funnel:
 def is_funnel(found: Funnel | None, *, limit: float = FUNNEL_RATIO) -> bool:
     """Return whether the ratio of spreads exceeds a limit by four standard errors.
 
-    None and NaN are no evidence of a funnel, and none of its absence either.
+    None and NaN are evidence neither for a funnel nor against one.
     """
     return found is not None and found.ratio.value - SURE * found.ratio.mcse > limit
 
@@ -58,11 +58,10 @@ def funnel(z: FloatArray, effective: float | FloatArray) -> Funnel | None:
 
     The spread of ``of`` is its mean absolute deviation from a straight line in ``on``, fitted
     in the upper and in the lower third of ``on``: correlation has no effect. Each coordinate is
-    made symmetric first, (Q(u) − Q(1 − u))/2, which leaves symmetric ones as they are: else a
-    skewed coordinate that depends on another would be wide where it is large. Two modes with
-    different shares in the two thirds differ in spread as well, but much less in the shortest
-    interval with a quarter of the draws: the ratio is not more than the square of the ratio of
-    those lengths.
+    first made symmetric, (Q(u) − Q(1 − u))/2, because a skewed coordinate is wide where it is
+    large. Two modes with different shares in the two thirds also differ in spread, but much less
+    in the shortest interval with a quarter of the draws: the ratio is at most the square of the
+    ratio of those lengths.
 
     Parameters
     ----------
@@ -70,13 +69,13 @@ def funnel(z: FloatArray, effective: float | FloatArray) -> Funnel | None:
         Draws, shape ``(draw, d)``, unconstrained scale, chains one after another. More than
         4000 are thinned.
     effective
-        How many independent draws they are worth, one figure or one for each coordinate.
+        Their effective size: one figure, or one for each coordinate.
 
     Returns
     -------
     Funnel or None
-        None for a single coordinate. The ratio is NaN if any coordinate cannot be used.
-        It is the largest of d(d − 1), so that a little more than 1 means nothing.
+        None for a single coordinate; the ratio is NaN if any coordinate cannot be used. As the
+        largest of d(d − 1) ratios it exceeds 1 by chance.
 
     Raises
     ------

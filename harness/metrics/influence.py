@@ -1,9 +1,8 @@
-"""What the evidence on a posterior's shape shares: which draws can be used, and errors of means.
+"""What the evidence on a posterior's shape shares: usable draws, and errors of means.
 
-Draws may be autocorrelated: the caller says how many independent ones they are worth, and should
-name the least of what it knows (bulk and tail, all chains). Draws that cannot be used (not finite,
-constant, worth fewer than 100 independent ones) give NaN, never a harmless figure; arguments that
-make no sense raise.
+Draws may be autocorrelated: the caller gives their effective size, the smallest that it knows (bulk
+and tail, all chains). Unusable draws (not finite, constant, an effective size below 100) give NaN,
+never a harmless figure; shapes that do not fit raise.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ SURE = 4.0
 
 
 def checked(z: FloatArray, effective: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return draws and, for each coordinate, how many independent ones they are worth."""
+    """Return the draws and the effective size of each coordinate."""
     z = np.asarray(z, dtype=np.float64)
     if z.ndim != 2 or z.shape[1] == 0:  # noqa: PLR2004 (draws and coordinates)
         raise ValueError(f"z has shape {z.shape}; it must be (draw, d) with d at least 1")
@@ -42,12 +41,12 @@ def checked(z: FloatArray, effective: float | FloatArray) -> tuple[FloatArray, F
             f"effective has shape {worth.shape}; it must be one number or {z.shape[1]}, "
             "one for each coordinate"
         )
-    # Antithetic chains know a mean better than independent draws do, but nothing else.
+    # Antithetic chains know the mean better than independent draws, but nothing else.
     return z, np.minimum(np.broadcast_to(worth, z.shape[1:]), float(len(z)))
 
 
 def usable(z: FloatArray, worth: FloatArray) -> NDArray[np.bool_]:
-    """Return which coordinates are finite, vary, and are worth enough independent draws."""
+    """Return which coordinates are finite, vary, and have a sufficient effective size."""
     if len(z) < LEAST_EFFECTIVE:
         return np.zeros(z.shape[1], dtype=bool)
     low, high = np.min(z, axis=0), np.max(z, axis=0)
@@ -58,7 +57,7 @@ def usable(z: FloatArray, worth: FloatArray) -> NDArray[np.bool_]:
 
 
 def standardised(z: FloatArray) -> FloatArray:
-    """Return draws with mean 0 and sd 1, by way of a range that cannot overflow."""
+    """Return draws with mean 0 and sd 1, on a scale that cannot overflow."""
     low, high = np.min(z, axis=0), np.max(z, axis=0)
     x = (z / 2 - low / 2) / (high / 2 - low / 2)
     x -= np.mean(x, axis=0)
@@ -68,7 +67,7 @@ def standardised(z: FloatArray) -> FloatArray:
 def errors(influence: FloatArray, worth: FloatArray) -> FloatArray:
     """Return standard errors of means of influence functions, shape ``(draw, k)``.
 
-    Batch means notice where the effective size, usually that of a mean, flatters fourth powers.
+    Batch means notice an effective size, usually that of a mean, too large for fourth powers.
     """
     edges = np.linspace(0, len(influence), BLOCKS + 1).astype(np.intp)
     sizes = np.diff(edges)[:, None]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 MOST_DRAWS = 10_000
-"""More draws than this are thinned: the error is then well under every limit."""
+"""More draws than this are thinned: their error is well below every limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,16 +67,9 @@ class Joint:
     def __init__(
         self, q: FloatArray, ref: FloatArray, *, iid: tuple[bool, bool], rng: np.random.Generator
     ) -> None:
-        """Thin both to 10 000 draws.
+        """Thin the draws of both, shape ``(chain, draw, quantity)``, to 10 000.
 
-        Parameters
-        ----------
-        q, ref
-            Draws, shape ``(chain, draw, quantity)``, the same quantities in the same order.
-        iid
-            Whether the draws of each are independent.
-        rng
-            For random directions.
+        ``iid`` says whether the draws of each are independent.
         """
         self._q, self._ref = (
             a[:, :: max(1, -(-a.shape[0] * a.shape[1] // MOST_DRAWS))] for a in (q, ref)
@@ -95,13 +88,7 @@ class Joint:
 
     @cached_property
     def correlations(self) -> tuple[FloatArray, FloatArray]:
-        """The correlation matrices of q and of the reference, by ranks; see ``corr_error``.
-
-        Raises
-        ------
-        ValueError
-            If the draws cannot be standardised.
-        """
+        """The rank correlations of q and of the reference; raises without ``blocks``."""
         if self.blocks is None:
             msg = "no correlations: some draws are not finite, or too large to be squared"
             raise ValueError(msg)

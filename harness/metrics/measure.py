@@ -1,4 +1,4 @@
-"""Draws of methods against draws of a reference: names aligned, one tidy list of measures."""
+"""Measure draws of methods against draws of a reference: one tidy list of measures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from harness.metrics.scene import WorstPair
 from harness.metrics.summaries import MEAN
 from harness.records import NO_ESTIMATE, Draws, Estimate, Measure, Model, Reference, RunResult
 from harness.records.names import base_name
+from harness.records.text import listed
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -23,14 +24,14 @@ REFERENCE = "reference"
 """The name under which the reference's own summaries stand among the measures."""
 
 NO_JOINT_ABOVE = 300
-"""Joint metrics need covariance matrices; beyond this many quantities they are left out."""
+"""With more quantities, joint metrics are left out: they need covariance matrices."""
 
 ALL_QUANTITIES_UP_TO = 500
-"""Programs with more scalars are compared on their parameters, unless told otherwise."""
+"""Programs with more scalars are compared by their parameters, unless the model says otherwise."""
 
 
 _NAMED = 8
-"""How many of the quantities left out are named one by one."""
+"""Quantities left out that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +45,8 @@ class Selection:
 def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Selection:
     """Choose the scalars to compare: the model's choice, or all that vary.
 
-    A quantity that is constant or not finite in the reference is left out by name; one that is
-    only so in a method's draws stays and counts against the method.
+    A quantity that is constant or not finite in the reference is left out and named; one that is
+    so only in a method's draws stays and counts against the method.
     """
     notes = []
     wanted = list(reference.names)
@@ -71,9 +72,7 @@ def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Se
         else:
             unusable.setdefault(why, []).append(name)
     for why, whose in unusable.items():
-        rest = len(whose) - _NAMED
-        listed = ", ".join(whose[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-        notes.append(f"left out, {why} in the reference: {listed}")
+        notes.append(f"left out, {why} in the reference: {listed(whose, _NAMED)}")
     return Selection(tuple(names), tuple(notes))
 
 
@@ -160,7 +159,7 @@ class Yardstick:
     def _joint(self, draws: Draws, present: Sequence[str]) -> metrics.Joint:
         own = draws.values[:, :, [draws.names.index(n) for n in present]]
         theirs = self.values[:, :, [self.names.index(n) for n in present]]
-        # Directions are random but the same for every run, so that runs can be compared.
+        # The same random directions for every run, so that runs can be compared.
         rng = np.random.default_rng(seed_of(self.model))
         return metrics.Joint(own, theirs, iid=(draws.iid, self.iid), rng=rng)
 
@@ -228,7 +227,7 @@ def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> l
 
 
 def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float]]:
-    """Return, where chains have several modes, each chain's share in the leftmost one."""
+    """Return each chain's share in the leftmost mode, for quantities with several modes."""
     draws = result.draws
     if draws is None or draws.iid:
         return {}

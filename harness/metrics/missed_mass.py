@@ -18,7 +18,7 @@ HELD = 0.25
 """A mode counts as missed if the approximation holds less than this share of its mass."""
 
 ALL_OF_IT = 0.99
-"""A missed mass beyond this is the whole posterior, but for rounding."""
+"""A missed mass above this is the whole posterior, apart from rounding."""
 
 
 def missed_mass(q: Sample, ref: Sample) -> Estimate:
@@ -63,7 +63,7 @@ def _first_mode(own: Sample, ref: Sample) -> Estimate | None:
         return None
     share = float(ref.basins.shares(own.finite_sorted, own.n)[0])
     n = _or_count(own)
-    # None or all of the draws is no proof of none or all: half a draw more on either side.
+    # A share of 0 or 1 in the draws is not certain: half a draw more on either side.
     near = (share * n + 0.5) / (n + 1)
     return Estimate(share, math.sqrt(near * (1 - near) / n))
 
@@ -77,7 +77,7 @@ def _or_count(sample: Sample) -> float:
 
 
 def _off(s: Scene) -> float:
-    """Return how many sds off the mean is where everything is missed, else 0."""
+    """Return by how many sds the mean is off if everything is missed, otherwise 0."""
     error = s.own.get(BIAS.id)
     if not s.value > ALL_OF_IT or error is None or math.isnan(error.value):
         return 0.0

@@ -1,4 +1,4 @@
-"""Modes of a density: where they begin and end, and how much of a sample each one holds."""
+"""Modes of a density: their boundaries, and the share of a sample in each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 LEAST_MASS = 0.02
-"""A basin with less of the draws than this is no mode."""
+"""A basin with a smaller share of the draws is no mode."""
 
 VALLEY = 0.5
-"""Two peaks are two modes only if the density between them falls under this share of the
-lower one."""
+"""Two peaks are two modes if the density between them falls below this share of the lower one."""
 
 SURE = 3.0
-"""How many standard errors a valley must be under that share."""
+"""Standard errors by which the valley must lie below that share."""
 
 GRID = 512
 ROUGHNESS = 0.28209479177387814
@@ -37,7 +36,7 @@ class Basins:
     ----------
     edges
         Ascending, shape ``(modes + 1,)``. The outer edges lie half the draws' range beyond
-        the outermost draws: what is farther away is in no mode of this density.
+        the outermost draws: anything farther away is in no mode of this density.
     """
 
     edges: FloatArray
@@ -48,32 +47,23 @@ class Basins:
         return len(self.edges) - 1
 
     def shares(self, ordered: FloatArray, n: int) -> FloatArray:
-        """Return the share of draws in each basin.
-
-        Parameters
-        ----------
-        ordered
-            The finite draws in ascending order.
-        n
-            The number of all draws, finite or not.
-        """
+        """Return each basin's share of ``n`` draws; ``ordered`` are the finite ones, ascending."""
         return np.diff(np.searchsorted(ordered, self.edges)) / max(n, 1)
 
 
 def find_basins(ordered: FloatArray, ess: float) -> Basins:
     """Find the modes of a sample by the valleys of its kernel density estimate.
 
-    A valley counts if the density there is under half the lower of the two peaks beside it,
-    by three standard errors of the estimate, and if both sides hold at least 2% of the draws.
-    Each part is then searched again with a bandwidth of its own, so that two narrow modes are
-    told apart also where a third one is far away.
+    A valley counts if its density is below half the lower of its two peaks by three standard
+    errors, and if both sides hold at least 2% of the draws. Each part is searched again with its
+    own bandwidth, so that a third mode far away does not hide the gap between two narrow ones.
 
     Parameters
     ----------
     ordered
         Draws in ascending order, shape ``(n,)``, finite.
     ess
-        What the sample is worth in independent draws, for the bandwidth and the noise.
+        The sample's effective size, for the bandwidth and the noise.
     """
     if ordered.size == 0:
         return Basins(np.array([-np.inf, np.inf]))
@@ -88,7 +78,7 @@ def _split(x: FloatArray, worth: float, total: int) -> FloatArray:
     """Return the valleys within a part of the draws; ``worth`` is ESS per draw."""
     if x.size < max(FEWEST, 2 * LEAST_MASS * total):
         return np.empty(0)
-    # A tail of a few draws far out would leave the grid no resolution for the rest.
+    # A few draws far out in a tail would leave the grid no resolution for the rest.
     core = x[int(0.001 * x.size) : x.size - int(0.001 * x.size)]
     spread = _bandwidth_scale(core)
     reach = float(core[-1]) - float(core[0])
@@ -121,7 +111,7 @@ def _bandwidth_scale(x: FloatArray) -> float:
 
 
 def _lattice(x: FloatArray) -> float:
-    """Return the usual step of a quantity with few distinct values, which are not modes."""
+    """Return the usual step between the values of a discrete quantity: they are not modes."""
     levels = np.unique(x)
     if levels.size < 2 or levels.size > x.size / 20:  # noqa: PLR2004 (one value has no step)
         return 0.0
@@ -131,7 +121,7 @@ def _lattice(x: FloatArray) -> float:
 def _valleys(
     density: FloatArray, grid: FloatArray, noise: float, x: FloatArray, total: int
 ) -> FloatArray:
-    """Return the cuts between modes: all minima, less those that do not separate two modes."""
+    """Return the cuts between modes: the minima that separate two modes."""
     rises = np.diff(density)
     rises = np.where(np.abs(rises) < 1e-12 * np.max(density), 0.0, rises)
     # A flat stretch belongs to the slope before it, so that a wide gap is one minimum.

@@ -17,27 +17,18 @@ SD_PER_WIDTH = 1.0 / (2 * 1.6448536269514722)
 """The sd of a normal distribution whose 5-95% width is 1."""
 
 OUTLIER_SDS = 50.0
-"""How many robust sds from the median a draw may count in the error of a mean."""
+"""Draws count at most this many robust sds from the median in the error of a mean."""
 
 CONSTANT = 1e-12
-"""A range under this share of the largest value is rounding, not variation."""
+"""A range below this share of the largest value is rounding, not variation."""
 
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
 
 def effective_size(series: FloatArray) -> float:
-    """Return the effective sample size of the mean of Markov chains, by ArviZ.
+    """Return the effective sample size for the mean of Markov chains, shape ``(chain, draw)``.
 
-    Parameters
-    ----------
-    series
-        Shape ``(chain, draw)``, any scale.
-
-    Returns
-    -------
-    float
-        NaN where there are fewer than four draws or one is not finite; the number of draws
-        where the series does not vary.
+    NaN with fewer than four draws or one that is not finite; the number of draws if none differ.
     """
     if series.shape[1] < 4 or not np.all(np.isfinite(series)):  # noqa: PLR2004 (ArviZ's minimum)
         return math.nan
@@ -47,19 +38,19 @@ def effective_size(series: FloatArray) -> float:
         return float(series.size)
     from arviz_stats.base import array_stats
 
-    # ArviZ takes a range under 1e-15 for a constant, whatever the unit: hence the division.
+    # ArviZ calls a range below 1e-15 constant, whatever the unit.
     return float(array_stats.ess(centred / largest, method="mean"))
 
 
 class Sample:
-    """Draws of one scalar, with whatever comparisons need of it computed at most once.
+    """Draws of one scalar, with everything that comparisons need computed at most once.
 
     Attributes
     ----------
     values
         Shape ``(chain, draw)``.
     iid
-        Whether draws are independent; if not, errors rest on effective sample sizes.
+        Whether the draws are independent; otherwise errors use effective sample sizes.
     finite
         Whether there are draws and all are finite. If not, moments and quantiles are NaN.
     """
@@ -82,7 +73,7 @@ class Sample:
 
     @cached_property
     def _moments(self) -> tuple[float, float]:
-        """Mean and sd, by way of a scale on which squares of 1e300 do not overflow."""
+        """Mean and sd, on a scale on which the squares of 1e300 do not overflow."""
         if not self.finite:
             return math.nan, math.nan
         with np.errstate(over="ignore", invalid="ignore"):
@@ -108,14 +99,14 @@ class Sample:
 
     @property
     def constant(self) -> bool:
-        """Whether the draws differ by no more than rounding."""
+        """Whether the draws differ by rounding only."""
         if not self.finite:
             return False
         low, high = float(self.sorted[0]), float(self.sorted[-1])
         return high / 2 - low / 2 <= CONSTANT * max(abs(low), abs(high))
 
     def effective(self, series: FloatArray) -> float:
-        """Return how many independent draws the mean of a function of the draws is worth."""
+        """Return the effective sample size for the mean of a function of the draws."""
         return float(self.n) if self.iid else effective_size(series)
 
     @cached_property
@@ -164,9 +155,9 @@ class Sample:
     def quantile(self, p: float) -> float:
         """Return the p-quantile.
 
-        For a quantity with few distinct values (counts, say) it is the quantile of the
-        mid-distribution function, which moves steadily with the probabilities, so that its
-        error can be stated; the usual quantile jumps from one value to the next.
+        For a discrete quantity, this is the quantile of the mid-distribution function: it moves
+        steadily with the probabilities, so that it has a standard error. The usual quantile jumps
+        from one value to the next.
         """
         if not self.finite:
             return math.nan
@@ -181,7 +172,7 @@ class Sample:
         return below if below == above else below * (low + 1 - at) + above * (at - low)
 
     def below(self, x: float) -> float:
-        """Return the share of draws under x, of those at x one half: the inverse of quantile."""
+        """Return the share of draws below x plus half of those at x: the inverse of quantile."""
         if not self.finite:
             return math.nan
         if self._levels is not None:
@@ -198,10 +189,9 @@ class Sample:
     def sparsity(self) -> dict[str, float]:
         """The quantile function's slope (one over the density) at each named quantile.
 
-        By the spacing of the quantiles 0.3 p on either side, or two standard errors where that
-        is more. A much steeper stretch within three standard errors of the quantile (a valley
-        between two modes, which holds few draws) is taken instead: the quantile may lie on
-        either side of it, and one smooth density would call it too certain.
+        From the quantiles 0.3 p on either side, or two standard errors if that is more. If the
+        function is much steeper within three standard errors (in a valley between two modes), that
+        slope counts: the quantile may lie on either side of the valley.
         """
         out = {}
         for name, p in QUANTILES.items():
@@ -257,9 +247,8 @@ class Sample:
     def log_width_mcse(self) -> float:
         """The standard error of ln(5-95% width), with both quantiles' joint error.
 
-        By the width's influence function, which is the slope of the quantile function times
-        the indicator of each tail. The tails exclude each other, hence the covariance
-        −0.05².
+        The width's influence function is the slope of the quantile function times the indicator
+        of each tail. The tails exclude each other, so their covariance is −0.05².
         """
         if self.width == 0:
             return 0.0
@@ -280,11 +269,10 @@ class Sample:
         return self.width * SD_PER_WIDTH or self.sd
 
     def bounded(self, series: FloatArray, centre: float) -> FloatArray:
-        """Pull values more than 50 robust sds of the draws from the centre in to there.
+        """Clip values to 50 robust sds of the draws around a centre.
 
-        For variances that become standard errors only. One draw from a heavy tail, 300 sds
-        out among 10 000, moves the mean by 0.03 sd but would double its standard error, and
-        every such quantity would be called undecided.
+        Only for the variances of standard errors. One draw of 10 000 that lies 300 sds out moves
+        the mean by 0.03 sd but would double its standard error and leave it undecided.
         """
         reach = OUTLIER_SDS * self.robust_scale
         return np.clip(series, centre - reach, centre + reach)
@@ -306,9 +294,9 @@ class Sample:
     def basins(self) -> Basins:
         """The modes of the draws' density.
 
-        For chains the noise of a density estimate is that of neighbouring draws, which a
-        quickly varying function of the ranks measures. By the chains' effective size for the
-        mean, two chains stuck in two modes would be worth a few draws, which show no modes.
+        The noise of a density estimate is local, so the effective size is that of a function that
+        varies quickly with the ranks. The effective size for the mean of two chains stuck in two
+        modes is a few draws, which would show no modes.
         """
         ess = float(self.n)
         if not self.iid and self.finite and self.n > 0:
@@ -320,31 +308,12 @@ class Sample:
 
 
 def prepare(values: FloatArray, *, iid: bool) -> Sample:
-    """Prepare the draws of one scalar for comparisons.
-
-    Parameters
-    ----------
-    values
-        Shape ``(chain, draw)``.
-    iid
-        True for independent draws, False for Markov chains.
-    """
+    """Prepare the draws of one scalar, shape ``(chain, draw)``, for comparisons."""
     return Sample(values, iid=iid)
 
 
 def unusable(values: FloatArray) -> str | None:
-    """Say why draws cannot serve as a reference, or None if they can.
-
-    Parameters
-    ----------
-    values
-        Shape ``(chain, draw)``.
-
-    Returns
-    -------
-    str or None
-        ``"empty"``, ``"not finite (3 of 10000 draws)"`` or ``"constant"``.
-    """
+    """Say why draws, shape ``(chain, draw)``, cannot serve as a reference; None if they can."""
     sample = Sample(values, iid=True)
     if sample.n == 0:
         return "empty"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.metrics.influence import SURE, checked, estimates, standardised, usable
+from harness.metrics.influence import checked, estimates, standardised, usable
 from harness.records import NO_ESTIMATE, Estimate
 
 if TYPE_CHECKING:
@@ -23,31 +23,27 @@ NORMAL_TAU4 = 30 / math.pi * math.atan(math.sqrt(2)) - 9
 """L-kurtosis of the normal distribution, 0.1226 (Hosking, 1990, table 1)."""
 
 SKEWED_TAU4 = 1.2
-"""A skewed density has τ₄ up to this many τ₃² above the normal's without heavier tails than
-its skewness brings: 1.18 for a log-gamma close to the normal, 1.07 for −ln Gamma(2), 0.78 for a
-log-normal (found by quadrature)."""
-
-PRACTICAL_EXCESS = 0.02
-"""An excess of τ₄ that matters: a Student t with about 15 degrees of freedom, 0.003 nats."""
+"""Skewness alone raises τ₄ above the normal's by up to this many τ₃²: 1.18 for a log-gamma close
+to the normal, 1.07 for −ln Gamma(2), 0.78 for a log-normal (by quadrature)."""
 
 SETTLED_ERROR = 0.15
-"""The largest relative standard error at which a third or fourth moment is an estimate of
-anything: beyond it, few draws carry the sum, and the error shrinks no longer as 1/√n."""
+"""The largest relative standard error of a usable third or fourth moment: above it, a few draws
+carry the sum, and the error no longer shrinks as 1/√n."""
 
 SETTLED_EXCESS = 0.055
-"""An excess of τ₄ beyond which the error of a fourth moment, an eighth moment, need not exist: a
-Student t with 6 degrees of freedom. Lucky samples of such tails look settled by themselves."""
+"""An excess of τ₄ (that of a Student t with 6 degrees of freedom) above which the fourth moment may
+have no standard error. A lucky sample of such tails looks settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The shape of one marginal; without unit, zero skewness and kurtosis for a normal.
+    """The shape of one marginal, without unit.
 
-    ``skewness`` and ``excess_kurtosis`` are the standardised third and fourth moments, which
-    heavy tails leave undefined: their error is infinite where it cannot be known. ``settled``
-    says whether the fourth means anything: its relative error is at most 15% and
-    :attr:`tail_excess` at most 0.055. A normal needs about 500 independent draws for that.
-    ``l_skewness`` (τ₃) and ``l_kurtosis`` (τ₄; 0.1226 for a normal) exist where a mean does.
+    ``skewness`` and ``excess_kurtosis`` are the standardised third and fourth moments (0 for a
+    normal); heavy tails leave them undefined, and their error is infinite where it is unknown.
+    ``settled`` says whether the fourth is usable: its relative error is at most 15% and
+    :attr:`tail_excess` at most 0.055, which takes about 500 independent draws of a normal.
+    ``l_skewness`` (τ₃) and ``l_kurtosis`` (τ₄; 0.1226 for a normal) exist wherever a mean does.
     All are NaN where the draws cannot be used.
     """
 
@@ -59,9 +55,9 @@ class Shape:
 
     @property
     def tail_excess(self) -> Estimate:
-        """τ₄ above the normal's that the skewness does not explain; negative for light tails.
+        """The part of τ₄ above the normal's that skewness does not explain; negative if light.
 
-        Skewness brings between 0 and 1.2 τ₃² (:data:`SKEWED_TAU4`) with it: in between, zero.
+        Skewness explains between 0 and 1.2 τ₃² (:data:`SKEWED_TAU4`).
         """
         tau3, tau4 = self.l_skewness, self.l_kurtosis
         slope = 2 * SKEWED_TAU4 * abs(tau3.value) if tau4.value > NORMAL_TAU4 else 0.0
@@ -75,8 +71,8 @@ class Shape:
         By Edgeworth a skewness γ costs γ²/12 (Comon, 1994), and by Cornish-Fisher
         λ₃ = γ/6 E[(Z² − 1)(6Φ² − 6Φ + 1)] = γ √3/(6π), λ₂ = 1/√π: so τ₃ = γ/(2 √(3π)).
         For the log of a gamma variable, whose cost is the remainder of Stirling's formula, this
-        is 2% too much for shape 10, 9% for shape 2 and 12% for shape 1. What noise adds to the
-        square is taken off.
+        is 2% too much for shape 10, 9% for shape 2 and 12% for shape 1. The noise's own square is
+        subtracted.
         """
         value, error = self.l_skewness
         square, spread = _square(value, error)
@@ -98,18 +94,6 @@ class Shape:
         factor = 24 * math.pi**2 / 25 / (1 + 25 * heavy)
         return Estimate(factor * square, factor * spread)
 
-    @property
-    def tails(self) -> str:
-        """``heavy`` or ``light`` where :attr:`tail_excess` says so, else the empty string.
-
-        It must differ from zero by 4 standard errors and by 0.02, which is a Student t with
-        about 15 degrees of freedom.
-        """
-        value, error = self.tail_excess
-        if not abs(value) > max(SURE * error, PRACTICAL_EXCESS) or math.isnan(error):
-            return ""
-        return "heavy" if value > 0 else "light"
-
 
 def _excess(tau3: float, tau4: float) -> float:
     raw = tau4 - NORMAL_TAU4
@@ -117,7 +101,7 @@ def _excess(tau3: float, tau4: float) -> float:
 
 
 def _square(value: float, error: float) -> tuple[float, float]:
-    """Return the square of a noisy figure, less what the noise adds but not below 0; its error."""
+    """Return the square of a noisy figure, less the noise's own (at least 0), and its error."""
     square = value**2 - error**2
     return (0.0 if square < 0 else square), 2 * abs(value) * error + error**2
 
@@ -138,7 +122,7 @@ def marginal_shapes(z: FloatArray, effective: float | FloatArray) -> tuple[Shape
     z
         Draws, shape ``(draw, d)``, unconstrained scale, chains one after another.
     effective
-        How many independent draws they are worth, one figure or one for each coordinate.
+        Their effective size: one figure, or one for each coordinate.
 
     Returns
     -------
@@ -169,8 +153,8 @@ def marginal_shapes(z: FloatArray, effective: float | FloatArray) -> tuple[Shape
         light = _excess(tau3[k].value, tau4[k].value) <= SETTLED_EXCESS
         settled = light and bool(noise4[k] <= SETTLED_ERROR)
         known = light and bool(noise3[k] <= SETTLED_ERROR)
-        # A sample short of extremes has a low fourth moment and a low error of it as well; by
-        # repetitions, three times the relative error makes up for most of it.
+        # A sample without extremes has a low fourth moment and a low error; in repetitions, three
+        # times the relative error makes up for most of it.
         error4 = kurtosis[k].mcse * (1 + 3 * kurtosis[k].mcse / float(fourth[k]))
         shapes[int(i)] = Shape(
             skewness=Estimate(skew[k].value, skew[k].mcse if known else math.inf),

@@ -1,4 +1,4 @@
-"""Pareto-smoothed importance sampling: how heavy is the tail of p / q."""
+"""k-hat of Pareto-smoothed importance sampling: how heavy the tail of p / q is."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FEWEST = 25
 """With fewer draws the tail has fewer than the five points a Pareto fit needs."""
 
 WIDEST_TAIL = 300.0
-"""Range of the tail's log weights, in nats, beyond which k-hat is infinite for all purposes.
+"""Range of the tail's log weights, in nats, above which k-hat counts as infinite.
 
 A tail of 300 weights spans about k ln 300 nats, so this is k > 50. From 700 nats on, weights
-underflow to zero and the fit returns 0.0251, the smallest k-hat it knows.
+underflow to zero and the fit returns 0.0251, its smallest k-hat.
 """
 
 EQUAL_TAIL = 1e-9
-"""Range of the tail's log weights, per nat of their range of log p, that is only rounding."""
+"""Range of the tail's log weights, per nat of log p's range, that is rounding."""
 
 
 def khat_limit(n: int) -> float:
@@ -69,15 +69,15 @@ def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
     width = ordered[-1] - ordered[-tail - 1]
     if width > WIDEST_TAIL:
         return INFINITE
-    # Rounding grows with the densities themselves, but only with those in the tail: a log p
-    # that falls without end elsewhere must not make real weights look like rounding.
+    # Rounding grows with the densities, but only those in the tail count: a log p that falls
+    # without end elsewhere must not make real weights look like rounding.
     heaviest = p[np.argpartition(log_w, -tail - 1)[-tail - 1 :]]
     if width <= EQUAL_TAIL * max(1.0, float(np.ptp(heaviest))):
         # All the largest weights are the same, as where p and q agree to rounding.
         return Estimate(0.0, 0.0)
     from arviz_stats.base import array_stats
 
-    # ArviZ expects log likelihoods, one over the weights, and negates what it is given.
+    # ArviZ expects log likelihoods, one over the weights, and negates its input.
     with np.errstate(all="ignore"):
         smoothed, shape = array_stats.psislw(-log_w)
     if smoothed[np.argmin(log_w)] > smoothed[np.argmax(log_w)]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 FAR_APART = 1e4
-"""A ratio of scales beyond which that coordinate is the worst direction, no search needed."""
+"""With a larger ratio of scales, that coordinate itself is the worst direction."""
 
 SINGULAR = 1e-10
 """Directions with less than this share of the largest eigenvalue are identities of the
@@ -42,7 +42,7 @@ def _worst_direction(_: Joint, q: Block, ref: Block) -> Estimate:
         Estimate((one.value + other.value) / 2, math.hypot(one.mcse, other.mcse) / 2)
         for one, other in zip(*by_half, strict=True)
     ]
-    # A collapsed direction in one half only averages to −∞ as well; ∞ − ∞ is no less wrong.
+    # A direction that has collapsed in one half averages to −∞; ∞ − ∞ is no less wrong.
     worst = max(averages, key=lambda e: math.inf if math.isnan(e.value) else abs(e.value))
     return INFINITE if math.isnan(worst.value) else worst
 
@@ -74,7 +74,7 @@ def _extremes(q: Block, ref: Block, half: int) -> list[FloatArray]:
 
 
 def _covariance(block: Block, half: int) -> FloatArray:
-    """Return the covariance of draws pulled in to five robust sds, to steady heavy tails."""
+    """Return the covariance of draws clipped to five robust sds, because of heavy tails."""
     reach = 5 * block.scale
     low, high = (block.centre + sign * reach for sign in (-1, 1))
     x = block.half(half)
