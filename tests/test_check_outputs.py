@@ -13,9 +13,10 @@ from check_outcomes import INF, NAN, NASTY, mean, scale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.check import show
 from harness.check.baseline import CheckOutcome, ModelCheck
 from harness.check.baseline.change import Change, Conclusion
-from harness.check.show import annotations, junit, markdown, words
+from harness.check.show import junit, markdown, words
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import pick, plain, rows
 from harness.records import Estimate
@@ -262,7 +263,7 @@ def facts(outcome: CheckOutcome) -> list[object]:
     cases = ET.fromstring(junit(outcome).encode())  # noqa: S314 - written by ourselves
     return [
         outcome.exit_code,
-        [line.split(" ", 1)[0] for line in annotations(outcome)],
+        [line.split(" ", 1)[0] for line in show.annotations(outcome)],
         [(e.tag, e.get("type")) for e in cases.iter()],
         [(r.conclusion, r.method, r.quantity, r.evidence) for r in rows(outcome.models[0])],
         [step.command for step in next_steps(outcome)],
