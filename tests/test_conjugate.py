@@ -186,22 +186,6 @@ def test_data_far_from_zero_lose_no_digits() -> None:
     assert far.squares == pytest.approx(near.squares, rel=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "words"),
-    [
-        ("batch", 0, "batch is 0; allowed: at least 1"),
-        ("iterations", 0, "iterations is 0"),
-        ("kappa", 0.5, "kappa is 0.5; allowed: over 0.5, up to 1"),
-        ("tau", 0.5, "tau is 0.5; allowed: at least 1"),
-    ],
-)
-def test_a_schedule_that_cannot_be_run_is_refused(setting: str, value: float, words: str) -> None:
-    """Out of Robbins and Monro's conditions, with what is allowed."""
-    settings: dict[str, Any] = {setting: value}
-    with pytest.raises(ValueError, match=words):
-        svi.Schedule(**settings)
-
-
 @pytest.mark.parametrize("bad", [[], [[1.0]], [1.0, math.nan]])
 def test_data_that_cannot_be_used_are_refused(bad: list[Any]) -> None:
     """None, of two dimensions, not finite."""

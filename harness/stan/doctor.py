@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.stan.cache import (
 from harness.stan.compile import package_version
 from harness.stan.find import compiler_version, find_cmdstan, missing_prerequisites
 
+_NAME = "stan-advi-harness"
 _OLDEST_PYTHON = (3, 11)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -52,39 +54,35 @@ def diagnose() -> list[Check]:
     """Check everything that the harness needs, without installing or raising anything."""
     return [
         _python(),
-        _compiler(),
-        _make(),
+        _tried("C++ compiler", compiler_version, install_hint()),
+        _tried("make", _make_version, install_hint()),
         _cmdstan(),
-        _cache(),
+        _tried("cache", _cache_size, "export HARNESS_CACHE=…"),
         *_packages(),
         _browser(),
     ]
 
 
+def _tried(name: str, find: Callable[[], str], fix: str) -> Check:
+    """Return what was found, or why nothing was found and how to fix it."""
+    try:
+        return Check(name, ok=True, found=find())
+    except ToolchainError as error:
+        return Check(name, ok=False, found=str(error), fix=fix)
+
+
 def _python() -> Check:
-    version = sys.version.split()[0]
-    return Check(
-        "Python",
-        sys.version_info >= _OLDEST_PYTHON,
-        f"{version} ({sys.executable})",
-        "" if sys.version_info >= _OLDEST_PYTHON else "use Python 3.11 or newer",
-    )
+    found = f"{sys.version.split()[0]} ({sys.executable})"
+    ok = sys.version_info >= _OLDEST_PYTHON
+    return Check("Python", ok, found, "" if ok else "use Python 3.11 or newer")
 
 
-def _compiler() -> Check:
-    try:
-        return Check("C++ compiler", ok=True, found=compiler_version())
-    except ToolchainError as error:
-        return Check("C++ compiler", ok=False, found=str(error), fix=install_hint())
-
-
-def _make() -> Check:
-    try:
-        code, output, errors = run_tool([make_command(), "--version"], Path.cwd())
-    except ToolchainError as error:
-        return Check("make", ok=False, found=str(error), fix=install_hint())
+def _make_version() -> str:
+    code, output, errors = run_tool([make_command(), "--version"], Path.cwd())
     words = (output or errors).strip().splitlines() or ["no version"]
-    return Check("make", code == 0, words[0], "" if code == 0 else install_hint())
+    if code != 0:
+        raise ToolchainError(words[0])
+    return words[0]
 
 
 def _cmdstan() -> Check:
@@ -103,13 +101,9 @@ def _cmdstan() -> Check:
     return Check("CmdStan", ok=True, found=found)
 
 
-def _cache() -> Check:
-    try:
-        folder = cache_folder()
-    except ToolchainError as error:
-        return Check("cache", ok=False, found=str(error), fix="export HARNESS_CACHE=…")
-    size = sum(_size(file) for file in folder.rglob("*"))
-    return Check("cache", ok=True, found=f"{cache_dir()} ({fixed(size / 1e9, 1)} GB)")
+def _cache_size() -> str:
+    size = sum(_size(file) for file in cache_folder().rglob("*"))
+    return f"{cache_dir()} ({fixed(size / 1e9, 1)} GB)"
 
 
 def _size(file: Path) -> int:
@@ -120,28 +114,34 @@ def _size(file: Path) -> int:
 
 
 def _packages() -> list[Check]:
-    try:
-        lines = metadata.requires("stan-advi-harness") or []
-    except metadata.PackageNotFoundError:
-        return [
-            Check(
-                "package stan-advi-harness",
-                ok=False,
-                found="not installed",
-                fix=f"{sys.executable} -m pip install -c constraints.txt -e .",
-            )
-        ]
-    needed = [line for line in lines if "extra ==" not in line]
+    own = _package(_NAME, "-c constraints.txt -e .")
+    if not own.ok:
+        return [own]
+    needed = [line for line in metadata.requires(_NAME) or [] if "extra ==" not in line]
     names = sorted({re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in needed})
-    return [_package(name) for name in ["stan-advi-harness", *names]]
+    return [own, *_others(), *(_package(name, name) for name in names)]
 
 
-def _package(name: str) -> Check:
+def _package(name: str, source: str) -> Check:
     version = package_version(name)
     ok = version != "not installed"
-    return Check(
-        f"package {name}", ok, version, "" if ok else f"{sys.executable} -m pip install {name}"
-    )
+    fix = "" if ok else f"{sys.executable} -m pip install {source}"
+    return Check(f"package {name}", ok, version, fix)
+
+
+def _others() -> list[Check]:
+    """Return a check for each other distribution that installs a package called ``harness``."""
+    found = set(metadata.packages_distributions().get("harness", [])) - {_NAME}
+    pip = f"{sys.executable} -m pip"
+    return [
+        Check(
+            f"package {name}",
+            ok=False,
+            found="it also installs a package called harness, and may have overwritten this one",
+            fix=f"{pip} uninstall {name}, then {pip} install --force-reinstall {_NAME}",
+        )
+        for name in sorted(found)
+    ]
 
 
 def _browser() -> Check:

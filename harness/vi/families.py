@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -25,83 +25,38 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 
-class Family(Protocol):
-    """What the loop, the objectives and the draws need from a family of densities.
+@dataclass(frozen=True, slots=True)
+class MeanField:
+    """Independent Gaussians; ``phi`` is ``[mu, log sigma]``.
 
     Shapes: ``phi`` is ``(size,)``; ``eps``, ``z`` and slopes are ``(draw, dimension)``.
     """
-
-    @property
-    def dimension(self) -> int:
-        """The number of unconstrained parameters."""
-
-    @property
-    def size(self) -> int:
-        """The number of variational parameters."""
-
-    def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
-        """Return ``phi`` with this mean and independent scales exp(``log_sigma``)."""
-
-    def transform(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
-        """Return ``z = mu + L eps``."""
-
-    def slope(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
-        """Return the gradient of log q with respect to z at ``transform(phi, eps)``."""
-
-    def path(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
-        """Return the mean over draws of (dz/dphi)ᵀ ``slope``, shape ``(size,)``."""
-
-    def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
-        """Return the gradient of mean log p(z) + entropy, given ``slope`` = ∇ log p at z."""
-
-    def entropy(self, phi: FloatArray) -> float:
-        """Return the entropy, nats."""
-
-    def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """Return the normalised log density, nats, shape ``(draw,)``."""
-
-    def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """Return the gradient of log q(z) with respect to phi, shape ``(draw, size)``."""
-
-    def mean(self, phi: FloatArray) -> FloatArray:
-        """Return the mean, shape ``(dimension,)``, as a copy."""
-
-    def sd(self, phi: FloatArray) -> FloatArray:
-        """Return the marginal standard deviations, shape ``(dimension,)``."""
-
-    def covariance(self, phi: FloatArray) -> FloatArray:
-        """Return the covariance, shape ``(dimension, dimension)``."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeanField:
-    """Independent Gaussians; ``phi`` is ``[mu, log sigma]``. See :class:`Family` for shapes."""
 
     dimension: int
 
     @property
     def size(self) -> int:
-        """Twice the dimension."""
+        """The number of variational parameters."""
         return 2 * self.dimension
 
     def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
-        """See :meth:`Family.start`."""
+        """Return ``phi`` with this mean and independent scales exp(``log_sigma``)."""
         phi = np.empty(self.size)
         phi[: self.dimension] = mu
         phi[self.dimension :] = log_sigma
         return phi
 
     def transform(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
-        """See :meth:`Family.transform`."""
+        """Return ``z = mu + L eps``."""
         d = self.dimension
         return np.asarray(phi[:d] + np.exp(phi[d:]) * eps)
 
     def slope(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
-        """Return −eps / sigma."""
+        """Return the gradient of log q with respect to z at ``transform(phi, eps)``."""
         return np.asarray(-eps * np.exp(-phi[self.dimension :]))
 
     def path(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
-        """Return the means of ``slope`` and of ``slope · eps · sigma``."""
+        """Return the mean over draws of (dz/dphi)ᵀ ``slope``, shape ``(size,)``."""
         d, n = self.dimension, len(eps)
         gradient = np.empty(2 * d)
         scales = gradient[d:]
@@ -117,40 +72,40 @@ class MeanField:
         return gradient
 
     def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
-        """See :meth:`Family.pull_back`."""
+        """Return the gradient of mean log p(z) + entropy, given ``slope`` = ∇ log p at z."""
         gradient = self.path(phi, eps, slope)
         gradient[self.dimension :] += 1.0
         return gradient
 
     def entropy(self, phi: FloatArray) -> float:
-        """Return d/2 · (1 + ln 2π) + Σ log sigma."""
+        """Return the entropy, d/2 · (1 + ln 2π) + Σ log sigma, nats."""
         d = self.dimension
         return d / 2 * (1 + LOG_TWO_PI) + float(np.add.reduce(phi[d:]))
 
     def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """See :meth:`Family.log_density`."""
+        """Return the normalised log density, nats, shape ``(draw,)``."""
         d = self.dimension
         eps = (z - phi[:d]) * np.exp(-phi[d:])
         square = np.einsum("nd,nd->n", eps, eps)
         return np.asarray(-0.5 * square - phi[d:].sum() - d / 2 * LOG_TWO_PI)
 
     def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """Return ``[eps / sigma, eps² − 1]``."""
+        """Return the gradient of log q(z) with respect to phi, shape ``(draw, size)``."""
         d = self.dimension
         precision = np.exp(-phi[d:])
         eps = (z - phi[:d]) * precision
         return np.concatenate([eps * precision, eps**2 - 1], axis=1)
 
     def mean(self, phi: FloatArray) -> FloatArray:
-        """Return mu."""
+        """Return the mean, shape ``(dimension,)``, as a copy."""
         return phi[: self.dimension].copy()
 
     def sd(self, phi: FloatArray) -> FloatArray:
-        """Return sigma."""
+        """Return the marginal standard deviations, shape ``(dimension,)``."""
         return np.asarray(np.exp(phi[self.dimension :]))
 
     def covariance(self, phi: FloatArray) -> FloatArray:
-        """Return the diagonal matrix of sigma²."""
+        """Return the covariance, shape ``(dimension, dimension)``."""
         return np.diag(np.exp(2 * phi[self.dimension :]))
 
 
@@ -158,7 +113,7 @@ class MeanField:
 class FullRank:
     """All Gaussians; ``phi`` is ``[mu, the lower triangle of L by rows]``, with log Lᵢᵢ for Lᵢᵢ.
 
-    See :class:`Family` for shapes.
+    See :class:`MeanField` for shapes and functions.
     """
 
     dimension: int
@@ -169,7 +124,7 @@ class FullRank:
         return self.dimension + self.dimension * (self.dimension + 1) // 2
 
     def start(self, mu: ArrayLike, log_sigma: ArrayLike = 0.0) -> FloatArray:
-        """See :meth:`Family.start`; the entries below the diagonal are 0."""
+        """See :meth:`MeanField.start`; the entries below the diagonal are 0."""
         phi = np.zeros(self.size)
         phi[: self.dimension] = mu
         phi[self._diagonal] = log_sigma
@@ -185,7 +140,7 @@ class FullRank:
         return factor
 
     def transform(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
-        """See :meth:`Family.transform`."""
+        """See :meth:`MeanField.transform`."""
         return np.asarray(phi[: self.dimension] + eps @ self.factor(phi).T)
 
     def slope(self, phi: FloatArray, eps: FloatArray) -> FloatArray:
@@ -204,7 +159,7 @@ class FullRank:
         return gradient
 
     def pull_back(self, phi: FloatArray, eps: FloatArray, slope: FloatArray) -> FloatArray:
-        """See :meth:`Family.pull_back`."""
+        """See :meth:`MeanField.pull_back`."""
         gradient = self.path(phi, eps, slope)
         gradient[self._diagonal] += 1.0
         return gradient
@@ -214,7 +169,7 @@ class FullRank:
         return self.dimension / 2 * (1 + LOG_TWO_PI) + float(phi[self._diagonal].sum())
 
     def log_density(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """See :meth:`Family.log_density`."""
+        """See :meth:`MeanField.log_density`."""
         d = self.dimension
         eps = _solve(self.factor(phi), z - phi[:d])
         square = np.einsum("nd,nd->n", eps, eps)
@@ -251,7 +206,10 @@ class FullRank:
         return self.dimension + _triangle(self.dimension)[2]
 
 
-FAMILIES: Mapping[str, type[MeanField | FullRank]] = MappingProxyType(
+Family = MeanField | FullRank
+"""What the loop, the objectives and the draws work with."""
+
+FAMILIES: Mapping[str, type[Family]] = MappingProxyType(
     {"meanfield": MeanField, "fullrank": FullRank}
 )
 """The families by the option's value."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from harness.vi.families import Family
     from harness.vi.target import Target
 
-    Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], FloatArray]
-    """From family, phi, base draws and target to gradients per draw, shape ``(draw, size)``."""
+    Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], tuple[FloatArray, FloatArray]]
+    """From family, phi, base draws and target to log p and gradients, per draw."""
 
 _ENOUGH = 10
 """Draws that the coefficient of a control variate needs at least."""
@@ -35,8 +35,8 @@ _ENOUGH = 10
 
 def reparameterised(
     family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
-) -> FloatArray:
-    """Return the gradient of log p(mu + sigma eps) plus entropy with respect to phi, per draw.
+) -> tuple[FloatArray, FloatArray]:
+    """Return log p, and the gradient of log p(mu + sigma eps) plus entropy, per draw.
 
     Parameters
     ----------
@@ -47,23 +47,25 @@ def reparameterised(
 
     Returns
     -------
-    array
-        Shape ``(draw, size)``.
+    tuple
+        log p, shape ``(draw,)``, and gradients with respect to ``phi``, shape ``(draw, size)``.
     """
-    slope = target.log_density_gradient(family.transform(phi, eps))[1]
-    return np.concatenate([slope, slope * eps * family.sd(phi) + 1.0], axis=1)
+    log_p, slope = target.log_density_gradient(family.transform(phi, eps))
+    return log_p, np.concatenate([slope, slope * eps * family.sd(phi) + 1.0], axis=1)
 
 
-def score(family: MeanField, phi: FloatArray, eps: FloatArray, target: Target) -> FloatArray:
-    """Return ∇ log q · (log p − log q) per draw; see :func:`reparameterised` for the shapes."""
+def score(
+    family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
+) -> tuple[FloatArray, FloatArray]:
+    """Return log p and ∇ log q · (log p − log q) per draw, as :func:`reparameterised` does."""
     score, log_p, log_q = _scored(family, phi, eps, target)
-    return np.asarray(score * (log_p - log_q.sum(axis=1))[:, None])
+    return log_p, np.asarray(score * (log_p - log_q.sum(axis=1))[:, None])
 
 
 def score_rao_blackwell(
     family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
-) -> FloatArray:
-    """Return ∇ log qᵢ · (log p − log qᵢ) for the parameters of each factor qᵢ, per draw.
+) -> tuple[FloatArray, FloatArray]:
+    """Return log p and ∇ log qᵢ · (log p − log qᵢ) for the parameters of each factor qᵢ, per draw.
 
     Ranganath et al. also drop the terms of log p that do not depend on zᵢ. A Stan program returns
     log p as one number, so all of it stays and only the other factors' log qⱼ are integrated out:
@@ -71,13 +73,13 @@ def score_rao_blackwell(
     p, the whole log q cancels more of log p than a single factor does.
     """
     score, log_p, log_q = _scored(family, phi, eps, target)
-    return np.asarray(score * np.tile(log_p[:, None] - log_q, (1, 2)))
+    return log_p, np.asarray(score * np.tile(log_p[:, None] - log_q, (1, 2)))
 
 
 def score_control(
     family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
-) -> FloatArray:
-    """Return the :func:`score` gradient less a · ∇ log q, per draw.
+) -> tuple[FloatArray, FloatArray]:
+    """Return log p and the :func:`score` gradient less a · ∇ log q, per draw.
 
     The score h has mean zero, and a = Cov(f, h) / Var(h), one for each parameter, minimises the
     variance (Ranganath et al. 2014, equation 9). Estimating a from the *other* draws of the call
@@ -88,12 +90,16 @@ def score_control(
     ValueError
         If there are fewer than ten draws.
     """
-    return _controlled(score(family, phi, eps, target), _scores(family, phi, eps))
+    log_p, gradient = score(family, phi, eps, target)
+    return log_p, _controlled(gradient, _scores(family, phi, eps))
 
 
-def score_both(family: MeanField, phi: FloatArray, eps: FloatArray, target: Target) -> FloatArray:
+def score_both(
+    family: MeanField, phi: FloatArray, eps: FloatArray, target: Target
+) -> tuple[FloatArray, FloatArray]:
     """Return :func:`score_rao_blackwell` with the control variate of :func:`score_control`."""
-    return _controlled(score_rao_blackwell(family, phi, eps, target), _scores(family, phi, eps))
+    log_p, gradient = score_rao_blackwell(family, phi, eps, target)
+    return log_p, _controlled(gradient, _scores(family, phi, eps))
 
 
 ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
@@ -133,7 +139,7 @@ def variances(
         If ``n`` is less than ten.
     """
     eps = rng.standard_normal((n, family.dimension))
-    return {name: _spread(one(family, phi, eps, target)) for name, one in ESTIMATORS.items()}
+    return {name: _spread(one(family, phi, eps, target)[1]) for name, one in ESTIMATORS.items()}
 
 
 def total_variance(spread: Spread, sd: FloatArray) -> tuple[float, float]:
@@ -163,27 +169,9 @@ class ScoreObjective:
         """See :class:`harness.vi.loop.Objective`."""
         assert isinstance(family, MeanField)  # noqa: S101 - its factors are what is used here
         eps = rng.standard_normal((self.draws, family.dimension))
-        remembered = _Remembered(target)
-        gradient = ESTIMATORS[self.estimator](family, phi, eps, remembered).mean(axis=0)
-        ratio = remembered.value - family.log_density(phi, family.transform(phi, eps))
-        return float(ratio.mean()), gradient
-
-
-class _Remembered:
-    """A target that keeps the values of its last call."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self.dimension = target.dimension
-        self.value: FloatArray = np.empty(0)
-
-    def log_density(self, z: FloatArray) -> FloatArray:
-        self.value = self._target.log_density(z)
-        return self.value
-
-    def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        self.value, slope = self._target.log_density_gradient(z)
-        return self.value, slope
+        log_p, gradient = ESTIMATORS[self.estimator](family, phi, eps, target)
+        ratio = log_p - family.log_density(phi, family.transform(phi, eps))
+        return float(ratio.mean()), gradient.mean(axis=0)
 
 
 def _scores(family: MeanField, phi: FloatArray, eps: FloatArray) -> FloatArray:

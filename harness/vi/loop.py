@@ -168,7 +168,7 @@ def start(optimiser: Optimiser, phi: FloatArray, rng: np.random.Generator) -> St
     Parameters
     ----------
     phi
-        From :meth:`~harness.vi.families.Family.start`; copied.
+        From :meth:`~harness.vi.families.MeanField.start`; copied.
     rng
         Its state is copied. Pass a generator that nothing else uses (``rng.spawn(1)[0]``),
         otherwise the same numbers are used twice.

@@ -66,11 +66,6 @@ class Settings:
         Particles start as N(0, jitter) on the unconstrained scale, in every coordinate.
     bandwidth_every
         Iterations between two updates of the median distance.
-
-    Raises
-    ------
-    ValueError
-        If a setting is out of range, with its name, its value and the allowed range.
     """
 
     particles: int = 1000
@@ -78,18 +73,6 @@ class Settings:
     step: float = 0.2
     jitter: float = 1.0
     bandwidth_every: int = 5
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        least = {"particles": 2, "iterations": 1, "bandwidth_every": 1}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                msg = f"{name} is {getattr(self, name)}; allowed: at least {low}"
-                raise ValueError(msg)
-        for name in ("step", "jitter"):
-            if not 0 < getattr(self, name) < np.inf:
-                msg = f"{name} is {getattr(self, name)}; allowed: positive"
-                raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

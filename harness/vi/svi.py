@@ -26,11 +26,6 @@ class Schedule:
     and tau = 1 the natural parameters are averages over all minibatches so far: sampling noise
     falls as fast as possible, and the influence of the start falls as 1/t. The path is recorded
     at every multiple of ``every``.
-
-    Raises
-    ------
-    ValueError
-        If a setting is out of range, with its name, its value and the allowed range.
     """
 
     batch: int = 10
@@ -38,16 +33,6 @@ class Schedule:
     kappa: float = 1.0
     tau: float = 1.0
     every: int = 10
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("batch", "iterations", "every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
-        if not 0.5 < self.kappa <= 1:  # noqa: PLR2004 - Robbins & Monro's own
-            raise ValueError(f"kappa is {self.kappa}; allowed: over 0.5, up to 1")
-        if not self.tau >= 1:
-            raise ValueError(f"tau is {self.tau}; allowed: at least 1, so that no step is over 1")
 
 
 def svi(x: FloatArray, schedule: Schedule, rng: np.random.Generator, clock: Clock) -> Fit:
