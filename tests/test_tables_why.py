@@ -101,7 +101,6 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
     "its own doubt": ({"message": "the particles still move"},),
     "family gap not known": ({},),
     "gap not known": ({"why": [["no figure", [1, 3]], ["", [2]]]},),
-    "infinite gap": ({"why": ""},),
     "gaps not known": ({"why": ""}, {"family": FIGURE, "optimiser": [0.01, 0.02]}),
     "no gap counts": ({"family": [0.002, 0.001], "optimiser": [0.001, 0.001]},),
     "not found": ({"notes": []}, {"notes": ["no compiler"]}),

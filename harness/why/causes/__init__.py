@@ -56,7 +56,6 @@ CAUSES: Mapping[str, CauseRow] = {
         draws.OWN_DOUBT,
         unknown.FAMILY_UNKNOWN,
         unknown.SEEDS_UNKNOWN,
-        unknown.INFINITE,
         unknown.GAPS_UNKNOWN,
         unknown.NO_GAP_COUNTS,
         unknown.NOT_FOUND,

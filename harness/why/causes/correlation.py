@@ -16,7 +16,7 @@ AGREES = 0.1
 """Log ratio of sds up to which a prediction has come true."""
 
 
-def detect(scene: FamilyScene) -> Found | None:
+def _detect(scene: FamilyScene) -> Found | None:
     """Compare the best full-rank Gaussian with the best mean-field one."""
     closer, gap = scene.correlation, scene.gap
     if scene.family != "meanfield" or closer is None or math.isnan(gap.value):
@@ -54,8 +54,7 @@ def _pair(scene: FamilyScene) -> dict[str, Any]:
     return pair | sd
 
 
-def sentence(e: Evidence) -> str:
-    """Write how much closer a full-rank Gaussian is, and which parameters are correlated."""
+def _sentence(e: Evidence) -> str:
     words = f"the best full-rank Gaussian is {figure(e['closer'])} nats closer"
     if "fullrank" in e:
         left, gap = figure(e["fullrank"]), figure(e["gap"])
@@ -72,4 +71,4 @@ def sentence(e: Evidence) -> str:
     return words
 
 
-CORRELATION = CauseRow("correlation", "correlation", "family", FamilyScene, detect, sentence)
+CORRELATION = CauseRow("correlation", "correlation", "family", FamilyScene, _detect, _sentence)

@@ -12,7 +12,7 @@ KHAT = 0.7
 """Weighted draws beyond it are unreliable, however many there are (Vehtari et al. 2024)."""
 
 
-def detect_truncated(scene: OtherScene) -> Found | None:
+def _detect_truncated(scene: OtherScene) -> Found | None:
     """Read the divergence that a truncated normal's fit computes itself."""
     known = scene.runs[0].diagnostics if scene.runs else {}
     row = METHODS.get(scene.verdict.method)
@@ -21,12 +21,11 @@ def detect_truncated(scene: OtherScene) -> Found | None:
     return Found(known["kl"], {"nats": known["kl"]})
 
 
-def truncated_sentence(e: Evidence) -> str:
-    """Write how far that family's best is from the posterior."""
+def _truncated_sentence(e: Evidence) -> str:
     return f"the best truncated normal is {number(e['nats'], 3)} nats from the posterior"
 
 
-def detect_weights(scene: OtherScene) -> Found | None:
+def _detect_weights(scene: OtherScene) -> Found | None:
     """Find weights with too heavy a tail, in the worst seed."""
     khat = max((r.diagnostics.get("khat", -math.inf) for r in scene.with_draws), default=-math.inf)
     if scene.chains or scene.found or not khat > KHAT:
@@ -34,13 +33,12 @@ def detect_weights(scene: OtherScene) -> Found | None:
     return Found(math.nan, {"khat": khat, "message": _message(scene)})
 
 
-def weights_sentence(e: Evidence) -> str:
-    """Write k-hat beside its limit, and the run's own words."""
+def _weights_sentence(e: Evidence) -> str:
     words = f"k-hat is {number(e['khat'])} in the worst seed, above {setting(KHAT)}"
     return f"{words}; {e['message']}" if e["message"] else words
 
 
-def detect_doubt(scene: OtherScene) -> Found | None:
+def _detect_doubt(scene: OtherScene) -> Found | None:
     """Take a run's own message where nothing else is known; asked last."""
     message = _message(scene)
     if scene.chains or scene.found or not message:
@@ -48,8 +46,7 @@ def detect_doubt(scene: OtherScene) -> Found | None:
     return Found(math.nan, {"message": message})
 
 
-def doubt_sentence(e: Evidence) -> str:
-    """Write the run's own words."""
+def _doubt_sentence(e: Evidence) -> str:
     return str(e["message"])
 
 
@@ -58,10 +55,10 @@ def _message(scene: OtherScene) -> str:
 
 
 TRUNCATED = CauseRow(
-    "truncated normal", "truncated normal", "family", OtherScene, detect_truncated,
-    truncated_sentence,
+    "truncated normal", "truncated normal", "family", OtherScene, _detect_truncated,
+    _truncated_sentence,
 )  # fmt: skip
-WEIGHTS = CauseRow("weights", "weights", "method", OtherScene, detect_weights, weights_sentence)
+WEIGHTS = CauseRow("weights", "weights", "method", OtherScene, _detect_weights, _weights_sentence)
 OWN_DOUBT = CauseRow(
-    "its own doubt", "its own doubt", "method", OtherScene, detect_doubt, doubt_sentence
+    "its own doubt", "its own doubt", "method", OtherScene, _detect_doubt, _doubt_sentence
 )

@@ -20,7 +20,7 @@ MISSES = ("missed_mass", "bias", "w1")
 """Metrics that a missed mode can make wrong."""
 
 
-def detect(scene: FamilyScene) -> Found | None:
+def _detect(scene: FamilyScene) -> Found | None:
     """Find the mass in modes that q* leaves out; it costs −ln of the mass that it holds."""
     found = _modes(scene)
     if found is None or math.isnan(scene.gap.value):
@@ -44,8 +44,7 @@ def _modes(scene: FamilyScene) -> Found | None:
     return Found(-math.log1p(-others), {"basins": len(modes), "mass": others})
 
 
-def sentence(e: Evidence) -> str:
-    """Write where the modes are and how much mass they hold."""
+def _sentence(e: Evidence) -> str:
     if "basins" in e:
         return (
             f"climbing from several starts finds {count(e['basins'], 'basin')}; those without q "
@@ -60,7 +59,7 @@ def sentence(e: Evidence) -> str:
     )
 
 
-def detect_other(scene: OtherScene) -> Found | None:
+def _detect_other(scene: OtherScene) -> Found | None:
     """Find the modes of the Gaussian fits beside a method that misses mass."""
     if scene.chains or scene.found:
         return None
@@ -70,15 +69,16 @@ def detect_other(scene: OtherScene) -> Found | None:
     return Found(modes.nats, {"method": scene.verdict.method, "modes": modes.evidence})
 
 
-def sentence_other(e: Evidence) -> str:
-    """Write why the method stays in one mode, and which modes there are."""
+def _sentence_other(e: Evidence) -> str:
     modes = e["modes"]
-    said = modes["said"] if "said" in modes else sentence(modes)
+    said = modes["said"] if "said" in modes else _sentence(modes)
     return f"{METHODS[e['method']].one_mode}: {said}"
 
 
-SEVERAL_MODES = CauseRow("several modes", "several modes", "family", FamilyScene, detect, sentence)
+SEVERAL_MODES = CauseRow(
+    "several modes", "several modes", "family", FamilyScene, _detect, _sentence
+)
 
 KEPT_TO_A_MODE = CauseRow(
-    "kept to one mode", "several modes", "method", OtherScene, detect_other, sentence_other
+    "kept to one mode", "several modes", "method", OtherScene, _detect_other, _sentence_other
 )

@@ -20,7 +20,6 @@ def _row(name: str) -> CauseRow:
 
 
 def _sentence(e: Evidence) -> str:
-    """Write what the method's row says of its optimum."""
     other = METHODS[e["method"]].other_optimum
     return "" if other is None else other[1]
 

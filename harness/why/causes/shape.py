@@ -58,7 +58,7 @@ def _explained(scene: FamilyScene, kind: str) -> int | None:
     return int(np.argmax(getattr(found, kind))) if kind == larger else None
 
 
-def detect_funnel(scene: FamilyScene) -> Found | None:
+def _detect_funnel(scene: FamilyScene) -> Found | None:
     """Find a parameter whose spread depends on another one."""
     if not scene.left or scene.posterior is None:
         return None
@@ -74,8 +74,7 @@ def detect_funnel(scene: FamilyScene) -> Found | None:
     return Found(scene.rest, evidence)
 
 
-def funnel_sentence(e: Evidence) -> str:
-    """Write whose spread depends on what."""
+def _funnel_sentence(e: Evidence) -> str:
     where = "large" if e["wide"] == "upper" else "small"
     return (
         f"{e['of']} is {with_error(Estimate(*e['ratio']))} times as widely spread where {e['on']} "
@@ -83,7 +82,7 @@ def funnel_sentence(e: Evidence) -> str:
     )
 
 
-def detect_skew(scene: FamilyScene) -> Found | None:
+def _detect_skew(scene: FamilyScene) -> Found | None:
     """Find skewed marginals."""
     k = _explained(scene, "skew")
     if k is None or scene.posterior is None:
@@ -97,8 +96,7 @@ def detect_skew(scene: FamilyScene) -> Found | None:
     return Found(scene.rest, evidence)
 
 
-def skew_sentence(e: Evidence) -> str:
-    """Write the skewness of the most skewed marginal."""
+def _skew_sentence(e: Evidence) -> str:
     return (
         f"on the unconstrained scale {e['of']} has skewness {_figure(e['skewness'])} and "
         f"L-skewness {_figure(e['l_skewness'])}; a Gaussian has 0"
@@ -125,23 +123,21 @@ def _tails(scene: FamilyScene, *, heavy: bool) -> Found | None:
     return Found(scene.rest, evidence)
 
 
-def detect_light(scene: FamilyScene) -> Found | None:
+def _detect_light(scene: FamilyScene) -> Found | None:
     """Find marginals of the posterior with tails that are heavier than q's."""
     return _tails(scene, heavy=True)
 
 
-def detect_heavy(scene: FamilyScene) -> Found | None:
+def _detect_heavy(scene: FamilyScene) -> Found | None:
     """Find marginals of the posterior with tails that are lighter than q's."""
     return _tails(scene, heavy=False)
 
 
-def light_sentence(e: Evidence) -> str:
-    """Write how heavy the posterior's tails are."""
+def _light_sentence(e: Evidence) -> str:
     return _tails_sentence(e, "heavier")
 
 
-def heavy_sentence(e: Evidence) -> str:
-    """Write how light the posterior's tails are."""
+def _heavy_sentence(e: Evidence) -> str:
     return _tails_sentence(e, "lighter")
 
 
@@ -155,7 +151,7 @@ def _tails_sentence(e: Evidence, than: str) -> str:
     )
 
 
-def detect_other(scene: FamilyScene) -> Found | None:
+def _detect_other(scene: FamilyScene) -> Found | None:
     """Say what was looked at in vain; asked last."""
     if not scene.left:
         return None
@@ -168,8 +164,7 @@ def detect_other(scene: FamilyScene) -> Found | None:
     return Found(scene.rest, {"why": "unexplained", **sums})
 
 
-def other_sentence(e: Evidence) -> str:
-    """Write what does not explain the gap."""
+def _other_sentence(e: Evidence) -> str:
     if e["why"] == "no draws":
         return "correlation and modes do not explain it, and no trusted draws show the shape"
     if e["why"] == "no marginal":
@@ -180,14 +175,14 @@ def other_sentence(e: Evidence) -> str:
     )
 
 
-FUNNEL = CauseRow("funnel", "funnel", "family", FamilyScene, detect_funnel, funnel_sentence)
-SKEW = CauseRow("skew", "skew", "family", FamilyScene, detect_skew, skew_sentence)
+FUNNEL = CauseRow("funnel", "funnel", "family", FamilyScene, _detect_funnel, _funnel_sentence)
+SKEW = CauseRow("skew", "skew", "family", FamilyScene, _detect_skew, _skew_sentence)
 LIGHT_TAILS = CauseRow(
-    "light tails", "tails too light (q)", "family", FamilyScene, detect_light, light_sentence
+    "light tails", "tails too light (q)", "family", FamilyScene, _detect_light, _light_sentence
 )
 HEAVY_TAILS = CauseRow(
-    "heavy tails", "tails too heavy (q)", "family", FamilyScene, detect_heavy, heavy_sentence
+    "heavy tails", "tails too heavy (q)", "family", FamilyScene, _detect_heavy, _heavy_sentence
 )
 OTHER_SHAPE = CauseRow(
-    "other shape", "other shape", "family", FamilyScene, detect_other, other_sentence
+    "other shape", "other shape", "family", FamilyScene, _detect_other, _other_sentence
 )

@@ -25,7 +25,7 @@ LEFT = 2.0
 """Nats from which a runaway has left the posterior: a mean 2 sd off."""
 
 
-def detect_basin(scene: OptimiserScene) -> Found | None:
+def _detect_basin(scene: OptimiserScene) -> Found | None:
     """See whether climbing from q led to another optimum that explains part of the gap."""
     below, gap = scene.basin, scene.gap.value
     if below is None or math.isinf(gap) or not below.value > max(COUNTS, SHARE * gap):
@@ -33,14 +33,13 @@ def detect_basin(scene: OptimiserScene) -> Found | None:
     return Found(min(below.value, gap), {"below": below})
 
 
-def basin_sentence(e: Evidence) -> str:
-    """Write how much lower the other optimum is."""
+def _basin_sentence(e: Evidence) -> str:
     return (
         f"climbing from its q leads to another optimum of the ELBO, {figure(e['below'])} nats lower"
     )
 
 
-def detect_runaway(scene: OptimiserScene) -> Found | None:
+def _detect_runaway(scene: OptimiserScene) -> Found | None:
     """Find a large step size and a large gap."""
     eta = scene.run.diagnostics.get("eta", math.nan)
     if not (scene.left and eta >= LARGE_STEP and scene.rest > FAR):
@@ -48,14 +47,13 @@ def detect_runaway(scene: OptimiserScene) -> Found | None:
     return Found(scene.rest, {"eta": eta, "away": scene.rest > LEFT, "lost": scene.lost})
 
 
-def runaway_sentence(e: Evidence) -> str:
-    """Write the step size and what became of the run."""
+def _runaway_sentence(e: Evidence) -> str:
     words = "the run left the posterior" if e["away"] else "the last steps were too coarse"
     lost = f"; {percent(e['lost'])} of its draws have no density" if e["lost"] > 0 else ""
     return f"with step size {setting(e['eta'])}, which CmdStan's adaptation chose, {words}{lost}"
 
 
-def detect_dropped(scene: OptimiserScene) -> Found | None:
+def _detect_dropped(scene: OptimiserScene) -> Found | None:
     """Find draws without a density."""
     if not (scene.left and scene.lost > 0):
         return None
@@ -63,15 +61,14 @@ def detect_dropped(scene: OptimiserScene) -> Found | None:
     return Found(scene.rest, {"lost": scene.lost, "cmdstan": cmdstan})
 
 
-def dropped_sentence(e: Evidence) -> str:
-    """Write how many draws have no density, and what CmdStan does with them."""
+def _dropped_sentence(e: Evidence) -> str:
     words = f"{percent(e['lost'], 1)} of its draws have no density"
     if e["cmdstan"]:
         words += "; CmdStan drops such evaluations from its ELBO, which then looks better"
     return words
 
 
-def detect_noise(scene: OptimiserScene) -> Found | None:
+def _detect_noise(scene: OptimiserScene) -> Found | None:
     """Say that the steps no longer come closer; asked last."""
     if not scene.left:
         return None
@@ -89,8 +86,7 @@ def detect_noise(scene: OptimiserScene) -> Found | None:
     return Found(scene.rest, evidence)
 
 
-def noise_sentence(e: Evidence) -> str:
-    """Write the step size and the draws of a gradient, and how far off the iterates stay."""
+def _noise_sentence(e: Evidence) -> str:
     given = [f"step size {setting(e['eta'])}"] if "eta" in e else []
     if "draws" in e:
         given.append(f"{count(e['draws'], 'draw')} per gradient")
@@ -119,15 +115,15 @@ def looks_words(e: Evidence) -> str:
 
 
 OTHER_BASIN = CauseRow(
-    "other basin", "other basin", "optimiser", OptimiserScene, detect_basin, basin_sentence
+    "other basin", "other basin", "optimiser", OptimiserScene, _detect_basin, _basin_sentence
 )
 RUNAWAY = CauseRow(
-    "runaway", "runaway", "optimiser", OptimiserScene, detect_runaway, runaway_sentence
+    "runaway", "runaway", "optimiser", OptimiserScene, _detect_runaway, _runaway_sentence
 )
 DROPPED = CauseRow(
-    "dropped evaluations", "dropped evaluations", "optimiser", OptimiserScene, detect_dropped,
-    dropped_sentence,
+    "dropped evaluations", "dropped evaluations", "optimiser", OptimiserScene, _detect_dropped,
+    _dropped_sentence,
 )  # fmt: skip
 NOISY_STEPS = CauseRow(
-    "noisy steps", "noisy steps", "optimiser", OptimiserScene, detect_noise, noise_sentence
+    "noisy steps", "noisy steps", "optimiser", OptimiserScene, _detect_noise, _noise_sentence
 )

@@ -25,19 +25,18 @@ SEEN = 1.001
 """A window of n steps shows gains from this many times √(8/n) on, in sds of a step's ELBO."""
 
 
-def detect_unrecorded(scene: OptimiserScene) -> Found | None:
+def _detect_unrecorded(scene: OptimiserScene) -> Found | None:
     """Find a run of which nothing is known."""
     if not (scene.left and math.isnan(scene.iterations)):
         return None
     return Found(scene.rest, {})
 
 
-def unrecorded_sentence(_: Evidence) -> str:
-    """Write that nothing is known of it."""
+def _unrecorded_sentence(_: Evidence) -> str:
     return "the run kept no record of its steps"
 
 
-def detect_early(scene: OptimiserScene) -> Found | None:
+def _detect_early(scene: OptimiserScene) -> Found | None:
     """Find a stopping rule that fired before the run was at its best."""
     if not scene.left:
         return None
@@ -60,8 +59,7 @@ def detect_early(scene: OptimiserScene) -> Found | None:
     return Found(scene.rest, {**rule, **(looks if scene.still_shrinking else {})})
 
 
-def early_sentence(e: Evidence) -> str:
-    """Write when the rule fired, and what CmdStan's cannot see."""
+def _early_sentence(e: Evidence) -> str:
     at = f"at iteration {integer(e['iteration'])}"
     if "tolerance" not in e:
         return f"its stopping rule fired {at}{looks_words(e)}"
@@ -72,7 +70,7 @@ def early_sentence(e: Evidence) -> str:
     )
 
 
-def detect_limit(scene: OptimiserScene) -> Found | None:
+def _detect_limit(scene: OptimiserScene) -> Found | None:
     """Find a run that had not arrived when its iterations ran out."""
     if not scene.left:
         return None
@@ -91,8 +89,7 @@ def detect_limit(scene: OptimiserScene) -> Found | None:
     return None
 
 
-def limit_sentence(e: Evidence) -> str:
-    """Write how many iterations there were, and why more would help."""
+def _limit_sentence(e: Evidence) -> str:
     n = integer(e["iterations"])
     if e["why"] == "too few looks":
         return (
@@ -140,11 +137,16 @@ def looks_of(run: RunResult, best: float) -> Looks | None:
 
 
 UNRECORDED = CauseRow(
-    "not known", "not known", "optimiser", OptimiserScene, detect_unrecorded, unrecorded_sentence
+    "not known", "not known", "optimiser", OptimiserScene, _detect_unrecorded, _unrecorded_sentence
 )
 STOPPED_EARLY = CauseRow(
-    "stopped early", "stopped early", "optimiser", OptimiserScene, detect_early, early_sentence
+    "stopped early", "stopped early", "optimiser", OptimiserScene, _detect_early, _early_sentence
 )
 ITERATION_LIMIT = CauseRow(
-    "iteration limit", "iteration limit", "optimiser", OptimiserScene, detect_limit, limit_sentence
+    "iteration limit",
+    "iteration limit",
+    "optimiser",
+    OptimiserScene,
+    _detect_limit,
+    _limit_sentence,
 )

@@ -49,7 +49,7 @@ def _size(gap: Estimate) -> float:
     return math.inf if math.isnan(gap.value) else abs(gap.value)
 
 
-def detect_family_unknown(scene: VerdictScene) -> Found | None:
+def _detect_family_unknown(scene: VerdictScene) -> Found | None:
     """See whether the family gap is unknown beside an optimiser's cause."""
     if not scene.named or not scene.gaps:
         return None
@@ -61,12 +61,11 @@ def detect_family_unknown(scene: VerdictScene) -> Found | None:
     return Found(math.nan, {})
 
 
-def family_unknown_sentence(_: Evidence) -> str:
-    """Write why."""
+def _family_unknown_sentence(_: Evidence) -> str:
     return "without log Z its size is unknown"
 
 
-def detect_seeds_unknown(scene: VerdictScene) -> Found | None:
+def _detect_seeds_unknown(scene: VerdictScene) -> Found | None:
     """Find the seeds whose optimiser gap is unknown, by the reason."""
     why: dict[str, list[int]] = {}
     for gap in scene.gaps:
@@ -75,8 +74,7 @@ def detect_seeds_unknown(scene: VerdictScene) -> Found | None:
     return Found(math.nan, {"why": list(why.items())}) if why else None
 
 
-def seeds_unknown_sentence(e: Evidence) -> str:
-    """Write each reason with its seeds."""
+def _seeds_unknown_sentence(e: Evidence) -> str:
     return "; ".join(
         f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(s) for s in seeds])}: "
         f"{words or 'no reason is recorded'}"
@@ -84,46 +82,32 @@ def seeds_unknown_sentence(e: Evidence) -> str:
     )
 
 
-def detect_infinite(scene: VerdictScene) -> Found | None:
-    """Find an infinite gap that has no cause."""
-    if not (scene.silent and scene.gaps and math.isinf(scene.largest.value)):
-        return None
-    return Found(math.nan, {"why": scene.gaps[0].words})
-
-
-def infinite_sentence(e: Evidence) -> str:
-    """Write why it is infinite."""
-    return e["why"] or "some of its draws have no density"
-
-
-def detect_unknown(scene: VerdictScene) -> Found | None:
+def _detect_unknown(scene: VerdictScene) -> Found | None:
     """Find gaps that are unknown, or too uncertain to name a cause."""
     if not (scene.silent and scene.gaps):
         return None
     family, optimiser = scene.gaps[0].family_gap, scene.largest
-    if math.isnan(family.value) or math.isnan(optimiser.value):
+    if not (math.isfinite(optimiser.value) and not math.isnan(family.value)):
         return Found(math.nan, {"why": scene.gaps[0].words})
     if any(not abs(g.value) + 2 * g.mcse <= SEEN for g in (family, optimiser)):
         return Found(math.nan, {"family": family, "optimiser": optimiser})
     return None
 
 
-def unknown_sentence(e: Evidence) -> str:
-    """Write why no cause can be named."""
+def _unknown_sentence(e: Evidence) -> str:
     if "family" not in e:
         return e["why"] or "the gaps could not be estimated"
     return f"{_both(e)}; they are too uncertain to name a cause"
 
 
-def detect_small(scene: VerdictScene) -> Found | None:
+def _detect_small(scene: VerdictScene) -> Found | None:
     """Find gaps that are known and too small to count."""
     if not (scene.silent and scene.gaps):
         return None
     return Found(math.nan, {"family": scene.gaps[0].family_gap, "optimiser": scene.largest})
 
 
-def small_sentence(e: Evidence) -> str:
-    """Write both gaps, and what follows."""
+def _small_sentence(e: Evidence) -> str:
     return f"{_both(e)}; KL(q ‖ p) hardly sees the error reported here"
 
 
@@ -134,19 +118,18 @@ def _both(e: Evidence) -> str:
     )
 
 
-def detect_nothing(scene: VerdictScene) -> Found | None:
+def _detect_nothing(scene: VerdictScene) -> Found | None:
     """Say what is known where there is no gap and no other sign."""
     if not scene.silent:
         return None
     return Found(math.nan, {"notes": list(scene.explanation.notes)})
 
 
-def nothing_sentence(e: Evidence) -> str:
-    """Write the explanation's notes."""
+def _nothing_sentence(e: Evidence) -> str:
     return "; ".join(e["notes"]) or "its q is not Gaussian, and its runs report no problem"
 
 
-def detect_failed(scene: VerdictScene) -> Found | None:
+def _detect_failed(scene: VerdictScene) -> Found | None:
     """Find runs without draws."""
     if not scene.failed:
         return None
@@ -160,33 +143,29 @@ def detect_failed(scene: VerdictScene) -> Found | None:
     return Found(math.nan, evidence, place=1)
 
 
-def failed_sentence(e: Evidence) -> str:
-    """Write how many runs failed, and the first one's own words."""
+def _failed_sentence(e: Evidence) -> str:
     return f"{e['failed']} of {count(e['of'], 'run')}: {e['message'] or _STATUS[e['status']]}"
 
 
 _STATUS = {"failed": "failed", "timed_out": "timed out", "killed": "killed"}
 
 FAMILY_UNKNOWN = CauseRow(
-    "family gap not known", "family gap not known", "none", VerdictScene, detect_family_unknown,
-    family_unknown_sentence,
+    "family gap not known", "family gap not known", "none", VerdictScene, _detect_family_unknown,
+    _family_unknown_sentence,
 )  # fmt: skip
 SEEDS_UNKNOWN = CauseRow(
-    "gap not known", "gap not known", "none", VerdictScene, detect_seeds_unknown,
-    seeds_unknown_sentence,
+    "gap not known", "gap not known", "none", VerdictScene, _detect_seeds_unknown,
+    _seeds_unknown_sentence,
 )  # fmt: skip
-INFINITE = CauseRow(
-    "infinite gap", "not known", "none", VerdictScene, detect_infinite, infinite_sentence
-)
 GAPS_UNKNOWN = CauseRow(
-    "gaps not known", "not known", "none", VerdictScene, detect_unknown, unknown_sentence
+    "gaps not known", "not known", "none", VerdictScene, _detect_unknown, _unknown_sentence
 )
 NO_GAP_COUNTS = CauseRow(
-    "no gap counts", "no gap counts", "none", VerdictScene, detect_small, small_sentence
+    "no gap counts", "no gap counts", "none", VerdictScene, _detect_small, _small_sentence
 )
 NOT_FOUND = CauseRow(
-    "not found", "not found", "none", VerdictScene, detect_nothing, nothing_sentence
+    "not found", "not found", "none", VerdictScene, _detect_nothing, _nothing_sentence
 )
 FAILED_RUNS = CauseRow(
-    "failed runs", "failed runs", "method", VerdictScene, detect_failed, failed_sentence
+    "failed runs", "failed runs", "method", VerdictScene, _detect_failed, _failed_sentence
 )

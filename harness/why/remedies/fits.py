@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.methods import METHODS, title
-from harness.why.remedies.judge import judge_runs
-from harness.why.remedies.row import Change, Options, Remedy
-from harness.why.remedies.runs import plan_runs
-from harness.why.remedies.sentence import trial_sentence
+from harness.why.remedies.row import Change, Options
+from harness.why.remedies.runs import runs_remedy
 
 
 def full_rank(method: str, options: Options) -> Change | None:
@@ -48,17 +46,14 @@ def _as_titled(ran: str, _: Options) -> str:
     return title(ran)
 
 
-FULL_RANK = Remedy(
+FULL_RANK = runs_remedy(
     id="full-rank",
     name="full-rank",
     causes=("correlation",),
     change=full_rank,
-    plan=plan_runs,
-    judge=judge_runs,
     what=lambda _, __: "full-rank with the same settings",
-    sentence=trial_sentence,
 )
-BEST_OF_FAMILY = Remedy(
+BEST_OF_FAMILY = runs_remedy(
     id="best of the family",
     name="the family's best",
     causes=(
@@ -66,38 +61,26 @@ BEST_OF_FAMILY = Remedy(
         "iteration limit",
     ),
     change=best_of_family,
-    plan=plan_runs,
-    judge=judge_runs,
     what=_best_words,
-    sentence=trial_sentence,
 )  # fmt: skip
-DADVI_LR = Remedy(
+DADVI_LR = runs_remedy(
     id="dadvi_lr",
     name=title("dadvi_lr"),
     always=True,
     change=_take("dadvi_lr"),
-    plan=plan_runs,
-    judge=judge_runs,
     what=_as_titled,
-    sentence=trial_sentence,
 )
-DADVI_PSIS = Remedy(
+DADVI_PSIS = runs_remedy(
     id="dadvi_psis",
     name=title("dadvi_psis"),
     always=True,
     change=_take("dadvi_psis"),
-    plan=plan_runs,
-    judge=judge_runs,
     what=_as_titled,
-    sentence=trial_sentence,
 )
-ALL_BASINS = Remedy(
+ALL_BASINS = runs_remedy(
     id="all basins",
     name=title("dadvi_basins"),
     causes=("several modes",),
     change=_take("dadvi_basins"),
-    plan=plan_runs,
-    judge=judge_runs,
     what=lambda ran, _: f"a weighted mixture of Gaussians, one for each basin found ({ran})",
-    sentence=trial_sentence,
 )

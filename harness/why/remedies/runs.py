@@ -6,11 +6,14 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from harness.methods import METHODS
 from harness.records import RunResult, RunSpec
+from harness.why.remedies.judge import judge_runs
 from harness.why.remedies.row import Planning, Proposal, Remedy
+from harness.why.remedies.sentence import trial_sentence
 
 LONGER = 3
 """How many times the iterations of its present runs CmdStan's ADVI may take, in a guess."""
@@ -44,6 +47,10 @@ def plan_runs(remedy: Remedy, planning: Planning) -> Proposal | None:
         return planning.proposal(remedy.id, change, None, "too slow", facts, seconds)
     spec = tuple(replace(first, seed=seed) for seed in planning.seeds)
     return planning.proposal(remedy.id, change, spec, seconds=seconds)
+
+
+runs_remedy = partial(Remedy, plan=plan_runs, judge=judge_runs, sentence=trial_sentence)
+"""Make the row of a remedy that is runs with other settings."""
 
 
 def own_options(planning: Planning, method: str) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from typing import Any
 
 from harness.methods import METHODS, title
 from harness.records.text import count, integer, setting
-from harness.why.remedies.judge import judge_runs
-from harness.why.remedies.row import Change, Options, Remedy
-from harness.why.remedies.runs import plan_runs
-from harness.why.remedies.sentence import trial_sentence
+from harness.why.remedies.row import Change, Options
+from harness.why.remedies.runs import runs_remedy
 
 STEP = 0.1
 """CmdStan's step size as a careful user sets it; its adaptation tries 100 first."""
@@ -121,43 +119,31 @@ def _tuned_words(ran: str, _: Options) -> str:
 _NOISE = ("runaway", "noisy steps", "dropped evaluations")
 _STOPPING = ("stopped early", "iteration limit")
 
-SMALLER_STEP = Remedy(
+SMALLER_STEP = runs_remedy(
     id="smaller step",
     name="smaller step",
     causes=_NOISE,
     change=smaller_step,
-    plan=plan_runs,
-    judge=judge_runs,
     what=_smaller_step_words,
-    sentence=trial_sentence,
 )
-MORE_GRADIENTS = Remedy(
+MORE_GRADIENTS = runs_remedy(
     id="more gradient samples",
     name="more gradient samples",
     causes=_NOISE,
     change=more_gradients,
-    plan=plan_runs,
-    judge=judge_runs,
     what=_more_gradients_words,
-    sentence=trial_sentence,
 )
-TIGHTER_TOLERANCE = Remedy(
+TIGHTER_TOLERANCE = runs_remedy(
     id="tighter tolerance",
     name="tighter tolerance",
     causes=_STOPPING,
     change=tighter_tolerance,
-    plan=plan_runs,
-    judge=judge_runs,
     what=_tighter_tolerance_words,
-    sentence=trial_sentence,
 )
-TUNED = Remedy(
+TUNED = runs_remedy(
     id="tuned settings",
     name="tuned settings",
     causes=(*_NOISE, *_STOPPING),
     change=tuned,
-    plan=plan_runs,
-    judge=judge_runs,
     what=_tuned_words,
-    sentence=trial_sentence,
 )
