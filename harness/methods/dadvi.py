@@ -54,7 +54,10 @@ DADVI = _row(
     options=FamilyOptions(),
     look=Look("#b0307a", SOLID, "p"),
     usual=True,
-    other_optimum=("few base draws", "its ELBO stands on a fixed set of base draws"),
+    other_optimum=(
+        "few base draws",
+        "it maximises an ELBO that a fixed set of base draws estimates",
+    ),
 )
 
 DADVI_LR = _row(
@@ -70,7 +73,7 @@ DADVI_LR = _row(
     repairable=False,
     other_optimum=(
         "linear response",
-        "its covariance is linear response's, which is not the one of the largest ELBO",
+        "its covariance is that of linear response, which does not maximise the ELBO",
     ),
 )
 

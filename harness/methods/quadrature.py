@@ -142,7 +142,7 @@ QUADRATURE_MSE = _row(
     family="meanfield",
     other_optimum=(
         "other objective",
-        "it minimises a weighted square of log q − log p and not KL(q ‖ p)",
+        "it minimises a weighted square of log q − log p instead of KL(q ‖ p)",
     ),
 )
 

@@ -14,7 +14,16 @@ from harness.methods import title
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
-from harness.records import Estimate, Explanation, FamilyName, Gap, Model, Reference, RunResult
+from harness.records import (
+    Cause,
+    Estimate,
+    Explanation,
+    FamilyName,
+    Gap,
+    Model,
+    Reference,
+    RunResult,
+)
 from harness.records.text import number, percent, seconds
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.deterministic import StartError
@@ -32,6 +41,8 @@ from harness.why.posterior import Posterior, posterior_of
 
 PREDICTED = 0.3
 """Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
+
+NO_BEST = "the best member of its family is unknown"
 
 CLIMBS_S = 2e-4
 """Seconds of a density up to which fits are followed uphill, to see in which basin they are."""
@@ -117,7 +128,7 @@ class _Explaining:
             self.notes.append(f"the search for the families' best members took over {limit}")
             self.search.complete = False
         if not found:
-            gaps = [self._without_best(fit) for fit in fits]
+            gaps = [self._unknown(fit, NO_BEST) for fit in fits]
             return Explanation(
                 UNKNOWN, "none", tuple(gaps), tuple(self.notes), self.search.complete
             )
@@ -125,7 +136,9 @@ class _Explaining:
         gaps = self._gaps(found, log_z, posterior)
         done = {(g.method, g.seed) for g in gaps}
         gaps += [
-            self._without_best(f) for f in fits if (f.run.spec.method, f.run.spec.seed) not in done
+            self._unknown(f, NO_BEST)
+            for f in fits
+            if (f.run.spec.method, f.run.spec.seed) not in done
         ]
         order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
         gaps.sort(key=lambda g: order[g.method, g.seed])
@@ -216,7 +229,8 @@ class _Explaining:
                 )
             for fit, elbo in its.fits:
                 if elbo is None:
-                    out.append(self._unrecovered(fit, gap, causes))
+                    words = f"q cannot be recovered from its draws: {fit.words}"
+                    out.append(self._unknown(fit, words, gap, causes))
                     continue
                 below = _with_moments(fit, elbo.below, self.target.dimension)
                 best = its.level.value.value
@@ -277,24 +291,13 @@ class _Explaining:
         except TimeLimitError:
             return None
 
-    def _unrecovered(self, fit: Fit, gap: Estimate, causes: tuple[Any, ...]) -> Gap:
-        spec = fit.run.spec
-        return Gap(
-            spec.method,
-            spec.seed,
-            fit.family,
-            gap,
-            UNKNOWN,
-            causes,
-            exact=False,
-            words=f"q cannot be recovered from its draws: {fit.words}",
-        )
-
     @staticmethod
-    def _without_best(fit: Fit) -> Gap:
-        spec = fit.run.spec
-        words = "the best member of its family is unknown"
-        return Gap(spec.method, spec.seed, fit.family, UNKNOWN, UNKNOWN, (), fit.exact, words)
+    def _unknown(
+        fit: Fit, words: str, gap: Estimate = UNKNOWN, causes: tuple[Cause, ...] = ()
+    ) -> Gap:
+        """Return the gap of a run whose part in it is unknown."""
+        spec, exact = fit.run.spec, fit.exact
+        return Gap(spec.method, spec.seed, fit.family, gap, UNKNOWN, causes, exact, words)
 
 
 def _difference(upper: Estimate, lower: Estimate) -> Estimate:

@@ -111,16 +111,15 @@ def _cause_sentence(found: VerdictCause, method: str) -> str:
         return capital(f"{name}, {number(cause.nats)} nats: {words}.")
     if cause.gap != "optimiser":
         return capital(f"{name}: {words}.")
-    below = f"{span(found.nats)} nats below its family's best"
-    who = title(method)
-    if found.of == 1:
-        return f"Optimiser, {name}: {who} is {below}: {words}."
-    if len(found.seeds) == 1:
-        return f"Optimiser, {name}: seed {found.shown} of {who} is {below}: {words}."
-    return (
-        f"Optimiser, {name}: {len(found.seeds)} of {count(found.of, 'seed')} of {who} are {below}. "
-        f"Seed {found.shown}: {words}."
-    )
+    lost, who = f"{span(found.nats)} nats below", title(method)
+    if len(found.seeds) > 1:
+        share = f"{len(found.seeds)} of {count(found.of, 'seed')} of {who}"
+        best = f"{share} are {lost} their family's best. Seed {found.shown}"
+    elif found.of > 1:
+        best = f"seed {found.shown} of {who} is {lost} its family's best"
+    else:
+        best = f"{who} is {lost} its family's best"
+    return f"Optimiser, {name}: {best}: {words}."
 
 
 def nats(gap: Estimate) -> str:

@@ -6,7 +6,8 @@ The names speak of q: where the posterior's tails are heavier than a Gaussian's,
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,85 +16,60 @@ from harness.records import Estimate
 from harness.records.text import number, with_error
 from harness.why.causes.row import CauseRow, Evidence, FamilyScene, Found
 
-if TYPE_CHECKING:
-    from harness.records.runs import FloatArray
-
 ENOUGH = 0.1
 """Share of what is left of a gap from which a marginal's shape is taken to explain it."""
 
 
-class _Marginals(NamedTuple):
-    """What the marginals' skewness and tails cost a Gaussian, nats, shape ``(d,)``."""
-
-    skew: FloatArray
-    tails: FloatArray
-    usable: bool
-
-    @property
-    def explain(self) -> float:
-        """The larger of the two sums."""
-        return max(float(self.skew.sum()), float(self.tails.sum()))
-
-
-def _marginals(scene: FamilyScene) -> _Marginals | None:
-    """Return what the marginals show; None without trusted draws."""
-    if scene.posterior is None:
-        return None
-    shapes = scene.posterior.shapes
-    skew = np.array([s.skew_nats.value for s in shapes])
-    tails = np.array([s.tail_nats.value for s in shapes])
+def _shape(scene: FamilyScene) -> tuple[str, dict[str, Any]]:
+    """Return the id of the shape that explains what is left, and its evidence."""
+    posterior = scene.posterior
+    if posterior is None:
+        return "other shape", {"why": "no draws"}
+    names, shapes, funnel = posterior.names, posterior.shapes, posterior.funnel
+    if funnel is not None and metrics.is_funnel(funnel):
+        pair = {"of": names[funnel.of], "on": names[funnel.on]}
+        return "funnel", {**pair, "ratio": funnel.ratio, "wide": funnel.wide}
+    nats = np.array([(s.skew_nats.value, s.tail_nats.value) for s in shapes])
     # A marginal with two modes has no tails to speak of.
-    usable = np.isfinite(skew) & np.isfinite(tails) & scene.posterior.unimodal
-    return _Marginals(
-        np.where(usable, skew, 0.0), np.where(usable, tails, 0.0), usable=bool(usable.any())
-    )
+    usable = np.isfinite(nats).all(axis=1) & posterior.unimodal
+    if not usable.any():
+        return "other shape", {"why": "no marginal"}
+    nats = np.where(usable[:, None], nats, 0.0)
+    skew, tails = nats.sum(axis=0).tolist()
+    if max(skew, tails) < ENOUGH * scene.rest:
+        return "other shape", {"why": "unexplained", "skew": skew, "tails": tails}
+    k = int(np.argmax(nats[:, 0 if skew >= tails else 1]))
+    of, found = names[k], shapes[k]
+    if skew >= tails:
+        return "skew", {"of": of, "skewness": found.skewness, "l_skewness": found.l_skewness}
+    evidence: dict[str, Any] = {"of": of, "l_kurtosis": found.l_kurtosis}
+    if found.settled:
+        evidence["excess_kurtosis"] = found.excess_kurtosis
+    # The posterior's heavy tails make q's too light.
+    return ("light tails" if found.tail_excess.value > 0 else "heavy tails"), evidence
 
 
-def _explained(scene: FamilyScene, kind: str) -> int | None:
-    """Return the marginal with the most of a kind, if that kind explains what is left."""
-    found = _marginals(scene) if scene.left else None
-    if found is None or not found.usable or found.explain < ENOUGH * scene.rest:
-        return None
-    larger = "skew" if found.skew.sum() >= found.tails.sum() else "tails"
-    return int(np.argmax(getattr(found, kind))) if kind == larger else None
+def _row(name: str, title: str, sentence: Callable[[Evidence], str]) -> CauseRow:
+    def detect(scene: FamilyScene) -> Found | None:
+        found, evidence = _shape(scene) if scene.left else ("", {})
+        return Found(scene.rest, evidence) if found == name else None
+
+    return CauseRow(name, title, "family", FamilyScene, detect, sentence)
 
 
-def _detect_funnel(scene: FamilyScene) -> Found | None:
-    """Find a parameter whose spread depends on another one."""
-    if not scene.left or scene.posterior is None:
-        return None
-    funnel, names = scene.posterior.funnel, scene.posterior.names
-    if funnel is None or not metrics.is_funnel(funnel):
-        return None
-    evidence = {
-        "of": names[funnel.of],
-        "on": names[funnel.on],
-        "ratio": funnel.ratio,
-        "wide": funnel.wide,
-    }
-    return Found(scene.rest, evidence)
+def _figure(pair: Sequence[float]) -> str:
+    value, error = pair
+    if not math.isfinite(error):
+        return f"{number(value)} (its error is unknown)"
+    return with_error(Estimate(value, error))
 
 
 def _funnel_sentence(e: Evidence) -> str:
     where = "large" if e["wide"] == "upper" else "small"
     return (
-        f"{e['of']} is {with_error(Estimate(*e['ratio']))} times as widely spread where {e['on']} "
-        f"is {where} as at its other end; a Gaussian's spread is the same everywhere"
+        f"{e['of']} is {_figure(e['ratio'])} times as widely spread where {e['on']} is {where} as "
+        "at its other end; a Gaussian's spread is the same everywhere"
     )
-
-
-def _detect_skew(scene: FamilyScene) -> Found | None:
-    """Find skewed marginals."""
-    k = _explained(scene, "skew")
-    if k is None or scene.posterior is None:
-        return None
-    shape = scene.posterior.shapes[k]
-    evidence = {
-        "of": scene.posterior.names[k],
-        "skewness": shape.skewness,
-        "l_skewness": shape.l_skewness,
-    }
-    return Found(scene.rest, evidence)
 
 
 def _skew_sentence(e: Evidence) -> str:
@@ -103,65 +79,18 @@ def _skew_sentence(e: Evidence) -> str:
     )
 
 
-def _figure(pair: Any) -> str:
-    value, error = pair
-    if not math.isfinite(error):
-        return f"{number(value)} (its error is unknown)"
-    return with_error(Estimate(value, error))
+def _tails_sentence(than: str) -> Callable[[Evidence], str]:
+    def sentence(e: Evidence) -> str:
+        fourth = "a fourth moment that does not settle"
+        if "excess_kurtosis" in e:
+            fourth = f"excess kurtosis {_figure(e['excess_kurtosis'])}"
+        return (
+            f"on the unconstrained scale the posterior's tails of {e['of']} are {than} than a "
+            f"Gaussian's: {fourth}, L-kurtosis {_figure(e['l_kurtosis'])} where a Gaussian has "
+            "0.123"
+        )
 
-
-def _tails(scene: FamilyScene, *, heavy: bool) -> Found | None:
-    k = _explained(scene, "tails")
-    if k is None or scene.posterior is None:
-        return None
-    shape = scene.posterior.shapes[k]
-    if (shape.tail_excess.value > 0) != heavy:
-        return None
-    evidence: dict[str, Any] = {"of": scene.posterior.names[k], "l_kurtosis": shape.l_kurtosis}
-    if shape.settled:
-        evidence["excess_kurtosis"] = shape.excess_kurtosis
-    return Found(scene.rest, evidence)
-
-
-def _detect_light(scene: FamilyScene) -> Found | None:
-    """Find marginals of the posterior with tails that are heavier than q's."""
-    return _tails(scene, heavy=True)
-
-
-def _detect_heavy(scene: FamilyScene) -> Found | None:
-    """Find marginals of the posterior with tails that are lighter than q's."""
-    return _tails(scene, heavy=False)
-
-
-def _light_sentence(e: Evidence) -> str:
-    return _tails_sentence(e, "heavier")
-
-
-def _heavy_sentence(e: Evidence) -> str:
-    return _tails_sentence(e, "lighter")
-
-
-def _tails_sentence(e: Evidence, than: str) -> str:
-    fourth = "a fourth moment that does not settle"
-    if "excess_kurtosis" in e:
-        fourth = f"excess kurtosis {_figure(e['excess_kurtosis'])}"
-    return (
-        f"on the unconstrained scale the posterior's tails of {e['of']} are {than} than a "
-        f"Gaussian's: {fourth}, L-kurtosis {_figure(e['l_kurtosis'])} where a Gaussian has 0.123"
-    )
-
-
-def _detect_other(scene: FamilyScene) -> Found | None:
-    """Say what was looked at in vain; asked last."""
-    if not scene.left:
-        return None
-    found = _marginals(scene)
-    if found is None:
-        return Found(scene.rest, {"why": "no draws"})
-    if not found.usable:
-        return Found(scene.rest, {"why": "no marginal"})
-    sums = {"skew": float(found.skew.sum()), "tails": float(found.tails.sum())}
-    return Found(scene.rest, {"why": "unexplained", **sums})
+    return sentence
 
 
 def _other_sentence(e: Evidence) -> str:
@@ -175,14 +104,8 @@ def _other_sentence(e: Evidence) -> str:
     )
 
 
-FUNNEL = CauseRow("funnel", "funnel", "family", FamilyScene, _detect_funnel, _funnel_sentence)
-SKEW = CauseRow("skew", "skew", "family", FamilyScene, _detect_skew, _skew_sentence)
-LIGHT_TAILS = CauseRow(
-    "light tails", "tails too light (q)", "family", FamilyScene, _detect_light, _light_sentence
-)
-HEAVY_TAILS = CauseRow(
-    "heavy tails", "tails too heavy (q)", "family", FamilyScene, _detect_heavy, _heavy_sentence
-)
-OTHER_SHAPE = CauseRow(
-    "other shape", "other shape", "family", FamilyScene, _detect_other, _other_sentence
-)
+FUNNEL = _row("funnel", "funnel", _funnel_sentence)
+SKEW = _row("skew", "skew", _skew_sentence)
+LIGHT_TAILS = _row("light tails", "tails too light (q)", _tails_sentence("heavier"))
+HEAVY_TAILS = _row("heavy tails", "tails too heavy (q)", _tails_sentence("lighter"))
+OTHER_SHAPE = _row("other shape", "other shape", _other_sentence)

@@ -34,9 +34,7 @@ def _detect_basin(scene: OptimiserScene) -> Found | None:
 
 
 def _basin_sentence(e: Evidence) -> str:
-    return (
-        f"climbing from its q leads to another optimum of the ELBO, {figure(e['below'])} nats lower"
-    )
+    return f"climbing from q leads to another optimum of the ELBO, {figure(e['below'])} nats lower"
 
 
 def _detect_runaway(scene: OptimiserScene) -> Found | None:

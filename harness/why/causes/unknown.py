@@ -1,9 +1,9 @@
-"""Failed runs, and what is said where no cause is known."""
+"""Failed runs, and what is reported where no cause is known."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,38 +34,16 @@ class VerdictScene(Scene):
         """The runs without draws."""
         return [r for r in self.runs if r.status in WITHOUT_DRAWS]
 
-    @property
-    def silent(self) -> bool:
-        """Whether nothing would be said, though some run did not fail."""
-        return not self.named and not self.found and len(self.failed) < len(self.runs)
 
-    @property
-    def largest(self) -> Estimate:
-        """The largest optimiser gap; unknown ones are larger than any."""
-        return max((g.optimiser_gap for g in self.gaps), key=_size)
-
-
-def _size(gap: Estimate) -> float:
-    return math.inf if math.isnan(gap.value) else abs(gap.value)
-
-
-def _detect_family_unknown(scene: VerdictScene) -> Found | None:
+def _detect_family(scene: VerdictScene) -> Found | None:
     """See whether the family gap is unknown beside an optimiser's cause."""
-    if not scene.named or not scene.gaps:
+    if not scene.gaps or not math.isnan(scene.gaps[0].family_gap.value):
         return None
-    first = scene.gaps[0]
-    of_optimiser = any(c.gap == "optimiser" for g in scene.gaps for c in g.causes)
-    of_family = any(c.gap == "family" for c in first.causes)
-    if not math.isnan(first.family_gap.value) or of_family or not of_optimiser:
-        return None
-    return Found(math.nan, {})
+    kinds = {c.gap for g in scene.gaps for c in g.causes}
+    return Found(math.nan, {}) if kinds == {"optimiser"} else None
 
 
-def _family_unknown_sentence(_: Evidence) -> str:
-    return "without log Z its size is unknown"
-
-
-def _detect_seeds_unknown(scene: VerdictScene) -> Found | None:
+def _detect_seeds(scene: VerdictScene) -> Found | None:
     """Find the seeds whose optimiser gap is unknown, by the reason."""
     why: dict[str, list[int]] = {}
     for gap in scene.gaps:
@@ -74,7 +52,7 @@ def _detect_seeds_unknown(scene: VerdictScene) -> Found | None:
     return Found(math.nan, {"why": list(why.items())}) if why else None
 
 
-def _seeds_unknown_sentence(e: Evidence) -> str:
+def _seeds_sentence(e: Evidence) -> str:
     return "; ".join(
         f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(s) for s in seeds])}: "
         f"{words or 'no reason is recorded'}"
@@ -82,16 +60,31 @@ def _seeds_unknown_sentence(e: Evidence) -> str:
     )
 
 
-def _detect_unknown(scene: VerdictScene) -> Found | None:
-    """Find gaps that are unknown, or too uncertain to name a cause."""
-    if not (scene.silent and scene.gaps):
-        return None
-    family, optimiser = scene.gaps[0].family_gap, scene.largest
-    if not (math.isfinite(optimiser.value) and not math.isnan(family.value)):
-        return Found(math.nan, {"why": scene.gaps[0].words})
-    if any(not abs(g.value) + 2 * g.mcse <= SEEN for g in (family, optimiser)):
-        return Found(math.nan, {"family": family, "optimiser": optimiser})
-    return None
+def _looked(scene: VerdictScene) -> tuple[str, dict[str, Any]]:
+    """Return which row says what was looked at in vain, and its evidence; empty if none does."""
+    if scene.named or scene.found or len(scene.failed) == len(scene.runs):
+        return "", {}
+    if not scene.gaps:
+        return "not found", {"notes": list(scene.explanation.notes)}
+    first, largest = scene.gaps[0], max((g.optimiser_gap for g in scene.gaps), key=_size)
+    both = {"family": first.family_gap, "optimiser": largest}
+    if math.isnan(first.family_gap.value) or not math.isfinite(largest.value):
+        return "gaps not known", {"why": first.words}
+    if any(not abs(g.value) + 2 * g.mcse <= SEEN for g in both.values()):
+        return "gaps not known", both
+    return "no gap counts", both
+
+
+def _size(gap: Estimate) -> float:
+    return math.inf if math.isnan(gap.value) else abs(gap.value)
+
+
+def _row(name: str, title: str, sentence: Callable[[Evidence], str]) -> CauseRow:
+    def detect(scene: VerdictScene) -> Found | None:
+        found, evidence = _looked(scene)
+        return Found(math.nan, evidence) if found == name else None
+
+    return CauseRow(name, title, "none", VerdictScene, detect, sentence)
 
 
 def _unknown_sentence(e: Evidence) -> str:
@@ -100,29 +93,13 @@ def _unknown_sentence(e: Evidence) -> str:
     return f"{_both(e)}; they are too uncertain to name a cause"
 
 
-def _detect_small(scene: VerdictScene) -> Found | None:
-    """Find gaps that are known and too small to count."""
-    if not (scene.silent and scene.gaps):
-        return None
-    return Found(math.nan, {"family": scene.gaps[0].family_gap, "optimiser": scene.largest})
-
-
 def _small_sentence(e: Evidence) -> str:
     return f"{_both(e)}; KL(q ‖ p) hardly sees the error reported here"
 
 
 def _both(e: Evidence) -> str:
-    return (
-        f"the family gap is {figure(e['family'])} nats, the optimiser gap at most "
-        f"{figure(e['optimiser'])}"
-    )
-
-
-def _detect_nothing(scene: VerdictScene) -> Found | None:
-    """Say what is known where there is no gap and no other sign."""
-    if not scene.silent:
-        return None
-    return Found(math.nan, {"notes": list(scene.explanation.notes)})
+    family, optimiser = figure(e["family"]), figure(e["optimiser"])
+    return f"the family gap is {family} nats, the optimiser gap at most {optimiser}"
 
 
 def _nothing_sentence(e: Evidence) -> str:
@@ -133,39 +110,26 @@ def _detect_failed(scene: VerdictScene) -> Found | None:
     """Find runs without draws."""
     if not scene.failed:
         return None
-    first = scene.failed[0]
-    evidence: dict[str, Any] = {
-        "failed": len(scene.failed),
-        "of": len(scene.runs),
-        "status": first.status,
-        "message": first.message,
-    }
-    return Found(math.nan, evidence, place=1)
+    first, of = scene.failed[0], len(scene.runs)
+    said = {"status": first.status, "message": first.message}
+    return Found(math.nan, {"failed": len(scene.failed), "of": of, **said}, place=1)
 
 
 def _failed_sentence(e: Evidence) -> str:
-    return f"{e['failed']} of {count(e['of'], 'run')}: {e['message'] or _STATUS[e['status']]}"
+    how = {"failed": "failed", "timed_out": "timed out", "killed": "killed"}
+    return f"{e['failed']} of {count(e['of'], 'run')}: {e['message'] or how[e['status']]}"
 
-
-_STATUS = {"failed": "failed", "timed_out": "timed out", "killed": "killed"}
 
 FAMILY_UNKNOWN = CauseRow(
-    "family gap not known", "family gap not known", "none", VerdictScene, _detect_family_unknown,
-    _family_unknown_sentence,
+    "family gap not known", "family gap not known", "none", VerdictScene, _detect_family,
+    lambda _: "without log Z its size is unknown",
 )  # fmt: skip
 SEEDS_UNKNOWN = CauseRow(
-    "gap not known", "gap not known", "none", VerdictScene, _detect_seeds_unknown,
-    _seeds_unknown_sentence,
-)  # fmt: skip
-GAPS_UNKNOWN = CauseRow(
-    "gaps not known", "not known", "none", VerdictScene, _detect_unknown, _unknown_sentence
+    "gap not known", "gap not known", "none", VerdictScene, _detect_seeds, _seeds_sentence
 )
-NO_GAP_COUNTS = CauseRow(
-    "no gap counts", "no gap counts", "none", VerdictScene, _detect_small, _small_sentence
-)
-NOT_FOUND = CauseRow(
-    "not found", "not found", "none", VerdictScene, _detect_nothing, _nothing_sentence
-)
+GAPS_UNKNOWN = _row("gaps not known", "not known", _unknown_sentence)
+NO_GAP_COUNTS = _row("no gap counts", "no gap counts", _small_sentence)
+NOT_FOUND = _row("not found", "not found", _nothing_sentence)
 FAILED_RUNS = CauseRow(
     "failed runs", "failed runs", "method", VerdictScene, _detect_failed, _failed_sentence
 )

@@ -60,7 +60,7 @@ def judge_runs(judging: Judging) -> Trial:
     elif after.level != "pass" and not _same_fault(after, before.what):
         facts["other_fault"] = after.headline
     return replace(
-        _trial(judging, before),
+        trial_of(judging, before),
         level_after=after.level,
         after=shown.estimate,
         seconds=statistics.median(r.cost.seconds for r in results),
@@ -84,7 +84,7 @@ def luck(verdict: Verdict, level: Level, count: int) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Before:
+class Before:
     """Level, figure and seconds on the trial's seeds, without the remedy."""
 
     level: Level
@@ -93,7 +93,7 @@ class _Before:
     seconds: float
 
 
-def _before(judging: Judging) -> _Before:
+def _before(judging: Judging) -> Before:
     """Return the state before; where each seed passes, the fault is one over seeds."""
     verdict, seeds, present = judging.verdict, judging.proposal.seeds, judging.present
     levels = [s.level for s in verdict.by_seed if s.seed in seeds]
@@ -104,7 +104,7 @@ def _before(judging: Judging) -> _Before:
     runs = present.of(verdict.method, seeds)
     seconds = statistics.median([r.cost.seconds for r in runs]) if runs else math.nan
     shown = figure(what, own, seeds) if what.metric else NOWHERE
-    return _Before(level, what, shown, seconds)
+    return Before(level, what, shown, seconds)
 
 
 def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, list[Measure]]:
@@ -146,13 +146,14 @@ def not_tried(
     """Return the trial of what was not or could not be tried; by default as proposed."""
     proposal = judging.proposal
     return replace(
-        _trial(judging, _before(judging)),
+        trial_of(judging, _before(judging)),
         reason=proposal.reason if reason is None else reason,
         facts=proposal.facts if facts is None else facts,
     )
 
 
-def _trial(judging: Judging, before: _Before) -> Trial:
+def trial_of(judging: Judging, before: Before) -> Trial:
+    """Return a trial with what is known before any run."""
     proposal = judging.proposal
     return Trial(
         method=proposal.method,

@@ -12,10 +12,11 @@ from harness.methods import title
 from harness.metrics import METRICS, RHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
 from harness.records.text import count, fixed, integer, listed, seconds
-from harness.why.remedies.judge import not_tried
+from harness.why.remedies.judge import Before, not_tried, trial_of
 from harness.why.remedies.nuts_start import Start
 from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import trial_sentence
+from harness.why.remedies.telling import NOWHERE, Figure, Telling
 
 WARMUP = 150
 """Iterations of warm-up for NUTS from q: the fewest that CmdStan divides into its three phases
@@ -85,21 +86,10 @@ def _judge(judging: Judging) -> Trial:
     rules = judge.rules_for(judging.model)
     own = next((r for r in judging.present.runs if r.spec.method == "nuts"), None)
     before = None if own is None else _chains(own, judging.present.measures, rules)
-    trial = Trial(
-        method=proposal.method,
-        remedy=proposal.remedy,
-        ran=proposal.ran,
-        options=proposal.options,
-        level_before="unknown" if before is None else before.level,
-        level_after="unknown",
-        metric=METRIC,
-        quantity=None,
-        before=NO_ESTIMATE if before is None else before.rhat,
-        after=NO_ESTIMATE,
-        seconds=math.nan,
-        seconds_before=math.nan if before is None else before.seconds,
-        outcome="no help",
-    )
+    start = Before("unknown", Telling(METRIC, None), NOWHERE, math.nan)
+    if before is not None:
+        start = Before(before.level, start.what, Figure(before.rhat), before.seconds)
+    trial = replace(trial_of(judging, start), level_after="unknown", outcome="no help")
     if not results or results[0].draws is None:
         status = results[0].status if results else ""
         message = results[0].message if results else ""
