@@ -75,7 +75,7 @@ def test_the_hand_made_advi_arrives_where_the_lecture_says(run: Fit) -> None:
 
 
 def test_on_the_mixture_the_relative_rule_is_the_unstable_one(run: Fit) -> None:
-    """Of ten runs with the lecture's settings the absolute rule fires in more than the relative.
+    """In ten runs with the lecture's settings, the absolute rule fires more often.
 
     Over 40 runs the relative rule fired in 5 and the absolute one in 31: that more of ten do the
     latter fails in one of 500 sets of ten. Both only watch; the ELBO is at rest in every run.
@@ -171,7 +171,7 @@ def test_an_elbo_that_still_rises_is_said(run: Fit, iterations: int, reason: Rea
 
 
 def test_the_time_limit_keeps_the_trace(run: Fit) -> None:
-    """A run that is over at once has no draws, but the step that it took."""
+    """A run that times out at once has no draws, but keeps the step that it took."""
     found = run("mixture", advi.ADVI, limit_s=0.0)
     assert (found.status, found.reason) == ("timed_out", Reason.TIME_LIMIT)
     assert found.z is None
@@ -192,7 +192,7 @@ def test_a_runaway_is_a_result_with_its_trace(run: Fit) -> None:
 
 
 def test_the_best_of_several_starts_is_kept(run: Fit) -> None:
-    """Of starts in (−2, 2) the one with the best ELBO; the worst is in the diagnostics."""
+    """The start in (−2, 2) with the best ELBO is kept; the worst ELBO is in the diagnostics."""
     found = run("mixture", advi.ADVI_ADAM, start="uniform", starts=3, iterations=1500)
     assert found.diagnostics["starts"] == 3
     assert found.diagnostics["elbo"] >= found.diagnostics["elbo_of_worst_start"]

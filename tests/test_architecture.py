@@ -45,7 +45,7 @@ def test_every_package_has_a_caption(figure: ModuleType) -> None:
 
 
 def test_an_arrow_that_a_path_implies_is_not_drawn(figure: ModuleType) -> None:
-    """Of cli → check → study and cli → study only the first two are drawn."""
+    """With cli → check → study, the arrow cli → study is left out."""
     pairs = {("cli", "check"), ("check", "study"), ("cli", "study")}
     assert figure.reduced(pairs) == {("cli", "check"), ("check", "study")}
     assert figure.reduced(figure.arrows()) <= figure.arrows()

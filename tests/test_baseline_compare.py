@@ -60,7 +60,7 @@ def without(made: MethodBaseline) -> MethodBaseline:
 @few
 @given(any_method())
 def test_nothing_differs_from_itself(made: MethodBaseline) -> None:
-    """Whatever a baseline holds, the same again is never `changed`."""
+    """A baseline compared with itself is never `changed`."""
     changes = compared(made, made)
     assert [c for c in changes if c.conclusion == "changed"] == []
 
@@ -68,7 +68,7 @@ def test_nothing_differs_from_itself(made: MethodBaseline) -> None:
 @few
 @given(any_method(), any_method())
 def test_nothing_is_lost(old: MethodBaseline, new: MethodBaseline) -> None:
-    """Any two methods can be compared; every quantity of either is told of, or why none is."""
+    """Any two methods can be compared, and every quantity of either appears in the result."""
     changes = compared(old, new)
     assert all(c.p is None or 0 <= c.p <= 1 for c in changes)
     if old.kind != new.kind and not new.no_moments:
@@ -144,7 +144,7 @@ def test_one_draw_that_became_nan_is_changed(iid: bool) -> None:
 
 
 def test_nan_in_the_baseline_is_never_the_same() -> None:
-    """Neither beside NaN nor beside a number, nor for the very same draws."""
+    """NaN equals neither NaN nor a number, even for identical draws."""
     values = normals(1).values.copy()
     values[0, 5, 0] = math.nan
     bad = as_draws(values)
@@ -183,7 +183,7 @@ def test_errors_that_are_no_number_are_inconclusive() -> None:
 
 
 def test_a_constant_that_stays_is_the_same() -> None:
-    """To the ninth digit, for constants pass through text."""
+    """Constants are compared to the ninth digit, because they pass through text."""
     for now in (2.5, 2.5 * (1 + 5e-10)):
         found = against(as_draws(np.full((4, 50), 2.5)), as_draws(np.full((4, 80), now)))
         assert conclusions(found) == dict.fromkeys(EVERY, "same")
@@ -199,7 +199,7 @@ def test_a_constant_that_becomes_another_is_changed(now: float) -> None:
 
 
 def test_a_constant_that_begins_to_vary_is_changed() -> None:
-    """And so is a quantity that becomes a constant, over draws and over seeds."""
+    """So is a quantity that becomes a constant, over draws and over seeds."""
     constant, varying = as_draws(np.full((4, 4000), 2.5)), normals(1, mean=2.5)
     for old, new in ((constant, varying), (varying, constant)):
         assert conclusions(against(old, new))["x / sd"] == "changed"

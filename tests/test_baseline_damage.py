@@ -68,7 +68,7 @@ def refused(folder: Path, text: str | bytes) -> str:
 
 
 def test_the_whole_one_is_read(tmp_path: Path) -> None:
-    """What the other tests damage is a baseline."""
+    """The baseline that the other tests damage is valid."""
     path = tmp_path / "m.json"
     path.write_text(json.dumps(full()), encoding="utf-8")
     assert set(read(path).methods) == {"nuts", "meanfield"}
@@ -198,7 +198,7 @@ def test_what_is_no_number_in_json_is_refused(tmp_path: Path, number: str) -> No
 
 
 def test_nan_is_refused_wherever_it_stands(tmp_path: Path) -> None:
-    """Also among options, of which nobody knows beforehand what they are."""
+    """NaN among a method's options is refused too."""
     text = dumps(whole())
     for old in ('"samples": 1000', '"trusted": true', '"size": 1', '"date": "2026-11-21"'):
         assert old in text

@@ -66,7 +66,7 @@ def test_p_of_a_location_is_the_largest_that_the_margin_allows(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_intervals_of_a_location_cover_and_p_is_uniform(seed: int) -> None:
-    """Of 2000 differences with an error of 9 degrees of freedom, up to 4.5 standard errors."""
+    """2000 differences with 9 degrees of freedom, within 4.5 standard errors."""
     rng = np.random.default_rng([seed, 1])
     n, df, true = 2000, 9, 0.3
     spread = 0.1 * np.sqrt(rng.chisquare(df, n) / df)
@@ -125,7 +125,7 @@ def test_errors_have_no_unit(scale: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, 0.0, -1.0])
 def test_without_an_effective_size_there_is_no_error(bad: float) -> None:
-    """What is not known is NaN."""
+    """Without an effective sample size the error is NaN."""
     good = Figure(0.0, 0.1, 100.0)
     for pair in ((good, Figure(0.0, 0.1, bad)), (Figure(0.0, 0.1, bad), good)):
         assert all(math.isnan(e) for e in errors(*pair))
@@ -250,7 +250,7 @@ def test_draws_under_a_quantile_are_beta_binomial() -> None:
 def test_quantiles_of_one_distribution_differ_no_more_often_than_alpha(
     what: str, sizes: tuple[int, int]
 ) -> None:
-    """Of 2000 pairs, whatever the distribution, also where five draws lie in the tail.
+    """2000 pairs of each distribution, some with five draws in the tail.
 
     The normal approximation gave 3 times 0.0025 at 400 draws. Intervals hold the true difference
     in 95%, and inside the margin p is hardly ever small; all up to 4.5 standard errors.
@@ -270,7 +270,7 @@ def test_quantiles_of_one_distribution_differ_no_more_often_than_alpha(
 @pytest.mark.slow
 @pytest.mark.parametrize("what", QUANTILES)
 def test_p_of_a_quantile_moved_by_the_margin_is_about_uniform(what: str) -> None:
-    """Of 2000 pairs with a difference of the margin alpha have a smaller p, but for rounding."""
+    """Among 2000 pairs that differ by the margin, a share alpha has a smaller p, up to rounding."""
     rng = np.random.default_rng([7, *what.encode()])
     pairs, margin = 2000, 0.5
     p = [quantile_of(rng.normal(size=2000), margin + rng.normal(size=2000), what, margin).p
@@ -292,7 +292,7 @@ def test_a_quantile_of_few_values_that_stayed_has_not_moved() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, 0.0])
 def test_a_quantile_without_effective_size_is_not_told(bad: float) -> None:
-    """Neither p nor a bound."""
+    """It has neither a p-value nor a bound."""
     sample = metrics.prepare(np.random.default_rng(1).normal(size=(1, 400)), iid=True)
     found = quantile("q5", Figure(-1.6, 0.1, bad), sample, 10, 0.2, 1.0)
     assert math.isnan(found.p)
@@ -310,7 +310,7 @@ def fisher(old: int, of_old: int, new: int, of_new: int) -> Fraction:
 
 
 def test_shares_are_compared_by_fishers_exact_test() -> None:
-    """To twelve digits, ties included: all tables of up to six and six, and some larger ones."""
+    """All tables of up to six and six, and some larger ones, agree to twelve digits."""
     small = itertools.product(range(7), range(7), (6,), (1, 4, 6))
     large = [(0, 10, 10, 40), (3, 0, 10, 20), (7, 9, 10, 10), (50, 80, 100, 120)]
     for old, new, of_old, of_new in [(a, b, n, m) for a, b, n, m in small if b <= m] + large:

@@ -134,7 +134,7 @@ def test_a_samplers_runs_are_put_side_by_side() -> None:
 
 
 def test_a_sampler_that_lost_a_run_says_so() -> None:
-    """The others carry the figures, and the trouble is told with its seed."""
+    """The other runs give the figures, and a note names the seed that failed."""
     runs = [run("nuts", 1, walks(1)), run("nuts", 2, None, "timed_out")]
     found = seen(runs, [verdict("nuts", ["pass", "unknown"])])
     assert found.methods["nuts"].kept == 1

@@ -90,7 +90,7 @@ def test_a_quantity_that_a_seed_lacks_makes_it_run_away() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_seeds_far_apart_are_kept_without_moments_and_say_why(seed: int) -> None:
-    """Means that scatter by half a posterior's sd cannot be told from others' within one sd."""
+    """Means that scatter by half a posterior sd cannot be compared within one sd."""
     kept = settle(of_seeds(fits(seed, spread=0.5), widths={"x": 10.0}))
     assert kept.quantities == {}
     assert " of x differs between seeds by " in kept.no_moments
@@ -107,7 +107,7 @@ def test_the_known_width_of_the_posterior_tells_who_ran_away() -> None:
 
 
 def test_beside_a_baseline_the_mode_it_kept_is_kept() -> None:
-    """Of two modes the other may hold the majority of new seeds; the same mode is compared."""
+    """Most new seeds may be in the other of two modes; the baseline's mode is compared."""
     left, right = fits(1), fits(2, mean=20.0)
     old = method(of_seeds([*left[:9], right[0]]), left)
     found = of_seeds([*left[:4], *right[:6]], old=old)
@@ -119,7 +119,7 @@ def test_beside_a_baseline_the_mode_it_kept_is_kept() -> None:
 
 
 def test_a_constant_over_seeds_is_a_constant() -> None:
-    """Neither it nor one that differs by rounding makes a seed run away."""
+    """A constant, even with rounding differences, makes no seed a runaway."""
     rng = np.random.default_rng(1)
     runs = [
         as_draws(

@@ -57,7 +57,7 @@ def data(folder: Path, values: Any) -> dict[str, Any]:
 
 
 def test_the_same_program_is_no_reason(tmp_path: Path) -> None:
-    """Nor is one that was read twice."""
+    """The same program, read once or twice, is no reason for a change."""
     made = program(tmp_path, PROGRAM)
     assert program_reason(made, program(tmp_path, PROGRAM)) == ("", "")
     assert made["text"] == PROGRAM.splitlines()
@@ -161,7 +161,7 @@ def test_the_same_data_are_no_reason(tmp_path: Path) -> None:
     ],
 )
 def test_changed_data_are_named_by_variable(tmp_path: Path, now: dict[str, Any], said: str) -> None:
-    """What is gone, new, of another size, or has other values."""
+    """Variables that are gone, new, resized or changed are named."""
     old, new = data(tmp_path, DATA), data(tmp_path, now)
     assert data_reason(old, new) == f"the data changed ({old['hash']} → {new['hash']}): {said}"
 

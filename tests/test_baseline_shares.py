@@ -83,7 +83,7 @@ def test_more_seeds_tell_more() -> None:
 
 
 def test_a_share_that_is_missing_or_new_is_changed() -> None:
-    """Neither is left out because the other side does not have it."""
+    """A share that only one side has is a change."""
     old = scattered(3, shares={"failed": Share(0, 10)})
     new = scattered(3, shares={"doubted": Share(0, 10)})
     found = compared(old, new)
@@ -93,7 +93,7 @@ def test_a_share_that_is_missing_or_new_is_changed() -> None:
 
 
 def test_a_share_of_no_seeds_is_not_the_same() -> None:
-    """Where nothing ran nothing can be told."""
+    """Without runs, shares are not the same."""
     old, new = (scattered(3, shares={"failed": Share(0, n)}) for n in (10, 0))
     assert compared(old, new)["seeds failed"].conclusion != "same"
     assert compared(new, old)["seeds failed"].conclusion != "same"
@@ -114,7 +114,7 @@ def test_metrics_by_which_seeds_are_off_are_shares_too() -> None:
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
 def test_any_shares_can_be_compared(a: int, b: int, c: int, d: int) -> None:
-    """And the conclusion does not depend on which of them is the old one."""
+    """The conclusion does not depend on which of two shares is the old one."""
     one, two = Share(min(a, b), max(a, b)), Share(min(c, d), max(c, d))
     there = compared(*(scattered(3, shares={"failed": s}) for s in (one, two)))["seeds failed"]
     back = compared(*(scattered(3, shares={"failed": s}) for s in (two, one)))["seeds failed"]
@@ -123,7 +123,7 @@ def test_any_shares_can_be_compared(a: int, b: int, c: int, d: int) -> None:
 
 
 def test_shares_of_one_chance_are_seldom_changed() -> None:
-    """Of 2000 pairs of ten seeds that fail with any chance at most 2 are not the same."""
+    """Among 2000 pairs of ten seeds with the same chance, at most 2 are not the same."""
     rng = np.random.default_rng(1)
     odd = 0
     for chance in np.linspace(0.05, 0.95, 20):
@@ -215,7 +215,7 @@ def rejected(*ps: float | None, alpha: float = 0.05) -> list[int]:
 
 
 def test_holms_procedure_on_an_example() -> None:
-    """Of 0.01, 0.04, 0.03, 0.005 at 0.05 the first and the last: 0.03 exceeds 0.05 / 2."""
+    """Among 0.01, 0.04, 0.03 and 0.005, Holm rejects the first and last at 0.05."""
     assert rejected(0.01, 0.04, 0.03, 0.005) == [0, 3]
     assert rejected(0.0125, 0.05, 0.025, 0.016) == [0, 1, 2, 3]
     assert rejected(0.06) == rejected(1.0, 1.0) == rejected() == []
@@ -231,7 +231,7 @@ def test_what_has_no_p_value_keeps_its_conclusion_and_costs_nothing() -> None:
 
 
 def test_what_holm_rejects_is_changed_whatever_it_was() -> None:
-    """Also where the user's alpha is larger than the share that is suspicious."""
+    """An alpha above the suspicious share changes nothing."""
     assert [c.conclusion for c in conclude(family(0.002, conclusion="same"), 0.05)] == ["changed"]
 
 
@@ -281,7 +281,7 @@ def test_exit_codes(found: Sequence[Conclusion], code: int) -> None:
 
 
 def test_the_exit_code_of_several_models() -> None:
-    """One that changed makes it 1, else one that could not be told makes it 2; none at all is 2."""
+    """One changed model makes it 1, else an undecided one makes it 2; no model at all is 2."""
     same, open_, changed = made("same"), made("inconclusive"), made("changed")
     nothing, broken = made(), made(error="no data")
     assert CheckOutcome(()).exit_code == 2

@@ -210,7 +210,7 @@ def test_figures_with_large_errors_get_wider_margins(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_runs_of_one_thing_fit_into_the_room(seed: int) -> None:
-    """Of 20 000 pairs with this error each two differ by more; 4.5 standard errors are 9."""
+    """Of 20 000 pairs with this error, about 4 differ by more; 9 more are 4.5 standard errors."""
     pairs, degrees, error = 20_000, 1000, 0.3
     runs = np.random.default_rng([seed, 3]).normal(0, error, (pairs, 2))
     reach = np.abs(runs[:, 0] - runs[:, 1]) + stdtrit(degrees, 0.975) * error * math.sqrt(2)

@@ -80,7 +80,7 @@ def test_the_variances_stand_among_the_diagnostics(cmdstan: CmdStan) -> None:
 
 
 def test_no_gradient_is_asked_for_but_by_the_comparison(cmdstan: CmdStan) -> None:
-    """For the reparameterised variance and for the look whether q is at rest; none on the way."""
+    """Only the variance comparison and the convergence check use gradients; the steps do not."""
     found = run("normal_mean", cmdstan, iterations=50)
     assert found.cost.gradient_evaluations == 20_000 + 2 * PAIRS
 

@@ -119,7 +119,7 @@ def test_gradients_agree_with_finite_differences(
 def test_bad_data_are_an_exception_with_stans_words(
     throwing: Path, given: dict[str, Any], words: str
 ) -> None:
-    """Whatever is wrong with the data, the interpreter lives and the message says it."""
+    """Bad data raise an exception with Stan's message, and the interpreter survives."""
     with pytest.raises(BridgeError, match=words):
         BridgeModel(throwing, given)
 
@@ -157,7 +157,7 @@ def test_generated_quantities_that_throw_leave_nan(throwing: Path) -> None:
 
 
 def test_what_a_program_prints_can_be_read(throwing: Path) -> None:
-    """Once, and then it is gone; a program that prints for ever does not fill the memory."""
+    """Printed text is returned once, and endless printing does not fill the memory."""
     model = BridgeModel(throwing, data(4))
     model.log_density(np.zeros((1, 1)))
     assert "seen a = 1" in model.messages()
@@ -231,7 +231,7 @@ def test_a_violated_constraint_is_named(throwing: Path) -> None:
 
 
 def test_a_changed_program_is_built_anew(cmdstan: CmdStan, tmp_path: Path) -> None:
-    """The same file name with another text is another library, both usable at once."""
+    """A file whose text changes gets a new library, and both stay usable."""
     file = tmp_path / "program.stan"
     file.write_text("parameters { real x; } model { x ~ normal(0, 1); }", encoding="utf-8")
     first = library(file, cmdstan)

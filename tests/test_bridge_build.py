@@ -49,7 +49,7 @@ def compiling(folder: Path, before: set[Path]) -> Path | None:
 def test_a_killed_build_and_two_builders_leave_one_whole_library(
     cmdstan: CmdStan, isolated_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kill a build in the compiler, plant half a library, then let two processes build at once."""
+    """A killed build and half a library do not confuse two processes that build at once."""
     monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
     folder = isolated_cache / "bridge"
     folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_a_killed_build_and_two_builders_leave_one_whole_library(
 def test_what_stanc_rejects_is_an_exception_with_its_words(
     cmdstan: CmdStan, isolated_cache: Path, tmp_path: Path
 ) -> None:
-    """And nothing of it is left in the cache."""
+    """The message of stanc is raised, and the cache keeps nothing of the build."""
     file = tmp_path / "wrong.stan"
     file.write_text("parameters { real x; } model { x ~ norml(0, 1); }", encoding="utf-8")
     with pytest.raises(ProgramError, match="norml"):

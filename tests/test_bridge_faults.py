@@ -143,7 +143,7 @@ def test_a_fault_that_is_not_ours_still_ends_the_process(faults: Path) -> None:
 
 
 def test_a_closed_model_says_so(faults: Path) -> None:
-    """Whatever is asked of it; closing twice is allowed."""
+    """Every call to a closed model raises an error; closing twice is allowed."""
     model = BridgeModel(faults, data())
     point = model.at_point()
     assert np.isfinite(point())
@@ -263,7 +263,7 @@ def test_eigens_assertions_are_exceptions(cmdstan: CmdStan, tmp_path: Path) -> N
 def test_data_that_are_no_arrays_have_words(
     faults: Path, given: dict[str, Any], words: str
 ) -> None:
-    """What NumPy cannot make numbers of is named."""
+    """Data that NumPy cannot turn into numbers are named."""
     with pytest.raises(BridgeError, match=words):
         BridgeModel(faults, {**data(), **given})
 

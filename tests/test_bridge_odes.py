@@ -50,7 +50,7 @@ def decay(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("stiff", [0, 1])
 def test_a_solvers_density_and_gradient_have_the_closed_form(decay: Path, stiff: int) -> None:
-    """Of y ~ normal(start · exp(−rate · t), 1), to the solvers' tolerance of 1e-10 a step."""
+    """Density and gradient of y ~ normal(start · exp(−rate · t), 1) are right to the tolerance."""
     t, y = np.array([0.5, 1.0, 2.0]), np.array([1.5, 1.2, 0.4])
     model = BridgeModel(decay, {"T": 3, "t": t, "y": y, "stiff": stiff})
     for z in np.random.default_rng(1).normal(size=(5, 2)):

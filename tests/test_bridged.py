@@ -98,7 +98,7 @@ def test_data_that_do_not_fit_are_a_failed_run(program: Program) -> None:
 
 
 def test_a_time_limit_is_a_result(program: Program) -> None:
-    """What was evaluated until then is counted."""
+    """A timed-out run is a result that counts its evaluations."""
 
     def slow(problem: Problem[Options]) -> Fitted:
         problem.target.log_density(np.zeros((5, 2)))
@@ -201,7 +201,7 @@ AGAIN = {
 
 @pytest.mark.parametrize("method", AGAIN)
 def test_the_same_seed_gives_the_same_draws(method: str, cmdstan: CmdStan, tmp_path: Path) -> None:
-    """To the last bit, however busy the machine is: ``harness check --exact`` rests on it."""
+    """The draws are equal to the last bit on a busy machine too; `check --exact` needs that."""
     name, options = AGAIN[method]
     model = folders.load(name)
     row = METHODS[method]

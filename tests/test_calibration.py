@@ -93,7 +93,7 @@ AS_USED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AS_USED)
 def test_a_check_of_what_did_not_change_finds_no_change(name: str) -> None:
-    """Of 25 checks of three quantities none is changed, and hardly one undecided."""
+    """In 25 checks of three quantities, none is changed and hardly any undecided."""
     rng = np.random.default_rng(3)
     done = [replays.as_used(AS_USED[name], 3, calibration.ALPHAS, rng) for _ in range(25)]
     assert not any(r.code == 1 for pair in done for r in pair)

@@ -170,7 +170,7 @@ def test_the_time_is_written_in_plain_decimals() -> None:
 
 @pytest.mark.parametrize("name", NASTY)
 def test_names_come_out_of_the_xml_as_they_went_in(name: str) -> None:
-    """Whatever XML allows is kept; what it forbids is gone."""
+    """Characters that XML allows are kept, and others are removed."""
     root = read(outcomes.named(name))
     assert root[0].attrib["name"] == one_line(name)
     assert root[0][0].attrib["classname"] == one_line(name)
@@ -236,7 +236,7 @@ def test_the_last_annotation_counts_what_github_does_not_show() -> None:
 
 
 def test_added_seeds_are_notices() -> None:
-    """Where more seeds were taken than the baseline has, GitHub says so; other notes stay quiet."""
+    """GitHub shows a notice where a check took more seeds; other notes are left out."""
     notes = (NoMoments("nuts", "seeds added"), AddedSeeds("meanfield", 20, 10))
     model = dataclasses.replace(outcomes.same().models[0], notes=notes)
     (line,) = annotations(CheckOutcome((model,)))

@@ -141,7 +141,7 @@ def test_no_markup_breaks_the_table(name: str) -> None:
 
 
 def test_names_are_not_mentions() -> None:
-    """GitHub calls nobody whose name stands in a message."""
+    """A name with an @ in a message does not notify anybody on GitHub."""
     text = markdown(outcomes.named("hello @someone"))
     assert "hello @someone" in Page(text).text
     assert not re.search(r"@\w", re.sub(r"(?s)```.*?```", "", text))
@@ -185,7 +185,7 @@ def test_what_is_left_out_is_counted() -> None:
 
 
 def test_absurd_names_leave_the_answer() -> None:
-    """Where no table fits, the answer stands alone, and says where the table is."""
+    """Where names are too long for a table, the answer remains and says where the table is."""
     page = CheckOutcome(
         tuple(
             ModelCheck("&" * 200, (outcomes.mean(name="@" * 900, was="@" * 900, detail="@" * 900),))

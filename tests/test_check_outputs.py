@@ -79,7 +79,7 @@ def test_evidence_is_in_standard_errors_or_a_p_value(
 def test_no_number_breaks_a_row(
     value: float, error: float, low: float, high: float, margin: float, sds: float
 ) -> None:
-    """Whatever the figures, a row is made, and it shows neither nan nor inf."""
+    """Every combination of figures makes a row, without nan or inf."""
     for change in (mean(), scale()):
         odd = dataclasses.replace(
             change, old=Estimate(value, error), new=Estimate(low, high),
@@ -92,7 +92,7 @@ def test_no_number_breaks_a_row(
 
 
 def test_sides_without_figures_are_words() -> None:
-    """What is missing, new or no number says so; what never had a figure stays empty."""
+    """A missing, new or unusable figure is a word; one that never existed stays empty."""
     sides = {(r.quantity, r.figure): (r.old, r.new) for r in rows(outcomes.everything().models[0])}
     assert sides["gone", ""] == ("there", "missing")
     assert sides["fresh", ""] == ("not there", "new")
@@ -177,7 +177,7 @@ def test_the_answer_counts_figures_and_models(outcome: CheckOutcome, text: str) 
 
 
 def test_every_model_has_its_line() -> None:
-    """Same, changed, without baseline, unreadable and empty models are told apart."""
+    """Same, changed, new, unreadable and empty models have different lines."""
     assert [model_line(m) for m in outcomes.everything().models] == [
         "✗ mixture: changed (8 of 13 figures; 4 undecided)",
         "✓ normal_mean: same (212 figures, identical draws)",

@@ -35,7 +35,7 @@ def printed(
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_last_line_is_the_answer_with_its_exit_code(width: int, terminal: bool) -> None:
-    """Whatever else is printed, the end says what was found."""
+    """The last line always gives the answer."""
     for outcome in (outcomes.everything(), outcomes.same(), outcomes.open_question()):
         end = f"{answer(outcome)} (exit code {outcome.exit_code})"
         assert " ".join(printed(outcome, width, terminal=terminal).split()).endswith(end)
@@ -67,7 +67,7 @@ def test_a_terminal_is_never_overrun_but_by_commands() -> None:
 
 
 def test_a_pipe_gets_whole_lines() -> None:
-    """Where no table fits, names as long as they come are not cut, and no line is wrapped."""
+    """In a pipe, long names are not cut and lines are not wrapped."""
     name = "theta[" + ",".join(["1"] * 100) + "]"
     reason = "because " * 40
     change = mean(quantity=name, reason="runs lost", detail="note " * 50)
@@ -187,7 +187,7 @@ def test_on_a_real_terminal_there_is_colour_and_the_width_is_its_own() -> None:
 
 
 def test_in_a_pipe_there_is_no_colour_and_the_table_is_wide() -> None:
-    """The width of a terminal that nobody sees does not count in a pipe."""
+    """A pipe ignores the terminal's width."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,

@@ -143,7 +143,7 @@ def test_a_missing_baseline_becomes_a_candidate_and_fails_until_accepted(moved: 
 
 
 def test_an_old_schema_or_damage_cannot_be_checked(moved: Path) -> None:
-    """Exit code 2, never 0; a second baseline beside it is still checked."""
+    """The exit code is 2, never 0, and other baselines are still checked."""
     path = moved / "baselines" / "model.json"
     shutil.copy(path, path.with_name("broken.json"))
     broken = path.with_name("broken.json")

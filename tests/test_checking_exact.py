@@ -72,7 +72,7 @@ def test_a_level_within_chance_is_changed_under_the_exact_tier() -> None:
 
 
 def test_a_method_that_is_missing_or_new_is_changed_under_the_exact_tier() -> None:
-    """As everywhere."""
+    """A missing or new method is a change, as without --exact."""
     a, b = {"nuts": sampler()}, {"nuts": sampler(), "q": sampler()}
     assert exact(whole(b), now(a))["q"].kind == "missing"
     assert exact(whole(a), now(b))["q"].kind == "new"

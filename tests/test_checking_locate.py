@@ -124,7 +124,7 @@ def test_a_program_that_is_gone_is_an_error_that_names_it(root: Path, lost: str,
 
 
 def test_data_that_are_broken_are_an_error(root: Path) -> None:
-    """As they are in a comparison."""
+    """Broken data are an error, as in a comparison."""
     keep(root, mine(root))
     (root / "models" / "mine.json").write_text('{"N": NaN}', encoding="utf-8")
     assert "NaN in the data" in (found(root)["mine"].error or "")
@@ -141,7 +141,7 @@ def test_a_damaged_baseline_is_an_error_and_hides_nothing(root: Path) -> None:
 
 @pytest.mark.parametrize("other", ["normal_mean", "renamed"])
 def test_a_baseline_under_another_name_is_an_error(root: Path, other: str) -> None:
-    """Of a lecture's or a user's program: it is compared with no other model's draws."""
+    """A baseline is never compared with another model's draws."""
     for model in (folders.load("mixture"), mine(root)):
         path = keep(root, model)
         path.rename(path.with_name(f"{other}.json"))
@@ -152,7 +152,7 @@ def test_a_baseline_under_another_name_is_an_error(root: Path, other: str) -> No
 
 
 def test_a_baseline_of_another_model_is_an_error(root: Path) -> None:
-    """Also where the program is named; its text says one model and its request another."""
+    """A baseline whose text and request name different models is an error."""
     path = keep(root, replace(mine(root), name="mine"))
     other = whole(model="other", request=read(path).request)
     write(other, path)

@@ -52,7 +52,7 @@ def open_question(method: str = "meanfield", **more: Any) -> Change:
 
 @pytest.mark.parametrize(("budget", "looks"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (64, 7)])
 def test_looks_double_the_seeds_up_to_the_budget(budget: int, looks: int) -> None:
-    """As many looks as share the false alarms: the last has used the whole budget."""
+    """The looks share the false alarms, and the last one uses the whole budget."""
     at = checking(budget=budget)
     assert at.looks == looks
     sizes = [10]
@@ -90,7 +90,7 @@ def test_once_something_changed_no_more_is_run() -> None:
 
 
 def test_more_seeds_are_not_run_where_they_cannot_tell() -> None:
-    """A figure without a p-value, a reference, and a method of which no run gave draws."""
+    """References, methods without draws and figures without p-values get no more seeds."""
     assert looked(checking(), [open_question(p=None, kind="unusable")]) == {}
     assert looked(checking(), [open_question(method="", p=None)]) == {}
     lost = scattered(3, fingerprints=("none",) * 10)
@@ -117,7 +117,7 @@ def test_the_exact_tier_looks_once() -> None:
 
 
 def test_what_cannot_be_checked_needs_no_cmdstan_and_is_no_success(tmp_path: Path) -> None:
-    """A model that is gone is changed; a baseline that cannot be read could not be told."""
+    """A missing model is changed, and an unreadable baseline is undecided."""
     path = tmp_path / "m.json"
     gone = Target("old_model", path, old=whole(), gone=True)
     broken = Target("broken", path, MODEL, error="it is damaged; write it again")
@@ -165,7 +165,7 @@ def test_a_model_of_which_nothing_was_compared_is_an_error(at: _Checking) -> Non
 
 
 def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
-    """Figures that are not compared are named and counted, wide margins and added seeds told."""
+    """Notes name figures that are not compared, wide margins and added seeds."""
     at.seeds["drug", "q"] = 20
     looked(at, [open_question(conclusion="same")])
     made = at._model(at.models[0], [open_question(conclusion="same")])
@@ -202,7 +202,7 @@ def test_identical_is_only_what_has_draws_that_are(at: _Checking) -> None:
 
 
 def test_another_look_replaces_what_an_earlier_one_saw() -> None:
-    """Of its models only, errors for figures and figures for errors."""
+    """A later look replaces the figures and errors of its own models only."""
     seen = Looked(
         observations={"a": now({}), "b": now({})}, changes={"a": [], "b": []},
         errors={"c": "x"}, seconds={("a", "nuts"): 1.0},

@@ -72,7 +72,7 @@ def test_paths_are_kept_as_seen_from_the_baselines(
 def test_a_model_folder_is_one_however_it_is_named(
     root: Path, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From inside of it too: its settings and its reference belong to the model."""
+    """A model folder named from inside keeps its settings and reference."""
     monkeypatch.chdir(root / "own")
     (model,) = read_models([str(root / "own") if word == "absolute" else word])
     kept = asked(model, request(root))
@@ -101,7 +101,7 @@ def test_baselines_behind_a_link_find_their_program(root: Path) -> None:
 
 
 def test_chosen_quantities_are_asked_for_again(root: Path) -> None:
-    """Also where the program is named again; those of a model folder stay the folder's."""
+    """Chosen quantities are kept; a model folder's stay the folder's."""
     keep(root, replace(mine(root), quantities=("y",)))
     keep(root, replace(folders.load(str(root / "own")), quantities=("y", "x")))
     keep(root, folders.load("mixture"))

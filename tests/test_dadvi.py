@@ -242,7 +242,7 @@ def test_runs_with_different_base_draws_agree_within_their_stated_error(
 
 @pytest.mark.parametrize("seed", range(20))
 def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
-    """Whatever the seed: two basins, ELBOs ln .8 and ln .2, a fifth of the mass in the other."""
+    """Every seed finds two basins, with ELBOs ln .8 and ln .2 and a fifth of the mass in one."""
     found = fitted(lecture_mixture(), seed)
     assert [b.separate for b in found.basins] == [True, True]
     assert abs(found.basins[0].elbo - math.log(0.8)) < 0.01
@@ -377,7 +377,7 @@ def test_careless_programs_get_words(fit: Callable[[Any], Fitted], kind: str) ->
 
 
 def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
-    """Of 30 parameters: all solved is a note; where the seconds are for fewer, it is a fault."""
+    """Solving all 30 parameters is a note; a time limit that allows fewer is a fault."""
     target = ill_conditioned(30)
     covariance = target.covariance
     found = fitted(target, dense_limit=5, seconds=1e-6)

@@ -52,7 +52,7 @@ def test_shares_of_modes_are_right(seed: int) -> None:
 
 
 def test_one_mode_is_one_gaussian() -> None:
-    """Where there is nothing to mix it is a weighted Gaussian, and says how many it mixed."""
+    """With one basin the fit is a weighted Gaussian, and the diagnostics say so."""
     target = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
     found = fit_basins(problem(target, 1))
     assert found.status == "ok"

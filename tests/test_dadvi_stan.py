@@ -165,7 +165,7 @@ def test_the_trace_rises_to_the_elbo(run: Run) -> None:
 
 
 def test_the_drug_trial_is_right_but_for_nu(run: Run, cmdstan: CmdStan) -> None:
-    """The exercise's answers are close by linear response; psis mends nu too.
+    """Linear response is close on the exercise's answers; importance weights fix nu too.
 
     The truth is 200 000 draws of a multivariate t about linear response's Gaussian, weighted.
     """

@@ -301,7 +301,7 @@ def test_nothing_can_be_compared_with_a_first_that_has_lost_draws() -> None:
 
 
 def test_a_clock_that_is_over_raises() -> None:
-    """Without the fewest blocks there is no figure: the caller is told."""
+    """Without enough time for the fewest blocks, an error is raised."""
     clock = Clock(0.0)
     with pytest.raises(TimeLimitError):
         elbos(student(1), [diagonal(0, 1)], np.random.default_rng(1), clock)

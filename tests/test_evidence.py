@@ -39,7 +39,7 @@ def test_the_error_is_that_of_repetitions() -> None:
 
 
 def test_draws_of_a_chain_have_the_larger_error() -> None:
-    """Autocorrelation 0.9 is told by ``effective``; the value is as right."""
+    """With autocorrelation 0.9, `effective` gives the larger error; the value stays right."""
     rng = np.random.default_rng(3)
     noise = rng.standard_normal((8000, 2)) * math.sqrt(1 - 0.81)
     chain = lfilter([1], [1, -0.9], noise, axis=0)

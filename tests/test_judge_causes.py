@@ -143,7 +143,7 @@ def test_only_what_fails_or_warns_has_causes(level: Level) -> None:
 
 @pytest.mark.parametrize("level", ["fail", "warn"])
 def test_what_fails_or_warns_has_them(level: Level) -> None:
-    """And nothing else of the verdict changes."""
+    """Only verdicts that fail or warn get causes, and nothing else in them changes."""
     found = caused([gap(1, CORRELATION, family=0.6)], level=level)
     assert found.causes
     assert found.cause
@@ -186,7 +186,7 @@ def test_one_family_cause_is_short() -> None:
 
 
 def test_seeds_of_each_cause_are_counted() -> None:
-    """Three of ten ran away, five were stopped early, of which one had lost its way too."""
+    """Three of ten seeds ran away and five stopped early, one of them in another basin."""
     gaps = [gap(s, optimiser("runaway", 10.0 * s), own=10.0 * s) for s in (2, 5, 9)]
     gaps += [gap(s, optimiser("stopped early", 0.1 * s), own=0.1 * s) for s in (1, 3, 4, 6)]
     both = (optimiser("other basin", 1.4), optimiser("stopped early", 0.7))
@@ -206,7 +206,7 @@ def test_seeds_of_each_cause_are_counted() -> None:
 
 
 def test_the_evidence_is_that_of_the_middle_seed() -> None:
-    """Of three, the one with the second largest loss, named by its number."""
+    """The evidence is that of the seed with the middle loss, with its number."""
     gaps = [
         gap(s, optimiser("runaway", nats, f"evidence of seed {s}"), own=nats)
         for s, nats in ((1, 50.0), (2, 1.0), (3, 9.0))
@@ -278,7 +278,7 @@ def test_a_fail_of_which_nothing_is_known_says_that_and_why() -> None:
 
 
 def test_a_fail_without_a_gap_that_counts_says_so_with_the_figures() -> None:
-    """KL(q ‖ p) may be blind to what a rule sees: then both parts are told."""
+    """Where KL(q ‖ p) does not show the fault, both gaps are given."""
     found = caused([gap(1, family=0.002, own=0.001), gap(2, family=0.002, own=0.003)])
     (sentence,) = found.causes
     assert found.names == ["no gap counts"]
@@ -386,7 +386,7 @@ def test_unknown_gaps_with_other_reasons_are_told_apart() -> None:
 
 
 def test_weights_have_their_k_hat() -> None:
-    """With what the run itself said of it."""
+    """The cause gives k-hat and the run's own doubt."""
     bad = run(1, "dadvi_psis", message="the weights cannot be trusted", diagnostics={"khat": 0.93})
     found = caused([], [bad], method="dadvi_psis")
     assert found.cause == "weights"
@@ -415,7 +415,7 @@ def test_what_costs_all_seeds_the_same_is_no_range() -> None:
 
 
 def test_a_method_of_its_own_kind_says_what_it_doubted() -> None:
-    """Where nothing else is known its own message is the cause."""
+    """Where no cause is found, the run's own message is the cause."""
     found = caused([], [run(1, "svgd", "not_converged", "the particles still move")], method="svgd")
     assert "the particles still move" in found.causes[0]
 
@@ -456,7 +456,7 @@ def test_without_a_library_the_reason_is_said() -> None:
 
 
 def test_an_unknown_family_gap_is_said_beside_an_optimisers_cause() -> None:
-    """What is not known is not passed over."""
+    """An unknown family gap is reported too."""
     found = caused([gap(1, optimiser("noisy steps", 0.04), family=math.nan, own=0.04)])
     assert found.names == ["noisy steps", "family gap not known"]
     assert "Family gap not known" in " ".join(found.causes)
@@ -469,6 +469,6 @@ def test_a_good_k_hat_is_no_cause() -> None:
 
 
 def test_the_worst_k_hat_of_the_seeds_counts() -> None:
-    """Not the first one."""
+    """The largest k-hat of all seeds is reported."""
     runs = [run(seed, "dadvi_psis", diagnostics={"khat": k}) for seed, k in ((1, 0.2), (2, 1.2))]
     assert "1.2" in caused([], runs, method="dadvi_psis").causes[0]

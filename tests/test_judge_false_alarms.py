@@ -29,7 +29,7 @@ QUICK = [case for case in BENCHMARK.CASES if case.d == 1]
 
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: f"{case.name}, {case.d}")
 def test_exact_draws_pass_and_bad_ones_fail(case: object) -> None:
-    """Of 30 repetitions at most one comes out otherwise; 1000 are the benchmark's."""
+    """Among 30 repetitions at most one verdict is wrong; the benchmark runs 1000."""
     outcome = BENCHMARK.run_case(case, repetitions=30, seed=7)
     assert outcome.good, f"{dict(outcome.levels)}: {dict(outcome.reasons)}"
 

@@ -77,7 +77,7 @@ def test_errors_are_listed_for_every_seed() -> None:
 
 
 def test_a_correlation_is_no_reason_where_a_mode_is_missed() -> None:
-    """Nor where two names stand for one quantity."""
+    """Nor is it one where two names stand for one quantity."""
     for r, missed in ((-0.9, 0.2), (1.0, 0.0)):
         context = judge.JudgeContext(1, correlations={"x": ("y", r)})
         found = measures(1, log_width_ratio=-1.0, missed_mass=missed)

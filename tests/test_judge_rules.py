@@ -46,7 +46,7 @@ def _closeness(metric: str, value: float, mcse: float = 0.0) -> Closeness:
 
 
 def test_every_rule_has_a_case() -> None:
-    """A rule without a test of its own is a rule nobody has seen fire."""
+    """Every rule has a case in which it fires."""
     assert set(CASES) == set(BY_METRIC)
 
 
@@ -105,7 +105,7 @@ def test_tail_may_be_measured_half_as_well() -> None:
 
 
 def test_infinite_error_decides_nothing() -> None:
-    """Not even a value far beyond the limit, unless that is infinite itself."""
+    """With an infinite error only an infinite value is wrong."""
     assert _closeness("bias", 100.0, math.inf) == "unsure"
     assert _closeness("bias", 100.0, -1.0) == "unsure"
     assert _closeness("bias", -math.inf, math.nan) == "wrong"

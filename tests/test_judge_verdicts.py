@@ -132,7 +132,7 @@ def test_a_missing_quantity_never_passes() -> None:
 
 
 def test_a_missing_joint_metric_never_passes() -> None:
-    """What one seed has, all must have."""
+    """A joint metric that one seed has must exist for all seeds."""
     measures = [*_measures(1), *_measures(2), *_measures(1, {"corr_error": 0.0})]
     verdict = _judge([_run(1), _run(2)], measures)
     assert [s.level for s in verdict.by_seed] == ["pass", "unknown"]
@@ -144,7 +144,7 @@ def test_no_runs_is_unknown() -> None:
 
 
 def test_the_worst_seed_counts() -> None:
-    """Nine seeds that pass and one that fails make a fail, with the share beside it."""
+    """One seed in ten that fails makes the method fail, and the share is given."""
     measures = [m for s in range(1, 10) for m in _measures(s)]
     measures += _measures(10, CLOSE | {"bias": 2.0})
     verdict = _judge([_run(s) for s in range(1, 11)], measures)
@@ -154,7 +154,7 @@ def test_the_worst_seed_counts() -> None:
 
 
 def test_a_typical_seed_is_the_median() -> None:
-    """Of two middle ones the worse."""
+    """With an even number of seeds, the worse of the two middle ones is typical."""
     measures = [*_measures(1), *_measures(2, CLOSE | {"bias": 0.3})]
     verdict = _judge([_run(1), _run(2)], measures)
     assert (verdict.level, verdict.typical) == ("warn", "warn")
@@ -269,7 +269,7 @@ def test_a_diagnostic_missing_for_one_quantity() -> None:
 
 
 def test_modes_by_chain_are_named() -> None:
-    """Where the shares are known the sentence has them."""
+    """The sentence gives the shares of the modes where they are known."""
     context = judge.JudgeContext(mode_shares={"x": (0.06, 0.72)})
     bad = _measures(figures=CHAINS | {"chain_modes": 0.66}, method="nuts", mcse=0.0)
     assert "6% and 72%" in judge.judge_chains(bad, context=context).short
@@ -293,7 +293,7 @@ def test_unsure_says_how_many_draws() -> None:
 
 
 def test_the_scarcer_sample_is_asked_for_more() -> None:
-    """Where the reference's effective size is the smaller one, its draws are counted."""
+    """Where the reference limits the precision, its draws are counted."""
     reference = Reference(
         "nuts", trusted=True, why="good", draws=Draws(("x",), np.zeros((4, 1000, 1)), iid=False)
     )
@@ -327,7 +327,7 @@ def test_width_is_told_as_in_the_design() -> None:
 
 
 def test_missed_mode_makes_the_headline() -> None:
-    """Also where other figures are wrong as often, and a runaway is wrong otherwise."""
+    """A missed mode is the headline even where other figures are wrong as often."""
     wrong = {"missed_mass": 0.2, "log_width_ratio": -1.1, "tail": 2.0}
     measures = [m for s in range(1, 8) for m in _measures(s, CLOSE | wrong)]
     measures += [m for s in range(8, 11) for m in _measures(s, CLOSE | {"log_width_ratio": 1.6})]

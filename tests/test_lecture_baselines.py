@@ -20,7 +20,7 @@ MODELS = folders.lecture_models()
 
 
 def test_every_lecture_model_has_one_and_nothing_else_does() -> None:
-    """Neither a missing baseline, nor a candidate that nobody accepted."""
+    """No baseline is missing, and no candidate is left over."""
     assert sorted(p.name for p in FOLDER.iterdir()) == sorted(f"{m}.json" for m in MODELS)
 
 

@@ -236,6 +236,6 @@ def test_data_with_something_missing_are_refused(model: str) -> None:
 def test_data_without_a_posterior_are_refused(
     model: str, changed: dict[str, Any], says: str
 ) -> None:
-    """Where Z is infinite or the data are no data."""
+    """Infinite Z and unusable data are refused."""
     with pytest.raises(ValueError, match=says):
         LOG_EVIDENCE[model](small(model) | changed)

@@ -229,7 +229,7 @@ def test_regressions_with_their_coefficients_out(open_model: Open, name: str) ->
     ["linear_regression", "large_regression", "conjugate_regression", "inverse_gamma_normal"],
 )
 def test_bridge_sampling_agrees(open_model: Open, name: str) -> None:
-    """From exact draws, within 5 standard errors, and those are under 0.05 nats."""
+    """It agrees within 5 standard errors, which are under 0.05 nats."""
     data = load_data(folders.load(name))
     model = open_model(name, data)
     z = unconstrained(model, name, data, 3000)

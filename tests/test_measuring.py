@@ -56,7 +56,7 @@ def test_all_that_varies_is_compared_and_the_rest_is_named() -> None:
 
 
 def test_quantities_are_chosen_by_variable_or_by_element() -> None:
-    """``b`` stands for all its elements; a name that is not there is told."""
+    """``b`` stands for all its elements, and an unknown name is reported."""
     model = Model("m", "t", NOWHERE, None, quantities=("b", "z[1]", "typo"))
     selection = measure.select(model, normal(("a", "b[1]", "b[2]", "z[1]", "z[2]")))
     assert selection.names == ("b[1]", "b[2]", "z[1]")
@@ -72,7 +72,7 @@ def test_too_many_quantities_fall_back_to_the_parameters() -> None:
 
 
 def test_a_quantity_missing_from_a_run_is_measured_as_nan() -> None:
-    """What a method does not give is NaN, which no rule calls close."""
+    """A missing quantity is NaN, which no rule calls close."""
     measures = measured(yardstick(normal(("a", "b"))), run(normal(("a",), seed=2)))
     missing = [m for m in measures if m.quantity == "b"]
     assert missing

@@ -143,7 +143,7 @@ def test_what_the_harness_hands_over_cannot_be_set() -> None:
 
 
 def test_the_default_methods_are_fit_for_any_program(lecture: list[Model]) -> None:
-    """What runs unless something else is named must not depend on a model."""
+    """Methods that run by default do not depend on a model."""
     assert "nuts" in DEFAULT_METHODS
     for name in DEFAULT_METHODS:
         assert all(METHODS[name].unfit(model) is None for model in lecture), name

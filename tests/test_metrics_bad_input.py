@@ -119,7 +119,7 @@ def test_chains_too_short_for_an_error_have_none() -> None:
 
 
 def test_one_quantity_has_no_joint_metrics() -> None:
-    """Nor have two of which one is constant in the reference."""
+    """Two quantities have none either if one is constant in the reference."""
     one = REF[:, :, None]
     two = np.concatenate([one, np.ones_like(one)], axis=2)
     assert joint(one, one) == {}

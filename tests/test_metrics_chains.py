@@ -58,7 +58,7 @@ def test_one_chain_has_an_rhat() -> None:
     ],
 )
 def test_no_figure_is_nan(name: str, x: np.ndarray) -> None:
-    """Where there is nothing to diagnose, R-hat and ESS are NaN, not perfect."""
+    """R-hat and ESS of nothing are NaN, not perfect."""
     found = _by_name(metrics.chain_diagnostics(x[:, :, None], STATS, 10))
     assert math.isnan(found["rhat", 0]), name
     assert math.isnan(found["ess_bulk", 0]), name
@@ -71,7 +71,7 @@ def test_chains_stuck_at_points_are_infinitely_apart() -> None:
 
 
 def test_missing_statistics_are_nan() -> None:
-    """A statistic that was not recorded is unknown; so is a limit on depth nobody gave."""
+    """A statistic that was not recorded is NaN, and so is an unknown depth limit."""
     found = _by_name(metrics.chain_diagnostics(GOOD, {}))
     assert all(math.isnan(found[m, None]) for m in ("divergences", "ebfmi", "treedepth_hits"))
     found = _by_name(metrics.chain_diagnostics(GOOD, STATS))

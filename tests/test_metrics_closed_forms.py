@@ -126,7 +126,7 @@ def test_two_standard_errors_hold_mass_and_spread() -> None:
 
 
 def test_w1_of_equal_distributions_is_zero_on_average() -> None:
-    """What chance shows is taken off: the mean of 200 null distances is within 4 errors of 0."""
+    """The mean of 200 null distances is within 4 standard errors of 0."""
     rng = np.random.default_rng(14)
     found = []
     for _ in range(200):

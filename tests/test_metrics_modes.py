@@ -78,7 +78,7 @@ def test_a_mode_with_a_quarter_of_its_mass_is_held() -> None:
 
 
 def test_a_share_at_the_quarter_is_doubtful() -> None:
-    """Where q holds just about a quarter of a mode's mass, the error says that it may be either."""
+    """Where q holds about a quarter of a mode's mass, the error covers both answers."""
     rng = np.random.default_rng(2)
     ref = metrics.prepare(_mixture(rng, 40_000)[None], iid=True)
     centre = np.where(np.arange(1000) < 50, -0.3, 0.5)

@@ -136,7 +136,7 @@ def test_the_model_sees_all_rows_in_the_end() -> None:
 
 
 def test_the_same_seed_gives_the_same_fit() -> None:
-    """To the last bit."""
+    """Two fits with one seed are equal to the last bit."""
     one, two = (fitted(regression(), 5).phi for _ in range(2))
     assert one is not None
     assert two is not None

@@ -90,7 +90,7 @@ def test_a_dense_metric_is_used(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_leapfrog_steps_are_counted(run: Run) -> None:
-    """Of the iterations that are kept; those of the warm-up are not written."""
+    """Steps of the kept iterations are counted; CmdStan does not write those of the warm-up."""
     result = run("normal_mean", warmup=50, samples=30)
     assert result.draws is not None, result.message
     steps = float(result.draws.stats["n_steps"].sum())

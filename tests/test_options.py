@@ -61,7 +61,7 @@ def test_options_from_python_are_checked_too() -> None:
 
 
 def test_an_unknown_option_in_a_models_folder_is_the_models_error(tmp_path: Path) -> None:
-    """A misspelt setting would otherwise change nothing, and nobody would know."""
+    """A misspelt setting in model.toml is an error."""
     model = folders.load("normal_mean")
     misspelt = dataclasses.replace(model, settings={"meanfield": {"itr": 5}})
     plan = Plan(models=(misspelt,), methods=("meanfield",))
@@ -95,7 +95,7 @@ def test_settings_are_options_or_reserved() -> None:
 
 
 def test_options_that_would_change_nothing_are_refused() -> None:
-    """Of methods that are not run, and seeds or draws given as options."""
+    """Options of methods that do not run are refused, and so are seeds and draws as options."""
     model = folders.load("normal_mean")
     refuse_unused({"advi": {}}, methods_run((model,), ("advi",)))
     # NUTS is run as the reference wherever there is no other.

@@ -48,7 +48,7 @@ def test_defaults_are_all_methods_with_their_seeds(tmp_path: Path, model: Model)
 def test_settings_lower_seeds_and_leave_methods_out_with_the_reason(
     tmp_path: Path, model: Model
 ) -> None:
-    """What model.toml leaves out is told; whoever names the method gets it all the same."""
+    """A method that model.toml leaves out is listed with its reason, and runs if it is named."""
     model = replace(
         model,
         settings={"meanfield": {"seeds": 3, "draws": 500}, "fullrank": {"skip": "an hour a seed"}},
@@ -69,7 +69,7 @@ def test_settings_lower_seeds_and_leave_methods_out_with_the_reason(
 def test_nuts_runs_where_it_is_the_reference(
     tmp_path: Path, model: Model, reference: str | None, chosen: str, has_nuts: bool
 ) -> None:
-    """Also when only other methods are asked for; it is then not judged itself."""
+    """NUTS runs as the reference even if only other methods are named, and is not judged then."""
     model = replace(model, reference=reference)
     work = planner(tmp_path, methods=("meanfield",), seeds=1, reference=chosen).work(model)
     assert ("nuts" in {s.method for s in work.specs}) is has_nuts

@@ -97,7 +97,7 @@ def test_a_library_is_built_only_where_a_method_needs_it() -> None:
 
 
 def test_the_command_line_says_which_named_methods_cannot_be_run(model: Model) -> None:
-    """Also with --quiet: whoever names a method is not left to miss it in the table."""
+    """It says so with --quiet too."""
     said = left_out((model,), ("meanfield", "minibatch"))
     assert len(said) == 1
     assert said[0].startswith("m: minibatch ADVI left out: model.toml has no [batch]")

@@ -160,7 +160,7 @@ def test_an_untrusted_reference_is_called_untrusted(models: dict[str, ModelCompa
 def test_many_quantities_are_cut_to_the_worst_and_the_caption_says_so(
     figures: dict[str, dict[str, Figure]],
 ) -> None:
-    """Of 30 quantities three densities and twelve quantile rows are drawn."""
+    """With 30 quantities, three densities and twelve quantile rows are drawn."""
     wide = figures["wide_normal"]
     assert sum(name.startswith("density") for name in wide) == density.QUANTITIES
     assert "12 worst of 30" in wide["quantile"].caption

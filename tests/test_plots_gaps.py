@@ -73,14 +73,14 @@ def test_the_axis_holds_the_other_basin_and_cuts_runaways() -> None:
 
 
 def test_nothing_is_cut_where_all_is_large() -> None:
-    """Where every run lacks thousands of nats, as in a wide normal, they are the scale."""
+    """Where every run has a gap of thousands of nats, the axis shows them all."""
     found = [gap("meanfield", s, 0.0, 2500.0 + s) for s in (1, 2, 3)] + [gap("dadvi", 1, 0, 0.001)]
     assert gaps.axis_end(found) > 2503
     assert "cut" not in panel(*found).note
 
 
 def test_an_axis_of_nothing_still_shows_what_close_means() -> None:
-    """Where all gaps are nothing and one ran away, the axis ends at 0.02 nats or a bit more."""
+    """Where all gaps but a runaway's are negligible, the axis ends near 0.02 nats."""
     found = [gap("meanfield", s, 0.0, 0.001) for s in range(9)]
     assert gaps.axis_end(found) == pytest.approx(0.02, rel=0.05)
     assert gaps.axis_end([*found, gap("meanfield", 9, 0.0, 0.04), gap("m", 1, 0, 2e4)]) < 2e5
@@ -202,7 +202,7 @@ def test_fifty_runs_stay_small() -> None:
 
 
 def test_no_figure_where_nobody_asked() -> None:
-    """Neither without an explanation nor with one of no runs; a model's figures begin with it."""
+    """Without an explanation, or with an empty one, there is no figure."""
     unasked = compared()
     assert gaps.figure(unasked) is None
     assert next(f.kind for f in figures_for(compared(MIXTURE[0]))) == "gap"

@@ -8,7 +8,7 @@ from harness.study import progress
 
 
 def test_plain_lines_tell_each_tenth_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    """A phase of 40 steps is told in eleven lines: the start and every tenth."""
+    """A phase of 40 steps prints eleven lines: the start and every tenth."""
     display = progress.Plain()
     display.phase("run", 40)
     for _ in range(40):
@@ -24,7 +24,7 @@ def test_plain_lines_tell_each_tenth_and_the_end(capsys: pytest.CaptureFixture[s
 def test_a_long_silence_is_broken(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where steps are slow each of them is told."""
+    """Slow steps each print a line."""
     now = [0.0]
     monkeypatch.setattr("harness.study.progress.time.monotonic", lambda: now[0])
     display = progress.Plain()
@@ -36,7 +36,7 @@ def test_a_long_silence_is_broken(
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Not even what is worth saying."""
+    """With --quiet nothing is printed, not even notes."""
     display = progress.choose(quiet=True)
     display.phase("run", 2)
     display.advance("run")

@@ -40,7 +40,7 @@ def test_pytest_starts_without_heavy_packages() -> None:
 def test_without_baseline_a_candidate_is_written_and_the_test_fails(
     run: Run, pytester: pytest.Pytester
 ) -> None:
-    """It fails as long as nobody has accepted the candidate, which renaming does."""
+    """The test fails until the candidate is renamed."""
     for seed in (1, 2):
         result = run(seed=seed)
         assert not passed(result)
@@ -114,7 +114,7 @@ def test_the_table_has_only_what_is_not_the_same(run: Run) -> None:
 
 
 def test_too_few_draws_cannot_tell_and_the_advice_helps(run: Run) -> None:
-    """What is neither same nor changed fails; with the draws it asks for, the check passes."""
+    """An undecided test fails, and passes with the number of draws that it asks for."""
     run("--posterior-regen")
     result = run(seed=2, n=150)
     assert not passed(result)
@@ -160,7 +160,7 @@ def test_regeneration_updates_and_says_what_it_replaced(
 def test_what_is_not_finite_is_never_written(
     run: Run, pytester: pytest.Pytester, change: str, words: str
 ) -> None:
-    """Neither as candidate nor with the flag, nor over a baseline that is there."""
+    """It is written neither as a candidate, nor with the flag, nor over a baseline."""
     independent = ", independent=True"
     for options in ((), ("--posterior-regen",)):
         result = run(*options, change=change, arguments=independent)
@@ -219,7 +219,7 @@ def edited(change: Callable[[Raw, Raw], object]) -> Callable[[str], str]:
 def test_a_damaged_baseline_fails_and_is_left_alone(
     run: Run, pytester: pytest.Pytester, damage: Callable[[str], str], words: str
 ) -> None:
-    """Nothing unreadable is ever the same; the flag mends it and says so."""
+    """An unreadable baseline fails; the flag replaces it and says so."""
     run("--posterior-regen")
     path = folder(pytester) / "test_fit.json"
     path.write_text(damage(path.read_text("utf-8")), "utf-8")

@@ -130,7 +130,7 @@ def test_draws_that_cannot_be_read_are_an_error(
 
 
 def test_too_few_independent_draws_are_refused(run: Run, pytester: pytest.Pytester) -> None:
-    """As few chains of an effective size under 100 would be."""
+    """So are chains with an effective sample size under 100."""
     few = "draws = {'mu': rng.normal(size=99)}"
     result = run("--posterior-regen", change=few, arguments=", independent=True")
     assert not passed(result)
@@ -348,7 +348,7 @@ def test_a_nuts_fit_in_a_suite(run: Run, pytester: pytest.Pytester, sample: Fit)
 
 @pytest.mark.stan
 def test_advi_fits_in_a_suite(run: Run, advi: Fit) -> None:
-    """Ten seeds pass beside ten others, alone one is told apart, and half a file fails."""
+    """Ten seeds pass beside ten others; one alone and half a file are refused."""
     text = (
         "import cmdstanpy\n"
         "def test_fit(posterior_regression):\n"
@@ -385,7 +385,7 @@ def test_advi_fits_in_a_suite(run: Run, advi: Fit) -> None:
 def test_cmdstans_own_pathfinder(
     cmdstan: CmdStan, model: cmdstanpy.CmdStanModel, tmp_path: Path
 ) -> None:
-    """Where CmdStan has it, its draws are those of the file; older ones refuse to run it."""
+    """A CmdStan with Pathfinder gives the draws in its file; an older one refuses."""
 
     def start() -> Any:
         return model.pathfinder(

@@ -65,13 +65,13 @@ def test_p(posterior_regression, p):
      "x.candidate", "X.Candidate", "con", "NUL.txt", "x" * 101],
 )  # fmt: skip
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
-    """Also names that only some systems refuse, and those of candidates."""
+    """Names that only some systems refuse, and names of candidates, are refused too."""
     with pytest.raises(ValueError, match="cannot name a baseline's file"):
         places.valid_name(name)
 
 
 def test_usable_names_stay_as_they_are() -> None:
-    """What a user wrote is what the file is called."""
+    """A usable name is the name of the file."""
     for name in ("fit", "eight_schools-v2", "a.b", "A+b=1", "1", "_x"):
         assert places.valid_name(name) == name
     with pytest.raises(TypeError, match="must be a text, not 3"):

@@ -113,7 +113,7 @@ def test_an_explanation_is_kept_under_all_that_it_rests_on(
 def test_seconds_and_words_of_a_run_do_not_make_another_explanation(
     model: Model, tmp_path: Path
 ) -> None:
-    """What a run took is no part of why it is off."""
+    """The key of an explanation does not depend on a run's seconds or message."""
     run = light("meanfield")
     slow = dataclasses.replace(run, cost=Cost(99.0), message="slow")
     keys = {explain.explanation_key(asked(model, [r], tmp_path)) for r in (run, slow)}
@@ -283,7 +283,7 @@ def story(
 
 @pytest.mark.stan
 def test_nobody_asked_why(story: Story) -> None:
-    """Then there is no explanation, no cause, no remedy, and no library is built."""
+    """Without explanation there is no cause, no remedy and no library."""
     assert story.plain.runs == 3
     assert story.plain.libraries == 0
     assert story.plain.model.explanation is None
@@ -416,7 +416,7 @@ def test_an_explanation_that_ran_out_of_time_is_not_kept(tried: Tries) -> None:
 
 @pytest.mark.stan
 def test_remedies_are_tried_where_they_are_asked_for(tried: Tries) -> None:
-    """Runs are made for them, and each trial says what it brought, with figures and seconds."""
+    """Remedies are run, and each trial reports its effect with figures and seconds."""
     before, found = tried.before, tried.found
     assert before.model.trials == ()
     assert found.runs > 0

@@ -19,7 +19,7 @@ from harness.vi.recover import recover
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("family", ["meanfield", "fullrank"])
 def test_a_gaussian_is_recovered_to_the_last_digits(family: FamilyName, seed: int) -> None:
-    """From few draws, far from zero and with sds of very different sizes."""
+    """Few draws suffice, far from zero and with very different sds."""
     rng = np.random.default_rng(seed)
     d, n = 5, 60
     factor = np.diag(10.0 ** rng.uniform(-4, 3, d))
@@ -73,7 +73,7 @@ def test_draws_that_are_not_finite_are_refused() -> None:
 def test_cmdstans_own_gaussian_is_recovered(
     method: FamilyName, cmdstan: CmdStan, tmp_path: Path
 ) -> None:
-    """Of the regression: the residual is rounding, and q's moments are those of its draws."""
+    """On the regression the residual is rounding, and q's moments are those of its draws."""
     model = folders.load("linear_regression")
     row = METHODS[method]
     spec = RunSpec(model.name, method, row.defaults, 3, 4000)

@@ -128,7 +128,7 @@ INFO = ProgramInfo(
 def test_data_are_checked_against_the_program(
     data: dict[str, object], complaint: str | None
 ) -> None:
-    """Missing names, wrong dimensions and fractions for integers are all told at once."""
+    """Missing names, wrong dimensions and fractions for integers are reported together."""
     complaints = check_data(data, INFO)
     if complaint is None:
         assert complaints == []
@@ -152,7 +152,7 @@ def test_data_from_python_are_written_once(isolated_cache: Path) -> None:
 
 @pytest.mark.usefixtures("isolated_cache")
 def test_generated_data_are_made_once_per_version_of_the_script(tmp_path: Path) -> None:
-    """``make_data()`` is run again only when its text changes; its failure is told."""
+    """``make_data()`` runs again only when its text changes, and its failure is reported."""
     path = folder(tmp_path, "title = 't'", data=None)
     (path / "data.py").write_text("def make_data():\n    return {'N': 1}\n")
     first = folders.load(str(path)).data_file

@@ -87,7 +87,7 @@ def by_name(comparison: Comparison, name: str) -> ModelComparison:
 
 
 def test_every_model_has_its_section_and_a_link_to_it(page: Page, comparison: Comparison) -> None:
-    """Also the model that could not be compared."""
+    """So has the model that could not be compared."""
     sections = {a.get("id") for a in page.named("section")}
     links = {a["href"] for a in page.named("a")}
     for model in comparison.models:
@@ -122,7 +122,7 @@ def test_nothing_is_fetched(page: Page, text: str) -> None:
 
 
 def test_images_have_alternative_texts_with_figures_and_sizes(page: Page) -> None:
-    """What is seen is said, with numbers, and the page does not jump while loading."""
+    """Alternative texts have numbers, and sizes keep the page from jumping while it loads."""
     images = [a for a in page.named("svg") if a["role"] == "img"]
     assert len(images) == len(page.named("svg")) > 30
     for image in images:
@@ -151,7 +151,7 @@ def test_headings_are_in_order(page: Page) -> None:
 
 
 def test_every_header_cell_has_a_scope(page: Page) -> None:
-    """Row and column headers are told apart for screen readers."""
+    """Screen readers can distinguish row headers from column headers."""
     assert {a.get("scope") for a in page.named("th")} == {"row", "col"}
 
 

@@ -169,7 +169,7 @@ def test_log_z_is_said_as_well_as_it_is_known(evidence: Estimate, said: str) -> 
 
 
 def test_what_keeps_a_gap_from_being_exact_is_said_once_with_its_seeds() -> None:
-    """Several runs with the same words share a line; a gap that does not say why it is unknown gets words."""
+    """Runs with the same note share a line, and an unknown gap without a note gets one."""
     lost = dataclasses.replace(gap("fullrank", 3), family_gap=NO_ESTIMATE)
     several = tuple(gap("meanfield", s, words="Too few draws for P") for s in (2, 1))
     many = tuple(gap("fullrank", s, exact=False) for s in range(10, 20))
@@ -207,7 +207,7 @@ def test_a_remedy_says_verdict_figure_and_seconds_before_and_after() -> None:
 
 
 def test_a_hint_that_cannot_be_tried_has_its_words_and_no_figures_after() -> None:
-    """Neither a verdict nor seconds are invented for it."""
+    """It has neither a verdict nor seconds."""
     found = remedies.table(entry(trials=[trial(after=None, helps=False)]))
     assert found is not None
     (row,) = found.groups[0].rows
@@ -228,7 +228,7 @@ def test_a_remedy_that_gave_no_figure_says_so() -> None:
 
 @pytest.mark.parametrize("level", get_args(Level))
 def test_every_level_can_be_the_outcome(level: Level) -> None:
-    """Also unknown, as a symbol and a word."""
+    """Unknown is a possible outcome too, as a symbol and a word."""
     text = words(entry(trials=[trial(after=level, helps=False)]))
     assert re.search(rf"→ {re.escape(summary.SYMBOLS[level])} {level}", text)
 

@@ -165,7 +165,7 @@ def test_an_alarm_is_called_an_alarm_and_comes_last(comparison: Comparison) -> N
 
 
 def test_a_column_of_noughts_becomes_a_sentence(comparison: Comparison) -> None:
-    """Where no method misses a mode the table says so once instead of in every row."""
+    """Where no method misses a mode, one sentence replaces the column."""
     entry = by_name(comparison, "mixture")
     for value, column in ((0.0, False), (0.2, True), (math.nan, True)):
         extra = Measure("mixture", "meanfield", 1, "x", "missed_mass", value, 0.1, "exact")
@@ -231,7 +231,7 @@ def test_rare_methods_share_a_column_where_there_are_many() -> None:
 
 
 def test_few_methods_have_a_column_each() -> None:
-    """Whatever they are."""
+    """Rare methods have one too."""
     found = summary.summarise(Comparison((verdicts_of("one", ["advi", "nuts"]),), (), {}))
     assert [name for name, _ in found.methods] == ["advi", "nuts"]
     assert not found.others

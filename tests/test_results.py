@@ -143,7 +143,7 @@ def explained(compared: Comparison) -> Comparison:
 
 
 def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path: Path) -> None:
-    """Every digit, infinities, and None where nobody asked."""
+    """Every digit, infinities and None come back unchanged."""
     files.write(explained, tmp_path)
     again = files.read(tmp_path)
     # A NaN is equal to nothing, but is written like another.
@@ -188,7 +188,7 @@ def test_reasons_and_remedies_have_tables_of_their_own(
 def test_older_results_keep_the_sentences_of_causes_and_trials(
     explained: Comparison, tmp_path: Path
 ) -> None:
-    """Where they have no figures their words are the evidence, and what helped still does."""
+    """Their sentences are kept as evidence, and remedies that helped still do."""
     files.write(explained, tmp_path)
     path = tmp_path / "results.json"
     raw = json.loads(path.read_text(encoding="utf-8"))

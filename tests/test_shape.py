@@ -166,7 +166,7 @@ def test_batch_means_notice_a_flattering_effective_size() -> None:
 
 
 def test_student_with_three_degrees_has_no_fourth_moment() -> None:
-    """Neither moment has a known error, at 4000 draws and at 40 000."""
+    """The error of neither moment is known, at 4000 draws and at 40 000."""
     rng = np.random.default_rng(8)
     for n in (N, 10 * N):
         shapes = metrics.marginal_shapes(rng.standard_t(3, size=(n, 40)), n)
@@ -405,7 +405,7 @@ def test_mean_field_of_a_gaussian_has_the_conditional_sds() -> None:
 
 
 def test_two_coordinates_lose_minus_half_the_log_of_what_correlation_leaves() -> None:
-    """For two coordinates the gap is −½ ln(1 − ρ²), and KL(q ‖ p) of that q is just that."""
+    """The gap of two coordinates is −½ ln(1 − ρ²), which is KL(q ‖ p) of that q."""
     rho = 0.87
     covariance = np.array([[1.0, rho], [rho, 1.0]])
     gap = metrics.correlation_nats(covariance)

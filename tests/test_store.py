@@ -87,7 +87,7 @@ def change_format(folder: Path) -> None:
 def test_a_damaged_entry_is_dropped_and_said(
     tmp_path: Path, damage: Callable[[Path], None], with_arrays: bool
 ) -> None:
-    """Whatever is wrong with an entry, it is absent, and a sentence says so."""
+    """A damaged entry is absent, and a sentence says so."""
     said: list[str] = []
     store = Store(tmp_path, said.append)
     put = result()
@@ -147,7 +147,7 @@ def test_a_record_of_another_form_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_run_of_the_first_format_is_still_read(tmp_path: Path) -> None:
-    """Entries as earlier versions wrote them are valid: nobody runs a lecture again."""
+    """Entries of earlier versions are valid."""
     store = Store(tmp_path)
     put = result()
     store.put(put)

@@ -64,7 +64,7 @@ def test_the_direction_is_the_textbooks(n: int, d: int) -> None:
 
 
 def test_a_kernel_serves_fewer_particles_too() -> None:
-    """Where some particles are left out, the buffers are used in part."""
+    """With fewer particles, part of the buffers is used."""
     rng = np.random.default_rng(2)
     z, gradient = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
     kernel = svgd.Kernel(300, 2)
@@ -83,7 +83,7 @@ def test_the_bandwidth_is_the_median_heuristic() -> None:
 
 
 def test_stein_error_has_its_closed_form() -> None:
-    """A standard normal posterior and a cloud beside it, or one too wide."""
+    """Clouds that are moved or too wide have the known error against a standard normal."""
     z = norm.ppf((np.arange(10_000) + 0.5) / 10_000)[:, None]
     z /= z.std()
     assert svgd.stein_error(z, -z) == pytest.approx(0, abs=1e-12)
@@ -163,7 +163,7 @@ def test_a_run_without_any_gradient_fails() -> None:
 
 
 def test_starts_outside_the_support_are_drawn_again() -> None:
-    """Where the density is −inf, a particle does not start."""
+    """No particle starts where the density is −inf."""
 
     class Half(Normal):
         def log_density(self, z: FloatArray) -> FloatArray:
@@ -174,7 +174,7 @@ def test_starts_outside_the_support_are_drawn_again() -> None:
 
 
 def test_time_that_is_over_gives_no_draws() -> None:
-    """What a busy machine cut short is timed out, and so is run again when there is more time."""
+    """A fit without enough time is timed out, so it is repeated when there is more."""
     target = Normal([0.0], [[1.0]])
     found = svgd.svgd(target, svgd.Settings(), np.random.default_rng(1), Clock(0.0))
     assert (found.status, found.diagnostics["iterations"]) == ("timed_out", 0)

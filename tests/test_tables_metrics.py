@@ -89,7 +89,7 @@ def test_places_in_headlines_differ() -> None:
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("name", JUDGED)
 def test_words_of_a_finding_read_as_a_sentence(name: str, value: float) -> None:
-    """Whatever the value: subject, figure, limits and reason, with or without figures around it."""
+    """Every value gives a sentence with subject, figure, limits and reason."""
     metric = METRICS[name]
     assert metric.rule is not None
     full = scene(metric, value)

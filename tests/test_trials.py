@@ -56,7 +56,7 @@ def test_every_repairable_method_is_one_and_its_changes_are_its_options() -> Non
 
 
 def test_nothing_is_proposed_for_what_passes_or_is_unknown() -> None:
-    """Nor for methods without a q to mend."""
+    """Nor is anything proposed for methods without a q to improve."""
     runs = [run(spec("meanfield"))]
     for level in ("pass", "unknown", "reference"):
         assert propose(MODEL, verdict("meanfield", (level,), level), runs) == ()
@@ -298,7 +298,7 @@ def test_a_remedy_that_mends_is_told_with_its_figures(wide: Compared) -> None:
 
 
 def test_what_does_not_help_says_how_far_it_got(wide: Compared) -> None:
-    """A level that is no better, or cannot be told, is no help."""
+    """A level that is no better, or undecided, is no help."""
     results = [run(spec("meanfield", s, eta=0.1), sd=2.0, salt=1) for s in (1, 2, 3)]
     trial = attempt(wide, SMALLER, results)
     assert (trial.level_after, trial.helps) == ("fail", False)
@@ -322,7 +322,7 @@ def test_a_fault_of_one_seed_is_shown_of_the_worst() -> None:
 
 
 def test_what_may_be_luck_is_said() -> None:
-    """A fault of one seed in ten is absent from three seeds in 73% of cases, mended or not."""
+    """Three seeds miss a fault of one seed in ten in 73% of cases, with or without the remedy."""
     compared = compare([
         run(spec("meanfield", s), sd=6.5 if s == 1 else 1.0) for s in range(1, 11)
     ])  # fmt: skip
@@ -366,7 +366,7 @@ def test_a_trial_with_runs_missing_is_none(wide: Compared) -> None:
 
 
 def test_what_gave_no_draws_before_has_no_figure() -> None:
-    """A method whose runs all failed is mended by runs that pass."""
+    """Runs that pass help a method whose runs all failed."""
     compared = compare([run(spec("meanfield", s), status="failed") for s in (1, 2, 3)])
     results = [run(spec("meanfield", s, eta=0.1), seconds=0.7, salt=1) for s in (1, 2, 3)]
     trial = attempt(compared, SMALLER, results)
@@ -385,7 +385,7 @@ def test_runs_of_the_same_name_are_not_taken_for_the_comparisons(wide: Compared)
 
 
 def test_what_is_not_tried_is_a_trial_with_the_reason(wide: Compared) -> None:
-    """So that it stands in the table of remedies."""
+    """It is a row of the table of remedies too."""
     skipped = dataclasses.replace(
         SMALLER, spec=None, reason="left out", facts={"why": "it takes an hour"}
     )
@@ -395,7 +395,7 @@ def test_what_is_not_tried_is_a_trial_with_the_reason(wide: Compared) -> None:
 
 
 def test_reweighting_mends_a_q_that_is_a_little_too_wide() -> None:
-    """And refuses one that is somewhere else, in any seed."""
+    """Reweighting helps it, and refuses a q in the wrong place in any seed."""
     weigh = Proposal("meanfield", "reweighted", "meanfield", {}, None, seeds=(1, 2, 3))
     runs = [run(spec("meanfield", s, 40_000), sd=1.6) for s in (1, 2, 3)]
     trial = attempt(compare(runs), weigh, runs)

@@ -116,7 +116,7 @@ def regression(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Be
 
 
 def test_full_rank_and_linear_response_mend_mean_field(regression: Bench) -> None:
-    """Which halves the sds, for its family has no correlations; its best member does no better."""
+    """Both correct the halved sds; the best mean-field Gaussian does not."""
     wanted = ["full-rank", "dadvi_lr", "best of the family", "reweighted"]
     tried = regression.trials("meanfield_tuned", wanted)
     for remedy in ("full-rank", "dadvi_lr"):

@@ -196,7 +196,7 @@ def test_each_cause_is_named_where_it_is_and_no_other(name: str, seed: int) -> N
     ],
 )
 def test_the_sentence_has_the_figures_that_show_it(name: str, words: tuple[str, ...]) -> None:
-    """Which quantities, what was measured of them, and what a Gaussian would have."""
+    """It names the quantities, what was measured, and what a Gaussian would have."""
     (cause,) = CASES[name].causes()
     for word in words:
         assert word in cause_sentence(cause)
@@ -217,7 +217,7 @@ def test_two_causes_share_a_gap_the_larger_first(seed: int) -> None:
 
 
 def test_a_fullrank_gaussian_never_lacks_correlation() -> None:
-    """What it lacks of a correlated posterior with modes is the modes alone."""
+    """On a correlated posterior with two modes, only the modes cause its gap."""
     case = Case(modes_and_correlation, MODES, (0, 0), (1, 1))
     assert [c.name for c in case.causes(family="fullrank")] == ["several modes"]
 
@@ -241,7 +241,7 @@ def test_a_gap_that_does_not_count_has_no_causes(name: str, value: float, error:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("error", [0.001, math.nan])
 def test_of_an_unknown_gap_only_modes_are_named(name: str, error: float) -> None:
-    """They are seen without log Z; a shape is no cause of a loss that nobody has measured."""
+    """Modes are seen without log Z; a shape is no cause of a gap that is unknown."""
     found = CASES[name].causes(gap=Estimate(math.nan, error))
     assert [c.name for c in found] == (["several modes"] if name == "several modes" else [])
 
@@ -317,7 +317,7 @@ def test_too_few_draws_are_said_to_be_too_few() -> None:
     ],
 )
 def test_figures_are_written_with_their_errors(estimate: Estimate, words: str) -> None:
-    """What is not known reads so; an error is left out only where it is no longer seen."""
+    """Unknown figures say so, and negligible errors are left out."""
     assert figure(estimate) == words
 
 

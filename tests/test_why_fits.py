@@ -193,7 +193,7 @@ def test_a_draw_that_violates_its_constraint_is_not_finite(known: Known) -> None
 
 @pytest.mark.parametrize("family", ["meanfield", "fullrank"])
 def test_q_is_what_cmdstans_draws_say(known: Known, family: str) -> None:
-    """Of all draws, also of those it was not told from, log_g is −½ ε'ε under the found q.
+    """For all draws, also those not used for the fit, log_g is −½ ε'ε under the recovered q.
 
     Its moments are those of the draws within errors. CmdStan writes log_g at double precision.
     """

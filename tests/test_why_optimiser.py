@@ -117,7 +117,7 @@ def test_a_rule_that_is_blind_to_the_gap_stopped_the_run_early() -> None:
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_a_run_that_goes_nowhere_under_a_tight_rule_is_noisy(seed: int) -> None:
-    """Neither shrinking nor within what the rule is blind to: its steps wander."""
+    """A gap that does not shrink and exceeds the rule's blind spot means noisy steps."""
     made = run(looks=noisy(0.5, seed=seed), tol_rel_obj=1e-4, eta=0.1, grad_samples=20)
     cause = only(made)
     assert cause.name == "noisy steps"
@@ -144,7 +144,7 @@ def test_more_iterations_are_no_answer_where_the_limit_was_reached_at_rest(seed:
 
 
 def test_draws_without_a_density_are_named_with_their_share() -> None:
-    """What CmdStan's ELBO leaves out is the cause where a step size is not."""
+    """The evaluations that CmdStan's ELBO drops are the cause unless a step size is."""
     cause = only(run(looks=noisy(0.5)), lost=0.025)
     assert cause.name == "dropped evaluations"
     assert "2.5%" in cause_sentence(cause)
@@ -179,7 +179,7 @@ def test_a_run_may_be_in_another_basin_and_not_at_its_rest() -> None:
 
 @pytest.mark.parametrize("below", [0.0, 0.004, 0.05, -0.2])
 def test_a_basin_that_explains_little_is_not_named(below: float) -> None:
-    """Neither one as good as the best, nor one that is a tenth of the gap."""
+    """A basin as good as the best, or a tenth of the gap, is not a cause."""
     cause = only(run(looks=FALLING), GAP, Estimate(below, 0.0))
     assert cause.name == "stopped early"
     assert cause.nats == GAP.value
@@ -196,7 +196,7 @@ def test_a_basin_that_explains_little_is_not_named(below: float) -> None:
 def test_methods_whose_optimum_is_another_by_construction_say_so(
     method: str, name: str, words: str
 ) -> None:
-    """Whatever their paths look like; and no other method gets these names."""
+    """Their paths do not matter, and no other method gets these names."""
     (cause,) = optimiser_causes(run(method, eta=None, looks=FALLING), GAP)
     assert cause.name == name
     assert words in cause_sentence(cause)
