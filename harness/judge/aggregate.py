@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from harness.judge.context import lost
 from harness.judge.notes import how_it_ended
 from harness.judge.rules import closeness
 from harness.judge.trust import subjects
 from harness.metrics import METRICS
-from harness.records import WITHOUT_DRAWS, Finding, Level, Measure, SeedVerdict
+from harness.records import Finding, Level, Measure, SeedVerdict
 from harness.records.text import integer, listed
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ def top_headline(
 ) -> str:
     """Return the short reason for the level."""
     total = len(by_seed)
-    lost = [r for r in bench.runs if r.status in WITHOUT_DRAWS or r.draws is None]
+    gone = [r for r in bench.runs if lost(r)]
     kind = {"fail": "wrong", "warn": "off", "unknown": "unsure"}.get(level)
     grave = [g for g in groups if g[0].level == kind and not g[0].rule.alarm]
     if level == "pass":
         return f"all {quantities} quantities close" if quantities > 1 else "close by every rule"
-    if lost and (not grave or len(lost) == total):
-        said = f": {lost[0].message}" if lost[0].message else ""
-        runs = f"{len(lost)} of {total} runs " if total > 1 else ""
-        return f"{runs}{how_it_ended(lost[0])}{said}"
+    if gone and (not grave or len(gone) == total):
+        said = f": {gone[0].message}" if gone[0].message else ""
+        runs = f"{len(gone)} of {total} runs " if total > 1 else ""
+        return f"{runs}{how_it_ended(gone[0])}{said}"
     if not grave:
         # The last seed's, as its note is the last.
         absent = next((s.absent for s in reversed(by_seed) if s.absent), ())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.methods import METHODS, title
 from harness.metrics.scene import JudgeContext, Scene
+from harness.records import WITHOUT_DRAWS
 
 if TYPE_CHECKING:
     from harness.records import Estimate, Measure, Rule, RunResult
@@ -17,6 +18,11 @@ def for_method(method: str, context: JudgeContext) -> JudgeContext:
     """Return a context with what sentences say of a method."""
     row = METHODS.get(method)
     return replace(context, title=title(method), factorised=row is not None and row.factorised)
+
+
+def lost(run: RunResult) -> bool:
+    """Tell whether a run has no draws to judge."""
+    return run.status in WITHOUT_DRAWS or run.draws is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.judge.context import lost
 from harness.metrics.bias import BIAS
 from harness.metrics.summaries import MEAN, SD
 from harness.metrics.width import WIDTH
@@ -40,11 +41,11 @@ DOUBTS = {
 def run_notes(runs: Sequence[RunResult]) -> list[str]:
     """Return sentences on runs without draws, and on those that may not have converged."""
     total = len(runs)
-    lost: dict[tuple[str, str], list[str]] = {}
+    gone: dict[tuple[str, str], list[str]] = {}
     doubted: dict[str, int] = {}
     for run in runs:
-        if run.status in WITHOUT_DRAWS or run.draws is None:
-            lost.setdefault((how_it_ended(run), run.message), []).append(str(run.spec.seed))
+        if lost(run):
+            gone.setdefault((how_it_ended(run), run.message), []).append(str(run.spec.seed))
         elif run.status in DOUBTS:
             # CmdStan's message names one run's iterations: the same doubt in other words.
             own = "iter" not in run.spec.options and run.message
@@ -53,7 +54,7 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
     notes = [
         f"{len(seeds)} of {total} runs (seed {listed(seeds, SEEDS)}) {how}"
         + _stopped(f": {message}" if message else "")
-        for (how, message), seeds in lost.items()
+        for (how, message), seeds in gone.items()
     ]
     ordered = sorted(doubted.items(), key=lambda item: -item[1])
     seeds = "seeds" if total > 1 else "seed"

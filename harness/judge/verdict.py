@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.judge.aggregate import grouped, no_figure, top_headline
-from harness.judge.context import Bench, for_method
+from harness.judge.context import Bench, for_method, lost
 from harness.judge.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
 from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
 from harness.judge.trust import chain_findings, missing_diagnostics
@@ -15,7 +15,6 @@ from harness.metrics import METRICS
 from harness.metrics.scene import JudgeContext
 from harness.metrics.summaries import MEAN, SD
 from harness.records import (
-    WITHOUT_DRAWS,
     Estimate,
     Finding,
     Level,
@@ -155,13 +154,11 @@ def _level_of(findings: Sequence[Finding]) -> Level:
 
 def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdict:
     """Return the verdict without a trusted reference, or of the reference itself."""
-    notes = run_notes(bench.runs)
     itself = reference.trusted
     level: Level = "reference" if itself else "unknown"
-    seeds: list[SeedVerdict] = []
-    for run in bench.runs:
-        kept: Level = "fail" if run.status in WITHOUT_DRAWS or run.draws is None else level
-        seeds.append(SeedVerdict(run.spec.seed, kept, run.status, ()))
+    seeds = [
+        SeedVerdict(r.spec.seed, "fail" if lost(r) else level, r.status, ()) for r in bench.runs
+    ]
     failed = sum(s.level == "fail" for s in seeds)
     if failed and itself:
         level = "unknown"
@@ -175,7 +172,7 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
         seeds_failed=failed,
         headline=short if itself else f"no trustworthy reference: {short}",
         findings=reference.findings if bench.method == "nuts" else (),
-        notes=tuple(notes),
+        notes=tuple(run_notes(bench.runs)),
         by_seed=tuple(seeds),
     )
 
@@ -185,7 +182,7 @@ def _judge_seed(
 ) -> tuple[SeedVerdict, list[str]]:
     """Judge one run; notes name a runaway, and figures that are not there."""
     seed = run.spec.seed
-    if run.status in WITHOUT_DRAWS or run.draws is None:
+    if lost(run) or run.draws is None:
         return SeedVerdict(seed, "fail", run.status, ()), []
     own = [m for m in bench.measures if m.seed == seed and m.metric in METRICS]
     chains = [m for m in own if METRICS[m.metric].about_chains]

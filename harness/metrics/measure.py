@@ -205,24 +205,19 @@ def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> l
     draws = result.draws
     if draws is None:
         return []
-    index = [draws.names.index(n) for n in names if n in draws.names]
+    present = [n for n in names if n in draws.names]
     found = metrics.chain_diagnostics(
-        draws.values[:, :, index], draws.stats, result.diagnostics.get("max_tree_depth")
+        draws.values[:, :, [draws.names.index(n) for n in present]],
+        draws.stats,
+        result.diagnostics.get("max_tree_depth"),
     )
-    present = [draws.names[i] for i in index]
     spec = result.spec
+    run = (spec.model, spec.method, spec.seed)
     return [
         Measure(
-            spec.model,
-            spec.method,
-            spec.seed,
-            None if column is None else present[column],
-            metric,
-            float(estimate.value),
-            float(estimate.mcse),
-            reference,
+            *run, None if i is None else present[i], m, float(e.value), float(e.mcse), reference
         )
-        for metric, column, estimate in found
+        for m, i, e in found
     ]
 
 

@@ -1,4 +1,4 @@
-"""The 1-Wasserstein distance over σ, less what chance shows.
+"""The 1-Wasserstein distance over σ, less its expected value for equal distributions.
 
 It scatters around 0 where the distributions agree, so it may be negative.
 """
@@ -6,7 +6,7 @@ It scatters around 0 where the distributions agree, so it may be negative.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,25 +22,21 @@ CHANCE = 2 / math.sqrt(math.pi)
 """The factor a for which |Z| − a exp(−Z²/2) has mean zero, Z standard normal."""
 
 
-class _Distance(NamedTuple):
-    """A Wasserstein distance in the quantity's own unit."""
-
-    value: float
-    mcse: float
-
-
-def wasserstein(q: Sample, ref: Sample) -> _Distance:
-    r"""Return the 1-Wasserstein distance less what two equal distributions would show.
+@distance
+def _w1(q: Sample, ref: Sample) -> Estimate:
+    r"""Return the distance over σ, less its expected value for two equal distributions.
 
     The distance is ∫ \|F − G\| dx. At a point where F = G the difference of the empirical
     functions is about normal with sd s = sqrt(H (1 − H) (1/n + 1/m)), H the pooled function,
     and its absolute value has mean s sqrt(2/π). So ∫ \|F − G\| − a s exp(−(F − G)² / 2s²) dx
-    with a = 2/sqrt(π) has mean zero where the distributions agree, and takes nothing off
+    with a = 2/sqrt(π) has mean zero where the distributions agree, and is the distance itself
     where they clearly differ.
 
-    The standard error is that of the influence function h, h' = −sign(F − G):
-    var h(X) / n + var h(Y) / m. Where F = G it is on the safe side.
+    The squared standard error is that of the influence function h with h' = −sign(F − G):
+    var h(X) / n + var h(Y) / m. Where F = G it is conservative.
     """
+    if math.isnan(q.ess_least) or math.isnan(ref.ess_least):
+        return NO_ESTIMATE
     x = np.concatenate([q.sorted, ref.sorted])
     # Both runs are sorted, so the stable (merging) sort is the quick one.
     order = np.argsort(x, kind="stable")
@@ -59,7 +55,7 @@ def wasserstein(q: Sample, ref: Sample) -> _Distance:
         _spread(q, h[from_q]) / math.sqrt(q.ess_least),
         _spread(ref, h[~from_q]) / math.sqrt(ref.ess_least),
     )
-    return _Distance(value, error)
+    return finite(value / ref.sd, error / ref.sd)
 
 
 def _spread(sample: Sample, h: FloatArray) -> float:
@@ -68,14 +64,6 @@ def _spread(sample: Sample, h: FloatArray) -> float:
     if largest == 0 or not math.isfinite(largest):
         return 0.0 if largest == 0 else math.nan
     return float(np.std(sample.bounded(h, float(h[h.size // 2])) / largest)) * largest
-
-
-@distance
-def _w1(own: Sample, ref: Sample) -> Estimate:
-    if math.isnan(own.ess_least) or math.isnan(ref.ess_least):
-        return NO_ESTIMATE
-    value, mcse = wasserstein(own, ref)
-    return finite(value / ref.sd, mcse / ref.sd)
 
 
 W1 = Metric(
