@@ -135,7 +135,7 @@ def test_runs_are_counted_and_shown_with_khat_and_message(comparison: Comparison
     failed = runs.table(by_name(comparison, "linear_regression"))
     assert failed is not None
     assert "1 failed" in failed.line
-    assert any(r.message == "The gradient could not be computed." for r in failed.rows)
+    assert any(r.run.message == "The gradient could not be computed." for r in failed.rows)
 
 
 def test_findings_are_worst_first_and_the_rest_is_folded(comparison: Comparison) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from harness.records.text import count
+from harness.records.text import count, seconds
 from harness.report.figures import cost_figure, figures_for, looks
 from harness.report.html import (
     findings,
@@ -108,6 +108,8 @@ def _environment() -> Environment:
     )
     environment.filters["drawing"] = _drawings()
     environment.filters["count"] = count
+    environment.filters["seconds"] = seconds
+    environment.filters["anchor"] = summary.anchor
     environment.filters["symbol"] = summary.SYMBOLS.__getitem__
     environment.filters["prose"] = prose
     environment.filters["breakable"] = breakable

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.metrics import METRICS
-from harness.records.text import count, estimate, listed, number, seconds, setting
+from harness.records.text import count, estimate, listed, number, setting
 from harness.report.figures.looks import in_order, look
 from harness.why.words import remedy_what, trial_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.records import Estimate, Explanation, Gap, Level, ModelComparison, Trial
+    from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
 
 _SEEDS = 6
 
@@ -24,23 +24,13 @@ ROWS = 30
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A remedy: what was done, and verdict, figure and seconds before and after it.
+    """A remedy, its figure before and after, and words where the figures do not say everything."""
 
-    ``tried`` is False for a hint; its ``words`` say why. ``words`` are empty where the figures
-    say all.
-    """
-
+    trial: Trial
     what: str
-    before: Level
-    after: Level | None
     metric: str
-    quantity: str
-    figure_before: str
-    figure_after: str
-    seconds_before: str
-    seconds_after: str
-    tried: bool
-    helps: bool
+    before: str
+    after: str
     words: str
 
 
@@ -98,17 +88,11 @@ def _row(trial: Trial) -> Row:
     tried = trial.level_after is not None
     silent = tried and math.isfinite(trial.after.value)
     return Row(
+        trial=trial,
         what=remedy_what(trial),
-        before=trial.level_before,
-        after=trial.level_after,
         metric=METRICS[trial.metric].title if trial.metric in METRICS else trial.metric,
-        quantity=trial.quantity or "",
-        figure_before=_figure(trial.metric, trial.before),
-        figure_after=_figure(trial.metric, trial.after) if tried else "",
-        seconds_before=seconds(trial.seconds_before),
-        seconds_after=seconds(trial.seconds) if tried else "",
-        tried=tried,
-        helps=trial.helps,
+        before=_figure(trial.metric, trial.before),
+        after=_figure(trial.metric, trial.after) if tried else "",
         words="" if silent else trial_words(trial),
     )
 

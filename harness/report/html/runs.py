@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.metrics import KHAT
-from harness.records.text import count, estimate, integer, number, seconds, setting
+from harness.records.text import count, estimate, integer, number, setting
 from harness.report.figures import variance
-from harness.report.figures.looks import in_order, look
+from harness.report.figures.looks import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,22 +29,16 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run; the ``sort`` texts are what its columns are sorted by."""
+    """One run, with what is not in its result: how it was judged, and its status in words."""
 
-    method: str
-    title: str
-    seed: int
+    run: RunResult
     status: str
     status_level: str
     level: str
-    seconds: str
-    seconds_sort: str
     iterations: str
     eta: str
     khat: str
     khat_sort: str
-    message: str
-    console: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +67,14 @@ def table(entry: ModelComparison) -> Table | None:
 def _row(run: RunResult, level: str, khat: float | None) -> Row:
     status_level, status = _STATUS[run.status]
     return Row(
-        method=run.spec.method,
-        title=look(run.spec.method).title,
-        seed=run.spec.seed,
+        run=run,
         status=status,
         status_level=status_level,
         level=level,
-        seconds=seconds(run.cost.seconds),
-        seconds_sort=f"{run.cost.seconds:.6g}",
         iterations=_written(run.diagnostics.get("iterations"), integer),
         eta=_written(run.diagnostics.get("eta"), setting),
         khat="" if khat is None else number(khat),
-        khat_sort="" if khat is None or math.isnan(khat) else f"{khat:.6g}",
-        message=run.message,
-        console=run.console,
+        khat_sort=_written(khat, str),
     )
 
 

@@ -95,14 +95,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """One claim as the table shows it."""
+    """A claim with its outcome; the figure stands for a sentence that is missing."""
 
-    model: str
-    anchor: str
-    text: str
-    source: str
-    expected: str
-    measured: str
+    claim: ClaimResult
     figure: str
     level: str
     word: str
@@ -310,20 +305,9 @@ _OUTCOMES = {
 
 def _claim(claim: ClaimResult) -> ClaimRow:
     level, word = _OUTCOMES[claim.holds]
-    # The sentence has the figure; without a sentence the figure must speak for itself.
     silent = not claim.sentence and not math.isnan(claim.measured)
     figure = estimate(claim.measured, claim.error) if silent else ""
-    return ClaimRow(
-        model=claim.model,
-        anchor=anchor(claim.model),
-        text=claim.claim,
-        source=claim.source,
-        expected=claim.expected,
-        measured=claim.sentence,
-        figure=figure,
-        level=level,
-        word=word,
-    )
+    return ClaimRow(claim, figure, level, word)
 
 
 def _claims_line(claims: tuple[ClaimRow, ...]) -> str:
