@@ -24,6 +24,8 @@ from harness.stan.find import build_settings
 from harness.study import comparing, explain, task
 from harness.study.explain import explainable
 from harness.study.plan import Plan
+from harness.study.pool import Pool
+from harness.study.store import Store
 from harness.study.task import AnalysisTask
 from harness.why.verdicts import NEEDS_CAUSE
 from harness.why.words import (
@@ -412,6 +414,26 @@ def test_an_explanation_that_ran_out_of_time_is_not_kept(tried: Tries) -> None:
     assert found is not None
     assert found.complete
     assert all("correlation" in str(cause_in_short(v)) for v in tried.before.model.verdicts)
+
+
+@pytest.mark.stan
+def test_a_comparison_made_again_is_recalled_in_one_piece(
+    tried: Tries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is submitted to a process, and each model's analysis is looked up once."""
+    looked: list[str] = []
+    original = task.recall
+
+    def counting(store: Store, key: str) -> task.Analysis | None:
+        looked.append(key)
+        return original(store, key)
+
+    monkeypatch.setattr(comparing, "recall", counting)
+    monkeypatch.setattr(Pool, "submit", lambda *_: pytest.fail("something was run"))
+    planned = Plan((folders.load(MODEL),), REMEDIED, seeds=2, figures=False, remedies=True)
+    (found,) = comparing.compare(planned)[0].models
+    assert len(looked) == 1
+    assert repr(found.trials) == repr(tried.found.model.trials)
 
 
 @pytest.mark.stan

@@ -76,13 +76,13 @@ class _Study:
         self.plan = plan
         self.progress = progress
         self.begin = time.monotonic()
+        self.said: set[str] = set()
         self.cmdstan = stan.ensure_cmdstan(progress.say)
         self.versions = stan.run_versions(self.cmdstan)
         self.store = Store(stan.cache_dir() / "results", self._say_once)
         self.planner = Planner(plan, self.versions, self.store)
         self.works = [self.planner.work(model) for model in plan.models]
         self.pool = Pool(plan.jobs or cores())
-        self.said: set[str] = set()
         self.runs_done = 0
         self.builds = 0
         self.builds_planned = sum(bool(w.waiting) and w.error is None for w in self.works)
@@ -140,6 +140,7 @@ class _Study:
         if work.proposals:
             why = f"the remedies could not be tried: {why}"
             work.notes.append(why)
+            work.first_key = ""
             work.proposals = ()
         else:
             work.error = why
@@ -242,6 +243,8 @@ class _Study:
         except OSError as error:
             self._analysed(work, None, error)
             return
+        if work.first_key is None:
+            work.first_key = key
         known = recall(self.store, key)
         if known is not None and _draws_written(task, known):
             self._analysed(work, known, None)
@@ -260,6 +263,9 @@ class _Study:
                 self._meet(work, value)
             else:
                 work.analysis = value
+                if work.first_key and (work.extended or work.proposals):
+                    # The next comparison need not go through the rounds.
+                    keep(self.store, work.first_key, value)
                 self.progress.advance("judge", work.model.name)
 
     def _meet(self, work: Work, analysis: Analysis) -> None:

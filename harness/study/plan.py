@@ -89,6 +89,8 @@ class Work:
     analysis: Analysis | None = None
     known: Known = field(default_factory=Known)
     """What earlier rounds of the analysis found."""
+    first_key: str | None = None
+    """The key of its first round, under which the end is kept too; empty if it must not be."""
     extended: bool = False
     """Whether more draws were taken; that happens once."""
     wants_library: bool = False

@@ -160,6 +160,10 @@ class Store:
     def _record(self, key: str) -> Path:
         return self.root / "memo" / f"{key}.json"
 
+    def keeps(self, key: str) -> bool:
+        """Tell whether a record is kept; only :meth:`recall` finds out whether it is whole."""
+        return self._record(key).is_file()
+
     def recall(self, key: str, kind: TypeAdapter[T]) -> T | None:
         """Return the record kept under a key, or None if it is absent or damaged."""
         path = self._record(key)

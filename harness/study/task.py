@@ -144,6 +144,7 @@ def reference_hash(reference: str) -> str:
 def analysis_key(task: AnalysisTask) -> str:
     """Return the key of an analysis: the runs, the model's description, the code."""
     trials = task.trials
+    proposals = tuple(p for p, _ in trials or ())
     return digest(
         {
             "code": code_hash(),
@@ -159,7 +160,8 @@ def analysis_key(task: AnalysisTask) -> str:
             "figures": task.figures,
             "explain": [task.explain, task.library_error, task.timeout_s],
             "remedies": task.remedies,
-            "trials": None if trials is None else [[_plan(p), _ends(runs)] for p, runs in trials],
+            "trials": None if trials is None else [_ends(runs) for _, runs in trials],
+            "remedies tried": "" if trials is None else _text(Needs(remedies=proposals)),
             "options": task.options,
         }
     )
@@ -169,32 +171,42 @@ def _ends(results: tuple[RunResult, ...]) -> list[list[str]]:
     return [[r.key, r.status, r.message, repr(r.cost.seconds)] for r in results]
 
 
-def _plan(proposal: Proposal) -> dict[str, Any]:
-    return dataclasses.asdict(proposal) | {"seconds": repr(proposal.seconds)}
+@cache
+def _found() -> TypeAdapter[tuple[ModelComparison, tuple[Any, ...]]]:
+    from harness.report.figures import Figure
 
-
-Kept = tuple[ModelComparison | None, tuple[Any, ...], Needs]
+    FloatArray = Any  # noqa: F841 - the annotations' name; nothing with arrays is kept here
+    kind = tuple[ModelComparison, tuple[Figure, ...]]
+    return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 @cache
-def _kind() -> TypeAdapter[Kept]:
-    from harness.report.figures import Figure
+def _needed() -> TypeAdapter[tuple[Needs]]:
     from harness.why.remedies.row import Proposal  # noqa: F401 - the annotations' name
 
-    FloatArray = Any  # noqa: F841 - the annotations' name; nothing with arrays is kept here
-    return TypeAdapter(
-        tuple[ModelComparison | None, tuple[Figure, ...], Needs],  # type: ignore[arg-type]
-        config=ConfigDict(ser_json_inf_nan="constants"),
-    )
+    return TypeAdapter(tuple[Needs], config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+def _text(needs: Needs) -> str:
+    return _needed().dump_json((needs,)).decode()
 
 
 def recall(store: Store, key: str) -> Analysis | None:
-    """Return the analysis kept under a key."""
-    kept = store.recall(key, _kind())
-    return None if kept is None else Analysis(*kept)
+    """Return the analysis kept under a key: where it ended, else what it needs."""
+    found = store.recall(key, _found())
+    if found is not None:
+        return Analysis(*found)
+    if not store.keeps(f"{key}-needs"):
+        return None
+    needed = store.recall(f"{key}-needs", _needed())
+    return None if needed is None else Analysis(None, needs=needed[0])
 
 
 def keep(store: Store, key: str, analysis: Analysis) -> None:
     """Keep an analysis that would be the same another time."""
-    if analysis.lasting:
-        store.keep(key, _kind(), (analysis.comparison, analysis.figures, analysis.needs))
+    if not analysis.lasting:
+        return
+    if analysis.comparison is not None:
+        store.keep(key, _found(), (analysis.comparison, analysis.figures))
+    else:
+        store.keep(f"{key}-needs", _needed(), (analysis.needs,))
