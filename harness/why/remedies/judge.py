@@ -58,7 +58,7 @@ def judge_runs(judging: Judging) -> Trial:
             "message": lost[0].message,
         }
     elif after.level != "pass" and not _same_fault(after, before.what):
-        facts["other_fault"] = after.headline
+        facts["other"] = _gravest(after, measures)
     return replace(
         trial_of(judging, before),
         level_after=after.level,
@@ -132,6 +132,18 @@ def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, li
 def _same(run: RunResult, other: RunResult) -> bool:
     """Return whether a run is one of the comparison's, and does not just share its name."""
     return run.spec == other.spec and run.key == other.key
+
+
+def _gravest(verdict: Verdict, measures: Sequence[Measure]) -> dict[str, Any] | None:
+    """Return the first finding of a verdict as facts; None without any."""
+    found = next((f for f in verdict.findings if f.level != "close" and not f.rule.alarm), None)
+    if found is None:
+        return None
+    m = found.measure
+    alike = [o for o in measures if o.method == "reference" or o.seed == m.seed]
+    shown = figure(Telling(m.metric, m.quantity), alike, None)
+    figures = {"metric": m.metric, "quantity": m.quantity, "figure": (m.value, m.mcse)}
+    return {**figures, "level": found.level, **shown.facts}
 
 
 def _same_fault(verdict: Verdict, what: Telling) -> bool:

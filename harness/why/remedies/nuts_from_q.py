@@ -10,12 +10,12 @@ from typing import Any, Literal
 from harness import judge
 from harness.methods import title
 from harness.metrics import METRICS, RHAT, measure
-from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
+from harness.records import NO_ESTIMATE, Estimate, Finding, Level, Measure, Rule, RunResult, Trial
 from harness.records.text import count, fixed, integer, listed, seconds
 from harness.why.remedies.judge import Before, not_tried, trial_of
 from harness.why.remedies.nuts_start import Start
 from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
-from harness.why.remedies.sentence import trial_sentence
+from harness.why.remedies.sentence import headline, trial_sentence
 from harness.why.remedies.telling import NOWHERE, Figure, Telling
 
 WARMUP = 150
@@ -40,7 +40,7 @@ class _Chains:
     """One run of NUTS: whether it is trusted, its worst R-hat, its work."""
 
     trusted: bool
-    reasons: Sequence[str]
+    findings: Sequence[Mapping[str, Any]]
     rhat: Estimate
     quantity: str | None
     seconds: float
@@ -99,7 +99,7 @@ def _judge(judging: Judging) -> Trial:
     facts: dict[str, Any] = {
         "work": after.work,
         "work_before": math.nan if before is None else before.work,
-        "reasons": list(after.reasons),
+        "findings": after.findings[:NAMED],
     }
     trial = replace(
         trial,
@@ -162,12 +162,18 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
     warmup, samples = float(run.spec.options["warmup"]), float(run.spec.options["samples"])
     return _Chains(
         trusted=found.trusted and run.status == "ok",
-        reasons=() if found.trusted else found.reasons,
+        findings=[_plain(f) for f in found.findings],
         rhat=NO_ESTIMATE if worst is None else Estimate(worst.value, worst.mcse),
         quantity=None if worst is None else worst.quantity,
         seconds=run.cost.seconds,
         work=steps * (1 + warmup / samples),
     )
+
+
+def _plain(found: Finding) -> dict[str, Any]:
+    m = found.measure
+    figure = {"metric": m.metric, "quantity": m.quantity, "figure": (m.value, m.mcse)}
+    return {**figure, "level": found.level}
 
 
 def _far(judging: Judging, run: RunResult, rules: Mapping[str, Rule]) -> list[str] | None:
@@ -190,7 +196,7 @@ def _sentence(trial: Trial) -> str:
     facts = trial.facts
     work = _work(trial)
     if trial.level_after == "unknown":
-        said = "; ".join(facts["reasons"][:NAMED]) or "its diagnostics are incomplete"
+        said = "; ".join(headline(f) for f in facts["findings"]) or "its diagnostics are incomplete"
         return f"cannot be trusted ({said}); {work}"
     if "far" in facts:
         whose = f"of {listed(facts['far'], NAMED)} " if facts["far"] else ""

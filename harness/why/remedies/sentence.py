@@ -24,8 +24,8 @@ def trial_sentence(trial: Trial) -> str:
     level = _level(trial)
     if lost is not None:
         level += f", {_lost(lost, '{} ({})')}"
-    elif "other_fault" in facts:
-        level += f" ({facts['other_fault']})"
+    elif facts.get("other"):
+        level += f" ({headline(facts['other'])})"
     shown = changed(trial)
     return f"{f'{shown}; ' if shown else ''}{level}, {seconds(trial.seconds)}{_chance(trial)}"
 
@@ -84,19 +84,33 @@ def changed(trial: Trial) -> str:
         return ""
     if math.isnan(trial.after.value):
         return f"{metric.subject(trial.quantity)} could not be computed"
-    before = None if math.isnan(trial.before.value) else _scene(trial, "before", trial.before)
+    before, after = (
+        _scene({**trial.facts.get(when, {}), **figure})
+        for when, figure in (
+            ("before", _figure(trial, trial.before)),
+            ("after", _figure(trial, trial.after)),
+        )
+    )
     where = " in the worst seed" if trial.facts.get("worst") else ""
-    return metric.changed(before, _scene(trial, "after", trial.after)) + where
+    return metric.changed(None if math.isnan(before.value) else before, after) + where
 
 
-def _scene(trial: Trial, when: str, found: Estimate) -> Scene:
-    """Return the figure before or after, with the quantity's other figures."""
+def headline(found: Mapping[str, Any]) -> str:
+    """Write a finding that is kept as facts in a few words."""
+    metric = METRICS.get(found["metric"])
+    return found["metric"] if metric is None else metric.headline(_scene(found), found["level"])
+
+
+def _figure(trial: Trial, found: Estimate) -> dict[str, Any]:
+    return {"metric": trial.metric, "quantity": trial.quantity, "figure": found}
+
+
+def _scene(found: Mapping[str, Any]) -> Scene:
+    """Return a figure with the quantity's other figures, as its metric's words need them."""
     own, theirs = (
-        {
-            metric: Estimate(*pair)
-            for metric, pair in trial.facts.get(when, {}).get(whose, {}).items()
-        }
+        {metric: Estimate(*pair) for metric, pair in found.get(whose, {}).items()}
         for whose in ("own", "theirs")
     )
-    m = Measure("", trial.method, None, trial.quantity, trial.metric, *found, reference="")
+    value, mcse = found["figure"]
+    m = Measure("", "", None, found["quantity"], found["metric"], value, mcse, "")
     return Scene(m, own, theirs)
