@@ -28,7 +28,7 @@ help:
 	@echo 'make sample     renew the committed sample, reports/lecture/'
 	@echo 'make check      run the lecture again and say what changed since baselines/ was written'
 	@echo 'make baselines  write baselines/ anew, after a change that was meant'
-	@echo 'make test       all tests (make test-unit: those that need no compiler)'
+	@echo 'make test       all tests but the slow ones (make test-unit: those that need no compiler)'
 	@echo 'make test-slow  short replays of the calibration'
 	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
 	@echo 'make figure     draw docs/architecture.svg from the code as it is (needs Graphviz)'

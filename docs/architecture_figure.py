@@ -55,7 +55,7 @@ STYLE = """\
 
 
 def arrows() -> set[tuple[str, str]]:
-    """Return every pair of packages of which the first imports the second."""
+    """Return every pair of packages where the first imports the second."""
     found = set()
     for name, path in modules(PACKAGE):
         package = name.split(".")[0]

@@ -150,7 +150,7 @@ def compare(
     why
         Whether the divergence of each Gaussian fit is split: family or optimiser.
     remedies
-        Whether what may mend a method that fails or warns is tried. It needs ``why``.
+        Whether remedies are tried for methods that fail or warn. It needs ``why``.
     quiet
         Without progress.
 

@@ -50,7 +50,7 @@ ONLY = "inverse_gamma_normal"
 
 @dataclass(frozen=True)
 class CaviOptions(Options):
-    """At most so many iterations; fewer where nothing changes by more than the tolerance."""
+    """The most iterations; the fit stops earlier if nothing changes by more than the tolerance."""
 
     iterations: int = whole(1000, 1)
     tolerance: float = real(1e-12)

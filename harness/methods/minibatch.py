@@ -28,7 +28,7 @@ class MinibatchOptions(Options):
         Rows in a batch.
     tolerance_mean, tolerance_log_sd, stages
         Two stages agree if no mean differs by more than this many sds of q, and no log sd by
-        more than this; at most so many stages are run.
+        more than this; the fit ends after ``stages`` in any case.
     elbo_pairs
         Pairs of draws that estimate the ELBO of all rows.
     batch

@@ -113,7 +113,7 @@ def _scale_integral(residual: _Residual, log_rest: LogDensity) -> Estimate:
 
         (2πe σ₀²)^(−f/2) σ₀ · exp(−(f/2)(e⁻²ᵗ − 1 + 2t) + t) r(σ₀² e²ᵗ)
 
-    of which only the second factor, near 1 times r, is summed.
+    Only the second factor, which is near 1, times r is summed.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def setting(value: float) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """Write a value with so many decimals."""
+    """Write a value with a fixed number of decimals."""
     if not math.isfinite(value):
         return _not_finite(value)
     text = f"{value:.{decimals}f}"

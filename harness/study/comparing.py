@@ -65,7 +65,7 @@ def compare(
 def run(
     plan: Plan, progress: Progress | None = None
 ) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
-    """Do what :func:`compare` does, but return a comparison of which no model could be run too."""
+    """Do what :func:`compare` does, but do not raise if no model could be run."""
     return _Study(plan, progress or Quiet()).run()
 
 

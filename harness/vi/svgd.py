@@ -59,7 +59,7 @@ class Settings:
     particles
         The number of particles; the work of an iteration grows with its square.
     iterations
-        The number of steps, all of which are taken: the step size falls over their whole length.
+        The number of steps. There is no early stop, because the step size falls over all of them.
     step
         Adam's step size at the start, in units of z; it falls to zero along half a cosine.
     jitter

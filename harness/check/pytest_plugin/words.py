@@ -191,8 +191,8 @@ def draws_needed(c: Change, old: int, new: int, alpha: float, figures: int) -> f
 
     Errors shrink with the square root of the draws. The half of the interval should be no more
     than half the margin. Where it is already, it should be no more than the distance between
-    difference and margin; for one beyond its margin that distance must be so many errors that
-    Holm's strictest test rejects.
+    difference and margin; for a difference beyond its margin, that distance must be large enough
+    in errors for Holm's strictest test to reject.
     """
     errors = (c.old.mcse, c.new.mcse)
     half = max(c.interval[1] - c.difference, c.difference - c.interval[0])

@@ -190,7 +190,7 @@ def _short(x: float) -> str:
 
 
 def _places(value: float, low: float, high: float) -> int:
-    """Return so many decimals that half the interval has one digit."""
+    """Return the number of decimals with which half the interval has one digit."""
     reaches = [abs(value - end) for end in (low, high) if math.isfinite(end)]
     size = max(reaches, default=0.0) or abs(value) / 10
     if not 0 < size < math.inf:

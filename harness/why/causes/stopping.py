@@ -26,7 +26,7 @@ SEEN = 1.001
 
 
 def _detect_unrecorded(scene: OptimiserScene) -> Found | None:
-    """Find a run of which nothing is known."""
+    """Find a run that kept no record of its steps."""
     if not (scene.left and math.isnan(scene.iterations)):
         return None
     return Found(scene.rest, {})

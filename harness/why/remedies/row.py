@@ -47,8 +47,8 @@ class Proposal:
     method, remedy, ran, options, reason, facts
         As in :class:`~harness.records.Trial`; ``reason`` says why it is not to be tried.
     spec
-        The runs it needs, some of which may exist; None where it needs none (``reweighted``) or
-        is not tried.
+        The runs it needs; some may exist. None where it needs none (``reweighted``) or is not
+        tried.
     seeds
         The seeds of the method's own runs with which it is compared.
     seconds
