@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from harness.metrics.scene import Scene
 from harness.records import Closeness, Estimate, Rule, RunResult
-from harness.records.text import capital, integer, number, percent, setting, with_error
+from harness.records.text import capital, count, integer, number, percent, setting, with_error
 
 Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"]
 """What ``measure`` is called with, and so for whom a metric is computed.
@@ -148,7 +148,7 @@ class Metric:
         if rule.at_least:
             return f"at least {close} is close, below {wrong} is wrong"
         if rule.alarm or rule.close == rule.wrong:
-            return f"at most {close} is close"
+            return f"up to {close} is close"
         return f"up to {close} is close, beyond {wrong} is wrong"
 
     def sentence(
@@ -172,7 +172,7 @@ class Metric:
         subject = f"`{quantity}`" if quantity is not None else whole
         if where:
             subject += f" ({where})"
-        also = f", and {more} more" if more else ""
+        also = f"; likewise {count(more, 'more quantity', 'more quantities')}" if more else ""
         if level == "unsure":
             return f"{subject}: {self._undecided(scene, rule, z, needed)}{also}."
         clause = self._worded(self.clause, scene) or f"{self.noun} {self._figure(scene)}"
