@@ -45,7 +45,7 @@ def test_nothing_passes_and_nothing_was_run_are_not_the_same(comparison: Compari
     """Without any approximation the report does not say that none passes."""
     broken = by_name(comparison, "broken")
     answer = summary.summarise(dataclasses.replace(comparison, models=(broken,))).answer
-    assert answer == "No approximation was run, so nothing can be said."
+    assert answer == "No approximation was run."
 
 
 def test_seed_shares_are_said_beside_the_level(comparison: Comparison) -> None:

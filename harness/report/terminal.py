@@ -1,4 +1,4 @@
-"""Tables for the terminal: as wide as it is, words and symbols, colour only where there is some."""
+"""Tables for the terminal, as wide as it is; levels are words and symbols, not only colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness import judge
 from harness.methods import title
-from harness.records.text import integer
+from harness.records.text import count, integer
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
@@ -35,44 +35,44 @@ _STYLES: Mapping[str, str] = {
     "reference": "dim",
 }
 _MARGIN = 40
-"""Columns of the terminal that the model's name and its reference take."""
+"""Columns of the terminal for a model's name and its reference."""
 
 _COLUMN = 18
-"""Columns that a verdict with its reason needs."""
+"""Columns for a verdict with its reason."""
 
 _LEVEL = 12
-"""Columns that a verdict without a reason needs."""
+"""Columns for a verdict without a reason."""
 
 _OTHERS = 24
-"""Columns that the methods of few models share."""
+"""Columns that methods on few models share."""
 
 _NARROW = 100
-"""Below this many columns one row a verdict reads better than one column a method."""
+"""Below this many columns a row per verdict reads better than a column per method."""
 
 
 _BAD = ("fail", "warn")
 """Levels that have a reason and perhaps a remedy."""
 
 _REASONS = 25
-"""Rows of reasons below a matrix; all of them are in verdicts.csv."""
+"""Rows of reasons below a matrix; verdicts.csv has them all."""
 
 _FIGURES = 3
-"""Methods of a row up to which each one's figure is given where they differ."""
+"""Up to this many methods in a row, figures that differ are all given."""
 
 
 def make_console() -> Console:
     """Return the console: as wide as the terminal, 160 columns in a pipe."""
     console = Console()
     if not console.is_terminal:
-        # In a pipe nobody sees the width, and cut words cannot be searched for.
+        # A pipe has no width, and cut words cannot be searched for.
         return Console(width=160)
     return console
 
 
 def print_verdicts(comparison: Comparison) -> None:
-    """Print models × methods, and what kept a model from being compared."""
+    """Print models × methods, and why a model could not be compared."""
     console = make_console()
-    # matplotlib comes along, which the other tables need not wait for.
+    # Imports matplotlib, which the other tables do not need.
     from harness.report.figures.looks import in_order
 
     found = in_order((v.method for m in comparison.models for v in m.verdicts), nuts_first=False)
@@ -88,7 +88,7 @@ def print_verdicts(comparison: Comparison) -> None:
 
 
 def _verdicts(comparison: Comparison, methods: Sequence[str], width: int) -> tuple[Table, bool]:
-    """Return the table that the width has room for, and whether it says why."""
+    """Return the table that fits the width, and whether it gives reasons."""
     one = len(comparison.models) == 1
     if width < _NARROW:
         return _narrow(comparison), True
@@ -98,14 +98,14 @@ def _verdicts(comparison: Comparison, methods: Sequence[str], width: int) -> tup
 
     columns = columns_of(comparison, list(methods))
     others = _OTHERS if len(columns) < len(methods) else 0
-    # With one model there is room below each other for what every verdict rests on.
+    # A single model has room for the reasons of all its verdicts.
     if not one and width >= _MARGIN + _LEVEL * len(columns) + others:
         return _matrix(comparison, methods, columns), False
     return _narrow(comparison), True
 
 
 def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[str]) -> Table:
-    """Return levels without their reasons; methods of few models share a column."""
+    """Return levels without reasons; methods on few models share a column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", style="bold", no_wrap=True)
     for method in columns:
@@ -183,7 +183,7 @@ def _narrow(comparison: Comparison) -> Table:
 
 
 def _print_reasons(console: Console, comparison: Comparison) -> None:
-    """Print why methods fail or warn and what to try, below a matrix that has no room for it."""
+    """Print why methods fail or warn and what to try: a matrix has no room for it."""
     rows = [
         (model.model.name, several)
         for model in comparison.models
@@ -191,8 +191,8 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
         for several in _same_reason(model.verdicts)
     ]
     if not any(v.causes or v.remedies for _, several in rows for v in several):
-        return  # nobody asked why
-    # Where there are too many the failures stay, in the order of the models.
+        return  # no explanation was asked for
+    # If there are too many, failures stay, in the order of the models.
     graver = sorted(range(len(rows)), key=lambda i: all(v.level == "warn" for v in rows[i][1]))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", style="bold", no_wrap=True)
@@ -208,12 +208,12 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
         last = name
     console.print(table)
     if len(rows) > _REASONS:
-        more = f"{len(rows) - _REASONS} more reasons, the milder ones, are in verdicts.csv"
+        more = f"{count(len(rows) - _REASONS, 'milder reason')}: see verdicts.csv"
         console.print(more, highlight=False)
 
 
 def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
-    """Return those that fail or warn, together where cause and remedy are the same."""
+    """Group the verdicts that fail or warn by cause and remedy."""
     groups: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.level in _BAD:
@@ -223,11 +223,11 @@ def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
 
 
 def _why(verdicts: Sequence[Verdict]) -> str:
-    """Return the cause that verdicts share, each with its figure where they are few."""
+    """Return the cause that verdicts share, with the figure of each if they are few."""
     causes = [cause_in_short(v) for v in verdicts]
     figures = [c.figure for c in causes]
     if len(set(figures)) == 1:
-        return str(causes[0]) or "not known"
+        return str(causes[0]) or "unknown"
     if len(set(figures)) != len(figures) or len(figures) > _FIGURES:
         return causes[0].words
     # In the order of the methods beside them.
@@ -264,7 +264,7 @@ def print_models(models: Sequence[Model], methods: Mapping[str, Method]) -> None
 
 
 def print_checks(checks: Sequence[Check]) -> None:
-    """Print what the doctor found."""
+    """Print what the doctor found, and how to fix what is missing."""
     console = make_console()
     for check in checks:
         mark = Text("✓ ok     " if check.ok else "✗ missing", style="green" if check.ok else "red")

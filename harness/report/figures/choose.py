@@ -1,4 +1,4 @@
-"""Which quantities, pairs and windows to draw. Choices for the eye, never for a verdict."""
+"""Which quantities, pairs and windows to draw. No verdict depends on these choices."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def methods_of(comparison: ModelComparison) -> list[str]:
 
 
 def compared_methods(comparison: ModelComparison) -> list[str]:
-    """Return the methods without the reference itself, which has no error to show."""
+    """Return the methods without the reference, which has no error to show."""
     own = "nuts" if comparison.reference.kind == "nuts" else ""
     return [method for method in methods_of(comparison) if method != own]
 
@@ -81,8 +81,8 @@ def quantity_names(comparison: ModelComparison) -> list[str]:
 def worst_first(comparison: ModelComparison) -> list[str]:
     """Return the quantities by their W1 distance, worst first.
 
-    A method counts with its typical (median) seed, so that one runaway, which is far off
-    in everything, does not decide; the worst method counts. NaN sorts as worst.
+    The worst method counts, with its typical (median) seed, so that a single runaway, which is
+    far off in every quantity, does not decide. NaN sorts as worst.
     """
     distances: dict[str, dict[str, list[float]]] = {}
     for measure in comparison.measures:
@@ -118,7 +118,7 @@ def window(values: FloatArray, widen: float = 0.3) -> Window:
 def view(comparison: ModelComparison, name: str) -> Window | None:
     """Return the window for one quantity: the reference's, never a runaway's.
 
-    Without a reference it is the middle of what the methods give together.
+    Without a reference it is the middle of the methods' pooled draws.
     """
     reference = column(comparison.reference.draws, name)
     if reference is not None:
@@ -153,7 +153,6 @@ def worst_pair(comparison: ModelComparison) -> Pair | None:
     if reference is None:
         return None
     names = [n for n in worst_first(comparison) if n in reference.names][:PAIR_CANDIDATES]
-    # Deterministic twins (a quantity and its copy) would win with nothing to see.
     if len(names) < 2:  # noqa: PLR2004 - a pair
         return None
     truth = correlations(reference, names)

@@ -1,4 +1,4 @@
-"""Values as JSON has them, and back: figures that are not finite are named in strings."""
+"""Values for JSON and back: figures that are not finite become strings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXACT = 17
 
 
 def to_json(value: Any, digits: int = 7) -> Any:
-    """Return a JSON value: few digits, and non-finite numbers as their names in strings.
+    """Return a value for JSON, with few digits and the names of numbers that are not finite.
 
     Seven digits are far beyond any Monte Carlo error; :data:`EXACT` ones restore every number.
     """

@@ -42,7 +42,7 @@ def write(comparison: Comparison, folder: Path) -> None:
 
 
 def _on_one_line(text: str) -> str:
-    """Fold objects and lists without inner ones onto one line: half the file is measures."""
+    """Write objects and lists without inner ones on one line: half the file is measures."""
     return re.sub(
         r"[\[{]\n\s+([^\[\]{}]*?)\n\s+([\]}])",
         lambda m: m.group(0)[0] + re.sub(r"\n\s+", " ", m.group(1)) + m.group(2),
@@ -121,7 +121,7 @@ def _plain_trial(trial: Trial) -> dict[str, Any]:
 
 
 def _relative(path: Path | None) -> str | None:
-    """Name files so that a committed report does not tell whose machine made it."""
+    """Shorten a path to folder and file: a committed report names no machine."""
     if path is None:
         return None
     return f"{path.parent.name}/{path.name}"

@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained file. It formats what the records carry, no more."""
+"""The HTML report: one self-contained file, formatted from the records."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def render(
         What was measured and judged. Where ``figures`` are given, its runs and references
         may come without their arrays.
     path
-        The file to write; its folder is made if need be.
+        The file to write; its folder is made if necessary.
     figures
-        Model name to what :func:`harness.report.figures.figures_for` returned for it; models that
-        are missing here are drawn now.
+        What :func:`harness.report.figures.figures_for` returned, by model; models that are missing
+        here are drawn now.
     """
     text = to_html(comparison, figures)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def _environment() -> Environment:
 
 
 def prose(sentence: str) -> Markup:
-    """Return a sentence with what stands between backticks set as code."""
+    """Set what stands between backticks as code."""
     parts = sentence.split("`")
     if len(parts) % 2 == 0:  # a lone backtick is only a character
         return escape(sentence)
@@ -128,7 +128,7 @@ def prose(sentence: str) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """Return a name that may break after its underscores, and only there."""
+    """Let a name break after its underscores, and only there."""
     return Markup("_<wbr>").join(name.split("_"))
 
 
@@ -138,7 +138,7 @@ def _slug(method: str) -> str:
 
 
 def _method_colours(comparison: Comparison) -> str:
-    """Return a CSS rule per method, so that its name has the colour of its curves."""
+    """Return CSS rules that give each method's name the colour of its curves."""
     methods = {run.spec.method for m in comparison.models for run in m.runs}
     methods |= {v.method for m in comparison.models for v in m.verdicts}
     return "".join(f".{_slug(m)}{{color:{looks.look(m).colour}}}\n" for m in sorted(methods))

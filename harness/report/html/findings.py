@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from harness.records import Comparison, Finding, ModelComparison, Rule, Verdict
 
 SHOWN = 3
-"""Findings of a method before the rest is folded."""
+"""Findings of a method that are not folded."""
 
 FOLDED = 40
-"""Findings in the fold; a model of 200 quantities has a thousand, all of them in the JSON."""
+"""Folded findings; a model of 200 quantities has a thousand, all in results.json."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A sentence with its level and the word for it; it names its own limit and reason."""
+    """A finding's sentence with its level and the word for it."""
 
     level: str
     word: str
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is said of one method (or of the reference)."""
+    """The findings of one method, or of the reference."""
 
     method: str
     title: str
@@ -83,10 +83,10 @@ def _group(
     verdict: Verdict | None,
 ) -> Group:
     telling = [f for f in findings if f.level != "close"]
-    # Alarms make no verdict: they come after what does.
+    # Alarms come last, because no verdict rests on them.
     telling.sort(key=lambda f: (f.rule.alarm, GRAVEST_FIRST.index(f.level)))
     lines = tuple(_line(f) for f in telling)
-    # A single sentence is not worth a fold.
+    # A single sentence is not folded.
     cut = SHOWN if len(lines) > SHOWN + 1 else len(lines)
     notes = verdict.notes if verdict else ()
     cut_notes = SHOWN if len(notes) > SHOWN + 1 else len(notes)
@@ -118,7 +118,7 @@ def _line(finding: Finding) -> Line:
 
 
 def limits(comparison: Comparison) -> tuple[Limit, ...]:
-    """Return every rule once with its reason, then what single models change."""
+    """Return every rule once with its reason, then the changes of single models."""
     default = judge.rules_for()
     rows = [_limit(metric, rule, "") for metric, rule in default.items()]
     for entry in comparison.models:

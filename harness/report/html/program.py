@@ -21,7 +21,7 @@ class Program:
 
 
 def program(path: Path) -> Program:
-    """Return the program for display; a file that cannot be read says so in its place."""
+    """Return the program for display, or why it could not be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

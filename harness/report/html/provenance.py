@@ -1,4 +1,4 @@
-"""What is needed to repeat a comparison: commands, versions, seeds, options, hashes."""
+"""What is needed to repeat a comparison: command, versions, seeds, options, hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.records import Comparison, ModelComparison
 
 _HASH = 12
-"""Digits of a hash that are shown; results.json has it whole."""
+"""Digits of a hash that are shown; results.json has all."""
 
 
 def reproduce(entry: ModelComparison) -> dict[str, object]:
@@ -73,7 +73,7 @@ def provenance(comparison: Comparison) -> tuple[Fact, ...]:
 
 
 def _value_words(value: Any) -> str:
-    """Return a value of provenance; hashes are cut, results.json has them whole."""
+    """Write a value, hashes shortened."""
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_value_words(v)}" for k, v in value.items())
     text = str(value)

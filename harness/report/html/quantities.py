@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from harness.records import Closeness, Measure, ModelComparison
 
 SHOWN = 12
-"""Quantities before the rest is folded."""
+"""Quantities that are not folded."""
 
 FOLDED = 24
-"""Quantities in the fold: a report is to be read, and every measure is in measures.csv."""
+"""Folded quantities; measures.csv has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ Found = dict[tuple[str, str, str], list[tuple["Measure", "Closeness | None"]]]
 
 
 def table(entry: ModelComparison) -> Table | None:
-    """Return the table, or None where nothing was measured by quantity."""
+    """Return the table, or None if no quantity was measured."""
     found: Found = {}
     judged: dict[tuple[str, str], list[Closeness]] = {}
     levels: Sequence[Closeness | None] = entry.levels or [None] * len(entry.measures)
@@ -91,7 +91,7 @@ def table(entry: ModelComparison) -> Table | None:
     # NUTS as the reference has no row of its own: it would be compared with itself.
     left_out = {"reference", "nuts"} if entry.reference.kind == "nuts" else {"reference"}
     methods = in_order((m for _, m, _ in found if m not in left_out), nuts_first=False)
-    # A column of zeros says less than the sentence that there is nothing to show.
+    # A sentence instead of a column of zeros.
     measured = {metric for _, _, metric in found}
     values = [(metric, m.value) for (_, _, metric), v in found.items() for m, _ in v]
     zeros = {
@@ -142,7 +142,7 @@ def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cel
     typical = metric.shown(Estimate(middle.value, middle.mcse))
     judged = [level for _, level in values if level is not None]
     worst = ""
-    # Of a mean or an sd no seed is the worst; the distances say which is.
+    # A mean or an sd has no worst seed.
     if len(values) > 1 and not summary:
         digits = 3 if metric.log else 2
         worst = number(metric.shown(Estimate(last.value, last.mcse)).value, digits)
@@ -159,7 +159,7 @@ def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cel
 
 
 def _size(value: float, *, summary: bool) -> float:
-    """Return what figures are ordered by: distance from perfect, or the value itself."""
+    """Return what seeds are ordered by: the distance from perfect, or the value itself."""
     if math.isnan(value):
         return math.inf
     return value if summary else abs(value)

@@ -44,20 +44,20 @@ KINDS: Mapping[str, str] = {
 
 
 COLUMNS = 9
-"""Methods in the table of verdicts; where there are more, the rarer ones share a column."""
+"""Methods in the table of verdicts; beyond, rarer methods share a column."""
 
 WITH_REASONS = 6
-"""Columns up to which a cell also gives its reason."""
+"""Up to this many columns, cells give their reason."""
 
 WITH_CAUSES = 4
-"""Columns up to which it also says why; beyond, the tooltip does."""
+"""Up to this many columns, cells also give the cause; beyond, tooltips do."""
 
 DEFAULTS = ("meanfield", "fullrank")
-"""What users of CmdStan get who set nothing."""
+"""What CmdStan's users get with default settings."""
 
 _LONGEST = 110
 _NAMED = 3
-"""Models named in the answer; more are left to the table."""
+"""Models that the answer names; beyond, the table does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ class Cell:
     reason: str
     seeds: str
     cause: str = ""
-    """Why it is so, in a few words; empty where nobody asked."""
+    """The cause in a few words; empty if no explanation was asked for."""
 
     @property
     def tip(self) -> str:
-        """Reason and cause, for where there is no room to write them."""
+        """Reason and cause, for a tooltip."""
         return "; why: ".join(w for w in (self.reason, self.cause) if w)
 
 
@@ -116,9 +116,9 @@ class Summary:
     others: bool
     """Whether there are methods without a column of their own."""
     compact: bool
-    """Whether there are too many columns for reasons to be read in them."""
+    """Whether there are too many columns to give reasons."""
     causes: bool
-    """Whether there is room for causes below the reasons."""
+    """Whether there is room for causes."""
     rows: tuple[Row, ...]
     claims: tuple[ClaimRow, ...]
     claims_line: str
@@ -158,7 +158,7 @@ def summarise(comparison: Comparison) -> Summary:
 
 
 def columns_of(comparison: Comparison, methods: list[str]) -> list[str]:
-    """Return the methods that have a column: all, or those of most models where they are many."""
+    """Return the methods that have a column: all, or of many those on most models."""
     if len(methods) <= COLUMNS:
         return methods
     judged = [{v.method for v in m.verdicts} for m in comparison.models if m.error is None]
@@ -179,7 +179,7 @@ def _answer(comparison: Comparison, methods: list[str], columns: list[str]) -> t
     ]
     by_method = {m: sum(levels.get((n, m)) == "pass" for n in names) for m in approximate}
     if not approximate:
-        return "No approximation was run, so nothing can be said.", ""
+        return "No approximation was run.", ""
     if len(names) == 1:
         return _answer_for_one(passed, open_, by_method), ""
     if not passed:
@@ -212,7 +212,7 @@ def _answer_for_one(passed: list[str], open_: list[str], by_method: dict[str, in
         rest = f"; not with {listed(bad)}" if bad else ""
         return f"Yes, with {listed(good)}{rest}."
     if open_:
-        return "Undecided: nothing passed, and nothing was shown to be wrong."
+        return "Undecided: no method passed, and none is known to be wrong."
     return f"No: not with {listed(bad)}."
 
 
@@ -270,14 +270,14 @@ def _cell(entry: ModelComparison, method: str) -> Cell:
     verdict = next((v for v in entry.verdicts if v.method == method), None)
     if verdict is None:
         return Cell(method, "missing", _why_missing(entry, method), "")
-    # Why NUTS may be the reference is said in the column of references.
+    # The column of references says why NUTS may be the reference.
     reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
     cause = _clipped(str(cause_in_short(verdict)))
     return Cell(method, verdict.level, reason, seeds_text(verdict), cause)
 
 
 def _clipped(headline: str) -> str:
-    """Return a headline that fits a cell; the section of the model has all of it."""
+    """Shorten a headline to fit a cell; the model's section has all of it."""
     words = " ".join(headline.split())
     if len(words) <= _LONGEST:
         return words
