@@ -169,7 +169,7 @@ def assert_close(found: Mapping[str, Figure], expected: Mapping[str, Figure]) ->
 
 
 def test_an_error_that_rounds_up_to_the_next_decade_keeps_its_digits() -> None:
-    """An error of 0.09996 is written as 0.1: the value is rounded by what is written."""
+    """An error of 0.09996 is written as 0.1, and the value is rounded to that."""
     once = again(of_figure(Figure(1.23456, 0.09996, 100.0)))
     assert written(once.methods["nuts"].quantities["x"]["mean"]) == written(
         Figure(1.23456, 0.09996, 100.0)
@@ -200,7 +200,7 @@ def test_numbers_keep_two_digits_beyond_their_error(value: float, mcse: float) -
     ],
 )  # fmt: skip
 def test_how_a_figure_is_written(figure: Figure, line: str) -> None:
-    """Digits beyond the error's are left out; what is not finite is null and never a number."""
+    """Digits beyond the error's are left out; infinities and NaN are null."""
     assert written(figure) == f'"mean": {line}'
 
 

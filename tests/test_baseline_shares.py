@@ -170,7 +170,7 @@ def test_the_share_of_a_level_counts_and_not_the_worst_seed_alone() -> None:
 
 
 def test_a_level_that_is_none_is_not_the_same_as_one() -> None:
-    """Judged then and not now, or the other way; without a level on either side nothing is said."""
+    """A level on one side only is a change; without a level on either side there is no note."""
     old = scattered(3)
     none = replace(old, level=None, levels={})
     assert compared(old, none)["level"].conclusion == "changed"
@@ -274,7 +274,7 @@ def made(*found: Conclusion, error: str | None = None) -> ModelCheck:
      (("same", "inconclusive"), 2), (("changed",), 1), (("same", "changed", "inconclusive"), 1)],
 )  # fmt: skip
 def test_exit_codes(found: Sequence[Conclusion], code: int) -> None:
-    """Nothing seen is 2, anything changed is 1, and only what is all the same is 0."""
+    """Nothing compared is 2, anything changed is 1, and only if all is the same it is 0."""
     check = made(*found)
     assert exit_code(check.changes) == check.exit_code == CheckOutcome((check,)).exit_code == code
     assert made(*found, error="broken").exit_code == (code or 2)

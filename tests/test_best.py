@@ -172,7 +172,7 @@ def test_full_rank_too_takes_the_callers_starts() -> None:
 
 
 def test_extra_starts_of_fit_are_starts() -> None:
-    """Means and log sds; one that only it knows wins, one that leads to a known optimum is idle.
+    """A start that alone leads to the best optimum wins; one that leads to a known optimum is idle.
 
     The random numbers are the same, and so is what is found without it.
     """

@@ -139,7 +139,7 @@ def test_a_rejection_is_minus_infinity_and_the_other_points_go_on(throwing: Path
 
 
 def test_a_density_that_is_not_a_number_says_so(throwing: Path) -> None:
-    """NaN is a status of its own, never a value that passes."""
+    """NaN has a status of its own."""
     found = BridgeModel(throwing, data(5)).log_density_gradient(np.zeros((1, 1)))
     assert found.status.tolist() == [Status.NOT_FINITE]
     assert "not finite" in found.message

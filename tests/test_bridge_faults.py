@@ -103,7 +103,7 @@ def test_faults_of_the_log_density_are_exceptions(faults: Path, where: int, word
 
 @pytest.mark.parametrize(("where", "words"), CASES[:4:3])
 def test_faults_in_another_thread_are_exceptions(faults: Path, where: int, words: str) -> None:
-    """A thread has a stack and signals of its own, and its faults have the same words."""
+    """Faults in a thread, which has its own stack and signals, raise the same exceptions."""
     model = BridgeModel(faults, data(where))
     seen: list[str] = []
     thread = threading.Thread(

@@ -96,7 +96,7 @@ def test_everything_that_happened_is_shown() -> None:
 
 
 def test_changed_stands_before_what_could_not_be_told() -> None:
-    """Two tables, the graver first; what is the same has no row."""
+    """Changed figures come first, then undecided ones; figures that are the same have no row."""
     text = markdown(outcomes.everything())
     assert text.index("#### Changed") < text.index("#### Undecided")
     assert "same_one" not in text

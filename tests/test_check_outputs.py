@@ -172,7 +172,7 @@ def test_the_plain_table_is_aligned_and_counts_what_it_leaves_out() -> None:
     ],
 )
 def test_the_answer_counts_figures_and_models(outcome: CheckOutcome, text: str) -> None:
-    """One line says what was found, in how much, and what was not compared at all."""
+    """One line counts changes, figures and models, and what was not compared."""
     assert answer(outcome) == text
 
 
@@ -201,7 +201,7 @@ def test_what_has_no_effect_is_no_reason() -> None:
 
 
 def test_what_to_do_next_is_a_command_each() -> None:
-    """Changes, candidates and open questions each have theirs; what is the same has none."""
+    """Changes, candidates and undecided figures each have a command; sameness has none."""
     changed, new = next_steps(outcomes.everything())
     assert str(changed) == "if this is intended: harness baseline mixture, and commit the file"
     assert new.why == "review baselines/fresh.candidate.json, then"
@@ -251,7 +251,7 @@ def test_clean_text_can_be_written_anywhere(text: str) -> None:
 
 
 def test_long_text_says_that_it_was_cut() -> None:
-    """An ellipsis stands for what is lost, and lines are counted."""
+    """An ellipsis and the number of lines show that text was cut."""
     assert clip("abcdef", 4) == "abc…"
     assert clip("abc", 3) == "abc"
     assert head("a\nb\nc\nd\n", 2) == "a\nb\n… 2 more lines"

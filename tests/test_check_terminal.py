@@ -59,7 +59,7 @@ def test_no_figure_is_broken_at_any_width(width: int, terminal: bool) -> None:
 
 
 def test_a_terminal_is_never_overrun_but_by_commands() -> None:
-    """Sentences wrap at the terminal's width; what is to be copied or compared does not."""
+    """Sentences wrap at the terminal's width; commands and diffs do not."""
     for width in WIDTHS:
         for line in printed(outcomes.everything(), width, terminal=True).split("\n"):
             fixed = line.startswith(("if this is intended", "review", "    -", "    +", "    @"))

@@ -75,7 +75,7 @@ def test_a_baseline_is_written_the_same_again(moved: Path) -> None:
 
 
 def test_a_baseline_is_rewritten_by_its_name_as_it_was_asked_for(moved: Path) -> None:
-    """``harness baseline model`` keeps methods and data; what is named anew replaces them."""
+    """``harness baseline model`` keeps methods and data unless new ones are named."""
     folder = moved / "baselines"
     assert run("baseline", "model", "--baselines", folder, "-q")[0] == 0
     assert set(baseline.read(folder / "model.json").methods) == {"nuts", "meanfield"}

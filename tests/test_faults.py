@@ -115,7 +115,7 @@ def changed(outcome: CheckOutcome) -> dict[tuple[str, str], Change]:
 
 
 def test_nothing_changed_is_identical_and_same(models: Path, tmp_path: Path) -> None:
-    """The very same program and data give the very same draws."""
+    """The same program and data give the same draws."""
     (model,) = check(copied(models, "linear_regression", tmp_path)).models
     assert (model.exit_code, model.identical, model.reasons) == (0, True, ())
 

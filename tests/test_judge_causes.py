@@ -223,7 +223,7 @@ def test_a_cause_of_all_seeds_has_its_typical_cost_in_short() -> None:
 
 
 def test_one_run_has_no_seeds_to_be_counted() -> None:
-    """With a single seed neither "1 of 1" nor the seed is said."""
+    """With a single seed the sentence mentions no seed."""
     found = caused([gap(1, optimiser("runaway", 3.0), own=3.0)])
     (sentence,) = found.causes
     assert "seed" not in sentence.lower()
@@ -367,7 +367,7 @@ def test_modes_are_no_cause_of_what_they_cannot_do() -> None:
 
 
 def test_uncertain_gaps_are_not_called_none() -> None:
-    """0.01 ± 0.02 nats count for nothing and are not nothing: it is said that they are unsure."""
+    """A gap of 0.01 ± 0.02 nats is reported as uncertain."""
     unsure = gap(1, own=0.01)
     unsure = dataclasses.replace(unsure, optimiser_gap=Estimate(0.01, 0.02))
     found = caused([unsure])
@@ -431,7 +431,7 @@ def test_a_method_without_any_sign_says_that_none_was_found(method: str, level: 
 
 
 def test_an_infinite_gap_is_not_uncertain() -> None:
-    """It is said what is infinite."""
+    """It is reported as infinite."""
     words = "2.5% of its draws have no density"
     (sentence,) = caused([gap(1, family=0.001, own=math.inf, words=words)]).causes
     assert "uncertain" not in sentence
@@ -444,7 +444,7 @@ def test_all_runs_failed_is_a_sentence() -> None:
 
 
 def test_nothing_found_beside_a_failed_run_is_said() -> None:
-    """That no gap counts is said beside the failed run."""
+    """Beside a failed run, the verdict reports that no gap counts."""
     assert caused([gap(1, family=0.001, own=0.001)], [run(1), run(2, status="failed")]).causes
 
 

@@ -64,7 +64,7 @@ def test_nan_is_never_named_as_the_distance() -> None:
 
 
 def test_errors_are_listed_for_every_seed() -> None:
-    """A method that fails says how far each seed is off, and what is without draws."""
+    """A note gives every seed's error, and names seeds without draws."""
     lost = replace(run(3), draws=None, status="failed", message="CmdStan's words")
     runs = [run(1), run(2, eta=100.0), lost]
     result = verdict(runs, [*measures(1, bias=-0.3), *measures(2, bias=5.0)])

@@ -58,7 +58,7 @@ def test_verdicts_agree_with_the_committed_report(name: str) -> None:
 
 
 def test_no_baseline_names_a_machine() -> None:
-    """Paths and hosts of whoever wrote them stay out."""
+    """Baselines contain no paths and no host names."""
     for path in FOLDER.iterdir():
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"/(root|home|tmp|work|Users)/", text), path.name

@@ -118,7 +118,7 @@ def test_no_option_takes_nonsense(word: str) -> None:
     ],
 )
 def test_ranges_are_checked_when_words_are_read(word: str, allowed: str) -> None:
-    """Before anything runs, with what is allowed and an example."""
+    """An error before anything runs says what is allowed, with an example."""
     with pytest.raises(OptionError, match=re.escape(f"allowed: {allowed}")):
         from_words([word])
 
@@ -158,7 +158,7 @@ def test_a_models_own_methods_exist_and_fit_it(lecture: list[Model]) -> None:
 
 
 def test_unfit_methods_say_why(lecture: list[Model]) -> None:
-    """In a sentence that names what is missing."""
+    """A sentence says what the model lacks."""
     mixture = next(m for m in lecture if m.name == "mixture")
     for name, words in (("minibatch", "batch"), ("cavi", "inverse_gamma_normal")):
         why = METHODS[name].unfit(mixture)

@@ -122,7 +122,7 @@ def test_claims_can_be_measured(model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_settings_name_methods_and_give_reasons(model: str) -> None:
-    """Settings are of known methods; what is left out says why in a sentence."""
+    """Settings are for known methods, and a skipped method has a sentence as its reason."""
     for method, options in read(model).get("settings", {}).items():
         assert method in METHODS
         assert set(options) <= {"seeds", "draws", "skip", *METHODS[method].defaults}

@@ -116,7 +116,7 @@ def test_the_leapfrog_steps_are_counted(run: Run) -> None:
 def test_bad_shapes_are_a_failed_run_with_the_reason(
     run: Run, options: dict[str, Any], words: str
 ) -> None:
-    """CmdStan's own words, or which option was wrong and what is allowed."""
+    """The reason has CmdStan's message, or the wrong option and what is allowed."""
     result = run("linear_regression", warmup=10, samples=20, **options)
     assert result.status == "failed"
     assert result.draws is None

@@ -45,7 +45,7 @@ def test_words_become_the_defaults_types() -> None:
     ],
 )
 def test_what_cannot_be_set_is_an_error(word: str, says: str) -> None:
-    """With the nearest name, or what is allowed."""
+    """The error has the nearest name, or what is allowed."""
     with pytest.raises(OptionError, match=says.replace("?", r"\?")):
         from_words([word])
 

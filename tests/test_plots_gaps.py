@@ -176,7 +176,7 @@ def test_a_gap_below_zero_is_said() -> None:
 
 
 def test_methods_are_named_once_and_seeds_are_sorted() -> None:
-    """The smallest sum comes first, what is not known last."""
+    """The smallest sum comes first, unknown ones last."""
     found = [gap("meanfield", 1, 0.2, 5.0), gap("meanfield", 2, math.nan, 0), *MIXTURE[:2]]
     ordered = gaps.by_method(compared(*found, gap("fullrank", 1, 0.2, 0)))
     assert [g.seed for g in ordered["meanfield"]] == [1, 2, 1, 2]

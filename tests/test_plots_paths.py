@@ -53,7 +53,7 @@ def test_tracked_parameters_stand_beside_the_elbo(tmp_path: Path) -> None:
 
 
 def test_paths_that_are_not_finite_do_not_stop_the_figure(tmp_path: Path) -> None:
-    """A run that diverged keeps what was finite; one with nothing finite is said to have none."""
+    """The finite part of a diverged run is drawn; a run without one is named."""
     good = tracked(1, 0.15)
     assert good.trace is not None
     broken = dict(good.trace.extras)

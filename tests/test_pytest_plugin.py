@@ -236,7 +236,7 @@ def test_a_damaged_baseline_fails_and_is_left_alone(
 
 
 def test_a_folder_that_cannot_be_written_fails(run: Run, pytester: pytest.Pytester) -> None:
-    """A file where the folder should be is said so."""
+    """The error names a file in the place of the folder."""
     (pytester.path / "posterior_baselines").write_text("in the way")
     for options in ((), ("--posterior-regen",)):
         result = run(*options)

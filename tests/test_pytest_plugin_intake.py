@@ -47,7 +47,7 @@ def test_a_dict_of_arrays_is_taken_apart_as_stan_names_it() -> None:
 
 
 def test_one_axis_is_one_chain() -> None:
-    """Integers and truth values count as numbers, and what is masked is missing."""
+    """Integers and booleans count as numbers, and masked values as missing."""
     draws = take({"n": np.arange(9), "yes": np.arange(9) > 3}).runs[0]
     assert draws.values.shape == (1, 9, 2)
     masked = np.ma.masked_greater(np.arange(9.0), 7)

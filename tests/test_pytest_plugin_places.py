@@ -115,7 +115,7 @@ def test_one_file_is_not_shared(run: Run, body: str, words: str) -> None:
 
 
 def test_the_folder_is_a_setting(run: Run, pytester: pytest.Pytester) -> None:
-    """Under it the folders of the tests are mirrored, so that equal file names do not meet."""
+    """It mirrors the folders of the tests, so files with equal names do not collide."""
     pytester.makeini("[pytest]\nposterior_regression_dir = data/baselines")
     inner = pytester.mkdir("inner")
     run()
@@ -134,7 +134,7 @@ def test_the_folder_is_a_setting(run: Run, pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("value", ["0", "1", "2", "-1e-4", "nan", "many"])
 def test_an_impossible_alpha_ends_the_run(run: Run, pytester: pytest.Pytester, value: str) -> None:
-    """Before any test, and with what is allowed."""
+    """The run ends before any test and says what is allowed."""
     pytester.makeini(f"[pytest]\nposterior_regression_alpha = {value}")
     result = run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR

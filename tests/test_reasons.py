@@ -297,7 +297,7 @@ def test_nobody_asked_why(story: Story) -> None:
 
 @pytest.mark.stan
 def test_a_library_that_cannot_be_built_leaves_verdicts_standing(story: Story) -> None:
-    """They are those without causes; and why there are no gaps is said in the compiler's words."""
+    """Verdicts lack causes, and a note has the compiler's message."""
     found = story.blocked
     assert found.runs == 0
     assert found.libraries == 0
@@ -356,7 +356,7 @@ def words(model: ModelComparison) -> list[tuple[object, ...]]:
 
 @pytest.mark.stan
 def test_results_with_causes_read_back_equal(story: Story, tmp_path: Path) -> None:
-    """``results.json`` loses neither gaps, causes, notes nor what is not known."""
+    """``results.json`` keeps gaps, causes, notes and unknown values."""
     for found in (story.told, story.blocked, story.plain):
         files.write(found.comparison, tmp_path)
         (back,) = files.read(tmp_path).models
@@ -491,7 +491,7 @@ def test_results_with_trials_read_back_equal(tried: Tries, tmp_path: Path) -> No
 
 @pytest.mark.stan
 def test_from_python_causes_are_the_default_and_remedies_are_not(tried: Tries) -> None:
-    """``why=False`` leaves causes out, and what is there by default is the plan's."""
+    """``why=False`` leaves causes out, and the default is that of the plan."""
     usual = harness.compare(MODEL, methods=REMEDIED, seeds=2)
     assert words(usual.comparison.models[0]) == words(tried.before.model)
     assert usual.comparison.models[0].trials == ()

@@ -164,7 +164,7 @@ def test_the_figure_and_its_small_print_stand_before_the_densities() -> None:
     ],
 )
 def test_log_z_is_said_as_well_as_it_is_known(evidence: Estimate, said: str) -> None:
-    """An exact one has no error; a missing one is not passed over."""
+    """An exact log Z has no error, and a missing one is reported."""
     assert remedies.small_print(entry(why=Explanation(evidence, "it", ())))[0] == said
 
 
@@ -193,7 +193,7 @@ def test_no_table_where_nothing_was_tried_and_no_print_where_nobody_asked() -> N
 
 
 def test_a_remedy_says_verdict_figure_and_seconds_before_and_after() -> None:
-    """A log of a ratio is said as the ratio, with the metric in words."""
+    """Logs of ratios are shown as ratios, with the metric in words."""
     found = remedies.table(entry(trials=[trial(what="full-rank, `eta` 0.1")]))
     assert found is not None
     (row,) = found.groups[0].rows
@@ -264,7 +264,7 @@ def test_where_much_was_tried_what_does_not_help_is_folded() -> None:
 
 
 def test_every_drawing_has_identifiers_of_its_own() -> None:
-    """Two panels with the same clip path do not share its name, and say what is seen."""
+    """Two panels never share a clip path's name, and both have alternative texts."""
     svg = '<svg viewBox="0 0 9 9"><g clip-path="url(#p1)"/><defs><path id="p1"/></defs></svg>'
     put = _drawings()
     first, second = (put(Panel("t", "", svg, 'W1 is "1"', 90, 60)) for _ in range(2))

@@ -168,6 +168,6 @@ def test_a_table_that_fits_is_read() -> None:
 
 
 def test_a_batch_without_rows_is_an_error() -> None:
-    """Zero is refused, with what is allowed."""
+    """Zero is refused, and the message says what is allowed."""
     with pytest.raises(ValueError, match="allowed: 1 or more"):
         subsampled(batch=0)

@@ -97,7 +97,7 @@ def test_an_unusable_choice_of_the_user_is_an_error(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """$CMDSTAN that cannot be used is never passed over in silence."""
+    """A $CMDSTAN that cannot be used is an error."""
     folder = tmp_path / "mine"
     if version is not None:
         fake_cmdstan(folder, version, stanc=stanc)

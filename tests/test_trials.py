@@ -164,7 +164,7 @@ def test_rows_that_are_not_there_are_planned_as_the_comparison_would() -> None:
 
 
 def test_what_the_model_skips_is_not_tried_and_says_why() -> None:
-    """Unless somebody has run it all the same."""
+    """A skipped method that was run anyway is tried."""
     model = dataclasses.replace(MODEL, settings={"dadvi_psis": {"skip": "weights take hours"}})
     runs = [run(spec("meanfield"))]
     found = by_remedy(propose(model, verdict("meanfield"), runs))["dadvi_psis"]
@@ -376,7 +376,7 @@ def test_what_gave_no_draws_before_has_no_figure() -> None:
 
 
 def test_runs_of_the_same_name_are_not_taken_for_the_comparisons(wide: Compared) -> None:
-    """The same method and seed with other options is another run; the very run is the same."""
+    """A run with other options differs from the comparison's, even with equal method and seed."""
     present = [r for r in wide.present.runs if r.spec.method == "meanfield"]
     again = attempt(wide, SMALLER, present)
     assert again.before == again.after

@@ -278,7 +278,7 @@ def test_a_reference_that_lacks_a_parameter_says_which(correlated: Case) -> None
 
 
 def test_a_short_reference_is_not_looked_at(correlated: Case) -> None:
-    """Of 60 draws no shape is told: a note with their number, and no bridge."""
+    """With 60 draws, a note gives their number, and there is neither shape nor bridge."""
     draws = correlated.reference.draws
     assert draws is not None
     short = Draws(draws.names, draws.values[:, :15], iid=False)

@@ -264,7 +264,7 @@ def test_what_a_gaussian_posterior_leaves_is_no_named_shape() -> None:
 
 
 def test_without_a_trusted_reference_only_what_needs_none_is_named() -> None:
-    """Correlation is the two families' difference; of the rest it is said that it was not seen."""
+    """Correlation is found from the two families; other causes are reported as not examined."""
     (found,) = CASES["correlation"].causes(trusted=False)
     assert found.name == "correlation"
     assert "have correlation" not in cause_sentence(found)

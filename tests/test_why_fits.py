@@ -152,7 +152,7 @@ def test_draws_are_taken_back_as_they_were(known: Known) -> None:
 
 
 def test_chains_follow_one_another_and_columns_may_be_in_any_order(known: Known) -> None:
-    """The index counts through the chains; columns that are no parameters are passed over."""
+    """The index runs through the chains, and columns that are not parameters are ignored."""
     draws = draws_of(known.runs["meanfield"])
     expected = unconstrained(known.model, draws, [0, 3, 999])
     order = np.random.default_rng(1).permutation(len(draws.names))
@@ -163,7 +163,7 @@ def test_chains_follow_one_another_and_columns_may_be_in_any_order(known: Known)
 
 
 def test_draws_that_lack_a_parameter_are_refused_by_name(known: Known) -> None:
-    """The error names what is missing; one cell of a matrix is enough."""
+    """The error names every missing parameter, down to one cell of a matrix."""
     draws = draws_of(known.runs["meanfield"])
     keep = [i for i, n in enumerate(draws.names) if n != "L[2,1]"]
     lacking = Draws(tuple(draws.names[i] for i in keep), draws.values[..., keep])
@@ -215,7 +215,7 @@ def test_q_is_what_cmdstans_draws_say(known: Known, family: str) -> None:
 
 @pytest.mark.parametrize("family", ["meanfield", "fullrank"])
 def test_without_log_q_there_are_moments_and_words(known: Known, family: str) -> None:
-    """The draws' own mean and covariance; it is said that it is so, and how many there were."""
+    """The mean and covariance of the draws are used, and a note gives their number."""
     run = changed(known.runs[family], log_q=None)
     fit = fit_of(run, known.model)
     assert not fit.exact
@@ -290,7 +290,7 @@ def test_all_draws_on_a_bound_are_no_q(known: Known) -> None:
 
 
 def test_draws_without_a_density_are_counted(known: Known) -> None:
-    """A quarter of the draws have no log p: the share is said, q is known all the same."""
+    """The share of draws without log p is reported, and q is still recovered."""
     run = known.runs["meanfield"]
     log_p = draws_of(run).log_p
     assert log_p is not None
@@ -351,7 +351,7 @@ def test_log_z_is_bridged_from_a_reference() -> None:
 
 
 def test_without_a_reference_q_is_weighted() -> None:
-    """The same constant from weighted draws, and it is said why they are of q."""
+    """Weighted draws of q give the same constant, and a note says why they were used."""
     found = log_evidence(OWN, {}, posterior(-3.25), None, NEAR_Q, np.random.default_rng(3))
     assert "weighted" in found.source
     assert "reference" in found.source

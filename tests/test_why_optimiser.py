@@ -264,7 +264,7 @@ def test_looks_that_tell_nothing_are_none() -> None:
 
 
 def test_the_distance_is_that_of_the_later_half() -> None:
-    """Medians of the halves of the last looks; what was before them does not count."""
+    """It is the median of the second half of the last looks; earlier ones do not count."""
     looks = [900.0] * 5 + [4.0] * 5 + [1.0] * 5
     found = looks_of(run(looks=looks), BEST)
     assert found is not None
