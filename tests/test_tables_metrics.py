@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import io
 import math
@@ -84,6 +85,22 @@ def test_places_in_headlines_differ() -> None:
     """Otherwise the order of the table would decide in silence."""
     places = [METRICS[m].telling for m in JUDGED]
     assert len(set(places)) == len(places)
+
+
+NAMED = {("report/files/tables.py", "khat")}
+"""A column of runs.csv, which is a contract."""
+
+
+def test_nothing_that_reads_the_table_names_a_row() -> None:
+    """Judge, study, report, check and the commands know metrics by their rows only."""
+    root = Path(metrics.__file__).parents[1]
+    found = set()
+    for room in ("judge", "study", "report", "check", "cli"):
+        for path in (root / room).rglob("*.py"):
+            tree = ast.parse(path.read_text("utf-8"))
+            texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+            found |= {(path.relative_to(root).as_posix(), name) for name in texts & set(JUDGED)}
+    assert found == NAMED
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -135,7 +135,9 @@ def _expected(expect: Mapping[str, float]) -> str:
         return f"at most {setting(expect['at_most'])}"
     if "at_least" in expect:
         return f"at least {setting(expect['at_least'])}"
-    within = f" ± {number(expect['within'])}" if "within" in expect else ""
+    within = ""
+    if "within" in expect:
+        within = " ± " + setting(float(format(expect["within"], ".2g")))
     return f"{setting(expect['near'])}{within}"
 
 
