@@ -18,7 +18,7 @@ from harness.check.baseline.file import write
 from harness.check.baseline.observe import as_baseline, observe
 from harness.cli import main
 from harness.methods import METHODS
-from harness.methods.method import SOLID, Look, Method, with_options
+from harness.methods.method import SOLID, Look, Method, Outcome
 from harness.methods.options import from_words
 from harness.methods.settings import OptionError, Options, real, switch
 from harness.models.folders import user_model
@@ -29,7 +29,6 @@ from harness.records import (
     Model,
     Program,
     RunContext,
-    RunResult,
     RunSpec,
     Trace,
 )
@@ -56,7 +55,7 @@ class ShiftOptions(Options):
     broken: bool = switch(default=False)
 
 
-def draw(spec: RunSpec, context: RunContext, scratch: Path, options: ShiftOptions) -> RunResult:
+def draw(spec: RunSpec, context: RunContext, scratch: Path, options: ShiftOptions) -> Outcome:
     """Draw from N(1 + shift, 1/2) without looking at the program."""
     del scratch
     rng = np.random.default_rng(context.cmdstan_seed)
@@ -69,7 +68,7 @@ def draw(spec: RunSpec, context: RunContext, scratch: Path, options: ShiftOption
     trace = Trace(steps, steps, -1 / steps)
     diagnostics = {"iterations": math.nan if options.broken else 5.0}
     draws = Draws(("m",), values, log_p, log_q)
-    return RunResult(spec, "", "ok", "", draws, trace, diagnostics, Cost(0.1), {})
+    return Outcome("ok", Cost(0.1), draws=draws, trace=trace, diagnostics=diagnostics)
 
 
 ROW = Method(
@@ -77,7 +76,7 @@ ROW = Method(
     title="thrown-away fit",
     what="a normal that misses the mean",
     kind="deterministic",
-    run=with_options(ShiftOptions, draw),
+    fit=draw,
     version=1,
     options=ShiftOptions(),
     draws=4000,

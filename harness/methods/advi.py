@@ -23,7 +23,7 @@ def _load() -> Callable[[Problem[AdviOptions]], Fitted]:
 _row = functools.partial(
     Method,
     kind="stochastic gradients",
-    run=on_bridge(AdviOptions, _load),
+    fit=on_bridge(_load),
     version=1,
     draws=10_000,
     seeds=10,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.methods.bridged import RECORDED, Problem
-from harness.methods.method import ended_by
 from harness.records import Reason, Status, Trace
 from harness.records.text import count, integer, setting
 from harness.vi import loop
@@ -170,7 +169,7 @@ def _ended(best: _Watched, options: AdviOptions) -> _Ended:
     """Judge the end of a run by its stopping rule, or by what its last fifth gained."""
     found = best.fit
     if found.status != "ok":
-        return _Ended(found.status, ended_by(found.status), found.words)
+        return _Ended(found.status, None, found.words)
     n = found.state.iteration
     if options.stop != "none":
         if getattr(best, options.stop).fired_at is not None:

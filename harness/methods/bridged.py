@@ -8,18 +8,18 @@ the constrained scale with transformed parameters and generated quantities as Cm
 
 from __future__ import annotations
 
-import time
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from harness.methods.method import Own, Run, ended_by, over_time, with_options, without_draws
+from harness.methods.method import Outcome, timed_out
 from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
-from harness.records import Cost, Draws, Reason, RunContext, RunResult, RunSpec, Status
+from harness.records import Cost, Draws, RunContext, RunSpec
 from harness.records.names import stan_name
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.families import Family
 
+Own = TypeVar("Own", bound=Options)
 Own_co = TypeVar("Own_co", bound=Options, covariant=True)
 
 SECONDS_A_NUMBER = 2e-9
@@ -103,28 +104,25 @@ def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: value for name, value in found.items() if value.size}
 
 
-def on_bridge(kind: type[Own], load: Callable[[], Callable[[Problem[Own]], Fitted]]) -> Run:
-    """Return a method's ``run``: open the program, fit, and make draws of what was found.
+def on_bridge(
+    load: Callable[[], Callable[[Problem[Own]], Fitted]],
+) -> Callable[[RunSpec, RunContext, Path, Own], Outcome]:
+    """Return a method's ``fit``: open the program, fit, and make draws of what was found.
+
+    Its ``cost`` counts the points at which the density and the gradient were evaluated; the
+    seconds include reading the data, as CmdStan's do.
 
     Parameters
     ----------
-    kind
-        The class of the method's options.
     load
-        Imports and returns the ``fit`` function; importing is not part of the run's seconds.
-
-    Returns
-    -------
-    Run
-        The result's ``cost`` counts the points at which the density and the gradient were
-        evaluated; the seconds include reading the data, as CmdStan's do.
+        Imports and returns the function that fits; importing is not part of the run's seconds.
     """
 
-    def run(spec: RunSpec, context: RunContext, scratch: Path, options: Own) -> RunResult:
+    def run(spec: RunSpec, context: RunContext, scratch: Path, options: Own) -> Outcome:
         del scratch
         return _run(spec, context, options, load())
 
-    return with_options(kind, run)
+    return run
 
 
 def _run(
@@ -132,18 +130,22 @@ def _run(
     context: RunContext,
     options: Own,
     fit: Callable[[Problem[Own]], Fitted],
-) -> RunResult:
+) -> Outcome:
     library = context.program.library
     if library is None:
         why = context.program.library_error or "the program was not built as a library"
-        return without_draws(spec, context, "failed", Reason.PROGRAM_ERROR, why)
-    begin = time.perf_counter()
+        return Outcome("failed", message=why)
     clock = Clock(context.timeout_s)
     target: Counted | None = None
     found: Fitted | None = None
+
+    def cost() -> Cost:
+        if target is None:
+            return Cost(clock.elapsed_s)
+        return Cost(clock.elapsed_s, target.values, target.gradients)
+
     try:
-        given = kept_data(context.data_file, context.data_hash)
-        data = arrays(given)
+        data = arrays(kept_data(context.data_file, context.data_hash))
         seed = context.cmdstan_seed
         model = BridgeModel(library, data, seed)
         target = Counted(BridgeTarget(model))
@@ -151,47 +153,27 @@ def _run(
         problem = Problem(target, model, data, options, spec.draws, rng, clock, seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)
-            numbers = sum(value.size for value in data.values())
-            drawn = _draws(found, problem, numbers)
+            drawn = _drawn(found, problem)
     except TimeLimitError:
-        cost = _cost(time.perf_counter() - begin, target)
-        trace = None if found is None else found.trace
-        return without_draws(
-            spec, context, "timed_out", Reason.TIME_LIMIT, over_time(context), cost, trace
-        )
+        return timed_out(context, cost(), None if found is None else found.trace)
     except (BridgeError, ModelError, FitError) as error:
-        cost = _cost(time.perf_counter() - begin, target)
-        return without_draws(spec, context, "failed", Reason.PROGRAM_ERROR, str(error), cost)
-    return RunResult(
-        spec=spec,
-        key="",
-        status=drawn.status,
-        message=drawn.message,
-        draws=drawn.draws,
+        return Outcome("failed", cost(), str(error))
+    words = (found.words, _unweighed(found, drawn.draws), model.messages())
+    return dataclasses.replace(
+        drawn,
+        cost=cost(),
         trace=found.trace,
-        diagnostics={"cmdstan_seed": context.cmdstan_seed, **found.diagnostics},
-        cost=_cost(time.perf_counter() - begin, target),
-        versions=context.program.versions,
-        console="\n".join(
-            w for w in (found.words, _unweighed(found, drawn.draws), model.messages()) if w
-        ),
-        reason=drawn.reason,
+        diagnostics=found.diagnostics,
+        console="\n".join(w for w in words if w),
     )
 
 
-class _Drawn(NamedTuple):
-    """The draws of a fit on the constrained scale, and how the run ended."""
-
-    draws: Draws | None
-    status: Status
-    reason: Reason | None
-    message: str
-
-
-def _draws(found: Fitted, problem: Problem[Options], numbers: int) -> _Drawn:
-    reason = found.reason or ended_by(found.status)
+def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
+    """Return the draws of a fit on the constrained scale, and how it ended."""
+    ended = Outcome(found.status, message=found.message, reason=found.reason)
     if found.z is None:
-        return _Drawn(None, found.status, reason, found.message)
+        return ended
+    numbers = sum(value.size for value in problem.data.values())
     cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
     model = problem.model
     problem.clock.check()
@@ -206,7 +188,7 @@ def _draws(found: Fitted, problem: Problem[Options], numbers: int) -> _Drawn:
         if still.any():
             why = f"{int(np.count_nonzero(still))} of {len(found.z)} draws cannot be written"
             message = f"{why}: {model.last_error()}"
-            return _Drawn(None, "failed", Reason.PROGRAM_ERROR, message)
+            return Outcome("failed", message=message)
         values[bad, : own.shape[1]] = own
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
@@ -219,7 +201,7 @@ def _draws(found: Fitted, problem: Problem[Options], numbers: int) -> _Drawn:
         log_p=None if log_p is None else log_p[None],
         log_q=None if log_q is None else log_q[None],
     )
-    return _Drawn(draws, found.status, reason, message)
+    return dataclasses.replace(ended, draws=draws, message=message)
 
 
 def _densities(problem: Problem[Options], z: FloatArray) -> FloatArray:
@@ -235,9 +217,3 @@ def _unweighed(found: Fitted, draws: Draws | None) -> str:
     if draws is None or found.log_q is None or draws.log_p is not None:
         return ""
     return f"no k-hat: the densities of {len(found.log_q)} draws would take too long"
-
-
-def _cost(seconds: float, target: Counted | None) -> Cost:
-    if target is None:
-        return Cost(seconds)
-    return Cost(seconds, target.values, target.gradients)

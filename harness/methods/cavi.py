@@ -6,6 +6,7 @@ program is not run: these rows read the model's data and draw from q(m) q(s).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,32 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.methods.method import (
-    DASHED,
-    SOLID,
-    Look,
-    Method,
-    Own,
-    Run,
-    over_time,
-    with_options,
-    without_draws,
-)
+from harness.methods.method import DASHED, SOLID, Look, Method, Outcome, timed_out
 from harness.methods.settings import Options, between, real, whole
 from harness.models.data import ModelError, kept_data
-from harness.records import (
-    Cost,
-    Draws,
-    Model,
-    Reason,
-    RunContext,
-    RunResult,
-    RunSpec,
-    Status,
-)
+from harness.records import Cost, Draws, Model, Reason, RunContext, RunSpec
+from harness.records.text import count
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
+    from harness.methods.bridged import Own
     from harness.records import FloatArray
     from harness.vi.cavi import Fit
 
@@ -82,64 +66,54 @@ def _svi(x: FloatArray, options: SviOptions, rng: np.random.Generator, clock: Cl
     return svi(x, Schedule(**options.plain()), rng, clock)
 
 
-def _run_with(kind: type[Own], fit: Fitter[Own]) -> Run:
-    """Return a method's ``run``: read the data, fit, draw."""
+def _fit_with(
+    fit: Fitter[Own], spec: RunSpec, context: RunContext, scratch: Path, options: Own
+) -> Outcome:
+    """Read the data, fit, draw."""
+    from harness.vi import cavi
 
-    def run(spec: RunSpec, context: RunContext, scratch: Path, options: Own) -> RunResult:
-        from harness.vi import cavi
-
-        del scratch
-        clock = Clock(context.timeout_s)
-        try:
-            given = kept_data(context.data_file, context.data_hash)
-            if set(given) != {"N", "x"}:
-                held = sorted(given) or "nothing"
-                msg = f"the data hold {held}; {spec.method} needs {ONLY}'s N, x"
-                raise ValueError(msg)
-            x = np.asarray(given["x"], dtype=np.float64)
-            data = cavi.summarise(x)
-            rng = np.random.default_rng(context.cmdstan_seed)
-            found = fit(x, options, rng, clock)
-            s, m = cavi.sample(found.q, spec.draws, rng)
-        except (ModelError, ValueError) as error:
-            said = f"{spec.method} cannot be run: {error}"
-            cost = Cost(clock.elapsed_s)
-            return without_draws(spec, context, "failed", Reason.PROGRAM_ERROR, said, cost)
-        if clock.over and not found.converged:
-            cost, said = Cost(clock.elapsed_s), over_time(context)
-            return without_draws(
-                spec, context, "timed_out", Reason.TIME_LIMIT, said, cost, found.trace
-            )
-        elbo = float(found.trace.elbo[-1])
-        status: Status = "ok" if found.converged else "not_converged"
-        return RunResult(
-            spec=spec,
-            key="",
-            status=status,
-            message="" if found.converged else f"not at rest after {found.iterations} iterations",
-            draws=Draws(
-                names=("s", "m"),
-                values=np.stack([s, m], axis=-1)[None],
-                log_p=cavi.log_density(data, s, m)[None],
-                log_q=cavi.log_density_q(found.q, s, m)[None],
-            ),
-            trace=found.trace,
-            diagnostics={
-                "cmdstan_seed": context.cmdstan_seed,
-                "iterations": float(found.iterations),
-                "elbo": elbo,
-                "kl": cavi.log_evidence(data) - elbo,
-                "m_mean": found.q.mean,
-                "m_variance": found.q.variance,
-                "s_shape": found.q.shape,
-                "s_scale": found.q.scale,
-            },
-            cost=Cost(clock.elapsed_s),
-            versions=context.program.versions,
-            reason=None if found.converged else Reason.ITERATION_LIMIT,
-        )
-
-    return with_options(kind, run)
+    del scratch
+    clock = Clock(context.timeout_s)
+    try:
+        given = kept_data(context.data_file, context.data_hash)
+        if set(given) != {"N", "x"}:
+            held = sorted(given) or "nothing"
+            msg = f"the data hold {held}; {spec.method} needs {ONLY}'s N, x"
+            raise ValueError(msg)
+        x = np.asarray(given["x"], dtype=np.float64)
+        data = cavi.summarise(x)
+        rng = np.random.default_rng(context.cmdstan_seed)
+        found = fit(x, options, rng, clock)
+        s, m = cavi.sample(found.q, spec.draws, rng)
+    except (ModelError, ValueError) as error:
+        return Outcome("failed", Cost(clock.elapsed_s), f"{spec.method} cannot be run: {error}")
+    if clock.over and not found.converged:
+        return timed_out(context, Cost(clock.elapsed_s), found.trace)
+    ended = Outcome("ok")
+    if not found.converged:
+        words = f"not at rest after {count(found.iterations, 'iteration')}"
+        ended = Outcome("not_converged", message=words, reason=Reason.ITERATION_LIMIT)
+    elbo = float(found.trace.elbo[-1])
+    return dataclasses.replace(
+        ended,
+        draws=Draws(
+            names=("s", "m"),
+            values=np.stack([s, m], axis=-1)[None],
+            log_p=cavi.log_density(data, s, m)[None],
+            log_q=cavi.log_density_q(found.q, s, m)[None],
+        ),
+        trace=found.trace,
+        diagnostics={
+            "iterations": float(found.iterations),
+            "elbo": elbo,
+            "kl": cavi.log_evidence(data) - elbo,
+            "m_mean": found.q.mean,
+            "m_variance": found.q.variance,
+            "s_shape": found.q.shape,
+            "s_scale": found.q.scale,
+        },
+        cost=Cost(clock.elapsed_s),
+    )
 
 
 def _unfit(title: str, model: Model) -> str | None:
@@ -157,7 +131,7 @@ CAVI = _row(
     name="cavi",
     title="CAVI",
     what="coordinate ascent, derived by hand for inverse_gamma_normal",
-    run=_run_with(CaviOptions, _cavi),
+    fit=functools.partial(_fit_with, _cavi),
     options=CaviOptions(),
     look=Look("#5a5a9e", SOLID, "8"),
     unfit=functools.partial(_unfit, "CAVI"),
@@ -167,7 +141,7 @@ SVI = _row(
     name="svi",
     title="SVI",
     what="natural gradients on batches, derived by hand for inverse_gamma_normal",
-    run=_run_with(SviOptions, _svi),
+    fit=functools.partial(_fit_with, _svi),
     options=SviOptions(),
     look=Look("#37377a", DASHED, "1"),
     unfit=functools.partial(_unfit, "SVI"),

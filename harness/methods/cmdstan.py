@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.methods.method import over_time, without_draws
-from harness.records import Cost, Reason, RunContext, RunResult, RunSpec, Status, Trace
+from harness.methods.method import Outcome, timed_out
+from harness.records import Cost, Reason, RunContext, Status, Trace
 from harness.stan import console
 from harness.stan.csv import CsvError
 
@@ -26,16 +26,17 @@ SIGNIFICANT_DIGITS = 18
 
 T = TypeVar("T")
 
+NOTHING: Mapping[str, float] = {}
+
 
 @dataclass(slots=True)
 class Attempt:
     """A run of CmdStan: what it printed, and how it ended unless all is well."""
 
-    context: RunContext
     seconds: float
     text: str
     status: Status | None = None
-    reason: Reason = Reason.PROGRAM_ERROR
+    reason: Reason | None = None
     message: str = ""
 
     def read(self, reader: Callable[[], T]) -> T | None:
@@ -50,23 +51,18 @@ class Attempt:
             self.message = said or f"CmdStan's output: {error}"
             return None
 
-    def without_draws(
-        self,
-        spec: RunSpec,
-        trace: Trace | None = None,
-        diagnostics: Mapping[str, float] | None = None,
-    ) -> RunResult:
-        """Return the result of a run that failed."""
-        return without_draws(
-            spec,
-            self.context,
+    def outcome(
+        self, trace: Trace | None = None, diagnostics: Mapping[str, float] = NOTHING
+    ) -> Outcome:
+        """Return the outcome of a run without draws."""
+        return Outcome(
             self.status or "failed",
-            self.reason,
-            self.message,
             Cost(self.seconds),
-            trace,
-            diagnostics,
-            console.excerpt(self.text),
+            self.message,
+            self.reason,
+            trace=trace,
+            diagnostics=diagnostics,
+            console=console.excerpt(self.text),
         )
 
 
@@ -98,12 +94,12 @@ def attempt(context: RunContext, folder: Path, command: str, **arguments: Any) -
     seconds = time.perf_counter() - begin
     files = sorted(folder.glob("*.txt"))
     text = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in files)
-    found = Attempt(context, seconds, text, status)
+    found = Attempt(seconds, text, status)
     if status == "timed_out":
-        found.reason, found.message = Reason.TIME_LIMIT, over_time(context)
+        found.message = timed_out(context, Cost(seconds)).message
     elif any(c < 0 for c in codes):
         signals = ", ".join(str(-c) for c in codes if c < 0)
-        found.status, found.reason = "killed", Reason.KILLED
+        found.status = "killed"
         found.message = (
             f"the process was killed (signal {signals}); often the machine is out of memory"
         )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.methods.cmdstan import attempt
-from harness.methods.method import DASHED, SOLID, Look, Method, Run, with_options
+from harness.methods.method import DASHED, SOLID, Look, Method, Outcome
 from harness.methods.settings import Options, real, switch, whole
-from harness.records import Cost, Draws, FamilyName, RunContext, RunResult, RunSpec
+from harness.records import Cost, Draws, FamilyName, RunContext, RunSpec
 from harness.stan import console
 from harness.stan.csv import CsvError, read_elbo, read_stan_csv
 
@@ -34,53 +34,51 @@ TUNED = CmdStanAdviOptions(
 """A small fixed step size, many gradient samples, a tight tolerance."""
 
 
-def _run(algorithm: FamilyName) -> Run:
-    """Return a method's ``run``.
+def _fit(
+    algorithm: FamilyName,
+    spec: RunSpec,
+    context: RunContext,
+    scratch: Path,
+    options: CmdStanAdviOptions,
+) -> Outcome:
+    """Run CmdStan's ADVI.
 
-    Its draws (constrained) have ``log_p`` (unconstrained scale, Jacobian and constants included)
-    and ``log_q`` without its constant, which importance ratios do not need.
+    The draws have ``log_p`` with its Jacobian and constants, on the unconstrained scale, and
+    ``log_q`` without its constant, which importance ratios do not need.
     """
-
-    def run(
-        spec: RunSpec, context: RunContext, scratch: Path, options: CmdStanAdviOptions
-    ) -> RunResult:
-        ended = attempt(
-            context,
-            scratch,
-            "variational",
-            algorithm=algorithm,
-            draws=spec.draws,
-            save_diagnostics=True,
-            require_converged=False,
-            **options.plain(),
-        )
-        trace = read_elbo(scratch)
-        said = console.read_advi(ended.text)
-        diagnostics: dict[str, float] = {"cmdstan_seed": context.cmdstan_seed}
-        if trace is not None and trace.iteration.size:
-            diagnostics["iterations"] = float(trace.iteration[-1])
-            diagnostics["elbo"] = float(trace.elbo[-1])
-        eta = said.eta if options.adapt_engaged else options.eta
-        if eta is not None:
-            diagnostics["eta"] = eta
-        draws = ended.read(lambda: _read(scratch, spec.draws))
-        if draws is None:
-            return ended.without_draws(spec, trace, diagnostics)
-        return RunResult(
-            spec=spec,
-            key="",
-            status=said.status,
-            message=said.message,
-            draws=draws,
-            trace=trace,
-            diagnostics=diagnostics,
-            cost=Cost(ended.seconds, None, said.gradient_evaluations(options.plain(), diagnostics)),
-            versions=context.program.versions,
-            console=console.excerpt(ended.text),
-            reason=said.reason,
-        )
-
-    return with_options(CmdStanAdviOptions, run)
+    ended = attempt(
+        context,
+        scratch,
+        "variational",
+        algorithm=algorithm,
+        draws=spec.draws,
+        save_diagnostics=True,
+        require_converged=False,
+        **options.plain(),
+    )
+    trace = read_elbo(scratch)
+    said = console.read_advi(ended.text)
+    diagnostics: dict[str, float] = {}
+    if trace is not None and trace.iteration.size:
+        diagnostics["iterations"] = float(trace.iteration[-1])
+        diagnostics["elbo"] = float(trace.elbo[-1])
+    eta = said.eta if options.adapt_engaged else options.eta
+    if eta is not None:
+        diagnostics["eta"] = eta
+    draws = ended.read(lambda: _read(scratch, spec.draws))
+    if draws is None:
+        return ended.outcome(trace, diagnostics)
+    gradients = said.gradient_evaluations(options.plain(), diagnostics)
+    return Outcome(
+        said.status,
+        Cost(ended.seconds, None, gradients),
+        said.message,
+        said.reason,
+        draws,
+        trace,
+        diagnostics,
+        console.excerpt(ended.text),
+    )
 
 
 def _read(folder: Path, draws: int) -> Draws:
@@ -109,7 +107,7 @@ MEANFIELD = _row(
     name="meanfield",
     title="mean-field",
     what="CmdStan's ADVI with its defaults: a Gaussian with independent parameters",
-    run=_run("meanfield"),
+    fit=functools.partial(_fit, "meanfield"),
     options=CmdStanAdviOptions(),
     look=Look("#d1492e", SOLID, "s"),
     family="meanfield",
@@ -121,7 +119,7 @@ FULLRANK = _row(
     name="fullrank",
     title="full-rank",
     what="CmdStan's ADVI with its defaults: a Gaussian with any covariance",
-    run=_run("fullrank"),
+    fit=functools.partial(_fit, "fullrank"),
     options=CmdStanAdviOptions(),
     look=Look("#1f8a5f", SOLID, "D"),
     family="fullrank",
@@ -132,7 +130,7 @@ MEANFIELD_TUNED = _row(
     name="meanfield_tuned",
     title="tuned mean-field",
     what="mean-field with step size 0.1 fixed, 20 gradient draws, up to 30 000 iterations",
-    run=_run("meanfield"),
+    fit=functools.partial(_fit, "meanfield"),
     options=TUNED,
     look=Look("#8a2414", DASHED, "v"),
     family="meanfield",
@@ -143,7 +141,7 @@ FULLRANK_TUNED = _row(
     name="fullrank_tuned",
     title="tuned full-rank",
     what="full-rank with step size 0.1 fixed, 20 gradient draws, up to 30 000 iterations",
-    run=_run("fullrank"),
+    fit=functools.partial(_fit, "fullrank"),
     options=TUNED,
     look=Look("#0b5a43", DASHED, "^"),
     family="fullrank",

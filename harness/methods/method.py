@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from harness.methods.settings import OptionError, Options
 from harness.records import (
     FAMILY_NAMES,
     Cost,
+    Draws,
     FamilyName,
     Model,
     Reason,
@@ -33,10 +34,6 @@ Kind = Literal[
     "quadrature",
 ]
 
-Run = Callable[[RunSpec, RunContext, Path], RunResult]
-
-NO_COST = Cost(0.0)
-
 Dash = str | tuple[float, tuple[float, ...]]
 
 SOLID: Dash = "-"
@@ -50,6 +47,39 @@ class Look(NamedTuple):
     colour: str
     dash: Dash
     marker: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """How a fit ended: what a :class:`RunResult` has beside the run's spec and versions.
+
+    Where no ``reason`` is given, one follows from the status.
+    """
+
+    status: Status
+    cost: Cost = field(default_factory=lambda: Cost(0.0))
+    message: str = ""
+    reason: Reason | None = None
+    draws: Draws | None = None
+    trace: Trace | None = None
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    console: str = ""
+
+
+def timed_out(context: RunContext, cost: Cost, trace: Trace | None = None) -> Outcome:
+    """Return the outcome of a fit that took longer than it may."""
+    limit = seconds(context.timeout_s)
+    words = f"stopped after the time limit of {limit}; a longer one: --timeout"
+    return Outcome("timed_out", cost, words, trace=trace)
+
+
+_REASONS: Mapping[Status, Reason] = {
+    "not_converged": Reason.NOT_SETTLED,
+    "diverged": Reason.DIVERGING,
+    "failed": Reason.PROGRAM_ERROR,
+    "timed_out": Reason.TIME_LIMIT,
+    "killed": Reason.KILLED,
+}
 
 
 def fits_any(_: Model) -> str | None:
@@ -66,9 +96,9 @@ class Method:
     name, title, what
         The name that users type, the name in sentences and figures, and one line that says what
         it is.
-    run
-        ``run(spec, context, scratch)`` returns a result and never raises for a run that failed;
-        ``scratch`` is an empty folder of its own.
+    fit
+        ``fit(spec, context, scratch, options)`` returns an outcome and never raises for a fit that
+        failed; ``options`` are of the class of the defaults.
     version
         Raised when results are no longer comparable with stored ones.
     options
@@ -104,7 +134,7 @@ class Method:
     title: str
     what: str
     kind: Kind
-    run: Run
+    fit: Callable[[RunSpec, RunContext, Path, Any], Outcome]
     version: int
     options: Options
     draws: int
@@ -147,67 +177,25 @@ class Method:
         name = options.get("family", self.family)
         return next((f for f in FAMILY_NAMES if f == name), None)
 
-
-Own = TypeVar("Own", bound=Options)
-
-
-def with_options(
-    kind: type[Own], run: Callable[[RunSpec, RunContext, Path, Own], RunResult]
-) -> Run:
-    """Return a method's ``run``, which reads the spec's options first; wrong ones are a result."""
-
-    def checked(spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
+    def run(self, spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
+        """Make one run in an empty folder of its own; a run that fails is a result, too."""
         try:
-            options = kind.read(spec.options)
+            options = type(self.options).read(spec.options)
         except OptionError as error:
             said = f"{spec.method} cannot be run: {error}"
-            return without_draws(spec, context, "failed", Reason.OPTIONS, said)
-        return run(spec, context, scratch, options)
-
-    return checked
-
-
-def over_time(context: RunContext) -> str:
-    """Say that a run took longer than it may."""
-    return f"stopped after the time limit of {seconds(context.timeout_s)}; a longer one: --timeout"
-
-
-def ended_by(status: Status) -> Reason | None:
-    """Return the reason that goes with a status where nothing more is known."""
-    return _ENDED.get(status)
-
-
-_ENDED: Mapping[Status, Reason] = {
-    "not_converged": Reason.NOT_SETTLED,
-    "diverged": Reason.DIVERGING,
-    "failed": Reason.PROGRAM_ERROR,
-    "timed_out": Reason.TIME_LIMIT,
-    "killed": Reason.KILLED,
-}
-
-
-def without_draws(
-    spec: RunSpec,
-    context: RunContext,
-    status: Status,
-    reason: Reason,
-    message: str,
-    cost: Cost = NO_COST,
-    trace: Trace | None = None,
-    diagnostics: Mapping[str, float] | None = None,
-    console: str = "",
-) -> RunResult:
-    """Return the result of a run that has no draws."""
-    return RunResult(
-        spec=spec,
-        key="",
-        status=status,
-        message=message,
-        draws=None,
-        trace=trace,
-        diagnostics={"cmdstan_seed": context.cmdstan_seed, **(diagnostics or {})},
-        cost=cost,
-        versions=context.program.versions,
-        console=console,
-        reason=reason,
-    )
+            outcome = Outcome("failed", message=said, reason=Reason.OPTIONS)
+        else:
+            outcome = self.fit(spec, context, scratch, options)
+        return RunResult(
+            spec=spec,
+            key="",
+            status=outcome.status,
+            message=outcome.message,
+            draws=outcome.draws,
+            trace=outcome.trace,
+            diagnostics={"cmdstan_seed": context.cmdstan_seed, **outcome.diagnostics},
+            cost=outcome.cost,
+            versions=context.program.versions,
+            console=outcome.console,
+            reason=outcome.reason or _REASONS.get(outcome.status),
+        )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.methods.cmdstan import attempt
-from harness.methods.method import SOLID, Look, Method, with_options, without_draws
+from harness.methods.method import SOLID, Look, Method, Outcome
 from harness.methods.settings import Options, between, whole
-from harness.records import Cost, Draws, Reason, RunContext, RunResult, RunSpec
+from harness.records import Cost, Draws, Reason, RunContext, RunSpec
 from harness.stan import console
 from harness.stan.csv import CsvError, StanTable, read_stan_csv
 
@@ -77,15 +77,16 @@ def _beginning(options: NutsOptions, scratch: Path) -> dict[str, Any]:
     return found
 
 
-def run_nuts(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions) -> RunResult:
+def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions) -> Outcome:
     """Run NUTS, its chains one after the other on one core.
 
     Other runs keep the other cores busy, and the seconds are then one core's seconds.
     """
+    del spec
     try:
         beginning = _beginning(options, scratch)
     except (TypeError, ValueError) as error:
-        return without_draws(spec, context, "failed", Reason.OPTIONS, str(error))
+        return Outcome("failed", message=str(error), reason=Reason.OPTIONS)
     chains, samples = options.chains, options.samples
     ended = attempt(
         context,
@@ -111,15 +112,15 @@ def run_nuts(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOpt
 
     tables = ended.read(read)
     if tables is None:
-        return ended.without_draws(spec)
+        return ended.outcome()
 
     def stacked(name: str) -> FloatArray:
         return np.stack([t.column(name) for t in tables])
 
-    return RunResult(
-        spec=spec,
-        key="",
-        status="ok",
+    return Outcome(
+        "ok",
+        # Leapfrog steps of the warm-up are not saved, so the gradients are not known.
+        Cost(ended.seconds),
         message=console.sampler_warning(ended.text),
         draws=Draws(
             names=tables[0].quantities,
@@ -135,16 +136,11 @@ def run_nuts(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOpt
             },
             iid=False,
         ),
-        trace=None,
         diagnostics={
-            "cmdstan_seed": context.cmdstan_seed,
             "iterations": float(chains * (options.warmup + samples)),
             "max_tree_depth": float(options.max_treedepth),
             "sampling_leapfrogs": float(stacked("n_leapfrog__").sum()),
         },
-        # Leapfrog steps of the warm-up are not saved, so the gradients are not known.
-        cost=Cost(ended.seconds),
-        versions=context.program.versions,
         console=console.excerpt(ended.text),
     )
 
@@ -154,7 +150,7 @@ NUTS = Method(
     title="NUTS",
     what="CmdStan's NUTS, four chains",
     kind="sampler",
-    run=with_options(NutsOptions, run_nuts),
+    fit=fit,
     version=1,
     options=NutsOptions(),
     draws=4000,

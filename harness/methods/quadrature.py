@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from harness.methods.bridged import FitError, Problem, on_bridge
-from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method, Run
+from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
 from harness.methods.settings import Options
 from harness.records import Reason, Status
 
@@ -117,10 +117,6 @@ def refuse_other_supports(model: BridgeModel) -> None:
         raise FitError(msg)
 
 
-def _run(kind: Criterion) -> Run:
-    return on_bridge(NoOptions, lambda: _load(kind))
-
-
 # Few seeds: only the draws of q are random.
 _row = functools.partial(
     Method,
@@ -137,7 +133,7 @@ QUADRATURE_MSE = _row(
     name="quadrature_mse",
     title="1-D MSE fit",
     what="one parameter: a Gaussian by the weighted mean square of log q − log p",
-    run=_run("mse"),
+    fit=on_bridge(functools.partial(_load, "mse")),
     look=Look("#2f6f9f", DASHED, "2"),
     family="meanfield",
     other_optimum=(
@@ -150,7 +146,7 @@ QUADRATURE_KL = _row(
     name="quadrature_kl",
     title="1-D KL fit",
     what="one parameter: a Gaussian by KL(q‖p)",
-    run=_run("kl"),
+    fit=on_bridge(functools.partial(_load, "kl")),
     look=Look("#3d6b1f", SOLID, "|"),
     family="meanfield",
 )
@@ -159,7 +155,7 @@ QUADRATURE_TRUNCATED = _row(
     name="quadrature_truncated",
     title="1-D truncated fit",
     what="one parameter in (0, 1): a truncated normal by KL(q‖p), on its own scale",
-    run=_run("truncated"),
+    fit=on_bridge(functools.partial(_load, "truncated")),
     look=Look("#86501c", DOTTED, "4"),
     other_family="truncated normal",
 )
