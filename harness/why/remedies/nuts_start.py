@@ -37,7 +37,7 @@ class Start:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The two options as :func:`harness.methods.cmdstan.run_nuts` takes them."""
+        """The two options as :mod:`harness.methods.nuts` takes them."""
         return {"start": [dict(p) for p in self.points], "inv_metric": list(self.inv_metric)}
 
 
