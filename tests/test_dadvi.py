@@ -19,6 +19,7 @@ from harness.methods.dadvi_gaussian import _chosen_response, fit_family, fit_res
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
 from harness.records import Reason
+from harness.records.text import fixed
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Optimum, Settings, StartError
 from harness.vi.deterministic.basins import Basin, weigh
@@ -274,7 +275,8 @@ def test_the_heavier_mode_is_kept_where_evaluations_are_dear(dimension: int, see
     assert abs(modes[0].elbo - modes[1].elbo - 2) < 0.05
     ((reason, words),) = basin_faults(found.basins)
     assert reason is Reason.OTHER_BASINS
-    assert f"the best has ELBO {modes[0].elbo:.2f}, the other {modes[1].elbo:.2f}" in words
+    best, other = fixed(modes[0].elbo, 2), fixed(modes[1].elbo, 2)
+    assert f"the best has ELBO {best}, the other {other}" in words
 
 
 def _basin(place: float, elbo: float) -> Basin:
