@@ -144,15 +144,15 @@ def compare(
         A mapping of numbers, lists and arrays, or a JSON file; None for a program without data
         or for a model that brings its own.
     methods, seeds, reference, quantities, jobs, timeout_s
-        As on the command line; ``timeout_s`` in seconds for one run.
+        As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
     options
-        Of methods, by name: ``{"advi": {"iterations": 20_000}}``.
+        By method: ``{"advi": {"iterations": 20_000}}``.
     why
-        Whether the divergence of each Gaussian fit is split: family or optimiser.
+        Whether to split the divergence of each Gaussian fit into family and optimiser gap.
     remedies
         Whether remedies are tried for methods that fail or warn. It needs ``why``.
     quiet
-        Without progress.
+        Whether to show no progress.
 
     Returns
     -------

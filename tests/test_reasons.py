@@ -25,6 +25,7 @@ from harness.study import comparing, explain, task
 from harness.study.explain import explainable
 from harness.study.plan import Plan
 from harness.study.pool import Pool
+from harness.study.progress import Progress
 from harness.study.store import Store
 from harness.study.task import AnalysisTask
 from harness.why.verdicts import NEEDS_CAUSE
@@ -166,29 +167,20 @@ def test_remedies_without_causes_are_refused(isolated_cache: Path) -> None:
 
 
 @dataclass
-class Recorder:
+class Recorder(Progress):
     """A display that remembers how much was done and what was said."""
 
     said: list[str]
     runs: int = 0
-
-    def phase(self, name: str, total: int) -> None:
-        """Ignore."""
 
     def advance(self, name: str, detail: str = "") -> None:
         """Count runs."""
         assert detail
         self.runs += name == "run"
 
-    def again(self) -> None:
-        """Ignore."""
-
     def say(self, sentence: str) -> None:
         """Remember."""
         self.said.append(sentence)
-
-    def close(self) -> None:
-        """Ignore."""
 
 
 @dataclass(frozen=True)

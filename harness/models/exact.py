@@ -3,7 +3,7 @@
 ``SAMPLERS[name](data, n, rng)`` returns ``n`` independent draws from the posterior of the
 program ``stan/<name>/<name>.stan`` given the data in CmdStan's JSON layout: a mapping from
 the base name of each quantity, generated ones included, to an array of shape ``(n, *shape)``
-on the constrained scale. Nothing here knows Stan; every sampler stands on a formula.
+on the constrained scale. Nothing here uses Stan; every sampler follows a formula.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from scipy import special
 
 FloatArray = NDArray[np.float64]
 LogDensity = Callable[[FloatArray], FloatArray]
-Sampler = Callable[[Mapping[str, Any], int, np.random.Generator], dict[str, FloatArray]]
+Data = Mapping[str, Any]
+Columns = dict[str, FloatArray]
+Sampler = Callable[[Data, int, np.random.Generator], Columns]
 
 COEFFICIENT_PRIOR_SD = 20.0
 NOISE_PRIOR_SCALE = 10.0
@@ -25,8 +27,8 @@ STUDENT_T_NU = 3.0
 BETA_A, BETA_B = 1001.0, 2.0
 MIXTURE_WEIGHTS, MIXTURE_MEANS, MIXTURE_SD = (0.2, 0.8), (-0.3, 0.5), 0.1
 
-_NEGLIGIBLE_NATS = 50.0
-"""Density this far under its peak is left out: e⁻⁵⁰ is far under double precision's 10⁻¹⁶."""
+NEGLIGIBLE_NATS = 50.0
+"""Density this far below its peak is ignored: e⁻⁵⁰ is far below double precision's 10⁻¹⁶."""
 
 
 def draw_by_inversion(
@@ -49,7 +51,7 @@ def draw_by_inversion(
     log_density
         Unnormalised, in nats; maps an array of points to an array of the same shape.
     lower, upper
-        An interval that holds the density's mass; it may be far too wide.
+        An interval that contains the density's mass; it may be far too wide.
     n
         Number of draws.
 
@@ -72,7 +74,7 @@ def draw_by_inversion(
             raise ValueError(msg)
         log_p = np.where(np.isfinite(log_p), log_p, -np.inf)
         log_p -= log_p.max()
-        inside = np.flatnonzero(log_p > -_NEGLIGIBLE_NATS)
+        inside = np.flatnonzero(log_p > -NEGLIGIBLE_NATS)
         # One cell more on each side: the peak of a narrow density may lie between points.
         first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, points - 1)
         if last - first > points // 2:
@@ -103,7 +105,7 @@ class GaussianPosterior(NamedTuple):
     precision: FloatArray
 
 
-def conjugate_posterior(data: Mapping[str, Any]) -> GaussianPosterior:
+def conjugate_posterior(data: Data) -> GaussianPosterior:
     """Return the exact posterior of (intercept, slope) of ``conjugate_regression``.
 
     With the design matrix X, noise sd s and prior sd t, Λ = XᵀX/s² + I/t² and
@@ -117,20 +119,12 @@ def conjugate_posterior(data: Mapping[str, Any]) -> GaussianPosterior:
     return GaussianPosterior(mean.astype(np.float64), precision)
 
 
-def sample_student_t(
-    data: Mapping[str, Any],  # noqa: ARG001 - every sampler has one signature
-    n: int,
-    rng: np.random.Generator,
-) -> dict[str, FloatArray]:
+def sample_student_t(_: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``x`` of ``student_t``."""
     return {"x": rng.standard_t(STUDENT_T_NU, size=n)}
 
 
-def sample_beta_unit(
-    data: Mapping[str, Any],  # noqa: ARG001 - every sampler has one signature
-    n: int,
-    rng: np.random.Generator,
-) -> dict[str, FloatArray]:
+def sample_beta_unit(_: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``theta`` and ``logit_theta`` of ``beta_unit``.
 
     θ = G₁/(G₁ + G₂) with gamma variates, so that logit θ = ln G₁ − ln G₂ keeps all its digits
@@ -140,37 +134,27 @@ def sample_beta_unit(
     return {"theta": special.expit(logit), "logit_theta": logit}
 
 
-def sample_mixture(
-    data: Mapping[str, Any],  # noqa: ARG001 - every sampler has one signature
-    n: int,
-    rng: np.random.Generator,
-) -> dict[str, FloatArray]:
+def sample_mixture(_: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``x``, ``x2`` and ``sin_x`` of ``mixture``."""
     component = rng.choice(len(MIXTURE_WEIGHTS), size=n, p=MIXTURE_WEIGHTS)
     x = np.asarray(MIXTURE_MEANS)[component] + MIXTURE_SD * rng.standard_normal(n)
     return {"x": x, "x2": x**2, "sin_x": np.sin(x)}
 
 
-def sample_linear_regression(
-    data: Mapping[str, Any], n: int, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def sample_linear_regression(data: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``intercept``, ``slope`` and ``sigma`` of ``linear_regression``."""
     beta, sigma = _regression(_design(data["x"]), data["y"], n, rng)
     return {"intercept": beta[:, 0], "slope": beta[:, 1], "sigma": sigma}
 
 
-def sample_large_regression(
-    data: Mapping[str, Any], n: int, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def sample_large_regression(data: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``intercept``, ``slope`` (shape ``(n, K)``) and ``sigma`` of ``large_regression``."""
     _refuse_scaled(data)
     beta, sigma = _regression(_design(data["x"]), data["y"], n, rng)
     return {"intercept": beta[:, 0], "slope": beta[:, 1:], "sigma": sigma}
 
 
-def sample_conjugate_regression(
-    data: Mapping[str, Any], n: int, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def sample_conjugate_regression(data: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``intercept`` and ``slope`` of ``conjugate_regression``: Gaussian."""
     mean, precision = conjugate_posterior(data)
     upper = np.linalg.cholesky(precision).T
@@ -178,9 +162,7 @@ def sample_conjugate_regression(
     return {"intercept": beta[:, 0], "slope": beta[:, 1]}
 
 
-def sample_wide_normal(
-    data: Mapping[str, Any], n: int, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def sample_wide_normal(data: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``mu`` and ``sd`` of ``wide_normal``, each of shape ``(n, D)``.
 
     The columns are independent a posteriori. With the flat mean integrated out, the sd of a
@@ -208,9 +190,7 @@ def sample_wide_normal(
     return {"mu": mu, "sd": sd}
 
 
-def sample_normal_mean(
-    data: Mapping[str, Any], n: int, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def sample_normal_mean(data: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``m`` of ``normal_mean``: N(Σx/(N+1), 1/√(N+1))."""
     x = np.asarray(data["x"], dtype=np.float64)
     return {"m": x.sum() / (x.size + 1) + rng.standard_normal(n) / np.sqrt(x.size + 1)}
@@ -225,7 +205,7 @@ class NormalInverseGamma(NamedTuple):
     weight: float
 
 
-def inverse_gamma_posterior(data: Mapping[str, Any]) -> NormalInverseGamma:
+def inverse_gamma_posterior(data: Data) -> NormalInverseGamma:
     """Return the posterior of (s, m) of ``inverse_gamma_normal``; its prior is (2, 3, 0, 1)."""
     x = np.asarray(data["x"], dtype=np.float64)
     weight = 1.0 + x.size
@@ -234,20 +214,18 @@ def inverse_gamma_posterior(data: Mapping[str, Any]) -> NormalInverseGamma:
     return NormalInverseGamma(2.0 + x.size / 2, scale, mean, weight)
 
 
-def sample_inverse_gamma_normal(
-    data: Mapping[str, Any], n: int, rng: np.random.Generator
-) -> dict[str, FloatArray]:
+def sample_inverse_gamma_normal(data: Data, n: int, rng: np.random.Generator) -> Columns:
     """Draw ``s`` (a variance) and ``m`` of ``inverse_gamma_normal``: normal-inverse-gamma."""
     shape, scale, mean, weight = inverse_gamma_posterior(data)
     s = scale / rng.standard_gamma(shape, size=n)
     return {"s": s, "m": mean + np.sqrt(s / weight) * rng.standard_normal(n)}
 
 
-def _refuse_scaled(data: Mapping[str, Any]) -> None:
-    """Refuse a minibatch: its likelihood is multiplied, so its posterior is another one."""
+def _refuse_scaled(data: Data) -> None:
+    """Refuse a minibatch: its scaled likelihood has another posterior."""
     scale = data["likelihood_scale"]
     if scale != 1:
-        msg = f"likelihood_scale is {scale}; the exact posterior is that of all rows, scale 1"
+        msg = f"likelihood_scale is {scale}; exact draws need all rows, with scale 1"
         raise ValueError(msg)
 
 

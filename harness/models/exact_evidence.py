@@ -2,36 +2,35 @@
 
 ``LOG_EVIDENCE[name](data)`` returns the log of the integral, over the parameters of
 ``stan/<name>/<name>.stan``, of the exponential of its ``target`` given the data in CmdStan's
-JSON layout. No constant is dropped, and what ``lower=0`` cuts off a prior is not made up for,
-as in Stan: a half-Cauchy is a Cauchy's right half and integrates to one half. The Jacobian
-makes the integral over the unconstrained scale the same. Nothing here knows Stan; every figure
-stands on a formula.
+JSON layout. No constant is dropped. As in Stan, a prior truncated by ``lower=0`` is not
+renormalised: a half-Cauchy is the right half of a Cauchy and integrates to one half. The Jacobian
+makes the integral over the unconstrained scale the same. Nothing here uses Stan; every value
+follows a formula.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaln
 
 from harness.models.exact import (
     COEFFICIENT_PRIOR_SD,
+    NEGLIGIBLE_NATS,
     NOISE_PRIOR_SCALE,
+    Data,
     FloatArray,
     LogDensity,
     inverse_gamma_posterior,
 )
 from harness.records import Estimate
 
-LogEvidence = Callable[[Mapping[str, Any]], Estimate]
+LogEvidence = Callable[[Data], Estimate]
 
 LOG_2_PI = math.log(2 * math.pi)
-
-_NEGLIGIBLE_NATS = 50.0
-"""Density this far under its peak is left out: e⁻⁵⁰ is far under double precision's 10⁻¹⁶."""
 
 _POINTS = 2001
 """Of a grid; every second and every fourth point make a grid too."""
@@ -60,8 +59,8 @@ def log_integral(log_density: LogDensity, lower: float, upper: float) -> Estimat
     Returns
     -------
     Estimate
-        Its error is what the rule changes by with half or a quarter of its points, and what was
-        left out. The rounding of ``log_density`` itself is not part of it.
+        Its error is the change of the rule with half or a quarter of its points, plus the mass
+        left out. The rounding of ``log_density`` itself is not included.
 
     Raises
     ------
@@ -77,7 +76,7 @@ def log_integral(log_density: LogDensity, lower: float, upper: float) -> Estimat
         if not math.isfinite(peak):
             msg = f"the log density's peak on [{lower:g}, {upper:g}] is {peak}; allowed: a number"
             raise ValueError(msg)
-        inside = np.flatnonzero(log_p > peak - _NEGLIGIBLE_NATS)
+        inside = np.flatnonzero(log_p > peak - NEGLIGIBLE_NATS)
         if upper - lower == width and (inside[0] == 0 or inside[-1] == _POINTS - 1):
             msg = f"the density is not negligible at the ends of [{lower:g}, {upper:g}]"
             raise ValueError(msg)
@@ -90,12 +89,12 @@ def log_integral(log_density: LogDensity, lower: float, upper: float) -> Estimat
     mass, half, quarter = (float(np.trapezoid(density[::n], dx=n * step)) for n in (1, 2, 4))
     # Two coarser grids: one alone may by chance be as wrong as the fine one.
     error = max(abs(math.log(half / mass)), abs(math.log(quarter / mass)))
-    left_out = width * math.exp(-_NEGLIGIBLE_NATS) / mass
+    left_out = width * math.exp(-NEGLIGIBLE_NATS) / mass
     return Estimate(peak + math.log(mass), error + left_out)
 
 
 class _Residual(NamedTuple):
-    """What is left of data once their coefficients are out.
+    """The residuals of a least-squares fit.
 
     ``freedom`` is the number of rows less that of coefficients, ``squares`` the sum of squares,
     ``largest`` the largest absolute number that it was a difference of.
@@ -180,12 +179,12 @@ def _unknown_noise(predictors: FloatArray, y: FloatArray) -> Estimate:
     return _scale_integral(rotated.rest, log_rest)
 
 
-def normalised(data: Mapping[str, Any]) -> Estimate:  # noqa: ARG001 - all have one signature
+def normalised(data: Data) -> Estimate:  # noqa: ARG001 - all have one signature
     """Return 0: log Z of ``student_t``, ``beta_unit`` and ``mixture``, densities without data."""
     return Estimate(0.0, 0.0)
 
 
-def normal_mean(data: Mapping[str, Any]) -> Estimate:
+def normal_mean(data: Data) -> Estimate:
     """Return log Z of ``normal_mean``: x ~ N(0, I + 11ᵀ)."""
     x = _array(data, "x", "N")
     centred = x - x.mean()
@@ -193,7 +192,7 @@ def normal_mean(data: Mapping[str, Any]) -> Estimate:
     return Estimate(-0.5 * (len(x) * LOG_2_PI + math.log(len(x) + 1) + squares), 0.0)
 
 
-def inverse_gamma_normal(data: Mapping[str, Any]) -> Estimate:
+def inverse_gamma_normal(data: Data) -> Estimate:
     """Return log Z of ``inverse_gamma_normal``: the ratio of the constants of two such densities.
 
     (2π)^(−N/2) · w^(−½) · Γ(a)/Γ(2) · 3²/bᵃ, with a, b and w the posterior's shape, scale and
@@ -208,7 +207,7 @@ def inverse_gamma_normal(data: Mapping[str, Any]) -> Estimate:
     return Estimate(value, 0.0)
 
 
-def conjugate_regression(data: Mapping[str, Any]) -> Estimate:
+def conjugate_regression(data: Data) -> Estimate:
     """Return log Z of ``conjugate_regression``: y ~ N(0, s²I + t²XXᵀ), noise sd s, prior sd t."""
     rotated = _rotated(_array(data, "x", "N")[:, None], _array(data, "y", "N"))
     variance = _positive(data, "noise_sd") ** 2
@@ -218,18 +217,18 @@ def conjugate_regression(data: Mapping[str, Any]) -> Estimate:
     return Estimate(value, 0.0)
 
 
-def linear_regression(data: Mapping[str, Any]) -> Estimate:
+def linear_regression(data: Data) -> Estimate:
     """Return log Z of ``linear_regression``, the noise sd by quadrature."""
     return _unknown_noise(_array(data, "x", "N")[:, None], _array(data, "y", "N"))
 
 
-def large_regression(data: Mapping[str, Any]) -> Estimate:
+def large_regression(data: Data) -> Estimate:
     """Return log Z of ``large_regression``, the noise sd by quadrature."""
     _refuse_scaled(data)
     return _unknown_noise(_array(data, "x", "N", "K"), _array(data, "y", "N"))
 
 
-def wide_normal(data: Mapping[str, Any]) -> Estimate:
+def wide_normal(data: Data) -> Estimate:
     """Return log Z of ``wide_normal``: a sum over the columns, each sd by quadrature.
 
     With its flat mean integrated out, a column of N numbers with sum of squares S about its
@@ -257,23 +256,23 @@ def wide_normal(data: Mapping[str, Any]) -> Estimate:
 
 
 def _refuse_exact(residual: _Residual, why: str) -> None:
-    """Refuse residuals that are zero but for rounding: their density grows without a bound."""
+    """Refuse residuals that are zero up to rounding: their density is unbounded."""
     rounding = float(np.finfo(np.float64).eps) * residual.largest
     if not residual.squares > residual.freedom * (16 * rounding) ** 2:
         msg = f"{why}, so that Z is infinite; allowed: data that scatter"
         raise ValueError(msg)
 
 
-def _refuse_scaled(data: Mapping[str, Any]) -> None:
-    """Refuse a minibatch: its likelihood is multiplied, so its Z is another one."""
+def _refuse_scaled(data: Data) -> None:
+    """Refuse a minibatch: its scaled likelihood has another Z."""
     scale = float(_array(data, "likelihood_scale"))
     if scale != 1:
-        msg = f"likelihood_scale is {scale:g}; log Z is that of all rows, scale 1"
+        msg = f"likelihood_scale is {scale:g}; log Z needs all rows, with scale 1"
         raise ValueError(msg)
 
 
-def _array(data: Mapping[str, Any], name: str, *sizes: str) -> FloatArray:
-    """Return a variable of the data, of the shape that other variables of the data say."""
+def _array(data: Data, name: str, *sizes: str) -> FloatArray:
+    """Return a variable of the data, with the shape that other variables give."""
     if name not in data:
         msg = f"{name} is missing from the data, which have {', '.join(data) or 'nothing'}"
         raise ValueError(msg)
@@ -294,7 +293,7 @@ def _array(data: Mapping[str, Any], name: str, *sizes: str) -> FloatArray:
     return np.asarray(given, dtype=np.float64)
 
 
-def _positive(data: Mapping[str, Any], name: str) -> float:
+def _positive(data: Data, name: str) -> float:
     value = float(_array(data, name))
     if value <= 0:
         msg = f"{name} is {value:g}; allowed: positive numbers"
@@ -315,7 +314,7 @@ LOG_EVIDENCE: Mapping[str, LogEvidence] = {
 }
 """log Z by model name, in nats; the error is numerical, and 0 where the form is closed.
 
-Each raises ValueError where the data have no log Z here: something is missing, of another shape
-or not finite; a sd is not positive; the likelihood is scaled, as a minibatch's is; or there is
-no posterior, because data fit exactly or a column is constant.
+Each raises ValueError if the data have no log Z here: a variable is missing, has another shape or
+is not finite; an sd is not positive; the likelihood is scaled, as in a minibatch; or there is no
+posterior, because the model fits the data exactly or a column is constant.
 """

@@ -1,7 +1,7 @@
-"""The one composition: plan, execute, compare, judge.
+"""The pipeline: plan, build, run, analyse, gather.
 
-Compiling, running and analysing different models overlap on one pool of processes. What is
-stored is not run again; what fails becomes a result or a model's error, and the rest goes on.
+Building, running and analysing different models overlap on one pool of processes. Stored runs
+are not made again. A failure becomes a result or a model's error, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from harness.study.task import Analysis, AnalysisTask, analysis_key, keep, recal
 
 
 class NothingToRunError(RuntimeError):
-    """Not one model could be run, with the reasons."""
+    """No model could be run; the message gives the reason for each."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with how much is kept."""
+    """The user pressed Ctrl-C; the message says how many runs are kept."""
 
 
 def compare(
@@ -49,9 +49,9 @@ def compare(
     Raises
     ------
     harness.stan.ToolchainError
-        If there is no CmdStan and none can be had.
+        If there is no CmdStan and none can be installed.
     NothingToRunError
-        If not one model could be run.
+        If no model could be run.
     Interrupted
         On Ctrl-C; finished runs are stored.
     """
@@ -70,7 +70,7 @@ def run(
 
 
 class _Study:
-    """Every model goes its own way: build, run, analyse, until its analysis needs nothing."""
+    """Takes each model through building, running and analysis until the analysis needs nothing."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self.plan = plan
@@ -95,7 +95,7 @@ class _Study:
         }
         try:
             self._announce()
-            # Large data first: their runs are the long ones, and must not start last.
+            # Models with large data first: their runs are long, and must not start last.
             for work in sorted(self.works, key=lambda w: (not w.waiting, -data_size(w.model))):
                 self._go_on(work)
             while self.pool.busy:
@@ -133,7 +133,7 @@ class _Study:
         self.progress.phase("judge", sum(w.error is None for w in self.works))
 
     def _give_up(self, work: Work, why: str) -> None:
-        """Let a model go, or only its remedies if its comparison stands without them."""
+        """Give up a model, or only its remedies if its comparison stands without them."""
         if work.waiting:
             work.waiting.clear()
             self.progress.phase("run", self._runs())
@@ -269,7 +269,7 @@ class _Study:
                 self.progress.advance("judge", work.model.name)
 
     def _meet(self, work: Work, analysis: Analysis) -> None:
-        """Get what an analysis needs, and let it go on."""
+        """Provide what an analysis needs, then continue."""
         self.planner.meet(work, analysis.needs, analysis.known)
         if work.waiting:
             why = "not enough draws to decide" if analysis.needs.draws else "remedies to try"

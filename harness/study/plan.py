@@ -26,7 +26,7 @@ _KEYED_VERSIONS = ("cmdstan", "compiler")
 
 
 UNKNOWN_WORK = 10_000.0
-"""Gradients that a method is taken to need where its options do not tell."""
+"""Gradients that a method is assumed to need if its options do not say."""
 
 
 def usual_methods(model: Model) -> tuple[str, ...]:
@@ -39,14 +39,14 @@ def usual_methods(model: Model) -> tuple[str, ...]:
 
 
 def methods_run(models: Iterable[Model], named: Sequence[str] | None) -> set[str]:
-    """Return all methods that some model gets: those named, else the usual ones; NUTS always."""
+    """Return every method that some model gets: those named, else the usual ones, and NUTS."""
     chosen = {m for model in models for m in usual_methods(model)} if named is None else set(named)
     return {*chosen, "nuts"}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to compare and how; ``None`` leaves the choice to the method and the model."""
+    """What to compare and how. ``None`` leaves the choice to the method and the model."""
 
     models: tuple[Model, ...]
     methods: tuple[str, ...] | None = None
@@ -57,10 +57,10 @@ class Plan:
     timeout_s: float = 600.0
     command: str = ""
     seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Number of seeds by model and method, before everything else that says how many."""
+    """Numbers of seeds by model and method; they override all others."""
     first_seed: int = 1
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Options by method, before the model's own and the method's defaults."""
+    """Options by method; they override the model's own and the method's defaults."""
     figures: bool = True
     """Whether the report's figures are wanted."""
     explain: bool = True
@@ -101,7 +101,7 @@ class Work:
 
 
 class Planner:
-    """Makes runs of a plan and knows which of them are stored."""
+    """Turns a plan into runs, and finds those that are stored."""
 
     def __init__(self, plan: Plan, versions: Mapping[str, str], store: Store) -> None:
         """Keep the plan, the tools' versions and the store."""
@@ -110,7 +110,7 @@ class Planner:
         self._store = store
 
     def work(self, model: Model) -> Work:
-        """Plan one model; a program or data file that cannot be read is the work's error."""
+        """Plan one model. If its program or data cannot be read, the work has an error."""
         work = Work(model)
         try:
             work.program_hash = stan.program_hash(model.stan_file)
@@ -141,7 +141,7 @@ class Planner:
         return work
 
     def _left_out(self, model: Model, name: str) -> str | None:
-        """Return why a method is not run: it cannot be, or is skipped unless it is named."""
+        """Return why a method is not run: it cannot be used here, or is skipped unless named."""
         if name not in METHODS:
             return f"model.toml names it, but there is no such method (known: {', '.join(METHODS)})"
         why = METHODS[name].unfit(model)
@@ -181,7 +181,7 @@ class Planner:
         return run_key(spec, work.program_hash, work.data_hash, method.version, versions)
 
     def _look_up(self, work: Work, spec: RunSpec) -> None:
-        """Take a stored result, or note that the run is to be made."""
+        """Take the stored result, or put the run on the waiting list."""
         key = self.key(work, spec)
         stored = self._store.get(key, with_arrays=False)
         if stored is not None and stored.status == "timed_out":
@@ -227,7 +227,7 @@ class Planner:
 
 
 def with_draws(spec: RunSpec, draws: int) -> RunSpec:
-    """Return the same run with more draws, never fewer, up to the budget."""
+    """Return the run with more draws, never fewer, within the budget."""
     if METHODS[spec.method].approximate:
         return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
     chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
@@ -237,7 +237,7 @@ def with_draws(spec: RunSpec, draws: int) -> RunSpec:
 
 
 def expected_work(spec: RunSpec) -> float:
-    """Guess a run's relative length: gradients, where they are known beforehand."""
+    """Estimate a run's relative length: its number of gradients, if that is known beforehand."""
     if "grad_samples" in spec.options:
         return float(spec.options["iter"]) * float(spec.options["grad_samples"])
     if METHODS[spec.method].approximate:
@@ -249,5 +249,5 @@ def expected_work(spec: RunSpec) -> float:
 
 
 def data_size(model: Model) -> int:
-    """Return the bytes of the data, which tell large models from small ones."""
+    """Return the size of the data in bytes."""
     return 0 if model.data_file is None else model.data_file.stat().st_size

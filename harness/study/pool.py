@@ -50,19 +50,19 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
         diagnostics={**result.diagnostics, "timeout_s": task.context.timeout_s},
     )
     unbuilt = METHODS[task.spec.method].bridge and task.context.program.library is None
-    # A library that could not be built may be built next time: a full disk is no result.
+    # The library may build next time: a full disk is no result.
     if storable(result) and not unbuilt:
         Store(store_root).put(result)
     return dataclasses.replace(result, draws=None, trace=None)
 
 
 def storable(result: RunResult) -> bool:
-    """Tell whether a result is the run's own: one that was killed may well succeed next time."""
+    """Tell whether to keep a result: a run that was killed may succeed next time."""
     return result.status != "killed"
 
 
 def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
-    """Return the result of a run that never got to say anything itself."""
+    """Return the result of a run whose process ended before the run did."""
     return RunResult(
         spec=task.spec,
         key=task.key,
@@ -78,22 +78,19 @@ def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
 
 
 def _isolate(register: str) -> None:
-    """Give a worker its own process group, so that Ctrl-C is the parent's to handle.
-
-    One thread per worker for BLAS: the pool already uses every core.
-    """
+    """Give a worker its own process group: Ctrl-C reaches only the parent, which handles it."""
     if hasattr(os, "setsid"):
         with contextlib.suppress(OSError):
             os.setsid()
     (Path(register) / str(os.getpid())).touch()
     with contextlib.suppress(OSError):
-        # Whoever sits at the machine comes first.
+        # Leave the machine responsive for its user.
         os.nice(5)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submitted call and what it is for."""
+    """A submitted call and its label."""
 
     label: Any
     function: Callable[..., Any]
@@ -101,11 +98,11 @@ class Job:
 
 
 class Pool:
-    """Processes that calls are submitted to and finished ones taken from.
+    """A pool of processes that survives the death of a worker.
 
-    A worker that dies takes a whole pool of ``concurrent.futures`` with it. Here the pool is
-    made anew and the unfinished calls are tried one at a time until the culprit is found: a
-    call whose process dies while it is alone is given up as killed, the others go on.
+    In ``concurrent.futures`` a worker that dies breaks its whole pool. Here a new pool runs the
+    unfinished calls one at a time until the culprit is found: a call whose process dies while it
+    runs alone counts as killed, and the others go on.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -121,6 +118,7 @@ class Pool:
         import loky
 
         if self._executor is None:
+            # One BLAS thread per worker: the pool already uses every core.
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
                 os.environ.setdefault(name, "1")
             self._executor = loky.ProcessPoolExecutor(
@@ -129,19 +127,19 @@ class Pool:
         return self._executor
 
     def submit(self, label: Any, function: Callable[..., Any], *args: Any) -> None:
-        """Submit ``function(*args)``; its outcome comes back under ``label``."""
+        """Submit ``function(*args)``; its outcome is returned with ``label``."""
         self._held.append(Job(label, function, args))
         self._release()
 
     def _release(self) -> None:
-        """Hand held calls to the processes: all of them, or one while a culprit is sought."""
+        """Start the waiting calls: all of them, or one at a time while the culprit is sought."""
         while self._held and not (self._singly and self._pending):
             job = self._held.popleft()
             self._pending[self._start().submit(job.function, *job.args)] = job
 
     @property
     def busy(self) -> bool:
-        """Whether anything is still to come."""
+        """Whether any call is unfinished."""
         return bool(self._pending or self._held)
 
     def finished(self, poll_s: float = 0.2) -> Iterator[tuple[Any, Any, BaseException | None]]:
@@ -174,7 +172,7 @@ class Pool:
         self._release()
 
     def _kill(self) -> None:
-        """Kill the workers with everything they started."""
+        """Kill the workers and their children."""
         for entry in self._register.iterdir():
             with contextlib.suppress(OSError, ValueError):
                 os.killpg(int(entry.name), signal.SIGKILL)
@@ -185,7 +183,7 @@ class Pool:
             self._executor = None
 
     def close(self, *, kill: bool = False) -> None:
-        """End the pool; with ``kill`` at once, children of the workers included."""
+        """Close the pool. With ``kill``, stop the workers and their children at once."""
         if kill:
             self._kill()
         elif self._executor is not None:
@@ -204,5 +202,5 @@ def cores() -> int:
 
 
 def longest_first(tasks: Iterable[RunTask], work: Callable[[RunSpec], float]) -> list[RunTask]:
-    """Order tasks so that no long one starts last and leaves cores idle."""
+    """Order tasks by length, so that no long one starts last and leaves cores idle."""
     return sorted(tasks, key=lambda t: -work(t.spec))

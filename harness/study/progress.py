@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 _PATIENCE_S = 15.0
-"""After this long without a line the next step is printed, whatever its number."""
+"""After this long without a line, the next step is printed whatever its number."""
 
 
-class Progress(Protocol):
-    """What the pipeline tells while it works."""
+class Progress:
+    """What the pipeline reports while it works; displays override what they show."""
 
     def phase(self, name: str, total: int) -> None:
         """Start a phase, or raise its total."""
@@ -35,27 +35,12 @@ class Progress(Protocol):
         """End all phases."""
 
 
-class Quiet:
-    """Say nothing but what went wrong."""
-
-    def phase(self, name: str, total: int) -> None:
-        """Ignore."""
-
-    def advance(self, name: str, detail: str = "") -> None:
-        """Ignore."""
-
-    def again(self) -> None:
-        """Ignore."""
-
-    def say(self, sentence: str) -> None:
-        """Ignore."""
-
-    def close(self) -> None:
-        """Nothing was opened."""
+class Quiet(Progress):
+    """Say nothing."""
 
 
-class Plain:
-    """Plain lines for pipes and logs: each tenth of a phase, and when long nothing was said."""
+class Plain(Progress):
+    """Plain lines for pipes and logs: each tenth of a phase, and after a long silence."""
 
     def __init__(self) -> None:
         """Start the clock."""
@@ -91,11 +76,8 @@ class Plain:
         """Print the sentence."""
         self._line(sentence)
 
-    def close(self) -> None:
-        """Nothing was opened."""
 
-
-class Live:
+class Live(Progress):
     """A live line per phase, with counts and elapsed time."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Content-addressed results: written in a temporary folder, then renamed.
 
-A key is the SHA-256 of everything a result depends on, so nothing is ever overwritten and
-nothing is ever stale. What cannot be read back whole is treated as absent, and said once.
+A key is the SHA-256 of everything a result depends on, so that no entry is overwritten or stale.
+An entry that is damaged counts as absent, with a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FORMAT = 1
 
 
 class StoreError(OSError):
-    """The cache cannot be written, with what to do."""
+    """The cache cannot be written; the message says what to do."""
 
 
 def canonical(value: Any) -> str:
@@ -79,7 +79,7 @@ class Store:
     root
         The folder; made when first written to.
     tell
-        Called with a sentence when a damaged entry is dropped.
+        Called with a message when a damaged entry is dropped.
     """
 
     def __init__(self, root: Path, tell: Callable[[str], None] = lambda _: None) -> None:
@@ -93,8 +93,8 @@ class Store:
     def get(self, key: str, *, with_arrays: bool = True) -> RunResult | None:
         """Return the result under a key, or None if it is absent or damaged.
 
-        Without arrays the checksums are still verified, so that a result that would later
-        be missing its draws is recomputed now.
+        The checksum of the arrays is verified even if they are not wanted: a result without its
+        draws must be recomputed now, not later.
         """
         folder = self._folder(key)
         try:
@@ -124,7 +124,7 @@ class Store:
         self._tell(f"damaged cache entry {key[:12]} ({words}): it is computed again")
 
     def discard(self, key: str) -> None:
-        """Forget an entry, so that it is made again."""
+        """Remove an entry, so that it is computed again."""
         shutil.rmtree(self._folder(key), ignore_errors=True)
 
     def put(self, result: RunResult) -> None:
