@@ -261,7 +261,7 @@ def test_every_sentence_is_one() -> None:
 
 def test_an_unknown_gap_of_a_seed_is_said_with_the_reason() -> None:
     """It is neither left out nor counted among those that are fine."""
-    words = "q could not be told from its draws: q has collapsed to a point"
+    words = "q cannot be recovered from its draws: q has collapsed to a point"
     gaps = [gap(1, optimiser("runaway", 9.0), own=9.0)]
     gaps += [gap(s, own=math.nan, words=words) for s in (2, 4)]
     found = caused(gaps)
@@ -375,7 +375,7 @@ def test_uncertain_gaps_are_not_called_none() -> None:
     assert "0.01 ± 0.02" in found.causes[0]
 
 
-def test_unknown_gaps_with_other_reasons_are_told_apart() -> None:
+def test_unknown_gaps_with_other_reasons_are_kept_apart() -> None:
     """Each reason with its own seeds, and an unknown one is not an empty sentence."""
     gaps = [gap(s, own=math.nan, words=w) for s, w in ((1, "one"), (2, "two"), (3, "one"), (4, ""))]
     found = caused(gaps)

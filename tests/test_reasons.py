@@ -297,7 +297,7 @@ def test_a_library_that_cannot_be_built_leaves_verdicts_standing(story: Story) -
     assert found.model.explanation is not None
     assert found.model.explanation.gaps == ()
     (note,) = found.model.explanation.notes
-    assert "gaps are not known" in note
+    assert "gaps are unknown" in note
     assert "out of order" in note
 
 

@@ -1,4 +1,4 @@
-"""Trials of remedies: which make sense, which runs they need, what is said of what they brought."""
+"""Trials of remedies: which make sense, which runs they need, and how their effect is reported."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_reweighting_a_wide_normal_gives_the_narrow_one(seed: int) -> None:
     assert abs(got.values.std() - 1) < 5 / math.sqrt(2 * n)
 
 
-def test_draws_that_no_weights_can_mend_say_why() -> None:
+def test_draws_that_no_weights_can_correct_say_why() -> None:
     """A q eight sds away has no draws where p is; without densities there is nothing to weigh."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((1, 10_000))
@@ -280,7 +280,7 @@ def wide() -> Compared:
     return compare([*runs, run(spec("dadvi"), salt=5), chains(spec("nuts"), seconds=3.0)])
 
 
-def test_a_remedy_that_mends_is_told_with_its_figures(wide: Compared) -> None:
+def test_a_remedy_that_helps_is_reported_with_its_figures(wide: Compared) -> None:
     """Level, the telling figure and the seconds, each before and after."""
     results = [run(spec("meanfield", s, eta=0.1), seconds=0.7, salt=1) for s in (1, 2, 3)]
     trial = attempt(wide, SMALLER, results)
@@ -394,7 +394,7 @@ def test_what_is_not_tried_is_a_trial_with_the_reason(wide: Compared) -> None:
     assert (trial.level_after, trial.helps, trial.after) == (None, False, NO_ESTIMATE)
 
 
-def test_reweighting_mends_a_q_that_is_a_little_too_wide() -> None:
+def test_reweighting_corrects_a_q_that_is_a_little_too_wide() -> None:
     """Reweighting helps it, and refuses a q in the wrong place in any seed."""
     weigh = Proposal("meanfield", "reweighted", "meanfield", {}, None, seeds=(1, 2, 3))
     runs = [run(spec("meanfield", s, 40_000), sd=1.6) for s in (1, 2, 3)]

@@ -1,4 +1,4 @@
-"""Trials from end to end: CmdStan and DADVI run, judged and told on two lecture models."""
+"""Trials from end to end: CmdStan and DADVI run, judged and reported on two lecture models."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
     return Bench(model, judged(model, runs, reference, selection), run, bridge)
 
 
-def test_a_smaller_step_mends_the_runaway_of_the_normal_mean(
+def test_a_smaller_step_prevents_the_runaway_of_the_normal_mean(
     cmdstan: CmdStan, tmp_path: Path
 ) -> None:
     """CmdStan's defaults fail in one seed of six; a fixed step does not, and tuned passes."""
@@ -115,7 +115,7 @@ def regression(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Be
     return bench("linear_regression", seeds, cmdstan, tmp_path_factory.mktemp("runs"))
 
 
-def test_full_rank_and_linear_response_mend_mean_field(regression: Bench) -> None:
+def test_full_rank_and_linear_response_correct_mean_field(regression: Bench) -> None:
     """Both correct the halved sds; the best mean-field Gaussian does not."""
     wanted = ["full-rank", "dadvi_lr", "best of the family", "reweighted"]
     tried = regression.trials("meanfield_tuned", wanted)

@@ -188,6 +188,11 @@ def capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
+def ended(sentence: str) -> str:
+    """End with a full stop, unless a quotation at the end has one."""
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
 # --- text from elsewhere: names, messages, programs -------------------------------------------
 
 

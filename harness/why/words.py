@@ -9,7 +9,7 @@ from statistics import median
 
 from harness.methods import title
 from harness.records import Better, Estimate, Trial, Verdict, VerdictCause
-from harness.records.text import capital, count, listed, number, seconds, span, with_error
+from harness.records.text import capital, count, ended, listed, number, seconds, span, with_error
 from harness.why.causes import cause_name, cause_sentence
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.sentence import VERBS
@@ -108,9 +108,9 @@ def _cause_sentence(found: VerdictCause, method: str) -> str:
     cause = found.cause
     name, words = cause_name(cause), cause_sentence(cause)
     if found.family is not None:
-        return capital(f"{name}, {number(cause.nats)} nats: {words}.")
+        return ended(capital(f"{name}, {number(cause.nats)} nats: {words}"))
     if cause.gap != "optimiser":
-        return capital(f"{name}: {words}.")
+        return ended(capital(f"{name}: {words}"))
     lost, who = f"{span(found.nats)} nats below", title(method)
     if len(found.seeds) > 1:
         share = f"{len(found.seeds)} of {count(found.of, 'seed')} of {who}"
@@ -119,7 +119,7 @@ def _cause_sentence(found: VerdictCause, method: str) -> str:
         best = f"seed {found.shown} of {who} is {lost} its family's best"
     else:
         best = f"{who} is {lost} its family's best"
-    return f"Optimiser, {name}: {best}: {words}."
+    return ended(f"Optimiser, {name}: {best}: {words}")
 
 
 def nats(gap: Estimate) -> str:
@@ -154,7 +154,7 @@ def trial_words(trial: Trial) -> str:
     row = REMEDIES.get(trial.remedy)
     why = trial.facts.get("why", "no reason is recorded")
     said = f"not tried: {why}" if row is None or trial.reason == "error" else row.sentence(trial)
-    return f"{capital(remedy_what(trial))}: {said}".removesuffix(".") + "."
+    return ended(f"{capital(remedy_what(trial))}: {said}")
 
 
 def remedy_in_short(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.metrics import METRICS
-from harness.records.text import count, estimate, listed, number, setting
+from harness.records.text import count, ended, estimate, listed, number, setting
 from harness.report.figures.looks import in_order, look
 from harness.why.words import remedy_what, trial_words
 
@@ -126,7 +126,7 @@ def _unsharp(explanation: Explanation) -> list[str]:
         words = gap.words or _silent(gap)
         if words:
             reasons.setdefault(words, {}).setdefault(gap.method, []).append(gap.seed)
-    return [f"{_where(found)}: {_sentence(words)}" for words, found in reasons.items()]
+    return [f"{_where(found)}: {ended(words)}" for words, found in reasons.items()]
 
 
 def _silent(gap: Gap) -> str:
@@ -146,7 +146,3 @@ def _numbers(seeds: list[int]) -> str:
     if len(seeds) > _SEEDS:
         return count(len(seeds), "seed")
     return f"seed{'s' if len(seeds) > 1 else ''} {listed([str(s) for s in seeds])}"
-
-
-def _sentence(words: str) -> str:
-    return words if words.endswith((".", "!", "?")) else f"{words}."

@@ -101,9 +101,5 @@ def cause_sentence(cause: Cause) -> str:
     """Write a cause's evidence, without a capital or a full stop."""
     row = CAUSES.get(cause.name)
     if row is None or "said" in cause.evidence:
-        return _bare(str(cause.evidence.get("said", "its evidence was not kept")))
-    return _bare(row.sentence(cause.evidence))
-
-
-def _bare(sentence: str) -> str:
-    return sentence.strip().removesuffix(".")
+        return str(cause.evidence.get("said", "its evidence was not kept"))
+    return row.sentence(cause.evidence)
