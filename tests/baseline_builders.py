@@ -88,7 +88,7 @@ def shifted(draws: Draws, by: float = 0.0, times: float = 1.0) -> Draws:
 
 
 def method(summary: Summary, runs: Sequence[Draws | None] = (), **more: Any) -> MethodBaseline:
-    """Return what is kept of a summary; ``runs`` give the fingerprints."""
+    """Return a summary as a baseline keeps it; ``runs`` give the fingerprints."""
     count = max(len(runs), 1)
     given: dict[str, Any] = {
         "kind": summary.kind,
@@ -156,7 +156,7 @@ def sampler(**more: Any) -> MethodBaseline:
 
 
 def scattered(fail: int, of: int = 10, **more: Any) -> MethodBaseline:
-    """Return a method without moments of which so many seeds fail and the others warn."""
+    """Return a method without moments; ``fail`` of its seeds fail and the others warn."""
     given: dict[str, Any] = {
         "kind": "seeds", "seeds": tuple(range(1, of + 1)), "draws": 1000, "kept": 0,
         "options": {}, "level": "fail" if fail else "warn", "typical": "warn",

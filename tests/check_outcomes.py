@@ -1,4 +1,4 @@
-"""Outcomes of checks with everything in them, built by hand for the tests of what is shown."""
+"""Outcomes of checks, built by hand, with everything that a renderer must show."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def same() -> CheckOutcome:
 
 
 def open_question() -> CheckOutcome:
-    """Return a check that could not tell."""
+    """Return an undecided check."""
     path = Path("baselines/mixture.json")
     return CheckOutcome((ModelCheck("mixture", (mean("inconclusive"), share()), path=path),))
 

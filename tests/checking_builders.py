@@ -19,7 +19,7 @@ from harness.models import folders
 from harness.records import Model
 
 MODEL = Model("drug", "drug", Path("drug.stan"), None)
-"""A model of which nothing is read."""
+"""A model whose files are never read."""
 
 STAN = "data { int N; }\nparameters { real x; real y; }\nmodel { x ~ normal(0, 1); }\n"
 TOML = 'title = "one"\nquantities = ["x"]\n[settings.nuts]\nseeds = 3\n'

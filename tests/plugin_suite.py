@@ -76,7 +76,7 @@ def files(pytester: pytest.Pytester) -> list[str]:
 
 
 def passed(result: pytest.RunResult) -> bool:
-    """Tell whether the one test of a suite passed; it must have run."""
+    """Tell whether a suite's only test passed; fail if it did not run."""
     outcomes = result.parseoutcomes()
     if outcomes not in ({"passed": 1}, {"failed": 1}):
         pytest.fail(result.stdout.str())

@@ -1,4 +1,4 @@
-"""A method beside its baseline: what is the same, what changed, and what is never the same."""
+"""Compare a method with its baseline: what is the same, what changed, what is never the same."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_nothing_differs_from_itself(made: MethodBaseline) -> None:
 @few
 @given(any_method(), any_method())
 def test_nothing_is_lost(old: MethodBaseline, new: MethodBaseline) -> None:
-    """Any two methods can be compared, and every quantity of either appears in the result."""
+    """Any two methods can be compared; every quantity of either is reported, or why none is."""
     changes = compared(old, new)
     assert all(c.p is None or 0 <= c.p <= 1 for c in changes)
     if old.kind != new.kind and not new.no_moments:
@@ -101,7 +101,7 @@ def test_what_is_no_number_is_never_the_same(data: st.DataObject, kind: str, wha
 @pytest.mark.parametrize("power", [-250, -160, 160, 250])
 @pytest.mark.parametrize("by", [0.0, 0.3])
 def test_units_do_not_matter(power: int, by: float) -> None:
-    """The same conclusions in any unit, also where squares are no numbers any more."""
+    """The unit does not change a conclusion, even if squares over- or underflow."""
     old, new = normals(1), shifted(normals(2), by)
     there = [shifted(d, times=10.0**power) for d in (old, new)]
     assert conclusions(against(*there)) == conclusions(against(old, new))
@@ -111,7 +111,7 @@ def test_units_do_not_matter(power: int, by: float) -> None:
 
 
 def test_an_sd_of_another_order_of_magnitude_is_changed() -> None:
-    """Ratios whose squares are no numbers any more are compared nevertheless."""
+    """Ratios are compared even if their squares overflow."""
     for power in (-300, -100, 100, 300):
         moved = conclusions(against(normals(1, 4000), shifted(normals(2, 4000), times=10.0**power)))
         assert moved["x / sd"] == "changed"
@@ -183,7 +183,7 @@ def test_errors_that_are_no_number_are_inconclusive() -> None:
 
 
 def test_a_constant_that_stays_is_the_same() -> None:
-    """Constants are compared to the ninth digit, because they pass through text."""
+    """Constants need to agree to nine digits only, because they pass through text."""
     for now in (2.5, 2.5 * (1 + 5e-10)):
         found = against(as_draws(np.full((4, 50), 2.5)), as_draws(np.full((4, 80), now)))
         assert conclusions(found) == dict.fromkeys(EVERY, "same")
@@ -229,7 +229,7 @@ def test_margins_are_the_users_or_wider_where_the_baseline_says_so() -> None:
 @pytest.mark.parametrize(("by", "expected"), [(0.0, "inconclusive"), (0.25, "inconclusive"),
                                               (0.9, "changed")])  # fmt: skip
 def test_what_the_errors_cannot_tell_is_inconclusive(by: float, expected: str) -> None:
-    """Errors of 0.08 sd: no difference at all is not the same, for its interval is ± 0.22 sd."""
+    """With errors of 0.08 sd even a difference of zero is undecided: its interval is ± 0.22 sd."""
     old = sampler(quantities={"x": figures(error=0.08)})
     new = sampler(quantities={"x": figures(mean=by, error=0.08)}, fingerprints=("a", "b"))
     (mean,) = (c for c in compared(old, new) if c.name == "mean")
@@ -239,7 +239,7 @@ def test_what_the_errors_cannot_tell_is_inconclusive(by: float, expected: str) -
 
 
 def test_a_method_of_another_kind_is_changed() -> None:
-    """Chains are no seeds: whatever the figures say, it is another method."""
+    """A method that turns from seeds to chains has changed, whatever its figures."""
     chains = sampler()
     seeds = sampler(
         kind="seeds",

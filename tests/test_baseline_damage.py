@@ -1,4 +1,4 @@
-"""Damaged baselines: an error that says which file, what is wrong and what to do. Never gaps."""
+"""Damaged baselines raise an error that names the file, the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_number_where_a_text_should_stand_is_refused(
     ids=lambda p: "/".join(map(str, p)),
 )
 def test_another_shape_is_refused(tmp_path: Path, path: tuple[Any, ...]) -> None:
-    """An object is no list, a list no object, and neither is a text or nothing."""
+    """An object is not read as a list, nor a list as an object, nor a text or null as either."""
     was = dict(parts(full()))[path]
     other: Any = [] if isinstance(was, dict) else {}
     wrong = [other, "abc", 3]
@@ -198,7 +198,7 @@ def test_what_is_no_number_in_json_is_refused(tmp_path: Path, number: str) -> No
 
 
 def test_nan_is_refused_wherever_it_stands(tmp_path: Path) -> None:
-    """NaN among a method's options is refused too."""
+    """Among options too, which may hold anything else."""
     text = dumps(whole())
     for old in ('"samples": 1000', '"trusted": true', '"size": 1', '"date": "2026-11-21"'):
         assert old in text
@@ -220,7 +220,7 @@ def test_json_that_is_no_baseline_has_no_schema(tmp_path: Path, text: str) -> No
 
 
 def test_a_merge_conflict_is_refused(tmp_path: Path) -> None:
-    """Its markers are no JSON, and the message thinks of it."""
+    """Conflict markers are not JSON, and the message mentions merge conflicts."""
     line = '          "mean": {"value": 0.0, "mcse": 0.01, "ess": 10000},\n'
     text = dumps(whole())
     assert line in text
@@ -254,7 +254,7 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> N
 
 
 def test_null_is_not_a_number_and_not_zero(tmp_path: Path) -> None:
-    """A figure that could not be had is read as NaN, in each of its parts."""
+    """An unknown figure is read as NaN, in each of its parts."""
     path = tmp_path / "m.json"
     for part in ("value", "mcse", "ess"):
         text = edited(("methods", "nuts", "quantities", "x", "mean", part), None)

@@ -38,7 +38,7 @@ def within(count: int, n: int, p: float, k: float = 4.5) -> bool:
 
 
 def at_most(count: int, n: int, p: float, k: float = 4.5) -> bool:
-    """Tell whether a count is no larger than n trials of chance p give, up to k errors."""
+    """Tell whether a count is at most n p, up to k standard errors."""
     return count <= n * p + k * math.sqrt(n * p * (1 - p))
 
 
@@ -118,7 +118,7 @@ def test_no_error_is_smaller_than_that_of_both_together() -> None:
 
 @pytest.mark.parametrize("scale", [1e-250, 1.0, 1e250])
 def test_errors_have_no_unit(scale: float) -> None:
-    """Their squares would be no numbers at either end."""
+    """Squares of the errors would over- or underflow."""
     found = errors(Figure(0.0, 0.1 * scale, 100.0), Figure(0.0, 0.1 * scale, 400.0))
     assert [e / scale for e in found] == pytest.approx([math.sqrt(3.4 / 100), 0.1])
 
@@ -140,7 +140,7 @@ def sd_figure(value: float, relative: float, ess: float = 1000.0) -> Figure:
 
 
 def textbook_fieller(r: float, e_old: float, e_new: float, t: float) -> tuple[float, float]:
-    """Return the limits of a ratio of variances r of which (1, r) have relative errors."""
+    """Return Fieller's limits for the ratio r of two variances with these relative errors."""
     roots = np.roots([1 - (t * e_old) ** 2, -2 * r, r**2 * (1 - (t * e_new) ** 2)])
     return float(min(roots)), float(max(roots))
 
@@ -303,7 +303,7 @@ def test_a_quantile_without_effective_size_is_not_told(bad: float) -> None:
 
 
 def fisher(old: int, of_old: int, new: int, of_new: int) -> Fraction:
-    """Return Fisher's p-value as a fraction: all tables that are no likelier than this one."""
+    """Return Fisher's p-value as a fraction: the share of all tables that are at most as likely."""
     ones = old + new
     ways = [math.comb(of_old, k) * math.comb(of_new, ones - k) for k in range(ones + 1)]
     return Fraction(sum(w for w in ways if w <= ways[old]), sum(ways))

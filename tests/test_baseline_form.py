@@ -1,4 +1,4 @@
-"""Baselines on disk: what they look like, and that what is read is what was written."""
+"""Baselines on disk: their form, and that reading returns what was written."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_a_samplers_runs_are_put_side_by_side() -> None:
 
 
 def test_a_sampler_that_lost_a_run_says_so() -> None:
-    """The other runs give the figures, and a note names the seed that failed."""
+    """The other runs give the figures, and the lost one is reported with its seed."""
     runs = [run("nuts", 1, walks(1)), run("nuts", 2, None, "timed_out")]
     found = seen(runs, [verdict("nuts", ["pass", "unknown"])])
     assert found.methods["nuts"].kept == 1
@@ -164,7 +164,7 @@ def test_the_posteriors_width_tells_who_ran_away() -> None:
 
 
 def test_the_baselines_quantities_are_looked_at_besides_the_chosen() -> None:
-    """Chosen are those that the comparison measured; what no run has is not there."""
+    """The quantities are those that the comparison measured and some run has."""
     rng = np.random.default_rng(1)
     draws: list[Draws | None] = [
         as_draws(rng.normal(size=(1, 500, 3)), ("x", "y", "z")) for _ in range(10)

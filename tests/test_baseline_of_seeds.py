@@ -90,7 +90,7 @@ def test_a_quantity_that_a_seed_lacks_makes_it_run_away() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_seeds_far_apart_are_kept_without_moments_and_say_why(seed: int) -> None:
-    """Means that scatter by half a posterior sd cannot be compared within one sd."""
+    """If means scatter by half a posterior sd, differences of up to one sd are undecided."""
     kept = settle(of_seeds(fits(seed, spread=0.5), widths={"x": 10.0}))
     assert kept.quantities == {}
     assert " of x differs between seeds by " in kept.no_moments

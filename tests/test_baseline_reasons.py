@@ -180,7 +180,7 @@ def test_a_long_list_of_variables_is_cut(tmp_path: Path) -> None:
 
 
 def test_data_that_come_or_go_altogether(tmp_path: Path) -> None:
-    """A program that had no data and has some."""
+    """Data can be added to a program that had none, or removed."""
     without = describe_data(folders.user_model(Path(_stan(tmp_path)), None))
     assert without["variables"] == {}
     with_some = data(tmp_path, DATA)

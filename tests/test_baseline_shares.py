@@ -35,7 +35,7 @@ def compared(old: MethodBaseline, new: MethodBaseline) -> dict[str, Change]:
 
 
 def levels(method: MethodBaseline, **counts: int) -> MethodBaseline:
-    """Return a method with so many seeds at each level, its level being the worst of them."""
+    """Return a method with these numbers of seeds at each level; its level is the worst of them."""
     order: tuple[Level, ...] = ("fail", "warn", "unknown", "pass", "reference")
     worst = next(level for level in order if counts.get(level))
     seeds = tuple(range(1, sum(counts.values()) + 1))
@@ -61,7 +61,7 @@ def test_all_seeds_against_none_is_never_the_same(what: str) -> None:
 
 @pytest.mark.parametrize(("was", "now"), [(1, 0), (0, 1), (3, 3), (2, 5), (10, 8), (0, 0)])
 def test_shares_that_chance_sets_apart_are_the_same(was: int, now: int) -> None:
-    """One of ten against none is no change."""
+    """One seed of ten against none is the same."""
     old, new = (scattered(3, shares={"failed": Share(n, 10)}) for n in (was, now))
     assert compared(old, new)["seeds failed"].conclusion == "same"
 
@@ -93,7 +93,7 @@ def test_a_share_that_is_missing_or_new_is_changed() -> None:
 
 
 def test_a_share_of_no_seeds_is_not_the_same() -> None:
-    """Without runs, shares are not the same."""
+    """If nothing ran, the share is undecided."""
     old, new = (scattered(3, shares={"failed": Share(0, n)}) for n in (10, 0))
     assert compared(old, new)["seeds failed"].conclusion != "same"
     assert compared(new, old)["seeds failed"].conclusion != "same"
@@ -223,7 +223,7 @@ def test_holms_procedure_on_an_example() -> None:
 
 
 def test_what_has_no_p_value_keeps_its_conclusion_and_costs_nothing() -> None:
-    """A missing quantity is changed already, and is no member of the family."""
+    """A missing quantity has changed already and does not count in the family of tests."""
     assert conclude(family(None, None, conclusion="changed")) == family(
         None, None, conclusion="changed"
     )

@@ -198,7 +198,7 @@ def test_absurd_names_leave_the_answer() -> None:
 
 
 def test_an_exact_check_says_so() -> None:
-    """There is no error rate where nothing is allowed for."""
+    """An exact check gives no error rate."""
     text = markdown(dataclasses.replace(outcomes.same(), exact=True))
     assert "compared to the last digit" in text
     assert "family-wise" not in text

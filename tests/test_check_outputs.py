@@ -1,4 +1,4 @@
-"""The words of a check: figures, differences, what is grave, answers, and what to do next."""
+"""The words of a check: figures, differences, order, answers, and next steps."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_no_number_breaks_a_row(
 
 
 def test_sides_without_figures_are_words() -> None:
-    """A missing, new or unusable figure is a word; one that never existed stays empty."""
+    """Missing, new and unknown figures are named as such; parts without figures stay empty."""
     sides = {(r.quantity, r.figure): (r.old, r.new) for r in rows(outcomes.everything().models[0])}
     assert sides["gone", ""] == ("there", "missing")
     assert sides["fresh", ""] == ("not there", "new")
@@ -177,7 +177,7 @@ def test_the_answer_counts_figures_and_models(outcome: CheckOutcome, text: str) 
 
 
 def test_every_model_has_its_line() -> None:
-    """Same, changed, new, unreadable and empty models have different lines."""
+    """Each model's line shows whether it is the same, changed, new, unreadable or empty."""
     assert [model_line(m) for m in outcomes.everything().models] == [
         "✗ mixture: changed (8 of 13 figures; 4 undecided)",
         "✓ normal_mean: same (212 figures, identical draws)",
@@ -210,7 +210,7 @@ def test_what_to_do_next_is_a_command_each() -> None:
 
 
 def test_more_draws_are_more_than_those_that_did_not_suffice() -> None:
-    """The budget that is advised is larger than the one that was given, and never over the most."""
+    """The advised budget is larger than the given one, up to the largest allowed."""
     open_ = outcomes.open_question()
     advised = {}
     for budget in (1, 4, 8, 16, 64):

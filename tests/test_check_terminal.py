@@ -1,4 +1,4 @@
-"""A check on the terminal: nothing cut, nothing told by colour alone, the answer last."""
+"""A check on the terminal: nothing is cut, no meaning is in colour alone, the answer is last."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDTHS = (40, 60, 80, 100, 120, 160)
 def printed(
     outcome: CheckOutcome, width: int = 160, *, quiet: bool = False, terminal: bool = False
 ) -> str:
-    """Return what is printed, without colours, on a terminal or in a pipe."""
+    """Return the output without colours, on a terminal or in a pipe."""
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
     print_check(outcome, quiet=quiet, console=console)
@@ -138,7 +138,7 @@ def test_a_long_diff_is_cut_with_its_count() -> None:
 @pytest.mark.parametrize("width", [60, 160])
 @pytest.mark.parametrize("name", NASTY)
 def test_nasty_names_are_printed_and_control_nothing(name: str, width: int) -> None:
-    """Names are no markup of the terminal's, and no escape sequence passes."""
+    """Names are not read as markup, and no escape sequence passes."""
     text = printed(outcomes.named(name), width, terminal=True)
     assert all(c.isprintable() or c in "\n\u200b" for c in text)
     plain = " ".join(name.split()).replace("\x00", "").replace("\x07", "").replace("\x1b", "")

@@ -62,7 +62,7 @@ def stored(folder: Path) -> dict[str, object]:
 
 
 def test_a_baseline_is_written_the_same_again(moved: Path) -> None:
-    """Writing anew what did not change gives the same bytes but for the command."""
+    """Writing an unchanged baseline again gives the same bytes except for the command."""
     before = (moved / "baselines" / "model.json").read_text(encoding="utf-8").splitlines()
     code, _ = run(
         "baseline", moved / "model.stan", moved / "model.json", "--methods", "nuts,meanfield",
@@ -206,7 +206,7 @@ def test_a_close_call_takes_more_seeds_and_says_so(moved: Path) -> None:
 
 
 def test_nothing_to_check_says_what_to_do(tmp_path: Path) -> None:
-    """An empty folder is no success."""
+    """An empty folder is an error."""
     code, said = run("check", "--baselines", tmp_path)
     assert code == 2
     assert "harness baseline" in said

@@ -25,7 +25,7 @@ FOLDER = Path("baselines")
 
 
 def checking(old: Baseline | None = None, path: Path = FOLDER, **more: Any) -> _Checking:
-    """Return the looks at one model, none of which has been taken."""
+    """Return a check of one model before its first look."""
     target = Target("drug", path / "drug.json", MODEL, old or whole())
     return _Checking([target], Request(path, **more), Quiet())
 
@@ -42,7 +42,7 @@ def looked(
 
 
 def open_question(method: str = "meanfield", **more: Any) -> Change:
-    """Return a figure that could not be told."""
+    """Return an undecided figure."""
     given: dict[str, Any] = {"kind": "moved", "conclusion": "inconclusive", "p": 0.01} | more
     return Change("drug", method, "x", "summary", name="mean", **given)
 
@@ -90,7 +90,7 @@ def test_once_something_changed_no_more_is_run() -> None:
 
 
 def test_more_seeds_are_not_run_where_they_cannot_tell() -> None:
-    """References, methods without draws and figures without p-values get no more seeds."""
+    """More seeds do not help a figure without a p-value, a reference, or a method without draws."""
     assert looked(checking(), [open_question(p=None, kind="unusable")]) == {}
     assert looked(checking(), [open_question(method="", p=None)]) == {}
     lost = scattered(3, fingerprints=("none",) * 10)
@@ -117,7 +117,7 @@ def test_the_exact_tier_looks_once() -> None:
 
 
 def test_what_cannot_be_checked_needs_no_cmdstan_and_is_no_success(tmp_path: Path) -> None:
-    """A missing model is changed, and an unreadable baseline is undecided."""
+    """A model that is gone has changed; one with an unreadable baseline is undecided."""
     path = tmp_path / "m.json"
     gone = Target("old_model", path, old=whole(), gone=True)
     broken = Target("broken", path, MODEL, error="it is damaged; write it again")
@@ -165,7 +165,7 @@ def test_a_model_of_which_nothing_was_compared_is_an_error(at: _Checking) -> Non
 
 
 def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
-    """Notes name figures that are not compared, wide margins and added seeds."""
+    """Notes name and count figures that are not compared, wide margins and added seeds."""
     at.seeds["drug", "q"] = 20
     looked(at, [open_question(conclusion="same")])
     made = at._model(at.models[0], [open_question(conclusion="same")])
@@ -186,7 +186,7 @@ def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
 
 
 def test_identical_is_only_what_has_draws_that_are(at: _Checking) -> None:
-    """Every method's, none missing and none new; no fingerprint is no identity."""
+    """All draws of all methods must be equal; without fingerprints they are not."""
     old = at.old["drug"].methods
     same = {**old, "nuts": old["nuts"]}
     other = replace(old["nuts"], fingerprints=("0a1b2c3d4e5f6071", "0"))

@@ -26,7 +26,7 @@ def test_every_lecture_model_has_one_and_nothing_else_does() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
-    """Whoever edits a model writes its baseline anew, in the same commit."""
+    """The commit that edits a model also writes its baseline again."""
     found = baseline.read(FOLDER / f"{name}.json")
     model = folders.load(name)
     assert found.program["hash"] == stan.program_hash(model.stan_file)[:16]

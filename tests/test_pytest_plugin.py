@@ -136,7 +136,7 @@ def test_regeneration_updates_and_says_what_it_replaced(
     run()
     for change, seed, said in (
         ("", 1, "written; there was none"),
-        ("", 2, "written; the same as before but for chance"),
+        ("", 2, "written; the same as before up to chance"),
         ("draws['mu'] += 1", 3, "written; changed by more than chance (* of 30 figures)*"),
     ):
         result = run("--posterior-regen", change=change, seed=seed)
@@ -219,7 +219,7 @@ def edited(change: Callable[[Raw, Raw], object]) -> Callable[[str], str]:
 def test_a_damaged_baseline_fails_and_is_left_alone(
     run: Run, pytester: pytest.Pytester, damage: Callable[[str], str], words: str
 ) -> None:
-    """An unreadable baseline fails; the flag replaces it and says so."""
+    """An unreadable baseline is never the same; the flag replaces it and says so."""
     run("--posterior-regen")
     path = folder(pytester) / "test_fit.json"
     path.write_text(damage(path.read_text("utf-8")), "utf-8")

@@ -1,4 +1,4 @@
-"""Everything that may be handed to a check, what is refused, and fits of real CmdStan."""
+"""What a check accepts and what it refuses, with fits of the real CmdStan."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def test_a_nuts_fit_is_its_draws_after_warm_up(sample: Fit) -> None:
 
 @pytest.mark.stan
 def test_an_advi_fit_is_its_draws_without_the_mean(advi: Fit) -> None:
-    """The first row of CmdStan's output is q's mean, which is no draw."""
+    """The first row of CmdStan's output is the mean of q, not a draw."""
     fit = advi(1)
     taken = take(fit)
     assert (taken.source, taken.moves, taken.runs[0].iid) == ("CmdStanVB", True, True)
@@ -348,7 +348,7 @@ def test_a_nuts_fit_in_a_suite(run: Run, pytester: pytest.Pytester, sample: Fit)
 
 @pytest.mark.stan
 def test_advi_fits_in_a_suite(run: Run, advi: Fit) -> None:
-    """Ten seeds pass beside ten others; one alone and half a file are refused."""
+    """Ten seeds equal ten others, a single one is found to differ, and half a file fails."""
     text = (
         "import cmdstanpy\n"
         "def test_fit(posterior_regression):\n"

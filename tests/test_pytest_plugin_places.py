@@ -144,7 +144,7 @@ def test_an_impossible_alpha_ends_the_run(run: Run, pytester: pytest.Pytester, v
 def test_alpha_comes_from_the_call_the_setting_or_the_harness(
     run: Run, pytester: pytest.Pytester
 ) -> None:
-    """In that order, and a failed check names the one that held."""
+    """They apply in this order, and a failed check names the one used."""
     run("--posterior-regen")
     moved = "draws['mu'] += 2"
     run(change=moved).stdout.fnmatch_lines(["*false alarms in the whole check: 1 × 10⁻⁴;*"])

@@ -154,7 +154,7 @@ def _reference_changes(model: str, old: Baseline, seen: Observation) -> list[Cha
         f"{side.get('kind')}{'' if side.get('trusted') else ', not trusted'}"
         for side in (before, now)
     )
-    # Where runs were lost there is no reference at all: that does not make it another one.
+    # If runs were lost there is no reference, which does not make it another one.
     other = before.get("kind") != now.get("kind") and now.get("kind") != "none"
     conclusion: Conclusion = "changed" if other else "inconclusive"
     return [Change(model, "", "", "reference", "moved", conclusion, was=was, now=is_now)]

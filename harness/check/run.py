@@ -177,7 +177,7 @@ class _Checking:
         return ran and (change.p is not None or change.part == "moments")
 
     def _refusals(self) -> dict[str, str]:
-        """Name the models whose draws cannot be equal to the last digit, and say why."""
+        """Name the models whose draws cannot be equal to the last digit, with the reason."""
         cmdstan = stan.ensure_cmdstan(self.progress.say)
         self.versions = stan.run_versions(cmdstan)
         out = {}

@@ -56,7 +56,7 @@ def rewrite(
     done: list[tuple[str, Path | None, str]] = []
     for target in targets:
         if target.model is None:
-            why = target.error or "the model is gone; remove the file if that is meant"
+            why = target.error or "the model is gone; remove the file if that is intended"
             done.append((target.name, None, why))
         else:
             groups[merged(target.old, request)].append(target.model)

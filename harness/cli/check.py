@@ -25,7 +25,7 @@ from harness.cli.common import (
     epilog="""\b
     harness check                         every baseline in baselines/
     harness check mixture --exact         one of them, to the last digit
-    Exit code: 0 the same, 1 changed, 2 could not tell or could not run.
+    Exit code: 0 the same, 1 changed, 2 undecided or not checked.
     """
 )
 @WHAT

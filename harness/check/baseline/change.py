@@ -1,4 +1,4 @@
-"""One figure of a baseline beside the same figure now, and what a whole check concludes."""
+"""One figure of a baseline and now, and what a whole check concludes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAME, CHANGED, UNDECIDED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure of a baseline beside the same figure now.
+    """One figure of a baseline and the same figure now.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A method's baseline beside the method now: one Change for every figure that either has."""
+"""Compare a method with its baseline: one Change for every figure that either has."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def _share(
 
 @dataclass(frozen=True, slots=True)
 class _Both:
-    """A method's baseline beside the method now; both have moments."""
+    """A method and its baseline; both have moments."""
 
     old: MethodBaseline
     new: MethodBaseline

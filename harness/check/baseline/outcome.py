@@ -47,12 +47,12 @@ class NoMoments(NamedTuple):
 
 
 Note = AddedSeeds | WideMargins | LeftOut | NoMoments
-"""What a reader should know besides."""
+"""What else a reader should know."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One model beside its baseline.
+    """One model compared with its baseline.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class ModelCheck:
     path
         The baseline's file; where there was none, the candidate that was written.
     candidate
-        Whether there was no baseline, so that a candidate was written.
+        Whether a candidate was written because there was no baseline.
     identical
         Whether every draw is that of the baseline, to the last digit.
     """
@@ -126,5 +126,5 @@ class CheckOutcome:
 
     @property
     def tests(self) -> int:
-        """How many figures have a p-value: the family whose error is held."""
+        """How many figures have a p-value: the size of the family."""
         return sum(c.p is not None for m in self.models for c in m.changes)

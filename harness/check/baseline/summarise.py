@@ -36,7 +36,7 @@ TAIL_FACTOR = 2.0
 
 WORST_RHAT = 1.1
 FEWEST_EFFECTIVE = 100.0
-"""Chains beyond these are no baseline."""
+"""Chains beyond these limits cannot be a baseline."""
 
 LOST = (1.3, 25.0)
 GAINED = (1.05, 400.0)

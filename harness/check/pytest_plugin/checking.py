@@ -67,7 +67,7 @@ def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -
 def _checked(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     if regenerate or not place.path.exists():
         try:
-            return (_regenerate if regenerate else _candidate)(intake, place, settings)
+            return _written(intake, place, settings, regenerate=regenerate)
         except OSError as error:
             return Result(failure=words.unwritable(place, error))
     try:
@@ -193,27 +193,20 @@ def _baseline(method: MethodBaseline, intake: Intake, place: Place) -> Baseline:
     )
 
 
-def _candidate(intake: Intake, place: Place, settings: Settings) -> Result:
+def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
+    """Write the baseline, or without ``regenerate`` a candidate, which fails the test."""
     method, why = _settled(intake)
     if why:
         return Result(failure=words.unusable(place, [why]))
-    write(_baseline(method, intake, place), place.candidate)
     limits = words.limits(method, settings.margins)
-    return Result(
-        failure=words.candidate(place, limits, intake),
-        written=f"{place.show(place.candidate)}: a candidate to review and rename",
-    )
-
-
-def _regenerate(intake: Intake, place: Place, settings: Settings) -> Result:
-    method, why = _settled(intake)
-    if why:
-        return Result(failure=words.unusable(place, [why]))
+    if not regenerate:
+        write(_baseline(method, intake, place), place.candidate)
+        written = f"{place.show(place.candidate)}: a candidate to review and rename"
+        return Result(failure=words.candidate(place, limits, intake), written=written)
     before = _before(intake, place, settings)
     write(_baseline(method, intake, place), place.path)
     place.candidate.unlink(missing_ok=True)
-    limits = "".join(f"\n    {line}" for line in words.limits(method, settings.margins))
-    return Result(written=f"{place.shown}: {before}{limits}")
+    return Result(written=f"{place.shown}: {before}{words.below(limits, indent=4)}")
 
 
 def _before(intake: Intake, place: Place, settings: Settings) -> str:

@@ -40,15 +40,15 @@ _MOST_DRAWS = 1e8
 def unusable(place: Place, what: Sequence[str]) -> str:
     """Say why draws have no moments that could be compared or kept."""
     return (
-        f"posterior {place.name!r} cannot be compared:{_below(what, ROWS)}\n"
+        f"posterior {place.name!r} cannot be compared:{below(what)}\n"
         "Nothing was written, and --posterior-regen does not write it either."
     )
 
 
-def _below(lines: Sequence[str], most: int) -> str:
-    """Set lines below a sentence; the last counts those that are too many."""
-    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
-    return "".join(f"\n  {line}" for line in [*lines[:most], *more])
+def below(lines: Sequence[str], indent: int = 2) -> str:
+    """Set lines below a sentence; the last counts those beyond :data:`ROWS`."""
+    more = [f"and {len(lines) - ROWS} more"] if len(lines) > ROWS else []
+    return "".join(f"\n{' ' * indent}{line}" for line in [*lines[:ROWS], *more])
 
 
 def unreadable(place: Place, error: BaselineError) -> str:
@@ -68,7 +68,7 @@ def candidate(place: Place, limits: Sequence[str], intake: Intake) -> str:
     """Say that there was nothing to compare with."""
     return (
         f"posterior {place.name!r} has no baseline, so nothing was compared.\n"
-        f"A candidate was written: {place.show(place.candidate)}{_below(limits, ROWS)}\n"
+        f"A candidate was written: {place.show(place.candidate)}{below(limits)}\n"
         f"Review it, then rename it to {place.path.name}, "
         f"or: {place.command}{_moves(intake)}"
     )
@@ -138,7 +138,7 @@ def replaced(changes: Sequence[Change]) -> str:
         return f"written; changed by more than chance ({moved} of {len(changes)} figures)"
     if open_:
         return f"written; undecided whether {open_} of {len(changes)} figures changed"
-    return "written; the same as before but for chance"
+    return "written; the same as before up to chance"
 
 
 def moved(

@@ -27,7 +27,7 @@ _HEADINGS = (
 )
 _NAME, _SENTENCE, _MESSAGE = 100, 300, 2000  # characters
 _PLAIN_CODE = re.compile(r"[^`|\\$@]+")
-# An underscore inside a word is no markup, nor is a sign or a point before a figure.
+# An underscore inside a word is not markup, nor is a sign or a point before a figure.
 _MARKUP = re.compile(r"[\\`*\[\]<>|~$&#{}]|(?<![^\W_])_|_(?![^\W_])")
 _AT_START = re.compile(r"^(\d*)([-+=.)])(?!\d)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from harness.check.baseline.change import Change, Conclusion
 from harness.check.baseline.outcome import ModelCheck
@@ -47,7 +48,7 @@ class Row:
 
     @property
     def lines(self) -> list[str]:
-        """All that is told of the figure, for readers without a table."""
+        """Everything about the figure, for readers without a table."""
         told = ", ".join(part for part in (self.told, self.evidence) if part)
         return [line for line in (self.sides, told, self.note) if line]
 
@@ -118,21 +119,10 @@ _WIDEST = 120
 
 
 def plain(found: Sequence[Row], most: int = 200) -> str:
-    """Return rows as aligned text, for readers of XML."""
+    """Return rows as aligned text, for readers of XML and of pytest's output."""
     lines: list[tuple[str, ...]] = [("", *HEADINGS)]
-    lines += [
-        (
-            words.CONCLUSIONS[r.conclusion],
-            r.quantity,
-            r.figure,
-            r.old,
-            r.new,
-            r.told,
-            r.evidence,
-            r.note,
-        )
-        for r in found[:most]
-    ]
+    cells = attrgetter("quantity", "figure", "old", "new", "told", "evidence", "note")
+    lines += [(words.CONCLUSIONS[row.conclusion], *cells(row)) for row in found[:most]]
     lines = [tuple(clip(cell, _WIDEST) for cell in line[:-1]) + line[-1:] for line in lines]
     used = [i for i in range(len(lines[0])) if any(line[i] for line in lines[1:])]
     widths = [max(len(line[i]) for line in lines) for i in used]

@@ -1,4 +1,4 @@
-"""What a check found, for the terminal: a table of what is not the same, then every model."""
+"""Print what a check found: a table of what is not the same, then every model."""
 
 from __future__ import annotations
 

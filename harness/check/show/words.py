@@ -93,7 +93,7 @@ def reason(change: Change) -> str:
 
 
 def note(said: Note) -> str:
-    """Write what a reader should know besides."""
+    """Write what else a reader should know."""
     match said:
         case AddedSeeds():
             words = f"{said.taken} seeds where the baseline has {said.before}"
