@@ -1,4 +1,4 @@
-"""Callbacks against sequences worked out by hand, and what they see on the lecture's mixture."""
+"""Callbacks on sequences computed by hand, and on the lecture's mixture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def info(iteration: int, elbo: float = 0.0, *, bad: bool = False) -> Info:
 
 
 def walk(callback: Callback, path: Iterable[Any]) -> int | None:
-    """Show a path of parameters; return the iteration at which the callback stopped it."""
+    """Pass a path of parameters to a callback; return the iteration at which it stopped."""
     for iteration, phi in enumerate(path, start=1):
         try:
             callback(np.atleast_1d(np.asarray(phi, dtype=np.float64)), info(iteration))
@@ -37,7 +37,7 @@ def walk(callback: Callback, path: Iterable[Any]) -> int | None:
 
 
 def test_the_first_parameters_are_those_compared_with_first() -> None:
-    """By hand, every=3: iteration 1 is remembered, 3 is compared with 1, 6 with 3."""
+    """By hand, with every=3: iteration 3 is compared with 1, and 6 with 3."""
     rule = CheckParametersConvergence(every=3, tolerance=1e-9, diff="absolute", stop=False)
     walk(rule, [1.0, 5.0, 3.0, 0.0, 0.0, 7.0, 0.0])
     assert rule.norms == {3: 2.0, 6: 4.0}
@@ -53,7 +53,7 @@ def test_the_relative_change_is_pymcs() -> None:
 
 
 def test_a_parameter_that_stays_at_zero_is_never_relatively_converged() -> None:
-    """0 / 0 counts as a change of 1: so PyMC's rule has it."""
+    """0 / 0 counts as a change of 1, as in PyMC."""
     rule = CheckParametersConvergence(every=1, diff="relative")
     assert walk(rule, np.zeros(50)) is None
     absolute = CheckParametersConvergence(every=1, diff="absolute")
@@ -69,7 +69,7 @@ def test_the_norm_is_over_all_parameters(order: float, norm: float) -> None:
 
 
 def test_it_stops_only_under_the_tolerance() -> None:
-    """A change equal to the tolerance goes on; a smaller one stops, with its figures in words."""
+    """A change equal to the tolerance continues; a smaller one stops and is reported."""
     rule = CheckParametersConvergence(every=1, tolerance=0.5, diff="absolute")
     assert walk(rule, [0.0, 0.5, 1.0, 1.25, 1.25]) == 4
     assert rule.fired_at == 4
@@ -78,14 +78,14 @@ def test_it_stops_only_under_the_tolerance() -> None:
 
 
 def test_a_rule_that_only_watches_notes_the_first_time() -> None:
-    """With stop=False the path goes on and the first iteration stays."""
+    """With stop=False the path continues, and fired_at keeps the first iteration."""
     rule = CheckParametersConvergence(every=1, tolerance=0.5, diff="absolute", stop=False)
     assert walk(rule, [0.0, 1.0, 1.25, 5.0, 5.0]) is None
     assert rule.fired_at == 3
 
 
 def test_the_rule_remembers_values_not_the_array() -> None:
-    """Parameters that are changed in place are compared with what they were."""
+    """Parameters changed in place are compared with a copy of their old values."""
     rule = CheckParametersConvergence(every=1, diff="absolute", stop=False)
     phi = np.zeros(1)
     rule(phi, info(1))
@@ -96,7 +96,7 @@ def test_the_rule_remembers_values_not_the_array() -> None:
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"diff": "squared"}])
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
-    """The message names what was got and what is allowed."""
+    """The message has the value and what is allowed."""
     with pytest.raises(ValueError, match="allowed"):
         CheckParametersConvergence(**wrong)
 
@@ -126,7 +126,7 @@ def test_the_tracker_may_record_less_often() -> None:
 
 
 def gains(rule: StopWhenSlow, elbo: FloatArray) -> int | None:
-    """Show a path of the ELBO; return where the rule stopped it."""
+    """Pass a path of the ELBO to a rule; return where it stopped."""
     for iteration, value in enumerate(elbo, start=1):
         try:
             rule(np.zeros(1), info(iteration, float(value), bad=not math.isfinite(value)))
@@ -145,14 +145,14 @@ def test_the_gain_is_in_sds_of_a_step() -> None:
 
 
 def test_a_straight_climb_is_not_taken_for_noise() -> None:
-    """Without noise the drift itself is the variance, and the gain is √12 but for 1/window²."""
+    """Without noise the drift is the variance, and the gain is √12 up to 1/window²."""
     rule = StopWhenSlow(window=1000, tolerance=0.1)
     assert gains(rule, np.arange(5000.0)) is None
     assert rule.gains[5000] == pytest.approx(math.sqrt(12), rel=1e-5)
 
 
 def test_a_flat_path_stops_and_a_noisy_one_too() -> None:
-    """At rest it fires in the first comparison, or in one of the next (1 in 80 each does not)."""
+    """On a level ELBO it fires at the first comparison or soon after (each misses 1 in 80)."""
     assert gains(StopWhenSlow(), np.zeros(5000)) == 2000
     rng = np.random.default_rng(1)
     stopped = [gains(StopWhenSlow(), rng.normal(size=6000)) for _ in range(30)]
@@ -160,7 +160,7 @@ def test_a_flat_path_stops_and_a_noisy_one_too() -> None:
 
 
 def test_bad_steps_are_left_out_of_the_gain() -> None:
-    """NaN in a tenth of the steps changes nothing; in most of them nothing can be said."""
+    """NaN in a tenth of the steps changes nothing; with NaN in most steps it does not decide."""
     rng = np.random.default_rng(2)
     elbo = rng.normal(size=4000)
     elbo[::10] = np.nan

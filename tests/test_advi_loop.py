@@ -1,4 +1,4 @@
-"""The loop: it climbs, continues to the last bit, and never loses what it has."""
+"""The loop climbs, continues bit for bit, and keeps every iteration however it ends."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_gradients_mean_is_the_elbos(draws: int, sticking: bool) -> None:
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_the_distance_to_a_normal_posterior_shrinks(name: str) -> None:
-    """Adam with a cosine ends within .08 sds of the means, and of the family's best sds in ln.
+    """Adam with a cosine ends within .08 sds of the means, and .08 of the best log sds.
 
     Mean-field's best sds are 1/√Λᵢᵢ, full-rank's the posterior's own. Over 40 other runs the
     largest of six such errors had a mean of .02 and never passed .039.
@@ -125,7 +125,7 @@ def test_the_distance_to_a_normal_posterior_shrinks(name: str) -> None:
 @pytest.mark.parametrize("optimiser", sorted(OPTIMISERS))
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_refining_continues_to_the_last_bit(name: str, optimiser: str) -> None:
-    """73 steps are, in every array and state, 50 refined by 20 and by 3, averages included."""
+    """73 steps equal 50 refined by 20 and by 3, in every array, state and average."""
     family = FAMILIES[name](3)
     pieces = OPTIMISERS[optimiser](0.01, 60)
 
@@ -159,7 +159,7 @@ def test_refining_continues_to_the_last_bit(name: str, optimiser: str) -> None:
 
 
 def test_a_fit_does_not_change_the_state_it_starts_from() -> None:
-    """Two fits from one state are the same fit."""
+    """Two fits from the same state are equal."""
     family, optimiser = MeanField(3), Adam(0.1)
     state = begin(family, optimiser)
     first = loop.fit(TARGET, family, optimiser, state, 30)
@@ -169,7 +169,7 @@ def test_a_fit_does_not_change_the_state_it_starts_from() -> None:
 
 
 def test_bad_steps_are_skipped_and_counted() -> None:
-    """After NaN in steps 3, 4 and 9 the path is that of a target that is fine, those left out."""
+    """With NaN in steps 3, 4 and 9 the path is that of a sound target without these steps."""
     family, optimiser = MeanField(3), Adam(0.1)
     tracker = Tracker(phi=lambda phi: phi)
     seen: list[Info] = []
@@ -189,7 +189,7 @@ def test_bad_steps_are_skipped_and_counted() -> None:
 
 
 def test_a_value_without_bound_is_a_bad_step_too() -> None:
-    """A log density of −∞ with a finite gradient moves nothing."""
+    """With a log density of −∞ the parameters stay, even if the gradient is finite."""
 
     class Wall(Normal):
         def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -203,7 +203,7 @@ def test_a_value_without_bound_is_a_bad_step_too() -> None:
 
 
 def test_the_trace_survives_divergence() -> None:
-    """A target that turns to NaN after 250 steps ends as diverged, with all 350 steps kept."""
+    """A target that becomes NaN after 250 steps ends as diverged, with all 350 steps."""
     family, optimiser = MeanField(3), Adam(0.01)
     tracker = Tracker(mean=family.mean)
     found = loop.fit(
@@ -222,7 +222,7 @@ def test_the_trace_survives_divergence() -> None:
 
 
 def test_a_runaway_ends_as_diverged() -> None:
-    """Steps that are far too large overflow; the run says so, and NumPy does not warn."""
+    """Steps far too large overflow: the run reports it, and NumPy does not warn."""
     family, optimiser = MeanField(3), Sgd(1e6)
     found = loop.fit(TARGET, family, optimiser, begin(family, optimiser), 5000)
     assert found.status == "diverged"
@@ -232,7 +232,7 @@ def test_a_runaway_ends_as_diverged() -> None:
 
 @pytest.mark.parametrize(("raised", "words"), [("enough", "enough"), ("", "iteration 7")])
 def test_a_callback_may_stop_and_everything_is_kept(raised: str, words: str) -> None:
-    """StopIteration ends the run as ok with its words; later callbacks are not called."""
+    """StopIteration ends the run as ok with its text; later callbacks are not called."""
 
     def stop(phi: FloatArray, info: Info) -> None:
         del phi
@@ -259,7 +259,7 @@ def test_a_callback_may_stop_and_everything_is_kept(raised: str, words: str) -> 
 
 
 def test_the_time_limit_keeps_what_there_is() -> None:
-    """A limit that is over after the first step leaves that step."""
+    """A time limit that passes during the first step keeps that step."""
     family, optimiser = MeanField(3), Adam(0.01)
     tracker = Tracker(mean=family.mean)
     found = loop.fit(
@@ -280,7 +280,7 @@ def test_no_steps_are_a_fit_as_well() -> None:
 
 
 def test_averaging_is_the_mean_of_the_last_iterates() -> None:
-    """The mean of the iterates 26 to 50, as a tracker saw them; the state keeps the last one."""
+    """It is the mean of iterates 26 to 50 in a tracker; the state keeps the last one."""
     family, optimiser = MeanField(3), Adam(0.1)
     tracker = Tracker(phi=lambda phi: phi)
     found = loop.fit(
@@ -292,7 +292,7 @@ def test_averaging_is_the_mean_of_the_last_iterates() -> None:
 
 
 def test_the_trace_averages_stretches() -> None:
-    """By hand: stretches of 10 with a shorter last one; a bad step is left out of its mean."""
+    """By hand: stretches of 10 and a shorter last one, with bad steps left out of the means."""
     family, optimiser = MeanField(3), Adam(0.1)
     found = loop.fit(Failing({12}), family, optimiser, begin(family, optimiser), 25)
     path = loop.trace(found, 10, {"mean.x": np.arange(3.0)})
@@ -304,7 +304,7 @@ def test_the_trace_averages_stretches() -> None:
 
 
 def test_the_objective_is_pluggable() -> None:
-    """An exact gradient in place of draws: SGD on mean-field has the closed-form first step."""
+    """With an exact gradient, the first step of mean-field SGD has its closed form."""
     normal = TARGET
 
     def closed(

@@ -1,4 +1,4 @@
-"""The best Gaussian of a family: closed forms, starts that only the caller knows, and basins."""
+"""The best Gaussian of a family: closed forms, the caller's starts, and basins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ K = 5.0
 """Standard errors allowed."""
 
 NATS = 0.01
-"""Nats to which a gap must be known."""
+"""Nats by which a gap may be wrong."""
 
 
 def one(mean: float, sd: float) -> Gaussian:
@@ -43,7 +43,7 @@ def one(mean: float, sd: float) -> Gaussian:
 
 
 def meanfield(target: Target, *starts: Gaussian, seed: int = 1) -> Best:
-    """Return the best mean-field Gaussian, with a time limit that is not reached."""
+    """Return the best mean-field Gaussian."""
     return best_meanfield(target, np.random.default_rng(seed), Clock(60), starts=starts)
 
 
@@ -78,7 +78,7 @@ def test_correlated_normals_have_their_closed_form(d: int) -> None:
 
 
 def test_above_the_limit_full_rank_is_stochastic_and_says_so() -> None:
-    """60 parameters: words that name the steps, no shortfall that is known, a better ELBO."""
+    """With 60 parameters the words name the steps, the shortfall is unknown, the ELBO better."""
     posterior = any_normal(60, seed=5)
     assert posterior.dimension > FULLRANK_LIMIT
     best = meanfield(posterior)
@@ -95,7 +95,7 @@ def test_above_the_limit_full_rank_is_stochastic_and_says_so() -> None:
     ("target", "gap"), [(student(), 0.04070), (log_odds(), 0.041045)], ids=["student", "beta"]
 )
 def test_known_distances_of_the_best_gaussian(target: Density, gap: float) -> None:
-    """In one dimension: the search's Gaussian is as near as the best, to what it may lack."""
+    """In one dimension the KL of the Gaussian found is the best one, up to the shortfall."""
     best = meanfield(target)
     x, step = np.linspace(-12, 12, 20_001, retstep=True)
     weight = np.exp(-0.5 * x**2 - 0.5 * LOG_2_PI) * step
@@ -113,7 +113,7 @@ BANANA = banana(bend=0.5, tilt=1.0, sd=0.5)
 
 @pytest.mark.parametrize("target", [funnel(3), BANANA], ids=["funnel", "banana"])
 def test_full_rank_is_never_below_mean_field(target: Density) -> None:
-    """Every mean-field Gaussian is a full-rank one: on a funnel and a banana, within errors."""
+    """The best full-rank ELBO is at least the mean-field one, up to Monte Carlo error."""
     best = meanfield(target)
     full = fullrank(target, best)
     rng = np.random.default_rng(4)
@@ -128,20 +128,20 @@ def test_full_rank_is_never_below_mean_field(target: Density) -> None:
 
 
 def test_the_better_mode_is_found_from_a_start_only_the_caller_knows() -> None:
-    """Two normals 60 sds apart: alone it finds the one at 0, with a start both and the better."""
+    """Of two normals 60 sds apart it finds the one at 0; with a start, both and the better."""
     target = two_normals(60)
     alone = meanfield(target)
     assert abs(alone.q.mean[0]) < 0.01
     for start in (one(60, 1), one(57, 0.3), one(62, 2)):
-        told = meanfield(target, one(0, 1), start)
-        assert abs(told.q.mean[0] - 60) < 0.01
-        assert abs(told.q.sd[0] - 1) < 0.01
-        masses = sorted(b.mass for b in told.optimum.basins if b.separate)
+        started = meanfield(target, one(0, 1), start)
+        assert abs(started.q.mean[0] - 60) < 0.01
+        assert abs(started.q.sd[0] - 1) < 0.01
+        masses = sorted(b.mass for b in started.optimum.basins if b.separate)
         np.testing.assert_allclose(masses, [0.2, 0.8], atol=0.01)
 
 
 def test_a_worse_start_does_no_harm() -> None:
-    """The best mode is kept whatever the starts: lower modes, far points, infinite ones."""
+    """The best mode is kept with starts at lower modes, far points and infinite ones."""
     target = two_normals(60, share=0.8)
     starts = (one(60, 1), one(-300, 5), one(math.nan, 1), one(0, math.inf), one(3, 0.01))
     best = meanfield(target, *starts)
@@ -150,7 +150,7 @@ def test_a_worse_start_does_no_harm() -> None:
 
 
 def test_full_rank_too_takes_the_callers_starts() -> None:
-    """A correlated mode at a distance that mean-field never saw is found from its own start."""
+    """A distant correlated mode that mean-field did not find is found from a start there."""
     posterior = any_normal(2, seed=2)
     far = posterior.mean + 500
 
@@ -184,16 +184,16 @@ def test_extra_starts_of_fit_are_starts() -> None:
         rng = np.random.default_rng(1)
         return deterministic.fit(target, rng, Clock(60), settings, "meanfield", extra)
 
-    alone, told = fit([]), fit(extra)
+    alone, started = fit([]), fit(extra)
     assert abs(alone.mean[0]) < 0.01
-    assert abs(told.mean[0] - 60) < 0.01
-    np.testing.assert_allclose(told.elbo - alone.elbo, math.log(4), atol=0.01)
+    assert abs(started.mean[0] - 60) < 0.01
+    np.testing.assert_allclose(started.elbo - alone.elbo, math.log(4), atol=0.01)
     known = fit([np.array([0.1, 0.1])])
     np.testing.assert_allclose(known.theta, alone.theta, atol=1e-6)
 
 
 def test_different_gaussians_are_kept_in_their_order() -> None:
-    """Near ones, unusable ones and those beyond the limit go; the first of two near ones stays."""
+    """Unusable Gaussians, those near an earlier one, and those beyond the limit are dropped."""
     near = (0.5 * NEAR, math.exp(0.5 * NEAR))
     kept = different([one(0, 1), one(near[0], near[1]), one(1, 1), one(0, 2), one(math.nan, 1),
                       one(0, 0.5)])  # fmt: skip
@@ -207,7 +207,7 @@ def test_different_gaussians_are_kept_in_their_order() -> None:
 
 
 def test_the_shortfall_is_about_what_base_draws_cost() -> None:
-    """Full-rank fits of a banana on few base draws: the mean claim within a factor of three.
+    """For full-rank fits of a banana, the mean shortfall is right within a factor of three.
 
     The truth is the ELBO of a fit on 16 384 base draws less theirs, on common random numbers.
     """
@@ -245,12 +245,12 @@ def ridge(z: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def nowhere(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return a density that is nowhere."""
+    """Return a density of zero."""
     return np.full(len(z), -math.inf), np.zeros_like(z)
 
 
 def broken(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return what arithmetic that fails does."""
+    """Return NaN."""
     return np.full(len(z), math.nan), np.full_like(z, math.nan)
 
 
@@ -258,13 +258,13 @@ def broken(z: FloatArray) -> tuple[FloatArray, FloatArray]:
 # q somewhere beyond 1e50, with words for mean-field and none for full-rank.
 @pytest.mark.parametrize("function", [flat, ridge, nowhere, broken])
 def test_improper_targets_are_refused(function: Function) -> None:
-    """StartError with a sentence, and nothing else."""
+    """They raise StartError with a message."""
     with pytest.raises(StartError, match=r"."):
         meanfield(Density(2, function))
 
 
 def test_a_clock_that_is_over_raises() -> None:
-    """The time limit is one for all of them."""
+    """All three searches respect the time limit."""
     posterior = any_normal(3, seed=1)
     with pytest.raises(TimeLimitError):
         best_meanfield(posterior, np.random.default_rng(1), Clock(0))
@@ -292,14 +292,14 @@ def test_climbing_from_another_basin_says_how_much_lower_it_is(mean: float, sd: 
 
 @pytest.mark.parametrize(("mean", "sd"), [(25, 1), (22, 3), (30, 0.1), (24, 0.5)])
 def test_climbing_to_the_same_optimum_finds_no_other(mean: float, sd: float) -> None:
-    """None from q* itself, and from fits that are only narrow, wide or off."""
+    """It returns None from q* and from fits that are only too narrow, too wide or shifted."""
     target = two_normals(25)
     best = meanfield(target, one(25, 1))
     assert climb(target, best, one(mean, sd), np.random.default_rng(2), Clock(60)) is None
 
 
 def test_a_full_rank_fit_climbs_with_its_mean_and_sds() -> None:
-    """On a correlated normal there is one optimum, wherever a fit of full rank lies."""
+    """A correlated normal has one optimum, wherever a full-rank fit lies."""
     posterior = any_normal(4, seed=7)
     best = meanfield(posterior)
     factor = 2 * np.linalg.cholesky(np.linalg.inv(posterior.precision))

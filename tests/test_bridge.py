@@ -146,7 +146,7 @@ def test_a_density_that_is_not_a_number_says_so(throwing: Path) -> None:
 
 
 def test_generated_quantities_that_throw_leave_nan(throwing: Path) -> None:
-    """The row is NaN with a status; without generated quantities it has its values."""
+    """The row is NaN with a status; without generated quantities it is complete."""
     model = BridgeModel(throwing, data(3))
     out, status = model.constrain(np.zeros((2, 1)), generated=True)
     assert status.tolist() == [Status.REJECT, Status.REJECT]
@@ -225,7 +225,7 @@ def test_strided_arrays_are_read_as_they_are(
 
 
 def test_a_violated_constraint_is_named(throwing: Path) -> None:
-    """Values that the program cannot hold are an exception with Stan's words."""
+    """Values that violate a constraint raise an error with Stan's message."""
     with pytest.raises(BridgeError, match="must be greater than or equal to 0"):
         BridgeModel(throwing, data()).unconstrain({"a": -1})
 
@@ -267,7 +267,7 @@ def test_the_density_is_cmdstans_own(
 def test_threads_do_not_disturb_each_other(
     regression: tuple[Path, dict[str, Any]],
 ) -> None:
-    """Four threads on one library give what one gives: calls hold a lock."""
+    """Four threads on one library get the results of one thread, because calls hold a lock."""
     model = BridgeModel(*regression)
     z = np.random.default_rng(5).normal(size=(200, 3))
     expected = model.log_density_gradient(z).gradient

@@ -1,4 +1,4 @@
-"""Libraries in the cache: built once by several processes, whole after a build was killed."""
+"""Several processes build a library once, and an interrupted build leaves none behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(library(Path(sys.argv[1]), find_cmdstan()), flush=True)
 
 
 def builder(file: Path, cmdstan: CmdStan) -> subprocess.Popen[str]:
-    """Start a process that asks for the library of a program."""
+    """Start a process that needs the library of a program."""
     return subprocess.Popen(
         [sys.executable, "-c", BUILD, str(file)],
         stdout=subprocess.PIPE,
@@ -39,7 +39,7 @@ def builder(file: Path, cmdstan: CmdStan) -> subprocess.Popen[str]:
 
 
 def compiling(folder: Path, before: set[Path]) -> Path | None:
-    """Return the folder of a build that has come to the compiler."""
+    """Return the folder of a build that has reached the compiler."""
     for path in set(folder.glob("partial-bridge-*")) - before:
         if list(path.glob("*.hpp")):
             return path

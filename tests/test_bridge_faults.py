@@ -1,4 +1,4 @@
-"""Nothing that a program, its data or its file does ends the interpreter."""
+"""No program, data or library file can crash the interpreter."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ generated quantities {
 """
 
 TRAPS = platform.machine() in {"x86_64", "AMD64", "i686"}
-"""Elsewhere an integer divided by zero is a number, and nothing has to be caught."""
+"""On other processors an integer divided by zero is a number."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ CASES = [
 
 @pytest.mark.parametrize(("where", "words"), CASES)
 def test_faults_of_the_log_density_are_exceptions(faults: Path, where: int, words: str) -> None:
-    """The fault has words and leaves everything as it was: the same gradient as before."""
+    """The fault is reported, and the next gradient is the same as before."""
     model, sound = BridgeModel(faults, data(where)), BridgeModel(faults, data())
     before = sound.value_and_gradient([0.3])
     for _ in range(3):
@@ -130,7 +130,7 @@ def test_faults_outside_the_model_block_are_exceptions(faults: Path) -> None:
 
 
 def test_a_fault_that_is_not_ours_still_ends_the_process(faults: Path) -> None:
-    """The handlers hide nothing: a wild pointer outside the bridge is a crash as ever."""
+    """The handlers hide nothing: a wild pointer outside the bridge still crashes."""
     code = (
         "import ctypes, faulthandler, sys; from pathlib import Path\n"
         "from harness.stan.bridge import BridgeModel\n"
@@ -167,7 +167,7 @@ def test_a_closed_model_says_so(faults: Path) -> None:
 
 
 def test_a_model_may_be_closed_while_threads_use_it(faults: Path) -> None:
-    """They get their value or the words, never freed memory."""
+    """They get a value or an error, never freed memory."""
     model = BridgeModel(faults, data())
     ends: list[str] = []
 
@@ -188,7 +188,7 @@ def test_a_model_may_be_closed_while_threads_use_it(faults: Path) -> None:
 
 
 def test_points_of_a_model_that_changed_its_dimension_say_so(faults: Path) -> None:
-    """Their buffers are too small or too large for the new data; a new point has the right ones."""
+    """Their buffers have the wrong size for the new data; a new point works."""
     model = BridgeModel(faults, data(n=2))
     point = model.at_point()
     assert np.isfinite(point())
@@ -201,7 +201,7 @@ def test_points_of_a_model_that_changed_its_dimension_say_so(faults: Path) -> No
 
 
 def test_a_damaged_library_is_refused_before_it_is_opened(faults: Path, tmp_path: Path) -> None:
-    """Half a file, or one whose bytes changed, would end the process in the dynamic loader."""
+    """A truncated or changed file is refused, because the dynamic loader would crash on it."""
     whole = faults.read_bytes()
     for name, content in {
         "half": whole[: len(whole) // 2],
@@ -225,7 +225,7 @@ def test_a_damaged_library_is_refused_before_it_is_opened(faults: Path, tmp_path
     ],
 )
 def test_a_library_of_another_interface_is_refused(tmp_path: Path, code: str, words: str) -> None:
-    """Its functions are not called, for their arguments may be others."""
+    """Its functions are not called, because their arguments may differ."""
     source, built = tmp_path / "other.c", tmp_path / "other.so"
     source.write_text(code, encoding="utf-8")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", built, source], check=True)
@@ -269,7 +269,7 @@ def test_data_that_are_no_arrays_have_words(
 
 
 def test_seeds_outside_32_bits_are_refused(faults: Path) -> None:
-    """They are not cut down to another seed."""
+    """They are refused and not truncated to another seed."""
     for seed in (-1, 2**32):
         with pytest.raises(ValueError, match="allowed: 0 to 4294967295"):
             BridgeModel(faults, data(), seed)

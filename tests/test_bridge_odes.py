@@ -1,4 +1,4 @@
-"""Programs that need the solvers of SUNDIALS: they link, and are right."""
+"""Programs that need the solvers of SUNDIALS link and are right."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_solvers_density_and_gradient_have_the_closed_form(decay: Path, stiff:
 
 @pytest.mark.parametrize("stiff", [0, 1])
 def test_what_a_right_hand_side_throws_gets_through_the_solver(decay: Path, stiff: int) -> None:
-    """The solvers are C: an exception has to cross their frames, and leaves the model sound."""
+    """An exception crosses the frames of the C solvers and leaves the model usable."""
     data = {"T": 1, "t": np.ones(1), "y": np.ones(1), "stiff": stiff}
     model = BridgeModel(decay, data)
     before = model.value_and_gradient([0.1, 1.0])

@@ -42,7 +42,7 @@ def columns(y: np.ndarray[Any, Any], scale: float = 1.0) -> dict[str, Any]:
 
 
 def test_a_points_value_is_that_of_a_batch(regression: tuple[Path, dict[str, Any]]) -> None:
-    """One by one, a few, or too many for the model's own buffers: the same numbers."""
+    """Single points, a few, and too many for the model's buffers give the same numbers."""
     model = BridgeModel(*regression)
     z = np.random.default_rng(1).normal(size=(2000, model.dimension))
     for propto, jacobian in itertools.product((True, False), repeat=2):
@@ -88,7 +88,7 @@ def test_no_points_are_no_values(regression: tuple[Path, dict[str, Any]]) -> Non
 def test_a_point_that_fails_says_so_and_the_next_one_is_sound(
     regression: tuple[Path, dict[str, Any]],
 ) -> None:
-    """Its gradient is NaN, never that of the point before."""
+    """Its gradient is NaN, not that of the point before."""
     point = BridgeModel(*regression).at_point()
     start = point()
     point.z[0] = np.nan
@@ -104,7 +104,7 @@ def test_a_point_that_fails_says_so_and_the_next_one_is_sound(
 
 
 def test_a_point_keeps_its_model(regression: tuple[Path, dict[str, Any]]) -> None:
-    """The program is not freed while a point may still call it."""
+    """The program exists while a point may still call it."""
     file, data = regression
     point = BridgeModel(file, data).at_point()
     expected = point()
@@ -160,7 +160,7 @@ def test_the_mean_of_the_shards_gradients_is_the_full_gradient(wide: Path) -> No
 
 
 def test_the_tape_can_be_given_back(wide: Path) -> None:
-    """Between gradients, as often as one likes; they stay the same."""
+    """Freeing the tape between gradients does not change them."""
     model = BridgeModel(wide, columns(np.ones((2000, 20))))
     z = np.full(40, 0.1)
     before = model.value_and_gradient(z)
@@ -174,7 +174,7 @@ def test_the_tape_can_be_given_back(wide: Path) -> None:
 def test_points_of_several_threads_do_not_disturb_each_other(
     regression: tuple[Path, dict[str, Any]],
 ) -> None:
-    """Each has its buffers; the calls hold the library's lock, batches among them."""
+    """Each point has its buffers, and all calls hold the library's lock."""
     model = BridgeModel(*regression)
     z = np.random.default_rng(11).normal(size=(50, 3))
     expected = model.log_density(z).value
@@ -203,7 +203,7 @@ def test_points_of_several_threads_do_not_disturb_each_other(
 
 
 def test_models_and_points_refuse_to_be_pickled(regression: tuple[Path, dict[str, Any]]) -> None:
-    """They say what to send to the other process instead."""
+    """The error says what to send to the other process instead."""
     model = BridgeModel(*regression)
     with pytest.raises(TypeError, match="library's path and the data"):
         pickle.dumps(model)
@@ -241,7 +241,7 @@ print("wrong:", bad)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_child_may_go_on_with_its_parents_models(wide: Path) -> None:
-    """A fork in the middle of another thread's gradient waits for its end: no lock stays held."""
+    """A fork waits for the end of another thread's gradient, so no lock stays held."""
     command = [sys.executable, "-c", FORK, str(wide)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "wrong: 0\n", done.stderr

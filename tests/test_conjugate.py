@@ -57,7 +57,7 @@ def off(q: cavi.Factors, best: cavi.Factors) -> list[float]:
 def test_the_elbo_is_the_integral_of_its_definition(
     x: FloatArray,
 ) -> None:
-    """By quadrature over s and m, with densities of SciPy: all constants are there."""
+    """It agrees with quadrature over s and m with SciPy's densities, constants included."""
     q = cavi.Factors(0.4, 0.2, 9.0, 20.0)
     # Trapezoidal sums of smooth functions that vanish at both ends converge geometrically.
     m = np.linspace(q.mean - 4, q.mean + 4, 81)
@@ -75,7 +75,7 @@ def test_the_elbo_is_the_integral_of_its_definition(
 def test_the_elbo_at_the_posterior_would_be_the_evidence(
     x: FloatArray,
 ) -> None:
-    """Joint less exact posterior is the log evidence, at any point."""
+    """At any point, the joint density minus the posterior's is the log evidence."""
     data = cavi.summarise(x)
     exact = inverse_gamma_posterior({"x": x})
     s, m = np.array([0.5, 2.0, 7.0]), np.array([1.0, 0.3, -2.0])
@@ -88,7 +88,7 @@ def test_the_elbo_at_the_posterior_would_be_the_evidence(
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("rows", [1, 2, 20, 10_000])
 def test_the_elbo_never_decreases(rows: int, seed: int) -> None:
-    """Coordinate ascent climbs at every update, up to the last digits of the ELBO."""
+    """The ELBO rises at every update, up to its last digits."""
     found = cavi.cavi(cavi.summarise(simulated(rows, np.random.default_rng(seed))), Clock())
     elbo = found.trace.elbo
     assert np.diff(elbo).min() >= -1e-14 * np.abs(elbo).max() * 4
@@ -105,7 +105,7 @@ def test_cavi_ends_at_the_fixed_point(rows: int) -> None:
 
 
 def test_the_optimum_is_the_best_of_its_family(x: FloatArray) -> None:
-    """A change of any parameter by 1% lowers the ELBO, which stays under the evidence."""
+    """Changing any parameter by 1% lowers the ELBO, which stays below the evidence."""
     data = cavi.summarise(x)
     best = cavi.optimum(data)
     top = cavi.elbo(best, data)
@@ -131,7 +131,7 @@ def test_mean_field_is_too_narrow_by_the_known_factor(
 def test_the_posterior_is_uncorrelated_but_not_independent(
     x: FloatArray,
 ) -> None:
-    """The variance tells nothing of m, but of how far m is from its mean: q cannot say so."""
+    """The variance depends on the distance of m from its mean, which q cannot represent."""
     n = 40_000
     draws = SAMPLERS["inverse_gamma_normal"]({"x": x}, n, np.random.default_rng(1))
     away = np.abs(draws["m"] - draws["m"].mean())
@@ -141,7 +141,7 @@ def test_the_posterior_is_uncorrelated_but_not_independent(
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_svi_lands_at_cavis_optimum_on_the_lectures_points(x: FloatArray, seed: int) -> None:
-    """2000 minibatches of 10 end within 0.02 sd; what the start did is left, and falls as 1/t."""
+    """2000 minibatches of 10 end within 0.02 sd; the influence of the start falls as 1/t."""
     best = cavi.optimum(cavi.summarise(x))
     found = svi.svi(x, svi.Schedule(), np.random.default_rng(seed), Clock())
     assert found.converged
@@ -158,7 +158,7 @@ def test_svi_lands_at_cavis_optimum_on_large_data() -> None:
 
 
 def test_svi_that_has_not_arrived_says_so() -> None:
-    """Three minibatches of 100 of 200 000 rows leave q many sds away, and a natural gradient."""
+    """Three minibatches of 100 rows leave q many sds away, and the natural gradient shows it."""
     x = simulated(200_000, np.random.default_rng(1))
     data = cavi.summarise(x)
     schedule = svi.Schedule(batch=100, iterations=3)
@@ -179,7 +179,7 @@ def test_one_batch_of_all_rows_is_a_coordinate_update(
 
 
 def test_data_far_from_zero_lose_no_digits() -> None:
-    """Squares about the mean: a mean of 10⁸ leaves a variance of 3 as it is."""
+    """A mean of 10⁸ does not change a variance of 3."""
     x = simulated(1000, np.random.default_rng(4))
     near, far = cavi.summarise(x), cavi.summarise(x + 1e8)
     # x + 1e8 is itself rounded, to 1.5e-8.
@@ -188,7 +188,7 @@ def test_data_far_from_zero_lose_no_digits() -> None:
 
 @pytest.mark.parametrize("bad", [[], [[1.0]], [1.0, math.nan]])
 def test_data_that_cannot_be_used_are_refused(bad: list[Any]) -> None:
-    """None, of two dimensions, not finite."""
+    """No rows, two dimensions and values that are not finite raise."""
     with pytest.raises(ValueError, match="allowed: one row or more of finite numbers"):
         cavi.summarise(np.array(bad, dtype=np.float64))
 
@@ -197,13 +197,13 @@ def test_data_that_cannot_be_used_are_refused(bad: list[Any]) -> None:
 
 
 def context(tmp_path: Path, data_file: Path | None = MODEL.data_file) -> RunContext:
-    """Return a context without a compiled program: these rows need none."""
+    """Return a context without a compiled program, which these rows do not need."""
     return RunContext(Program(MODEL.stan_file, tmp_path, tmp_path, {}), data_file, 60.0, 12345)
 
 
 @pytest.mark.parametrize("method", [CAVI, SVI], ids=lambda m: m.name)
 def test_the_rows_draw_from_q(method: Method, x: FloatArray, tmp_path: Path) -> None:
-    """Draws have q's moments; the weights say that q is near the posterior, and the KL how near."""
+    """Draws have q's moments, and their mean weight agrees with the KL."""
     spec = RunSpec(MODEL.name, method.name, method.defaults, 1, 20_000)
     run = method.run(spec, context(tmp_path), tmp_path)
     assert (run.status, run.message) == ("ok", "")
@@ -238,7 +238,7 @@ def test_a_seed_is_repeated(tmp_path: Path) -> None:
 
 
 def test_other_models_are_refused_with_a_sentence() -> None:
-    """The rows say themselves where they cannot be used."""
+    """The rows report the models on which they cannot be used."""
     mixture = folders.load("mixture")
     assert CAVI.unfit(MODEL) is None
     assert SVI.unfit(MODEL) is None
@@ -248,7 +248,7 @@ def test_other_models_are_refused_with_a_sentence() -> None:
 
 @pytest.mark.parametrize("given", [{}, {"N": 2, "y": [1, 2]}, {"N": 2, "x": [[1], [2]]}])
 def test_bad_data_are_a_failed_run(given: dict[str, Any], tmp_path: Path) -> None:
-    """With words, and without an exception."""
+    """The run fails with a message, without an exception."""
     file = tmp_path / "data.json"
     file.write_text(json.dumps(given), encoding="utf-8")
     spec = RunSpec(MODEL.name, "cavi", CAVI.defaults, 1, 100)
@@ -258,7 +258,7 @@ def test_bad_data_are_a_failed_run(given: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_options_that_cannot_be_used_are_a_failed_run(tmp_path: Path) -> None:
-    """An option that SVI refuses ends the run with its words."""
+    """An option out of range ends the run with a message."""
     spec = RunSpec(MODEL.name, "svi", {**SVI.defaults, "kappa": 0.2}, 1, 100)
     run = SVI.run(spec, context(tmp_path), tmp_path)
     assert run.status == "failed"
@@ -266,7 +266,7 @@ def test_options_that_cannot_be_used_are_a_failed_run(tmp_path: Path) -> None:
 
 
 def test_too_few_iterations_are_said(tmp_path: Path) -> None:
-    """CAVI that is stopped early is not converged, with its draws."""
+    """CAVI that is stopped early is not converged but keeps its draws."""
     spec = RunSpec(MODEL.name, "cavi", {**CAVI.defaults, "iterations": 2}, 1, 100)
     run = CAVI.run(spec, context(tmp_path), tmp_path)
     assert (run.status, run.message) == ("not_converged", "not at rest after 2 iterations")

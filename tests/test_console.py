@@ -1,4 +1,4 @@
-"""Console text: what CmdStan printed, read for what it means."""
+"""Reading what CmdStan prints."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ DIVERGED = """  1500          -40.029             0.602            0.703
 def test_all_three_ways_of_not_converging_are_read(
     text: str, status: str, reason: Reason | None, word: str
 ) -> None:
-    """Each of CmdStan's three messages is noticed, not just the one that cmdstanpy looks for."""
+    """All three of CmdStan's messages are detected; CmdStanPy looks for one."""
     said = console.read_advi(text)
     assert (said.status, said.reason) == (status, reason)
     assert word in said.message
 
 
 def test_silence_is_not_convergence() -> None:
-    """Text without a single look at the ELBO is never read as converged."""
+    """Text without an ELBO is never read as converged."""
     said = console.read_advi("nothing\n")
     assert (said.status, said.reason) == ("not_converged", Reason.NO_ELBO)
 
 
 def test_the_chosen_step_size_is_read() -> None:
-    """Eta is what the adaptation says it found; None where it says nothing."""
+    """Eta is the value that the adaptation reports, or None."""
     assert console.read_advi(CONVERGED).eta == 1.0
     assert console.read_advi(LIMIT).eta is None
 
@@ -132,7 +132,7 @@ def test_an_excerpt_names_no_file_of_the_machine() -> None:
 
 
 def test_a_flood_of_messages_is_cut_in_the_middle() -> None:
-    """Both ends stay, and the cut is counted."""
+    """Both ends are kept, and the omitted lines counted."""
     said = console.excerpt("first\n" + "\n".join(f"Exception: {i}" for i in range(5000)) + "\nlast")
     assert said.startswith("first")
     assert said.endswith("last")

@@ -121,7 +121,7 @@ def exact_by_weights(target: Target, optimum: Optimum) -> tuple[FloatArray, Floa
 
 @pytest.mark.parametrize(("dimension", "size"), [(1, 32), (3, 32), (8, 32), (20, 16)])
 def test_base_draws_have_the_moments_they_promise(dimension: int, size: int) -> None:
-    """Odd moments vanish; the second is the identity, or its diagonal where pairs are few."""
+    """Odd moments vanish; the second is the identity, or has its diagonal if pairs are few."""
     eps = base_block(dimension, size, np.random.default_rng(1))
     assert np.abs(eps.mean(axis=0)).max() < 1e-12
     second = eps.T @ eps / size
@@ -134,7 +134,7 @@ def test_base_draws_have_the_moments_they_promise(dimension: int, size: int) -> 
 
 
 def test_other_numbers_of_base_draws_are_refused() -> None:
-    """Sobol points are balanced in powers of two only."""
+    """Sobol points are balanced only in powers of two."""
     with pytest.raises(ValueError, match="powers of two"):
         base_block(3, 24, np.random.default_rng(1))
 
@@ -266,7 +266,7 @@ def two_modes(dimension: int) -> Mixture:
 @pytest.mark.parametrize("dimension", [30, 100])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_heavier_mode_is_kept_where_evaluations_are_dear(dimension: int, seed: int) -> None:
-    """Two nats apart: what a few base draws say of the other mode does not outrank it."""
+    """With modes two nats apart, a few base draws do not favour the wrong one."""
     found = fitted(two_modes(dimension), seed, seconds=1e-3)
     assert found.mean[0] < 0
     modes = [b for b in found.basins if b.separate]
@@ -284,7 +284,7 @@ def _basin(place: float, elbo: float) -> Basin:
 
 
 def test_masses_are_relative_to_the_highest_elbo() -> None:
-    """A thousand nats are no overflow, whatever the order."""
+    """A difference of a thousand nats does not overflow in any order."""
     first, second = weigh(lecture_mixture(), [_basin(-0.3, -5000.0), _basin(0.5, -4000.0)])
     assert (first.elbo, second.elbo) == (-4000.0, -5000.0)
     assert first.mass == 1
@@ -292,14 +292,14 @@ def test_masses_are_relative_to_the_highest_elbo() -> None:
 
 
 def test_a_mode_is_counted_once() -> None:
-    """Two optima in the second mode: the lower one is no mode of its own."""
+    """Of two optima in one mode the lower one is not separate."""
     found = weigh(lecture_mixture(), [_basin(0.5, -0.2), _basin(-0.3, -1.6), _basin(-0.28, -1.7)])
     assert [b.separate for b in found] == [True, True, False]
     assert found[2].mass == 0
 
 
 def edged(kind: str) -> Density:
-    """Return densities without a maximum, or with a hard edge, as a careless program has them."""
+    """Return densities without a maximum or with a hard edge, as from careless programs."""
 
     def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         x = z[:, 0]
@@ -322,7 +322,7 @@ def edged(kind: str) -> Density:
 def test_improper_densities_and_hard_edges_end_in_words(
     kind: str, dense_limit: int, seed: int
 ) -> None:
-    """No bare error of NumPy: words, or an optimum that owns to have no covariance."""
+    """They end with a message, or in an optimum without a covariance, never in NumPy's errors."""
     try:
         found = fitted(edged(kind), seed, dense_limit=dense_limit)
     except StartError as error:
@@ -334,7 +334,7 @@ def test_improper_densities_and_hard_edges_end_in_words(
 
 
 class _Names:
-    """Stands for a model, of which only names are asked."""
+    """A model that only has names."""
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
@@ -344,7 +344,7 @@ class _Names:
 
 
 def problem(target: Target, method: Method, **options: Any) -> Any:
-    """Return what the methods' fits are given, as far as they read it."""
+    """Return the parts of a problem that the methods' fits read."""
     return SimpleNamespace(
         target=target,
         model=_Names(target.dimension),
@@ -358,7 +358,7 @@ def problem(target: Target, method: Method, **options: Any) -> Any:
 
 @pytest.mark.parametrize("fit", [fit_family, fit_response, fit_weighted])
 def test_a_program_without_parameters_is_an_error_in_words(fit: Callable[[Any], Fitted]) -> None:
-    """All three methods say so, whatever the density does with points of no dimension."""
+    """All three methods report it."""
     with pytest.raises(FitError, match="the program has no parameters"):
         fit(problem(Density(0, lambda z: (np.zeros(len(z)), z)), DADVI))
 
@@ -366,7 +366,7 @@ def test_a_program_without_parameters_is_an_error_in_words(fit: Callable[[Any], 
 @pytest.mark.parametrize("kind", ["uniform", "half-normal", "flat", "improper"])
 @pytest.mark.parametrize("fit", [fit_family, fit_response, fit_weighted])
 def test_careless_programs_get_words(fit: Callable[[Any], Fitted], kind: str) -> None:
-    """A failed run, or draws that are not called converged, with what to do."""
+    """The run fails, or its draws are not converged, with advice."""
     own = problem(edged(kind), DADVI_PSIS, family="meanfield")
     try:
         found = fit(own)
@@ -399,7 +399,7 @@ def test_a_density_with_one_mode_has_one_basin() -> None:
         assert basin_faults(fitted(target).basins) == ()
 
 
-def test_a_funnel_is_announced_or_mended() -> None:
+def test_a_funnel_is_detected_or_corrected() -> None:
     """The Gaussian is too narrow for v (sd 3); k-hat of its weights says so."""
     target = funnel(10)
     found = fitted(target)
@@ -410,8 +410,8 @@ def test_a_funnel_is_announced_or_mended() -> None:
     assert k > 0.3
 
 
-def test_weights_mend_a_banana() -> None:
-    """Linear response has the means and x; the skewed y gets its sd by weighting."""
+def test_weights_correct_a_banana() -> None:
+    """Linear response gets the means and x right; weighting gets the sd of the skewed y."""
     target = banana()
     found = fitted(target)
     draws, k = weighted(target, found, 40_000)
@@ -438,8 +438,8 @@ def test_linear_response_is_close_on_an_autoregression() -> None:
     assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 5 / math.sqrt(len(draws))
 
 
-def test_a_hierarchy_is_close_but_for_its_spread_and_weights_mend_that() -> None:
-    """Eight groups know little of ln tau: its mean is .3 sd off, until it is weighted.
+def test_weights_correct_the_spread_of_a_hierarchy() -> None:
+    """Eight groups say little about ln tau: its mean is .3 sd off without weights.
 
     All other means are within .15 sd, all sds but mu's within 5%.
     """
@@ -498,7 +498,7 @@ def test_an_edge_of_the_support_is_survived() -> None:
 
 
 def test_a_density_that_is_nowhere_finite_says_so() -> None:
-    """An error with what to do, not an optimum."""
+    """It raises an error with advice."""
 
     def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.full(len(z), np.nan), np.full_like(z, np.nan)
@@ -508,13 +508,13 @@ def test_a_density_that_is_nowhere_finite_says_so() -> None:
 
 
 def test_the_time_limit_ends_a_fit() -> None:
-    """A clock that is over is an exception, whatever was found."""
+    """An expired clock raises."""
     with pytest.raises(TimeLimitError):
         deterministic.fit(banana(), np.random.default_rng(1), Clock(0.0))
 
 
 def test_a_sparse_hessian_is_found_and_used() -> None:
-    """Pairs of parameters and one that meets all: four differences, and the same matrix."""
+    """Correlated pairs and one parameter related to all need four differences."""
     d = 41
     rng = np.random.default_rng(1)
     precision = np.eye(d) * 3
@@ -547,7 +547,7 @@ def test_weights_of_a_shifted_normal_find_its_mean() -> None:
 
 
 def test_resampled_draws_may_pass_for_independent_ones() -> None:
-    """Over 200 repetitions the sd of a mean is at most 10% above what independence says.
+    """Over 200 repetitions the sd of a mean is at most 10% above that of independent draws.
 
     The sd of 200 means is known to 5%, so that the limit is 1.1 + 2 × .05.
     """

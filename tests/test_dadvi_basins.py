@@ -1,4 +1,4 @@
-"""A mixture of Gaussians, one for each basin: shares, shapes, and what is said when in doubt."""
+"""A mixture of Gaussians, one for each basin: shares, shapes and doubts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ K = 4.5
 
 
 def problem(target: targets.Mixture, seed: int, **options: Any) -> Any:
-    """Return what a fit is given, as far as it reads it."""
+    """Return the parts of a problem that a fit reads."""
     names = [f"x.{i}" for i in range(1, target.dimension + 1)]
     return SimpleNamespace(
         target=target,
@@ -82,7 +82,7 @@ def test_a_mixture_is_normalised() -> None:
 
 
 def test_beyond_what_a_full_rank_fit_takes_it_still_fits() -> None:
-    """Sixty parameters: sds alone, and the weights say whether that was enough."""
+    """With sixty parameters only sds are fitted, and the weights judge the result."""
     means = np.stack([np.full(60, -1.0), np.full(60, 1.0)])
     found = fit_basins(problem(targets.Mixture([0.3, 0.7], means, np.full((2, 60), 0.1)), 2))
     assert found.z is not None

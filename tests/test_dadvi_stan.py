@@ -94,8 +94,8 @@ def test_linear_response_is_close(run: Run, name: str, method: Method, seed: int
     assert found.tail < 0.15
 
 
-def test_weights_mend_the_skewed_variance(run: Run) -> None:
-    """20 points: the variance is skewed, and psis has it as close as its draws can tell."""
+def test_weights_correct_the_skewed_variance(run: Run) -> None:
+    """With 20 points the variance is skewed, and PSIS is right up to Monte Carlo error."""
     result = run("inverse_gamma_normal", DADVI_PSIS)
     assert result.status == "ok", result.message
     assert result.draws is not None
@@ -133,7 +133,7 @@ def test_the_full_rank_family_has_the_widths(run: Run) -> None:
 
 
 def test_a_family_that_does_not_exist_is_a_failed_run(run: Run) -> None:
-    """The message names what there is."""
+    """The message names the families."""
     result = run("normal_mean", DADVI, family="both")
     assert result.status == "failed"
     assert "allowed: meanfield or fullrank" in result.message
@@ -154,7 +154,7 @@ def test_on_the_mixture_the_basins_are_announced(run: Run, method: Method) -> No
 
 
 def test_the_trace_rises_to_the_elbo(run: Run) -> None:
-    """On linear_regression: as long as the iterations, in time, and it ends at the ELBO."""
+    """On linear_regression the trace has all iterations in order and ends at the ELBO."""
     result = run("linear_regression", DADVI)
     trace = result.trace
     assert trace is not None

@@ -1,4 +1,4 @@
-"""ELBOs of Gaussians against closed forms, their errors, and densities that are not there."""
+"""ELBOs of Gaussians against closed forms, their errors, and missing densities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.vi.target import Clock, Counted, Target, TimeLimitError
 FloatArray = NDArray[np.float64]
 
 K = 5.0
-"""Standard errors allowed. Those of 16 blocks are themselves off by a third at times."""
+"""Standard errors allowed. Those of 16 blocks may themselves be off by a third."""
 
 STUDENT_GAP = 0.04070
 """Nats from the best Gaussian to Student's t with 3 degrees of freedom (the lecture's figure)."""
@@ -202,7 +202,7 @@ def test_errors_are_calibrated_on_the_fewest_blocks(case: str) -> None:
 
 
 def test_differences_are_much_sharper_than_levels() -> None:
-    """Two Gaussians that are near each other, on t(3): a tenth of the spread, and of the error."""
+    """For similar Gaussians on t(3), differences have a tenth of the spread and the error."""
     target = student(2)
     pairs = [found(target, diagonal(0, 1.3, 2), diagonal(0.02, 1.32, 2), seed=s, most=0)
              for s in range(30)]  # fmt: skip
@@ -213,7 +213,7 @@ def test_differences_are_much_sharper_than_levels() -> None:
 
 
 def test_more_draws_are_taken_until_the_error_is_small() -> None:
-    """A smaller error takes more draws; ``most`` is never passed; the first has the most."""
+    """A smaller error takes more draws, up to ``most``; the first Gaussian has the most."""
     target = Counted(student(5))
     q = (diagonal(0, 1.3, 5), diagonal(0, 1.0, 5))
     few = found(target, *q, error=0.01)
@@ -232,7 +232,7 @@ def test_more_draws_are_taken_until_the_error_is_small() -> None:
 
 
 def test_the_first_is_nothing_below_itself() -> None:
-    """Zero with no error, and so is a Gaussian equal to it."""
+    """It is zero without error, also for a Gaussian equal to the first."""
     first, second = found(student(2), diagonal(0, 1, 2), diagonal(0, 1, 2))
     for elbo in (first, second):
         assert elbo.below == (0.0, 0.0)
@@ -240,7 +240,7 @@ def test_the_first_is_nothing_below_itself() -> None:
 
 
 def test_one_seed_gives_one_figure() -> None:
-    """The generator that is passed is all that is random."""
+    """Only the passed generator is random."""
     target = student(2)
     assert found(target, diagonal(0, 1, 2)) == found(target, diagonal(0, 1, 2))
     assert found(target, diagonal(0, 1, 2)) != found(target, diagonal(0, 1, 2), seed=2)
@@ -263,7 +263,7 @@ def test_base_draws_are_antithetic_standard_normals() -> None:
 
 @pytest.mark.parametrize("nothing", [-math.inf, math.nan, math.inf])
 def test_draws_without_a_density_make_the_gap_infinite(nothing: float) -> None:
-    """The share that is lost is that of q beyond the edge, and no figure is finite."""
+    """The lost share is that of q beyond the edge, and no figure is finite."""
     target = cut(student(2), 1.5, nothing)
     inside, outside = found(target, diagonal(-5, 1, 2), diagonal(0, 1, 2))
     assert inside.lost == 0
@@ -277,7 +277,7 @@ def test_draws_without_a_density_make_the_gap_infinite(nothing: float) -> None:
 
 
 def test_everything_lost_is_said() -> None:
-    """A density that is nowhere: a share of one, minus infinity, and no error raised."""
+    """For a density of zero the share is 1 and the ELBO −∞, and nothing raises."""
     (elbo,) = found(Density(3, lambda z: (np.full(len(z), math.nan), z)), diagonal(0, 1, 3))
     assert elbo.lost == 1
     assert elbo.value.value == -math.inf
@@ -285,7 +285,7 @@ def test_everything_lost_is_said() -> None:
 
 
 def test_nothing_can_be_compared_with_a_first_that_has_lost_draws() -> None:
-    """The differences are NaN, of a finite ELBO; where both have lost draws, infinite."""
+    """A finite ELBO then has a NaN difference, and one with lost draws is not finite either."""
     target = cut(student(2), 1.5)
     first, fine, also = found(target, diagonal(0, 1, 2), diagonal(-5, 1, 2), diagonal(1, 1, 2))
     assert first.lost > 0
@@ -308,7 +308,7 @@ def test_a_clock_that_is_over_raises() -> None:
 
 
 def test_a_clock_that_runs_out_later_keeps_what_there_is() -> None:
-    """At least the fewest blocks, fewer than were wanted, and an honest error."""
+    """It has at least the smallest number of blocks, fewer than wanted, and a right error."""
 
     def slow(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         time.sleep(0.01)

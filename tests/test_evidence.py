@@ -1,4 +1,4 @@
-"""log Z by bridge sampling against closed forms, with an error that can be believed."""
+"""log Z by bridge sampling against closed forms, with a calibrated error."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_draws_of_a_chain_have_the_larger_error() -> None:
 def test_what_cannot_be_estimated_has_no_error_that_passes(
     draws: Array, effective: float, says: str
 ) -> None:
-    """Infinite, with the reason."""
+    """The error is infinite, with the reason."""
     target = standard(draws.shape[1])
     found = bridge_sampling(target, draws, effective, np.random.default_rng(5))
     assert math.isinf(found.error)
@@ -70,7 +70,7 @@ def test_what_cannot_be_estimated_has_no_error_that_passes(
 
 
 def test_a_target_without_density_at_its_draws_is_not_believed() -> None:
-    """Draws of another posterior."""
+    """The draws are those of another posterior."""
     rng = np.random.default_rng(6)
     nowhere = Density(1, lambda z: (np.where(z[:, 0] > 0, -z[:, 0], -np.inf), z))
     found = bridge_sampling(nowhere, rng.normal(size=(500, 1)), 1.0, rng)

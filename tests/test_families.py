@@ -47,7 +47,7 @@ def test_entropy_and_log_density_are_scipys(family: Family) -> None:
 
 
 def test_the_sd_is_the_root_of_the_covariances_diagonal(family: Family) -> None:
-    """Sd and covariance are two ways to the same figures."""
+    """Sd and covariance agree."""
     phi = some_phi(family)
     expected = np.sqrt(np.diag(family.covariance(phi)))
     np.testing.assert_allclose(family.sd(phi), expected, rtol=1e-12)
@@ -75,7 +75,7 @@ def test_the_score_is_the_gradient_of_the_log_density(family: Family) -> None:
 
 
 def test_the_slope_is_the_gradient_of_the_log_density_in_z(family: Family) -> None:
-    """Central differences in z at the point that eps stands for."""
+    """Central differences in z at the point of eps."""
     phi = some_phi(family)
     eps = np.random.default_rng(5).standard_normal((3, DIMENSION))
     z = family.transform(phi, eps)
@@ -127,7 +127,7 @@ def test_scores_average_to_zero(family: Family) -> None:
 
 
 def test_both_families_start_as_the_same_independent_normals(family: Family) -> None:
-    """Mean and log scales may be given as arrays; nothing correlates at the start."""
+    """Mean and log scales may be arrays; nothing is correlated at the start."""
     mu, log_sigma = np.arange(4.0), np.array([0.0, -1, 1, 0.5])
     phi = family.start(mu, log_sigma)
     assert phi.shape == (family.size,)

@@ -1,4 +1,4 @@
-"""Estimators of the ELBO's gradient: unbiased all, and not equally noisy."""
+"""Estimators of the ELBO's gradient are unbiased and differ in variance."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_a_coefficient_from_the_same_few_draws_leaves_no_bias() -> None:
     assert np.max(np.abs(means.mean(axis=0) - closed_form(PHI)) / error) < 4
 
 
-def test_score_functions_are_noisier_and_control_variates_mend_most_of_it() -> None:
-    """Reparameterised < with control variates < plain, far beyond the errors of the variances."""
+def test_control_variates_remove_most_of_the_score_functions_noise() -> None:
+    """Variances: reparameterised < control variates < plain, far beyond their errors."""
     spread = variances(TARGET, FAMILY, PHI, np.random.default_rng(3), 20_000)
     total = {name: total_variance(one, FAMILY.sd(PHI)) for name, one in spread.items()}
     for quiet, noisy, factor in (
@@ -87,7 +87,7 @@ def test_the_variance_and_its_error_are_those_of_single_draws() -> None:
 
 
 def test_where_q_is_the_posterior_a_controlled_score_has_no_noise() -> None:
-    """It is score · constant there, and the control variate takes all of it."""
+    """It is score · constant there, which the control variate removes."""
     phi = MeanField(1).start(np.array([2.0]), np.log(0.5))
 
     target = Normal([2.0], [[0.25]], log_z=7.0)
@@ -106,7 +106,7 @@ def test_score_functions_ask_for_no_gradient(name: str) -> None:
 
 
 def test_too_few_draws_for_a_coefficient_are_an_error() -> None:
-    """Its denominator is a variance, which a handful of draws do not tell."""
+    """Its denominator is a variance, which a few draws cannot estimate."""
     with pytest.raises(ValueError, match=r"9 draws.*10 or more"):
         score_control(FAMILY, PHI, np.zeros((9, 3)), TARGET)
 

@@ -79,7 +79,7 @@ def test_a_logistic_regression_ends_where_quadrature_says() -> None:
 
 
 def test_a_place_far_from_the_start_is_reached() -> None:
-    """Coefficients of several hundred: Adam's first rate alone would need thousands of steps."""
+    """Coefficients of several hundred are reached, for which the first rate is too small."""
     model = regression(beta=(300.0, -600.0))
     x, y = model.all["x"], model.all["y"]
     precision = x.T @ x + np.eye(2) / Rows.prior_sd**2
@@ -91,7 +91,7 @@ def test_a_place_far_from_the_start_is_reached() -> None:
 
 
 def test_it_does_not_stop_on_the_means_alone() -> None:
-    """With log sds that never count as equal it goes on to the last stage and says so."""
+    """If log sds never count as equal, it continues to the last stage and reports it."""
     found = fitted(regression(), 1, Settings(tolerance_log_sd=0.0, stages=3))
     assert found.status == "not_converged"
     assert found.diagnostics["stages"] == 3
@@ -100,7 +100,7 @@ def test_it_does_not_stop_on_the_means_alone() -> None:
 
 
 def test_one_stage_has_nothing_to_agree_with() -> None:
-    """However close it is, the fit is then not called converged."""
+    """One stage is never converged, however close the fit is."""
     assert fitted(regression(), 1, Settings(stages=1)).status == "not_converged"
 
 
@@ -128,7 +128,7 @@ def test_the_elbo_is_that_of_all_rows() -> None:
 
 
 def test_the_model_sees_all_rows_in_the_end() -> None:
-    """Whoever evaluates it next gets the posterior of all of them."""
+    """The next evaluation is the posterior of all rows."""
     model = regression()
     fitted(model, 1, Settings(stages=1))
     assert model.data["N"] == 4003
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_fit() -> None:
 
 
 def test_a_time_limit_ends_the_fit_with_its_trace() -> None:
-    """Timed out, no parameters, but the path so far."""
+    """The fit is timed out, without parameters but with its path."""
     target = regression().split()
     found = fit(target, np.zeros(6), np.random.default_rng(1), Clock(0.01))
     assert (found.status, found.phi) == ("timed_out", None)
@@ -154,7 +154,7 @@ def test_a_time_limit_ends_the_fit_with_its_trace() -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_density_that_cannot_be_evaluated_ends_the_fit() -> None:
-    """A hundred steps without a finite gradient: diverged, in words."""
+    """After a hundred steps without a finite gradient the fit has diverged."""
     model = regression()
     model.broken = True
     found = fitted(model, 1)

@@ -124,7 +124,7 @@ def test_the_large_regression_has_the_mean_field_optimum(regression: tuple[Model
 def test_the_mean_of_a_stan_programs_shard_gradients_is_the_full_gradient(
     regression: tuple[Model, Path],
 ) -> None:
-    """Over one epoch, to rounding."""
+    """They agree over one epoch, up to rounding."""
     model, file = regression
     data = arrays(load_data(model))
     bridge = BridgeModel(file, data)
@@ -147,7 +147,7 @@ def test_a_program_that_forgets_the_scale_is_a_failed_run(cmdstan: CmdStan, tmp_
 
 
 def test_a_program_that_does_not_know_the_scale_is_a_failed_run(cmdstan: CmdStan) -> None:
-    """The scale is among the data, which Stan does not mind, but not in the program."""
+    """Stan accepts a scale among the data that the program does not declare."""
     model = folders.load("linear_regression")
     refused(model.stan_file, cmdstan, load_data(model), ["x", "y"])
 
@@ -155,7 +155,7 @@ def test_a_program_that_does_not_know_the_scale_is_a_failed_run(cmdstan: CmdStan
 def refused(
     stan_file: Path, cmdstan: CmdStan, data: Mapping[str, Any], rows: Sequence[str]
 ) -> None:
-    """Run a program with a scale among its data and see it refused."""
+    """Check that a program is refused although its data have a scale."""
     with TemporaryDirectory() as folder:
         data_file = Path(folder) / "data.json"
         data_file.write_text(json.dumps({**data, "likelihood_scale": 1}), encoding="utf-8")
@@ -167,7 +167,7 @@ def refused(
 
 
 def test_a_model_without_a_batch_table_is_refused(regression: tuple[Model, Path]) -> None:
-    """Before it is run, and as a failed run if it is run all the same."""
+    """It is refused before it runs, and a run anyway fails."""
     model, file = regression
     assert MINIBATCH.unfit(model) is None
     assert "no [batch] table" in (MINIBATCH.unfit(folders.load("mixture")) or "")

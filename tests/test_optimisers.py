@@ -1,4 +1,4 @@
-"""Optimisers against sequences worked out by hand, and what all of them owe the loop."""
+"""Optimisers on sequences computed by hand, and the contract that all fulfil."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def updates(optimiser: Optimiser, gradients: list[float]) -> list[float]:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Say whether two states hold the same bits."""
+    """Return whether two states are equal bit for bit."""
     return pickle.dumps(a) == pickle.dumps(b)
 
 
@@ -53,7 +53,7 @@ def test_a_step_changes_neither_its_state_nor_the_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OPTIMISERS))
 def test_every_optimiser_climbs(name: str) -> None:
-    """On −½ Σ (x − 1)² from 0 the distance to the top at least halves in 2000 steps."""
+    """On −½ Σ (x − 1)² from 0 the distance to the maximum at least halves in 2000 steps."""
     optimiser = OPTIMISERS[name](0.01, 2000)
     x: FloatArray = np.zeros(2)
     state = optimiser.init(2)
@@ -73,7 +73,7 @@ def test_adams_first_steps_are_those_of_the_paper() -> None:
 
 
 def test_adams_cosine_ends_at_zero_and_stays_there() -> None:
-    """The rate is whole at the start, half in the middle, 0 at the end and after."""
+    """The rate is full at the start, half in the middle, and 0 from the end on."""
     optimiser = Adam(0.1, decay_steps=100)
     rates = [optimiser.rate(n) for n in (0, 50, 100, 150)]
     np.testing.assert_allclose(rates, [0.1, 0.05, 0, 0], atol=1e-15)

@@ -87,7 +87,7 @@ def test_a_normal_is_found_wherever_it_is(mean: float, sd: float) -> None:
     ids=["student_t", "beta", "mixture", "cauchy", "log-gamma"],
 )
 def test_the_integral_has_its_closed_form(log_p: LogDensity, log_z: float) -> None:
-    """Heavy tails, skew and two modes: log Z to 1e-8."""
+    """Heavy tails, skew and two modes have the right log Z to 1e-8."""
     with np.errstate(over="ignore"):
         assert one_dimensional.summarise(log_p).log_z == pytest.approx(log_z, abs=1e-8)
 
@@ -103,7 +103,7 @@ def test_the_integral_has_its_closed_form(log_p: LogDensity, log_z: float) -> No
     ids=["nowhere", "flat", "improper", "step"],
 )
 def test_a_density_that_cannot_be_summed_is_refused(log_p: LogDensity, words: str) -> None:
-    """With the reason; a wrong log Z would make every KL wrong."""
+    """They raise with the reason, because a wrong log Z would make every KL wrong."""
     with pytest.raises(QuadratureError, match=words):
         one_dimensional.summarise(log_p)
 
@@ -162,7 +162,7 @@ def test_beta_by_a_truncated_normal_is_worse() -> None:
 
 
 def test_the_mixtures_best_gaussian_is_one_mode() -> None:
-    """KL is a hair less than −ln .8 = .2231 nats, and both starts end at the better mode."""
+    """KL is slightly less than −ln .8 = .2231 nats, and both starts end at the better mode."""
     found = fitted(mixture)
     assert found.mu == pytest.approx(0.5, abs=1e-3)
     assert found.sigma == pytest.approx(0.1, rel=1e-3)
@@ -174,7 +174,7 @@ def test_the_mixtures_best_gaussian_is_one_mode() -> None:
 def test_a_normal_is_fitted_exactly(
     criterion: Callable[..., float], mean: float, sd: float
 ) -> None:
-    """Both criteria find it, and are zero there."""
+    """Both criteria find it and are zero there."""
     found = fitted(lambda z: np.asarray(stats.norm.logpdf(z, mean, sd) + 3), criterion)
     assert found.converged
     assert found.mu == pytest.approx(mean, abs=1e-5 * sd)
@@ -184,7 +184,7 @@ def test_a_normal_is_fitted_exactly(
 
 @pytest.mark.parametrize("start", [(100.0, 1e-3), (-40.0, 5.0), (6.0, 30.0)])
 def test_a_bad_start_ends_at_the_same_optimum(start: tuple[float, float]) -> None:
-    """The search is started anew until nothing is gained, from the lecture's kind of start too."""
+    """The search restarts until nothing is gained, also from starts like the lecture's."""
     about = one_dimensional.summarise(beta_logit)
     found = quadrature.fit(
         lambda z: beta_logit(z) - about.log_z,
@@ -205,7 +205,7 @@ def test_the_trace_ends_at_the_fit() -> None:
 
 
 def test_time_that_is_over_ends_the_search() -> None:
-    """There is nothing to keep of half a simplex."""
+    """An unfinished search has no result."""
     with pytest.raises(TimeLimitError, match="time limit"):
         quadrature.fit(
             student_t, quadrature.GAUSSIAN, quadrature.divergence, [(0.0, 1.0)], 7.0, Clock(0.0)
@@ -228,7 +228,7 @@ MEMBERS = [(0.5, 0.2), (0.9986, 0.0017), (-0.7, 0.2), (3.0, 0.4), (0.3, 1e-4), (
 
 @pytest.mark.parametrize(("mu", "sigma"), MEMBERS)
 def test_the_truncated_density_is_scipys(mu: float, sigma: float) -> None:
-    """With the Jacobian of the logit, and its grid holds all of it."""
+    """The density includes the Jacobian of the logit, and the grid covers it."""
     z = quadrature.TRUNCATED.grid(mu, math.log(sigma))
     log_q = quadrature.TRUNCATED.log_density(z, mu, math.log(sigma))
     assert np.exp(log_q).sum() * (z[1] - z[0]) == pytest.approx(1, abs=1e-8)
@@ -339,7 +339,7 @@ def test_programs_with_several_parameters_are_a_failed_run(
 
 @pytest.mark.stan
 def test_a_parameter_outside_the_unit_interval_is_a_failed_run(cmdstan: CmdStan) -> None:
-    """The truncated normal names the parameter that it cannot hold."""
+    """The message names the parameter that is not on (0, 1)."""
     found = lecture(QUADRATURE_TRUNCATED, "student_t", cmdstan)
     assert (found.status, found.draws) == ("failed", None)
     assert "between 0 and 1" in found.message

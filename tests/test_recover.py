@@ -1,4 +1,4 @@
-"""The Gaussian behind CmdStan's draws: to the last digits, or its moments with the reason."""
+"""The Gaussian of CmdStan's draws, recovered to the last digits or by its moments."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_too_few_draws_give_moments_and_say_so() -> None:
 
 
 def test_densities_that_are_no_quadratic_form_are_not_believed() -> None:
-    """A Student-t's, a constant, a q of another family: moments, with the residual."""
+    """Draws of a Student-t, constants and q of another family give only moments."""
     rng = np.random.default_rng(2)
     z = rng.standard_normal((400, 3))
     r2 = (z**2).sum(axis=1)
@@ -60,7 +60,7 @@ def test_densities_that_are_no_quadratic_form_are_not_believed() -> None:
 
 
 def test_draws_that_are_not_finite_are_refused() -> None:
-    """NaN is never a Gaussian."""
+    """NaN raises."""
     z = np.zeros((10, 1))
     with pytest.raises(ValueError, match="not finite"):
         recover(z, np.full(10, np.nan), "meanfield")

@@ -1,4 +1,4 @@
-"""Whether a Gaussian is at the top of its ELBO, whatever its optimiser says."""
+"""Whether a Gaussian is at an optimum of its ELBO, whatever its optimiser suggests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEST = 1 / np.sqrt(np.diag(TARGET.precision))
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_best_gaussian_is_at_rest(seed: int) -> None:
-    """Mean-field's at 1/√Λᵢᵢ, full-rank's at the posterior: no false alarm in twenty seeds each."""
+    """The best mean-field and full-rank Gaussians raise no false alarm in twenty seeds each."""
     rng = np.random.default_rng(seed)
     assert restlessness(TARGET, TARGET.mean, BEST, rng).words == ""
     factor = np.linalg.cholesky(np.linalg.inv(TARGET.precision))
@@ -32,7 +32,7 @@ def test_the_best_gaussian_is_at_rest(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_shift_or_a_wrong_width_is_seen_with_its_size(seed: int) -> None:
-    """Half a sd off in a mean, a third too narrow, far away: the way left is about right."""
+    """A shift of half an sd, a width a third too small and a far q are detected."""
     rng = np.random.default_rng(seed)
     shifted = restlessness(TARGET, TARGET.mean + np.array([0.5, 0]) * BEST, BEST, rng)
     assert 0.25 < shifted.way <= 0.5
@@ -45,7 +45,7 @@ def test_a_shift_or_a_wrong_width_is_seen_with_its_size(seed: int) -> None:
 
 
 def test_what_has_no_gradient_is_not_at_rest() -> None:
-    """NaN is no rest."""
+    """NaN does not count as an optimum."""
     broken = Density(1, lambda z: (np.full(len(z), np.nan), np.full_like(z, np.nan)))
     found = restlessness(broken, np.zeros(1), np.ones(1), np.random.default_rng(1))
     assert np.isinf(found.way)
@@ -53,7 +53,7 @@ def test_what_has_no_gradient_is_not_at_rest() -> None:
 
 
 def test_a_rate_that_falls_to_zero_does_not_hide_the_way_left() -> None:
-    """Adam with a cosine stops 3000 units short: its ELBO is level, its gradient is not."""
+    """Adam with a cosine stops 3000 units short: its ELBO is level, but its gradient is large."""
     family = MeanField(2)
     optimiser = Adam(0.05, decay_steps=500)
     start = loop.start(optimiser, family.start(np.zeros(2)), np.random.default_rng(1))
@@ -64,7 +64,7 @@ def test_a_rate_that_falls_to_zero_does_not_hide_the_way_left() -> None:
 
 
 def test_parameters_that_stand_still_for_bad_steps_have_not_converged() -> None:
-    """A comparison over skipped steps is none; the next one counts again."""
+    """A comparison over skipped steps does not count; the next one does."""
     rule = CheckParametersConvergence(every=2, tolerance=1e-3, diff="absolute", stop=False)
     phi = np.zeros(1)
     for iteration in range(1, 9):

@@ -51,7 +51,7 @@ def test_comments_may_stand_between_the_rows(tmp_path: Path) -> None:
     ],
 )
 def test_files_that_are_not_whole_are_refused(tmp_path: Path, text: str, match: str) -> None:
-    """Empty, cut and garbled files raise and say which of it they are."""
+    """Empty, truncated and garbled files raise, and the message distinguishes them."""
     path = tmp_path / "a.csv"
     path.write_text(text)
     with pytest.raises(CsvError, match=match):
@@ -59,7 +59,7 @@ def test_files_that_are_not_whole_are_refused(tmp_path: Path, text: str, match: 
 
 
 def test_the_first_row_of_the_elbo_file_is_kept(tmp_path: Path) -> None:
-    """The header is a comment: skipping a line more would lose the first iteration."""
+    """The header is a comment, and the first iteration is not lost."""
     (tmp_path / "m-diagnostic.csv").write_text(
         "# iter,time_in_seconds,ELBO\n100,0,-40\n200,0.1,-39\n3"
     )

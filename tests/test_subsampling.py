@@ -1,4 +1,4 @@
-"""Data that split by rows, and programs that only look as if they did."""
+"""Data that split by rows, and programs that wrongly seem to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def made(rows: int = 103) -> dict[str, NDArray[Any]]:
 
 
 class Regression:
-    """A normal regression with N(0, 3) priors; ``fault`` is what its author got wrong."""
+    """A normal regression with N(0, 3) priors and a fault of its author."""
 
     dimension = 2
 
@@ -74,7 +74,7 @@ def subsampled(fault: str = "", rows: int = 103, batch: int = 20) -> Subsampled:
 
 @pytest.mark.parametrize("rows", [100, 103, 7])
 def test_the_mean_of_the_shard_gradients_is_the_full_gradient(rows: int) -> None:
-    """Weighted by their rows, to rounding: with even parts, uneven ones, and a single one."""
+    """Weighted by rows they agree up to rounding, with even, uneven and single parts."""
     target = subsampled(rows=rows)
     z = np.random.default_rng(2).normal(size=(5, 2))
     target.see_all()
@@ -111,7 +111,7 @@ def test_an_epoch_has_every_row_once_and_the_next_another_order() -> None:
 
 
 def test_a_program_that_scales_its_likelihood_passes_and_then_sees_all_rows() -> None:
-    """Nothing is raised, and the data in the end are those of the start."""
+    """Nothing raises, and the program has all its data afterwards."""
     target = Regression()
     data = made()
     target.rebind(data)
@@ -133,7 +133,7 @@ def test_a_program_that_scales_its_likelihood_passes_and_then_sees_all_rows() ->
     ],
 )
 def test_a_program_that_does_not_scale_its_likelihood_is_an_error(fault: str, words: str) -> None:
-    """A forgotten scale, or a wrong one, is found before it can make a wrong posterior."""
+    """A missing or wrong scale is detected before it gives a wrong posterior."""
     for seed in range(5):
         with pytest.raises(SubsamplingError, match=words):
             subsampled(fault).check(np.random.default_rng(seed))
@@ -157,7 +157,7 @@ def test_a_program_that_does_not_scale_its_likelihood_is_an_error(fault: str, wo
 def test_a_table_that_does_not_fit_the_data_is_an_error(
     table: Mapping[str, Any] | None, change: Mapping[str, Any], words: str
 ) -> None:
-    """The message names the variable and what was found."""
+    """The message names the variable and its value."""
     with pytest.raises(SubsamplingError, match=words):
         split_of(table, {**made(), **change})
 

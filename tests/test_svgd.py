@@ -50,7 +50,7 @@ def fitted(target: Normal, seed: int = 1, **options: Any) -> Fitted:
 
 @pytest.mark.parametrize(("n", "d"), [(5, 1), (128, 2), (300, 3)])
 def test_the_direction_is_the_textbooks(n: int, d: int) -> None:
-    """Blocks, symmetry and augmented products change nothing, at a scale of 50 and 10⁴ from 0."""
+    """Blocks, symmetry and augmented products are exact, also at scale 50 and 10⁴ from 0."""
     rng = np.random.default_rng(n)
     z = 1e4 + 50 * rng.normal(size=(n, d))
     gradient = rng.normal(size=(n, d))
@@ -112,7 +112,7 @@ def test_a_correlated_normal_is_covered() -> None:
     assert np.asarray(np.corrcoef(found.z.T))[0, 1] == pytest.approx(0.9, abs=0.01)
 
 
-def test_particles_that_did_not_arrive_are_told() -> None:
+def test_particles_that_have_not_converged_are_detected() -> None:
     """A posterior 50 sds away is not reached in 20 iterations, and Stein's identity shows it."""
     found = fitted(Normal([50.0], [[1.0]]), particles=100, iterations=20)
     assert found.status == "not_converged"
@@ -121,8 +121,8 @@ def test_particles_that_did_not_arrive_are_told() -> None:
     assert found.z is not None
 
 
-def test_too_few_particles_for_the_dimensions_are_told() -> None:
-    """In 50 dimensions 100 particles draw together; Stein's identity is violated."""
+def test_too_few_particles_for_the_dimensions_are_detected() -> None:
+    """In 50 dimensions 100 particles are too narrow, and Stein's identity is violated."""
     found = fitted(
         Normal([0.0] * 50, [[float(i == j) for j in range(50)] for i in range(50)]), particles=100
     )
@@ -131,7 +131,7 @@ def test_too_few_particles_for_the_dimensions_are_told() -> None:
 
 
 def test_a_particle_without_a_gradient_stays_for_that_iteration() -> None:
-    """It moves no more than it pulls: the others go as if it were not there."""
+    """It stays in place, and the others move as if it were not there."""
     target = HalfBlind(1.0)
     settings = svgd.Settings(particles=50, iterations=10)
     state = svgd.start(target, settings, np.random.default_rng(4))
@@ -147,7 +147,7 @@ def test_a_particle_without_a_gradient_stays_for_that_iteration() -> None:
 
 
 def test_blind_particles_are_counted_and_make_the_run_unconverged() -> None:
-    """Those that sit in the blind part to the end are named."""
+    """Particles that stay in the blind part are counted in the message."""
     found = fitted(HalfBlind(1.0), particles=50, iterations=10)
     assert found.status == "not_converged"
     assert "of 50 particles have no finite density or gradient" in found.message
@@ -155,7 +155,7 @@ def test_blind_particles_are_counted_and_make_the_run_unconverged() -> None:
 
 
 def test_a_run_without_any_gradient_fails() -> None:
-    """Nothing can be moved: no draws, and the words say what to try."""
+    """If no particle can be moved, the run fails with advice."""
     found = fitted(HalfBlind(-100.0), particles=50)
     assert found.status == "failed"
     assert found.z is None
@@ -196,7 +196,7 @@ def test_a_seed_is_repeated() -> None:
 
 
 def test_there_are_no_more_draws_than_particles() -> None:
-    """Copies would look like more than is known; fewer are a subset without repetition."""
+    """There are never copies; fewer draws are a subset without repetition."""
     z = np.arange(10.0)[:, None]
     rng = np.random.default_rng(6)
     assert svgd.deliver(z, 10, rng) is z
@@ -244,7 +244,7 @@ def test_both_modes_of_the_mixture_are_covered_with_the_masses_of_the_start(
 
 @pytest.mark.stan
 def test_there_are_as_many_draws_as_particles_and_none_twice(cmdstan: CmdStan) -> None:
-    """However many are asked for: copies would make errors look smaller than they are."""
+    """More draws than particles would make errors look too small."""
     found = run(cmdstan, 1, 2500, particles=100, iterations=20)
     assert found.draws is not None
     assert len(np.unique(found.draws.quantity("x"))) == found.draws.quantity("x").size == 100

