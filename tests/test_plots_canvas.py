@@ -10,7 +10,7 @@ import pytest
 
 from harness.methods import METHODS
 from harness.records.text import estimate, number
-from harness.report.figures import canvas, cost, looks
+from harness.report.figures import canvas, compact, cost, looks
 
 
 def test_labels_find_a_place_where_nothing_is_overlapped() -> None:
@@ -34,7 +34,7 @@ def test_labels_find_a_place_where_nothing_is_overlapped() -> None:
 def test_shortened_paths_go_where_the_long_ones_went(path: str) -> None:
     """Relative moves in tenths end within half a tenth of each absolute vertex."""
     wanted = [(float(x), float(y)) for x, y in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", path)]
-    assert _vertices(canvas._shorter(path)) == pytest.approx(np.array(wanted), abs=0.0501)
+    assert _vertices(compact._shorter(path)) == pytest.approx(np.array(wanted), abs=0.0501)
 
 
 def _vertices(short: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -114,7 +114,7 @@ def test_estimates_have_the_decimals_of_their_error(value: float, error: float, 
 def test_labels_keep_their_digits_when_coordinates_lose_theirs() -> None:
     """Numbers inside tags are shortened, labels between them are the reader's."""
     text = '<svg x="1.23456"><metadata>m</metadata><text y="2.71828">0.2884</text></svg>'
-    assert canvas.compact(text) == '<svg><text y="2.72">0.2884</text></svg>'
+    assert compact.compact(text) == '<svg><text y="2.72">0.2884</text></svg>'
 
 
 def test_a_drawing_is_the_same_without_what_the_page_does_not_need() -> None:
@@ -125,7 +125,7 @@ def test_a_drawing_is_the_same_without_what_the_page_does_not_need() -> None:
         '<use xlink:href="#m"/></g></g></g><g/></svg>'
     )
     kept = '<svg viewBox="0 0 9 9"><g clip-path="url(#x)"><use href="#m"/></g></svg>'
-    assert canvas.compact(text) == kept
+    assert compact.compact(text) == kept
 
 
 def test_the_width_of_a_label_is_the_sum_of_its_characters() -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.judge import seeds_text
-from harness.records.text import count, estimate, listed
+from harness.records.text import count, listed
 from harness.report.figures.looks import in_order, look
+from harness.report.html import claims
 from harness.why.words import cause_in_short
 
 if TYPE_CHECKING:
-    from harness.records import ClaimResult, Comparison, ModelComparison, Reference
+    from harness.records import Comparison, ModelComparison, Reference
 
 SYMBOLS: Mapping[str, str] = {
     "pass": "✓",
@@ -94,16 +94,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimRow:
-    """A claim with its outcome; the figure stands for a sentence that is missing."""
-
-    claim: ClaimResult
-    figure: str
-    level: str
-    word: str
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """All of the first screen."""
 
@@ -120,7 +110,7 @@ class Summary:
     causes: bool
     """Whether there is room for causes."""
     rows: tuple[Row, ...]
-    claims: tuple[ClaimRow, ...]
+    claims: tuple[claims.Row, ...]
     claims_line: str
 
 
@@ -140,7 +130,7 @@ def summarise(comparison: Comparison) -> Summary:
     columns = columns_of(comparison, methods)
     answer, detail = _answer(comparison, methods, columns)
     names = comparison.models[0].model.name if single else ""
-    claims = tuple(_claim(c) for c in comparison.claims)
+    claim_rows = tuple(claims.row(c) for c in comparison.claims)
     return Summary(
         question=f"Can ADVI stand in for NUTS on {names}?" if single
         else "Where can ADVI stand in for NUTS?",
@@ -152,8 +142,8 @@ def summarise(comparison: Comparison) -> Summary:
         compact=len(columns) > WITH_REASONS,
         causes=len(columns) <= WITH_CAUSES,
         rows=tuple(_row(m, columns, methods) for m in comparison.models),
-        claims=claims,
-        claims_line=_claims_line(claims),
+        claims=claim_rows,
+        claims_line=claims.line(claim_rows),
     )  # fmt: skip
 
 
@@ -294,24 +284,3 @@ def reference_words(reference: Reference) -> str:
     trust = "" if reference.trusted or reference.kind == "none" else " (not trusted)"
     kind = KINDS[reference.kind]
     return f"Reference: {kind}{trust}. {reference.why}".strip()
-
-
-_OUTCOMES = {
-    True: ("pass", "holds"),
-    False: ("fail", "does not hold"),
-    None: ("unknown", "could not be measured"),
-}
-
-
-def _claim(claim: ClaimResult) -> ClaimRow:
-    level, word = _OUTCOMES[claim.holds]
-    silent = not claim.sentence and not math.isnan(claim.measured)
-    figure = estimate(claim.measured, claim.error) if silent else ""
-    return ClaimRow(claim, figure, level, word)
-
-
-def _claims_line(claims: tuple[ClaimRow, ...]) -> str:
-    words = [word for _, word in _OUTCOMES.values()]
-    counts = {word: sum(c.word == word for c in claims) for word in words}
-    plural = {"holds": "hold", "does not hold": "do not hold"}
-    return ", ".join(f"{n} {plural.get(w, w) if n > 1 else w}" for w, n in counts.items() if n)
