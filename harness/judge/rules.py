@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 from harness.metrics import METRICS
 from harness.records import Closeness, Estimate, Measure, Model, Rule
+from harness.records.text import setting
 
 FALSE_ALARM = 0.005
 """Chance, per model, that noise alone takes a figure over its limit."""
@@ -41,8 +42,8 @@ def rules_for(model: Model | None = None) -> dict[str, Rule]:
         order = (rule.wrong, rule.close) if rule.at_least else (rule.close, rule.wrong)
         if not (0 <= order[0] <= order[1] < math.inf):
             msg = (
-                f"limits.{metric}: close {rule.close:g} and wrong {rule.wrong:g}; expected two "
-                "numbers from 0 on, and wrong the more lenient one"
+                f"limits.{metric}: close {setting(rule.close)} and wrong {setting(rule.wrong)}; "
+                "expected two numbers from 0 on, and wrong the more lenient one"
             )
             raise ValueError(msg)
         rules[metric] = rule

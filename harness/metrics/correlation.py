@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.metrics.influence import BLOCKS, checked, errors, standardised, usable
 from harness.records import NO_ESTIMATE, Estimate
+from harness.records.text import number
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -139,6 +140,6 @@ def _log_determinant(covariance: FloatArray) -> tuple[float, FloatArray]:
     if not values[0] > SINGULAR * values[-1]:
         raise ValueError(
             f"the covariance is singular: its correlation matrix has eigenvalues from "
-            f"{values[0]:.3g} to {values[-1]:.3g}; leave out coordinates that others determine"
+            f"{number(float(values[0]), 3)} to {number(float(values[-1]), 3)}; leave out coordinates that others determine"
         )
     return float(np.sum(np.log(values))), np.asarray(vectors**2 @ (1 / values))
