@@ -138,8 +138,9 @@ def _log_determinant(covariance: FloatArray) -> tuple[float, FloatArray]:
     sd = np.sqrt(variances)
     values, vectors = np.linalg.eigh(covariance / sd / sd[:, None])
     if not values[0] > SINGULAR * values[-1]:
+        low, high = (number(float(v), 3) for v in (values[0], values[-1]))
         raise ValueError(
-            f"the covariance is singular: its correlation matrix has eigenvalues from "
-            f"{number(float(values[0]), 3)} to {number(float(values[-1]), 3)}; leave out coordinates that others determine"
+            f"the covariance is singular: its correlation matrix has eigenvalues from {low} to "
+            f"{high}; leave out coordinates that others determine"
         )
     return float(np.sum(np.log(values))), np.asarray(vectors**2 @ (1 / values))
