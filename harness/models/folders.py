@@ -143,13 +143,7 @@ def _read_folder(folder: Path) -> Model:
         msg = f"{folder} has no {name}.stan; the program is named as its folder"
         raise ModelError(msg)
     claims = tuple(
-        Claim(
-            text=c.text,
-            source=c.source,
-            figure=c.figure.model_dump(),
-            expect=c.expect.model_dump(exclude_none=True),
-            note=c.note,
-        )
+        Claim(**c.model_dump() | {"expect": c.expect.model_dump(exclude_none=True)})
         for c in spec.claims
     )
     given, script = folder / "data.json", folder / "data.py"
