@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records.text import number
+from harness.records.text import count, number
 
 if TYPE_CHECKING:
     from harness.records import FamilyName, FloatArray
@@ -81,7 +81,7 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     squares = d if family == "meanfield" else d * (d + 1) // 2
     unknowns = squares + d + 1
     if n < SPARE * unknowns or unknowns > MOST_UNKNOWNS:
-        few = f"{n} draws for {unknowns} unknowns"
+        few = f"{count(n, 'draw')} for {count(unknowns, 'unknown')}"
         return _moments(z, family, f"{few}: q's covariance is that of its draws")
     # Standardised draws give columns of equal size, which least squares needs.
     centre, unit = z.mean(axis=0), z.std(axis=0)
