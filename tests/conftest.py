@@ -1,4 +1,4 @@
-"""Fixtures for every test, groups for parallel runs, and no skips of required tests."""
+"""Fixtures for every test, and no skips of required tests."""
 
 from __future__ import annotations
 
@@ -15,27 +15,6 @@ if TYPE_CHECKING:
 
 REQUIRED = {"stan": "HARNESS_REQUIRE_STAN", "browser": "HARNESS_REQUIRE_BROWSER"}
 """Markers, and the variables that turn a skip of such a test into a failure when they are 1."""
-
-
-GROUPED = ("stan", "browser", "wheel")
-"""Markers of tests whose files start programs or share something that is slow to make."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests that share a slow fixture in one of pytest-xdist's workers.
-
-    A worker takes all tests of a group. What a file of slow tests compiles or fits is then made
-    once, and so is the lecture, which two files use. Every other test is a group of its own and
-    fills the gaps.
-    """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        if "lecture_results" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("lecture"))
-        elif any(item.get_closest_marker(name) for name in GROUPED):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _required_by(item: pytest.Item) -> str | None:
