@@ -14,8 +14,8 @@ SPEED := gradients advi_loop minibatch dadvi svgd why
 CALIBRATION := false_alarms calibration other_seeds
 # Written last: an installation that was interrupted is done again.
 STAMP := $(VENV)/.installed
-# A worker for each core; the tests of a file stay in one, and so share its fixtures. A worker's BLAS threads would
-# only wait for each other.
+# A worker for each core; the tests of a file stay in one, and so share its fixtures. A worker's
+# BLAS threads would only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n auto --dist loadfile
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
