@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from harness.judge.context import lost
+from harness.judge.context import Bench, lost
 from harness.judge.notes import how_it_ended
 from harness.judge.rules import closeness
 from harness.judge.trust import subjects
 from harness.metrics import METRICS
 from harness.records import Finding, Level, Measure, SeedVerdict
 from harness.records.text import integer, listed
-
-if TYPE_CHECKING:
-    from harness.judge.context import Bench
 
 GRAVITY = ("close", "unsure", "off", "wrong")
 

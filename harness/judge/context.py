@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from harness.methods import METHODS, title
 from harness.metrics.scene import JudgeContext, Scene
-from harness.records import WITHOUT_DRAWS
-
-if TYPE_CHECKING:
-    from harness.records import Estimate, Measure, Rule, RunResult
+from harness.records import WITHOUT_DRAWS, Estimate, Measure, Rule, RunResult
 
 
 def for_method(method: str, context: JudgeContext) -> JudgeContext:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from harness.judge.context import lost
+from harness.judge.context import Bench, lost
 from harness.metrics.bias import BIAS
 from harness.metrics.summaries import MEAN, SD
 from harness.metrics.width import WIDTH
 from harness.records import WITHOUT_DRAWS, Finding, Measure, RunResult
 from harness.records.text import listed, number, setting
-
-if TYPE_CHECKING:
-    from harness.judge.context import Bench
-    from harness.records.verdicts import Far
+from harness.records.verdicts import Far
 
 RUNAWAY_STEP = 100.0
 """The largest step size of CmdStan's adaptation; with it runs leave the posterior."""

@@ -26,12 +26,10 @@ def rules_for(model: Model | None = None) -> dict[str, Rule]:
     rules = {m.id: m.rule for m in METRICS.values() if m.rule is not None}
     for metric, limits in (model.limits if model is not None else {}).items():
         if metric not in rules:
-            msg = f"limits.{metric}: no such metric; there are {', '.join(rules)}"
-            raise ValueError(msg)
+            raise ValueError(f"limits.{metric}: no such metric; there are {', '.join(rules)}")
         unknown = sorted(set(limits) - {"close", "wrong"})
         if unknown:
-            msg = f"limits.{metric}.{unknown[0]}: only close and wrong can be set"
-            raise ValueError(msg)
+            raise ValueError(f"limits.{metric}.{unknown[0]}: only close and wrong can be set")
         rule = replace(
             rules[metric],
             close=float(limits.get("close", rules[metric].close)),

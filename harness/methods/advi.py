@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from harness.methods.advi_options import AdviOptions
 from harness.methods.bridged import Problem, on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
-
-if TYPE_CHECKING:
-    from harness.vi.target import Fitted
+from harness.vi.target import Fitted
 
 
 def _load() -> Callable[[Problem[AdviOptions]], Fitted]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from harness.methods.advi_options import AdviOptions
 from harness.methods.bridged import RECORDED, Problem
-from harness.records import Reason, Status, Trace
+from harness.records import FloatArray, Reason, Status, Trace
 from harness.records.text import count, integer, setting
 from harness.vi import loop
 from harness.vi.callbacks import DIFFS, CheckParametersConvergence, StopWhenSlow, Tracker
@@ -17,10 +18,6 @@ from harness.vi.families import FAMILIES, Family, FullRank
 from harness.vi.optimisers import OPTIMISERS
 from harness.vi.stationarity import restlessness
 from harness.vi.target import Fitted
-
-if TYPE_CHECKING:
-    from harness.methods.advi_options import AdviOptions
-    from harness.records import FloatArray
 
 TRACKED = 20
 """Of how many unconstrained parameters the mean and sd of q are kept beside the ELBO."""

@@ -78,8 +78,7 @@ def _fit_with(
         given = kept_data(context.data_file, context.data_hash)
         if set(given) != {"N", "x"}:
             held = sorted(given) or "nothing"
-            msg = f"the data hold {held}; {spec.method} needs {ONLY}'s N, x"
-            raise ValueError(msg)
+            raise ValueError(f"the data hold {held}; {spec.method} needs {ONLY}'s N, x")
         x = np.asarray(given["x"], dtype=np.float64)
         data = cavi.summarise(x)
         rng = np.random.default_rng(context.cmdstan_seed)

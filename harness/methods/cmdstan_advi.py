@@ -85,12 +85,10 @@ def _read(folder: Path, draws: int) -> Draws:
     """Read the draws; row 0 is the transform of q's mean and not one of them."""
     files = [p for p in folder.glob("*.csv") if not p.stem.endswith("diagnostic")]
     if len(files) != 1:
-        msg = f"expected one output file, found {len(files)}"
-        raise CsvError(msg)
+        raise CsvError(f"expected one output file, found {len(files)}")
     table = read_stan_csv(files[0])
     if len(table.values) != draws + 1:
-        msg = f"{len(table.values)} rows where {draws + 1} were asked for: truncated"
-        raise CsvError(msg)
+        raise CsvError(f"{len(table.values)} rows where {draws + 1} were asked for: truncated")
     return Draws(
         names=table.quantities,
         values=table.quantity_values()[None, 1:],

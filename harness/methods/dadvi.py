@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from harness.methods.bridged import Problem, on_bridge
 from harness.methods.dadvi_options import (
@@ -14,9 +13,7 @@ from harness.methods.dadvi_options import (
     WeightOptions,
 )
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
-
-if TYPE_CHECKING:
-    from harness.vi.target import Fitted
+from harness.vi.target import Fitted
 
 
 def _family() -> Callable[[Problem[FamilyOptions]], Fitted]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.methods.bridged import Problem
+from harness.methods.dadvi_options import DadviOptions
 from harness.records import Reason
 from harness.records.text import count, estimate, fixed, listed, number, percent, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum
-
-if TYPE_CHECKING:
-    from harness.methods.dadvi_options import DadviOptions
 
 OTHER_MASS = 0.01
 """Estimated mass in other basins from which a Gaussian in one of them is not the posterior."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,17 +17,13 @@ from harness.methods.dadvi_faults import (
     error_fault,
     faults_of,
 )
-from harness.records import Reason, Trace
+from harness.methods.dadvi_options import DadviOptions, FamilyOptions, ResponseOptions
+from harness.records import FloatArray, Reason, Trace
 from harness.records.text import integer, number
 from harness.vi import deterministic
-from harness.vi.deterministic import Optimum, Settings
+from harness.vi.deterministic import Optimum, Settings, Wanted
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Fitted
-
-if TYPE_CHECKING:
-    from harness.methods.dadvi_options import DadviOptions, FamilyOptions, ResponseOptions
-    from harness.records import FloatArray
-    from harness.vi.deterministic import Wanted
 
 PRODUCTS = 60
 """Gradients at all base draws that a solution by conjugate gradients is taken to need."""
@@ -54,8 +49,7 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
         If there is none.
     """
     if problem.target.dimension == 0:
-        msg = "the program has no parameters"
-        raise FitError(msg)
+        raise FitError("the program has no parameters")
     settings = settings_of(problem.options, expected_seconds(problem))
     try:
         return deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
@@ -137,8 +131,7 @@ def response_of(problem: Problem[ResponseOptions], optimum: Optimum) -> Judged:
         return Judged(optimum.mean, factor, faults)
     if optimum.hessian is not None:
         if not (np.isfinite(optimum.hessian).all() and np.isfinite(optimum.errors.mean).all()):
-            msg = f"there is no linear response: {deterministic.IMPROPER}"
-            raise FitError(msg)
+            raise FitError(f"there is no linear response: {deterministic.IMPROPER}")
         smallest = float(np.linalg.eigvalsh(optimum.hessian)[0])
         msg = (
             "the Hessian of the ELBO is not positive definite where its optimiser stopped "

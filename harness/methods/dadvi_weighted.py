@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from harness.methods.bridged import Problem
 from harness.methods.dadvi_faults import Fault, faults_of
 from harness.methods.dadvi_gaussian import Judged, fitted, optimum_of, response_of
+from harness.methods.dadvi_options import PsisOptions, WeightOptions
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Reason
 from harness.records.text import count, integer, number
 from harness.vi import deterministic
+from harness.vi.deterministic import Basin, Optimum, Proposal
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
-
-if TYPE_CHECKING:
-    from harness.methods.bridged import Problem
-    from harness.methods.dadvi_options import PsisOptions, WeightOptions
-    from harness.vi.deterministic import Basin, Optimum, Proposal
-    from harness.vi.target import Fitted
+from harness.vi.target import Fitted
 
 FEWEST_PROPOSALS = 1000
 

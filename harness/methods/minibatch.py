@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,7 @@ from harness.methods.bridged import FitError, Problem, on_bridge
 from harness.methods.method import SOLID, Look, Method
 from harness.methods.settings import Options, real, whole
 from harness.records import Model
-
-if TYPE_CHECKING:
-    from harness.vi.target import Fitted
+from harness.vi.target import Fitted
 
 
 @dataclass(frozen=True)

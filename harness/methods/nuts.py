@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.methods.cmdstan import attempt
 from harness.methods.method import SOLID, Look, Method, Outcome
 from harness.methods.settings import Options, between, whole
-from harness.records import Cost, Draws, Reason, RunContext, RunSpec
+from harness.records import Cost, Draws, FloatArray, Reason, RunContext, RunSpec
 from harness.stan import console
 from harness.stan.csv import CsvError, StanTable, read_stan_csv
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 
 @dataclass(frozen=True)

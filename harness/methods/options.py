@@ -26,8 +26,7 @@ def own_options(method: str, given: Mapping[str, Any], where: str) -> dict[str, 
     try:
         return {n: options.checked(n, value) for n, value in given.items() if n not in RESERVED}
     except OptionError as error:
-        msg = f"{where}: {method}: {error}"
-        raise OptionError(msg) from error
+        raise OptionError(f"{where}: {method}: {error}") from error
 
 
 def from_words(words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -64,13 +63,11 @@ def checked(
         if method not in METHODS:
             near = difflib.get_close_matches(method, METHODS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            msg = f"{where}: no method {method!r}{hint} (known: {', '.join(METHODS)})"
-            raise OptionError(msg)
+            raise OptionError(f"{where}: no method {method!r}{hint} (known: {', '.join(METHODS)})")
         for name in RESERVED:
             if name in own:
                 hint = "; use --seeds" if name == "seeds" else ""
-                msg = f"{where}: {method}: no option {name!r}{hint}"
-                raise OptionError(msg)
+                raise OptionError(f"{where}: {method}: no option {name!r}{hint}")
         found[method] = own_options(method, own, where)
     return found
 
@@ -86,5 +83,4 @@ def refuse_unused(options: Mapping[str, Any], methods: Iterable[str]) -> None:
     run = set(methods)
     unused = [m for m in options if m not in run]
     if unused:
-        msg = f"options of {', '.join(unused)}, which is not among the methods to run"
-        raise OptionError(msg)
+        raise OptionError(f"options of {', '.join(unused)}, which is not among the methods to run")

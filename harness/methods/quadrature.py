@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from scipy import special
@@ -14,10 +14,8 @@ from harness.methods.bridged import FitError, Problem, on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
 from harness.methods.settings import Options
 from harness.records import Reason, Status
-
-if TYPE_CHECKING:
-    from harness.stan.bridge import BridgeModel
-    from harness.vi.target import Fitted
+from harness.stan.bridge import BridgeModel
+from harness.vi.target import Fitted
 
 Criterion = Literal["mse", "kl", "truncated"]
 

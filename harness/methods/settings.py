@@ -161,8 +161,7 @@ class Options:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            msg = f"no option {name!r}{hint} (known: {', '.join(allowed) or 'none'})"
-            raise OptionError(msg)
+            raise OptionError(f"no option {name!r}{hint} (known: {', '.join(allowed) or 'none'})")
         try:
             return allowed[name].read(value)
         except (TypeError, ValueError, OverflowError) as error:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness.methods.bridged import Problem, on_bridge
 from harness.methods.method import SOLID, Look, Method
 from harness.methods.settings import Options, real, whole
-
-if TYPE_CHECKING:
-    from harness.vi.target import Fitted
+from harness.vi.target import Fitted
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ finite is infinitely far, and what cannot be computed is NaN.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from harness.metrics.bias import BIAS
 from harness.metrics.chain_modes import CHAIN_MODES, chain_shares
@@ -33,12 +33,7 @@ from harness.metrics.wasserstein import W1
 from harness.metrics.weights import KHAT, khat, khat_limit
 from harness.metrics.width import LOG_SD_RATIO, WIDTH
 from harness.metrics.worst_direction import WORST_DIRECTION
-from harness.records import Estimate
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness.records import FloatArray
+from harness.records import Estimate, FloatArray
 
 METRICS: dict[str, Metric] = {
     m.id: m

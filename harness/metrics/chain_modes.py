@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,8 @@ from harness.metrics.distance import EXACT
 from harness.metrics.metric import Metric
 from harness.metrics.sample import effective_size, prepare
 from harness.metrics.scene import Scene
-from harness.records import NO_ESTIMATE, Estimate, Rule
+from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 from harness.records.text import listed, percent
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 
 def chain_shares(x: FloatArray) -> FloatArray:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics.influence import BLOCKS, checked, errors, standardised, usable
-from harness.records import NO_ESTIMATE, Estimate
+from harness.records import NO_ESTIMATE, Estimate, FloatArray
 from harness.records.text import number
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 DRAWS_PER_COORDINATE = 5
 """Independent draws for each coordinate that an inverse covariance needs."""

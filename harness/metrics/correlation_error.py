@@ -7,20 +7,15 @@ Correlations are Spearman's ρ turned into the correlation of the normal distrib
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from harness.metrics.joint import Block, Joint, jointly
 from harness.metrics.metric import Metric, unless_infinite
 from harness.metrics.scene import Scene, WorstPair
-from harness.records import Estimate, Rule
+from harness.records import Estimate, FloatArray, Rule
 from harness.records.text import number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.records import FloatArray
 
 
 def _worst(joint: Joint) -> tuple[int, int]:

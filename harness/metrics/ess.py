@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from harness.metrics.metric import Metric
 from harness.metrics.rhat import FEWEST
-from harness.records import Estimate, Rule
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import Estimate, FloatArray, Rule
 
 
 def _ess(x: FloatArray, method: Literal["bulk", "tail"]) -> float:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics.influence import SURE, checked, errors, standardised, usable
-from harness.records import NO_ESTIMATE, Estimate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray
 
 FUNNEL_RATIO = 2.0
 """A spread that doubles between thirds: a single Gaussian scale is then wrong by √2 in both."""

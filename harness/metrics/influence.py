@@ -8,17 +8,12 @@ never a harmless figure; shapes that do not fit raise.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics.sample import CONSTANT
-from harness.records import Estimate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
+from harness.records import Estimate, FloatArray
 
 LEAST_EFFECTIVE = 100.0
 """With fewer independent draws than this, fourth moments and thirds of the draws are noise."""

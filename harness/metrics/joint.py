@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics.distance import INFINITE
 from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size
-from harness.records import Estimate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
+from harness.records import Estimate, FloatArray
 
 MOST_DRAWS = 10_000
 """More draws than this are thinned: their error is well below every limit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,18 @@ from harness import metrics
 from harness.metrics.correlation_error import worst_pair
 from harness.metrics.scene import WorstPair
 from harness.metrics.summaries import MEAN
-from harness.records import NO_ESTIMATE, Draws, Estimate, Measure, Model, Reference, RunResult
+from harness.records import (
+    NO_ESTIMATE,
+    Draws,
+    Estimate,
+    FloatArray,
+    Measure,
+    Model,
+    Reference,
+    RunResult,
+)
 from harness.records.names import base_name
 from harness.records.text import listed
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 REFERENCE = "reference"
 """The name under which the reference's own summaries stand among the measures."""
@@ -95,8 +101,7 @@ class Yardstick:
             If the reference has no draws.
         """
         if reference.draws is None:
-            msg = f"the reference of {model} has no draws: {reference.why}"
-            raise ValueError(msg)
+            raise ValueError(f"the reference of {model} has no draws: {reference.why}")
         self.model = model
         self.kind = reference.kind
         self.names = selection.names

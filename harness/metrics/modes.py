@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import FloatArray
 
 LEAST_MASS = 0.02
 """A basin with a smaller share of the draws is no mode."""

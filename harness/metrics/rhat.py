@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics.metric import Column, Metric
 from harness.metrics.scene import Scene
-from harness.records import Estimate, Rule
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import Estimate, FloatArray, Rule
 
 FEWEST = 8
 """With fewer draws a chain cannot be halved and its halves still have an autocorrelation."""

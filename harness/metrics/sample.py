@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics.modes import Basins, find_basins
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import FloatArray
 
 SD_PER_WIDTH = 1.0 / (2 * 1.6448536269514722)
 """The sd of a normal distribution whose 5-95% width is 1."""

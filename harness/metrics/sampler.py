@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
 from harness.metrics.metric import Metric
 from harness.metrics.rhat import FEWEST
 from harness.metrics.scene import Scene
-from harness.records import Estimate, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness.records import FloatArray
+from harness.records import Estimate, FloatArray, Rule
 
 
 def _divergences(stats: Mapping[str, FloatArray]) -> float:

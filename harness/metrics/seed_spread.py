@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +10,7 @@ from harness.metrics.distance import INFINITE
 from harness.metrics.metric import Metric
 from harness.metrics.sample import Sample
 from harness.metrics.scene import Scene
-from harness.records import NO_ESTIMATE, Estimate, Rule
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 
 def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:

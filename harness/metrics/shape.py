@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics.influence import checked, estimates, standardised, usable
-from harness.records import NO_ESTIMATE, Estimate
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray
 
 NORMAL_TAU4 = 30 / math.pi * math.atan(math.sqrt(2)) - 9
 """L-kurtosis of the normal distribution, 0.1226 (Hosking, 1990, table 1)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +11,7 @@ from harness.metrics.joint import Block, Joint, jointly
 from harness.metrics.metric import Metric, unless_infinite
 from harness.metrics.sample import effective_size
 from harness.metrics.wasserstein import CHANCE
-from harness.records import NO_ESTIMATE, Estimate, Rule
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 DIRECTIONS = 50
 LEVELS = 500

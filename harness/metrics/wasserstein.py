@@ -6,17 +6,13 @@ It scatters around 0 where the distributions agree, so it may be negative.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics.distance import distance, finite
 from harness.metrics.metric import Column, Metric, unless_infinite
 from harness.metrics.sample import Sample
-from harness.records import NO_ESTIMATE, Estimate, Rule
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 CHANCE = 2 / math.sqrt(math.pi)
 """The factor a for which |Z| − a exp(−Z²/2) has mean zero, Z standard normal."""

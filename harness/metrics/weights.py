@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics.distance import INFINITE
 from harness.metrics.metric import Metric
 from harness.metrics.scene import Scene
-from harness.records import NO_ESTIMATE, Estimate, Rule, RunResult
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule, RunResult
 
 FEWEST = 25
 """With fewer draws the tail has fewer than the five points a Pareto fit needs."""

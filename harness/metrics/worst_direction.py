@@ -8,7 +8,6 @@ ratios would pass for an error.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,7 @@ from harness.metrics.joint import Block, Joint, jointly
 from harness.metrics.metric import Metric, not_finite
 from harness.metrics.sample import prepare
 from harness.metrics.scene import Scene
-from harness.records import NO_ESTIMATE, Estimate, Rule
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 FAR_APART = 1e4
 """With a larger ratio of scales, that coordinate itself is the worst direction."""

@@ -58,6 +58,17 @@ from harness.records.verdicts import (
 
 if TYPE_CHECKING:
     from harness.records.runs import FloatArray as FloatArray
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load the array type, and with it NumPy, only when it is asked for."""
+        if name != "FloatArray":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import numpy as np
+        from numpy.typing import NDArray
+
+        return NDArray[np.float64]
+
 
 __all__ = [
     "FAMILY_NAMES",
