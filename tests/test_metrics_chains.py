@@ -9,7 +9,7 @@ import pytest
 from arviz_stats.base import array_stats
 
 from harness import metrics
-from harness.metrics.rhat import rhat
+from harness.metrics.chains import rhat
 
 GOOD = np.random.default_rng(1).normal(size=(4, 1000, 2))
 STATS = {

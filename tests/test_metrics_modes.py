@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import metrics
-from harness.metrics.chain_modes import chain_modes
+from harness.metrics.chains import chain_modes
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from harness.metrics.chains import FEWEST
 from harness.metrics.metric import Metric
-from harness.metrics.rhat import FEWEST
 from harness.metrics.scene import Scene
 from harness.records import Estimate, FloatArray, Rule
 

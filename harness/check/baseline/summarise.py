@@ -17,7 +17,7 @@ import numpy as np
 from harness import metrics
 from harness.check.baseline.form import SUMMARIES, Figure, Kind, MethodBaseline
 from harness.check.baseline.precision import freedom, freedoms_of, room
-from harness.metrics.rhat import rhat
+from harness.metrics.chains import rhat
 from harness.metrics.sample import CONSTANT, QUANTILES, SD_PER_WIDTH, Sample
 from harness.records import Draws
 from harness.records.text import integer, listed, number, setting
