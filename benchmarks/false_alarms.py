@@ -26,6 +26,7 @@ from harness import judge, metrics
 from harness.records import (
     Cost,
     Draws,
+    Estimate,
     Level,
     Measure,
     Model,
@@ -177,7 +178,7 @@ class Bench:
 
 
 def _measure(
-    method: str, seed: int | None, quantity: str | None, metric: str, estimate: metrics.Estimate
+    method: str, seed: int | None, quantity: str | None, metric: str, estimate: Estimate
 ) -> Measure:
     return Measure("benchmark", method, seed, quantity, metric, *estimate, "exact")
 

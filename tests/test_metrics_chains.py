@@ -10,6 +10,7 @@ from arviz_stats.base import array_stats
 
 from harness import metrics
 from harness.metrics.chains import rhat
+from harness.records import Estimate
 
 GOOD = np.random.default_rng(1).normal(size=(4, 1000, 2))
 STATS = {
@@ -19,7 +20,7 @@ STATS = {
 }
 
 
-def _by_name(rows: list[tuple[str, int | None, metrics.Estimate]]) -> dict[object, float]:
+def _by_name(rows: list[tuple[str, int | None, Estimate]]) -> dict[object, float]:
     return {(metric, column): e.value for metric, column, e in rows}
 
 

@@ -18,13 +18,12 @@ from harness.metrics.funnels import Funnel, funnel, is_funnel
 from harness.metrics.joint import Joint
 from harness.metrics.metric import Metric, Scope
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
-from harness.metrics.modes import Basins, find_basins
 from harness.metrics.sample import Sample, prepare, unusable
 from harness.metrics.sampler import DIVERGENCES, EBFMI, TREEDEPTH_HITS
 from harness.metrics.scene import JudgeContext, Scene, WorstPair
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
-from harness.metrics.summaries import MEAN, Q5, Q50, Q95, SD
+from harness.metrics.summaries import SUMMARIES
 from harness.metrics.tail import TAIL
 from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, khat, khat_limit
@@ -34,11 +33,7 @@ from harness.records import Estimate, FloatArray
 METRICS: dict[str, Metric] = {
     m.id: m
     for m in (
-        MEAN,
-        SD,
-        Q5,
-        Q50,
-        Q95,
+        *SUMMARIES,
         BIAS,
         WIDTH,
         LOG_SD_RATIO,
@@ -91,7 +86,7 @@ def compare_joint(joint: Joint) -> dict[str, Estimate]:
 def chain_diagnostics(
     values: FloatArray, stats: Mapping[str, FloatArray], max_depth: float | None = None
 ) -> list[tuple[str, int | None, Estimate]]:
-    """Return the diagnostics of a run of Markov chains.
+    """Return the diagnostics of a run of Markov chains: metric, column and figure.
 
     Parameters
     ----------
@@ -106,29 +101,25 @@ def chain_diagnostics(
     Returns
     -------
     list of (metric, column, Estimate)
-        Diagnostics of the sampler have the column None. All but ``chain_modes`` have error 0:
-        their limits are meant for the estimates.
+        The sampler's own have the column None. All but ``chain_modes`` have error 0: their
+        limits are meant for the estimates.
     """
     if max_depth is None and "max_tree_depth" in stats:
         max_depth = float(stats["max_tree_depth"].max())
-    rows: list[tuple[str, int | None, Estimate]] = []
-    for column in range(values.shape[2]):
-        found = _measured("chain", values[:, :, column])
-        rows += [(metric, column, estimate) for metric, estimate in found.items()]
+    rows: list[tuple[str, int | None, Estimate]] = [
+        (metric, column, estimate)
+        for column in range(values.shape[2])
+        for metric, estimate in _measured("chain", values[:, :, column]).items()
+    ]
     return rows + [(m, None, e) for m, e in _measured("sampler", stats, max_depth).items()]
 
 
 __all__ = [
-    "BIAS",
     "KHAT",
     "METRICS",
-    "MISSED_MASS",
     "RHAT",
     "TAIL",
     "W1",
-    "WIDTH",
-    "Basins",
-    "Estimate",
     "Funnel",
     "Joint",
     "JudgeContext",
@@ -144,7 +135,6 @@ __all__ = [
     "conditional_sds",
     "correlation_gap",
     "correlation_nats",
-    "find_basins",
     "funnel",
     "is_funnel",
     "khat",

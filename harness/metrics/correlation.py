@@ -21,12 +21,7 @@ def conditional_sds(covariance: FloatArray) -> FloatArray:
     """Return the sd of each coordinate given all others, 1/√Λᵢᵢ with Λ the inverse covariance.
 
     These are the sds of the mean-field Gaussian closest to N(·, Σ) in KL(q ‖ p) (Bishop, 2006,
-    section 10.1.2).
-
-    Raises
-    ------
-    ValueError
-        If the matrix is not square, not finite, or not positive definite.
+    section 10.1.2). Raises as :func:`correlation_nats`.
     """
     _, diagonal = _log_determinant(covariance)
     return np.asarray(np.sqrt(np.diag(covariance) / diagonal))
@@ -56,24 +51,9 @@ def correlation_gap(z: FloatArray, effective: float | FloatArray) -> Estimate:
     ½ (xᵀΛx − Σ (Λx)ᵢ²/Λᵢᵢ), with the noise of second order, which is all there is without
     correlation, and the part of higher order.
 
-    Parameters
-    ----------
-    z
-        Draws, shape ``(draw, d)``, unconstrained scale, chains one after another.
-    effective
-        Their effective size: one figure, or one for each coordinate.
-
-    Returns
-    -------
-    Estimate
-        In nats. Exactly zero for one coordinate; NaN where a coordinate cannot be used, where
-        there are fewer than five independent draws for each coordinate, or where the
-        covariance is singular.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other.
+    In nats. Exactly zero for one coordinate; NaN where a coordinate cannot be used, where there
+    are fewer than five independent draws for each coordinate, or where the covariance is
+    singular. Parameters and errors are those of :func:`~harness.metrics.influence.checked`.
     """
     z, worth = checked(z, effective)
     n, d = z.shape

@@ -58,24 +58,9 @@ def funnel(z: FloatArray, effective: float | FloatArray) -> Funnel | None:
     in the shortest interval with a quarter of the draws: the ratio is at most the square of the
     ratio of those lengths.
 
-    Parameters
-    ----------
-    z
-        Draws, shape ``(draw, d)``, unconstrained scale, chains one after another. More than
-        4000 are thinned.
-    effective
-        Their effective size: one figure, or one for each coordinate.
-
-    Returns
-    -------
-    Funnel or None
-        None for a single coordinate; the ratio is NaN if any coordinate cannot be used. As the
-        largest of d(d − 1) ratios it exceeds 1 by chance.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other.
+    None for a single coordinate; the ratio is NaN if any coordinate cannot be used. As the
+    largest of d(d − 1) ratios it exceeds 1 by chance. Parameters and errors are those of
+    :func:`~harness.metrics.influence.checked`.
     """
     z, worth = checked(z, effective)
     d = z.shape[1]

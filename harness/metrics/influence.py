@@ -26,7 +26,20 @@ SURE = 4.0
 
 
 def checked(z: FloatArray, effective: float | FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the draws and the effective size of each coordinate."""
+    """Return the draws and the effective size of each coordinate.
+
+    Parameters
+    ----------
+    z
+        Draws, shape ``(draw, d)``, unconstrained scale, chains one after another.
+    effective
+        Their effective size: one figure, or one for each coordinate.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
     z = np.asarray(z, dtype=np.float64)
     if z.ndim != 2 or z.shape[1] == 0:  # noqa: PLR2004 (draws and coordinates)
         raise ValueError(f"z has shape {z.shape}; it must be (draw, d) with d at least 1")

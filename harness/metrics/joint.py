@@ -49,15 +49,7 @@ class Block:
 
 
 class Joint:
-    """Draws of a run and of the reference.
-
-    Attributes
-    ----------
-    columns
-        The quantities that vary in the reference and are finite there.
-    rng
-        For random directions.
-    """
+    """Draws of a run and of the reference."""
 
     def __init__(
         self, q: FloatArray, ref: FloatArray, *, iid: tuple[bool, bool], rng: np.random.Generator
@@ -70,16 +62,15 @@ class Joint:
             a[:, :: max(1, -(-a.shape[0] * a.shape[1] // MOST_DRAWS))] for a in (q, ref)
         )
         self._iid = iid
-        self.rng = rng
+        self.rng = rng  # for random directions
         self.columns = _usable(self._ref)
 
     @cached_property
     def blocks(self) -> tuple[Block, Block] | None:
         """Both on the scale of the reference; None if q has draws that cannot be standardised."""
+        q, ref = (a[:, :, self.columns] for a in (self._q, self._ref))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return _blocks(
-                self._q[:, :, self.columns], self._ref[:, :, self.columns], iid=self._iid
-            )
+            return _blocks(q, ref, iid=self._iid)
 
     @cached_property
     def correlations(self) -> tuple[FloatArray, FloatArray]:
@@ -148,11 +139,8 @@ def _order(columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     k, n = columns.shape
     order = np.argsort(columns, axis=1)
     ranks = np.empty((k, n))
-    steps = np.arange(1.0, n + 1)
-    ordered = np.empty((k, n))
-    for i in range(k):
-        ranks[i, order[i]] = steps
-        ordered[i] = columns[i, order[i]]
+    np.put_along_axis(ranks, order, np.arange(1.0, n + 1)[None], axis=1)
+    ordered = np.take_along_axis(columns, order, axis=1)
     tied = np.flatnonzero(np.any(ordered[:, 1:] == ordered[:, :-1], axis=1))
     if tied.size:
         ranks[tied] = rankdata(columns[tied], axis=1)

@@ -12,22 +12,15 @@ from harness.records import Closeness, Estimate, Rule, RunResult
 from harness.records.text import capital, count, integer, number, percent, setting, with_error
 
 Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"]
-"""What ``measure`` is called with, and so for whom a metric is computed.
+"""For whom a metric is computed, and so what ``measure`` is called with.
 
-``draws``
-    One sample: ``measure(own)``, a summary of one quantity.
-``quantity``
-    Two samples of one quantity: ``measure(own, reference)``.
-``joint``
-    All quantities of a run and of the reference: ``measure(joint)``.
-``run``
-    A run with its draws: ``measure(result)``.
-``seeds``
-    The means of one quantity in every seed: ``measure(means, mcses, reference)``.
-``chain``
-    Markov chains of one quantity, shape ``(chain, draw)``: ``measure(values)``.
-``sampler``
-    The sampler's own statistics: ``measure(stats, max_depth)``.
+- ``draws``: one sample, ``measure(own)``, a summary of one quantity.
+- ``quantity``: two samples of one quantity, ``measure(own, reference)``.
+- ``joint``: all quantities of a run and of the reference, ``measure(joint)``.
+- ``run``: a run with its draws, ``measure(result)``.
+- ``seeds``: one quantity's means in every seed, ``measure(means, mcses, reference)``.
+- ``chain``: Markov chains of one quantity, shape ``(chain, draw)``, ``measure(values)``.
+- ``sampler``: the sampler's own statistics, ``measure(stats, max_depth)``.
 """
 
 LARGEST_LOG = 700.0
@@ -47,57 +40,31 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """Everything that is known about one metric.
+    """Everything that is known about one metric."""
 
-    Attributes
-    ----------
-    id
-        Its name in files, limits and claims.
-    noun, unit
-        The figure in words without its quantity (``error of the mean``), and its unit.
-    scope, measure
-        For whom it is computed, and the function that computes it. None where the metric is
-        not defined; only metrics without a rule may be undefined for good draws.
-    rule
-        The limits and their reason; None for summaries, which are not judged.
-    stricter
-        For a run, an upper bound on the close limit.
-    log
-        Whether the value is the logarithm of a ratio; people read the ratio.
-    form, digits
-        How a value is written.
-    telling
-        Place in headlines among findings that are equally grave and frequent, smallest first.
-    tie
-        Orders findings of one metric whose values are equal to two digits, largest first.
-    by_seed
-        Whether seeds differ in kind, so that each one's value is listed.
-    clause, brief
-        A finding as a clause, and in a few words for tables. By default the noun and the value.
-    change
-        A remedy's effect from the scenes before and after it, in a few words.
-    column, hide_zeros
-        Its column in the table of quantities, and whether a column of zeros is left out.
-    """
-
-    id: str
-    noun: str
-    scope: Scope
+    id: str  # its name in files, limits and claims
+    noun: str  # the figure in words without its quantity: "error of the mean"
+    scope: Scope  # for whom it is computed
+    # None where the metric is not defined; only those without a rule may be so for good draws.
     measure: Callable[..., Estimate | None]
     unit: str = ""
-    rule: Rule | None = None
-    stricter: Callable[[RunResult], float] | None = None
-    log: bool = False
+    rule: Rule | None = None  # the limits and their reason; summaries are not judged
+    stricter: Callable[[RunResult], float] | None = None  # a run's upper bound on the close limit
+    log: bool = False  # the value is the logarithm of a ratio; people read the ratio
     form: Literal["number", "integer", "percent"] = "number"
     digits: int = 2
+    # Place in headlines among findings that are equally grave and frequent, smallest first.
     telling: int = 100
+    # Orders findings of one metric whose values are equal to two digits, largest first.
     tie: Callable[[Scene], float] | None = None
-    by_seed: bool = False
+    by_seed: bool = False  # seeds differ in kind, so that each one's value is listed
+    # A finding as a clause, and in a few words for tables. By default the noun and the value.
     clause: Words | None = None
     brief: Words | None = None
+    # A remedy's effect from the scenes before and after it, in a few words.
     change: Callable[[Scene | None, Scene], str] | None = None
-    column: Column | None = None
-    hide_zeros: bool = False
+    column: Column | None = None  # its column in the table of quantities
+    hide_zeros: bool = False  # a column of zeros is left out
 
     @property
     def title(self) -> str:

@@ -30,11 +30,8 @@ FEWEST = 50
 class Basins:
     """Intervals of the real line, one for each mode.
 
-    Attributes
-    ----------
-    edges
-        Ascending, shape ``(modes + 1,)``. The outer edges lie half the draws' range beyond
-        the outermost draws: anything farther away is in no mode of this density.
+    ``edges`` ascend, shape ``(modes + 1,)``. The outer ones lie half the draws' range beyond the
+    outermost draws: anything farther away is in no mode of this density.
     """
 
     edges: FloatArray
@@ -56,12 +53,8 @@ def find_basins(ordered: FloatArray, ess: float) -> Basins:
     errors, and if both sides hold at least 2% of the draws. Each part is searched again with its
     own bandwidth, so that a third mode far away does not hide the gap between two narrow ones.
 
-    Parameters
-    ----------
-    ordered
-        Draws in ascending order, shape ``(n,)``, finite.
-    ess
-        The sample's effective size, for the bandwidth and the noise.
+    ``ordered`` are the draws, finite and ascending; their effective size ``ess`` sets the
+    bandwidth and the noise.
     """
     if ordered.size == 0:
         return Basins(np.array([-np.inf, np.inf]))

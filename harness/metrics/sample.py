@@ -40,22 +40,14 @@ def effective_size(series: FloatArray) -> float:
 
 
 class Sample:
-    """Draws of one scalar, with everything that comparisons need computed at most once.
-
-    Attributes
-    ----------
-    values
-        Shape ``(chain, draw)``.
-    iid
-        Whether the draws are independent; otherwise errors use effective sample sizes.
-    finite
-        Whether there are draws and all are finite. If not, moments and quantiles are NaN.
-    """
+    """Draws of one scalar, with everything that comparisons need computed at most once."""
 
     def __init__(self, values: FloatArray, *, iid: bool) -> None:
+        """Take draws, shape ``(chain, draw)``; if not ``iid``, errors use effective sizes."""
         self.values = np.asarray(values, dtype=np.float64)
         self.iid = iid
         self.n = self.values.size
+        # If there are none or some are not finite, moments and quantiles are NaN.
         self.finite = self.n > 0 and bool(np.all(np.isfinite(self.values)))
 
     @cached_property

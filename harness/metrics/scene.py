@@ -20,33 +20,17 @@ class WorstPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JudgeContext:
-    """What sentences may mention beside the measures; everything may be left out.
+    """What sentences may mention beside the measures; everything may be left out."""
 
-    Attributes
-    ----------
-    dimension
-        How many quantities are compared; by default counted from the measures.
-    correlations
-        For each quantity, its strongest partner in the reference and their correlation.
-    pairs
-        For each seed, the pair with the worst correlation.
-    modes
-        How many modes each quantity has in the reference.
-    mode_shares
-        For each quantity with several modes, the share of every chain in the leftmost one.
-    title
-        What the method is called in sentences; by default its id.
-    factorised
-        Whether the method's family has no correlations.
-    """
-
-    dimension: int | None = None
+    dimension: int | None = None  # quantities compared; by default counted from the measures
+    # For each quantity, its strongest partner in the reference and their correlation.
     correlations: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    pairs: Mapping[int, WorstPair] = field(default_factory=dict)
-    modes: Mapping[str, int] = field(default_factory=dict)
+    pairs: Mapping[int, WorstPair] = field(default_factory=dict)  # by seed
+    modes: Mapping[str, int] = field(default_factory=dict)  # of each quantity in the reference
+    # For each quantity with several modes, the share of every chain in the leftmost one.
     mode_shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    title: str = ""
-    factorised: bool = False
+    title: str = ""  # what the method is called in sentences; by default its id
+    factorised: bool = False  # the method's family has no correlations
 
 
 @dataclass(frozen=True, slots=True)

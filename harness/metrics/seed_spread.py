@@ -16,20 +16,9 @@ from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:
     """Return the sd of a method's mean over its seeds, in units of the reference's sd.
 
-    What the draws' own error adds is removed in quadrature, not below zero. The standard
-    error is that of an sd of k values, s / sqrt(2 (k − 1)), with s before the removal.
-
-    Parameters
-    ----------
-    means, mcses
-        The mean of one quantity in each seed and its Monte Carlo error, shape ``(seed,)``.
-    ref
-        The reference's draws of the quantity.
-
-    Returns
-    -------
-    Estimate
-        NaN for fewer than two seeds, infinite where a mean is not finite.
+    What the draws' own error adds (``mcses``, shape ``(seed,)``) is removed in quadrature, not
+    below zero. The standard error is that of an sd of k values, s / sqrt(2 (k − 1)), with s
+    before the removal. NaN for fewer than two seeds, infinite where a mean is not finite.
     """
     k = len(means)
     if k < 2 or not ref.finite:  # noqa: PLR2004 (an sd needs two)

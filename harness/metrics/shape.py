@@ -111,24 +111,8 @@ def marginal_shapes(z: FloatArray, effective: float | FloatArray) -> tuple[Shape
     Errors are those of influence functions (the delta method): their sd over the square root of
     the effective number of draws, or their batch means' if those vary more. L-moments are
     λ_r = ∫ Q(u) P_{r−1}(2u − 1) du (Hosking, 1990), with influence function
-    −∫ (1{x ≤ y} − F(y)) P_{r−1}(2 F(y) − 1) dy.
-
-    Parameters
-    ----------
-    z
-        Draws, shape ``(draw, d)``, unconstrained scale, chains one after another.
-    effective
-        Their effective size: one figure, or one for each coordinate.
-
-    Returns
-    -------
-    tuple of Shape
-        One for each coordinate; :data:`NO_SHAPE` where its draws cannot be used.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other.
+    −∫ (1{x ≤ y} − F(y)) P_{r−1}(2 F(y) − 1) dy. :data:`NO_SHAPE` stands where draws cannot be
+    used. Parameters and errors are those of :func:`~harness.metrics.influence.checked`.
     """
     z, worth = checked(z, effective)
     good = usable(z, worth)

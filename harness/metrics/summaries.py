@@ -29,3 +29,4 @@ SD = _summary("sd", "sd", lambda s: Estimate(s.sd, s.sd_mcse), "standard deviati
 Q5 = _quantile("q5", "5% quantile")
 Q50 = _quantile("q50", "median")
 Q95 = _quantile("q95", "95% quantile")
+SUMMARIES = (MEAN, SD, Q5, Q50, Q95)

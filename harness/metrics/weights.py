@@ -37,19 +37,11 @@ def khat_limit(n: int) -> float:
 def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
     """Return the Pareto shape of the importance weights p / q.
 
-    Parameters
-    ----------
-    log_p, log_q
-        Log densities of q's draws under the posterior and under q, shape ``(chain, draw)``,
-        unconstrained scale, nats; either may lack a constant.
-
-    Returns
-    -------
-    Estimate
-        Infinity where a density is not finite, where weights would underflow, or where the
-        densities do not vary at all (a column that was not filled in); 0 where both
-        densities agree to rounding. The error is that of a generalised Pareto shape,
-        (1 + k) / sqrt(tail size).
+    Log densities are those of q's draws under the posterior and under q, shape
+    ``(chain, draw)``, unconstrained scale, nats; either may lack a constant. Infinity where a
+    density is not finite, where weights would underflow, or where the densities do not vary at
+    all (a column that was not filled in); 0 where both densities agree to rounding. The error is
+    that of a generalised Pareto shape, (1 + k) / sqrt(tail size).
     """
     p, q = np.ravel(log_p), np.ravel(log_q)
     if p.size < FEWEST or p.size != q.size:
