@@ -127,8 +127,7 @@ class Tracker:
 
     def __init__(self, *, every: int = 1, **functions: Callable[[FloatArray], Any]) -> None:
         if every < 1:
-            msg = f"every={every}; allowed: at least 1"
-            raise ValueError(msg)
+            raise ValueError(f"every={every}; allowed: at least 1")
         self.every = every
         self.iterations: list[int] = []
         self._functions = functions
@@ -188,11 +187,10 @@ class StopWhenSlow(_Rule):
     def __init__(self, window: int = 1000, tolerance: float = 0.1, *, stop: bool = True) -> None:
         super().__init__(stop=stop)
         if not tolerance > 0 or window * tolerance**2 < 8:  # noqa: PLR2004 - see Parameters
-            msg = (
+            raise ValueError(
                 f"a window of {window} steps cannot show a gain of {setting(tolerance)} sds of a "
                 "step; allowed: window · tolerance² of at least 8"
             )
-            raise ValueError(msg)
         self.window, self.tolerance = window, tolerance
         self.gains: dict[int, float] = {}
         self._values: deque[float] = deque(maxlen=2 * window)

@@ -56,11 +56,10 @@ def summarise(x: FloatArray) -> Summary:
         If there are none, if the shape is different, or if a number is not finite.
     """
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        msg = (
+        raise ValueError(
             f"x has shape {x.shape} and {np.count_nonzero(~np.isfinite(x))} values that are not "
             "finite; allowed: one row or more of finite numbers"
         )
-        raise ValueError(msg)
     mean = float(x.mean())
     return Summary(x.size, mean, float(np.square(x - mean).sum()))
 

@@ -38,24 +38,12 @@ MOST_BLOCKS = 512
 
 @dataclass(frozen=True, slots=True)
 class Elbo:
-    """An ELBO, nats, with its error.
+    """An ELBO, nats, with its error."""
 
-    Attributes
-    ----------
-    value
-        −∞ if some draws have no density.
-    below
-        How far it lies below the first Gaussian's, on the same base draws.
-    lost
-        The share of draws without a density.
-    draws
-        The number of base draws.
-    """
-
-    value: Estimate
-    below: Estimate
-    lost: float
-    draws: int
+    value: Estimate  # −∞ if some draws have no density
+    below: Estimate  # How far it lies below the first Gaussian's, on the same base draws
+    lost: float  # The share of draws without a density
+    draws: int  # The number of base draws
 
 
 def elbos(

@@ -63,24 +63,12 @@ RATE = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Best:
-    """The best Gaussian found.
+    """The best Gaussian found."""
 
-    Attributes
-    ----------
-    q
-        The Gaussian, on the unconstrained scale.
-    optimum
-        The mean-field optimum that the search started from, with its basins.
-    shortfall
-        Approximate nats by which it may lie below the family's best.
-    words
-        Why it may not be the best; empty if there is no doubt.
-    """
-
-    q: Gaussian
-    optimum: Optimum
-    shortfall: float
-    words: str = ""
+    q: Gaussian  # The Gaussian, on the unconstrained scale
+    optimum: Optimum  # The mean-field optimum that the search started from, with its basins
+    shortfall: float  # Approximate nats by which it may lie below the family's best
+    words: str = ""  # Why it may not be the best; empty if there is no doubt
 
 
 def best_meanfield(

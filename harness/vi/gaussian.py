@@ -44,18 +44,10 @@ def log_normal(z: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArra
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gaussian:
-    """``z = mean + L eps`` with standard normal ``eps``.
+    """``z = mean + L eps`` with standard normal ``eps``."""
 
-    Attributes
-    ----------
-    mean
-        Shape ``(d,)``.
-    factor
-        L, lower triangular, shape ``(d, d)``; or its diagonal, the sds, shape ``(d,)``.
-    """
-
-    mean: FloatArray
-    factor: FloatArray
+    mean: FloatArray  # Shape (d,)
+    factor: FloatArray  # L, lower triangular, shape (d, d); or its diagonal, the sds, shape (d,)
 
     @property
     def dimension(self) -> int:

@@ -192,8 +192,7 @@ def _controlled(f: FloatArray, h: FloatArray) -> FloatArray:
     """Return f − a h with a = Cov(f, h) / Var(h) from all draws but the one it is applied to."""
     n = len(f)
     if n < _ENOUGH:
-        msg = f"{n} draws; a control variate's coefficient needs {_ENOUGH} or more"
-        raise ValueError(msg)
+        raise ValueError(f"{n} draws; a control variate's coefficient needs {_ENOUGH} or more")
     # The sums without draw s are those of all draws less its own term.
     rest = n - 1
     mean_f, mean_h = (f.sum(axis=0) - f) / rest, (h.sum(axis=0) - h) / rest

@@ -63,26 +63,13 @@ class Info(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """What the next step needs, as plain data.
+    """What the next step needs, as plain data."""
 
-    Attributes
-    ----------
-    iteration
-        Steps taken, including bad ones.
-    phi
-        Variational parameters, shape ``(size,)``.
-    optimiser
-        The optimiser's own state.
-    rng
-        State of the random number generator's ``bit_generator``.
-    averaged, mean_phi
-        The number of averaged iterates and their mean; see ``average_from`` of :func:`fit`.
-    """
-
-    iteration: int
-    phi: FloatArray
-    optimiser: Any
-    rng: Mapping[str, Any]
+    iteration: int  # Steps taken, including bad ones
+    phi: FloatArray  # Variational parameters, shape (size,)
+    optimiser: Any  # The optimiser's own state
+    rng: Mapping[str, Any]  # State of the random number generator's bit_generator
+    # The number of averaged iterates and their mean; see average_from of :func:`fit`.
     averaged: int = 0
     mean_phi: FloatArray | None = None
 
@@ -102,30 +89,17 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """The result of a run, complete however it ended.
-
-    Attributes
-    ----------
-    state
-        The state after the last step.
-    status
-        ``ok``; ``diverged`` after ``bad_limit`` bad steps in a row; ``timed_out``.
-    words
-        Why the run ended early; empty if it did not.
-    elbo, gradient_norm, elapsed_s
-        For every iteration, shape ``(state.iteration,)``: see :class:`Info`.
-    bad_steps
-        The number of skipped steps.
-    """
+    """The result of a run, complete however it ended."""
 
     setup: Setup
-    state: State
-    status: Status
-    words: str
+    state: State  # The state after the last step
+    status: Status  # ok; diverged after bad_limit bad steps in a row; timed_out
+    words: str  # Why the run ended early; empty if it did not
+    # For every iteration, shape (state.iteration,): see :class:`Info`.
     elbo: FloatArray
     gradient_norm: FloatArray
     elapsed_s: FloatArray
-    bad_steps: int
+    bad_steps: int  # The number of skipped steps
 
     @property
     def phi(self) -> FloatArray:

@@ -54,37 +54,24 @@ _RECORDED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the fit is made; only the first rate is in units of the parameters.
+    """How the fit is made; only the first rate is in units of the parameters."""
 
-    Attributes
-    ----------
-    approach_rate
-        Adam's rate at the start, on the unconstrained scale.
-    window_steps, windows
-        Steps of a window, rounded up to whole epochs, and the largest number of windows in the
-        approach. Each window's rate is half as large again as the one before.
-    landing_steps
-        Steps, rounded up to whole epochs, in which the rate then falls to 0.
-    refine_pairs, refine_steps, refine_rate
-        Pairs of base draws, steps of the first stage (rounded up to whole epochs), and Adam's
-        rate at its start, in sds of q and in log sd.
-    tolerance_mean, tolerance_log_sd
-        Two stages agree if no mean differs by more than the first, in sds of q, and no log sd by
-        more than the second.
-    stages
-        The largest number of stages.
-    """
-
-    approach_rate: float = 0.1
+    approach_rate: float = 0.1  # Adam's rate at the start, on the unconstrained scale
+    # Steps of a window, rounded up to whole epochs, and the largest number of windows in the
+    # approach. Each window's rate is half as large again as the one before.
     window_steps: int = 80
     windows: int = 40
-    landing_steps: int = 240
+    landing_steps: int = 240  # Steps, rounded up to whole epochs, in which the rate then falls to 0
+    # Pairs of base draws, steps of the first stage (rounded up to whole epochs), and Adam's rate at
+    # its start, in sds of q and in log sd.
     refine_pairs: int = 2
     refine_steps: int = 150
     refine_rate: float = 0.1
+    # Two stages agree if no mean differs by more than the first, in sds of q, and no log sd by more
+    # than the second.
     tolerance_mean: float = 0.02
     tolerance_log_sd: float = 0.04
-    stages: int = 7
+    stages: int = 7  # The largest number of stages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,19 +95,12 @@ class Paired:
     At z = mu + sigma eps the gradient of log p − log q along the path is unbiased, and without
     noise where q is p (Roeder, Wu and Duvenaud 2017). Where log p is quadratic, a pair removes
     the noise of eps from the means' gradient and the batch's slope from that of the scales.
-
-    Attributes
-    ----------
-    pairs
-        The number of pairs.
-    anchor
-        A point, and the value and gradient of all rows there.
-    signs, steps
-        Sums over the steps so far: of the signs of the means' gradients, and of 1.
     """
 
-    pairs: int = 1
+    pairs: int = 1  # The number of pairs
     anchor: tuple[FloatArray, float, FloatArray] | None = None
+    # Sums over the steps so far: of the signs of the means' gradients, and of 1.
+    """A point, and the value and gradient of all rows there."""
     signs: FloatArray | float = 0.0
     steps: int = 0
 

@@ -34,21 +34,13 @@ class QuadratureError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Integral, location and width of a density.
+    """Integral, location and width of a density."""
 
-    Attributes
-    ----------
-    log_z
-        Log of the integral of the unnormalised density, nats.
-    mode, curvature_sd
-        The mode, and the sd of the Gaussian with the same curvature there.
-    median, half_width
-        The median, and half the central 68.27% range, which is the sd of a Gaussian.
-    """
-
-    log_z: float
+    log_z: float  # Log of the integral of the unnormalised density, nats
+    # The mode, and the sd of the Gaussian with the same curvature there.
     mode: float
     curvature_sd: float
+    # The median, and half the central 68.27% range, which is the sd of a Gaussian.
     median: float
     half_width: float
 
@@ -62,11 +54,10 @@ def one_dimensional(target: Target) -> LogDensity:
         If the target does not have exactly one parameter.
     """
     if target.dimension != 1:
-        msg = (
+        raise QuadratureError(
             f"the program has {target.dimension} unconstrained parameters; allowed for fits by "
             "quadrature: one"
         )
-        raise QuadratureError(msg)
 
     def log_p(z: FloatArray) -> FloatArray:
         value = target.log_density(z[:, None])
@@ -96,17 +87,15 @@ def summarise(log_p: LogDensity) -> Summary:
     halved = float(special.logsumexp(weighted[::2])) + math.log(2)
     ends = math.exp(float(np.max(weighted[[0, -1]])) - log_z) / (u[1] - u[0])
     if not (math.isfinite(log_z) and ends < _NORMALISED):
-        msg = (
+        raise QuadratureError(
             f"the density has no finite integral from {number(z[0])} to {number(z[-1])}; an "
             "improper posterior cannot be fitted"
         )
-        raise QuadratureError(msg)
     if not abs(log_z - halved) < _NORMALISED:
-        msg = (
+        raise QuadratureError(
             f"the density is too rough for quadrature: log Z is {number(log_z, 9)} with {_POINTS} "
             f"points, {number(halved, 9)} with half of them"
         )
-        raise QuadratureError(msg)
     mass = np.exp(weighted - log_z)
     below = np.cumsum(mass) - mass / 2
     low, median, high = np.interp(special.ndtr([-1.0, 0.0, 1.0]), below, z)

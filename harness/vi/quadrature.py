@@ -196,8 +196,7 @@ def fit(
     ends = [_search(log_p, family, criterion, start, log_z, clock) for start in starts]
     found = [end for end in ends if math.isfinite(end.criterion)]
     if not found:
-        msg = f"the criterion is not finite at any start (mu, sigma): {starts}"
-        raise QuadratureError(msg)
+        raise QuadratureError(f"the criterion is not finite at any start (mu, sigma): {starts}")
     best = min(found, key=lambda end: end.criterion)
     return replace(best, evaluations=sum(end.evaluations for end in ends))
 

@@ -30,25 +30,15 @@ MOST_UNKNOWNS = 3000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recovered:
-    """A Gaussian q on the unconstrained scale.
+    """A Gaussian q on the unconstrained scale."""
 
-    Attributes
-    ----------
-    mean, covariance
-        Shapes ``(d,)`` and ``(d, d)``.
-    exact
-        Whether they are q's own, not just the moments of its draws.
-    residual
-        The largest error of ``−2 log_g`` under this q, relative to its size; NaN for moments.
-    words
-        Why they are only moments; empty if exact.
-    """
-
+    # Shapes (d,) and (d, d).
     mean: FloatArray
     covariance: FloatArray
-    exact: bool
+    exact: bool  # Whether they are q's own, not just the moments of its draws
     residual: float
-    words: str = ""
+    """The largest error of −2 log_g under this q, relative to its size; NaN for moments."""
+    words: str = ""  # Why they are only moments; empty if exact
 
 
 def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
@@ -70,13 +60,11 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     """
     z, log_g = np.asarray(z, dtype=np.float64), np.asarray(log_g, dtype=np.float64)
     if z.ndim != 2 or log_g.shape != z.shape[:1]:  # noqa: PLR2004 - a matrix
-        msg = (
+        raise ValueError(
             f"draws of shape {z.shape} with densities of shape {log_g.shape}; allowed: (n, d), (n,)"
         )
-        raise ValueError(msg)
     if not (np.isfinite(z).all() and np.isfinite(log_g).all()):
-        msg = "draws or their densities are not finite; no Gaussian can be recovered"
-        raise ValueError(msg)
+        raise ValueError("draws or their densities are not finite; no Gaussian can be recovered")
     n, d = z.shape
     squares = d if family == "meanfield" else d * (d + 1) // 2
     unknowns = squares + d + 1

@@ -56,8 +56,7 @@ def base_block(dimension: int, size: int, rng: np.random.Generator) -> FloatArra
         If ``size`` is not a power of two or is smaller than 4.
     """
     if size < 4 or size & (size - 1):  # noqa: PLR2004
-        msg = f"{size} base draws; allowed: 4, 8, 16, …, powers of two"
-        raise ValueError(msg)
+        raise ValueError(f"{size} base draws; allowed: 4, 8, 16, …, powers of two")
     pairs = size // 2
     half = scrambled_normals(dimension, pairs, rng)
     if pairs >= WHITEN_FROM * dimension:

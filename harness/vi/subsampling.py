@@ -41,21 +41,11 @@ class SubsamplingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The data variables that concern rows.
+    """The data variables that concern rows."""
 
-    Attributes
-    ----------
-    rows
-        Variables whose first axis runs over rows.
-    size
-        The integer variable with the number of rows.
-    scale
-        The real variable by which the program multiplies its likelihood; 1 for all rows.
-    """
-
-    rows: tuple[str, ...]
-    size: str
-    scale: str
+    rows: tuple[str, ...]  # Variables whose first axis runs over rows
+    size: str  # The integer variable with the number of rows
+    scale: str  # The real variable by which the program multiplies its likelihood; 1 for all rows
 
 
 def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
@@ -73,8 +63,7 @@ def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
         raise SubsamplingError(msg)
     rows, size, scale = _names(table.get("rows")), table.get("size"), table.get("scale")
     if not rows or not isinstance(size, str) or not isinstance(scale, str):
-        msg = f"[batch] holds {dict(table)}; needed: {example}"
-        raise SubsamplingError(msg)
+        raise SubsamplingError(f"[batch] holds {dict(table)}; needed: {example}")
     split = Split(rows, size, scale)
     for name in (*split.rows, size, scale):
         if name not in data:
@@ -83,15 +72,12 @@ def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
     lengths = {name: data[name].shape[0] if data[name].ndim else 0 for name in split.rows}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        msg = f"the rows of [batch] have different lengths: {found}"
-        raise SubsamplingError(msg)
+        raise SubsamplingError(f"the rows of [batch] have different lengths: {found}")
     n = next(iter(lengths.values()))
     if data[size].ndim or int(data[size]) != n:
-        msg = f"{size} is {data[size]}, but {split.rows[0]} has {n} rows"
-        raise SubsamplingError(msg)
+        raise SubsamplingError(f"{size} is {data[size]}, but {split.rows[0]} has {n} rows")
     if data[scale].ndim or float(data[scale]) != 1:
-        msg = f"{scale} is {data[scale]}; it must be 1 in the data of all rows"
-        raise SubsamplingError(msg)
+        raise SubsamplingError(f"{scale} is {data[scale]}; it must be 1 in the data of all rows")
     return split
 
 
@@ -123,8 +109,7 @@ class Subsampled:
         self, target: Target, rebind: Rebind, data: Data, split: Split, batch: int = 500
     ) -> None:
         if batch < 1:
-            msg = f"a batch of {batch} rows; allowed: 1 or more"
-            raise ValueError(msg)
+            raise ValueError(f"a batch of {batch} rows; allowed: 1 or more")
         self._target, self._rebind, self._all, self._split = target, rebind, dict(data), split
         self.dimension = target.dimension
         self.rows = int(self._all[split.size])
@@ -198,13 +183,12 @@ class Subsampled:
             # NaN is a difference too.
             where = np.unravel_index(int(np.argmax(np.nan_to_num(gap, nan=np.inf))), gap.shape)
             scale = self._split.scale
-            msg = (
+            raise SubsamplingError(
                 f"for unconstrained parameter {int(where[1]) + 1} the mean of the batches' "
                 f"gradients is {number(slope[where], 6)}, the gradient of all rows "
                 f"{number(whole[where], 6)}: {scale} must multiply the whole likelihood of the "
                 f"rows and nothing else (no prior), and the likelihood must be a sum over rows"
             )
-            raise SubsamplingError(msg)
 
     def _check_scale(self, points: FloatArray, shard: NDArray[np.intp]) -> None:
         value = []
@@ -216,19 +200,17 @@ class Subsampled:
         name = self._split.scale
         # A log likelihood may be 0 by chance at one point, but not at all of them.
         if not np.any(np.abs(first) > _ROUNDING * size):
-            msg = (
+            raise SubsamplingError(
                 f"the log density is the same with {name} at 1 and at 2: the program does not "
                 f"declare {name} or does not multiply its likelihood by it, so every batch would "
                 f"count as all the data; write target += {name} * …_lpdf(…)"
             )
-            raise SubsamplingError(msg)
         if not np.all(np.abs(second - first) <= _ROUNDING * size):
-            msg = (
+            raise SubsamplingError(
                 f"the log density is not linear in {name}: from 1 to 2 it changes by "
                 f"{number(first[0], 6)}, from 2 to 3 by {number(second[0], 6)}; write "
                 f"target += {name} * …_lpdf(…)"
             )
-            raise SubsamplingError(msg)
 
     def _finite_points(self, rng: np.random.Generator) -> FloatArray:
         self.see_all()

@@ -52,27 +52,16 @@ STEIN_LIMIT = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How particles are moved.
+    """How particles are moved."""
 
-    Attributes
-    ----------
-    particles
-        The number of particles; the work of an iteration grows with its square.
-    iterations
-        The number of steps. There is no early stop, because the step size falls over all of them.
-    step
-        Adam's step size at the start, in units of z; it falls to zero along half a cosine.
-    jitter
-        Particles start as N(0, jitter) on the unconstrained scale, in every coordinate.
-    bandwidth_every
-        Iterations between two updates of the median distance.
-    """
-
-    particles: int = 1000
+    particles: int = 1000  # The number of particles; the work of an iteration grows with its square
     iterations: int = 300
+    """The number of steps. There is no early stop, because the step size falls over all of them."""
     step: float = 0.2
+    """Adam's step size at the start, in units of z; it falls to zero along half a cosine."""
     jitter: float = 1.0
-    bandwidth_every: int = 5
+    """Particles start as N(0, jitter) on the unconstrained scale, in every coordinate."""
+    bandwidth_every: int = 5  # Iterations between two updates of the median distance
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,8 +68,7 @@ class Clock:
             With the limit.
         """
         if self.over:
-            msg = f"stopped after the time limit of {seconds(self.limit_s)}"
-            raise TimeLimitError(msg)
+            raise TimeLimitError(f"stopped after the time limit of {seconds(self.limit_s)}")
 
 
 class Counted:
@@ -95,32 +94,20 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """The result of an algorithm on the unconstrained scale.
+    """The result of an algorithm on the unconstrained scale."""
 
-    Attributes
-    ----------
-    z
-        Draws, shape ``(draw, dimension)``; None if it failed.
-    log_q
-        Log density of the approximation at ``z``, shape ``(draw,)``, nats; None where it has no
-        density (particles, resampled draws).
-    status, reason, message
-        As in :class:`~harness.records.RunResult`.
-    trace
-        The optimiser's path, kept even if the run ended badly.
-    diagnostics
-        Scalars of the run; ``khat`` and ``weight_ess`` where draws were weighted.
-    words
-        What is worth reading but is not a number: basins found, stopping rules that fired.
-    """
-
-    z: FloatArray | None
+    z: FloatArray | None  # Draws, shape (draw, dimension); None if it failed
     log_q: FloatArray | None = None
+    # As in :class:`~harness.records.RunResult`.
+    """Log density of the approximation at z, shape (draw,), nats; None where it has no density
+    (particles, resampled draws)."""
     status: Status = "ok"
     message: str = ""
-    trace: Trace | None = None
+    trace: Trace | None = None  # The optimiser's path, kept even if the run ended badly
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    """Scalars of the run; khat and weight_ess where draws were weighted."""
     words: str = ""
+    """What is worth reading but is not a number: basins found, stopping rules that fired."""
     reason: Reason | None = None
 
 

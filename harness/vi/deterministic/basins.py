@@ -42,40 +42,20 @@ COMPARED = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Basin:
-    """An optimum of the deterministic ELBO.
+    """An optimum of the deterministic ELBO."""
 
-    Attributes
-    ----------
-    theta
-        Means and log sds, shape ``(2 d,)``.
-    elbo
-        Nats.
-    starts
-        The number of starts that led here.
-    converged
-        Whether the optimiser converged.
-    values
-        The optimiser's path, negative ELBO, from the best start.
-    metric
-        An approximate inverse Hessian of the negative ELBO here.
-    informed
-        Whether the metric comes from the Hessian at a maximum of log p.
-    separate
-        Whether log p has a valley between this optimum and every better one that is separate.
-    mass
-        Estimated share of the posterior's mass: exp(ELBO) over the sum of the separate ones; 0
-        for an optimum that is not a separate mode.
-    """
-
-    theta: FloatArray
-    elbo: float
-    starts: int
-    converged: bool
-    values: Steps
-    metric: Metric
-    informed: bool = False
+    theta: FloatArray  # Means and log sds, shape (2 d,)
+    elbo: float  # Nats
+    starts: int  # The number of starts that led here
+    converged: bool  # Whether the optimiser converged
+    values: Steps  # The optimiser's path, negative ELBO, from the best start
+    metric: Metric  # An approximate inverse Hessian of the negative ELBO here
+    informed: bool = False  # Whether the metric comes from the Hessian at a maximum of log p
     separate: bool = False
+    """Whether log p has a valley between this optimum and every better one that is separate."""
     mass: float = 1.0
+    """Estimated share of the posterior's mass: exp(ELBO) over the sum of the separate ones; 0 for
+    an optimum that is not a separate mode."""
 
 
 def narrower(theta: FloatArray) -> FloatArray:
@@ -135,11 +115,10 @@ def find_basins(scout: Objective, starts: Sequence[Start]) -> list[Basin]:
             ended.append(replace(basin, informed=start.informed))
     found = merge(ended)
     if not found:
-        msg = (
+        raise StartError(
             "the ELBO cannot be evaluated from any start: however narrow, q reaches points "
             "without a finite density or gradient"
         )
-        raise StartError(msg)
     # A run that was cut short is not an optimum unless it is the best there is.
     return [b for i, b in enumerate(found) if b.converged or i == 0]
 

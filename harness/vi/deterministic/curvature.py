@@ -30,19 +30,12 @@ NEGLIGIBLE = 1e-5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
-    """Which columns of a symmetric sparse matrix are differenced together.
+    """Which columns of a symmetric sparse matrix are differenced together."""
 
-    Attributes
-    ----------
-    colour
-        The group of each column, shape ``(d,)``.
-    known
-        Which entries the difference of a group determines, shape ``(d, d)``; the others are zero
-        or follow by symmetry.
-    """
-
-    colour: NDArray[np.int_]
+    colour: NDArray[np.int_]  # The group of each column, shape (d,)
     known: NDArray[np.bool_]
+    """Which entries the difference of a group determines, shape (d, d); the others are zero or
+    follow by symmetry."""
 
     @property
     def colours(self) -> int:

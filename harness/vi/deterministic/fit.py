@@ -49,48 +49,26 @@ FEW_EXTRA = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Optimum:
-    """The best mean-field Gaussian, and what is known about it.
+    """The best mean-field Gaussian, and what is known about it."""
 
-    Attributes
-    ----------
-    mean, sd
-        Of q, shape ``(d,)``.
-    covariance
-        The linear-response covariance, shape ``(d, d)``; None if the Hessian was not formed or
-        is not positive definite.
-    hessian
-        The Hessian of the negative ELBO in ``(mu / s, omega)``; None if it was not formed.
-    elbo
-        Nats.
-    errors, error
-        The errors that base draws leave, and the largest of those that matter.
-    basins
-        All optima found, best first.
-    values
-        The optimiser's path, negative ELBO: on few base draws first, then on all.
-    settled
-        Whether the optimiser converged.
-    objective
-        The objective on all base draws.
-    refused
-        The number of steps taken back from points without a density.
-    seconds_per_point
-        Seconds of one gradient, by which sizes were chosen.
-    """
-
+    # Of q, shape (d,).
     mean: FloatArray
     sd: FloatArray
     covariance: FloatArray | None
+    """The linear-response covariance, shape (d, d); None if the Hessian was not formed or is not
+    positive definite."""
     hessian: FloatArray | None
-    elbo: float
+    """The Hessian of the negative ELBO in (mu / s, omega); None if it was not formed."""
+    elbo: float  # Nats
+    # The errors that base draws leave, and the largest of those that matter.
     errors: Errors
     error: float
-    basins: tuple[Basin, ...]
-    values: Steps
-    settled: bool
-    objective: Objective
-    refused: int
-    seconds_per_point: float
+    basins: tuple[Basin, ...]  # All optima found, best first
+    values: Steps  # The optimiser's path, negative ELBO: on few base draws first, then on all
+    settled: bool  # Whether the optimiser converged
+    objective: Objective  # The objective on all base draws
+    refused: int  # The number of steps taken back from points without a density
+    seconds_per_point: float  # Seconds of one gradient, by which sizes were chosen
 
     @property
     def theta(self) -> FloatArray:

@@ -25,32 +25,19 @@ PER_DIMENSION = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FullRank:
-    """The best full-rank Gaussian.
+    """The best full-rank Gaussian."""
 
-    Attributes
-    ----------
-    mean, factor
-        Shapes ``(d,)`` and ``(d, d)``, lower triangular: the covariance is L L'.
-    elbo, elbo_error
-        Nats, on fresh base draws.
-    error
-        The largest standard error from base draws: of means in sds, and of log sds.
-    values
-        The optimiser's path, negative ELBO.
-    settled
-        Whether the optimiser converged.
-    shortfall
-        Approximate nats by which the ELBO lies below the family's best because of base draws.
-    """
-
+    # Shapes (d,) and (d, d), lower triangular: the covariance is L L'.
     mean: FloatArray
     factor: FloatArray
+    # Nats, on fresh base draws.
     elbo: float
     elbo_error: float
-    error: float
-    values: Steps
-    settled: bool
+    error: float  # The largest standard error from base draws: of means in sds, and of log sds
+    values: Steps  # The optimiser's path, negative ELBO
+    settled: bool  # Whether the optimiser converged
     shortfall: float
+    """Approximate nats by which the ELBO lies below the family's best because of base draws."""
 
 
 class _Whitened:

@@ -75,10 +75,9 @@ def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weight
         # ArviZ expects log likelihoods, the inverse weights, and negates its input.
         smooth, _ = array_stats.psislw(-log_w)
         if smooth[np.argmin(log_w)] > smooth[np.argmax(log_w)]:
-            msg = (
+            raise RuntimeError(
                 "arviz_stats.psislw no longer negates its input: the weights would be those of q/p"
             )
-            raise RuntimeError(msg)
         log_w = np.asarray(smooth)
     found = np.exp(log_w - log_w.max())
     weight[inside] = found / found.sum()

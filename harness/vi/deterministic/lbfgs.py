@@ -27,23 +27,14 @@ TRIALS = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """The result of an optimiser.
+    """The result of an optimiser."""
 
-    Attributes
-    ----------
-    x, value, gradient
-        The best point, its value in nats, and its gradient.
-    values
-        See :data:`Steps`.
-    converged
-        Whether the predicted decrease fell below the tolerance.
-    """
-
+    # The best point, its value in nats, and its gradient.
     x: FloatArray
     value: float
     gradient: FloatArray
-    values: Steps
-    converged: bool
+    values: Steps  # See :data:`Steps`
+    converged: bool  # Whether the predicted decrease fell below the tolerance
 
 
 def lbfgs(

@@ -29,25 +29,14 @@ PRIOR_BLOCKS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Polished:
-    """An optimum with the curvature of the objective there.
+    """An optimum with the curvature of the objective there."""
 
-    Attributes
-    ----------
-    theta
-        Shape ``(2 d,)``.
-    hessians
-        The Hessian of each block, in ``(mu / s, omega)``, shape ``(block, 2 d, 2 d)``.
-    settled, definite
-        Whether the Newton decrement is small, and whether the mean Hessian is positive definite.
-    values
-        The negative ELBO after each step, with ``time.perf_counter()``.
-    """
-
-    theta: FloatArray
-    hessians: FloatArray
+    theta: FloatArray  # Shape (2 d,)
+    hessians: FloatArray  # The Hessian of each block, in (mu / s, omega), shape (block, 2 d, 2 d)
+    # Whether the Newton decrement is small, and whether the mean Hessian is positive definite.
     settled: bool
     definite: bool
-    values: Steps
+    values: Steps  # The negative ELBO after each step, with time.perf_counter()
 
     @property
     def hessian(self) -> FloatArray:
@@ -119,24 +108,14 @@ def newton(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:
-    """Standard errors from base draws; infinite if the Hessian is singular or not finite.
-
-    Attributes
-    ----------
-    mean
-        Of the means, shape ``(d,)``, in posterior sds (those of linear response if known).
-    log_sd
-        Of the log sds of the mean-field q, shape ``(d,)``.
-    log_response
-        Of the log sds of linear response, shape ``(d,)``; NaN without linear response.
-    elbo
-        Of the ELBO, nats.
-    """
+    """Standard errors from base draws; infinite if the Hessian is singular or not finite."""
 
     mean: FloatArray
-    log_sd: FloatArray
+    """Of the means, shape (d,), in posterior sds (those of linear response if known)."""
+    log_sd: FloatArray  # Of the log sds of the mean-field q, shape (d,)
     log_response: FloatArray
-    elbo: float
+    """Of the log sds of linear response, shape (d,); NaN without linear response."""
+    elbo: float  # Of the ELBO, nats
 
 
 def covariance_in_units(H: FloatArray) -> FloatArray:

@@ -29,36 +29,22 @@ MATCHED_FROM, LARGEST_BLOCK = 32, 512
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a fit may spend.
-
-    Attributes
-    ----------
-    error
-        The largest acceptable error from base draws: of means in posterior sds, and of log sds.
-    draws
-        Base draws to begin with, in independently scrambled blocks; 0 chooses by the seconds of
-        an evaluation.
-    most_draws
-        The limit of doubling.
-    starts
-        Points from which log p is climbed; 0 chooses by the seconds of an evaluation.
-    dense_limit
-        The largest dimension in which Hessians are formed.
-    curvature_s
-        Predicted seconds that the Hessian of the ELBO may take; if all base draws would take
-        longer, it uses fewer.
-    seconds
-        Expected seconds of one gradient in a batch, 0 to measure them. An expectation makes fits
-        independent of the machine's load.
-    """
+    """What a fit may spend."""
 
     error: float = 0.05
+    """The largest acceptable error from base draws: of means in posterior sds, and of log sds."""
     draws: int = 0
-    most_draws: int = 8192
-    starts: int = 0
-    dense_limit: int = 300
+    """Base draws to begin with, in independently scrambled blocks; 0 chooses by the seconds of an
+    evaluation."""
+    most_draws: int = 8192  # The limit of doubling
+    starts: int = 0  # Points from which log p is climbed; 0 chooses by the seconds of an evaluation
+    dense_limit: int = 300  # The largest dimension in which Hessians are formed
     curvature_s: float = 20.0
+    """Predicted seconds that the Hessian of the ELBO may take; if all base draws would take longer,
+    it uses fewer."""
     seconds: float = 0.0
+    """Expected seconds of one gradient in a batch, 0 to measure them. An expectation makes fits
+    independent of the machine's load."""
 
 
 class Starts(NamedTuple):

@@ -65,11 +65,10 @@ def starting_points(target: Target, count: int, rng: np.random.Generator) -> Flo
         z[bad] = rng.uniform(-2, 2, size=(int(bad.sum()), d))
         good[bad] = finite_rows(*target.log_density_gradient(z[bad]))
     if not good.any():
-        msg = (
+        raise StartError(
             f"none of {TRIES * count} starting points in (-2, 2) has a finite density and "
             "gradient; give the parameters scales, or constraints where they need them"
         )
-        raise StartError(msg)
     return np.asarray(z[good])
 
 
