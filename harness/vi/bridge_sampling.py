@@ -34,10 +34,7 @@ LARGE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """log Z of a target in nats, with its standard error.
-
-    If the error is infinite, ``words`` says why; otherwise it is empty.
-    """
+    """log Z of a target in nats, with its standard error; ``words`` say why if that is infinite."""
 
     value: float
     error: float
@@ -49,6 +46,9 @@ def bridge_sampling(
 ) -> Evidence:
     """Return log of the integral of a target's density.
 
+    The error is infinite if there are too few draws, or if the posterior is so far from Gaussian
+    that the estimate would depend on a few draws.
+
     Parameters
     ----------
     draws
@@ -56,12 +56,6 @@ def bridge_sampling(
         after the other.
     effective
         ESS divided by the number of draws, in (0, 1].
-
-    Returns
-    -------
-    Evidence
-        With an infinite error if there are too few draws, or if the posterior is so far from
-        Gaussian that the estimate would depend on a few draws.
     """
     d = draws.shape[1]
     unfit = _unfit(draws, effective)

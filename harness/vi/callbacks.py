@@ -48,21 +48,8 @@ class CheckParametersConvergence(_Rule):
     before, the first time with those of the first step. The rule fires when the norm of the
     changes, |Δ| or with ``diff="relative"`` (|Δ| + 1e-6) / (|previous| + 1e-6), is below
     ``tolerance``. It looks at the raw parameters, means and log scales: a mean near 0 makes
-    relative changes large.
-
-    Parameters
-    ----------
-    order
-        Order of the norm, as in :func:`numpy.linalg.norm`; infinity is the largest change.
-    stop
-        False to only record when it would have stopped.
-
-    Attributes
-    ----------
-    fired_at
-        The first iteration at which the rule fired, or None.
-    norms
-        By iteration, the norm at each comparison.
+    relative changes large. ``order`` is that of :func:`numpy.linalg.norm`; infinity takes the
+    largest change.
     """
 
     def __init__(
@@ -79,7 +66,7 @@ class CheckParametersConvergence(_Rule):
             msg = f"every={every}, diff={diff!r}; allowed: at least 1, 'relative' or 'absolute'"
             raise ValueError(msg)
         self.every, self.tolerance, self.diff, self.order = every, tolerance, diff, order
-        self.norms: dict[int, float] = {}
+        self.norms: dict[int, float] = {}  # by iteration, the norm at each comparison
         self._previous: FloatArray | None = None
         self._skipped = False
 
@@ -112,17 +99,8 @@ class CheckParametersConvergence(_Rule):
 class Tracker:
     """Record functions of the parameters: ``Tracker(mean=family.mean, sd=family.sd)``.
 
-    Parameters
-    ----------
-    every
-        Record only at multiples of this iteration.
-    functions
-        By name: functions of ``phi`` that return a number or an array of constant shape; copied.
-
-    Attributes
-    ----------
-    iterations
-        The recorded iterations.
+    The functions of ``phi`` return numbers or arrays of constant shape, which are copied at
+    every multiple of ``every``.
     """
 
     def __init__(self, *, every: int = 1, **functions: Callable[[FloatArray], Any]) -> None:
@@ -166,33 +144,21 @@ class StopWhenSlow(_Rule):
     A level ELBO does not prove that q has converged: a parameter on which the ELBO hardly depends
     may still move.
 
-    Parameters
-    ----------
-    window
-        At least 8 / tolerance², so that two standard errors do not exceed the tolerance.
-
     Raises
     ------
     ValueError
-        If the window is too short for the tolerance.
-
-    Attributes
-    ----------
-    fired_at
-        The first iteration at which the rule fired, or None.
-    gains
-        By iteration, the left side at each comparison.
+        If ``window`` is less than 8 / tolerance²: two standard errors would exceed the tolerance.
     """
 
     def __init__(self, window: int = 1000, tolerance: float = 0.1, *, stop: bool = True) -> None:
         super().__init__(stop=stop)
-        if not tolerance > 0 or window * tolerance**2 < 8:  # noqa: PLR2004 - see Parameters
+        if not tolerance > 0 or window * tolerance**2 < 8:  # noqa: PLR2004 - see Raises
             raise ValueError(
                 f"a window of {window} steps cannot show a gain of {setting(tolerance)} sds of a "
                 "step; allowed: window · tolerance² of at least 8"
             )
         self.window, self.tolerance = window, tolerance
-        self.gains: dict[int, float] = {}
+        self.gains: dict[int, float] = {}  # by iteration, the left side at each comparison
         self._values: deque[float] = deque(maxlen=2 * window)
 
     def __call__(self, phi: FloatArray, info: Info) -> None:

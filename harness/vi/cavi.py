@@ -163,11 +163,8 @@ def unrest(q: Factors, data: Summary) -> float:
 def cavi(data: Summary, clock: Clock, iterations: int = 1000, tolerance: float = 1e-12) -> Fit:
     """Update q(m) and q(s) in turn: coordinate ascent, in which the ELBO never falls.
 
-    Parameters
-    ----------
-    tolerance
-        Largest relative change of a parameter at convergence (for q(m)'s mean, relative to the
-        sd).
+    At convergence no parameter changes by more than ``tolerance``, relative to itself, or to the
+    sd for q(m)'s mean.
     """
     path = Path(clock)
     q = start(data)
@@ -228,7 +225,6 @@ def _least_squares(data: Summary) -> float:
 
 
 def _expected_squares(q: Factors, data: Summary) -> float:
-    """Return E_q[Q(m)]."""
     weight = PRIOR_WEIGHT + data.rows
     off = q.mean - data.rows * data.mean / weight
     return _least_squares(data) + weight * (off**2 + q.variance)
@@ -238,7 +234,6 @@ class Path:
     """A trace in the making, with the factors' parameters as extras."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start an empty trace."""
         self._clock = clock
         self._rows: list[tuple[float, ...]] = []
 

@@ -43,7 +43,7 @@ class Elbo:
     value: Estimate  # −∞ if some draws have no density
     below: Estimate  # How far it lies below the first Gaussian's, on the same base draws
     lost: float  # The share of draws without a density
-    draws: int  # The number of base draws
+    draws: int
 
 
 def elbos(
@@ -59,14 +59,9 @@ def elbos(
 ) -> tuple[Elbo, ...]:
     """Estimate the ELBO of each Gaussian, and how far it lies below that of the first.
 
-    The number of blocks is doubled until the standard error of ``below`` (of ``value`` for the
-    first Gaussian) is at most ``error`` nats or ``share`` of the difference, or until ``most``
-    draws are used.
-
-    Parameters
-    ----------
-    size
-        Draws in a block, a power of two.
+    The number of blocks of ``size`` draws, a power of two, is doubled until the standard error of
+    ``below`` (of ``value`` for the first Gaussian) is at most ``error`` nats or ``share`` of the
+    difference, or until ``most`` draws are used.
 
     Raises
     ------

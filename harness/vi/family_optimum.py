@@ -120,14 +120,7 @@ def best_fullrank(
     *,
     starts: Sequence[Gaussian] = (),
 ) -> Best:
-    """Return the best full-rank Gaussian.
-
-    Parameters
-    ----------
-    meanfield
-        The best mean-field Gaussian, from which the search starts.
-    starts
-        See :func:`best_meanfield`.
+    """Return the best full-rank Gaussian, searched from the best mean-field one and ``starts``.
 
     Raises
     ------
@@ -173,17 +166,11 @@ def best_fullrank(
 def climb(
     target: Target, best: Best, q: Gaussian, rng: np.random.Generator, clock: Clock
 ) -> Estimate | None:
-    """Climb the mean-field ELBO from a fit; return how far below q* it ends, nats.
+    """Climb the mean-field ELBO from a fit q; return how far below q* it ends, nats.
 
     None if it ends at q* or fails to converge. The ELBO may have several optima even where log p
-    has one mode, and an optimiser may end in any of them.
-
-    Parameters
-    ----------
-    best
-        The best mean-field Gaussian.
-    q
-        The fit; a full-rank one contributes its mean and sds.
+    has one mode, and an optimiser may end in any of them. A full-rank fit contributes its mean
+    and sds.
     """
     first = _ascent(target, best, q, rng, clock)
     if first is None:

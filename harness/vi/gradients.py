@@ -38,17 +38,8 @@ def reparameterised(
 ) -> tuple[FloatArray, FloatArray]:
     """Return log p, and the gradient of log p(mu + sigma eps) plus entropy, per draw.
 
-    Parameters
-    ----------
-    family, phi
-        The mean-field Gaussian and its parameters, shape ``(size,)``.
-    eps
-        Standard normal base draws, shape ``(draw, dimension)``.
-
-    Returns
-    -------
-    tuple
-        log p, shape ``(draw,)``, and gradients with respect to ``phi``, shape ``(draw, size)``.
+    ``eps`` are standard normal base draws, shape ``(draw, dimension)``. log p has shape
+    ``(draw,)``, and gradients with respect to ``phi`` have shape ``(draw, size)``.
     """
     log_p, slope = target.log_density_gradient(family.transform(phi, eps))
     return log_p, np.concatenate([slope, slope * eps * family.sd(phi) + 1.0], axis=1)

@@ -137,15 +137,10 @@ class Reparameterised:
 
 
 def start(optimiser: Optimiser, phi: FloatArray, rng: np.random.Generator) -> State:
-    """Return the state before the first step.
+    """Return the state before the first step; ``phi`` is copied.
 
-    Parameters
-    ----------
-    phi
-        From :meth:`~harness.vi.families.MeanField.start`; copied.
-    rng
-        Its state is copied. Pass a generator that nothing else uses (``rng.spawn(1)[0]``),
-        otherwise the same numbers are used twice.
+    Pass a generator that nothing else uses (``rng.spawn(1)[0]``): its state is copied, and the same
+    numbers would be used twice.
     """
     return State(0, phi.copy(), optimiser.init(len(phi)), rng.bit_generator.state)
 
@@ -174,8 +169,6 @@ def fit(
         From :func:`start`; not changed.
     objective, draws
         The objective; by default :class:`Reparameterised` with this number of draws.
-    callbacks
-        Called after each step with the parameters and :class:`Info`.
     clock
         A run that is over its limit after a step ends with the status ``timed_out``.
     average_from
@@ -184,11 +177,6 @@ def fit(
     bad_limit
         A step whose value or gradient is not finite is skipped; this number in a row ends the run
         with the status ``diverged``.
-
-    Returns
-    -------
-    Fit
-        However the run ended, with every iteration up to its end.
     """
     setup = Setup(
         target, family, optimiser, objective or Reparameterised(draws), tuple(callbacks),
@@ -200,12 +188,8 @@ def fit(
 def refine(found: Fit, n: int, *, clock: Clock | None = None) -> Fit:
     """Continue a run by up to ``n`` steps; bit for bit the same as one longer run.
 
-    Callbacks keep their memory. A run that a callback stopped continues too.
-
-    Returns
-    -------
-    Fit
-        With the iterations of both; ``elapsed_s`` leaves out the pause between them.
+    Callbacks keep their memory. A run that a callback stopped continues too. The result has the
+    iterations of both, and ``elapsed_s`` leaves out the pause between them.
     """
     before = float(found.elapsed_s[-1]) if len(found.elapsed_s) else 0.0
     more = _run(found.setup, found.state, n, clock or Clock(), before)
@@ -242,11 +226,9 @@ def in_stretches(
 ) -> Trace:
     """Return ELBO estimates and times of every iteration, in stretches of ``every`` iterations.
 
-    Returns
-    -------
-    Trace
-        ``elbo`` is the mean of a stretch's finite estimates, NaN if there are none; ``iteration``
-        and ``elapsed_s`` belong to its last iteration. The last stretch may be shorter.
+    ``elbo`` is the mean of a stretch's finite estimates, NaN if there are none; ``iteration`` and
+    ``elapsed_s`` belong to its last iteration. The last stretch may be shorter. ``extras`` have
+    shape ``(stretch,)``.
     """
     n = len(elbo)
     if n == 0:

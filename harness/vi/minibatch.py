@@ -71,7 +71,7 @@ class Settings:
     # than the second.
     tolerance_mean: float = 0.02
     tolerance_log_sd: float = 0.04
-    stages: int = 7  # The largest number of stages
+    stages: int = 7  # The most there may be
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,10 +97,10 @@ class Paired:
     the noise of eps from the means' gradient and the batch's slope from that of the scales.
     """
 
-    pairs: int = 1  # The number of pairs
+    pairs: int = 1
     anchor: tuple[FloatArray, float, FloatArray] | None = None
-    # Sums over the steps so far: of the signs of the means' gradients, and of 1.
     """A point, and the value and gradient of all rows there."""
+    # Sums over the steps so far: of the signs of the means' gradients, and of 1.
     signs: FloatArray | float = 0.0
     steps: int = 0
 

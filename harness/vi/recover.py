@@ -42,7 +42,7 @@ class Recovered:
 
 
 def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
-    """Return the Gaussian that draws come from.
+    """Return the Gaussian that draws come from; a ``meanfield`` q has a diagonal covariance.
 
     Parameters
     ----------
@@ -50,8 +50,6 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
         Draws on the unconstrained scale, shape ``(draw, d)``.
     log_g
         CmdStan's ``log_g__`` of each draw, shape ``(draw,)``, nats, without a constant.
-    family
-        The family of q; ``meanfield`` has a diagonal covariance.
 
     Raises
     ------
@@ -113,7 +111,6 @@ def _pairs(d: int, family: FamilyName) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moments(z: FloatArray, family: FamilyName, words: str) -> Recovered:
-    """Return the Gaussian with the moments of the draws."""
     covariance = np.atleast_2d(np.cov(z, rowvar=False))
     if family == "meanfield":
         covariance = np.diag(np.diag(covariance))

@@ -35,25 +35,16 @@ def antithetic_normals(dimension: int, size: int, rng: np.random.Generator) -> F
 
 
 def base_block(dimension: int, size: int, rng: np.random.Generator) -> FloatArray:
-    """Return one scramble in antithetic pairs with matched second moments.
+    """Return one scramble in antithetic pairs with matched second moments, ``(size, dimension)``.
 
     All odd moments vanish. With ``size / 2 >= 2 dimension`` the second moment is exactly the
     identity, and the ELBO of any quadratic log density is exact; otherwise only the diagonal of
     the second moment is matched.
 
-    Parameters
-    ----------
-    size
-        Number of draws, a power of two of at least 4: only then are Sobol points balanced.
-
-    Returns
-    -------
-    ndarray, shape ``(size, dimension)``
-
     Raises
     ------
     ValueError
-        If ``size`` is not a power of two or is smaller than 4.
+        If ``size`` is not a power of two of at least 4: only then are Sobol points balanced.
     """
     if size < 4 or size & (size - 1):  # noqa: PLR2004
         raise ValueError(f"{size} base draws; allowed: 4, 8, 16, …, powers of two")

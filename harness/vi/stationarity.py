@@ -39,13 +39,7 @@ class Restlessness(NamedTuple):
 def restlessness(
     target: Target, mean: FloatArray, factor: FloatArray, rng: np.random.Generator
 ) -> Restlessness:
-    """Return how far q is from the optimum of its ELBO.
-
-    Parameters
-    ----------
-    mean, factor
-        Of q, as in :class:`~harness.vi.gaussian.Gaussian`.
-    """
+    """Return how far a q with this mean and factor L is from the optimum of its ELBO."""
     eps = rng.standard_normal((PAIRS, len(mean)))
     slopes = []
     for sign in (1.0, -1.0):

@@ -127,15 +127,11 @@ def step(
 def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Clock) -> Fitted:
     """Move particles through all iterations.
 
-    Returns
-    -------
-    Fitted
-        ``z`` are the particles; there is no ``log_q``, no ELBO and no trace. Diagnostics:
-        ``stein_error`` (see :func:`stein_error`), ``step`` (the last root mean square of φ),
-        ``bandwidth`` (h), ``iterations`` and ``bad_steps``, the moves skipped because a particle
-        had no gradient. Status ``not_converged`` if Stein's identity is violated or a particle
-        has no finite density; ``timed_out`` or, if no particle can be moved, ``failed``, both
-        without ``z``.
+    ``z`` of the result are the particles; there is no ``log_q``, no ELBO and no trace.
+    Diagnostics: ``stein_error`` (see :func:`stein_error`), ``step`` (the last root mean square of
+    φ), ``bandwidth`` (h), ``iterations`` and ``bad_steps``, the moves skipped because a particle
+    had no gradient. Status ``not_converged`` if Stein's identity is violated or a particle has no
+    finite density; ``timed_out`` or, if no particle can be moved, ``failed``, both without ``z``.
     """
     state = start(target, settings, rng)
     kernel = Kernel(settings.particles, target.dimension)
@@ -178,7 +174,6 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
 
 
 def _complaint(state: State, bad: int, error: float, settings: Settings) -> str:
-    """Return what is wrong with the particles at the end, or nothing."""
     if bad:
         return f"{bad} of {settings.particles} particles have no finite density or gradient"
     if not error <= STEIN_LIMIT:
@@ -249,19 +244,10 @@ class Kernel:
 
 
 def bandwidth(z: FloatArray, particles: int) -> float:
-    """Return h = median ‖zᵢ − zⱼ‖² / ln n, with the median over all pairs of rows of ``z``.
+    """Return h = median ‖zᵢ − zⱼ‖² / ln n, in units of z²; 1 if all particles coincide.
 
-    Parameters
-    ----------
-    z
-        Shape ``(any number, dimension)``: all particles, or a subset of them.
-    particles
-        n, the number of all particles.
-
-    Returns
-    -------
-    float
-        In units of z²; 1 if the median is zero, that is, if all particles coincide.
+    The median is over all pairs of rows of ``z``, all particles or a subset of them; n is the
+    number of all ``particles``.
     """
     median = float(np.median(pdist(z, "sqeuclidean")))
     return float(median / np.log(particles)) if median > 0 else 1.0
@@ -274,11 +260,6 @@ def stein_error(z: FloatArray, gradient: FloatArray) -> float:
     largest violation of either, the first multiplied by the coordinate's sd. On a normal
     posterior it is δ for a cloud shifted by δ sds, and 2 δ for a cloud whose sd has a relative
     error of δ. It cannot detect wrong masses of separate modes: each fulfils the identity alone.
-
-    Parameters
-    ----------
-    z, gradient
-        Shape ``(particle, dimension)``.
     """
     centred = z - z.mean(axis=0)
     shift = np.abs(gradient.mean(axis=0)) * z.std(axis=0)

@@ -31,10 +31,7 @@ class Target(Protocol):
         """
 
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return values ``(point,)`` and gradients ``(point, dimension)``.
-
-        The gradient is NaN where evaluation fails.
-        """
+        """Return values ``(point,)`` and gradients ``(point, dimension)``; NaN where it fails."""
 
 
 class TimeLimitError(RuntimeError):
@@ -45,7 +42,6 @@ class Clock:
     """The seconds since it was made, and the seconds allowed."""
 
     def __init__(self, limit_s: float = float("inf")) -> None:
-        """Start now."""
         self.limit_s = limit_s
         self._begin = time.perf_counter()
 
@@ -60,13 +56,7 @@ class Clock:
         return self.elapsed_s > self.limit_s
 
     def check(self) -> None:
-        """Raise if the limit has passed; for code that has nothing to keep.
-
-        Raises
-        ------
-        TimeLimitError
-            With the limit.
-        """
+        """Raise :class:`TimeLimitError` if the limit has passed; for code with nothing to keep."""
         if self.over:
             raise TimeLimitError(f"stopped after the time limit of {seconds(self.limit_s)}")
 
@@ -75,7 +65,6 @@ class Counted:
     """A target that counts its points: ``values`` without gradient, ``gradients`` with."""
 
     def __init__(self, target: Target) -> None:
-        """Wrap a target."""
         self._target = target
         self.dimension = target.dimension
         self.values = 0
@@ -98,10 +87,9 @@ class Fitted:
 
     z: FloatArray | None  # Draws, shape (draw, dimension); None if it failed
     log_q: FloatArray | None = None
-    # As in :class:`~harness.records.RunResult`.
     """Log density of the approximation at z, shape (draw,), nats; None where it has no density
     (particles, resampled draws)."""
-    status: Status = "ok"
+    status: Status = "ok"  # as in harness.records.RunResult
     message: str = ""
     trace: Trace | None = None  # The optimiser's path, kept even if the run ended badly
     diagnostics: Mapping[str, float] = field(default_factory=dict)

@@ -45,9 +45,9 @@ class Basin:
     """An optimum of the deterministic ELBO."""
 
     theta: FloatArray  # Means and log sds, shape (2 d,)
-    elbo: float  # Nats
+    elbo: float  # nats
     starts: int  # The number of starts that led here
-    converged: bool  # Whether the optimiser converged
+    converged: bool
     values: Steps  # The optimiser's path, negative ELBO, from the best start
     metric: Metric  # An approximate inverse Hessian of the negative ELBO here
     informed: bool = False  # Whether the metric comes from the Hessian at a maximum of log p
@@ -96,12 +96,7 @@ def settle(
 
 
 def find_basins(scout: Objective, starts: Sequence[Start]) -> list[Basin]:
-    """Return the different optima that starts lead to, best first.
-
-    Parameters
-    ----------
-    scout
-        The objective on few base draws.
+    """Return the different optima that starts lead to on few base draws, best first.
 
     Raises
     ------

@@ -70,12 +70,8 @@ def response_variances(
 ) -> tuple[FloatArray, Ended]:
     """Return linear-response variances of chosen means, in units of s².
 
-    The second value is ``solved`` if all equations were solved, else why the last failure ended.
-
-    Parameters
-    ----------
-    chosen
-        Indices of unconstrained parameters, shape ``(k,)``; one equation is solved for each.
+    One equation is solved for each index of an unconstrained parameter. The second value is
+    ``solved`` if all were solved, else why the last failure ended.
     """
     d = objective.dimension
     product = hessian_product(objective, theta)

@@ -49,15 +49,10 @@ def dense(dimension: int) -> Pattern:
 
 
 def colour_columns(nonzero: NDArray[np.bool_]) -> Pattern:
-    """Return groups of columns that share no row (Curtis, Powell and Reid 1974).
+    """Return groups of columns of a symmetric matrix that share no row (Curtis, Powell, Reid 1974).
 
     A column that shares rows with more than a quarter of the others (a hyperparameter, say) is a
     group of its own; its row follows by symmetry.
-
-    Parameters
-    ----------
-    nonzero
-        Symmetric, boolean, shape ``(d, d)``.
     """
     d = len(nonzero)
     nonzero = nonzero | np.eye(d, dtype=bool)
@@ -87,14 +82,9 @@ def hessians(
 ) -> FloatArray:
     """Return S ∇²log p S at points, shape ``(point, d, d)``, by one-sided differences.
 
-    Parameters
-    ----------
-    z, gradient
-        Points and the gradients there, both ``(point, d)``.
-    scale
-        The diagonal of S, shape ``(d,)``; differences are ``STEP`` times it.
-    sign
-        1 or −1, the side of each point's differences, shape ``(point,)``.
+    ``gradient`` belongs to the points ``z``, both of shape ``(point, d)``. ``scale`` is the
+    diagonal of S, and differences are ``STEP`` times it, to the side that ``sign``, 1 or −1, says
+    for each point.
     """
     n, d = z.shape
     step = np.zeros((pattern.colours, d))
@@ -118,15 +108,10 @@ def hessian(target: Target, z: FloatArray, scale: FloatArray) -> FloatArray:
 
 
 def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
-    """Return the pattern of zeros, found at two points and confirmed at the others.
+    """Return the pattern of zeros, found at the first two points and confirmed at the others.
 
     Products with a vector of signs at the other points must agree; otherwise the Hessian counts
     as dense.
-
-    Parameters
-    ----------
-    z
-        Points ``(point, d)``: the first two find the pattern, the rest confirm it.
     """
     d = len(scale)
     seen = np.zeros((d, d), dtype=bool)
@@ -156,9 +141,9 @@ def elbo_hessians(
     *,
     size: int,
 ) -> FloatArray:
-    """Return the Hessian of each block's negative ELBO in ``(mu / s, omega)``.
+    """Return each block's Hessian of the negative ELBO in ``(mu / s, omega)``, ``(block, 2 d, 2 d)``.
 
-    With W_n = S ∇²log p(z_n) S its blocks are −mean W_n, −mean W_n diag(eps_n) and
+    With W_n = S ∇²log p(z_n) S its parts are −mean W_n, −mean W_n diag(eps_n) and
     −mean diag(eps_n) W_n diag(eps_n) − diag(mean s g_n eps_n).
 
     Parameters
@@ -167,10 +152,6 @@ def elbo_hessians(
         Shape ``(2 d,)``, or ``(block, 2 d)`` for a different point in each block.
     size
         The number of draws of each block to use, in antithetic pairs.
-
-    Returns
-    -------
-    ndarray, shape ``(block, 2 d, 2 d)``
     """
     whole = objective.eps
     blocks, full, d = whole.shape

@@ -27,13 +27,11 @@ class Objective:
     """
 
     def __init__(self, target: Target, eps: FloatArray, clock: Clock) -> None:
-        """Take base draws of shape ``(block, draw, dimension)``."""
         self.target = target
-        self.eps = eps
+        self.eps = eps  # shape (block, draw, dimension)
         self.clock = clock
         self.dimension = eps.shape[2]
-        self.refused = 0
-        """Evaluations with a point without a finite density or gradient."""
+        self.refused = 0  # evaluations with a point without a finite density or gradient
 
     @property
     def draws(self) -> int:

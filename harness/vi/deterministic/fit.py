@@ -59,14 +59,14 @@ class Optimum:
     positive definite."""
     hessian: FloatArray | None
     """The Hessian of the negative ELBO in (mu / s, omega); None if it was not formed."""
-    elbo: float  # Nats
+    elbo: float  # nats
     # The errors that base draws leave, and the largest of those that matter.
     errors: Errors
     error: float
     basins: tuple[Basin, ...]  # All optima found, best first
     values: Steps  # The optimiser's path, negative ELBO: on few base draws first, then on all
-    settled: bool  # Whether the optimiser converged
-    objective: Objective  # The objective on all base draws
+    settled: bool
+    objective: Objective  # on all base draws
     refused: int  # The number of steps taken back from points without a density
     seconds_per_point: float  # Seconds of one gradient, by which sizes were chosen
 
@@ -161,13 +161,7 @@ def _polished_basin(best: Basin, reached: Reached) -> Basin:
 def _optimum(
     top: Basin, others: list[Basin], reached: Reached, seconds: float, refused: int
 ) -> Optimum:
-    """Put the result together.
-
-    Raises
-    ------
-    StartError
-        If q is not finite.
-    """
+    """Put the result together; raise :class:`StartError` if q is not finite."""
     d = len(top.theta) // 2
     sd = np.exp(top.theta[d:])
     if not (np.isfinite(top.theta).all() and np.isfinite(sd).all() and math.isfinite(top.elbo)):

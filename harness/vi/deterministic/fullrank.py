@@ -34,8 +34,8 @@ class FullRank:
     elbo: float
     elbo_error: float
     error: float  # The largest standard error from base draws: of means in sds, and of log sds
-    values: Steps  # The optimiser's path, negative ELBO
-    settled: bool  # Whether the optimiser converged
+    values: Steps  # the optimiser's path, negative ELBO
+    settled: bool
     shortfall: float
     """Approximate nats by which the ELBO lies below the family's best because of base draws."""
 
@@ -92,11 +92,7 @@ def fit_fullrank(
     """Fit, starting from an approximately correct Gaussian such as that of linear response.
 
     The error is the step that the gradient on fresh base draws would take, given the curvature.
-
-    Parameters
-    ----------
-    size
-        Base draws, a power of two; 0 chooses by the dimension.
+    ``size`` is the number of base draws, a power of two; 0 chooses by the dimension.
 
     Raises
     ------

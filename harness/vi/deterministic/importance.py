@@ -51,12 +51,8 @@ class Weights:
 def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weights:
     """Return Pareto-smoothed weights p / q (Vehtari et al. 2024, JMLR 25).
 
-    A draw with log p = −∞ has weight 0. A NaN makes k-hat infinite, because p is then unknown.
-
-    Parameters
-    ----------
-    log_p, log_q
-        Log densities, shape ``(draw,)``, nats, up to a constant.
+    Log densities, in nats, may lack a constant. A draw with log p = −∞ has weight 0. A NaN makes
+    k-hat infinite, because p is then unknown.
     """
     from arviz_stats.base import array_stats
 

@@ -50,7 +50,8 @@ def lbfgs(
     """Minimise a smooth function.
 
     L-BFGS (Nocedal and Wright 2006, algorithm 7.4) with the bisecting weak Wolfe search of
-    Lewis and Overton (2013), which also works if the function is infinite somewhere.
+    Lewis and Overton (2013), which also works if the function is infinite somewhere. If the start
+    is not finite, the value is infinite and the path not converged.
 
     Parameters
     ----------
@@ -64,11 +65,6 @@ def lbfgs(
         Called with each new point and its value; True ends the search as converged.
     longest
         By coordinate, the longest first step of a line search.
-
-    Returns
-    -------
-    Path
-        If the start is not finite, with an infinite value and not converged.
     """
     value, gradient = function(x)
     values = [(time.perf_counter(), value)]

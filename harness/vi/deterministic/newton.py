@@ -156,13 +156,8 @@ def errors(
 
     Each block is an independent scramble, so the estimate includes the gain from antithetic
     pairs, moment matching and Sobol's balance. The error of linear response is a jackknife over
-    blocks.
-
-    Parameters
-    ----------
-    shifted
-        Whether to include the effect of the optimum's error on the curvature, by taking each
-        block's Hessian at its own optimum. This costs another Hessian.
+    blocks. If ``shifted``, it includes the effect of the optimum's error on the curvature: each
+    block's Hessian is taken at its own optimum, which costs another Hessian.
     """
     d = objective.dimension
     steps, value = block_steps(objective, polished)
