@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp
 
+from harness.records import FloatArray
 from harness.records.text import number
 from harness.vi.gaussian import log_normal
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.target import Target
+from harness.vi.target import Target
 
 ITERATIONS = 1000
 SETTLED = 1e-10

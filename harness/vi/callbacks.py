@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.records.text import number, setting
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.loop import Info
+from harness.vi.loop import Info
 
 Diff = Literal["relative", "absolute"]
 DIFFS: tuple[Diff, Diff] = ("relative", "absolute")

@@ -23,17 +23,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from harness.records import Trace
+from harness.records import FloatArray, Trace
 from harness.vi.gaussian import LOG_TWO_PI
 from harness.vi.target import Clock
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 PRIOR_SHAPE, PRIOR_SCALE, PRIOR_WEIGHT = 2.0, 3.0, 1.0
 """a₀, b₀ and w₀ of the program."""

@@ -12,17 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records import Estimate
+from harness.records import Estimate, FloatArray
+from harness.vi.gaussian import Gaussian
 from harness.vi.sobol import antithetic_normals
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.gaussian import Gaussian
-    from harness.vi.target import Clock, Target
+from harness.vi.target import Clock, Target
 
 BLOCKS = 16
 """The smallest number of scrambles of an estimate."""

@@ -12,17 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 
+from harness.records import FloatArray
 from harness.vi.gaussian import LOG_TWO_PI
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from harness.records import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

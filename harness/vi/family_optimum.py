@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from harness.records import Estimate
+from harness.records import Estimate, FloatArray
 from harness.records.text import number
 from harness.vi import deterministic, loop
+from harness.vi.deterministic import Optimum
 from harness.vi.deterministic.basins import same, settle
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
@@ -27,12 +28,7 @@ from harness.vi.families import FullRank
 from harness.vi.gaussian import Gaussian, pulled_back
 from harness.vi.optimisers import Adam
 from harness.vi.sobol import base_blocks
-from harness.vi.target import Clock, TimeLimitError
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.deterministic import Optimum
-    from harness.vi.target import Target
+from harness.vi.target import Clock, Target, TimeLimitError
 
 SHORTFALL = 0.005
 """Nats below the family's best at which more base draws are taken."""

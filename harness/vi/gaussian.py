@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import FloatArray
 
 LOG_TWO_PI = math.log(2 * math.pi)
 

@@ -15,19 +15,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.families import MeanField
+from harness.records import FloatArray
+from harness.vi.families import Family, MeanField
+from harness.vi.target import Target
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.families import Family
-    from harness.vi.target import Target
-
-    Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], tuple[FloatArray, FloatArray]]
-    """From family, phi, base draws and target to log p and gradients, per draw."""
+Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], tuple[FloatArray, FloatArray]]
+"""From family, phi, base draws and target to log p and gradients, per draw."""
 
 _ENOUGH = 10
 """Draws that the coefficient of a control variate needs at least."""

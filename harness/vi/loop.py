@@ -9,18 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from harness.records import Status, Trace
+from harness.records import FloatArray, Status, Trace
 from harness.records.text import seconds
+from harness.vi.families import Family
+from harness.vi.optimisers import Optimiser
 from harness.vi.target import Clock, Target
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.families import Family
-    from harness.vi.optimisers import Optimiser
 
 BAD_LIMIT = 100
 """Consecutive steps without a finite value and gradient that end a run.

@@ -16,19 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from harness.records import FloatArray, Status, Trace
 from harness.records.text import number, setting
 from harness.vi import loop
 from harness.vi.families import Family, MeanField
 from harness.vi.optimisers import Adam, Optimiser
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray, Status, Trace
-    from harness.vi.subsampling import Subsampled
-    from harness.vi.target import Clock, Target
+from harness.vi.subsampling import Subsampled
+from harness.vi.target import Clock, Target
 
 _ARRIVED = 0.5
 """The approach ends when no mean's gradients have a mean sign above this over a window: single

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
+from harness.records import FloatArray
 from harness.records.text import number
 from harness.vi.target import Target
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-
-    LogDensity = Callable[[FloatArray], FloatArray]
+LogDensity = Callable[[FloatArray], FloatArray]
 
 _SEARCH = np.sinh(np.linspace(-16, 16, 4001))
 """Points to look for a mode: up to ±4 million, in steps of 0.008 near zero and 0.8% far out."""

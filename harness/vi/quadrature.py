@@ -16,19 +16,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
 
-from harness.records import Trace
+from harness.records import FloatArray, Trace
 from harness.vi.gaussian import LOG_TWO_PI
-from harness.vi.one_dimensional import QuadratureError
+from harness.vi.one_dimensional import LogDensity, QuadratureError
 from harness.vi.target import Clock
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.one_dimensional import LogDensity
 
 _EPSILON = float(np.finfo(np.float64).eps)
 

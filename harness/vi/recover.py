@@ -9,14 +9,11 @@ give q to the last digits, however noisy the moments of the draws are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FamilyName, FloatArray
 from harness.records.text import count, number
-
-if TYPE_CHECKING:
-    from harness.records import FamilyName, FloatArray
 
 SPARE = 1.2
 """Draws needed per unknown; with fewer, q gets the moments of its draws."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import FloatArray
 
 WHITEN_FROM = 2
 """Pairs per dimension from which the whole second moment is matched. With fewer pairs, whitening

@@ -8,16 +8,14 @@ approximates the remaining distance, in sds of q and in logs of its scales.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.records.text import number
 from harness.vi.gaussian import pulled_back, scaled
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.target import Target
+from harness.vi.target import Target
 
 PAIRS = 200
 """Antithetic pairs of draws in a check."""

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.records import FloatArray
 from harness.records.text import number
-from harness.vi.target import finite_rows
+from harness.vi.target import Target, finite_rows
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
-    from harness.vi.target import Target
-
-    Data = Mapping[str, NDArray[Any]]
-    Rebind = Callable[[Mapping[str, Any]], None]
+Data = Mapping[str, NDArray[Any]]
+Rebind = Callable[[Mapping[str, Any]], None]
 
 _ROUNDING = 1e-7
 """The relative difference that rounding may cause between two sums over the same rows."""

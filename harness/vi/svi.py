@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.cavi import PRIOR_SCALE, PRIOR_WEIGHT, Fit, Path, elbo, start, summarise, unrest
 from harness.vi.target import Clock
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-
 
 AT_REST = 0.1
 """Sds by which a coordinate update with all rows may move q at convergence: a close bias."""

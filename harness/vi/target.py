@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.records import FloatArray, Reason, Status, Trace
 from harness.records.text import seconds
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray, Reason, Status, Trace
 
 
 class Target(Protocol):

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FloatArray
+from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 from harness.vi.deterministic.starts import Start, StartError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.records import FloatArray
-    from harness.vi.deterministic.elbo import Objective
-    from harness.vi.target import Target
+from harness.vi.target import Target
 
 SAME = 0.5
 """Optima closer than this, in sds of q for means and in log sds, count as one."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.deterministic.elbo import Objective
+from harness.records import FloatArray
+from harness.vi.deterministic.elbo import Objective
 
 STEP = 1e-4
 """Length of the difference, in units (s, 1)."""
 
-Product = Callable[["FloatArray"], "FloatArray"]
+Product = Callable[[FloatArray], FloatArray]
 
 Ended = Literal["solved", "curvature", "iterations"]
 """Why conjugate gradients ended: the residual is small; a direction has no positive curvature, so

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
-    from harness.vi.deterministic.elbo import Objective
-    from harness.vi.target import Target
+from harness.records import FloatArray
+from harness.vi.deterministic.elbo import Objective
+from harness.vi.target import Target
 
 STEP = 5e-4
 """Difference in sds of q.
@@ -141,10 +138,10 @@ def elbo_hessians(
     *,
     size: int,
 ) -> FloatArray:
-    """Return each block's Hessian of the negative ELBO in ``(mu / s, omega)``, ``(block, 2 d, 2 d)``.
+    """Return the Hessians of the blocks' negative ELBO in ``(mu / s, omega)``.
 
-    With W_n = S ∇²log p(z_n) S its parts are −mean W_n, −mean W_n diag(eps_n) and
-    −mean diag(eps_n) W_n diag(eps_n) − diag(mean s g_n eps_n).
+    With W_n = S ∇²log p(z_n) S the parts of each, shape ``(2 d, 2 d)``, are −mean W_n,
+    −mean W_n diag(eps_n) and −mean diag(eps_n) W_n diag(eps_n) − diag(mean s g_n eps_n).
 
     Parameters
     ----------

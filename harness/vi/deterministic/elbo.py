@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.gaussian import LOG_TWO_PI
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.target import Clock, Target
+from harness.vi.target import Clock, Target
 
 
 class Objective:

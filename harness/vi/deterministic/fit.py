@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.deterministic import sizes
 from harness.vi.deterministic.basins import ITERATIONS, Basin, compared, find_basins, weigh
 from harness.vi.deterministic.elbo import Objective
+from harness.vi.deterministic.lbfgs import Steps
+from harness.vi.deterministic.newton import Errors
 from harness.vi.deterministic.polish import (
     Reached,
     Wanted,
@@ -21,14 +24,7 @@ from harness.vi.deterministic.polish import (
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.starts import StartError, start_at, starting_points, usual_starts
 from harness.vi.sobol import base_blocks
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.records import FloatArray
-    from harness.vi.deterministic.lbfgs import Steps
-    from harness.vi.deterministic.newton import Errors
-    from harness.vi.target import Clock, Target
+from harness.vi.target import Clock, Target
 
 TURNS = 3
 """How often an optimum is polished, each time because another had a larger ELBO."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.deterministic.lbfgs import Steps, lbfgs
 from harness.vi.gaussian import LOG_TWO_PI
 from harness.vi.sobol import base_block
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.target import Clock, Target
+from harness.vi.target import Clock, Target
 
 FULLRANK_LIMIT = 50
 """The largest dimension of a full-rank fit, which optimises d (d + 3) / 2 numbers."""

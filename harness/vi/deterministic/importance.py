@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.gaussian import LOG_TWO_PI, diagonal, log_normal, scaled
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-
-Khat = Callable[["FloatArray", "FloatArray"], float]
+Khat = Callable[[FloatArray, FloatArray], float]
 """k-hat from log p and log q, each ``(draw,)``; infinite if the weights degenerate."""
 
 PER_DRAW = 4

@@ -7,15 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
+from harness.records import FloatArray
 
-Function = Callable[["FloatArray"], tuple[float, "FloatArray"]]
-Metric = Callable[["FloatArray"], "FloatArray"]
+Function = Callable[[FloatArray], tuple[float, FloatArray]]
+Metric = Callable[[FloatArray], FloatArray]
 
 Steps = tuple[tuple[float, float], ...]
 """``time.perf_counter()`` and the function's value at the start and after each iteration."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.deterministic.curvature import elbo_hessians
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.deterministic.curvature import Pattern
-    from harness.vi.deterministic.elbo import Objective
-    from harness.vi.deterministic.lbfgs import Steps
+from harness.records import FloatArray
+from harness.vi.deterministic.curvature import Pattern, elbo_hessians
+from harness.vi.deterministic.elbo import Objective
+from harness.vi.deterministic.lbfgs import Steps
 
 SETTLED = 1e-6
 """Half the Newton decrement, in nats, at convergence: 0.0014 sd."""

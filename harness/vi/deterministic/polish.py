@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.deterministic.basins import NARROWED, Basin, narrower
 from harness.vi.deterministic.conjugate_gradients import hessian_product, solve
 from harness.vi.deterministic.curvature import Pattern, dense, find_pattern
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps, lbfgs
 from harness.vi.deterministic.newton import Errors, Polished, covariance_in_units, errors, newton
+from harness.vi.deterministic.sizes import Settings
 from harness.vi.sobol import base_blocks
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.deterministic.sizes import Settings
 
 Wanted = Literal["meanfield", "response"]
 """Whose error must be small: that of the mean-field sds, or of the linear-response sds."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.target import Target
+from harness.records import FloatArray
+from harness.vi.target import Target
 
 SLOWER = 20.0
 """A target that exceeds its expected seconds by this factor is timed."""

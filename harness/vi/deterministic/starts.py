@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from harness.records import FloatArray
 from harness.vi.deterministic.curvature import hessian
 from harness.vi.deterministic.lbfgs import Metric, lbfgs
-from harness.vi.target import finite_rows
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.target import Clock, Target
+from harness.vi.target import Clock, Target, finite_rows
 
 DIRECT_SDS = (1.0, 0.1, 0.3)
 """The sds of q at Stan's own starting points."""
