@@ -254,6 +254,8 @@ def test_long_text_says_that_it_was_cut() -> None:
     """An ellipsis and the number of lines show that text was cut."""
     assert clip("abcdef", 4) == "abc…"
     assert clip("abc", 3) == "abc"
+    assert clip("one two three", 9, words=True) == "one two …"
+    assert clip("onetwothree", 5, words=True) == "onet…"
     assert head("a\nb\nc\nd\n", 2) == "a\nb\n… 2 more lines"
     assert head("a\nb", 2) == "a\nb"
 

@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 import report_fixture as fixture
 
-from harness.records import Cause, Comparison, Estimate, Explanation, Gap, Trial
+from harness.judge import rules_for
+from harness.records import (
+    Cause,
+    Closeness,
+    Comparison,
+    Estimate,
+    Explanation,
+    Finding,
+    Gap,
+    Measure,
+    SeedVerdict,
+    Trial,
+    Verdict,
+)
 from harness.report import files
 from harness.why import verdicts, words
 
@@ -153,6 +166,35 @@ def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path:
         assert repr((new.causes, new.remedies)) == repr((old.causes, old.remedies))
     assert [m.explanation for m in again.models[1:]] == [None] * (len(again.models) - 1)
     assert [m.trials for m in again.models[1:]] == [()] * (len(again.models) - 1)
+
+
+def test_chain_causes_are_found_again_among_many_findings(
+    explained: Comparison, tmp_path: Path
+) -> None:
+    """A hundred wrong quantities do not push the chains' own findings out of the file."""
+    first = next(m for m in explained.models if any(r.spec.method == "nuts" for r in m.runs))
+
+    def finding(metric: str, quantity: str, level: Closeness, value: float) -> Finding:
+        measure = Measure(first.model.name, "nuts", 1, quantity, metric, value, 0.0, "exact")
+        return Finding(rules_for()[metric], measure, level, f"{metric} of {quantity} is {value}.")
+
+    found = tuple(finding("bias", f"x[{i}]", "wrong", 9.0 - i / 100) for i in range(100))
+    found += (finding("rhat", "x[1]", "off", 1.3), finding("rhat", "x[2]", "off", 1.2))
+    found += (finding("ess_bulk", "x[3]", "off", 90.0), finding("ebfmi", "x[4]", "off", 0.2))
+    seed = SeedVerdict(1, "fail", "ok", found)
+    nuts = Verdict(first.model.name, "nuts", "fail", "fail", 1, 1, "bad", found, by_seed=(seed,))
+    model = replace(first, verdicts=(nuts,), explanation=replace(WHY, gaps=()), trials=())
+    model = verdicts.explained(model)
+    files.write(replace(explained, models=(model,), claims=()), tmp_path)
+    (again,) = files.read(tmp_path).models[0].verdicts
+    assert [c.cause.name for c in again.causes] == ["chains do not mix", "slow mixing"]
+    assert repr(again.causes) == repr(model.verdicts[0].causes)
+    for kept in (again.findings, again.by_seed[0].findings):
+        assert len(kept) <= 60
+        sentences = [f.sentence for f in kept]
+        for metric in ("bias", "rhat", "ess_bulk", "ebfmi"):
+            gravest = next(f.sentence for f in found if f.measure.metric == metric)
+            assert gravest in sentences
 
 
 def rows(folder: Path, name: str) -> list[dict[str, str]]:

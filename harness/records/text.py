@@ -206,9 +206,12 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
-def clip(text: str, most: int) -> str:
-    """Return at most ``most`` characters, the last an ellipsis where some are lost."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def clip(text: str, most: int, *, words: bool = False) -> str:
+    """Return at most ``most`` characters, or whole ``words``, and an ellipsis for those lost."""
+    if len(text) <= most:
+        return text
+    cut = text[: most - 1]
+    return (cut[: cut.rindex(" ") + 1] if words and " " in cut else cut) + "…"
 
 
 def head(text: str, lines: int) -> str:

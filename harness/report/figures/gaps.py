@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records.text import count, number, span
+from harness.records.text import clip, count, number, span
 from harness.report.figures import canvas
 from harness.report.figures.looks import CLOSE_BAND, INK, MUTED, in_order, look
 
@@ -74,7 +74,7 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
         return None
     end = axis_end(gaps)
     words = {m: beyond_words(several, end) for m, several in found.items()}
-    names = {m: _shortened(look(m).title) for m in found}
+    names = {m: clip(look(m).title, _MAXIMAL_NAME) for m in found}
     margins = canvas.Margins(
         left=12 + canvas.widest_px(names.values()),
         right=12 + canvas.widest_px(words.values()),
@@ -290,7 +290,3 @@ def _spread(values: Sequence[float]) -> str:
     if missing:
         words += f"{', ' if words else ''}{missing} unknown"
     return words
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _MAXIMAL_NAME else f"{name[: _MAXIMAL_NAME - 1]}…"

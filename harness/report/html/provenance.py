@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.records.text import integer, listed, seconds
+from harness.records.text import clip, integer, listed, seconds
 from harness.report.figures.looks import look
 
 if TYPE_CHECKING:
     from harness.records import Comparison, ModelComparison
 
-_HASH = 12
-"""Digits of a hash that are shown; results.json has all."""
+_HASH = 13
+"""Digits of a hash that are shown, and an ellipsis; results.json has all."""
 
 
 def reproduce(entry: ModelComparison) -> dict[str, object]:
@@ -77,4 +77,4 @@ def _value_words(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_value_words(v)}" for k, v in value.items())
     text = str(value)
-    return f"{text[:_HASH]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text
+    return clip(text, _HASH) if re.fullmatch(r"[0-9a-f]{32,}", text) else text

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.judge import seeds_text
-from harness.records.text import count, listed
+from harness.records.text import clip, count, listed, one_line
 from harness.report.figures.looks import in_order, look
 from harness.report.html import claims
 from harness.why.words import cause_in_short
@@ -55,7 +55,7 @@ WITH_CAUSES = 4
 DEFAULTS = ("meanfield", "fullrank")
 """What CmdStan's users get with default settings."""
 
-_LONGEST = 110
+_LONGEST = 111
 _NAMED = 3
 """Models that the answer names; beyond, the table does."""
 
@@ -268,10 +268,7 @@ def _cell(entry: ModelComparison, method: str) -> Cell:
 
 def _clipped(headline: str) -> str:
     """Shorten a headline to fit a cell; the model's section has all of it."""
-    words = " ".join(headline.split())
-    if len(words) <= _LONGEST:
-        return words
-    return words[:_LONGEST].rsplit(" ", 1)[0] + " …"
+    return clip(one_line(headline), _LONGEST, words=True)
 
 
 def _why_missing(entry: ModelComparison, method: str) -> str:
