@@ -9,52 +9,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.records.comparison import (
-    Comparison,
-    ModelComparison,
-)
-from harness.records.gaps import (
-    Better,
-    Cause,
-    Explanation,
-    Gap,
-    Outcome,
-    Trial,
-    TrialReason,
-    VerdictCause,
-)
-from harness.records.levels import Closeness, Level
-from harness.records.models import (
-    Claim,
-    ClaimResult,
-    Model,
-    Program,
-)
-from harness.records.numbers import (
-    NO_ESTIMATE,
-    Estimate,
-)
-from harness.records.runs import (
-    FAMILY_NAMES,
-    WITHOUT_DRAWS,
-    Cost,
-    Draws,
-    FamilyName,
-    Reason,
-    RunContext,
-    RunResult,
-    RunSpec,
-    Status,
-    Trace,
-)
-from harness.records.verdicts import (
-    Finding,
-    Measure,
-    Reference,
-    Rule,
-    SeedVerdict,
-    Verdict,
-)
+from harness.records.gaps import Better as Better
+from harness.records.gaps import Cause as Cause
+from harness.records.gaps import Explanation as Explanation
+from harness.records.gaps import Gap as Gap
+from harness.records.gaps import Outcome as Outcome
+from harness.records.gaps import Trial as Trial
+from harness.records.gaps import TrialReason as TrialReason
+from harness.records.gaps import VerdictCause as VerdictCause
+from harness.records.levels import Closeness as Closeness
+from harness.records.levels import Level as Level
+from harness.records.models import Claim as Claim
+from harness.records.models import ClaimResult as ClaimResult
+from harness.records.models import Model as Model
+from harness.records.models import Program as Program
+from harness.records.numbers import NO_ESTIMATE as NO_ESTIMATE
+from harness.records.numbers import Estimate as Estimate
+from harness.records.runs import FAMILY_NAMES as FAMILY_NAMES
+from harness.records.runs import WITHOUT_DRAWS as WITHOUT_DRAWS
+from harness.records.runs import Cost as Cost
+from harness.records.runs import Draws as Draws
+from harness.records.runs import FamilyName as FamilyName
+from harness.records.runs import Reason as Reason
+from harness.records.runs import RunContext as RunContext
+from harness.records.runs import RunResult as RunResult
+from harness.records.runs import RunSpec as RunSpec
+from harness.records.runs import Status as Status
+from harness.records.runs import Trace as Trace
+from harness.records.verdicts import Comparison as Comparison
+from harness.records.verdicts import Finding as Finding
+from harness.records.verdicts import Measure as Measure
+from harness.records.verdicts import ModelComparison as ModelComparison
+from harness.records.verdicts import Reference as Reference
+from harness.records.verdicts import Rule as Rule
+from harness.records.verdicts import SeedVerdict as SeedVerdict
+from harness.records.verdicts import Verdict as Verdict
 
 if TYPE_CHECKING:
     from harness.records.runs import FloatArray as FloatArray
@@ -68,42 +57,3 @@ else:
         from numpy.typing import NDArray
 
         return NDArray[np.float64]
-
-
-__all__ = [
-    "FAMILY_NAMES",
-    "NO_ESTIMATE",
-    "WITHOUT_DRAWS",
-    "Better",
-    "Cause",
-    "Claim",
-    "ClaimResult",
-    "Closeness",
-    "Comparison",
-    "Cost",
-    "Draws",
-    "Estimate",
-    "Explanation",
-    "FamilyName",
-    "Finding",
-    "Gap",
-    "Level",
-    "Measure",
-    "Model",
-    "ModelComparison",
-    "Outcome",
-    "Program",
-    "Reason",
-    "Reference",
-    "Rule",
-    "RunContext",
-    "RunResult",
-    "RunSpec",
-    "SeedVerdict",
-    "Status",
-    "Trace",
-    "Trial",
-    "TrialReason",
-    "Verdict",
-    "VerdictCause",
-]

@@ -21,27 +21,18 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason why a run is not the posterior, with its evidence.
-
-    Attributes
-    ----------
-    gap
-        ``family``: no member of the family is the posterior; ``optimiser``: a better member
-        exists that the optimiser did not find; ``method``: neither gap is defined (particles,
-        chains, weights); ``none``: no cause is known, and the evidence says what was looked at.
-    name
-        The id of a row of :data:`harness.why.causes.CAUSES`.
-    nats
-        How much of the gap it explains; NaN where that is not known.
-    evidence
-        Figures and names that show it, plain data: the row writes a sentence from them. The
-        causes of old results have their sentence as ``said``.
-    """
+    """A reason why a run is not the posterior, with its evidence."""
 
     gap: Literal["family", "optimiser", "method", "none"]
+    """``family``: no member of the family is the posterior; ``optimiser``: a better member exists
+    that the optimiser did not find; ``method``: neither gap is defined (particles, chains,
+    weights); ``none``: no cause is known, and the evidence says what was looked at."""
     name: str
+    """The id of a row of :data:`harness.why.causes.CAUSES`."""
     nats: float
+    """How much of the gap it explains; NaN where that is not known."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    """Plain data from which the row writes a sentence; old results have theirs as ``said``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +40,8 @@ class Gap:
     """The divergence of one run's q from the posterior, in two parts (nats).
 
     ``KL(q ‖ p) = [log Z − ELBO(q*)] + [ELBO(q*) − ELBO(q)]``, q* the best member of q's family.
-
-    Attributes
-    ----------
-    family_gap, optimiser_gap
-        The two parts with their standard errors; NaN where they are unknown, infinite where q
-        puts draws at which the posterior has no density.
-    causes
-        Of this run, the largest first; empty where no gap counts.
-    exact
-        Whether q itself was known; otherwise it is the Gaussian with its draws' moments.
-    words
-        Why a figure is unknown or inexact; empty where none is.
+    The parts are NaN where they are unknown, infinite where q puts draws at which the posterior
+    has no density.
     """
 
     method: str
@@ -69,8 +50,11 @@ class Gap:
     family_gap: Estimate
     optimiser_gap: Estimate
     causes: tuple[Cause, ...] = ()
+    """The largest first; empty where no gap counts."""
     exact: bool = True
+    """Whether q itself was known; otherwise it is the Gaussian with its draws' moments."""
     words: str = ""
+    """Why a figure is unknown or inexact; empty where none is."""
 
     @property
     def kl(self) -> Estimate:
@@ -81,22 +65,15 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why the fits of one model are not its posterior.
-
-    Attributes
-    ----------
-    log_evidence
-        log Z of the Stan program's density, nats, with its error; ``source`` names its origin.
-    gaps
-        One for each run of a Gaussian family that has draws, in the order of the runs.
-    notes
-        What could not be computed, and figures that are less precise than wanted.
-    """
+    """Why the fits of one model are not its posterior."""
 
     log_evidence: Estimate
+    """log Z of the Stan program's density, nats; ``source`` names its origin."""
     source: str
     gaps: tuple[Gap, ...]
+    """One for each run of a Gaussian family that has draws, in the order of the runs."""
     notes: tuple[str, ...] = ()
+    """What could not be computed, and figures that are less precise than wanted."""
     complete: bool = True
     """False where time, memory or a missing library cut it short: next time may be different."""
 
@@ -117,49 +94,34 @@ TrialReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A remedy for a method that fails or warns, and its effect.
+    """A remedy for the verdict of ``method``, which fails or warns, and its effect.
 
-    Attributes
-    ----------
-    method
-        Whose verdict the remedy is for.
-    remedy
-        The id of a row of :data:`harness.why.remedies.REMEDIES`.
-    ran, options
-        The method that was run, and the options that the remedy changed.
-    level_before, level_after
-        Verdicts on the same seeds, for ``nuts from q`` those of NUTS itself; ``level_after`` is
-        None for what was not tried.
-    metric, quantity
-        The figure that shows most of the fault; ``quantity`` is None for joint metrics.
-    before, after
-        That figure, of the typical (median) seed.
-    seconds, seconds_before
-        Of one run.
-    outcome
-        It helps if the level is better, or if NUTS earns the same trust in less time.
-    reason
-        Why it was not tried, or why there was nothing to judge.
-    facts
-        Further figures and names for the sentence, plain data. Trials of old results have their
-        words as ``what`` and ``words``.
+    ``level_before`` and ``level_after`` are verdicts on the same seeds, for ``nuts from q`` those
+    of NUTS itself. ``before`` and ``after`` are the typical (median) seed's values of the figure
+    that shows most of the fault. Seconds are those of one run.
     """
 
     method: str
     remedy: str
+    """The id of a row of :data:`harness.why.remedies.REMEDIES`."""
     ran: str
+    """The method that was run; ``options`` are those that the remedy changed."""
     options: Mapping[str, Any]
     level_before: Level
     level_after: Level | None
+    """None for what was not tried."""
     metric: str
     quantity: str | None
+    """None for joint metrics."""
     before: Estimate
     after: Estimate
     seconds: float
     seconds_before: float
     outcome: Outcome
+    """It helps if the level is better, or if NUTS earns the same trust in less time."""
     reason: TrialReason = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """Plain data for the sentence; trials of old results have ``what`` and ``words``."""
     luck: bool = False
     """Whether as few seeds of the unchanged method would often do as well."""
 
@@ -171,28 +133,20 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class VerdictCause:
-    """A cause behind a verdict: in which seeds, and what it costs them.
+    """A cause behind a verdict: in which seeds, and what it costs each of them, nats.
 
-    Attributes
-    ----------
-    cause
-        With the evidence of the middle seed by nats.
-    seeds, nats
-        The seeds that have it and what it costs each; empty where it does not depend on seeds.
-    shown
-        The seed whose evidence it is; None where it does not depend on seeds.
-    of
-        How many seeds were looked at.
-    whole
-        The gap that it is a part of, for a family's causes; ``family`` is that family.
+    Both are empty, and ``shown`` is None, where the cause does not depend on seeds.
     """
 
     cause: Cause
+    """With the evidence of the middle seed by nats, which is ``shown``."""
     seeds: tuple[int, ...] = ()
     nats: tuple[float, ...] = ()
     shown: int | None = None
     of: int = 0
+    """How many seeds were looked at."""
     whole: Estimate = NO_ESTIMATE
+    """The gap that it is a part of, for a family's causes; ``family`` is that family."""
     family: FamilyName | None = None
 
 

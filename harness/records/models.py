@@ -10,18 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of the lecture that a figure of the comparison can confirm or refute.
-
-    ``figure`` names the figure: ``{"method": …, "quantity": …, "metric": …, "over": …}``, with
-    ``over`` the way seeds are summarised (``mean``, ``median``, ``worst``, ``best``,
-    ``spread``, ``share``). ``expect`` has one of the keys ``at_most``, ``at_least`` or
-    ``near`` (with ``within``, an absolute tolerance beside the figure's own error).
-    """
+    """A sentence of the lecture that a figure of the comparison can confirm or refute."""
 
     text: str
     source: str
     figure: Mapping[str, Any]
+    """Names it: ``{"method": …, "quantity": …, "metric": …, "over": …}``; ``over``, how seeds are
+    summarised: ``mean``, ``median``, ``worst``, ``best``, ``spread`` or ``share``."""
     expect: Mapping[str, float]
+    """One of the keys ``at_most``, ``at_least`` or ``near`` (with ``within``, an absolute
+    tolerance beside the figure's own error)."""
     note: str = ""
 
 
@@ -41,45 +39,30 @@ class ClaimResult:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A Stan program with its data and what to look at.
-
-    Attributes
-    ----------
-    name, title, source, lesson
-        What it is called, one line, where it is from, two or three sentences.
-    stan_file
-        The Stan program.
-    data_file
-        JSON that CmdStan reads; large simulated data are generated into the cache.
-    quantities
-        Base names to compare (``"x"`` stands for ``x[1]``, …); empty means all.
-    reference
-        Name of an exact sampler in :mod:`harness.models.exact`, or None: NUTS.
-    settings
-        Per method: ``{"meanfield": {"seeds": 3, "draws": 4000, "skip": "why"}}``.
-    limits
-        Changed limits: ``{"bias": {"close": 0.05, "wrong": 0.25}}``.
-    batch
-        How the data split by rows, for minibatch methods: ``rows``, the variables to split,
-        ``size``, the one that holds their number, ``scale``, the one by which the program
-        multiplies its likelihood. None where they do not split.
-    methods
-        Methods to run on this model beside the usual ones.
-    """
+    """A Stan program with its data and what to look at."""
 
     name: str
     title: str
     stan_file: Path
     data_file: Path | None
+    """JSON that CmdStan reads; large simulated data are generated into the cache."""
     source: str = ""
     lesson: str = ""
     quantities: tuple[str, ...] = ()
+    """Base names to compare (``"x"`` stands for ``x[1]``, …); empty means all."""
     reference: str | None = None
+    """Name of an exact sampler in :mod:`harness.models.exact`, or None: NUTS."""
     claims: tuple[Claim, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per method: ``{"meanfield": {"seeds": 3, "draws": 4000, "skip": "why"}}``."""
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Changed limits: ``{"bias": {"close": 0.05, "wrong": 0.25}}``."""
     batch: Mapping[str, Any] | None = None
+    """How the data split by rows, for minibatch methods: ``rows``, the variables to split,
+    ``size``, the one that holds their number, ``scale``, the one by which the program multiplies
+    its likelihood. None where they do not split."""
     methods: tuple[str, ...] = ()
+    """Methods to run on this model beside the usual ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,27 +71,20 @@ class RunSpec:
 class Draws:
     """Draws of the constrained quantities.
 
-    Attributes
-    ----------
-    names
-        Scalar names as Stan users write them: ``"beta[2]"``.
-    values
-        Shape ``(chain, draw, quantity)``, constrained scale.
-    log_p, log_q
-        Shape ``(chain, draw)`` or None: log density of the posterior (unnormalised) and
-        of the approximation, unconstrained scale, nats. ``log_q`` may lack a constant.
-    stats
-        Sampler statistics, each ``(chain, draw)``: ``diverging``, ``energy``, ``tree_depth``.
-    iid
-        True where draws are independent (exact samplers, VI), False for Markov chains.
+    ``log_p`` and ``log_q``, shape ``(chain, draw)``, are the log densities of the posterior
+    (unnormalised) and of the approximation (which may lack a constant), unconstrained scale, nats.
     """
 
     names: tuple[str, ...]
+    """Scalar names as Stan users write them: ``"beta[2]"``."""
     values: FloatArray
+    """Shape ``(chain, draw, quantity)``, constrained scale."""
     log_p: FloatArray | None = None
     log_q: FloatArray | None = None
     stats: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Sampler statistics, each ``(chain, draw)``: ``diverging``, ``energy``, ``tree_depth``."""
     iid: bool = True
+    """Whether draws are independent (exact samplers, VI) rather than Markov chains."""
 
     def quantity(self, name: str) -> FloatArray:
         """Return the draws of one scalar, shape ``(chain, draw)``."""
@@ -122,31 +115,23 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunResult:
-    """What became of a run. A failed run is a result like any other.
-
-    Attributes
-    ----------
-    message
-        One plain sentence with the program's own words; empty for ``ok``.
-    reason
-        Why it did not end ``ok``; None for ``ok``, and where an earlier version stored the run.
-    diagnostics
-        Scalars of the run: ``eta``, ``iterations``, ``max_tree_depth``, …
-    console
-        What CmdStan printed, as it printed it.
-    """
+    """What became of a run. A failed run is a result like any other."""
 
     spec: RunSpec
     key: str
     status: Status
     message: str
+    """One plain sentence with the program's own words; empty for ``ok``."""
     draws: Draws | None
     trace: Trace | None
     diagnostics: Mapping[str, float]
+    """Scalars of the run: ``eta``, ``iterations``, ``max_tree_depth``, …"""
     cost: Cost
     versions: Mapping[str, str]
     console: str = ""
+    """What CmdStan printed, as it printed it."""
     reason: Reason | None = None
+    """Why it did not end ``ok``; None for ``ok``, and where an earlier version stored the run."""
 
 
 class RunContext(NamedTuple):

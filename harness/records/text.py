@@ -52,10 +52,8 @@ _BREAKS = re.compile("\r\n?|\x85|\u2028|\u2029")
 
 def number(value: float, digits: int = 2) -> str:
     """Write a measured value with ``digits`` significant digits."""
-    if not math.isfinite(value):
-        return _not_finite(value)
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return fixed(value, 0)
     mantissa, exponent = f"{value:.{max(digits - 1, 0)}e}".split("e")
     # Rounding comes first: 99 999.6 has become 100 000 and is written as such.
     if not _PLAIN_FROM <= abs(float(f"{mantissa}e{exponent}")) < _PLAIN_TO:
@@ -65,10 +63,8 @@ def number(value: float, digits: int = 2) -> str:
 
 def setting(value: float) -> str:
     """Write a value that somebody chose (a limit, a step size) without trailing zeros."""
-    if not math.isfinite(value):
-        return _not_finite(value)
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return fixed(value, 0)
     mantissa, exponent = f"{value:.{_DIGITS - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     if not _PLAIN_FROM <= abs(value) < 10 * _PLAIN_TO:
@@ -79,8 +75,10 @@ def setting(value: float) -> str:
 
 def fixed(value: float, decimals: int) -> str:
     """Write a value with a fixed number of decimals."""
-    if not math.isfinite(value):
-        return _not_finite(value)
+    if math.isnan(value):
+        return UNKNOWN
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     text = f"{value:.{decimals}f}"
     if float(text) == 0:
         text = text.lstrip("-")
@@ -93,12 +91,6 @@ def fixed(value: float, decimals: int) -> str:
 def integer(value: float) -> str:
     """Write a whole number in full."""
     return fixed(value, 0)
-
-
-def _not_finite(value: float) -> str:
-    if math.isnan(value):
-        return UNKNOWN
-    return "∞" if value > 0 else "−∞"
 
 
 def _scientific(mantissa: str, exponent: int) -> str:

@@ -1,13 +1,15 @@
-"""How far a fit is from the reference, and what that means."""
+"""How far fits are from the reference and what that means, for one model and for all."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from harness.records.gaps import Better, Trial, VerdictCause
+from harness.records.gaps import Better, Explanation, Trial, VerdictCause
 from harness.records.levels import Closeness, Level
-from harness.records.runs import Draws, Status
+from harness.records.models import ClaimResult, Model
+from harness.records.runs import Draws, RunResult, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +121,33 @@ class Reference:
     draws: Draws | None = None
     findings: tuple[Finding, ...] = ()
     short: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelComparison:
+    """Everything known about one model. ``error`` says what kept it from being compared."""
+
+    model: Model
+    error: str | None
+    reference: Reference
+    runs: tuple[RunResult, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    levels: tuple[Closeness | None, ...] = ()
+    """Closeness of each measure, in the order of ``measures``; None where no rule applies."""
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was left out and why: skipped methods, constant quantities, …"""
+    explanation: Explanation | None = None
+    """None where nobody asked why."""
+    trials: tuple[Trial, ...] = ()
+    """Remedies that were tried, in the order of the verdicts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """A whole comparison with what is needed to repeat it."""
+
+    models: tuple[ModelComparison, ...]
+    claims: tuple[ClaimResult, ...]
+    provenance: Mapping[str, Any]
+    """``command``, ``date``, ``versions``, ``seeds``, ``seconds``, ``hashes``."""
