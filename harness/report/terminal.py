@@ -12,28 +12,19 @@ from rich.text import Text
 
 from harness import judge
 from harness.methods import title
+from harness.records import levels
 from harness.records.text import count, integer
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
     from harness.methods.method import Method
-    from harness.records import Comparison, Model, Verdict
+    from harness.records import Comparison, Model, ModelComparison, Verdict
     from harness.stan import Check
 
-SYMBOLS: Mapping[str, str] = {
-    "pass": "✓ pass",
-    "warn": "! warn",
-    "fail": "✗ fail",
-    "unknown": "? unknown",
-    "reference": "– reference",
-}
+SYMBOLS: Mapping[str, str] = {level: f"{sign} {level}" for level, sign in levels.SYMBOLS.items()}
 _STYLES: Mapping[str, str] = {
-    "pass": "green",
-    "warn": "yellow",
-    "fail": "red",
-    "unknown": "magenta",
-    "reference": "dim",
-}
+    "pass": "green", "warn": "yellow", "fail": "red", "unknown": "magenta", "reference": "dim",
+}  # fmt: skip
 _MARGIN = 40
 """Columns of the terminal for a model's name and its reference."""
 
@@ -49,7 +40,6 @@ _OTHERS = 24
 _NARROW = 100
 """Below this many columns a row per verdict reads better than a column per method."""
 
-
 _BAD = ("fail", "warn")
 """Levels that have a reason and perhaps a remedy."""
 
@@ -63,10 +53,8 @@ _FIGURES = 3
 def make_console() -> Console:
     """Return the console: as wide as the terminal, 160 columns in a pipe."""
     console = Console()
-    if not console.is_terminal:
-        # A pipe has no width, and cut words cannot be searched for.
-        return Console(width=160)
-    return console
+    # A pipe has no width, and cut words cannot be searched for.
+    return console if console.is_terminal else Console(width=160)
 
 
 def print_verdicts(comparison: Comparison) -> None:
@@ -113,9 +101,7 @@ def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[st
     if len(columns) < len(methods):
         table.add_column("others")
     table.add_column("reference", max_width=9)
-    for model in comparison.models:
-        if model.error is not None:
-            continue
+    for model in _compared(comparison):
         by_method = {v.method: v for v in model.verdicts}
         cells = [_level(by_method.get(m)) for m in columns]
         if len(columns) < len(methods):
@@ -127,6 +113,10 @@ def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[st
     return table
 
 
+def _compared(comparison: Comparison) -> list[ModelComparison]:
+    return [model for model in comparison.models if model.error is None]
+
+
 def _level(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text("left out", style="dim")
@@ -134,17 +124,19 @@ def _level(verdict: Verdict | None) -> Text:
 
 
 def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
+    text = _level(verdict)
     if verdict is None:
-        return Text("left out", style="dim")
-    text = Text(SYMBOLS[verdict.level], style=f"bold {_STYLES[verdict.level]}")
+        return text
     seeds = judge.seeds_text(verdict)
     if seeds:
         text.append(f" ({seeds})", style="not bold")
     if verdict.headline and verdict.level != "pass":
         text.append(f"\n{verdict.headline}", style="not bold default")
     if reasons and verdict.level in _BAD:
-        found = (("why", str(cause_in_short(verdict))), ("try", remedy_in_short(verdict)))
-        for word, said in found:
+        for word, said in (
+            ("why", str(cause_in_short(verdict))),
+            ("try", remedy_in_short(verdict)),
+        ):
             if said:
                 text.append(f"\n{word}: ", style="not bold dim")
                 text.append(said, style="not bold default")
@@ -157,13 +149,11 @@ def _wide(comparison: Comparison, methods: Sequence[str], *, reasons: bool) -> T
     table.add_column("reference", max_width=16)
     for method in methods:
         table.add_column(title(method), ratio=1)
-    for model in comparison.models:
-        if model.error is None:
-            by_method = {v.method: v for v in model.verdicts}
-            kind = model.reference.kind + ("" if model.reference.trusted else " (not trusted)")
-            table.add_row(
-                model.model.name, kind, *(_cell(by_method.get(m), reasons=reasons) for m in methods)
-            )
+    for model in _compared(comparison):
+        by_method = {v.method: v for v in model.verdicts}
+        kind = model.reference.kind + ("" if model.reference.trusted else " (not trusted)")
+        cells = [_cell(by_method.get(m), reasons=reasons) for m in methods]
+        table.add_row(model.model.name, kind, *cells)
     return table
 
 
@@ -171,12 +161,9 @@ def _narrow(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model / method")
     table.add_column("verdict")
-    for model in comparison.models:
-        if model.error is not None:
-            continue
-        table.add_row(
-            Text(model.model.name, style="bold"), Text(f"reference: {model.reference.kind}")
-        )
+    for model in _compared(comparison):
+        name = Text(model.model.name, style="bold")
+        table.add_row(name, Text(f"reference: {model.reference.kind}"))
         for verdict in model.verdicts:
             table.add_row(f"  {title(verdict.method)}", _cell(verdict, reasons=True))
     return table
@@ -186,8 +173,7 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
     """Print why methods fail or warn and what to try: a matrix has no room for it."""
     rows = [
         (model.model.name, several)
-        for model in comparison.models
-        if model.error is None
+        for model in _compared(comparison)
         for several in _same_reason(model.verdicts)
     ]
     if not any(v.causes or v.remedies for _, several in rows for v in several):

@@ -18,7 +18,7 @@ from harness.report.figures.choose import (
     view,
     window,
 )
-from harness.report.figures.looks import REFERENCE_FILL, look
+from harness.report.figures.looks import KINDS, REFERENCE_FILL, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,8 +166,7 @@ def _figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
 def _caption(comparison: ModelComparison, *, shaded: bool) -> str:
     if not shaded:
         return "Lines: the density of each seed. There is no reference to shade."
-    what = {"exact": "exact draws", "nuts": "NUTS", "supplied": "supplied draws"}
-    kind = what.get(comparison.reference.kind, "reference")
+    kind = KINDS[comparison.reference.kind]
     trust = "" if comparison.reference.trusted else ", which is not trusted"
     return f"Shaded: the reference ({kind}{trust}). Lines: a seed or a chain each."
 

@@ -4,19 +4,11 @@ The columns and keys are a contract with other people's scripts: additions are f
 are not.
 """
 
-from __future__ import annotations
-
-from harness.report.files.reading import ResultsError, read
-from harness.report.files.tables import COLUMNS, method_seconds, tables
-from harness.report.files.writing import SCHEMA, gravest, write
-
-__all__ = [
-    "COLUMNS",
-    "SCHEMA",
-    "ResultsError",
-    "gravest",
-    "method_seconds",
-    "read",
-    "tables",
-    "write",
-]
+from harness.report.files.reading import ResultsError as ResultsError
+from harness.report.files.reading import read as read
+from harness.report.files.tables import COLUMNS as COLUMNS
+from harness.report.files.tables import method_seconds as method_seconds
+from harness.report.files.tables import tables as tables
+from harness.report.files.writing import SCHEMA as SCHEMA
+from harness.report.files.writing import gravest as gravest
+from harness.report.files.writing import write as write

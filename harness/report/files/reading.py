@@ -11,33 +11,28 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from harness import records
 from harness.judge import rules_for
-from harness.records import (
-    ClaimResult,
-    Closeness,
-    Comparison,
-    Cost,
-    Explanation,
-    Finding,
-    Measure,
-    Model,
-    ModelComparison,
-    Reference,
-    RunResult,
-    RunSpec,
-    Status,
-    Trial,
-    Verdict,
-)
 from harness.records.text import one_line
 from harness.report.files.netcdf import read_draws
 from harness.report.files.numbers import from_json
 from harness.report.files.writing import SCHEMA
 from harness.why.verdicts import explained
 
-_Measure = tuple[str, int | None, str | None, str, float, float, Closeness | None]
+_Measure = tuple[str, int | None, str | None, str, float, float, records.Closeness | None]
 _Finding = tuple[
-    str, int | None, str | None, str, float, float, str, float, float, Closeness, str, int | None
+    str,
+    int | None,
+    str | None,
+    str,
+    float,
+    float,
+    str,
+    float,
+    float,
+    records.Closeness,
+    str,
+    int | None,
 ]
 
 
@@ -45,7 +40,7 @@ class ResultsError(ValueError):
     """A results folder that cannot be read, with what is wrong and what to do."""
 
 
-def read(folder: Path) -> Comparison:
+def read(folder: Path) -> records.Comparison:
     """Read ``results.json`` and the draws beside it.
 
     Raises
@@ -67,9 +62,9 @@ def read(folder: Path) -> Comparison:
         msg = f"{path} has schema {got}, this harness reads {SCHEMA}; run harness compare again"
         raise ResultsError(msg)
     try:
-        return Comparison(
+        return records.Comparison(
             models=tuple(_model(m, folder) for m in raw["models"]),
-            claims=_as(tuple[ClaimResult, ...], raw["claims"]),
+            claims=_as(tuple[records.ClaimResult, ...], raw["claims"]),
             provenance=raw["provenance"],
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -88,7 +83,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
+def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
     name = raw["model"]["name"]
     program = raw["model"]["program"]
     drawn = folder / "draws" / name
@@ -99,11 +94,11 @@ def _model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
     reference = raw["reference"]
     rows = _as(list[_Measure], raw["measures"])
     figures = [(*row[:6], reference["kind"]) for row in rows]
-    explanation, trials = raw.get("explanation"), raw.get("trials", ())
-    found = ModelComparison(
-        model=_as(Model, {**raw["model"], "stan_file": stan_file}),
+    why = raw.get("explanation")
+    found = records.ModelComparison(
+        model=_as(records.Model, {**raw["model"], "stan_file": stan_file}),
         error=raw["error"],
-        reference=Reference(
+        reference=records.Reference(
             kind=reference["kind"],
             trusted=reference["trusted"],
             why=reference["why"],
@@ -112,55 +107,57 @@ def _model(raw: Mapping[str, Any], folder: Path) -> ModelComparison:
             short=reference.get("short", ""),
         ),
         runs=tuple(_run(name, r, drawn) for r in raw["runs"]),
-        measures=tuple(Measure(name, *row) for row in figures),
+        measures=tuple(records.Measure(name, *row) for row in figures),
         levels=tuple(row[6] for row in rows),
         verdicts=tuple(_verdict(name, v) for v in raw["verdicts"]),
         notes=tuple(raw["notes"]),
-        explanation=None if explanation is None else _explanation(explanation),
-        trials=tuple(_trial(t) for t in trials),
+        explanation=None if why is None else _explanation(why),
+        trials=tuple(_trial(t) for t in raw.get("trials", ())),
     )
     return explained(found)
 
 
-def _findings(model: str, raw: list[Any]) -> tuple[Finding, ...]:
+def _findings(model: str, raw: list[Any]) -> tuple[records.Finding, ...]:
     rules = rules_for()
     found = []
     for row in _as(list[_Finding], raw):
         close, wrong, level, said, needed = row[7:]
         rule = dataclasses.replace(rules[row[3]], close=close, wrong=wrong)
-        found.append(Finding(rule, Measure(model, *row[:7]), level, said, needed))
+        found.append(records.Finding(rule, records.Measure(model, *row[:7]), level, said, needed))
     return tuple(found)
 
 
-def _verdict(model: str, raw: Mapping[str, Any]) -> Verdict:
+def _verdict(model: str, raw: Mapping[str, Any]) -> records.Verdict:
     # The words of causes and remedies are not read: both are found again from their facts.
     said = {"cause", "causes", "remedy", "remedies"}
     seeds = [{**s, "findings": _findings(model, s["findings"])} for s in raw["by_seed"]]
     plain = {key: value for key, value in raw.items() if key not in said}
     findings = _findings(model, raw["findings"])
-    verdict: Verdict = _as(Verdict, {**plain, "findings": findings, "by_seed": seeds})
+    verdict: records.Verdict = _as(
+        records.Verdict, {**plain, "findings": findings, "by_seed": seeds}
+    )
     return verdict
 
 
-def _run(model: str, raw: Mapping[str, Any], folder: Path) -> RunResult:
+def _run(model: str, raw: Mapping[str, Any], folder: Path) -> records.RunResult:
     draws, trace = read_draws(folder / f"{raw['method']}-{raw['seed']}.nc")
-    return RunResult(
-        spec=_as(RunSpec, {**from_json(raw), "model": model}),
+    return records.RunResult(
+        spec=_as(records.RunSpec, {**from_json(raw), "model": model}),
         key=raw["key"],
-        status=_as(Status, raw["status"]),
+        status=_as(records.Status, raw["status"]),
         message=raw["message"],
         draws=draws,
         trace=trace,
         diagnostics=_as(dict[str, float], raw["diagnostics"]),
-        cost=_as(Cost, raw["cost"]),
+        cost=_as(records.Cost, raw["cost"]),
         versions={},
         console=raw["console"],
     )
 
 
-def _explanation(raw: Mapping[str, Any]) -> Explanation:
+def _explanation(raw: Mapping[str, Any]) -> records.Explanation:
     gaps = [{**gap, "causes": [_cause(c) for c in gap["causes"]]} for gap in raw["gaps"]]
-    explanation: Explanation = _as(Explanation, {**raw, "gaps": gaps})
+    explanation: records.Explanation = _as(records.Explanation, {**raw, "gaps": gaps})
     return explanation
 
 
@@ -169,7 +166,7 @@ def _cause(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**raw, "evidence": from_json(raw.get("figures", {"said": raw["evidence"]}))}
 
 
-def _trial(raw: Mapping[str, Any]) -> Trial:
+def _trial(raw: Mapping[str, Any]) -> records.Trial:
     """Return a trial; those of older files have words for facts."""
     plain = from_json(raw)
     if "outcome" not in raw:
@@ -180,5 +177,5 @@ def _trial(raw: Mapping[str, Any]) -> Trial:
             "outcome": "helps" if raw["helps"] else tried,
             "facts": {"what": raw["what"], "words": raw["words"]},
         }
-    trial: Trial = _as(Trial, plain)
+    trial: records.Trial = _as(records.Trial, plain)
     return trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.metrics import KHAT
-from harness.records import Comparison, Gap, ModelComparison, Trial
+from harness.records import Comparison, ModelComparison
 from harness.why import words
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -49,85 +50,65 @@ def tables(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
         name = model.model.name
         khat = {(m.method, m.seed): m.value for m in model.measures if m.metric == KHAT.id}
         rows["verdicts"] += [
-            {
-                "model": name,
-                "method": v.method,
-                "level": v.level,
-                "cause": str(words.cause_in_short(v)),
-                "remedy": words.remedy_in_short(v),
-                "seeds": v.seeds,
-                "seeds_failed": v.seeds_failed,
-                "seconds": method_seconds(model, v.method),
-                "reference": model.reference.kind,
-                "typical": v.typical,
-                "headline": v.headline,
-            }
+            _row(
+                "verdicts",
+                v,
+                cause=str(words.cause_in_short(v)),
+                remedy=words.remedy_in_short(v),
+                seconds=method_seconds(model, v.method),
+                reference=model.reference.kind,
+            )
             for v in model.verdicts
         ]
         rows["measures"] += [
-            {
-                "model": name,
-                "method": m.method,
-                "seed": m.seed,
-                "quantity": m.quantity,
-                "metric": m.metric,
-                "value": m.value,
-                "mcse": m.mcse,
-                "level": level,
-            }
+            _row("measures", m, level=level)
             for m, level in zip(model.measures, model.levels, strict=True)
         ]
         rows["runs"] += [
-            {
-                "model": name,
-                "method": r.spec.method,
-                "seed": r.spec.seed,
-                "status": r.status,
-                "message": r.message,
-                "seconds": r.cost.seconds,
-                "iterations": r.diagnostics.get("iterations"),
-                "eta": r.diagnostics.get("eta"),
-                "khat": khat.get((r.spec.method, r.spec.seed)),
-                "log_density_evaluations": r.cost.log_density_evaluations,
-                "gradient_evaluations": r.cost.gradient_evaluations,
-                "draws": r.spec.draws,
-            }
+            _row(
+                "runs",
+                r.spec,
+                status=r.status,
+                message=r.message,
+                iterations=r.diagnostics.get("iterations"),
+                eta=r.diagnostics.get("eta"),
+                khat=khat.get((r.spec.method, r.spec.seed)),
+                **dataclasses.asdict(r.cost),
+            )
             for r in model.runs
         ]
         gaps = () if model.explanation is None else model.explanation.gaps
-        rows["gaps"] += [_gap_row(name, g) for g in gaps]
-        rows["trials"] += [_trial_row(name, t) for t in model.trials]
-    rows["claims"] = [
-        {c: getattr(claim, c) for c in COLUMNS["claims"]} for claim in comparison.claims
-    ]
+        rows["gaps"] += [
+            _row(
+                "gaps",
+                g,
+                model=name,
+                family_gap=g.family_gap.value,
+                family_gap_error=g.family_gap.mcse,
+                optimiser_gap=g.optimiser_gap.value,
+                optimiser_gap_error=g.optimiser_gap.mcse,
+                cause="; ".join(c.name for c in g.causes),
+            )
+            for g in gaps
+        ]
+        rows["trials"] += [
+            _row(
+                "trials",
+                t,
+                model=name,
+                what=words.remedy_what(t),
+                before=t.before.value,
+                after=t.after.value,
+            )
+            for t in model.trials
+        ]
+    rows["claims"] = [_row("claims", claim) for claim in comparison.claims]
     return rows
 
 
-def _gap_row(model: str, gap: Gap) -> dict[str, Any]:
-    return {
-        "model": model,
-        "method": gap.method,
-        "seed": gap.seed,
-        "family": gap.family,
-        "family_gap": gap.family_gap.value,
-        "family_gap_error": gap.family_gap.mcse,
-        "optimiser_gap": gap.optimiser_gap.value,
-        "optimiser_gap_error": gap.optimiser_gap.mcse,
-        "cause": "; ".join(c.name for c in gap.causes),
-        "exact": gap.exact,
-        "words": gap.words,
-    }
-
-
-def _trial_row(model: str, trial: Trial) -> dict[str, Any]:
-    own = {c: getattr(trial, c) for c in COLUMNS["trials"] if c not in {"model", "what"}}
-    return {
-        "model": model,
-        **own,
-        "what": words.remedy_what(trial),
-        "before": trial.before.value,
-        "after": trial.after.value,
-    }
+def _row(table: str, record: Any, **own: Any) -> dict[str, Any]:
+    """Return the record's fields, or what is given in their place."""
+    return {c: own[c] if c in own else getattr(record, c) for c in COLUMNS[table]}
 
 
 def cell(value: Any) -> Any:

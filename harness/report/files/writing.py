@@ -9,15 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.records import (
-    Comparison,
-    Explanation,
-    Finding,
-    ModelComparison,
-    RunResult,
-    Trial,
-    Verdict,
-)
+from harness import records
+from harness.judge.aggregate import GRAVITY
 from harness.report.files.numbers import EXACT, to_json
 from harness.report.files.tables import COLUMNS, cell, tables
 from harness.why import words
@@ -29,7 +22,7 @@ SENTENCES = 60
 """Findings kept as sentences, per method and per seed; every level is in ``measures`` anyway."""
 
 
-def write(comparison: Comparison, folder: Path) -> None:
+def write(comparison: records.Comparison, folder: Path) -> None:
     """Write the CSV files and ``results.json`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables(comparison).items():
@@ -37,7 +30,13 @@ def write(comparison: Comparison, folder: Path) -> None:
             writer = csv.DictWriter(file, COLUMNS[name], lineterminator="\n")
             writer.writeheader()
             writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
-    text = json.dumps(_plain(comparison), indent=1, allow_nan=False, ensure_ascii=False)
+    plain = {
+        "schema": SCHEMA,
+        "provenance": to_json(comparison.provenance),
+        "claims": to_json([dataclasses.asdict(c) for c in comparison.claims]),
+        "models": [_plain_model(m) for m in comparison.models],
+    }
+    text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
     (folder / "results.json").write_text(_on_one_line(text) + "\n", encoding="utf-8")
 
 
@@ -50,16 +49,7 @@ def _on_one_line(text: str) -> str:
     )
 
 
-def _plain(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "provenance": to_json(comparison.provenance),
-        "claims": to_json([dataclasses.asdict(c) for c in comparison.claims]),
-        "models": [_plain_model(m) for m in comparison.models],
-    }
-
-
-def _plain_model(model: ModelComparison) -> dict[str, Any]:
+def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
     plain: dict[str, Any] = to_json(
         {
             "model": {
@@ -91,7 +81,7 @@ def _plain_model(model: ModelComparison) -> dict[str, Any]:
     return plain
 
 
-def _plain_explanation(explanation: Explanation | None) -> dict[str, Any] | None:
+def _plain_explanation(explanation: records.Explanation | None) -> dict[str, Any] | None:
     """Return an explanation; a cause's evidence is its sentence, beside the figures in it."""
     if explanation is None:
         return None
@@ -99,13 +89,7 @@ def _plain_explanation(explanation: Explanation | None) -> dict[str, Any] | None
         {
             **dataclasses.asdict(gap),
             "causes": [
-                {
-                    "gap": c.gap,
-                    "name": c.name,
-                    "nats": c.nats,
-                    "evidence": cause_sentence(c),
-                    "figures": dict(c.evidence),
-                }
+                {**dataclasses.asdict(c), "evidence": cause_sentence(c), "figures": c.evidence}
                 for c in gap.causes
             ],
         }
@@ -114,7 +98,7 @@ def _plain_explanation(explanation: Explanation | None) -> dict[str, Any] | None
     return {**dataclasses.asdict(dataclasses.replace(explanation, gaps=())), "gaps": gaps}
 
 
-def _plain_trial(trial: Trial) -> dict[str, Any]:
+def _plain_trial(trial: records.Trial) -> dict[str, Any]:
     """Return a trial, with its words beside the facts."""
     said = {"what": words.remedy_what(trial), "words": words.trial_words(trial)}
     return {**dataclasses.asdict(trial), "helps": trial.helps, **said}
@@ -122,9 +106,7 @@ def _plain_trial(trial: Trial) -> dict[str, Any]:
 
 def _relative(path: Path | None) -> str | None:
     """Shorten a path to folder and file: a committed report names no machine."""
-    if path is None:
-        return None
-    return f"{path.parent.name}/{path.name}"
+    return None if path is None else f"{path.parent.name}/{path.name}"
 
 
 def _program_text(path: Path) -> str | None:
@@ -134,11 +116,10 @@ def _program_text(path: Path) -> str | None:
         return None
 
 
-def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
+def _plain_verdict(verdict: records.Verdict) -> dict[str, Any]:
+    bare = dataclasses.replace(verdict, findings=(), by_seed=(), causes=(), remedies=())
     return {
-        **dataclasses.asdict(
-            dataclasses.replace(verdict, findings=(), by_seed=(), causes=(), remedies=())
-        ),
+        **dataclasses.asdict(bare),
         "cause": str(words.cause_in_short(verdict)),
         "causes": words.cause_sentences(verdict),
         "remedy": words.remedy_in_short(verdict),
@@ -156,19 +137,18 @@ def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def gravest(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def gravest(findings: tuple[records.Finding, ...]) -> tuple[records.Finding, ...]:
     """Return the findings that are written as sentences, the gravest where there are too many.
 
     The gravest of each metric is always there: causes are found again from these.
     """
-    order = ("wrong", "off", "unsure", "close")
-    ordered = sorted(findings, key=lambda f: order.index(f.level))
+    ordered = sorted(findings, key=lambda f: -GRAVITY.index(f.level))
     first = {f.measure.metric: i for i, f in reversed(list(enumerate(ordered)))}
     kept = sorted({*first.values(), *range(SENTENCES - len(first))})
     return tuple(ordered[i] for i in kept if i < len(ordered))
 
 
-def _plain_finding(finding: Finding) -> list[Any]:
+def _plain_finding(finding: records.Finding) -> list[Any]:
     """Return a finding without its rule, whose limits stand once in the file."""
     m = finding.measure
     where = [m.method, m.seed, m.quantity, m.metric, m.value, m.mcse, m.reference]
@@ -176,7 +156,7 @@ def _plain_finding(finding: Finding) -> list[Any]:
     return [*where, *rule, finding.level, finding.sentence, finding.draws_needed]
 
 
-def _plain_run(run: RunResult) -> dict[str, Any]:
+def _plain_run(run: records.RunResult) -> dict[str, Any]:
     return {
         "method": run.spec.method,
         "seed": run.spec.seed,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness import judge
 from harness.metrics import METRICS
@@ -21,8 +20,7 @@ FOLDED = 40
 """Folded findings; a model of 200 quantities has a thousand, all in results.json."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A finding's sentence with its level and the word for it."""
 
     level: str
@@ -31,8 +29,7 @@ class Line:
     alarm: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """The findings of one method, or of the reference."""
 
     method: str
@@ -49,8 +46,7 @@ class Group:
     remedies: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A rule for the table of limits; ``model`` names the one model it is changed for."""
 
     metric: str
@@ -67,20 +63,16 @@ def groups(entry: ModelComparison) -> tuple[Group, ...]:
     found = []
     if entry.reference.findings:
         level = "pass" if entry.reference.trusted else "unknown"
-        found.append(_group("reference", level, "", entry.reference.findings, None))
+        found.append(_group("reference", level, entry.reference.findings, None))
     verdicts = {v.method: v for v in entry.verdicts}
     for method in in_order(verdicts, nuts_first=False):
         v = verdicts[method]
-        found.append(_group(method, v.level, v.headline, v.findings, v))
+        found.append(_group(method, v.level, v.findings, v))
     return tuple(g for g in found if g.level != "reference" or g.shown or g.notes)
 
 
 def _group(
-    method: str,
-    level: str,
-    headline: str,
-    findings: tuple[Finding, ...],
-    verdict: Verdict | None,
+    method: str, level: str, findings: tuple[Finding, ...], verdict: Verdict | None
 ) -> Group:
     telling = [f for f in findings if f.level != "close"]
     # Alarms come last, because no verdict rests on them.
@@ -94,7 +86,7 @@ def _group(
         method=method,
         title="The reference" if method == "reference" else look(method).title,
         level=level,
-        headline=headline,
+        headline=verdict.headline if verdict else "",
         seeds=judge.seeds_text(verdict) if verdict else "",
         shown=lines[:cut],
         folded=lines[cut : cut + FOLDED],
@@ -107,14 +99,9 @@ def _group(
 
 
 def _line(finding: Finding) -> Line:
-    alarm = finding.rule.alarm and finding.level != "unsure"
-    level = "warn" if alarm else LEVELS[finding.level]
-    return Line(
-        level=level,
-        word="alarm" if alarm else finding.level,
-        sentence=finding.sentence,
-        alarm=finding.rule.alarm,
-    )
+    rings = finding.rule.alarm and finding.level != "unsure"
+    level, word = ("warn", "alarm") if rings else (LEVELS[finding.level], finding.level)
+    return Line(level, word, finding.sentence, finding.rule.alarm)
 
 
 def limits(comparison: Comparison) -> tuple[Limit, ...]:

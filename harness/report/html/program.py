@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 from pygments import highlight
@@ -11,8 +11,7 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.modeling import StanLexer
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """A program's file name, its number of lines and its coloured text."""
 
     name: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.records.text import clip, integer, listed, seconds
 from harness.report.figures.looks import look
@@ -46,13 +45,12 @@ def _ranges(seeds: list[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}" if consecutive else listed([str(s) for s in seeds], 20)
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """A named piece of provenance: one text, or a table of names and values."""
 
     name: str
     text: str = ""
-    items: tuple[tuple[str, str], ...] = field(default=())
+    items: tuple[tuple[str, str], ...] = ()
 
 
 def provenance(comparison: Comparison) -> tuple[Fact, ...]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
@@ -26,8 +25,7 @@ FOLDED = 24
 """Folded quantities; measures.csv has all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A figure: the typical seed's with its error, the worst seed's, and its level."""
 
     text: str
@@ -36,8 +34,7 @@ class Cell:
     level: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One method on one quantity."""
 
     quantity: str
@@ -49,8 +46,7 @@ class Row:
     sort: int
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows of the worst quantities and the folded rest."""
 
     columns: tuple[tuple[str, str], ...]
@@ -93,12 +89,8 @@ def table(entry: ModelComparison) -> Table | None:
     methods = in_order((m for _, m, _ in found if m not in left_out), nuts_first=False)
     # A sentence instead of a column of zeros.
     measured = {metric for _, _, metric in found}
-    values = [(metric, m.value) for (_, _, metric), v in found.items() for m, _ in v]
-    zeros = {
-        m.id
-        for m in METRICS.values()
-        if m.hide_zeros and all(value == 0 for metric, value in values if metric == m.id)
-    }
+    nonzero = {metric for (_, _, metric), v in found.items() if any(m.value != 0 for m, _ in v)}
+    zeros = {m.id for m in METRICS.values() if m.hide_zeros} - nonzero
     shown = [m for m in METRICS.values() if m.id in measured - zeros]
     columns = [(m, m.column) for m in shown if m.column is not None]
 
@@ -129,8 +121,7 @@ def _row(
     if not judged:
         return Row(name, method, title, cells, "", "", -len(LEVELS))
     worst = min(judged, key=GRAVEST_FIRST.index)
-    level = LEVELS[worst]
-    return Row(name, method, title, cells, level, worst, -GRAVEST_FIRST.index(worst))
+    return Row(name, method, title, cells, LEVELS[worst], worst, -GRAVEST_FIRST.index(worst))
 
 
 def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cell:
@@ -141,20 +132,16 @@ def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cel
     middle, last = ordered[(len(ordered) - 1) // 2], ordered[-1]
     typical = metric.shown(Estimate(middle.value, middle.mcse))
     judged = [level for _, level in values if level is not None]
-    worst = ""
+    digits = 3 if metric.log else 2
+    worst = number(metric.shown(Estimate(last.value, last.mcse)).value, digits)
     # A mean or an sd has no worst seed.
-    if len(values) > 1 and not summary:
-        digits = 3 if metric.log else 2
-        worst = number(metric.shown(Estimate(last.value, last.mcse)).value, digits)
-        if worst == number(typical.value, digits):
-            worst = ""
-    level = LEVELS[min(judged, key=GRAVEST_FIRST.index)] if judged else ""
+    alike = summary or len(values) == 1 or worst == number(typical.value, digits)
     sort = middle.value if summary else last.value
     return Cell(
         text=estimate(*typical),
-        worst=worst,
+        worst="" if alike else worst,
         sort="" if math.isnan(sort) else f"{_size(sort, summary=summary):.6g}",
-        level=level,
+        level=LEVELS[min(judged, key=GRAVEST_FIRST.index)] if judged else "",
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.metrics import METRICS
 from harness.records.text import count, ended, estimate, listed, number, setting
@@ -22,8 +21,7 @@ ROWS = 30
 """Remedies of a model up to which those that do not help are not folded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A remedy, its figure before and after, and words where the figures do not say everything."""
 
     trial: Trial
@@ -34,8 +32,7 @@ class Row:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """The remedies of one method, those that help first."""
 
     method: str
@@ -43,8 +40,7 @@ class Group:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """What was tried on a model, and in ``folded`` what did not help where that is much."""
 
     groups: tuple[Group, ...]

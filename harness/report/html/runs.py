@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.metrics import KHAT
 from harness.records.text import count, estimate, integer, number, setting
@@ -27,8 +26,7 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One run, with what is not in its result: how it was judged, and its status in words."""
 
     run: RunResult
@@ -41,8 +39,7 @@ class Row:
     khat_sort: str
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """All runs of a model with a line that counts them."""
 
     line: str
@@ -83,8 +80,7 @@ def _written(value: float | None, writer: Callable[[float], str]) -> str:
     return "" if value is None or math.isnan(value) else writer(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Variance:
+class Variance(NamedTuple):
     """A gradient estimator: its variance, and the ratio to the reparameterised gradient's."""
 
     title: str

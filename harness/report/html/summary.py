@@ -5,43 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.judge import seeds_text
+from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, listed, one_line
-from harness.report.figures.looks import in_order, look
+from harness.report.figures.looks import KINDS, in_order, look
 from harness.report.html import claims
 from harness.why.words import cause_in_short
 
 if TYPE_CHECKING:
     from harness.records import Comparison, ModelComparison, Reference
 
-SYMBOLS: Mapping[str, str] = {
-    "pass": "✓",
-    "warn": "!",
-    "fail": "✗",
-    "unknown": "?",
-    "reference": "–",
-    "missing": "–",
-}
+SYMBOLS: Mapping[str, str] = {**LEVEL_SYMBOLS, "missing": "–"}
 
 GRAVEST_FIRST = ("wrong", "off", "unsure", "close")
-LEVELS: Mapping[str, str] = {
-    "wrong": "fail",
-    "off": "warn",
-    "unsure": "unknown",
-    "close": "pass",
-}
+LEVELS: Mapping[str, str] = {"wrong": "fail", "off": "warn", "unsure": "unknown", "close": "pass"}
 """What a single measure counts as, and how grave it is."""
-
-KINDS: Mapping[str, str] = {
-    "exact": "exact draws",
-    "supplied": "supplied draws",
-    "nuts": "NUTS",
-    "none": "none",
-}
-
 
 COLUMNS = 9
 """Methods in the table of verdicts; beyond, rarer methods share a column."""
@@ -60,8 +40,7 @@ _NAMED = 3
 """Models that the answer names; beyond, the table does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One verdict: its level, the reason and how many seeds share it."""
 
     method: str
@@ -77,13 +56,10 @@ class Cell:
         return "; why: ".join(w for w in (self.reason, self.cause) if w)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One model in the table of verdicts; ``error`` replaces its cells."""
 
     model: str
-    anchor: str
-    title: str
     reference: str
     reference_why: str
     trusted: bool
@@ -93,8 +69,7 @@ class Row:
     """Verdicts of methods that have no column."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """All of the first screen."""
 
     question: str
@@ -126,14 +101,14 @@ def summarise(comparison: Comparison) -> Summary:
         + [r.spec.method for m in comparison.models for r in m.runs],
         nuts_first=False,
     )
-    single = len(comparison.models) == 1
     columns = columns_of(comparison, methods)
     answer, detail = _answer(comparison, methods, columns)
-    names = comparison.models[0].model.name if single else ""
+    question = "Where can ADVI stand in for NUTS?"
+    if len(comparison.models) == 1:
+        question = f"Can ADVI stand in for NUTS on {comparison.models[0].model.name}?"
     claim_rows = tuple(claims.row(c) for c in comparison.claims)
     return Summary(
-        question=f"Can ADVI stand in for NUTS on {names}?" if single
-        else "Where can ADVI stand in for NUTS?",
+        question=question,
         answer=answer,
         detail=detail,
         byline=_byline(comparison),
@@ -144,7 +119,7 @@ def summarise(comparison: Comparison) -> Summary:
         rows=tuple(_row(m, columns, methods) for m in comparison.models),
         claims=claim_rows,
         claims_line=claims.line(claim_rows),
-    )  # fmt: skip
+    )
 
 
 def columns_of(comparison: Comparison, methods: list[str]) -> list[str]:
@@ -162,11 +137,8 @@ def _answer(comparison: Comparison, methods: list[str], columns: list[str]) -> t
     levels = {(v.model, v.method): v.level for m in comparison.models for v in m.verdicts}
     names = [m.model.name for m in comparison.models]
     passed = [n for n in names if any(levels.get((n, m)) == "pass" for m in approximate)]
-    open_ = [
-        n
-        for n in names
-        if n not in passed and not any(levels.get((n, m)) in {"warn", "fail"} for m in approximate)
-    ]
+    decided = {"pass", "warn", "fail"}
+    open_ = [n for n in names if not any(levels.get((n, m)) in decided for m in approximate)]
     by_method = {m: sum(levels.get((n, m)) == "pass" for n in names) for m in approximate}
     if not approximate:
         return "No approximation was run.", ""
@@ -208,45 +180,35 @@ def _answer_for_one(passed: list[str], open_: list[str], by_method: dict[str, in
 
 def _byline(comparison: Comparison) -> str:
     """Return versions, date and size of the comparison in one line."""
-    provenance = comparison.provenance
-    versions = provenance.get("versions") or {}
-    parts = [count(len(comparison.models), "model")]
-    runs = sum(len(m.runs) for m in comparison.models)
-    parts.append(count(runs, "run"))
-    if isinstance(versions, Mapping) and "cmdstan" in versions:
-        parts.append(f"CmdStan {versions['cmdstan']}")
-    day = _day(provenance.get("date"))
-    return ", ".join([*parts, day] if day else parts)
+    versions = comparison.provenance.get("versions") or {}
+    known = isinstance(versions, Mapping) and "cmdstan" in versions
+    parts = (
+        count(len(comparison.models), "model"),
+        count(sum(len(m.runs) for m in comparison.models), "run"),
+        f"CmdStan {versions['cmdstan']}" if known else "",
+        _day(comparison.provenance.get("date")),
+    )
+    return ", ".join(p for p in parts if p)
 
 
 def _day(date: Any) -> str:
-    if isinstance(date, dt.date):
-        found: dt.date | None = date
-    else:
-        try:
-            found = dt.date.fromisoformat(str(date)[:10])
-        except ValueError:
-            found = None
-    if found is None:
+    try:
+        found = dt.date.fromisoformat(str(date)[:10])
+    except ValueError:
         return str(date) if date else ""
     return f"{found.day} {found:%B %Y}"
 
 
 def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
+    judged = {v.method for v in entry.verdicts}
     return Row(
         model=entry.model.name,
-        anchor=anchor(entry.model.name),
-        title=entry.model.title,
         reference=KINDS[entry.reference.kind],
         reference_why=entry.reference.short or _clipped(entry.reference.why),
         trusted=entry.reference.trusted,
         cells=tuple(_cell(entry, m) for m in columns),
         error=entry.error and _clipped(entry.error),
-        others=tuple(
-            cell
-            for cell in (_cell(entry, m) for m in methods if m not in columns)
-            if cell.level != "missing"
-        ),
+        others=tuple(_cell(entry, m) for m in methods if m in judged - set(columns)),
     )
 
 
@@ -259,7 +221,8 @@ def strip(entry: ModelComparison) -> tuple[Cell, ...]:
 def _cell(entry: ModelComparison, method: str) -> Cell:
     verdict = next((v for v in entry.verdicts if v.method == method), None)
     if verdict is None:
-        return Cell(method, "missing", _why_missing(entry, method), "")
+        skip = entry.model.settings.get(method, {}).get("skip")
+        return Cell(method, "missing", str(skip) if skip else "not run", "")
     # The column of references says why NUTS may be the reference.
     reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
     cause = _clipped(str(cause_in_short(verdict)))
@@ -271,13 +234,7 @@ def _clipped(headline: str) -> str:
     return clip(one_line(headline), _LONGEST, words=True)
 
 
-def _why_missing(entry: ModelComparison, method: str) -> str:
-    skip = entry.model.settings.get(method, {}).get("skip")
-    return str(skip) if skip else "not run"
-
-
 def reference_words(reference: Reference) -> str:
     """Return the reference's kind, whether it is trusted, and why."""
     trust = "" if reference.trusted or reference.kind == "none" else " (not trusted)"
-    kind = KINDS[reference.kind]
-    return f"Reference: {kind}{trust}. {reference.why}".strip()
+    return f"Reference: {KINDS[reference.kind]}{trust}. {reference.why}".strip()
