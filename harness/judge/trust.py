@@ -53,8 +53,8 @@ class ChainJudgement:
 
     @property
     def short(self) -> str:
-        """The reasons for a table: two figures of trusted chains, or what is worst."""
-        return ", ".join(self.reasons[:2]) if self.trusted else self.reasons[0]
+        """The reasons for a table: R-hat and both ESS of trusted chains, or what is worst."""
+        return ", ".join(self.reasons[:3]) if self.trusted else self.reasons[0]
 
 
 def judge_chains(
