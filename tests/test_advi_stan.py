@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.methods import advi, advi_fit
-from harness.methods.advi_options import AdviOptions
+from harness.methods.advi import AdviOptions
 from harness.methods.bridged import BridgeTarget, Problem, arrays
 from harness.methods.method import Method
 from harness.methods.settings import OptionError

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from dataclasses import dataclass
 
-from harness.methods.advi_options import AdviOptions
-from harness.methods.bridged import Problem, on_bridge
+from harness.methods.bridged import later, on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
-from harness.vi.target import Fitted
+from harness.methods.settings import Options, real, switch, whole, word
+from harness.records import FAMILY_NAMES
+from harness.vi.optimisers import OPTIMISERS
 
 
-def _load() -> Callable[[Problem[AdviOptions]], Fitted]:
-    from harness.methods.advi_fit import fit
+@dataclass(frozen=True)
+class AdviOptions(Options):
+    """The options of the rows; the defaults are PyMC's, as the lecture uses them."""
 
-    return fit
+    family: str = word("meanfield", FAMILY_NAMES)
+    optimiser: str = word("adagrad_window", tuple(OPTIMISERS))
+    iterations: int = whole(10_000, 10)
+    learning_rate: float = real(1e-3, above=0)
+    gradient_draws: int = whole(1, 1)  # draws of q that make one gradient
+    # Where q's mean starts: at 0 (what PyMC does on the unconstrained scale with no start given,
+    # and Stan with init=0), or uniform in (−2, 2), as Stan's inits. And q's sd there: PyMC's is
+    # ln 2, the softplus of 0; CmdStan's is 1.
+    start: str = word("zero", ("zero", "uniform"))
+    start_sd: float = real(math.log(2), above=0)
+    starts: int = whole(1, 1)  # the run whose last fifth has the best mean ELBO is kept
+    # Change of the parameters, or of the ELBO (slow). Those that do not stop the run still note
+    # when they would have.
+    stop: str = word("none", ("none", "relative", "absolute", "slow"))
+    check_every: int = whole(100, 1)  # of the two rules on the parameters
+    tolerance: float = real(1e-3, above=0)
+    refine: int = whole(0, 0)  # further steps of the same state once the iterations are done
+    average: bool = switch(default=False)  # q is the mean of the last half of the iterates
 
 
 _row = functools.partial(
     Method,
     kind="stochastic gradients",
-    fit=on_bridge(_load),
+    fit=on_bridge(later("advi_fit:fit")),
     version=1,
     draws=10_000,
     seeds=10,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.methods.advi_options import AdviOptions
+from harness.methods.advi import AdviOptions
 from harness.methods.bridged import RECORDED, Problem
 from harness.records import FloatArray, Reason, Status, Trace
 from harness.records.text import count, integer, setting
@@ -201,16 +201,12 @@ def _doubt(problem: Problem[AdviOptions], family: Family, found: loop.Fit) -> _E
 
 
 def _diagnostics(best: _Watched, runs: list[_Watched]) -> dict[str, float]:
-    def at(fired: int | None) -> float:
-        return math.nan if fired is None else float(fired)
-
+    fired = {rule: getattr(best, rule).fired_at for rule in ("relative", "absolute", "slow")}
     found = {
         "iterations": float(best.fit.state.iteration),
         "bad_steps": float(best.fit.bad_steps),
         "elbo": best.level if math.isfinite(best.level) else math.nan,
-        "relative_fired_at": at(best.relative.fired_at),
-        "absolute_fired_at": at(best.absolute.fired_at),
-        "slow_fired_at": at(best.slow.fired_at),
+        **{f"{r}_fired_at": math.nan if at is None else float(at) for r, at in fired.items()},
         "elbo_gain": best.gain,
     }
     found["fired_apart"] = found["relative_fired_at"] - found["absolute_fired_at"]
@@ -271,4 +267,6 @@ def _words(best: _Watched, options: AdviOptions) -> str:
         said.append(f"refined from iteration {integer(best.refined_from)}")
     if best.fit.bad_steps:
         said.append(f"{count(best.fit.bad_steps, 'step')} without a finite gradient were skipped")
-    return "\n".join([*said, *([best.fit.words] if best.fit.words else [])])
+    if best.fit.words:
+        said.append(best.fit.words)
+    return "\n".join(said)

@@ -9,6 +9,8 @@ the constrained scale with transformed parameters and generated quantities as Cm
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,25 +114,27 @@ def on_bridge(
     Its ``cost`` counts the points at which the density and the gradient were evaluated; the
     seconds include reading the data, as CmdStan's do.
 
-    Parameters
-    ----------
-    load
-        Imports and returns the function that fits; importing is not part of the run's seconds.
+    ``load`` imports and returns the function that fits; importing is not part of the run's
+    seconds.
     """
+    return functools.partial(_run, load)
 
-    def run(spec: RunSpec, context: RunContext, scratch: Path, options: Own) -> Outcome:
-        del scratch
-        return _run(spec, context, options, load())
 
-    return run
+def later(where: str) -> Callable[[], Callable[[Problem[Any]], Fitted]]:
+    """Return what imports and returns a ``module:function`` of this package."""
+    module, _, name = where.partition(":")
+    return lambda: getattr(importlib.import_module(f"harness.methods.{module}"), name)
 
 
 def _run(
+    load: Callable[[], Callable[[Problem[Own]], Fitted]],
     spec: RunSpec,
     context: RunContext,
+    scratch: Path,
     options: Own,
-    fit: Callable[[Problem[Own]], Fitted],
 ) -> Outcome:
+    del scratch
+    fit = load()
     library = context.program.library
     if library is None:
         why = context.program.library_error or "the program was not built as a library"

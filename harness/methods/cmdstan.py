@@ -26,8 +26,6 @@ SIGNIFICANT_DIGITS = 18
 
 T = TypeVar("T")
 
-NOTHING: Mapping[str, float] = {}
-
 
 @dataclass(slots=True)
 class Attempt:
@@ -52,7 +50,7 @@ class Attempt:
             return None
 
     def outcome(
-        self, trace: Trace | None = None, diagnostics: Mapping[str, float] = NOTHING
+        self, trace: Trace | None = None, diagnostics: Mapping[str, float] | None = None
     ) -> Outcome:
         """Return the outcome of a run without draws."""
         return Outcome(
@@ -61,7 +59,7 @@ class Attempt:
             self.message,
             self.reason,
             trace=trace,
-            diagnostics=diagnostics,
+            diagnostics=diagnostics or {},
             console=console.excerpt(self.text),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.methods.cmdstan import attempt
 from harness.methods.method import DASHED, SOLID, Look, Method, Outcome
@@ -97,50 +98,55 @@ def _read(folder: Path, draws: int) -> Draws:
     )
 
 
-_row = functools.partial(
-    Method, kind="CmdStan's ADVI", version=1, draws=10_000, seeds=10, usual=True
-)
+def _row(family: FamilyName, **more: Any) -> Method:
+    return Method(
+        kind="CmdStan's ADVI",
+        fit=functools.partial(_fit, family),
+        family=family,
+        version=1,
+        draws=10_000,
+        seeds=10,
+        usual=True,
+        **more,
+    )
+
 
 MEANFIELD = _row(
+    "meanfield",
     name="meanfield",
     title="mean-field",
     what="CmdStan's ADVI with its defaults: a Gaussian with independent parameters",
-    fit=functools.partial(_fit, "meanfield"),
     options=CmdStanAdviOptions(),
     look=Look("#d1492e", SOLID, "s"),
-    family="meanfield",
     full_rank="fullrank",
     tuned="meanfield_tuned",
 )
 
 FULLRANK = _row(
+    "fullrank",
     name="fullrank",
     title="full-rank",
     what="CmdStan's ADVI with its defaults: a Gaussian with any covariance",
-    fit=functools.partial(_fit, "fullrank"),
     options=CmdStanAdviOptions(),
     look=Look("#1f8a5f", SOLID, "D"),
-    family="fullrank",
     tuned="fullrank_tuned",
 )
 
 MEANFIELD_TUNED = _row(
+    "meanfield",
     name="meanfield_tuned",
     title="tuned mean-field",
     what="mean-field with step size 0.1 fixed, 20 gradient draws, up to 30 000 iterations",
-    fit=functools.partial(_fit, "meanfield"),
     options=TUNED,
     look=Look("#8a2414", DASHED, "v"),
-    family="meanfield",
     full_rank="fullrank_tuned",
 )
 
 FULLRANK_TUNED = _row(
+    "fullrank",
     name="fullrank_tuned",
     title="tuned full-rank",
     what="full-rank with step size 0.1 fixed, 20 gradient draws, up to 30 000 iterations",
-    fit=functools.partial(_fit, "fullrank"),
     options=TUNED,
     look=Look("#0b5a43", DASHED, "^"),
-    family="fullrank",
 )

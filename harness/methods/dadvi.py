@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 
-from harness.methods.bridged import Problem, on_bridge
-from harness.methods.dadvi_options import (
-    FamilyOptions,
-    PsisOptions,
-    ResponseOptions,
-    WeightOptions,
-)
+from harness.methods.bridged import later, on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
-from harness.vi.target import Fitted
+from harness.methods.settings import Options, real, whole, word
+from harness.records import FAMILY_NAMES
 
 
-def _family() -> Callable[[Problem[FamilyOptions]], Fitted]:
-    from harness.methods.dadvi_gaussian import fit_family
+@dataclass(frozen=True)
+class DadviOptions(Options):
+    """The options that all four methods share."""
 
-    return fit_family
-
-
-def _response() -> Callable[[Problem[ResponseOptions]], Fitted]:
-    from harness.methods.dadvi_gaussian import fit_response
-
-    return fit_response
-
-
-def _psis() -> Callable[[Problem[PsisOptions]], Fitted]:
-    from harness.methods.dadvi_weighted import fit_weighted
-
-    return fit_weighted
+    # The largest error that base draws may leave: of means in posterior sds, and of ln sd.
+    error: float = real(0.05, above=0)
+    base_draws: int = whole(0, 0)  # to begin with; 0: by what a gradient costs
+    most_base_draws: int = whole(8192, 1)  # where doubling them ends
+    starts: int = whole(0, 0)  # starting points; 0: by what a gradient costs
 
 
-def _basins() -> Callable[[Problem[WeightOptions]], Fitted]:
-    from harness.methods.dadvi_weighted import fit_basins
+@dataclass(frozen=True)
+class FamilyOptions(DadviOptions):
+    """The options of ``dadvi``."""
 
-    return fit_basins
+    family: str = word("meanfield", FAMILY_NAMES)
+
+
+@dataclass(frozen=True)
+class ResponseOptions(DadviOptions):
+    """The options of ``dadvi_lr``."""
+
+    # Seconds of conjugate gradients where there are too many parameters for a Hessian.
+    conjugate_s: float = real(30.0)
+
+
+@dataclass(frozen=True)
+class WeightOptions(DadviOptions):
+    """The options of ``dadvi_basins``."""
+
+    # Proposals for each draw that is wanted, as far as weighing them takes no more seconds.
+    proposals: float = real(4.0, above=0)
+    weights_s: float = real(4.0)
+
+
+@dataclass(frozen=True)
+class PsisOptions(ResponseOptions, WeightOptions):
+    """The options of ``dadvi_psis``."""
 
 
 _row = functools.partial(Method, version=1, draws=10_000, seeds=5, bridge=True)
@@ -47,7 +58,7 @@ DADVI = _row(
     title="DADVI",
     what="deterministic ADVI: the best Gaussian with independent parameters",
     kind="deterministic",
-    fit=on_bridge(_family),
+    fit=on_bridge(later("dadvi_gaussian:fit_family")),
     options=FamilyOptions(),
     look=Look("#b0307a", SOLID, "p"),
     usual=True,
@@ -62,7 +73,7 @@ DADVI_LR = _row(
     title="DADVI + LR",
     what="deterministic ADVI with the covariance of linear response",
     kind="deterministic",
-    fit=on_bridge(_response),
+    fit=on_bridge(later("dadvi_gaussian:fit_response")),
     options=ResponseOptions(),
     look=Look("#7d1f56", DASHED, "h"),
     usual=True,
@@ -79,7 +90,7 @@ DADVI_PSIS = _row(
     title="DADVI + PSIS",
     what="draws of dadvi_lr, weighted by Pareto-smoothed importance sampling",
     kind="weighted draws",
-    fit=on_bridge(_psis),
+    fit=on_bridge(later("dadvi_weighted:fit_weighted")),
     options=PsisOptions(),
     look=Look("#4f1237", DOTTED, "*"),
     usual=True,
@@ -92,7 +103,7 @@ DADVI_BASINS = _row(
     title="DADVI + basins",
     what="a mixture of one Gaussian for each basin found, its draws weighted",
     kind="weighted draws",
-    fit=on_bridge(_basins),
+    fit=on_bridge(later("dadvi_weighted:fit_basins")),
     # More starts than the others take: what none of them finds is missing.
     options=WeightOptions(starts=24),
     look=Look("#7a1fa2", DASHED, "$b$"),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.methods.bridged import Problem
-from harness.methods.dadvi_options import DadviOptions
+from harness.methods.dadvi import DadviOptions
 from harness.records import Reason
 from harness.records.text import count, estimate, fixed, listed, number, percent, setting
 from harness.vi import deterministic

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
+from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
 from harness.methods.dadvi_faults import (
     UNSETTLED,
     Fault,
@@ -17,7 +18,6 @@ from harness.methods.dadvi_faults import (
     error_fault,
     faults_of,
 )
-from harness.methods.dadvi_options import DadviOptions, FamilyOptions, ResponseOptions
 from harness.records import FloatArray, Reason, Trace
 from harness.records.text import integer, number
 from harness.vi import deterministic
@@ -50,30 +50,22 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
     """
     if problem.target.dimension == 0:
         raise FitError("the program has no parameters")
-    settings = settings_of(problem.options, expected_seconds(problem))
+    options = problem.options
+    # A gradient in a batch visits all data once.
+    numbers = sum(value.size for value in problem.data.values())
+    settings = Settings(
+        error=options.error,
+        draws=options.base_draws,
+        most_draws=options.most_base_draws,
+        starts=options.starts,
+        seconds=1e-6 * (1 + problem.target.dimension / 10) + SECONDS_A_NUMBER * numbers,
+    )
     try:
         return deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
     except np.linalg.LinAlgError as error:
         raise FitError(deterministic.IMPROPER) from error
     except deterministic.StartError as error:
         raise FitError(str(error)) from error
-
-
-def expected_seconds(problem: Problem[DadviOptions]) -> float:
-    """Return what a gradient in a batch takes, roughly: it visits all data once, 2 ns a number."""
-    numbers = sum(value.size for value in problem.data.values())
-    return 1e-6 * (1 + problem.target.dimension / 10) + SECONDS_A_NUMBER * numbers
-
-
-def settings_of(options: DadviOptions, seconds: float = 0.0) -> Settings:
-    """Return the settings that all four methods share; ``seconds`` are those of a gradient."""
-    return Settings(
-        error=options.error,
-        draws=options.base_draws,
-        most_draws=options.most_base_draws,
-        starts=options.starts,
-        seconds=seconds,
-    )
 
 
 def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
@@ -197,7 +189,13 @@ def fitted(
     more: Mapping[str, float] | None = None,
     values: Sequence[tuple[float, float]] | None = None,
 ) -> Fitted:
-    """Put together what a fit found, with its diagnostics, path and words."""
+    """Put together what a fit found, with its diagnostics, path and words.
+
+    The path is the optimiser's: the ELBO on few base draws, at last on all of them.
+    """
+    begin = time.perf_counter() - problem.clock.elapsed_s
+    path = np.asarray(optimum.values if values is None else values, dtype=np.float64)
+    path = path.reshape(-1, 2)
     modes = [b for b in optimum.basins if b.separate]
     diagnostics = {
         "elbo": optimum.elbo,
@@ -218,14 +216,7 @@ def fitted(
         status="not_converged" if q.faults else "ok",
         reason=q.faults[0].reason if q.faults else None,
         message="; ".join(fault.words for fault in q.faults),
-        trace=_trace(problem, optimum.values if values is None else values),
+        trace=Trace(np.arange(len(path), dtype=np.float64), path[:, 0] - begin, -path[:, 1]),
         diagnostics={**diagnostics, **(more or {})},
         words="\n".join([*q.notes, *described(problem, optimum)]),
     )
-
-
-def _trace(problem: Problem[DadviOptions], values: Sequence[tuple[float, float]]) -> Trace:
-    """Return the optimiser's path: the ELBO on few base draws, at last on all of them."""
-    begin = time.perf_counter() - problem.clock.elapsed_s
-    path = np.asarray(values, dtype=np.float64).reshape(-1, 2)
-    return Trace(np.arange(len(path), dtype=np.float64), path[:, 0] - begin, -path[:, 1])

@@ -82,75 +82,40 @@ _REASONS: Mapping[Status, Reason] = {
 }
 
 
-def fits_any(_: Model) -> str | None:
-    """Say that a method can be used on any model."""
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One way to fit.
+    """One way to fit."""
 
-    Attributes
-    ----------
-    name, title, what
-        The name that users type, the name in sentences and figures, and one line that says what
-        it is.
-    fit
-        ``fit(spec, context, scratch, options)`` returns an outcome and never raises for a fit that
-        failed; ``options`` are of the class of the defaults.
-    version
-        Raised when results are no longer comparable with stored ones.
-    options
-        The defaults: an instance of the method's own dataclass.
-    draws, seeds
-        How many, unless the user or the model says otherwise.
-    usual
-        Whether every program gets it unless ``--methods`` says otherwise.
-    bridge
-        Whether it needs the program's gradient in process.
-    extends
-        False where more draws would be another fit (particles).
-    family
-        The Gaussian family of q, None where q is no Gaussian; an option ``family`` goes before it.
-    unfit
-        Returns why the method cannot be used on a model, in a sentence, or None.
-    repairable
-        Whether remedies are tried where it fails: False for methods that are remedies themselves,
-        and for those that no remedy fits.
-    full_rank, tuned
-        The method that is this one with correlations, and with careful settings; empty where
-        there is none (or an option ``family`` makes the first).
-    other_optimum
-        Where its optimum differs from the family's largest ELBO by construction: the name of that
-        cause and a sentence.
-    other_family
-        What q is, where it is no Gaussian on the unconstrained scale and ``kl`` is a diagnostic.
-    one_mode
-        Why it misses other modes of a posterior.
-    """
-
-    name: str
-    title: str
-    what: str
+    name: str  # what users type
+    title: str  # in sentences and figures
+    what: str  # one line that says what it is
     kind: Kind
+    # Called with the options' own class; never raises for a fit that failed.
     fit: Callable[[RunSpec, RunContext, Path, Any], Outcome]
-    version: int
-    options: Options
-    draws: int
+    version: int  # raised when results are no longer comparable with stored ones
+    options: Options  # the defaults, of the method's own dataclass
+    draws: int  # unless the user or the model says otherwise, as the seeds
     seeds: int
     look: Look
-    usual: bool = False
-    bridge: bool = False
-    extends: bool = True
+    usual: bool = False  # every program gets it unless --methods says otherwise
+    bridge: bool = False  # it needs the program's gradient in process
+    extends: bool = True  # False where more draws would be another fit (particles)
+    # The Gaussian family of q, None where q is no Gaussian; an option "family" goes before it.
     family: FamilyName | None = None
-    unfit: Callable[[Model], str | None] = fits_any
+    # Why the method cannot be used on a model, in a sentence.
+    unfit: Callable[[Model], str | None] = lambda _: None
+    # Remedies are tried where it fails: not for methods that are remedies, or that none fits.
     repairable: bool = True
+    # The method that is this one with correlations (unless an option "family" makes it), and with
+    # careful settings.
     full_rank: str = ""
     tuned: str = ""
+    # Where its optimum differs from the family's largest ELBO by construction: the name of that
+    # cause and a sentence.
     other_optimum: tuple[str, str] | None = None
+    # What q is, where it is no Gaussian on the unconstrained scale and "kl" is a diagnostic.
     other_family: str = ""
-    one_mode: str = "it stays in one of them"
+    one_mode: str = "it stays in one of them"  # why it misses other modes of a posterior
 
     @property
     def approximate(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,27 +18,15 @@ from harness.vi.target import Fitted
 
 @dataclass(frozen=True)
 class MinibatchOptions(Options):
-    """The options.
+    """The options."""
 
-    Attributes
-    ----------
-    rows
-        Rows in a batch.
-    tolerance_mean, tolerance_log_sd, stages
-        Two stages agree if no mean differs by more than this many sds of q, and no log sd by
-        more than this; the fit ends after ``stages`` in any case.
-    elbo_pairs
-        Pairs of draws that estimate the ELBO of all rows.
-    batch
-        The model's ``[batch]`` table.
-    """
-
-    rows: int = whole(500, 1)
+    rows: int = whole(500, 1)  # of a batch
+    # Two stages agree if no mean differs by more sds of q, and no log sd by more.
     tolerance_mean: float = real(0.02, above=0)
     tolerance_log_sd: float = real(0.04, above=0)
-    stages: int = whole(7, 1)
-    elbo_pairs: int = whole(50, 2)
-    batch: Mapping[str, Any] | None = field(default=None)
+    stages: int = whole(7, 1)  # at most
+    elbo_pairs: int = whole(50, 2)  # of draws that estimate the ELBO of all rows
+    batch: Mapping[str, Any] | None = None  # the model's [batch] table
 
 
 def _load() -> Callable[[Problem[MinibatchOptions]], Fitted]:
@@ -96,9 +84,8 @@ def fit(problem: Problem[MinibatchOptions]) -> Fitted:
 
 def _unfit(model: Model) -> str | None:
     """Say why a model's data cannot be split."""
-    if model.batch:
-        return None
-    return "model.toml has no [batch] table that says how the data split by rows"
+    said = "model.toml has no [batch] table that says how the data split by rows"
+    return None if model.batch else said
 
 
 MINIBATCH = Method(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +19,23 @@ from harness.stan.csv import CsvError, StanTable, read_stan_csv
 
 @dataclass(frozen=True)
 class NutsOptions(Options):
-    """The options.
-
-    Attributes
-    ----------
-    start
-        Where chains start: values by parameter on the constrained scale (CmdStan's inits), of
-        one point for all chains or a list of one for each.
-    inv_metric
-        The inverse metric that adaptation starts from: d variances on the unconstrained scale
-        (diagonal), or a d × d covariance (dense).
-    """
+    """The options."""
 
     chains: int = whole(4, 1)
     warmup: int = whole(1000, 0)
     samples: int = whole(1000, 1)
     adapt_delta: float = between(0.8, 0, 1)
     max_treedepth: int = whole(10, 1)
-    start: Any = field(default=None)
-    inv_metric: Any = field(default=None)
+    # Where chains start: values by parameter on the constrained scale (CmdStan's inits), of one
+    # point for all chains or a list of one for each.
+    start: Any = None
+    # The inverse metric that adaptation starts from: d variances on the unconstrained scale
+    # (diagonal), or a d × d covariance (dense).
+    inv_metric: Any = None
 
 
 def _beginning(options: NutsOptions, scratch: Path) -> dict[str, Any]:
-    """Write where chains start and their inverse metric as JSON; return cmdstanpy's arguments.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many starts as chains, or the metric is no vector or matrix.
-    """
+    """Write where chains start and their inverse metric as JSON; return cmdstanpy's arguments."""
     import stanio
 
     found: dict[str, Any] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,22 +19,11 @@ from harness.vi.target import Fitted
 Criterion = Literal["mse", "kl", "truncated"]
 
 
-@dataclass(frozen=True)
-class NoOptions(Options):
-    """There is nothing to set."""
-
-
-def _load(kind: Criterion) -> Callable[[Problem[NoOptions]], Fitted]:
+def _load(kind: Criterion) -> Callable[[Problem[Options]], Fitted]:
     from harness.vi.one_dimensional import QuadratureError
 
-    def fit(problem: Problem[NoOptions]) -> Fitted:
-        """Fit and draw.
-
-        Raises
-        ------
-        FitError
-            If the program has several parameters, or one that the family cannot hold.
-        """
+    def fit(problem: Problem[Options]) -> Fitted:
+        """Fit; refuse several parameters, or one that the family cannot hold."""
         try:
             return _fitted(problem, kind)
         except QuadratureError as error:
@@ -44,7 +32,7 @@ def _load(kind: Criterion) -> Callable[[Problem[NoOptions]], Fitted]:
     return fit
 
 
-def _fitted(problem: Problem[NoOptions], kind: Criterion) -> Fitted:
+def _fitted(problem: Problem[Options], kind: Criterion) -> Fitted:
     from harness.vi import one_dimensional, quadrature
     from harness.vi.target import Fitted
 
@@ -53,12 +41,13 @@ def _fitted(problem: Problem[NoOptions], kind: Criterion) -> Fitted:
     if kind == "mse":
         criterion = quadrature.mean_square
     if kind == "truncated":
-        refuse_other_supports(problem.model)
+        _refuse_other_supports(problem.model)
         family = quadrature.TRUNCATED
     about = one_dimensional.summarise(log_p)
     starts = [(about.mode, about.curvature_sd), (about.median, about.half_width)]
     if kind == "truncated":
-        starts = [(theta, sd * theta * (1 - theta)) for theta, sd in _expit(starts)]
+        logistic = [(float(special.expit(mu)), sd) for mu, sd in starts]
+        starts = [(theta, sd * theta * (1 - theta)) for theta, sd in logistic]
     found = quadrature.fit(
         lambda z: log_p(z) - about.log_z, family, criterion, starts, about.log_z, problem.clock
     )
@@ -88,20 +77,11 @@ def _fitted(problem: Problem[NoOptions], kind: Criterion) -> Fitted:
     )
 
 
-def _expit(starts: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(float(special.expit(mu)), sd) for mu, sd in starts]
-
-
-def refuse_other_supports(model: BridgeModel) -> None:
+def _refuse_other_supports(model: BridgeModel) -> None:
     """Refuse a parameter that is not in (0, 1).
 
     Stan has such a parameter as the logit of its value; that is what is looked at, because a
     declaration may be written in many ways.
-
-    Raises
-    ------
-    FitError
-        With the parameter's name and what is allowed.
     """
     z = np.array([-5.0, -1.0, 0.0, 0.5, 3.0])
     theta, _ = model.constrain(z[:, None], transformed=False)
@@ -120,7 +100,7 @@ _row = functools.partial(
     Method,
     kind="quadrature",
     version=1,
-    options=NoOptions(),
+    options=Options(),
     draws=10_000,
     seeds=5,
     bridge=True,
