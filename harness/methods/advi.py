@@ -41,8 +41,6 @@ _row = functools.partial(
     Method,
     kind="stochastic gradients",
     fit=on_bridge(later("advi_fit:fit")),
-    version=1,
-    draws=10_000,
     seeds=10,
     bridge=True,
 )

@@ -58,7 +58,6 @@ class BridgeTarget:
     """A Stan program as a :class:`~harness.vi.target.Target`: Jacobian and constants included."""
 
     def __init__(self, model: BridgeModel) -> None:
-        """Wrap an opened model."""
         self.model = model
         self.dimension = model.dimension
         self._point = model.at_point()
@@ -85,14 +84,12 @@ class Problem(Generic[Own_co]):
 
     target: Counted
     model: BridgeModel
-    data: Mapping[str, NDArray[Any]]
-    """The program's data as arrays, for methods that split them by rows."""
+    data: Mapping[str, NDArray[Any]]  # as arrays, for methods that split them by rows
     options: Own_co
     draws: int
     rng: np.random.Generator
     clock: Clock
-    seed: int
-    """Of random numbers in ``transformed data``, for data that are bound again."""
+    seed: int  # of random numbers in "transformed data", for data that are bound again
 
     def drawn(self, family: Family, phi: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return draws of a Gaussian, unconstrained scale, and their log densities."""
@@ -162,7 +159,10 @@ def _run(
         return timed_out(context, cost(), None if found is None else found.trace)
     except (BridgeError, ModelError, FitError) as error:
         return Outcome("failed", cost(), str(error))
-    words = (found.words, _unweighed(found, drawn.draws), model.messages())
+    unweighed = ""
+    if drawn.draws is not None and found.log_q is not None and drawn.draws.log_p is None:
+        unweighed = f"no k-hat: the densities of {len(found.log_q)} draws would take too long"
+    words = (found.words, unweighed, model.messages())
     return dataclasses.replace(
         drawn,
         cost=cost(),
@@ -181,7 +181,7 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
     cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
     model = problem.model
     problem.clock.check()
-    log_p = _densities(problem, found.z) if cheap else None
+    log_p = densities(problem, found.z) if cheap else None
     values, failures = model.constrain(found.z, transformed=True, generated=True, seed=problem.seed)
     message = found.message
     bad = np.flatnonzero(failures)
@@ -191,33 +191,25 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
         own, still = model.constrain(found.z[bad], transformed=True, generated=False)
         if still.any():
             why = f"{int(np.count_nonzero(still))} of {len(found.z)} draws cannot be written"
-            message = f"{why}: {model.last_error()}"
-            return Outcome("failed", message=message)
+            return Outcome("failed", message=f"{why}: {model.last_error()}")
         values[bad, : own.shape[1]] = own
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
     names = model.constrained_names(transformed=True, generated=True)
-    # Without log p it says nothing of the weights, but from it q itself can be told.
-    log_q = found.log_q
     draws = Draws(
         names=tuple(stan_name(n) for n in names),
         values=values[None],
         log_p=None if log_p is None else log_p[None],
-        log_q=None if log_q is None else log_q[None],
+        # Without log p it says nothing of the weights, but from it q itself can be told.
+        log_q=None if found.log_q is None else found.log_q[None],
     )
     return dataclasses.replace(ended, draws=draws, message=message)
 
 
-def _densities(problem: Problem[Options], z: FloatArray) -> FloatArray:
+def densities(problem: Problem[Options], z: FloatArray, at_once: int = AT_ONCE) -> FloatArray:
     """Return log densities, looking at the clock between some hundreds of them."""
     parts = []
-    for i in range(0, len(z), AT_ONCE):
+    for i in range(0, len(z), at_once):
         problem.clock.check()
-        parts.append(problem.target.log_density(z[i : i + AT_ONCE]))
+        parts.append(problem.target.log_density(z[i : i + at_once]))
     return np.concatenate(parts)
-
-
-def _unweighed(found: Fitted, draws: Draws | None) -> str:
-    if draws is None or found.log_q is None or draws.log_p is not None:
-        return ""
-    return f"no k-hat: the densities of {len(found.log_q)} draws would take too long"

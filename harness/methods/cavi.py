@@ -6,7 +6,6 @@ program is not run: these rows read the model's data and draw from q(m) q(s).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,13 +87,13 @@ def _fit_with(
         return Outcome("failed", Cost(clock.elapsed_s), f"{spec.method} cannot be run: {error}")
     if clock.over and not found.converged:
         return timed_out(context, Cost(clock.elapsed_s), found.trace)
-    ended = Outcome("ok")
-    if not found.converged:
-        words = f"not at rest after {count(found.iterations, 'iteration')}"
-        ended = Outcome("not_converged", message=words, reason=Reason.ITERATION_LIMIT)
+    words = f"not at rest after {count(found.iterations, 'iteration')}"
     elbo = float(found.trace.elbo[-1])
-    return dataclasses.replace(
-        ended,
+    return Outcome(
+        "ok" if found.converged else "not_converged",
+        Cost(clock.elapsed_s),
+        "" if found.converged else words,
+        None if found.converged else Reason.ITERATION_LIMIT,
         draws=Draws(
             names=("s", "m"),
             values=np.stack([s, m], axis=-1)[None],
@@ -111,20 +110,16 @@ def _fit_with(
             "s_shape": found.q.shape,
             "s_scale": found.q.scale,
         },
-        cost=Cost(clock.elapsed_s),
     )
 
 
 def _unfit(title: str, model: Model) -> str | None:
-    if model.reference == ONLY:
-        return None
-    return f"{title} is derived by hand for {ONLY}; {model.name} would need updates of its own"
+    said = f"{title} is derived by hand for {ONLY}; {model.name} would need updates of its own"
+    return None if model.reference == ONLY else said
 
 
 # Few seeds: only the draws of q are random, and SVI's batches.
-_row = functools.partial(
-    Method, kind="conjugate", version=1, draws=10_000, seeds=5, repairable=False
-)
+_row = functools.partial(Method, kind="conjugate", repairable=False)
 
 CAVI = _row(
     name="cavi",

@@ -103,8 +103,6 @@ def _row(family: FamilyName, **more: Any) -> Method:
         kind="CmdStan's ADVI",
         fit=functools.partial(_fit, family),
         family=family,
-        version=1,
-        draws=10_000,
         seeds=10,
         usual=True,
         **more,

@@ -51,7 +51,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-_row = functools.partial(Method, version=1, draws=10_000, seeds=5, bridge=True)
+_row = functools.partial(Method, bridge=True)
 
 DADVI = _row(
     name="dadvi",

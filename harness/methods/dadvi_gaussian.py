@@ -41,13 +41,7 @@ class Judged(Gaussian):
 
 
 def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
-    """Return the best mean-field optimum as the options say.
-
-    Raises
-    ------
-    FitError
-        If there is none.
-    """
+    """Return the best mean-field optimum as the options say, or raise FitError."""
     if problem.target.dimension == 0:
         raise FitError("the program has no parameters")
     options = problem.options

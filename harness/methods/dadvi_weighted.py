@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.methods.bridged import Problem
+from harness.methods.bridged import Problem, densities
 from harness.methods.dadvi import PsisOptions, WeightOptions
 from harness.methods.dadvi_faults import Fault, faults_of
 from harness.methods.dadvi_gaussian import Judged, fitted, optimum_of, response_of
@@ -77,13 +77,10 @@ def _weighted(
     problem: Problem[WeightOptions], optimum: Optimum, q: Judged, proposal: Proposal
 ) -> Fitted:
     """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
-    n = _proposals(problem, optimum)
+    can = int(problem.options.weights_s / max(optimum.seconds_per_point, 1e-9))
+    n = max(min(int(problem.draws * problem.options.proposals), can), FEWEST_PROPOSALS)
     z = proposal.draw(n, problem.rng)
-    log_p = np.empty(n)
-    step = max(1, n // 20)
-    for i in range(0, n, step):
-        problem.clock.check()
-        log_p[i : i + step] = problem.target.log_density(z[i : i + step])
+    log_p = densities(problem, z, max(1, n // 20))
     weights = deterministic.smoothed_weights(
         log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
     )
@@ -113,9 +110,3 @@ def _weighted(
     }
     whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
     return fitted(problem, optimum, whole, kept, None, more)
-
-
-def _proposals(problem: Problem[WeightOptions], optimum: Optimum) -> int:
-    wished = int(problem.draws * problem.options.proposals)
-    can = int(problem.options.weights_s / max(optimum.seconds_per_point, 1e-9))
-    return max(min(wished, can), FEWEST_PROPOSALS)

@@ -92,11 +92,11 @@ class Method:
     kind: Kind
     # Called with the options' own class; never raises for a fit that failed.
     fit: Callable[[RunSpec, RunContext, Path, Any], Outcome]
-    version: int  # raised when results are no longer comparable with stored ones
     options: Options  # the defaults, of the method's own dataclass
-    draws: int  # unless the user or the model says otherwise, as the seeds
-    seeds: int
     look: Look
+    version: int = 1  # raised when results are no longer comparable with stored ones
+    draws: int = 10_000  # unless the user or the model says otherwise, as the seeds
+    seeds: int = 5
     usual: bool = False  # every program gets it unless --methods says otherwise
     bridge: bool = False  # it needs the program's gradient in process
     extends: bool = True  # False where more draws would be another fit (particles)

@@ -136,7 +136,6 @@ NUTS = Method(
     what="CmdStan's NUTS, four chains",
     kind="sampler",
     fit=fit,
-    version=1,
     options=NutsOptions(),
     draws=4000,
     seeds=1,

@@ -12,7 +12,7 @@ from scipy import special
 from harness.methods.bridged import FitError, Problem, on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
 from harness.methods.settings import Options
-from harness.records import Reason, Status
+from harness.records import Reason
 from harness.stan.bridge import BridgeModel
 from harness.vi.target import Fitted
 
@@ -37,15 +37,14 @@ def _fitted(problem: Problem[Options], kind: Criterion) -> Fitted:
     from harness.vi.target import Fitted
 
     log_p = one_dimensional.one_dimensional(problem.target)
-    family, criterion = quadrature.GAUSSIAN, quadrature.divergence
-    if kind == "mse":
-        criterion = quadrature.mean_square
+    criterion = quadrature.mean_square if kind == "mse" else quadrature.divergence
     if kind == "truncated":
         _refuse_other_supports(problem.model)
-        family = quadrature.TRUNCATED
     about = one_dimensional.summarise(log_p)
     starts = [(about.mode, about.curvature_sd), (about.median, about.half_width)]
+    family = quadrature.GAUSSIAN
     if kind == "truncated":
+        family = quadrature.TRUNCATED
         logistic = [(float(special.expit(mu)), sd) for mu, sd in starts]
         starts = [(theta, sd * theta * (1 - theta)) for theta, sd in logistic]
     found = quadrature.fit(
@@ -53,16 +52,12 @@ def _fitted(problem: Problem[Options], kind: Criterion) -> Fitted:
     )
     log_sigma = float(np.log(found.sigma))
     z = family.sample(found.mu, log_sigma, problem.draws, problem.rng)
-    status: Status = "ok"
-    words, reason = "", None
-    if not found.converged:
-        status, reason = "not_converged", Reason.NOT_SETTLED
-        words = f"Nelder–Mead had not settled after {found.evaluations} values"
+    words = f"Nelder–Mead had not settled after {found.evaluations} values"
     return Fitted(
         z=z[:, None],
         log_q=family.log_density(z, found.mu, log_sigma),
-        status=status,
-        message=words,
+        status="ok" if found.converged else "not_converged",
+        message="" if found.converged else words,
         trace=found.trace,
         diagnostics={
             "mu": found.mu,
@@ -73,7 +68,7 @@ def _fitted(problem: Problem[Options], kind: Criterion) -> Fitted:
             "log_z": about.log_z,
             "iterations": float(found.evaluations),
         },
-        reason=reason,
+        reason=None if found.converged else Reason.NOT_SETTLED,
     )
 
 
@@ -99,10 +94,7 @@ def _refuse_other_supports(model: BridgeModel) -> None:
 _row = functools.partial(
     Method,
     kind="quadrature",
-    version=1,
     options=Options(),
-    draws=10_000,
-    seeds=5,
     bridge=True,
     repairable=False,
 )

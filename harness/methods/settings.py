@@ -33,10 +33,7 @@ class Allowed:
     def read(self, value: Any) -> Any:
         """Return a value, perhaps text from a command line, as the option's type.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If it is of another type or outside the range.
+        Raises TypeError or ValueError for another type or a value outside the range.
         """
         if self.kind is bool:
             return _truth(value)
@@ -69,12 +66,10 @@ class Allowed:
 
 
 def _truth(value: Any) -> bool:
-    words = {"true": True, "false": False}
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() not in words:
+    word = str(value).lower()
+    if word not in {"true", "false"}:
         raise ValueError
-    return words[str(value).lower()]
+    return word == "true"
 
 
 def _whole(value: Any) -> int:
@@ -98,9 +93,8 @@ def whole(default: int, least: int) -> Any:
 
 def real(default: float, *, least: float = 0.0, above: float | None = None) -> Any:
     """Return an option that is a finite number."""
-    if above is not None:
-        return _option(default, Allowed(float, above, open_low=True))
-    return _option(default, Allowed(float, least))
+    low = least if above is None else above
+    return _option(default, Allowed(float, low, open_low=above is not None))
 
 
 def between(default: float, low: float, high: float, *, closed: bool = False) -> Any:
@@ -123,13 +117,7 @@ class Options:
     """The options of a method, checked when they are made.
 
     A field made by :func:`whole` and its like is one that users set; the harness itself hands
-    over the others.
-
-    Raises
-    ------
-    OptionError
-        For a value of another type or out of range: with the option, what it is and what is
-        allowed.
+    over the others. Raises as :meth:`checked`.
     """
 
     def __post_init__(self) -> None:
@@ -155,7 +143,8 @@ class Options:
         Raises
         ------
         OptionError
-            As the class says, or for an option that there is not.
+            For an option that there is not, or a value of another type or out of range: with the
+            option, what it is and what is allowed.
         """
         allowed = cls.allowed()
         if name not in allowed:
@@ -171,13 +160,7 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        """Return the options of a run's spec.
-
-        Raises
-        ------
-        OptionError
-            As the class says, or for an option that there is not.
-        """
+        """Return the options of a run's spec, each :meth:`checked`."""
         for name in set(given) - cls.handed_over():
             cls.checked(name, given[name])
         return cls(**given)
