@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,7 @@ from harness.metrics import METRICS
 from harness.records import Claim, ClaimResult, Estimate, Measure, RunResult
 from harness.records.text import estimate, integer, number, percent, setting
 
-_RUN_FIGURES: Mapping[str, Callable[[RunResult], float]] = {
-    "iterations": lambda r: r.diagnostics.get("iterations", math.nan),
-    "eta": lambda r: r.diagnostics.get("eta", math.nan),
-    "seconds": lambda r: r.cost.seconds,
-}
-
+_RUN_FIGURES = ("iterations", "eta", "seconds")
 
 OF_RUN = "run."
 """Before the name of one of the run's own diagnostics: ``run.absolute_fired_at``."""
@@ -66,9 +61,12 @@ def _figure(
         known = [r.diagnostics[name] for r in own_runs if name in r.diagnostics]
         return _share([math.isfinite(v) for v in known])
     if metric in _RUN_FIGURES or metric.startswith(OF_RUN):
-        figure_of = _RUN_FIGURES.get(metric, _diagnostic(metric.removeprefix(OF_RUN)))
-        values = [Estimate(figure_of(r), 0.0) for r in own_runs]
-        values = [v for v in values if not math.isnan(v.value)]
+        name = metric.removeprefix(OF_RUN)
+        found = [
+            r.cost.seconds if metric == "seconds" else r.diagnostics.get(name, math.nan)
+            for r in own_runs
+        ]
+        values = [Estimate(v, 0.0) for v in found if not math.isnan(v)]
     else:
         values = _by_seed(method, metric, quantity, measures)
     return (*_summarise(values, figure.get("over", "mean")), len(values))
@@ -82,23 +80,18 @@ def _share(true: Sequence[bool]) -> tuple[float, float, int]:
     return share, math.sqrt(share * (1 - share) / n), n
 
 
-def _diagnostic(name: str) -> Callable[[RunResult], float]:
-    return lambda run: run.diagnostics.get(name, math.nan)
-
-
 def _by_seed(
     method: str, metric: str, quantity: str | None, measures: Sequence[Measure]
 ) -> list[Estimate]:
     """Return one estimate for each seed: of the quantity, or of the worst one if none is named."""
-    by_seed: dict[int | None, list[Measure]] = {}
+    by_seed: dict[int | None, list[Estimate]] = {}
     for m in measures:
         if (m.method, m.metric) == (method, metric) and quantity in {None, m.quantity}:
-            by_seed.setdefault(m.seed, []).append(m)
-    worst = []
-    for cells in by_seed.values():
-        cell = max(cells, key=lambda m: math.inf if math.isnan(m.value) else abs(m.value))
-        worst.append(Estimate(cell.value, cell.mcse))
-    return worst
+            by_seed.setdefault(m.seed, []).append(Estimate(m.value, m.mcse))
+    return [
+        max(cells, key=lambda e: math.inf if math.isnan(e.value) else abs(e.value))
+        for cells in by_seed.values()
+    ]
 
 
 def _summarise(values: Sequence[Estimate], over: str) -> tuple[float, float]:
@@ -135,10 +128,10 @@ def _expected(expect: Mapping[str, float]) -> str:
         return f"at most {setting(expect['at_most'])}"
     if "at_least" in expect:
         return f"at least {setting(expect['at_least'])}"
-    within = ""
-    if "within" in expect:
-        within = " ± " + setting(float(format(expect["within"], ".2g")))
-    return f"{setting(expect['near'])}{within}"
+    near = setting(expect["near"])
+    if "within" not in expect:
+        return near
+    return f"{near} ± {setting(float(format(expect['within'], '.2g')))}"
 
 
 _OVER = {

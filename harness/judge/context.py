@@ -23,25 +23,15 @@ def lost(run: RunResult) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
-    """One method's runs and measures, and what they are judged by.
-
-    Attributes
-    ----------
-    own, summaries
-        The measures as figures: by seed and quantity, and the reference's by quantity.
-    rules
-        By metric, with the model's own limits.
-    z
-        How many standard errors a figure must be beyond a limit.
-    """
+    """One method's runs and measures, and what they are judged by."""
 
     method: str
     runs: Sequence[RunResult]
     measures: Sequence[Measure]
-    own: Mapping[tuple[int | None, str | None], Mapping[str, Estimate]]
-    summaries: Mapping[str, Mapping[str, Estimate]]
-    rules: Mapping[str, Rule]
-    z: float
+    own: Mapping[tuple[int | None, str | None], Mapping[str, Estimate]]  # by seed and quantity
+    summaries: Mapping[str, Mapping[str, Estimate]]  # the reference's, by quantity
+    rules: Mapping[str, Rule]  # by metric, with the model's own limits
+    z: float  # how many standard errors a figure must be beyond a limit
     context: JudgeContext
     reference_draws: int
 

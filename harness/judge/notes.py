@@ -85,8 +85,8 @@ def far_off(
     eta = run.diagnostics.get("eta", math.nan)
     scale = 1.0 if eta >= RUNAWAY_STEP else FAR
     units = {BIAS.id: scale, WIDTH.id: math.log(3) * scale**0.5}
-    far = [(abs(m.value) / units[m.metric], m) for m in own if m.metric in units]
-    far = [f for f in far if f[0] >= 1]
+    sizes = [(abs(m.value) / units[m.metric], m) for m in own if m.metric in units]
+    far = [(size, m) for size, m in sizes if size >= 1]
     if not far:
         return None
     worst = max(far, key=lambda f: f[0])[1]
@@ -98,7 +98,7 @@ def far_words(bench: Bench, run: RunResult, far: Far, worst: Measure) -> str:
     scene = bench.scene(worst)
     eta = run.diagnostics.get("eta", math.nan)
     step = f" (step size {setting(eta)})" if math.isfinite(eta) else ""
-    how = {"ran away": "ran away", "never arrived": "ended far from the posterior"}[far]
+    how = far if far == "ran away" else "ended far from the posterior"
     text = f"Seed {run.spec.seed} {how}{step}"
     mean, right = scene.own.get(MEAN.id), scene.theirs.get(MEAN.id)
     if mean is None or right is None or not math.isfinite(mean.value):
@@ -119,7 +119,7 @@ def errors_by_seed(bench: Bench, finding: Finding | None) -> list[str]:
         return []
     quantity = finding.measure.quantity
     errors = {
-        m.seed: m.value
+        m.seed: f"{'+' if m.value > 0 else ''}{number(m.value)}"
         for m in bench.measures
         if (m.metric, m.quantity) == (BIAS.id, quantity) and m.seed is not None
     }
@@ -127,16 +127,11 @@ def errors_by_seed(bench: Bench, finding: Finding | None) -> list[str]:
         return []
     said = []
     for run in bench.runs:
-        value = errors.get(run.spec.seed)
+        figure = errors.get(run.spec.seed, "no draws")
         eta = run.diagnostics.get("eta", math.nan)
-        large = f" (step size {setting(eta)})" if eta >= LARGE_STEP else ""
-        figure = "no draws" if value is None else f"{_signed(value)}{large}"
-        said.append(f"{run.spec.seed}: {figure}")
+        large = run.spec.seed in errors and eta >= LARGE_STEP
+        said.append(f"{run.spec.seed}: {figure}{f' (step size {setting(eta)})' if large else ''}")
     return [f"Error of the mean of {quantity} by seed, in sd: {', '.join(said)}."]
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + number(value)
 
 
 def stopped_early(bench: Bench) -> list[str]:

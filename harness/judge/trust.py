@@ -20,36 +20,22 @@ SAID = 3
 
 @dataclass(frozen=True, slots=True)
 class ChainJudgement:
-    """Whether chains can be trusted.
+    """Whether chains can be trusted."""
 
-    Attributes
-    ----------
-    trusted
-        Whether every diagnostic is there for every quantity and none is violated or unknown.
-    findings
-        The violated or unknown diagnostics.
-    missing
-        Metrics, with their quantities, that were not recorded.
-    worst
-        The worst value of every diagnostic.
-    reasons
-        For people: the findings, or the worst values of trusted chains, in a few words each.
-    """
-
-    trusted: bool
-    findings: tuple[Finding, ...]
-    missing: tuple[tuple[str, str | None], ...]
-    worst: Mapping[str, float]
+    trusted: bool  # every diagnostic is there for every quantity, none is violated or unknown
+    findings: tuple[Finding, ...]  # the violated or unknown diagnostics
+    missing: tuple[tuple[str, str | None], ...]  # metrics not recorded, with their quantities
+    worst: Mapping[str, float]  # the worst value of every diagnostic
+    # For people: the findings, or the worst values of trusted chains, in a few words each.
     reasons: tuple[str, ...]
 
     def sentence(self, whose: str) -> str:
         """Say that these chains can be the reference or not, with the reasons."""
-        reasons = list(self.reasons)
         if self.trusted:
-            return f"{whose} can serve as the reference: {', '.join(reasons)}"
-        if len(reasons) > SAID:
-            reasons = [*reasons[:SAID], f"and {len(reasons) - SAID} more"]
-        return f"{whose} cannot serve as the reference: {'; '.join(reasons)}"
+            return f"{whose} can serve as the reference: {', '.join(self.reasons)}"
+        more = len(self.reasons) - SAID
+        said = [*self.reasons[:SAID], *([f"and {more} more"] if more > 0 else [])]
+        return f"{whose} cannot serve as the reference: {'; '.join(said)}"
 
     @property
     def short(self) -> str:
@@ -62,20 +48,10 @@ def judge_chains(
     rules: Mapping[str, Rule] | None = None,
     context: JudgeContext | None = None,
 ) -> ChainJudgement:
-    """Judge a run of NUTS by its diagnostics.
-
-    Parameters
-    ----------
-    measures
-        The diagnostics of one run; other measures are passed over.
-    rules
-        From :func:`rules_for`; by default the unchanged ones.
-    context
-        For the sentences.
-    """
+    """Judge a run of NUTS by its diagnostics; other measures are passed over."""
     context = context or JudgeContext()
     rules = rules or rules_for()
-    own = [m for m in measures if _diagnostic(m)]
+    own = [m for m in measures if m.metric in METRICS and METRICS[m.metric].about_chains]
     findings = chain_findings(own, rules, context)
     missing = missing_diagnostics(own)
     worst = {
@@ -99,10 +75,6 @@ def _diagnostics() -> list[Metric]:
     return [m for m in METRICS.values() if m.about_chains and m.rule is not None]
 
 
-def _diagnostic(m: Measure) -> bool:
-    return m.metric in METRICS and METRICS[m.metric].about_chains
-
-
 def _worst_words(metric: Metric, value: float) -> str:
     least = metric.rule is not None and metric.rule.at_least
     return f"{metric.noun} at {'least' if least else 'most'} {metric.size(value)}"
@@ -117,11 +89,12 @@ def missing_diagnostics(measures: Sequence[Measure]) -> tuple[tuple[str, str | N
     """Return the diagnostics that should be there and are not, with their quantities."""
     quantities = sorted({m.quantity for m in measures if m.quantity is not None})
     present = {(m.metric, m.quantity) for m in measures}
-    wanted: list[tuple[str, str | None]] = []
-    for metric in _diagnostics():
-        whose = quantities if metric.scope == "chain" and quantities else [None]
-        wanted += [(metric.id, q) for q in whose]
-    return tuple(w for w in wanted if w not in present)
+    return tuple(
+        (metric.id, q)
+        for metric in _diagnostics()
+        for q in (quantities if metric.scope == "chain" and quantities else [None])
+        if (metric.id, q) not in present
+    )
 
 
 def chain_findings(

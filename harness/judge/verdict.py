@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.judge.aggregate import grouped, no_figure, top_headline
@@ -15,6 +15,7 @@ from harness.metrics import METRICS
 from harness.metrics.scene import JudgeContext
 from harness.metrics.summaries import MEAN, SD
 from harness.records import (
+    Closeness,
     Estimate,
     Finding,
     Level,
@@ -28,6 +29,8 @@ from harness.records import (
 
 SEVERITY: tuple[Level, ...] = ("reference", "pass", "unknown", "warn", "fail")
 
+LEVELS: dict[Closeness, Level] = {"wrong": "fail", "off": "warn", "unsure": "unknown"}
+
 
 def judge_method(
     model: Model,
@@ -37,29 +40,12 @@ def judge_method(
     reference: Reference,
     context: JudgeContext | None = None,
 ) -> Verdict:
-    """Judge a method on a model.
+    """Judge a method on a model; runs and measures of other methods are ignored.
 
-    Parameters
-    ----------
-    model
-        For its name and its changed limits.
-    method
-        The method to judge; runs and measures of others are ignored.
-    runs
-        One for each seed, with or without draws.
-    measures
-        The method's own, and the reference's summaries (under the method ``"reference"``).
-    reference
-        What the measures are relative to.
-    context
-        For the sentences.
-
-    Returns
-    -------
-    Verdict
-        Fail with any wrong figure or a run without draws; otherwise warn with any that is off;
-        otherwise unknown with any undecided or missing figure; otherwise pass. Always unknown
-        without a trusted reference. Of several seeds, the worst counts.
+    Fail with any wrong figure or a run without draws; otherwise warn with any that is off;
+    otherwise unknown with any undecided or missing figure; otherwise pass. Always unknown without a
+    trusted reference. Of several seeds, the worst counts. Among the measures are the reference's
+    summaries, under the method ``"reference"``.
     """
     context = for_method(method, context or JudgeContext())
     runs = sorted((r for r in runs if r.spec.method == method), key=lambda r: r.spec.seed)
@@ -144,12 +130,7 @@ def _typical(by_seed: Sequence[SeedVerdict]) -> Level:
 
 
 def _level_of(findings: Sequence[Finding]) -> Level:
-    kinds = {f.level for f in findings if not f.rule.alarm}
-    if "wrong" in kinds:
-        return "fail"
-    if "off" in kinds:
-        return "warn"
-    return "unknown" if "unsure" in kinds else "pass"
+    return _worst(["pass", *(LEVELS[f.level] for f in findings if not f.rule.alarm)])
 
 
 def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdict:
@@ -160,8 +141,7 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
         SeedVerdict(r.spec.seed, "fail" if lost(r) else level, r.status, ()) for r in bench.runs
     ]
     failed = sum(s.level == "fail" for s in seeds)
-    if failed and itself:
-        level = "unknown"
+    level = "unknown" if failed else level
     short = reference.short or reference.why
     return Verdict(
         model=model,
@@ -192,10 +172,8 @@ def _judge_seed(
         findings = [*chain_findings(chains, bench.rules, bench.context), *findings]
         absent += missing_diagnostics(chains)
     level = _level_of(findings)
-    notes = []
     far = far_off(run, own, findings)
-    if far is not None:
-        notes.append(far_words(bench, run, *far))
+    notes = [] if far is None else [far_words(bench, run, *far)]
     if absent or not quantities:
         level = _worst([level, "unknown"])
         notes.append(f"Seed {seed}: {no_figure(absent)}.")
@@ -243,20 +221,17 @@ def _findings(
 
 def _scarcer(bench: Bench, m: Measure, run: RunResult | None) -> float:
     """Return the number of draws of the sample with the smaller effective size."""
-    sizes = []
+    scene = bench.scene(m)
+    sizes: list[tuple[float, int]] = []
     if run is not None and run.draws is not None:
-        sizes.append((run.draws.values.shape[0] * run.draws.values.shape[1], run.draws.iid, True))
+        n = run.draws.values.shape[0] * run.draws.values.shape[1]
+        sizes.append((float(n) if run.draws.iid else _effective(n, scene.own), n))
     if bench.reference_draws:
-        sizes.append((bench.reference_draws, False, False))
-    if not sizes:
-        return math.nan
+        sizes.append((_effective(bench.reference_draws, scene.theirs), bench.reference_draws))
+    return float(min(sizes, key=lambda size: size[0])[1]) if sizes else math.nan
 
-    def effective(size: tuple[int, bool, bool]) -> float:
-        count, iid, own = size
-        scene = bench.scene(m)
-        figures = scene.own if own else scene.theirs
-        if iid or not {MEAN.id, SD.id} <= set(figures) or figures[MEAN.id].mcse <= 0:
-            return float(count)
-        return (figures[SD.id].value / figures[MEAN.id].mcse) ** 2
 
-    return float(min(sizes, key=effective)[0])
+def _effective(n: int, figures: Mapping[str, Estimate]) -> float:
+    if not {MEAN.id, SD.id} <= set(figures) or figures[MEAN.id].mcse <= 0:
+        return float(n)
+    return (figures[SD.id].value / figures[MEAN.id].mcse) ** 2
