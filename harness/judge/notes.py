@@ -10,7 +10,7 @@ from harness.metrics.bias import BIAS
 from harness.metrics.summaries import MEAN, SD
 from harness.metrics.width import WIDTH
 from harness.records import WITHOUT_DRAWS, Finding, Measure, RunResult
-from harness.records.text import listed, number, setting
+from harness.records.text import ended, listed, number, setting
 from harness.records.verdicts import Far
 
 RUNAWAY_STEP = 100.0
@@ -49,12 +49,12 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
             doubted[says] = doubted.get(says, 0) + 1
     notes = [
         f"{len(seeds)} of {total} runs (seed {listed(seeds, SEEDS)}) {how}"
-        + _stopped(f": {message}" if message else "")
+        + ended(f": {message}" if message else "")
         for (how, message), seeds in gone.items()
     ]
     ordered = sorted(doubted.items(), key=lambda item: -item[1])
     seeds = "seeds" if total > 1 else "seed"
-    notes += [f"{n} of {total} {seeds}: {_stopped(says)}" for says, n in ordered[:SAID]]
+    notes += [f"{n} of {total} {seeds}: {ended(says)}" for says, n in ordered[:SAID]]
     rest = sum(n for _, n in ordered[SAID:])
     if rest:
         notes.append(f"{rest} of {total} seeds: other doubts, see the table of runs.")
@@ -66,11 +66,6 @@ def how_it_ended(run: RunResult) -> str:
     if run.status not in WITHOUT_DRAWS:
         return "gave no draws"
     return "timed out" if run.status == "timed_out" else run.status
-
-
-def _stopped(text: str) -> str:
-    """End a program's own words with a full stop."""
-    return text if text.endswith(".") else f"{text}."
 
 
 def far_off(
