@@ -71,10 +71,7 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
 class ComparisonResult:
     """What :func:`compare` returns.
 
-    Attributes
-    ----------
-    comparison
-        The full record, see :class:`harness.records.Comparison`.
+    ``comparison`` is the full record, see :class:`harness.records.Comparison`.
     """
 
     def __init__(self, comparison: Comparison, figures: Mapping[str, tuple[Any, ...]]) -> None:

@@ -30,24 +30,16 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one check.
-
-    Attributes
-    ----------
-    name
-        What was checked.
-    ok
-        Whether the harness can use it.
-    found
-        What was found, or why it is unusable.
-    fix
-        The command that fixes it; empty if there is nothing to fix.
-    """
+    """The result of one check."""
 
     name: str
+    """What was checked."""
     ok: bool
+    """Whether the harness can use it."""
     found: str
+    """What was found, or why it is unusable."""
     fix: str = ""
+    """The command that fixes it; empty if there is nothing to fix."""
 
 
 def diagnose() -> list[Check]:

@@ -33,46 +33,30 @@ _PREREQUISITES = (
 
 @dataclass(frozen=True, slots=True)
 class CmdStan:
-    """A CmdStan that can compile and run programs.
-
-    Attributes
-    ----------
-    path
-        Its absolute folder.
-    version
-        ``(major, minor, patch)``.
-    version_text
-        The version in its makefile, such as ``"2.27.0"``.
-    source
-        Where it was found, for people: ``"$CMDSTAN"``, ``"CmdStanPy"``, ``"the cache"``.
-    """
+    """A CmdStan that can compile and run programs."""
 
     path: Path
+    """Its absolute folder."""
     version: tuple[int, int, int]
+    """``(major, minor, patch)``."""
     version_text: str
+    """The version in its makefile, such as ``"2.27.0"``."""
     source: str
+    """Where it was found, for people: ``"$CMDSTAN"``, ``"CmdStanPy"``, ``"the cache"``."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """The settings of CmdStan's makefile, including the user's (``make/local``).
-
-    Attributes
-    ----------
-    compiler
-        The compiler's command: ``("g++",)`` or ``("ccache", "g++")``.
-    stanc_flags
-        Extra options for stanc.
-    prerequisites
-        Files that a program needs before it is compiled, relative to CmdStan.
-    link_line
-        The line with compiler, all flags and libraries.
-    """
+    """The settings of CmdStan's makefile, including the user's (``make/local``)."""
 
     compiler: tuple[str, ...]
+    """The compiler's command: ``("g++",)`` or ``("ccache", "g++")``."""
     stanc_flags: tuple[str, ...]
+    """Extra options for stanc."""
     prerequisites: tuple[str, ...]
+    """Files that a program needs before it is compiled, relative to CmdStan."""
     link_line: str
+    """The line with compiler, all flags and libraries."""
 
 
 def inspect_cmdstan(path: Path, source: str) -> CmdStan:

@@ -36,21 +36,14 @@ REFERENCE_DRAWS = 4000
 
 @dataclass(frozen=True)
 class Posterior:
-    """A posterior, as a reference's draws show it.
-
-    Attributes
-    ----------
-    z
-        Unconstrained scale, shape ``(n, d)``.
-    effective
-        How many independent draws they are worth (effective sample size).
-    names
-        Of the unconstrained parameters.
-    """
+    """A posterior, as a reference's draws show it."""
 
     z: FloatArray
+    """Unconstrained scale, shape ``(n, d)``."""
     effective: float
+    """How many independent draws they are worth (effective sample size)."""
     names: tuple[str, ...]
+    """Of the unconstrained parameters."""
 
     @cached_property
     def covariance(self) -> FloatArray:

@@ -21,24 +21,16 @@ address costs more than copying up to this many."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Log densities at several points.
-
-    Attributes
-    ----------
-    value
-        Shape ``(point,)``, nats; −inf where the program rejects, NaN where it fails.
-    gradient
-        Shape ``(point, dimension)``, NaN where evaluation fails; None if it was not requested.
-    status
-        Shape ``(point,)``, see :class:`Status`.
-    message
-        The program's message at the first point that is not OK; empty if there is none.
-    """
+    """Log densities at several points."""
 
     value: FloatArray
+    """Shape ``(point,)``, nats; −inf where the program rejects, NaN where it fails."""
     gradient: FloatArray | None
+    """Shape ``(point, dimension)``, NaN where evaluation fails; None if it was not requested."""
     status: NDArray[np.int32]
+    """Shape ``(point,)``, see :class:`Status`."""
     message: str = ""
+    """The program's message at the first point that is not OK; empty if there is none."""
 
     @property
     def ok(self) -> NDArray[np.bool_]:

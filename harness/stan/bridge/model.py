@@ -291,16 +291,10 @@ class BridgeModel:
 class Point:
     """A point for repeated evaluations, made by :meth:`BridgeModel.at_point`.
 
-    Write the point into ``z``, call, and read ``gradient``, which every call overwrites. Points
+    Write the point into ``z`` (unconstrained, zero at first), call, and read ``gradient``, which
+    every call overwrites, with NaN if evaluation failed; both have shape ``(dimension,)``. Points
     are cheap; each thread should have its own. The model exists as long as its points. After it
     is closed, or gets data that change its dimension, their calls fail with a message.
-
-    Attributes
-    ----------
-    z
-        Shape ``(dimension,)``, unconstrained; zero at first.
-    gradient
-        Gradient of the last call, shape ``(dimension,)``; NaN if evaluation failed.
     """
 
     __slots__ = ("_address", "_buffers", "_evaluate", "_lock", "_model", "gradient", "z")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from harness.why.causes.row import CauseRow, Evidence, Found, OtherScene
+from harness.why.causes.row import CauseRow, Found, OtherScene, cause
 
 
-def _by(*metrics: str) -> Callable[[OtherScene], Found | None]:
-    """Return a detector of the first diagnostic of these that is off or wrong."""
+def _row(row_id: str, *metrics: str) -> CauseRow:
+    """Return a row that finds the first diagnostic of these that is off or wrong, and quotes it."""
 
     def detect(scene: OtherScene) -> Found | None:
         if not scene.chains:
@@ -19,27 +18,11 @@ def _by(*metrics: str) -> Callable[[OtherScene], Found | None]:
                 return Found(math.nan, {"finding": finding.sentence}, place)
         return None
 
-    return detect
+    return cause(row_id, OtherScene, detect, lambda e: str(e["finding"]))
 
 
-def _said(e: Evidence) -> str:
-    """Write the diagnostic's own sentence."""
-    return str(e["finding"])
-
-
-DO_NOT_MIX = CauseRow(
-    "chains do not mix", "chains do not mix", "method", OtherScene, _by("rhat"), _said
-)
-STAY_IN_ONE_MODE = CauseRow(
-    "chains stay in one mode", "chains stay in one mode", "method", OtherScene, _by("chain_modes"),
-    _said,
-)  # fmt: skip
-DIVERGENCES = CauseRow(
-    "divergences", "divergences", "method", OtherScene, _by("divergences"), _said
-)
-SLOW_MIXING = CauseRow(
-    "slow mixing", "slow mixing", "method", OtherScene, _by("ess_bulk", "ess_tail", "ebfmi"), _said
-)
-SHORT_TRAJECTORIES = CauseRow(
-    "short trajectories", "short trajectories", "method", OtherScene, _by("treedepth_hits"), _said
-)
+DO_NOT_MIX = _row("chains do not mix", "rhat")
+STAY_IN_ONE_MODE = _row("chains stay in one mode", "chain_modes")
+DIVERGENCES = _row("divergences", "divergences")
+SLOW_MIXING = _row("slow mixing", "ess_bulk", "ess_tail", "ebfmi")
+SHORT_TRAJECTORIES = _row("short trajectories", "treedepth_hits")

@@ -10,7 +10,7 @@ import numpy as np
 from harness import metrics
 from harness.records import Estimate
 from harness.records.text import number
-from harness.why.causes.row import COUNTS, SHARE, CauseRow, Evidence, FamilyScene, Found, figure
+from harness.why.causes.row import COUNTS, SHARE, Evidence, FamilyScene, Found, cause, figure
 
 AGREES = 0.1
 """Log ratio of sds up to which a prediction has come true."""
@@ -71,4 +71,4 @@ def _sentence(e: Evidence) -> str:
     return words
 
 
-CORRELATION = CauseRow("correlation", "correlation", "family", FamilyScene, _detect, _sentence)
+CORRELATION = cause("correlation", FamilyScene, _detect, _sentence)

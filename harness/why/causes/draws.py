@@ -6,7 +6,7 @@ import math
 
 from harness.methods import METHODS
 from harness.records.text import number, setting
-from harness.why.causes.row import CauseRow, Evidence, Found, OtherScene
+from harness.why.causes.row import Evidence, Found, OtherScene, cause
 
 KHAT = 0.7
 """Weighted draws beyond it are unreliable, however many there are (Vehtari et al. 2024)."""
@@ -46,19 +46,12 @@ def _detect_doubt(scene: OtherScene) -> Found | None:
     return Found(math.nan, {"message": message})
 
 
-def _doubt_sentence(e: Evidence) -> str:
-    return str(e["message"])
-
-
 def _message(scene: OtherScene) -> str:
     return next((r.message for r in scene.with_draws if r.message), "")
 
 
-TRUNCATED = CauseRow(
-    "truncated normal", "truncated normal", "family", OtherScene, _detect_truncated,
-    _truncated_sentence,
-)  # fmt: skip
-WEIGHTS = CauseRow("weights", "weights", "method", OtherScene, _detect_weights, _weights_sentence)
-OWN_DOUBT = CauseRow(
-    "its own doubt", "its own doubt", "method", OtherScene, _detect_doubt, _doubt_sentence
+TRUNCATED = cause(
+    "truncated normal", OtherScene, _detect_truncated, _truncated_sentence, gap="family"
 )
+WEIGHTS = cause("weights", OtherScene, _detect_weights, _weights_sentence)
+OWN_DOUBT = cause("its own doubt", OtherScene, _detect_doubt, lambda e: str(e["message"]))

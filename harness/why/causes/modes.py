@@ -7,7 +7,7 @@ import math
 from harness.methods import METHODS
 from harness.records import Estimate
 from harness.records.text import count, number, with_error
-from harness.why.causes.row import COUNTS, SHARE, CauseRow, Evidence, FamilyScene, Found, OtherScene
+from harness.why.causes.row import COUNTS, SHARE, Evidence, FamilyScene, Found, OtherScene, cause
 
 MISSED = 0.01
 """Mass from which a mode counts, as in the limit on missed mass."""
@@ -75,10 +75,7 @@ def _sentence_other(e: Evidence) -> str:
     return f"{METHODS[e['method']].one_mode}: {said}"
 
 
-SEVERAL_MODES = CauseRow(
-    "several modes", "several modes", "family", FamilyScene, _detect, _sentence
-)
-
-KEPT_TO_A_MODE = CauseRow(
-    "kept to one mode", "several modes", "method", OtherScene, _detect_other, _sentence_other
+SEVERAL_MODES = cause("several modes", FamilyScene, _detect, _sentence)
+KEPT_TO_A_MODE = cause(
+    "kept to one mode", OtherScene, _detect_other, _sentence_other, name="several modes"
 )

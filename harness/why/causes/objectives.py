@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.methods import METHODS
-from harness.why.causes.row import CauseRow, Evidence, Found, OptimiserScene
+from harness.why.causes.row import CauseRow, Evidence, Found, OptimiserScene, cause
 
 
 def _row(name: str) -> CauseRow:
@@ -16,7 +16,7 @@ def _row(name: str) -> CauseRow:
             return None
         return Found(scene.rest, {"method": row.name})
 
-    return CauseRow(name, name, "optimiser", OptimiserScene, detect, _sentence)
+    return cause(name, OptimiserScene, detect, _sentence)
 
 
 def _sentence(e: Evidence) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from harness.records import NO_ESTIMATE, Estimate, FamilyName
+from harness.records import NO_ESTIMATE, WITHOUT_DRAWS, Estimate, FamilyName
 from harness.records.text import number, with_error
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ NOTHING = 5e-4
 
 Evidence = Mapping[str, Any]
 
+Kind = Literal["family", "optimiser", "method", "none"]
+"""As the gap of :class:`harness.records.Cause`."""
+
 
 class Found(NamedTuple):
     """What a detector found: nats that it explains (NaN if unknown), and figures that show it."""
@@ -42,6 +45,7 @@ class Found(NamedTuple):
 class Scene:
     """A gap, and how much of it the causes found so far leave unexplained (nats)."""
 
+    kind: ClassVar[Kind] = "none"
     gap: Estimate = NO_ESTIMATE
     rest: float = math.nan
     found: int = 0
@@ -55,7 +59,7 @@ class Scene:
     @property
     def asks(self) -> bool:
         """Whether causes are to be looked for at all."""
-        return self.counts
+        return True
 
     @property
     def left(self) -> bool:
@@ -67,25 +71,18 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FamilyScene(Scene):
-    """The gap between the best member of a family and the posterior.
+    """The gap between the best member of a family and the posterior."""
 
-    Attributes
-    ----------
-    best
-        q* of the family.
-    correlation
-        How much closer full-rank's q* is than mean-field's, nats; None for full-rank.
-    fullrank_gap
-        log Z − ELBO of full-rank's q*, where it is known.
-    posterior
-        None where no reference can be trusted: causes that need one are then not found.
-    """
-
+    kind = "family"
     family: FamilyName
     best: Best
+    """q* of the family."""
     correlation: Estimate | None
+    """How much closer full-rank's q* is than mean-field's, nats; None for full-rank."""
     fullrank_gap: Estimate | None
+    """log Z − ELBO of full-rank's q*, where it is known."""
     posterior: Posterior | None
+    """None where no reference can be trusted: causes that need one are then not found."""
     rng: np.random.Generator
 
     @property
@@ -104,25 +101,18 @@ class Looks(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OptimiserScene(Scene):
-    """The gap between a run and the best member of its family; infinite where q has no density.
+    """The gap between a run and the best member of its family; infinite where q has no density."""
 
-    Attributes
-    ----------
-    best
-        ELBO(q*), nats.
-    basin
-        ELBO(q*) − ELBO of the optimum to which climbing from q leads, if it is another one.
-    lost
-        The share of q's draws without a density.
-    looks
-        At the ELBO; None where there were too few.
-    """
-
+    kind = "optimiser"
     run: RunResult
     best: float
+    """ELBO(q*), nats."""
     basin: Estimate | None = None
+    """ELBO(q*) − ELBO of the optimum to which climbing from q leads, if it is another one."""
     lost: float = 0.0
+    """The share of q's draws without a density."""
     looks: Looks | None = None
+    """At the ELBO; None where there were too few."""
 
     @property
     def asks(self) -> bool:
@@ -145,6 +135,7 @@ class OptimiserScene(Scene):
 class OtherScene(Scene):
     """A verdict on a method without a Gaussian q: particles, weights, chains, another family."""
 
+    kind = "method"
     verdict: Verdict
     runs: Sequence[RunResult]
     gaps: Sequence[Gap]
@@ -152,44 +143,39 @@ class OtherScene(Scene):
     chains: bool
 
     @property
-    def asks(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def with_draws(self) -> list[RunResult]:
         """The runs that have draws."""
-        from harness.records import WITHOUT_DRAWS
-
         return [r for r in self.runs if r.status not in WITHOUT_DRAWS]
 
 
 @dataclass(frozen=True, slots=True)
 class CauseRow:
-    """A row of the table of causes.
-
-    Attributes
-    ----------
-    id
-        What results and baselines keep.
-    name
-        What people read.
-    gap
-        As in :class:`harness.records.Cause`.
-    scene
-        The kind of scene that ``detect`` looks at.
-    detect
-        Returns what it found, or None. Rows are asked in the order of the table.
-    sentence
-        Writes the evidence, without a capital or a full stop.
-    """
+    """A row of the table of causes."""
 
     id: str
+    """What results and baselines keep."""
     name: str
-    gap: Literal["family", "optimiser", "method", "none"]
+    """What people read."""
+    gap: Kind
     scene: type[Scene]
+    """The kind of scene that ``detect`` looks at."""
     detect: Callable[[Any], Found | None]
+    """Returns what it found, or None. Rows are asked in the order of the table."""
     sentence: Callable[[Evidence], str]
+    """Writes the evidence, without a capital or a full stop."""
+
+
+def cause(
+    row_id: str,
+    scene: type[Scene],
+    detect: Callable[[Any], Found | None],
+    sentence: Callable[[Evidence], str],
+    *,
+    name: str = "",
+    gap: Kind | None = None,
+) -> CauseRow:
+    """Return a row that is called as its id, and is of its scene's kind, unless told otherwise."""
+    return CauseRow(row_id, name or row_id, gap or scene.kind, scene, detect, sentence)
 
 
 def figure(nats: Sequence[float]) -> str:

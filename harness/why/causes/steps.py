@@ -7,16 +7,8 @@ from typing import Any
 
 from harness.judge.notes import LARGE_STEP
 from harness.records.text import count, number, percent, setting
-from harness.why.causes.row import (
-    COUNTS,
-    SHARE,
-    CauseRow,
-    Evidence,
-    Found,
-    Looks,
-    OptimiserScene,
-    figure,
-)
+from harness.why.causes import row
+from harness.why.causes.row import Evidence, Found, Looks, OptimiserScene, cause, figure
 
 FAR = 0.125
 """Nats from which a run with a large step has run away: a mean 0.5 sd off, the wrong limit."""
@@ -28,7 +20,7 @@ LEFT = 2.0
 def _detect_basin(scene: OptimiserScene) -> Found | None:
     """See whether climbing from q led to another optimum that explains part of the gap."""
     below, gap = scene.basin, scene.gap.value
-    if below is None or math.isinf(gap) or not below.value > max(COUNTS, SHARE * gap):
+    if below is None or math.isinf(gap) or not below.value > max(row.COUNTS, row.SHARE * gap):
         return None
     return Found(min(below.value, gap), {"below": below})
 
@@ -112,16 +104,7 @@ def looks_words(e: Evidence) -> str:
     return f"; its last estimates of the ELBO were {number(e['later'])} nats below the best"
 
 
-OTHER_BASIN = CauseRow(
-    "other basin", "other basin", "optimiser", OptimiserScene, _detect_basin, _basin_sentence
-)
-RUNAWAY = CauseRow(
-    "runaway", "runaway", "optimiser", OptimiserScene, _detect_runaway, _runaway_sentence
-)
-DROPPED = CauseRow(
-    "dropped evaluations", "dropped evaluations", "optimiser", OptimiserScene, _detect_dropped,
-    _dropped_sentence,
-)  # fmt: skip
-NOISY_STEPS = CauseRow(
-    "noisy steps", "noisy steps", "optimiser", OptimiserScene, _detect_noise, _noise_sentence
-)
+OTHER_BASIN = cause("other basin", OptimiserScene, _detect_basin, _basin_sentence)
+RUNAWAY = cause("runaway", OptimiserScene, _detect_runaway, _runaway_sentence)
+DROPPED = cause("dropped evaluations", OptimiserScene, _detect_dropped, _dropped_sentence)
+NOISY_STEPS = cause("noisy steps", OptimiserScene, _detect_noise, _noise_sentence)

@@ -9,7 +9,7 @@ import numpy as np
 from harness.methods.advi_fit import PARTS, REST
 from harness.records import Reason, RunResult
 from harness.records.text import integer, number, setting
-from harness.why.causes.row import CauseRow, Evidence, Found, Looks, OptimiserScene
+from harness.why.causes.row import Evidence, Found, Looks, OptimiserScene, cause
 from harness.why.causes.steps import looks_evidence, looks_words
 
 SHRINKS = 0.8
@@ -30,10 +30,6 @@ def _detect_unrecorded(scene: OptimiserScene) -> Found | None:
     if not (scene.left and math.isnan(scene.iterations)):
         return None
     return Found(scene.rest, {})
-
-
-def _unrecorded_sentence(_: Evidence) -> str:
-    return "the run kept no record of its steps"
 
 
 def _detect_early(scene: OptimiserScene) -> Found | None:
@@ -136,17 +132,8 @@ def looks_of(run: RunResult, best: float) -> Looks | None:
     return Looks(one, two, shrinking=two < SHRINKS * one and one - two > min(2 * error, one / 2))
 
 
-UNRECORDED = CauseRow(
-    "not known", "not known", "optimiser", OptimiserScene, _detect_unrecorded, _unrecorded_sentence
+UNRECORDED = cause(
+    "not known", OptimiserScene, _detect_unrecorded, lambda _: "the run kept no record of its steps"
 )
-STOPPED_EARLY = CauseRow(
-    "stopped early", "stopped early", "optimiser", OptimiserScene, _detect_early, _early_sentence
-)
-ITERATION_LIMIT = CauseRow(
-    "iteration limit",
-    "iteration limit",
-    "optimiser",
-    OptimiserScene,
-    _detect_limit,
-    _limit_sentence,
-)
+STOPPED_EARLY = cause("stopped early", OptimiserScene, _detect_early, _early_sentence)
+ITERATION_LIMIT = cause("iteration limit", OptimiserScene, _detect_limit, _limit_sentence)

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.records import WITHOUT_DRAWS, Estimate, Explanation, Gap, RunResult
 from harness.records.text import count, listed
-from harness.why.causes.row import CauseRow, Evidence, Found, Scene, figure
+from harness.why.causes.row import CauseRow, Evidence, Found, Scene, cause, figure
 
 SEEN = 0.01
 """Nats up to which a gap with its error is called none: twice what counts."""
@@ -23,11 +23,6 @@ class VerdictScene(Scene):
     runs: Sequence[RunResult]
     explanation: Explanation
     named: int
-
-    @property
-    def asks(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def failed(self) -> list[RunResult]:
@@ -79,12 +74,12 @@ def _size(gap: Estimate) -> float:
     return math.inf if math.isnan(gap.value) else abs(gap.value)
 
 
-def _row(name: str, title: str, sentence: Callable[[Evidence], str]) -> CauseRow:
+def _row(row_id: str, sentence: Callable[[Evidence], str], name: str = "") -> CauseRow:
     def detect(scene: VerdictScene) -> Found | None:
         found, evidence = _looked(scene)
-        return Found(math.nan, evidence) if found == name else None
+        return Found(math.nan, evidence) if found == row_id else None
 
-    return CauseRow(name, title, "none", VerdictScene, detect, sentence)
+    return cause(row_id, VerdictScene, detect, sentence, name=name)
 
 
 def _unknown_sentence(e: Evidence) -> str:
@@ -120,16 +115,14 @@ def _failed_sentence(e: Evidence) -> str:
     return f"{e['failed']} of {count(e['of'], 'run')}: {e['message'] or how[e['status']]}"
 
 
-FAMILY_UNKNOWN = CauseRow(
-    "family gap not known", "family gap not known", "none", VerdictScene, _detect_family,
+FAMILY_UNKNOWN = cause(
+    "family gap not known",
+    VerdictScene,
+    _detect_family,
     lambda _: "without log Z its size is unknown",
-)  # fmt: skip
-SEEDS_UNKNOWN = CauseRow(
-    "gap not known", "gap not known", "none", VerdictScene, _detect_seeds, _seeds_sentence
 )
-GAPS_UNKNOWN = _row("gaps not known", "not known", _unknown_sentence)
-NO_GAP_COUNTS = _row("no gap counts", "no gap counts", _small_sentence)
-NOT_FOUND = _row("not found", "not found", _nothing_sentence)
-FAILED_RUNS = CauseRow(
-    "failed runs", "failed runs", "method", VerdictScene, _detect_failed, _failed_sentence
-)
+SEEDS_UNKNOWN = cause("gap not known", VerdictScene, _detect_seeds, _seeds_sentence)
+GAPS_UNKNOWN = _row("gaps not known", _unknown_sentence, name="not known")
+NO_GAP_COUNTS = _row("no gap counts", _small_sentence)
+NOT_FOUND = _row("not found", _nothing_sentence)
+FAILED_RUNS = cause("failed runs", VerdictScene, _detect_failed, _failed_sentence, gap="method")

@@ -34,12 +34,7 @@ def _best_words(_: str, options: Options) -> str:
 
 def _take(row: str) -> Callable[[str, Options], Change | None]:
     """Return a change to another method with its own settings."""
-
-    def change(method: str, options: Options) -> Change | None:
-        del method, options
-        return Change(row, same=False)
-
-    return change
+    return lambda _, __: Change(row, same=False)
 
 
 def _as_titled(ran: str, _: Options) -> str:
@@ -47,40 +42,18 @@ def _as_titled(ran: str, _: Options) -> str:
 
 
 FULL_RANK = runs_remedy(
-    id="full-rank",
-    name="full-rank",
-    causes=("correlation",),
-    change=full_rank,
-    what=lambda _, __: "full-rank with the same settings",
+    "full-rank", full_rank, lambda _, __: "full-rank with the same settings", "correlation"
 )
 BEST_OF_FAMILY = runs_remedy(
-    id="best of the family",
-    name="the family's best",
-    causes=(
-        "other basin", "runaway", "noisy steps", "dropped evaluations", "stopped early",
-        "iteration limit",
-    ),
-    change=best_of_family,
-    what=_best_words,
+    "best of the family", best_of_family, _best_words, "other basin", "runaway", "noisy steps",
+    "dropped evaluations", "stopped early", "iteration limit", name="the family's best",
 )  # fmt: skip
-DADVI_LR = runs_remedy(
-    id="dadvi_lr",
-    name=title("dadvi_lr"),
-    always=True,
-    change=_take("dadvi_lr"),
-    what=_as_titled,
-)
-DADVI_PSIS = runs_remedy(
-    id="dadvi_psis",
-    name=title("dadvi_psis"),
-    always=True,
-    change=_take("dadvi_psis"),
-    what=_as_titled,
-)
+DADVI_LR = runs_remedy("dadvi_lr", _take("dadvi_lr"), _as_titled, name=title("dadvi_lr"))
+DADVI_PSIS = runs_remedy("dadvi_psis", _take("dadvi_psis"), _as_titled, name=title("dadvi_psis"))
 ALL_BASINS = runs_remedy(
-    id="all basins",
+    "all basins",
+    _take("dadvi_basins"),
+    lambda ran, _: f"a weighted mixture of Gaussians, one for each basin found ({ran})",
+    "several modes",
     name=title("dadvi_basins"),
-    causes=("several modes",),
-    change=_take("dadvi_basins"),
-    what=lambda ran, _: f"a weighted mixture of Gaussians, one for each basin found ({ran})",
 )

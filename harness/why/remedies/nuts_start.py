@@ -22,18 +22,12 @@ MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where NUTS starts: options of its run, plain lists and numbers.
-
-    Attributes
-    ----------
-    points
-        For each chain the parameters by name, constrained scale, nested as Stan's JSON.
-    inv_metric
-        Variances on the unconstrained scale, one a parameter.
-    """
+    """Where NUTS starts: options of its run, plain lists and numbers."""
 
     points: tuple[Mapping[str, Any], ...]
+    """For each chain the parameters by name, constrained scale, nested as Stan's JSON."""
     inv_metric: tuple[float, ...]
+    """Variances on the unconstrained scale, one a parameter."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -42,17 +42,8 @@ class Change:
 class Proposal:
     """A remedy to try on a method.
 
-    Attributes
-    ----------
-    method, remedy, ran, options, reason, facts
-        As in :class:`~harness.records.Trial`; ``reason`` says why it is not to be tried.
-    spec
-        The runs it needs; some may exist. None where it needs none (``reweighted``) or is not
-        tried.
-    seeds
-        The seeds of the method's own runs with which it is compared.
-    seconds
-        The expected seconds of one run; 0 for runs that exist, NaN where unknown.
+    Fields without words are as in :class:`~harness.records.Trial`; ``reason`` says why it is not
+    to be tried.
     """
 
     method: str
@@ -60,40 +51,34 @@ class Proposal:
     ran: str
     options: Options
     spec: tuple[RunSpec, ...] | None
+    """The runs it needs; some may exist. None where it needs none (``reweighted``) or is not
+    tried."""
     reason: TrialReason = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    """The seeds of the method's own runs with which it is compared."""
     seconds: float = math.nan
+    """The expected seconds of one run; 0 for runs that exist, NaN where unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planning:
-    """What planning a method's trials needs.
-
-    Attributes
-    ----------
-    runs
-        All of the comparison's.
-    seeds
-        Those to try.
-    options
-        By method, that the user set for this comparison.
-    limit_s
-        Seconds of one run beyond which a remedy is not tried.
-    start
-        Where NUTS would start, or why it cannot.
-    causes
-        By id, of the method's own gaps, with their evidence.
-    """
+    """What planning a method's trials needs."""
 
     model: Model
     method: str
     runs: Sequence[RunResult]
+    """All of the comparison's."""
     seeds: tuple[int, ...]
+    """Those to try."""
     options: Mapping[str, Options]
+    """By method, that the user set for this comparison."""
     limit_s: float
+    """Seconds of one run beyond which a remedy is not tried."""
     start: Start | str | None = None
+    """Where NUTS would start, or why it cannot."""
     causes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By id, of the method's own gaps, with their evidence."""
 
     def of(self, method: str) -> list[RunResult]:
         """Return the comparison's runs of a method."""
@@ -117,21 +102,14 @@ class Planning:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Present:
-    """The comparison with which trials are compared.
-
-    Attributes
-    ----------
-    runs
-        All of the model's, with or without arrays.
-    measures
-        All of the model's, the reference's summaries among them.
-    context
-        The comparison's own, for the number of quantities and for sentences.
-    """
+    """The comparison with which trials are compared."""
 
     runs: Sequence[RunResult]
+    """All of the model's, with or without arrays."""
     measures: Sequence[Measure]
+    """All of the model's, the reference's summaries among them."""
     context: JudgeContext
+    """The comparison's own, for the number of quantities and for sentences."""
 
     def of(self, method: str, seeds: Sequence[int]) -> list[RunResult]:
         """Return a method's runs with some seeds."""
@@ -140,24 +118,15 @@ class Present:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judging:
-    """What judging one trial needs.
-
-    Attributes
-    ----------
-    verdict, proposal
-        The verdict that is to be improved, and the remedy.
-    results
-        The proposal's runs, with arrays; for ``reweighted`` the method's own runs with the
-        proposal's seeds; empty for what is not tried. A run that the comparison has already
-        (the same spec and key) keeps its figures.
-    yardstick, reference, present
-        Of the comparison.
-    """
+    """What judging one trial needs: the verdict to improve, the remedy, the comparison's."""
 
     model: Model
     verdict: Verdict
     proposal: Proposal
     results: Sequence[RunResult]
+    """The proposal's runs, with arrays; for ``reweighted`` the method's own runs with the
+    proposal's seeds; empty for what is not tried. A run that the comparison has already (the same
+    spec and key) keeps its figures."""
     yardstick: Yardstick
     reference: Reference
     present: Present
@@ -165,39 +134,27 @@ class Judging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """A row of the table of remedies.
-
-    Attributes
-    ----------
-    id, name
-        What results keep, and what people read in a list.
-    causes
-        The ids of the causes that it is for.
-    always
-        Whether it is worth a trial whatever the cause is.
-    hint
-        Whether it is only for its causes: it is not proposed where no cause is known.
-    change
-        Returns the method and options to run, from the present ones; None where it does not
-        apply or is in force already. None for remedies that are not runs with other settings.
-    plan
-        Returns the proposal: which runs it needs and their expected seconds, or why it is not
-        tried; None where it does not apply.
-    judge
-        Returns the trial from its runs.
-    what
-        Writes what is done, from the method that is run and the changed options.
-    sentence
-        Writes the trial's effect, without capital and full stop.
-    """
+    """A row of the table of remedies."""
 
     id: str
+    """What results keep."""
     name: str
+    """What people read in a list."""
     causes: tuple[str, ...] = ()
+    """The ids of the causes that it is for."""
     always: bool = False
+    """Whether it is worth a trial whatever the cause is."""
     hint: bool = False
+    """Whether it is only for its causes: it is not proposed where no cause is known."""
     change: Callable[[str, Options], Change | None] | None = None
+    """Returns the method and options to run, from the present ones; None where it does not apply or
+    is in force already. None for remedies that are not runs with other settings."""
     plan: Callable[[Remedy, Planning], Proposal | None]
+    """Returns the proposal: which runs it needs and their expected seconds, or why it is not tried;
+    None where it does not apply."""
     judge: Callable[[Judging], Trial]
+    """Returns the trial from its runs."""
     what: Callable[[str, Options], str]
+    """Writes what is done, from the method that is run and the changed options."""
     sentence: Callable[[Trial], str]
+    """Writes the trial's effect, without capital and full stop."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from harness.methods import METHODS
 from harness.records import RunResult, RunSpec
 from harness.why.remedies.judge import judge_runs
-from harness.why.remedies.row import Planning, Proposal, Remedy
+from harness.why.remedies.row import Change, Options, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import trial_sentence
 
 LONGER = 3
@@ -49,8 +48,25 @@ def plan_runs(remedy: Remedy, planning: Planning) -> Proposal | None:
     return planning.proposal(remedy.id, change, spec, seconds=seconds)
 
 
-runs_remedy = partial(Remedy, plan=plan_runs, judge=judge_runs, sentence=trial_sentence)
-"""Make the row of a remedy that is runs with other settings."""
+def runs_remedy(
+    remedy_id: str,
+    change: Callable[[str, Options], Change | None],
+    what: Callable[[str, Options], str],
+    *causes: str,
+    name: str = "",
+) -> Remedy:
+    """Return a row that is runs with other settings; without causes it is always worth a trial."""
+    return Remedy(
+        id=remedy_id,
+        name=name or remedy_id,
+        causes=causes,
+        always=not causes,
+        change=change,
+        plan=plan_runs,
+        judge=judge_runs,
+        what=what,
+        sentence=trial_sentence,
+    )
 
 
 def own_options(planning: Planning, method: str) -> dict[str, Any]:

@@ -119,31 +119,11 @@ def _tuned_words(ran: str, _: Options) -> str:
 _NOISE = ("runaway", "noisy steps", "dropped evaluations")
 _STOPPING = ("stopped early", "iteration limit")
 
-SMALLER_STEP = runs_remedy(
-    id="smaller step",
-    name="smaller step",
-    causes=_NOISE,
-    change=smaller_step,
-    what=_smaller_step_words,
-)
+SMALLER_STEP = runs_remedy("smaller step", smaller_step, _smaller_step_words, *_NOISE)
 MORE_GRADIENTS = runs_remedy(
-    id="more gradient samples",
-    name="more gradient samples",
-    causes=_NOISE,
-    change=more_gradients,
-    what=_more_gradients_words,
+    "more gradient samples", more_gradients, _more_gradients_words, *_NOISE
 )
 TIGHTER_TOLERANCE = runs_remedy(
-    id="tighter tolerance",
-    name="tighter tolerance",
-    causes=_STOPPING,
-    change=tighter_tolerance,
-    what=_tighter_tolerance_words,
+    "tighter tolerance", tighter_tolerance, _tighter_tolerance_words, *_STOPPING
 )
-TUNED = runs_remedy(
-    id="tuned settings",
-    name="tuned settings",
-    causes=(*_NOISE, *_STOPPING),
-    change=tuned,
-    what=_tuned_words,
-)
+TUNED = runs_remedy("tuned settings", tuned, _tuned_words, *_NOISE, *_STOPPING)
