@@ -17,11 +17,8 @@ FALSE_ALARM = 0.005
 def rules_for(model: Model | None = None) -> dict[str, Rule]:
     """Return all rules by metric, with the limits that a model folder changes.
 
-    Raises
-    ------
-    ValueError
-        If a model sets a limit of no metric, an unknown limit, one that is not a number, or a
-        close limit beyond the wrong one.
+    Raises ValueError if a model sets a limit of no metric, an unknown limit, one that is not a
+    number, or a close limit beyond the wrong one.
     """
     rules = {m.id: m.rule for m in METRICS.values() if m.rule is not None}
     for metric, limits in (model.limits if model is not None else {}).items():

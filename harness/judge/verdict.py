@@ -89,7 +89,8 @@ def judge_method(
         model=model.name,
         method=method,
         level=level,
-        typical=_typical(by_seed),
+        # The median seed's, the worse of two middle ones.
+        typical=sorted((s.level for s in by_seed), key=SEVERITY.index)[len(runs) // 2],
         seeds=len(runs),
         seeds_failed=sum(s.level == "fail" for s in by_seed),
         headline=top_headline(bench, level, groups, by_seed, quantities=len(named)),
@@ -121,12 +122,6 @@ def seeds_text(verdict: Verdict) -> str:
 
 def _worst(levels: Sequence[Level]) -> Level:
     return max(levels, key=SEVERITY.index)
-
-
-def _typical(by_seed: Sequence[SeedVerdict]) -> Level:
-    """Return the median seed's level, the worse of two middle ones."""
-    ordered = sorted((s.level for s in by_seed), key=SEVERITY.index)
-    return ordered[len(ordered) // 2]
 
 
 def _level_of(findings: Sequence[Finding]) -> Level:
@@ -201,10 +196,9 @@ def _findings(
     """Apply the rules; figures that are close make no finding."""
     out = []
     for m in measures:
-        rule = bench.rules.get(m.metric)
-        if rule is None:
+        if m.metric not in bench.rules:
             continue
-        metric = METRICS[m.metric]
+        metric, rule = METRICS[m.metric], bench.rules[m.metric]
         if metric.stricter is not None and run is not None:
             rule = replace(rule, close=min(rule.close, metric.stricter(run)))
         level = closeness(m, rule, bench.z)

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.methods import (
-    advi,
-    bbvi,
-    cavi,
-    cmdstan_advi,
-    dadvi,
-    minibatch,
-    nuts,
-    quadrature,
-    svgd,
-)
+from harness.methods import advi, bbvi, cavi, cmdstan_advi, dadvi, minibatch, nuts, quadrature, svgd
 from harness.methods.method import Method
 
 METHODS: Mapping[str, Method] = {

@@ -38,11 +38,7 @@ class AdviOptions(Options):
 
 
 _row = functools.partial(
-    Method,
-    kind="stochastic gradients",
-    fit=on_bridge(later("advi_fit:fit")),
-    seeds=10,
-    bridge=True,
+    Method, kind="stochastic gradients", fit=on_bridge(later("advi_fit:fit")), seeds=10, bridge=True
 )
 
 ADVI = _row(

@@ -67,24 +67,21 @@ class _Watched:
 class _Ended(NamedTuple):
     """How a run ended and, unless all is well, why."""
 
-    status: Status
-    reason: Reason | None
-    message: str
+    status: Status = "ok"
+    reason: Reason | None = None
+    message: str = ""
 
 
-_WELL = _Ended("ok", None, "")
+_WELL = _Ended()
 
 
 def fit(problem: Problem[AdviOptions]) -> Fitted:
     """Fit as the options say and draw from q.
 
-    Returns
-    -------
-    Fitted
-        ``not_converged`` if the ELBO was still rising when the iterations ran out, if they were
-        too few to tell, or if the rule that was to stop the run never fired. The trace has the
-        mean ELBO of each stretch of iterations, and as extras ``mean.<name>`` and ``sd.<name>``:
-        q's mean and sd of the first 20 unconstrained parameters at the end of the stretch.
+    ``not_converged`` if the ELBO was still rising when the iterations ran out, if they were too
+    few to tell, or if the rule that was to stop the run never fired. The trace has the mean ELBO
+    of each stretch of iterations, and as extras ``mean.<name>`` and ``sd.<name>``: q's mean and
+    sd of the first 20 unconstrained parameters at the end of the stretch.
     """
     options = problem.options
     family = FAMILIES[options.family](problem.target.dimension)
@@ -239,10 +236,9 @@ def _trace(problem: Problem[AdviOptions], family: Family, best: _Watched, every:
     """Return the ELBO in stretches, with q's means and sds at their ends."""
     found = best.fit
     short = found.state.iteration % every != 0  # the last stretch ends where nothing was tracked
-    ends = {"mean": family.mean, "sd": family.sd}
     names = problem.model.unconstrained_names()[:TRACKED]
     extras: dict[str, FloatArray] = {}
-    for kind, function in ends.items():
+    for kind, function in (("mean", family.mean), ("sd", family.sd)):
         path = best.tracker[kind].reshape(-1, len(names))
         if short:
             path = np.vstack([path, function(found.state.phi)[:TRACKED]])

@@ -11,13 +11,11 @@ import numpy as np
 from harness.methods.bridged import RECORDED, Problem, on_bridge
 from harness.methods.method import DASHED, Look, Method
 from harness.methods.settings import Options, real, whole, word
-from harness.records import Reason
+from harness.records import FloatArray, Reason
+from harness.vi.target import Fitted
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray
     from harness.vi.families import MeanField
-    from harness.vi.target import Fitted
-
 
 ESTIMATORS = (
     "score_both", "score", "score_control", "score_rao_blackwell", "reparameterised",
@@ -53,7 +51,6 @@ def fit(problem: Problem[BbviOptions]) -> Fitted:
     from harness.vi.gradients import ScoreObjective
     from harness.vi.optimisers import Adam
     from harness.vi.stationarity import restlessness
-    from harness.vi.target import Fitted
 
     options = problem.options
     family = MeanField(problem.target.dimension)
@@ -101,11 +98,10 @@ def _variances(
 
     n = problem.options.variance_draws
     spread = variances(problem.target, family, phi, problem.rng, n)
-    found = {}
+    found: dict[str, float] = {}
     for name, one in spread.items():
         total, error = total_variance(one, family.sd(phi))
-        found[f"variance.{name}"] = total
-        found[f"variance_error.{name}"] = error
+        found |= {f"variance.{name}": total, f"variance_error.{name}": error}
     found["variance_ratio"] = found["variance.score"] / found["variance.reparameterised"]
     return found
 

@@ -40,17 +40,13 @@ def _load() -> Callable[[Problem[MinibatchOptions]], Fitted]:
 def fit(problem: Problem[MinibatchOptions]) -> Fitted:
     """Check the split, fit from zero with unit sds, and estimate the ELBO of all rows.
 
-    Raises
-    ------
-    FitError
-        If the data do not split as the options' ``batch`` says, or the program does not scale
-        its likelihood.
+    Raises FitError if the data do not split as the options' ``batch`` says, or the program does
+    not scale its likelihood.
     """
     from harness.vi.families import MeanField
     from harness.vi.minibatch import Settings, elbo
     from harness.vi.minibatch import fit as fit_batches
     from harness.vi.subsampling import Subsampled, SubsamplingError, split_of
-    from harness.vi.target import Fitted
 
     options = problem.options
     try:

@@ -16,11 +16,8 @@ RESERVED = ("seeds", "draws", "skip")
 def own_options(method: str, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the options among a method's settings, each as its type.
 
-    Raises
-    ------
-    OptionError
-        For an option that the method does not have, or a value that it cannot take; ``where``
-        says where it was set.
+    Raises OptionError as :meth:`~harness.methods.settings.Options.checked`, saying ``where`` the
+    option was set.
     """
     options = METHODS[method].options
     try:
@@ -73,13 +70,7 @@ def checked(
 
 
 def refuse_unused(options: Mapping[str, Any], methods: Iterable[str]) -> None:
-    """Refuse options of methods that are not run: they would change nothing.
-
-    Raises
-    ------
-    OptionError
-        Naming them.
-    """
+    """Raise OptionError for options of methods that are not run: they would change nothing."""
     run = set(methods)
     unused = [m for m in options if m not in run]
     if unused:

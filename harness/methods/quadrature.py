@@ -34,7 +34,6 @@ def _load(kind: Criterion) -> Callable[[Problem[Options]], Fitted]:
 
 def _fitted(problem: Problem[Options], kind: Criterion) -> Fitted:
     from harness.vi import one_dimensional, quadrature
-    from harness.vi.target import Fitted
 
     log_p = one_dimensional.one_dimensional(problem.target)
     criterion = quadrature.mean_square if kind == "mse" else quadrature.divergence
@@ -92,11 +91,7 @@ def _refuse_other_supports(model: BridgeModel) -> None:
 
 # Few seeds: only the draws of q are random.
 _row = functools.partial(
-    Method,
-    kind="quadrature",
-    options=Options(),
-    bridge=True,
-    repairable=False,
+    Method, kind="quadrature", options=Options(), bridge=True, repairable=False
 )
 
 QUADRATURE_MSE = _row(

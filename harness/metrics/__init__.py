@@ -63,24 +63,25 @@ def of_scope(scope: Scope) -> list[Metric]:
     return [m for m in METRICS.values() if m.scope == scope]
 
 
-def _measured(scope: Scope, *arguments: object) -> dict[str, Estimate]:
+def measured(scope: Scope, *arguments: object) -> dict[str, Estimate]:
+    """Return the metrics of one scope that are defined, by id."""
     found = {m.id: m.measure(*arguments) for m in of_scope(scope)}
     return {metric: e for metric, e in found.items() if e is not None}
 
 
 def summaries(own: Sample) -> dict[str, Estimate]:
     """Return a sample's summaries; all are NaN where a draw is not finite."""
-    return _measured("draws", own)
+    return measured("draws", own)
 
 
 def compare_quantity(own: Sample, reference: Sample) -> dict[str, Estimate]:
     """Compare an approximation's draws of one quantity with the reference's."""
-    return _measured("quantity", own, reference)
+    return measured("quantity", own, reference)
 
 
 def compare_joint(joint: Joint) -> dict[str, Estimate]:
     """Compare dependence; empty where fewer than two quantities vary in the reference."""
-    return _measured("joint", joint)
+    return measured("joint", joint)
 
 
 def chain_diagnostics(
@@ -88,30 +89,20 @@ def chain_diagnostics(
 ) -> list[tuple[str, int | None, Estimate]]:
     """Return the diagnostics of a run of Markov chains: metric, column and figure.
 
-    Parameters
-    ----------
-    values
-        Shape ``(chain, draw, quantity)``.
-    stats
-        ``diverging``, ``energy`` and ``tree_depth``, each ``(chain, draw)``. What is missing
-        gives NaN, which no rule calls fine.
-    max_depth
-        The sampler's limit on tree depth; may also stand in ``stats["max_tree_depth"]``.
-
-    Returns
-    -------
-    list of (metric, column, Estimate)
-        The sampler's own have the column None. All but ``chain_modes`` have error 0: their
-        limits are meant for the estimates.
+    ``values`` have shape ``(chain, draw, quantity)``. ``stats`` has ``diverging``, ``energy`` and
+    ``tree_depth``, each ``(chain, draw)``; what is missing gives NaN, which no rule calls fine.
+    The limit on tree depth may also stand there, as ``max_tree_depth``. The sampler's own
+    diagnostics have the column None. All but ``chain_modes`` have error 0: their limits are
+    meant for the estimates.
     """
     if max_depth is None and "max_tree_depth" in stats:
         max_depth = float(stats["max_tree_depth"].max())
     rows: list[tuple[str, int | None, Estimate]] = [
         (metric, column, estimate)
         for column in range(values.shape[2])
-        for metric, estimate in _measured("chain", values[:, :, column]).items()
+        for metric, estimate in measured("chain", values[:, :, column]).items()
     ]
-    return rows + [(m, None, e) for m, e in _measured("sampler", stats, max_depth).items()]
+    return rows + [(m, None, e) for m, e in measured("sampler", stats, max_depth).items()]
 
 
 __all__ = [
@@ -140,6 +131,7 @@ __all__ = [
     "khat",
     "khat_limit",
     "marginal_shapes",
+    "measured",
     "of_scope",
     "prepare",
     "seed_spread",

@@ -28,12 +28,8 @@ def rhat(x: FloatArray) -> float:
 
     The larger of the R-hats of the ranks and of the ranks of distances from the median, each
     chain cut in halves, so that a single chain has one too. NaN where a draw is not finite,
-    where a chain has fewer than eight draws, and where nothing varies.
-
-    Parameters
-    ----------
-    x
-        Shape ``(chain, draw)``.
+    where a chain has fewer than eight draws, and where nothing varies. ``x`` has shape
+    ``(chain, draw)``.
     """
     if _unusable(x):
         return math.nan

@@ -69,16 +69,14 @@ def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Se
         if absent:
             notes.append(f"not in the reference's draws, so not compared: {', '.join(absent)}")
         wanted = [n for n in wanted if n in chosen or base_name(n) in chosen]
-    names = []
-    unusable: dict[str, list[str]] = {}
+    whose: dict[str | None, list[str]] = {}
     for name in wanted:
-        why = metrics.unusable(reference.quantity(name))
-        if why is None:
-            names.append(name)
-        else:
-            unusable.setdefault(why, []).append(name)
-    for why, whose in unusable.items():
-        notes.append(f"left out, {why} in the reference: {listed(whose, _NAMED)}")
+        whose.setdefault(metrics.unusable(reference.quantity(name)), []).append(name)
+    names = whose.pop(None, [])
+    notes += [
+        f"left out, {why} in the reference: {listed(unusable, _NAMED)}"
+        for why, unusable in whose.items()
+    ]
     return Selection(tuple(names), tuple(notes))
 
 
@@ -93,13 +91,7 @@ class Yardstick:
     """A reference prepared once for the comparisons of one model."""
 
     def __init__(self, model: str, reference: Reference, selection: Selection) -> None:
-        """Sort and summarise the reference's draws.
-
-        Raises
-        ------
-        ValueError
-            If the reference has no draws.
-        """
+        """Sort and summarise the reference's draws; raises ValueError if it has none."""
         if reference.draws is None:
             raise ValueError(f"the reference of {model} has no draws: {reference.why}")
         self.model = model
@@ -155,10 +147,7 @@ class Yardstick:
             joint = self._joint(draws, present)
             out += self._measures(method, seed, None, metrics.compare_joint(joint))
             pair = worst_pair(joint, present)
-        for metric in metrics.of_scope("run"):
-            estimate = metric.measure(result)
-            if estimate is not None:
-                out += self._measures(method, seed, None, {metric.id: estimate})
+        out += self._measures(method, seed, None, metrics.measured("run", result))
         return Measured(out, pair)
 
     def _joint(self, draws: Draws, present: Sequence[str]) -> metrics.Joint:
@@ -180,11 +169,10 @@ class Yardstick:
                 continue
             means = np.array([c.value for c in cells])
             errors = np.array([c.mcse for c in cells])
-            reference = self.samples[self.names.index(quantity)]
-            for metric in metrics.of_scope("seeds"):
-                estimate = metric.measure(means, errors, reference)
-                if estimate is not None:
-                    out += self._measures(method, None, quantity, {metric.id: estimate})
+            found = metrics.measured(
+                "seeds", means, errors, self.samples[self.names.index(quantity)]
+            )
+            out += self._measures(method, None, quantity, found)
         return out
 
     def modes(self) -> Mapping[str, int]:

@@ -158,11 +158,7 @@ def _l_moments(x: FloatArray, worth: FloatArray) -> tuple[list[Estimate], list[E
     spacings = np.diff(np.take_along_axis(x, order, axis=0), axis=0)
     u = np.arange(1, n)[:, None] / n
     weights = (2 * u - 1, 6 * u**2 - 6 * u + 1, 20 * u**3 - 30 * u**2 + 12 * u - 1)
-    integrals = (
-        u - u**2,
-        -2 * u**3 + 3 * u**2 - u,
-        -5 * u**4 + 10 * u**3 - 6 * u**2 + u,
-    )
+    integrals = (u - u**2, -2 * u**3 + 3 * u**2 - u, -5 * u**4 + 10 * u**3 - 6 * u**2 + u)
     values = [np.sum(spacings * w, axis=0) for w in integrals]
     influences = []
     for weight in weights:
