@@ -14,8 +14,7 @@ from targets import Density, Mixture, Normal, banana, funnel, ill_conditioned, l
 
 from harness.methods.bridged import FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
-from harness.methods.dadvi_faults import basin_faults
-from harness.methods.dadvi_gaussian import _chosen_response, fit_family, fit_response
+from harness.methods.dadvi_gaussian import _chosen_response, basin_faults, fit_family, fit_response
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.metrics.weights import khat
 from harness.records import Reason

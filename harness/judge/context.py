@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.methods import METHODS, title
-from harness.metrics.scene import JudgeContext, Scene
+from harness.metrics.metric import JudgeContext, Scene
 from harness.records import WITHOUT_DRAWS, Estimate, Measure, Rule, RunResult
 
 

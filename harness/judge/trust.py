@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from harness.judge.context import for_method
 from harness.judge.rules import closeness, critical_z, rules_for
 from harness.metrics import METRICS
-from harness.metrics.metric import Metric
-from harness.metrics.scene import JudgeContext, Scene
+from harness.metrics.metric import JudgeContext, Metric, Scene
 from harness.records import Finding, Measure, Rule
 from harness.records.text import listed
 

@@ -12,7 +12,7 @@ from harness.judge.notes import errors_by_seed, far_off, far_words, run_notes, s
 from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
 from harness.judge.trust import chain_findings, missing_diagnostics
 from harness.metrics import METRICS
-from harness.metrics.scene import JudgeContext
+from harness.metrics.metric import JudgeContext
 from harness.metrics.summaries import MEAN, SD
 from harness.records import (
     Closeness,
@@ -111,9 +111,8 @@ def seeds_text(verdict: Verdict) -> str:
     total = verdict.seeds
     if total <= 1 or verdict.level in {"reference", "unknown"}:
         return ""
-    at_level = sum(s.level == verdict.level for s in verdict.by_seed)
-    if not verdict.by_seed:
-        at_level = verdict.seeds_failed
+    alike = sum(s.level == verdict.level for s in verdict.by_seed)
+    at_level = alike if verdict.by_seed else verdict.seeds_failed
     if verdict.level == "pass" or at_level >= total:
         return f"all {total} seeds"
     typical = "" if verdict.typical == verdict.level else f"; typical seed: {verdict.typical}"

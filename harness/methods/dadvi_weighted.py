@@ -6,8 +6,7 @@ import numpy as np
 
 from harness.methods.bridged import Problem, densities
 from harness.methods.dadvi import PsisOptions, WeightOptions
-from harness.methods.dadvi_faults import Fault, faults_of
-from harness.methods.dadvi_gaussian import Judged, fitted, optimum_of, response_of
+from harness.methods.dadvi_gaussian import Fault, Judged, faults_of, fitted, optimum_of, response_of
 from harness.metrics.weights import khat, khat_limit
 from harness.records import Reason
 from harness.records.text import count, integer, number

@@ -10,21 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.metrics.bias import BIAS
-from harness.metrics.chains import CHAIN_MODES, ESS_BULK, ESS_TAIL, RHAT, chain_shares
+from harness.metrics.bias import BIAS, TAIL
+from harness.metrics.chains import (
+    CHAIN_MODES,
+    DIVERGENCES,
+    EBFMI,
+    ESS_BULK,
+    ESS_TAIL,
+    RHAT,
+    TREEDEPTH_HITS,
+    chain_shares,
+)
 from harness.metrics.correlation import conditional_sds, correlation_gap, correlation_nats
 from harness.metrics.correlation_error import CORR_ERROR
 from harness.metrics.funnels import Funnel, funnel, is_funnel
 from harness.metrics.joint import Joint
-from harness.metrics.metric import Metric, Scope
+from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.sample import Sample, prepare, unusable
-from harness.metrics.sampler import DIVERGENCES, EBFMI, TREEDEPTH_HITS
-from harness.metrics.scene import JudgeContext, Scene, WorstPair
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
-from harness.metrics.tail import TAIL
 from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, khat, khat_limit
 from harness.metrics.width import LOG_SD_RATIO, WIDTH, WORST_DIRECTION

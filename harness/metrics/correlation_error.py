@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.metrics.joint import Block, Joint, jointly
-from harness.metrics.metric import Metric, unless_infinite
-from harness.metrics.scene import Scene, WorstPair
+from harness.metrics.metric import Metric, Scene, WorstPair, unless_infinite
 from harness.records import Estimate, FloatArray, Rule
 from harness.records.text import number
 

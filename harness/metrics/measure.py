@@ -11,7 +11,7 @@ import numpy as np
 
 from harness import metrics
 from harness.metrics.correlation_error import worst_pair
-from harness.metrics.scene import WorstPair
+from harness.metrics.metric import WorstPair
 from harness.metrics.summaries import MEAN
 from harness.records import (
     NO_ESTIMATE,

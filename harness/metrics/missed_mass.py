@@ -8,9 +8,8 @@ import numpy as np
 
 from harness.metrics.bias import BIAS
 from harness.metrics.distance import EXACT, same_point
-from harness.metrics.metric import Column, Metric
+from harness.metrics.metric import Column, Metric, Scene
 from harness.metrics.sample import Sample
-from harness.metrics.scene import Scene
 from harness.records import NO_ESTIMATE, Estimate, Rule
 from harness.records.text import number, span
 

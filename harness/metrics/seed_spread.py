@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 from harness.metrics.distance import INFINITE
-from harness.metrics.metric import Metric
+from harness.metrics.metric import Metric, Scene
 from harness.metrics.sample import Sample
-from harness.metrics.scene import Scene
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 

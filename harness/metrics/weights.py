@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from harness.metrics.distance import INFINITE
-from harness.metrics.metric import Metric
-from harness.metrics.scene import Scene
+from harness.metrics.metric import Metric, Scene
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule, RunResult
 
 FEWEST = 25

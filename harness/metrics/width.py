@@ -8,10 +8,9 @@ import numpy as np
 
 from harness.metrics.distance import INFINITE, distance, log_ratio
 from harness.metrics.joint import Block, Joint, jointly
-from harness.metrics.metric import LARGEST_LOG, Column, Metric, not_finite
+from harness.metrics.metric import LARGEST_LOG, Column, Metric, Scene, not_finite
 from harness.metrics.missed_mass import MISSED_MASS
 from harness.metrics.sample import Sample, prepare
-from harness.metrics.scene import Scene
 from harness.metrics.summaries import Q5, Q95, SD
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 from harness.records.text import number, with_error
