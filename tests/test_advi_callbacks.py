@@ -110,8 +110,8 @@ def test_the_tracker_records_each_iteration() -> None:
         tracker(phi, info(iteration))
         phi += 1
     assert tracker.iterations == [1, 2, 3]
-    np.testing.assert_array_equal(tracker.records["mean"], [[0, 0], [1, 1], [2, 2]])
-    np.testing.assert_array_equal(tracker.records["total"], [0, 4, 8])
+    np.testing.assert_array_equal(tracker["mean"], [[0, 0], [1, 1], [2, 2]])
+    np.testing.assert_array_equal(tracker["total"], [0, 4, 8])
     np.testing.assert_array_equal(tracker["raw"][:, 0], [0, 1, 2])
 
 

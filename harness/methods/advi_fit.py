@@ -243,7 +243,7 @@ def _trace(problem: Problem[AdviOptions], family: Family, best: _Watched, every:
         if short:
             path = np.vstack([path, function(found.state.phi)[:TRACKED]])
         extras |= {f"{kind}.{name}": path[:, j].copy() for j, name in enumerate(names)}
-    return loop.trace(found, every, extras)
+    return loop.in_stretches(found.elbo, found.elapsed_s, every, extras)
 
 
 def _words(best: _Watched, options: AdviOptions) -> str:

@@ -68,7 +68,8 @@ def fit(problem: Problem[BbviOptions]) -> Fitted:
         # The cosine's last half: its rates are low enough to stay, high enough to average.
         average_from=steps // 2,
     )
-    trace = loop.trace(found, max(1, -(-found.state.iteration // RECORDED)))
+    every = max(1, -(-found.state.iteration // RECORDED))
+    trace = loop.in_stretches(found.elbo, found.elapsed_s, every)
     diagnostics = {
         "iterations": float(found.state.iteration),
         "bad_steps": float(found.bad_steps),

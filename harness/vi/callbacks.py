@@ -117,13 +117,8 @@ class Tracker:
         for name, function in self._functions.items():
             self._recorded[name].append(np.array(function(phi), dtype=np.float64))
 
-    @property
-    def records(self) -> dict[str, FloatArray]:
-        """By name, the record so far, shape ``(recorded iteration, *shape)``."""
-        return {name: np.array(found) for name, found in self._recorded.items()}
-
     def __getitem__(self, name: str) -> FloatArray:
-        """Return the record of one name."""
+        """Return the record so far of one name, shape ``(recorded iteration, *shape)``."""
         return np.array(self._recorded[name])
 
 

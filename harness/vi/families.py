@@ -85,13 +85,6 @@ class MeanField:
         square = np.einsum("nd,nd->n", eps, eps)
         return np.asarray(-0.5 * square - phi[d:].sum() - d / 2 * LOG_TWO_PI)
 
-    def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """Return the gradient of log q(z) with respect to phi, shape ``(draw, size)``."""
-        d = self.dimension
-        precision = np.exp(-phi[d:])
-        eps = (z - phi[:d]) * precision
-        return np.concatenate([eps * precision, eps**2 - 1], axis=1)
-
     def mean(self, phi: FloatArray) -> FloatArray:
         """Return the mean, shape ``(dimension,)``, as a copy."""
         return phi[: self.dimension].copy()
@@ -99,10 +92,6 @@ class MeanField:
     def sd(self, phi: FloatArray) -> FloatArray:
         """Return the marginal standard deviations, shape ``(dimension,)``."""
         return np.asarray(np.exp(phi[self.dimension :]))
-
-    def covariance(self, phi: FloatArray) -> FloatArray:
-        """Return the covariance, shape ``(dimension, dimension)``."""
-        return np.diag(np.exp(2 * phi[self.dimension :]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +160,6 @@ class FullRank:
         square = np.einsum("nd,nd->n", eps, eps)
         return np.asarray(-0.5 * square - phi[self._diagonal].sum() - d / 2 * LOG_TWO_PI)
 
-    def score(self, phi: FloatArray, z: FloatArray) -> FloatArray:
-        """Return ``[u, the lower triangle of u epsᵀ − L⁻ᵀ]`` with u = L⁻ᵀ eps."""
-        d = self.dimension
-        rows, columns, diagonal = _triangle(d)
-        factor = self.factor(phi)
-        eps = _solve(factor, z - phi[:d])
-        u = _solve(factor, eps, transposed=True)
-        score = np.concatenate([u, u[:, rows] * eps[:, columns]], axis=1)
-        # d log Lᵢᵢ = dLᵢᵢ / Lᵢᵢ, and L⁻ᵀ has nothing below its diagonal of 1 / Lᵢᵢ
-        score[:, d + diagonal] = score[:, d + diagonal] * np.exp(phi[d + diagonal]) - 1
-        return score
-
     def mean(self, phi: FloatArray) -> FloatArray:
         """Return mu."""
         return phi[: self.dimension].copy()
@@ -190,11 +167,6 @@ class FullRank:
     def sd(self, phi: FloatArray) -> FloatArray:
         """Return the lengths of the rows of L."""
         return np.asarray(np.linalg.norm(self.factor(phi), axis=1))
-
-    def covariance(self, phi: FloatArray) -> FloatArray:
-        """Return L Lᵀ."""
-        factor = self.factor(phi)
-        return np.asarray(factor @ factor.T)
 
     @property
     def _diagonal(self) -> NDArray[np.intp]:

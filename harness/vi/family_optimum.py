@@ -306,10 +306,8 @@ class _Scaled:
         self.dimension = target.dimension
 
     def log_density(self, z: FloatArray) -> FloatArray:
-        """See :class:`harness.vi.target.Target`."""
         return self.target.log_density(self.q.transform(z))
 
     def log_density_gradient(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """See :class:`harness.vi.target.Target`."""
         value, slope = self.target.log_density_gradient(self.q.transform(z))
         return value, pulled_back(slope, self.q.factor)

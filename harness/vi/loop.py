@@ -199,22 +199,6 @@ def refine(found: Fit, n: int, *, clock: Clock | None = None) -> Fit:
     )
 
 
-def trace(found: Fit, every: int, extras: Mapping[str, FloatArray] | None = None) -> Trace:
-    """Return a run's path in stretches of ``every`` iterations.
-
-    Parameters
-    ----------
-    extras
-        Arrays of shape ``(stretch,)`` to record beside the ELBO.
-
-    Returns
-    -------
-    Trace
-        See :func:`in_stretches`.
-    """
-    return in_stretches(found.elbo, found.elapsed_s, every, extras)
-
-
 def in_stretches(
     elbo: FloatArray,
     elapsed_s: FloatArray,
