@@ -54,10 +54,14 @@ def bridge_sampling(
     effective
         ESS divided by the number of draws, in (0, 1].
     """
-    d = draws.shape[1]
-    unfit = _unfit(draws, effective)
-    if unfit:
-        return Evidence(math.nan, math.inf, unfit)
+    n, d = draws.shape
+    words = ""
+    if n < 4 * (d + 2):
+        words = f"{n} draws are too few for {d} parameters"
+    elif not 0 < effective <= 1:
+        words = f"ESS per draw is {number(effective)}; allowed: over 0, up to 1"
+    if words:
+        return Evidence(math.nan, math.inf, words)
     # Neighbours in a chain are alike, so alternating single draws would test the Gaussian on what
     # it was fitted to. With stretches both halves see all chains.
     parts = np.array_split(draws, STRETCHES)
@@ -85,16 +89,6 @@ def bridge_sampling(
         words = "the posterior is too far from Gaussian for bridge sampling"
         return Evidence(value, math.inf, words)
     return Evidence(value, relative)
-
-
-def _unfit(draws: FloatArray, effective: float) -> str:
-    """Return why draws cannot be used, or nothing."""
-    n, d = draws.shape
-    if n < 4 * (d + 2):
-        return f"{n} draws are too few for {d} parameters"
-    if not 0 < effective <= 1:
-        return f"ESS per draw is {number(effective)}; allowed: over 0, up to 1"
-    return ""
 
 
 def _solve(at_kept: FloatArray, at_proposed: FloatArray, share: float) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -173,20 +172,13 @@ def climb(
         return None
     again = _ascent(target, best, q, rng, clock)
     # An optimum on one set of base draws need not be an optimum of the ELBO.
-    return first.below if again is not None and same(first.theta, again.theta) else None
-
-
-class _Ascent(NamedTuple):
-    """The end of a climb, and how far below q* it lies."""
-
-    theta: FloatArray
-    below: Estimate
+    return first[1] if again is not None and same(first[0], again[0]) else None
 
 
 def _ascent(
     target: Target, best: Best, q: Gaussian, rng: np.random.Generator, clock: Clock
-) -> _Ascent | None:
-    """Climb once; return None unless it ends in an optimum other than q*."""
+) -> tuple[FloatArray, Estimate] | None:
+    """Climb once; return an optimum other than q* and how far below q* it lies, or None."""
     d = target.dimension
     top = best.optimum.theta
     eps = base_blocks(d, CLIMB_BLOCKS, CLIMB_DRAWS, rng)
@@ -207,7 +199,7 @@ def _ascent(
     if not np.isfinite(below).all():
         return None
     error = float(np.std(below, ddof=1)) / math.sqrt(len(below))
-    return _Ascent(end.theta, Estimate(float(np.mean(below)), error))
+    return end.theta, Estimate(float(np.mean(below)), error)
 
 
 def different(gaussians: Sequence[Gaussian]) -> list[Gaussian]:

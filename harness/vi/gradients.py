@@ -126,7 +126,15 @@ def variances(
         If ``n`` is less than ten.
     """
     eps = rng.standard_normal((n, family.dimension))
-    return {name: _spread(one(family, phi, eps, target)[1]) for name, one in ESTIMATORS.items()}
+    found = {}
+    for name, estimator in ESTIMATORS.items():
+        _, gradient = estimator(family, phi, eps, target)
+        mean = gradient.mean(axis=0)
+        second = np.mean((gradient - mean) ** 2, axis=0)
+        fourth = np.mean((gradient - mean) ** 4, axis=0)
+        error = np.sqrt(np.maximum(fourth - second**2, 0) / n)
+        found[name] = Spread(mean, second * n / (n - 1), error)
+    return found
 
 
 def total_variance(spread: Spread, sd: FloatArray) -> tuple[float, float]:
@@ -186,12 +194,3 @@ def _controlled(f: FloatArray, h: FloatArray) -> FloatArray:
     product = ((f * h).sum(axis=0) - f * h) / rest - mean_f * mean_h
     square = ((h**2).sum(axis=0) - h**2) / rest - mean_h**2
     return np.asarray(f - product / square * h)
-
-
-def _spread(gradient: FloatArray) -> Spread:
-    n = len(gradient)
-    mean = gradient.mean(axis=0)
-    second = np.mean((gradient - mean) ** 2, axis=0)
-    fourth = np.mean((gradient - mean) ** 4, axis=0)
-    error = np.sqrt(np.maximum(fourth - second**2, 0) / n)
-    return Spread(mean, second * n / (n - 1), error)

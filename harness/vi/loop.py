@@ -1,7 +1,6 @@
 """The loop of stochastic variational inference.
 
-Family, objective, optimiser and target are separate pieces; subsampling wraps the target,
-tracking is a callback. :class:`State` is what the next step needs, :class:`Info` describes a step.
+Family, objective, optimiser and target are separate pieces; subsampling wraps the target.
 """
 
 from __future__ import annotations
@@ -44,18 +43,13 @@ class Callback(Protocol):
 
 
 class Info(NamedTuple):
-    """How one step went.
+    """How one step went; the ELBO and the gradient belong to the parameters before it."""
 
-    ``iteration`` counts from 1. ``elbo``, the step's own noisy estimate in nats, and
-    ``gradient_norm`` belong to the parameters before the step. ``bad`` means that one of them was
-    not finite and the parameters stayed. ``elapsed_s`` counts from the start of the run.
-    """
-
-    iteration: int
-    elbo: float
+    iteration: int  # from 1
+    elbo: float  # the step's own noisy estimate, nats
     gradient_norm: float
-    bad: bool
-    elapsed_s: float
+    bad: bool  # whether one of them was not finite and the parameters stayed
+    elapsed_s: float  # since the start of the run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,7 +222,9 @@ def _run(setup: Setup, state: State, n: int, clock: Clock, before_s: float) -> F
     family, target, objective = setup.family, setup.target, setup.objective
     optimiser, callbacks, bad_limit = setup.optimiser, setup.callbacks, setup.bad_limit
     advance = getattr(target, "advance", None)
-    rng = _generator(state.rng)
+    bits = getattr(np.random, state.rng["bit_generator"])()
+    bits.state = state.rng
+    rng = np.random.Generator(bits)
     iteration, phi, memory = state.iteration, state.phi, state.optimiser
     averaged, mean_phi = state.averaged, state.mean_phi
     average_from = math.inf if setup.average_from is None else setup.average_from
@@ -245,11 +241,9 @@ def _run(setup: Setup, state: State, n: int, clock: Clock, before_s: float) -> F
             # one number tests all entries and is the norm; an overflow of the square is bad too
             norm = math.sqrt(gradient.dot(gradient))
             bad = not (math.isfinite(value) and math.isfinite(norm))
-            if bad:
-                bad_steps += 1
-                in_a_row += 1
-            else:
-                in_a_row = 0
+            bad_steps += bad
+            in_a_row = in_a_row + 1 if bad else 0
+            if not bad:
                 memory, update = optimiser.step(memory, gradient)
                 phi = phi + update
             iteration += 1
@@ -279,10 +273,3 @@ def _run(setup: Setup, state: State, n: int, clock: Clock, before_s: float) -> F
     reached = State(iteration, phi, memory, rng.bit_generator.state, averaged, mean_phi)
     path = elbo[:done], norms[:done], elapsed[:done]
     return Fit(setup, reached, status, words, *path, bad_steps)
-
-
-def _generator(state: Mapping[str, Any]) -> np.random.Generator:
-    """Return a generator that continues from a state."""
-    bits = getattr(np.random, state["bit_generator"])()
-    bits.state = state
-    return np.random.Generator(bits)

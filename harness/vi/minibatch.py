@@ -74,15 +74,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinibatchFit:
-    """The result; ``phi`` is ``[mu, log sigma]``, or None if there is nothing to keep.
+    """The result."""
 
-    ``trace`` holds unbiased estimates of the ELBO, nats, averaged over stretches of steps.
-    """
-
-    phi: FloatArray | None
+    phi: FloatArray | None  # [mu, log sigma]; None if there is nothing to keep
     status: Status
     message: str
-    trace: Trace
+    trace: Trace  # unbiased estimates of the ELBO, nats, averaged over stretches of steps
     diagnostics: Mapping[str, float]
 
 

@@ -71,7 +71,7 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     if not (unit > 0).all():
         return _moments(z, family, "a parameter does not vary: q has collapsed")
     x = (z - centre) / unit
-    rows, columns = _pairs(d, family)
+    rows, columns = (np.arange(d),) * 2 if family == "meanfield" else np.tril_indices(d)
     design = np.concatenate([x[:, rows] * x[:, columns], x, np.ones((n, 1))], axis=1)
     solution, *_ = np.linalg.lstsq(design, -2 * log_g, rcond=None)
     error = np.abs(design @ solution + 2 * log_g)
@@ -98,13 +98,6 @@ def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     return Recovered(
         centre + unit * mean, covariance * np.outer(unit, unit), exact=True, residual=residual
     )
-
-
-def _pairs(d: int, family: FamilyName) -> tuple[np.ndarray, np.ndarray]:
-    if family == "meanfield":
-        return np.arange(d), np.arange(d)
-    rows, columns = np.tril_indices(d)
-    return rows, columns
 
 
 def _moments(z: FloatArray, family: FamilyName, words: str) -> Recovered:

@@ -105,18 +105,14 @@ def step(
     if bad == len(good):
         return state, Info(float("nan"), bad, h)
     phi = np.zeros_like(state.z)
-    if bad:
-        phi[good] = kernel.direction(state.z[good], gradient[good], h)
-    else:
-        phi = kernel.direction(state.z, gradient, h)
+    phi[good] = kernel.direction(state.z[good], gradient[good], h)
     done = state.iteration + 1
     mean = _MOMENTUM * state.mean + (1 - _MOMENTUM) * phi
     square = _MEMORY * state.square + (1 - _MEMORY) * np.square(phi)
     rate = settings.step * 0.5 * (1 + np.cos(np.pi * state.iteration / settings.iterations))
     move = mean / (1 - _MOMENTUM**done)
     move /= np.sqrt(square / (1 - _MEMORY**done)) + _TINY
-    if bad:
-        move[~good] = 0
+    move[~good] = 0
     info = Info(float(np.sqrt(np.mean(np.square(phi[good])))), bad, h)
     return State(state.z + rate * move, mean, square, done), info
 
@@ -165,21 +161,18 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
         # A result that a busy machine cut short must not be stored under the same key.
         why = f"out of time after {state.iteration} of {settings.iterations} iterations"
         return Fitted(None, status="timed_out", message=why, diagnostics=diagnostics)
-    why = _complaint(state, int(len(good) - np.count_nonzero(good)), error, settings)
-    status: Status = "not_converged" if why else "ok"
-    return Fitted(state.z, status=status, message=why, diagnostics=diagnostics)
-
-
-def _complaint(state: State, bad: int, error: float, settings: Settings) -> str:
-    if bad:
-        return f"{bad} of {settings.particles} particles have no finite density or gradient"
-    if not error <= STEIN_LIMIT:
-        return (
+    why = ""
+    if not good.all():
+        bad = int(len(good) - np.count_nonzero(good))
+        why = f"{bad} of {settings.particles} particles have no finite density or gradient"
+    elif not error <= STEIN_LIMIT:
+        why = (
             f"after {state.iteration} iterations the particles violate Stein's identity by "
             f"{number(error)}, allowed {setting(STEIN_LIMIT)}: they have not converged, or are too "
             f"few for {state.z.shape[1]} dimensions; try more iterations or particles"
         )
-    return ""
+    status: Status = "not_converged" if why else "ok"
+    return Fitted(state.z, status=status, message=why, diagnostics=diagnostics)
 
 
 def deliver(z: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
@@ -187,9 +180,7 @@ def deliver(z: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
 
     There are never more draws than particles: copies would feign information.
     """
-    if draws >= len(z):
-        return z
-    return np.asarray(z[rng.permutation(len(z))[:draws]])
+    return z if draws >= len(z) else np.asarray(z[rng.permutation(len(z))[:draws]])
 
 
 class Kernel:

@@ -20,15 +20,14 @@ class Schedule:
 
     Robbins & Monro's conditions, Σ ρ = ∞ and Σ ρ² < ∞, hold for ½ < kappa ≤ 1. With kappa = 1
     and tau = 1 the natural parameters are averages over all minibatches so far: sampling noise
-    falls as fast as possible, and the influence of the start falls as 1/t. The path is recorded
-    at every multiple of ``every``.
+    falls as fast as possible, and the influence of the start falls as 1/t.
     """
 
     batch: int = 10
     iterations: int = 2000
     kappa: float = 1.0
     tau: float = 1.0
-    every: int = 10
+    every: int = 10  # multiples at which the path is recorded
 
 
 def svi(x: FloatArray, schedule: Schedule, rng: np.random.Generator, clock: Clock) -> Fit:

@@ -132,11 +132,7 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
 
 
 def elbo_hessians(
-    objective: Objective,
-    theta: FloatArray,
-    pattern: Pattern,
-    *,
-    size: int,
+    objective: Objective, theta: FloatArray, pattern: Pattern, *, size: int
 ) -> FloatArray:
     """Return the Hessians of the blocks' negative ELBO in ``(mu / s, omega)``.
 

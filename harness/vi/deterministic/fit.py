@@ -14,13 +14,7 @@ from harness.vi.deterministic.basins import ITERATIONS, Basin, compared, find_ba
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps
 from harness.vi.deterministic.newton import Errors
-from harness.vi.deterministic.polish import (
-    Reached,
-    Wanted,
-    hessian_pattern,
-    polish,
-    polish_large,
-)
+from harness.vi.deterministic.polish import Reached, Wanted, hessian_pattern, polish, polish_large
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.starts import StartError, start_at, starting_points, usual_starts
 from harness.vi.sobol import base_blocks

@@ -35,15 +35,12 @@ SHARE, NU = 0.1, 4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Smoothed weights, shape ``(draw,)``, that sum to 1, with k-hat and effective sample size.
+    """Smoothed weights, with k-hat and effective sample size."""
 
-    ``outside`` counts draws at which the posterior has no finite density.
-    """
-
-    weight: FloatArray
+    weight: FloatArray  # shape (draw,); they sum to 1
     khat: float
     ess: float
-    outside: int
+    outside: int  # draws at which the posterior has no finite density
 
 
 def smoothed_weights(log_p: FloatArray, log_q: FloatArray, khat: Khat) -> Weights:

@@ -103,9 +103,7 @@ def lbfgs(
 
 
 def _inverse_hessian(
-    gradient: FloatArray,
-    memory: deque[tuple[FloatArray, FloatArray, float]],
-    metric: Metric | None,
+    gradient: FloatArray, memory: deque[tuple[FloatArray, FloatArray, float]], metric: Metric | None
 ) -> FloatArray:
     """Return H g by the two-loop recursion."""
     q = gradient.copy()

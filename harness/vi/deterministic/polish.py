@@ -26,24 +26,18 @@ SPARSE_FROM_S = 0.5
 
 
 class Reached(NamedTuple):
-    """A polished optimum.
-
-    ``value`` is the negative ELBO on all base draws of ``objective``, ``errors`` and their
-    largest, ``error``, what these leave. ``hessian`` and ``covariance`` are in
-    ``(mu / s, omega)`` and in ``mu / s``; None where they are unknown. ``values`` is the
-    optimiser's path, and ``refused`` the steps taken back on smaller sets of base draws.
-    """
+    """A polished optimum."""
 
     objective: Objective
     theta: FloatArray
-    value: float
-    hessian: FloatArray | None
-    covariance: FloatArray | None
-    errors: Errors
-    error: float
+    value: float  # the negative ELBO on all base draws of the objective
+    hessian: FloatArray | None  # in (mu / s, omega); None if unknown
+    covariance: FloatArray | None  # in mu / s; None if unknown
+    errors: Errors  # what base draws leave
+    error: float  # the largest of these
     settled: bool
-    values: Steps
-    refused: int
+    values: Steps  # the optimiser's path
+    refused: int  # the steps taken back on smaller sets of base draws
 
 
 def hessian_pattern(

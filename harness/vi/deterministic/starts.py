@@ -32,15 +32,11 @@ class StartError(RuntimeError):
 
 
 class Start(NamedTuple):
-    """A start of q.
+    """A start of q."""
 
-    ``theta`` holds means and log sds, shape ``(2 d,)``; ``metric`` is an approximate inverse
-    Hessian there, and ``informed`` says whether it comes from the Hessian at a maximum of log p.
-    """
-
-    theta: FloatArray
-    metric: Metric
-    informed: bool
+    theta: FloatArray  # means and log sds, shape (2 d,)
+    metric: Metric  # an approximate inverse Hessian there
+    informed: bool  # whether it comes from the Hessian at a maximum of log p
 
 
 def starting_points(target: Target, count: int, rng: np.random.Generator) -> FloatArray:
@@ -77,18 +73,10 @@ def start_at(theta: FloatArray) -> Start:
 def usual_starts(
     target: Target, points: FloatArray, peaks: int, direct: int, dense_limit: int, clock: Clock
 ) -> list[Start]:
-    """Return starts at the maxima of log p, then at Stan's points.
+    """Return starts at up to ``peaks`` maxima of log p, then at Stan's points.
 
-    Parameters
-    ----------
-    points
-        Stan's starting points, shape ``(point, d)``; log p is climbed from each.
-    peaks
-        The largest number of different maxima.
-    direct
-        The number of points to start q from directly.
-    dense_limit
-        The largest dimension in which a maximum's Hessian is computed.
+    log p is climbed from each of the points, and q starts at the first ``direct`` of them. The
+    Hessian of a maximum is computed in up to ``dense_limit`` dimensions.
 
     Raises
     ------
