@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
 from targets import lecture_mixture
 
+from harness.records import FloatArray
 from harness.vi import loop
 from harness.vi.callbacks import CheckParametersConvergence, StopWhenSlow, Tracker
 from harness.vi.families import MeanField
 from harness.vi.loop import Callback, Info
 from harness.vi.optimisers import AdagradWindow, Adam
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from harness.records import FloatArray
 
 
 def info(iteration: int, elbo: float = 0.0, *, bad: bool = False) -> Info:

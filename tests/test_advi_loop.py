@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from targets import Normal
 
+from harness.records import FloatArray
 from harness.vi import loop
 from harness.vi.callbacks import Tracker
 from harness.vi.families import FAMILIES, Family, FullRank, MeanField
 from harness.vi.loop import Info, Reparameterised
 from harness.vi.optimisers import OPTIMISERS, Adam, Optimiser, Sgd
 from harness.vi.target import Clock, Target
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 COVARIANCE = np.array([[1.0, 0.8, 0.0], [0.8, 2.0, 0.3], [0.0, 0.3, 0.5]])
 MEAN = np.array([1.0, -2.0, 0.5])

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,15 +20,12 @@ from harness.methods.method import Method
 from harness.models import folders
 from harness.models.data import load_data
 from harness.models.exact import SAMPLERS, inverse_gamma_posterior
-from harness.records import Program, RunContext, RunSpec
+from harness.records import FloatArray, Program, RunContext, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge import BridgeModel
 from harness.stan.bridge.build import library
 from harness.vi import cavi, svi
 from harness.vi.target import Clock
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 MODEL = folders.load("inverse_gamma_normal")
 

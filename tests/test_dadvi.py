@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,21 +16,18 @@ from harness.methods.bridged import FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
 from harness.methods.dadvi_gaussian import _chosen_response, basin_faults, fit_family, fit_response
 from harness.methods.dadvi_weighted import fit_weighted
+from harness.methods.method import Method
 from harness.metrics.weights import khat
-from harness.records import Reason
+from harness.records import FloatArray, Reason
 from harness.records.text import fixed
 from harness.vi import deterministic
-from harness.vi.deterministic import Objective, Optimum, Settings, StartError
+from harness.vi.deterministic import Objective, Optimum, Settings, StartError, importance
 from harness.vi.deterministic.basins import Basin, weigh
 from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
 from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.sobol import base_block, base_blocks
 from harness.vi.target import Clock, Fitted, Target, TimeLimitError
-
-if TYPE_CHECKING:
-    from harness.methods.method import Method
-    from harness.records import FloatArray
 
 
 def hierarchy(groups: int = 8, rows: int = 20) -> Density:
@@ -93,13 +90,13 @@ def weighted(target: Target, optimum: Optimum, n: int, seed: int = 2) -> tuple[F
     assert optimum.covariance is not None
     rng = np.random.default_rng(seed)
     factor = np.asarray(np.linalg.cholesky(optimum.covariance), dtype=np.float64)
-    proposal = deterministic.Defensive(optimum.mean, factor)
+    proposal = importance.Defensive(optimum.mean, factor)
     z = proposal.draw(n, rng)
-    found = deterministic.smoothed_weights(
+    found = importance.smoothed_weights(
         target.log_density(z), proposal.log_density(z), lambda p, q: khat(p, q).value
     )
-    count = deterministic.delivered(n, found.ess)
-    return z[deterministic.systematic(found.weight, count, rng)], found.khat
+    count = importance.delivered(n, found.ess)
+    return z[importance.systematic(found.weight, count, rng)], found.khat
 
 
 def exact_by_weights(target: Target, optimum: Optimum) -> tuple[FloatArray, FloatArray, float]:
@@ -534,13 +531,13 @@ def test_weights_of_a_shifted_normal_find_its_mean() -> None:
     """With q = N(0, 1) and p = N(.5, 1): mean and ESS by the closed form n exp(−.25)."""
     rng = np.random.default_rng(1)
     z = rng.standard_normal(40_000)
-    found = deterministic.smoothed_weights(
+    found = importance.smoothed_weights(
         -0.5 * (z - 0.5) ** 2, -0.5 * z**2, lambda p, q: khat(p, q).value
     )
     assert abs(float(found.weight @ z) - 0.5) < 5 / math.sqrt(found.ess)
     assert abs(found.ess / (40_000 * math.exp(-0.25)) - 1) < 0.05
-    count = deterministic.delivered(10_000, found.ess)
-    kept = z[deterministic.systematic(found.weight, count, rng)]
+    count = importance.delivered(10_000, found.ess)
+    kept = z[importance.systematic(found.weight, count, rng)]
     assert len(np.unique(kept)) > 0.7 * count
     assert abs(kept.mean() - 0.5) < 5 / math.sqrt(count)
 
@@ -554,11 +551,11 @@ def test_resampled_draws_may_pass_for_independent_ones() -> None:
     means = []
     for _ in range(200):
         z = rng.standard_normal(4000)
-        found = deterministic.smoothed_weights(
+        found = importance.smoothed_weights(
             -0.5 * ((z - 0.3) / 0.9) ** 2, -0.5 * z**2, lambda p, q: khat(p, q).value
         )
-        count = deterministic.delivered(1000, found.ess)
-        kept = z[deterministic.systematic(found.weight, count, rng)]
+        count = importance.delivered(1000, found.ess)
+        kept = z[importance.systematic(found.weight, count, rng)]
         means.append(math.sqrt(count) * (kept.mean() - 0.3) / 0.9)
     assert 0.8 < np.std(means) < 1.2
 
@@ -569,10 +566,10 @@ def test_points_that_cannot_be_evaluated_are_not_weighed_as_zero_in_silence() ->
     z = rng.standard_normal(1000)
     log_q = -0.5 * z**2
     outside = np.where(z > 1, -np.inf, -0.5 * (0.9 * z) ** 2)
-    found = deterministic.smoothed_weights(outside, log_q, lambda p, q: khat(p, q).value)
+    found = importance.smoothed_weights(outside, log_q, lambda p, q: khat(p, q).value)
     assert found.outside == int((z > 1).sum())
     assert math.isfinite(found.khat)
     assert found.weight[z > 1].sum() == 0
     unknown = np.where(z > 1, np.nan, outside)
-    found = deterministic.smoothed_weights(unknown, log_q, lambda p, q: khat(p, q).value)
+    found = importance.smoothed_weights(unknown, log_q, lambda p, q: khat(p, q).value)
     assert found.khat == math.inf

@@ -12,7 +12,7 @@ import targets
 
 from harness.methods import METHODS
 from harness.methods.dadvi_weighted import fit_basins
-from harness.vi.deterministic import Defensive, Mixture
+from harness.vi.deterministic.importance import Defensive, Mixture
 from harness.vi.target import Clock
 
 K = 4.5

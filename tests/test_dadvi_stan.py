@@ -192,6 +192,7 @@ def test_the_drug_trial_is_right_but_for_nu(run: Run, cmdstan: CmdStan) -> None:
 def _weighted_truth(target: BridgeTarget, bridge: BridgeModel) -> FloatArray:
     """Return 20 000 resampled constrained draws, by weights of 200 000."""
     from harness.vi import deterministic
+    from harness.vi.deterministic import importance
     from harness.vi.target import Clock
 
     rng = np.random.default_rng(11)
@@ -204,6 +205,6 @@ def _weighted_truth(target: BridgeTarget, bridge: BridgeModel) -> FloatArray:
     log_w = target.log_density(z) + 0.5 * (nu + d) * np.log1p((unit**2).sum(axis=1) / nu)
     weight = np.exp(log_w - log_w.max())
     assert weight.sum() ** 2 / (weight**2).sum() > 40_000
-    kept = z[deterministic.systematic(weight / weight.sum(), 20_000, rng)]
+    kept = z[importance.systematic(weight / weight.sum(), 20_000, rng)]
     values, _ = bridge.constrain(kept, transformed=True, generated=True)
     return values

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from harness.records import FloatArray
 from harness.vi.families import FAMILIES, Family, FullRank, MeanField
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 DIMENSION = 4
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from targets import Normal
 
+from harness.records import FloatArray
 from harness.vi import loop
 from harness.vi.families import MeanField
 from harness.vi.gradients import (
@@ -19,9 +18,6 @@ from harness.vi.gradients import (
 )
 from harness.vi.optimisers import Adam
 from harness.vi.target import Counted
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 CENTRE = np.array([1.0, -2.0, 0.5])
 PRECISION = np.array([[4.0, 1.5, 0.0], [1.5, 2.0, -0.5], [0.0, -0.5, 1.0]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,13 +10,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from targets import LogisticRows, Rows
 
+from harness.records import FloatArray
 from harness.vi.families import MeanField
-from harness.vi.minibatch import Settings, elbo, fit
+from harness.vi.minibatch import MinibatchFit, Settings, elbo, fit
 from harness.vi.target import Clock
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
-    from harness.vi.minibatch import MinibatchFit
 
 
 def regression(rows: int = 4003, beta: tuple[float, ...] = (1.0, 2.0, -1.0)) -> Rows:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.records import FloatArray
 from harness.vi.optimisers import OPTIMISERS, AdagradWindow, Adam, Optimiser, Sgd
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 
 def updates(optimiser: Optimiser, gradients: list[float]) -> list[float]:

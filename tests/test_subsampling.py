@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from harness.records import FloatArray
 from harness.vi.subsampling import Split, Subsampled, SubsamplingError, split_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
 
 TABLE = {"rows": ["x", "y"], "size": "N", "scale": "s"}
 SPLIT = Split(("x", "y"), "N", "s")

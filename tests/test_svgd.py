@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +19,11 @@ from targets import Normal
 
 from harness.methods.svgd import SVGD
 from harness.models import folders
-from harness.records import Program, RunContext, RunResult, RunSpec
+from harness.records import FloatArray, Program, RunContext, RunResult, RunSpec
 from harness.stan import CmdStan
 from harness.stan.bridge.build import library
 from harness.vi import svgd
 from harness.vi.target import Clock, Fitted
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 
 class HalfBlind(Normal):

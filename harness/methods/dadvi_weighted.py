@@ -11,7 +11,7 @@ from harness.metrics.weights import khat, khat_limit
 from harness.records import Reason
 from harness.records.text import count, integer, number
 from harness.vi import deterministic
-from harness.vi.deterministic import Basin, Optimum, Proposal
+from harness.vi.deterministic import Basin, Optimum, importance
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.target import Fitted
 
@@ -28,7 +28,7 @@ def fit_weighted(problem: Problem[PsisOptions]) -> Fitted:
     """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
     optimum = optimum_of(problem, "response")
     q = response_of(problem, optimum)
-    return _weighted(problem, optimum, q, deterministic.Defensive(q.mean, q.factor))
+    return _weighted(problem, optimum, q, importance.Defensive(q.mean, q.factor))
 
 
 def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
@@ -43,7 +43,7 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     level = np.array([elbo for _, elbo in parts])
     share = np.exp(level - level.max())
     share = (1 - FLOOR) * share / share.sum() + FLOOR / len(share)
-    proposal = deterministic.Mixture(tuple(p for p, _ in parts), tuple(float(s) for s in share))
+    proposal = importance.Mixture(tuple(p for p, _ in parts), tuple(float(s) for s in share))
     best = parts[int(np.argmax(level))][0]
     # That there are other basins is no fault of a q that holds them.
     faults = [f for f in faults_of(problem, optimum) if f.reason is not Reason.OTHER_BASINS]
@@ -55,7 +55,7 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     return _weighted(problem, optimum, q, proposal)
 
 
-def _part(problem: Problem[WeightOptions], basin: Basin) -> tuple[deterministic.Defensive, float]:
+def _part(problem: Problem[WeightOptions], basin: Basin) -> tuple[importance.Defensive, float]:
     """Return a basin's Gaussian, full-rank where that can be fitted, and its ELBO."""
     d = len(basin.theta) // 2
     mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
@@ -68,30 +68,30 @@ def _part(problem: Problem[WeightOptions], basin: Basin) -> tuple[deterministic.
             pass
         else:
             if np.isfinite(full.elbo) and np.isfinite(full.factor).all():
-                return deterministic.Defensive(full.mean, full.factor), full.elbo
-    return deterministic.Defensive(mean, sd), basin.elbo
+                return importance.Defensive(full.mean, full.factor), full.elbo
+    return importance.Defensive(mean, sd), basin.elbo
 
 
 def _weighted(
-    problem: Problem[WeightOptions], optimum: Optimum, q: Judged, proposal: Proposal
+    problem: Problem[WeightOptions], optimum: Optimum, q: Judged, proposal: importance.Proposal
 ) -> Fitted:
     """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
     can = int(problem.options.weights_s / max(optimum.seconds_per_point, 1e-9))
     n = max(min(int(problem.draws * problem.options.proposals), can), FEWEST_PROPOSALS)
     z = proposal.draw(n, problem.rng)
     log_p = densities(problem, z, max(1, n // 20))
-    weights = deterministic.smoothed_weights(
+    weights = importance.smoothed_weights(
         log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
     )
-    delivered = deterministic.delivered(problem.draws, weights.ess)
-    kept = z[deterministic.systematic(weights.weight, delivered, problem.rng)]
+    delivered = importance.delivered(problem.draws, weights.ess)
+    kept = z[importance.systematic(weights.weight, delivered, problem.rng)]
     faults, notes = list(q.faults), list(q.notes)
     limit = khat_limit(n)
     worth = f"{count(n, 'weighted draw')} have an effective sample size of {number(weights.ess, 3)}"
     if not weights.khat <= limit:
         words = f"k-hat {number(weights.khat)} is above {number(limit)}: {worth}, and weighting "
         faults.append(Fault(Reason.WEIGHTS, f"{words}cannot correct this Gaussian"))
-    if weights.ess < deterministic.FEWEST * deterministic.PER_DRAW:
+    if weights.ess < importance.FEWEST * importance.PER_DRAW:
         faults.append(
             Fault(Reason.WEIGHTS, f"{worth}, too few for the {integer(delivered)} delivered")
         )

@@ -14,7 +14,7 @@ from harness.models.exact_evidence import LOG_EVIDENCE
 from harness.records import Estimate, Model
 from harness.records.text import count, number
 from harness.vi.bridge_sampling import Evidence, bridge_sampling
-from harness.vi.deterministic import Defensive
+from harness.vi.deterministic.importance import Defensive
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

@@ -13,38 +13,20 @@ from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.fit import IMPROPER, Optimum, fit
 from harness.vi.deterministic.fullrank import FullRank, fit_fullrank
-from harness.vi.deterministic.importance import (
-    FEWEST,
-    PER_DRAW,
-    Defensive,
-    Mixture,
-    Proposal,
-    delivered,
-    smoothed_weights,
-    systematic,
-)
 from harness.vi.deterministic.polish import Wanted
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.starts import StartError
 
 __all__ = [
-    "FEWEST",
     "IMPROPER",
-    "PER_DRAW",
     "Basin",
-    "Defensive",
     "FullRank",
-    "Mixture",
     "Objective",
     "Optimum",
-    "Proposal",
     "Settings",
     "StartError",
     "Wanted",
-    "delivered",
     "fit",
     "fit_fullrank",
     "response_variances",
-    "smoothed_weights",
-    "systematic",
 ]
