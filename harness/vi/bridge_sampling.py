@@ -43,16 +43,10 @@ def bridge_sampling(
 ) -> Evidence:
     """Return log of the integral of a target's density.
 
-    The error is infinite if there are too few draws, or if the posterior is so far from Gaussian
-    that the estimate would depend on a few draws.
-
-    Parameters
-    ----------
-    draws
-        Posterior draws, unconstrained, shape ``(draw, d)``, in the order of sampling, one chain
-        after the other.
-    effective
-        ESS divided by the number of draws, in (0, 1].
+    Posterior draws are unconstrained, shape ``(draw, d)``, in the order of sampling, one chain
+    after the other; ``effective`` is their ESS divided by their number, in (0, 1]. The error is
+    infinite if there are too few draws, or if the posterior is so far from Gaussian that the
+    estimate would depend on a few draws.
     """
     n, d = draws.shape
     words = ""

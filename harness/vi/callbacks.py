@@ -1,8 +1,7 @@
 """Callbacks of the loop: a tracker, and rules that stop.
 
-Each is called with the parameters and :class:`~harness.vi.loop.Info` after every step. With
-``stop=False`` a rule only watches, and ``fired_at`` is the first iteration at which it would have
-stopped the run.
+With ``stop=False`` a rule only watches: ``fired_at`` is the first iteration at which it would
+have stopped the run.
 """
 
 from __future__ import annotations

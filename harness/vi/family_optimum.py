@@ -76,12 +76,8 @@ def best_meanfield(
 ) -> Best:
     """Return the best mean-field Gaussian.
 
-    Parameters
-    ----------
-    starts
-        Additional Gaussians to start from: the posterior's moments first, then fits.
-    seconds
-        Expected seconds of a gradient; see :class:`harness.vi.deterministic.Settings`.
+    The search also starts from ``starts``, the posterior's moments first, then fits. ``seconds``
+    are those expected of a gradient; see :class:`harness.vi.deterministic.Settings`.
 
     Raises
     ------

@@ -156,8 +156,6 @@ def fit(
     ----------
     target
         If it has a method ``advance(rng)``, that is called before every step: minibatches.
-    state
-        From :func:`start`; not changed.
     objective, draws
         The objective; by default :class:`Reparameterised` with this number of draws.
     clock

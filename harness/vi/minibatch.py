@@ -205,32 +205,24 @@ def fit(
     clock: Clock,
     settings: Settings | None = None,
 ) -> MinibatchFit:
-    """Maximise the ELBO of a mean-field Gaussian over batches of rows.
+    """Maximise the ELBO of a mean-field Gaussian over batches of rows, from ``[mu, log sigma]``.
 
-    Parameters
-    ----------
-    target
-        Rows that passed :meth:`~harness.vi.subsampling.Subsampled.check`. It sees all rows
-        afterwards.
-    phi
-        The start, ``[mu, log sigma]``.
-
-    Returns
-    -------
-    MinibatchFit
-        ``not_converged`` if the last two stages differ by more than the tolerances;
-        ``diverged`` without finite gradients, and ``timed_out``, both without ``phi``.
+    The target's rows passed :meth:`~harness.vi.subsampling.Subsampled.check`; it sees all rows
+    afterwards. The status is ``not_converged`` if the last two stages differ by more than the
+    tolerances; ``diverged`` without finite gradients, and ``timed_out``, both without ``phi``.
     """
     run = _Run(target, rng, clock, settings or Settings(), clock.elapsed_s)
     settings = run.settings
     status: Status = "not_converged"
+    # The largest change of a mean, in sds, and of a log sd.
     message, stages, moved = "", 0, (math.nan, math.nan)
     found: FloatArray | None = None
     try:
         found = _approach(run, phi)
         while status != "ok" and stages < settings.stages:
             now = _refine(run, found, settings.refine_steps << stages)
-            moved = _moved(found, now)
+            d, change = target.dimension, np.abs(now - found)
+            moved = float(np.max(change[:d] * np.exp(-now[d:]))), float(np.max(change[d:]))
             found = now
             stages += 1
             agree = moved[0] <= settings.tolerance_mean and moved[1] <= settings.tolerance_log_sd
@@ -304,10 +296,3 @@ def _refine(run: _Run, phi: FloatArray, steps: int) -> FloatArray:
     unit = np.concatenate([np.exp(phi[d:]), np.ones(d)])
     objective = Paired(settings.refine_pairs, (point, float(value[0]), slope[0]))
     return run.climb(phi, Scaled(adam, unit), objective, steps, None).phi
-
-
-def _moved(before: FloatArray, now: FloatArray) -> tuple[float, float]:
-    """Return the largest change of a mean, in sds, and of a log sd."""
-    d = len(now) // 2
-    change = np.abs(now - before)
-    return float(np.max(change[:d] * np.exp(-now[d:]))), float(np.max(change[d:]))

@@ -172,17 +172,11 @@ def fit(
     log_z: float,
     clock: Clock,
 ) -> Fit:
-    """Minimise a criterion over (mu, ln sigma) by Nelder–Mead.
+    """Minimise a criterion over (mu, ln sigma) by Nelder–Mead, for a normalised log density.
 
-    Parameters
-    ----------
-    log_p
-        The normalised log density.
-    starts
-        Pairs (mu, sigma). The search runs from each and restarts at its end until nothing is
-        gained, because a simplex may collapse early; the best end is kept.
-    log_z
-        For the trace, where the ELBO is log Z − KL(q‖p).
+    The search runs from each start (mu, sigma) and restarts at its end until nothing is gained,
+    because a simplex may collapse early; the best end is kept. The trace's ELBO is
+    log Z − KL(q‖p).
 
     Raises
     ------

@@ -41,12 +41,8 @@ class Recovered:
 def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:
     """Return the Gaussian that draws come from; a ``meanfield`` q has a diagonal covariance.
 
-    Parameters
-    ----------
-    z
-        Draws on the unconstrained scale, shape ``(draw, d)``.
-    log_g
-        CmdStan's ``log_g__`` of each draw, shape ``(draw,)``, nats, without a constant.
+    Draws ``z`` are unconstrained, shape ``(draw, d)``. ``log_g`` is CmdStan's ``log_g__`` of each,
+    shape ``(draw,)``, nats, without a constant.
 
     Raises
     ------

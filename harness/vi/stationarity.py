@@ -39,13 +39,13 @@ def restlessness(
 ) -> Restlessness:
     """Return how far a q with this mean and factor L is from the optimum of its ELBO."""
     eps = rng.standard_normal((PAIRS, len(mean)))
-    slopes = []
-    for sign in (1.0, -1.0):
-        _, slope = target.log_density_gradient(mean + sign * scaled(eps, factor))
-        slopes.append(pulled_back(slope, factor))
+    step = scaled(eps, factor)
+    up, down = (
+        pulled_back(target.log_density_gradient(z)[1], factor) for z in (mean + step, mean - step)
+    )
     with np.errstate(invalid="ignore", over="ignore"):
-        shift = (slopes[0] + slopes[1]) / 2
-        scale = (eps * (slopes[0] - slopes[1]) / 2 + 1) / 2
+        shift = (up + down) / 2
+        scale = (eps * (up - down) / 2 + 1) / 2
     if not (np.isfinite(shift).all() and np.isfinite(scale).all()):
         return Restlessness(float("inf"), "the log density of draws of q has no finite gradient")
     ways = []

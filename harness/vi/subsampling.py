@@ -78,11 +78,11 @@ def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:
 
 
 class Subsampled:
-    """A target that sees one batch of rows at a time.
+    """A target that sees one batch of rows at a time, at first all rows.
 
     Batches are the parts of a shuffled epoch: every row appears once before any row appears
     again, so that the mean over a whole epoch has no subsampling noise. Batch sizes differ by at
-    most one row. At first it sees all rows.
+    most one row.
 
     Parameters
     ----------
@@ -90,8 +90,6 @@ class Subsampled:
         Evaluates with the data last passed to ``rebind``.
     rebind
         Takes all data by name; the arrays are overwritten at the next batch.
-    data, split
-        The data of all rows, and their split from :func:`split_of`.
     batch
         Rows in a batch; all rows if there are fewer.
 

@@ -137,14 +137,9 @@ def elbo_hessians(
     """Return the Hessians of the blocks' negative ELBO in ``(mu / s, omega)``.
 
     With W_n = S ∇²log p(z_n) S the parts of each, shape ``(2 d, 2 d)``, are −mean W_n,
-    −mean W_n diag(eps_n) and −mean diag(eps_n) W_n diag(eps_n) − diag(mean s g_n eps_n).
-
-    Parameters
-    ----------
-    theta
-        Shape ``(2 d,)``, or ``(block, 2 d)`` for a different point in each block.
-    size
-        The number of draws of each block to use, in antithetic pairs.
+    −mean W_n diag(eps_n) and −mean diag(eps_n) W_n diag(eps_n) − diag(mean s g_n eps_n). They are
+    taken at ``theta``, ``(2 d,)`` or ``(block, 2 d)``, from ``size`` draws of each block, in
+    antithetic pairs.
     """
     whole = objective.eps
     blocks, full, d = whole.shape

@@ -79,13 +79,8 @@ def fit(
 
     Several kinds of starts are followed on few base draws. The different optima are compared, and
     the best is polished by Newton's method on all base draws, whose number is doubled until their
-    error is small, or ``most_draws`` or the time for Hessians is reached.
-
-    Parameters
-    ----------
-    extra
-        Additional starts of q, means and log sds ``(2 d,)``, such as fits of other methods. With
-        a slow target only the first ``FEW_EXTRA`` are used.
+    error is small, or ``most_draws`` or the time for Hessians is reached. ``extra`` are additional
+    starts of q, means and log sds ``(2 d,)``, such as fits of other methods.
 
     Raises
     ------
