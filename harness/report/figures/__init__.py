@@ -6,8 +6,7 @@ models in parallel and keep the result; :func:`cost_figure` needs all models.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from harness.records import Comparison, ModelComparison
 from harness.report.figures import (
     chains,
     cost,
@@ -20,9 +19,6 @@ from harness.report.figures import (
     variance,
 )
 from harness.report.figures.canvas import Figure, Panel
-
-if TYPE_CHECKING:
-    from harness.records import Comparison, ModelComparison
 
 __all__ = ["Figure", "Panel", "cost_figure", "figures_for"]
 

@@ -7,28 +7,24 @@ grid. Titles and notes are text of the page, so that they cannot lie over a curv
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
+from harness.records import FloatArray
 from harness.records.text import fixed, number
 from harness.report.figures import compact
 from harness.report.figures.looks import INK, MUTED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from harness.records import FloatArray
 
 Drawing = MplFigure
 PX_PER_INCH = 96.0

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.metrics import RHAT
+from harness.records import Draws, FloatArray, ModelComparison
 from harness.records.text import number
 from harness.report.figures import canvas
 from harness.report.figures.choose import quantity_names, runs_of
 from harness.report.figures.looks import REFERENCE_FILL, look
-
-if TYPE_CHECKING:
-    from harness.records import Draws, FloatArray, ModelComparison
 
 _BINS = 20
 _STRIP = 38

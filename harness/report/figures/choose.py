@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics import W1
+from harness.records import Draws, FloatArray, ModelComparison, RunResult
 from harness.report.figures import canvas
 from harness.report.figures.looks import in_order
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from harness.records import Draws, FloatArray, ModelComparison, RunResult
-
-    BoolArray = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 
 PAIR_CANDIDATES = 12
 _PAIR_DRAWS = 2000

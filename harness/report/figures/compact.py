@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from matplotlib.figure import Figure
 
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.25}
 _PATH = re.compile(r' d="([^"]*)"')

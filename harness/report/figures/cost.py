@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from harness.metrics import W1
-from harness.records import WITHOUT_DRAWS
+from harness.records import WITHOUT_DRAWS, Comparison, ModelComparison
 from harness.records.text import count, number, seconds, span
 from harness.report.figures import canvas
 from harness.report.figures.choose import runs_of
 from harness.report.figures.looks import CLOSE_BAND, FAINT, INK, MUTED, in_order, look
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from harness.records import Comparison, ModelComparison
 
 _WIDTH = 360
 _HEIGHT = 270

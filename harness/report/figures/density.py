@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from harness.records import FloatArray, ModelComparison
 from harness.records.text import count, listed, number, span
 from harness.report.figures import canvas
 from harness.report.figures.choose import (
@@ -20,11 +22,6 @@ from harness.report.figures.choose import (
 )
 from harness.report.figures.looks import KINDS, REFERENCE_FILL, look
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from harness.records import FloatArray, ModelComparison
-
 QUANTITIES = 3
 _GRID = 108
 _NARROW = 300  # CSS pixels
@@ -33,7 +30,7 @@ _TALLEST = 2.6
 _OUTSIDE = 0.05
 """The note names seeds with less than this share of their mass in view."""
 
-Curve = tuple["FloatArray", "FloatArray"]
+Curve = tuple[FloatArray, FloatArray]
 
 
 class _Seed(NamedTuple):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from harness.methods.method import Dash
+from harness.records import FloatArray, ModelComparison, RunResult
 from harness.records.text import count, listed, number, setting, span
 from harness.report.figures import canvas
 from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import MUTED, look
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from harness.records import FloatArray, ModelComparison, RunResult
 
 _BINS = 32
 _FEWEST = 3

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from harness.judge import rules_for
 from harness.metrics import TAIL
+from harness.records import ModelComparison
 from harness.records.text import count, number, setting
 from harness.report.figures import canvas
 from harness.report.figures.choose import compared_methods, quantity_names, shown_quantities
 from harness.report.figures.density import panel_width
 from harness.report.figures.looks import CLOSE_BAND, FAINT, MUTED, look
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from harness.records import ModelComparison
 
 QUANTITIES = 12
 _QUANTILES = (("q5", "5%"), ("q50", "50%"), ("q95", "95%"))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from harness.records import FloatArray, Gap, ModelComparison
 from harness.records.text import clip, count, number, span
 from harness.report.figures import canvas
 from harness.report.figures.looks import CLOSE_BAND, INK, MUTED, in_order, look
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-
-    from harness.records import FloatArray, Gap, ModelComparison
 
 CLOSE = 0.005
 """Nats; the cost of a mean 0.1 sd off, which is the limit of *close*. Smaller parts are dots."""
@@ -41,7 +36,7 @@ _WHISKER = 2.0  # standard errors
 _VISIBLE = 2.0  # pixels from which a whisker is drawn
 _BAND_TO = 40 * CLOSE
 
-Line = tuple["FloatArray", "FloatArray"]
+Line = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)

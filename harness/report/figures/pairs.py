@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
 from contourpy import contour_generator
+from matplotlib.axes import Axes
 
+from harness.records import Draws, FloatArray, ModelComparison
 from harness.records.text import count, number, span
 from harness.report.figures import canvas
 from harness.report.figures.choose import Pair, Window, compared_methods, runs_of, view, worst_pair
 from harness.report.figures.density import panel_width
 from harness.report.figures.looks import look
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from harness.records import Draws, FloatArray, ModelComparison
 
 _POINTS = 80
 _CORNERS = 32
@@ -29,7 +25,7 @@ _DOT = 2  # vertices: an outline with no more is no region
 _GREY = "#9aa3ab"
 _POINT_GREY = "#c3c9ce"
 
-Line = tuple["FloatArray", "FloatArray"]
+Line = tuple[FloatArray, FloatArray]
 
 
 def region(x: FloatArray, y: FloatArray, across: Window, up: Window) -> list[Line]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.records import FloatArray, ModelComparison, RunResult, Trace
 from harness.records.text import count, number, span
 from harness.report.figures import canvas
 from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import MUTED, look
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray, ModelComparison, RunResult, Trace
 
 PARAMETERS = 2
 """Unconstrained parameters whose means and sds are drawn."""
@@ -21,7 +18,7 @@ PARAMETERS = 2
 _BINS = 60
 _WIDTH, _HEIGHT = 330, 190
 
-_Curves = list[tuple["FloatArray", "FloatArray"]]
+_Curves = list[tuple[FloatArray, FloatArray]]
 
 
 def figures(comparison: ModelComparison) -> list[canvas.Figure]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from harness.records import ModelComparison, RunResult
 from harness.records.text import count, number
 from harness.report.figures import canvas
 from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import FAINT, look
-
-if TYPE_CHECKING:
-    from harness.records import ModelComparison, RunResult
 
 _ROW = 26
 _WIDTH = 620

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.records import Comparison, ModelComparison
 from harness.records.text import count, seconds
-from harness.report.figures import cost_figure, figures_for, looks
+from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import (
     findings,
     program,
@@ -24,10 +24,6 @@ from harness.report.html import (
     runs,
     summary,
 )
-
-if TYPE_CHECKING:
-    from harness.records import Comparison, ModelComparison
-    from harness.report.figures import Figure, Panel
 
 __all__ = ["render", "to_html"]
 

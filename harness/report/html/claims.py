@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from harness.records import ClaimResult
 from harness.records.text import estimate
-
-if TYPE_CHECKING:
-    from harness.records import ClaimResult
 
 _OUTCOMES = {
     True: ("pass", "holds"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from harness import judge
 from harness.metrics import METRICS
+from harness.records import Comparison, Finding, ModelComparison, Rule, Verdict
 from harness.report.figures.looks import in_order, look
 from harness.report.html.summary import GRAVEST_FIRST, LEVELS
 from harness.why.words import cause_sentences, remedy_sentences
-
-if TYPE_CHECKING:
-    from harness.records import Comparison, Finding, ModelComparison, Rule, Verdict
 
 SHOWN = 3
 """Findings of a method that are not folded."""

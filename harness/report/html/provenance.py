@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from harness.records import Comparison, ModelComparison
 from harness.records.text import clip, integer, listed, seconds
 from harness.report.figures.looks import look
-
-if TYPE_CHECKING:
-    from harness.records import Comparison, ModelComparison
 
 _HASH = 13
 """Digits of a hash that are shown, and an ellipsis; results.json has all."""

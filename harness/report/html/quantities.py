@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
-from harness.records import Estimate
+from harness.records import Closeness, Estimate, Measure, ModelComparison
 from harness.records.text import estimate, number
 from harness.report.figures.choose import quantity_names, worst_first
 from harness.report.figures.looks import in_order, look
 from harness.report.html.summary import GRAVEST_FIRST, LEVELS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.records import Closeness, Measure, ModelComparison
 
 SHOWN = 12
 """Quantities that are not folded."""
@@ -59,7 +55,7 @@ class Table(NamedTuple):
     nothing_missed: bool
 
 
-Found = dict[tuple[str, str, str], list[tuple["Measure", "Closeness | None"]]]
+Found = dict[tuple[str, str, str], list[tuple[Measure, Closeness | None]]]
 
 
 def table(entry: ModelComparison) -> Table | None:

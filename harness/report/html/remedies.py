@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from harness.metrics import METRICS
+from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
 from harness.records.text import count, ended, estimate, listed, number, setting
 from harness.report.figures.looks import in_order, look
 from harness.why.words import remedy_what, trial_words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
 
 _SEEDS = 6
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from harness.metrics import KHAT
+from harness.records import ModelComparison, RunResult
 from harness.records.text import count, estimate, integer, number, setting
 from harness.report.figures import variance
 from harness.report.figures.looks import in_order
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harness.records import ModelComparison, RunResult
 
 _STATUS = {
     "ok": ("pass", "ok"),

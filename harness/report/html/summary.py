@@ -5,17 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from harness.judge import seeds_text
+from harness.records import Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, listed, one_line
 from harness.report.figures.looks import KINDS, in_order, look
 from harness.report.html import claims
 from harness.why.words import cause_in_short
-
-if TYPE_CHECKING:
-    from harness.records import Comparison, ModelComparison, Reference
 
 SYMBOLS: Mapping[str, str] = {**LEVEL_SYMBOLS, "missing": "–"}
 
