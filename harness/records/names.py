@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from harness.records.runs import Draws
-
-if TYPE_CHECKING:
-    from harness.records.runs import FloatArray
+from harness.records import Draws, FloatArray
 
 
 def stan_name(column: str) -> str:

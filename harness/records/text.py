@@ -27,10 +27,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness.records.numbers import Estimate
+from harness.records.numbers import Estimate
 
 UNKNOWN = "unknown"
 

@@ -29,39 +29,29 @@ from harness.report.figures.looks import INK, MUTED
 Drawing = MplFigure
 PX_PER_INCH = 96.0
 FONT_PT = 8.0
+_TICK = 2.5  # points
 _UNKNOWN_EM = 1.0  # a character that the report's font lacks, as wide as any
-
 
 Kind = Literal["gap", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains", "cost"]
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One image with what the page writes around it.
-
-    Attributes
-    ----------
-    title
-        In words, usually the method's name and its number of seeds.
-    method
-        Whose colour the title takes; empty for none.
-    svg
-        The image, an element for the page, whose font it takes.
-    alt
-        What is seen, with its figures.
-    width, height
-        Natural size in CSS pixels.
-    note
-        A sentence under the title: what lies outside the view, what was cut.
-    """
+    """One image with what the page writes around it."""
 
     title: str
+    """In words, usually the method's name and its number of seeds."""
     method: str
+    """Whose colour the title takes; empty for none."""
     svg: str
+    """The image, an element for the page, whose font it takes."""
     alt: str
+    """What is seen, with its figures."""
     width: int
+    """Natural size in CSS pixels, as ``height``."""
     height: int
     note: str = ""
+    """A sentence under the title: what lies outside the view, what was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +112,8 @@ def axes(width: int, height: int, margins: Margins) -> tuple[Drawing, Axes]:
     )
     ax = figure.add_axes(box)
     ax.patch.set_visible(False)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
-    ax.spines["bottom"].set_color(MUTED)
-    ax.spines["bottom"].set_linewidth(0.6)
+    for side, spine in ax.spines.items():
+        spine.set(visible=side == "bottom", color=MUTED, linewidth=0.6)
     ax.yaxis.set_major_locator(NullLocator())
     return figure, ax
 
@@ -169,10 +157,8 @@ def scaled(
     left = (32 if label else 14) + widest_px(tick_words(ticks))
     drawing, ax = axes(width, height, Margins(left=left, right=right))
     ax.spines["left"].set_visible(True)
-    ax.spines["left"].set_color(MUTED)
-    ax.spines["left"].set_linewidth(0.6)
     ax.set_ylim(low, high)
-    _axis(ax, "y", ticks, tick_words(ticks), label)
+    named_axis(ax, "y", ticks, tick_words(ticks), label, length=_TICK)
     return drawing, ax
 
 
@@ -187,15 +173,27 @@ def x_axis(ax: Axes, ticks: Sequence[float], label: str) -> None:
         if half <= at <= width - half:
             kept.append(tick)
     kept = kept or list(ticks)
-    _axis(ax, "x", kept, tick_words(kept), label)
+    named_axis(ax, "x", kept, tick_words(kept), label, length=_TICK)
 
 
 def named_axis(
-    ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str], label: str = ""
+    ax: Axes,
+    which: str,
+    ticks: Sequence[float],
+    names: Sequence[str],
+    label: str = "",
+    *,
+    length: float = 0.0,
 ) -> None:
-    """Put words at fixed positions along the axis ``which``."""
-    _axis(ax, which, ticks, names, label)
-    ax.tick_params(axis="y" if which == "y" else "x", length=0)
+    """Put words at fixed positions along the axis ``which``, with tick marks of a ``length``."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticklabels(list(names))
+    axis.set_tick_params(labelsize=FONT_PT, length=length, width=0.6, color=MUTED, labelcolor=MUTED)
+    if label:
+        axis.set_label_text(label, fontsize=FONT_PT, color=INK)
+        axis.labelpad = 1.5
 
 
 def write(ax: Axes, x: float, y: float, words: str, *, colour: str = INK) -> None:
@@ -207,17 +205,6 @@ def write_instead(ax: Axes, words: str) -> None:
     """Write in the middle why nothing is drawn."""
     middle = ax.transAxes
     ax.text(0.5, 0.5, words, color=MUTED, size=FONT_PT, transform=middle, ha="center")
-
-
-def _axis(ax: Axes, which: str, ticks: Sequence[float], names: Sequence[str], label: str) -> None:
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(FixedLocator(list(ticks)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_ticklabels(list(names))
-    axis.set_tick_params(labelsize=FONT_PT, length=2.5, width=0.6, color=MUTED, labelcolor=MUTED)
-    if label:
-        axis.set_label_text(label, fontsize=FONT_PT, color=INK)
-        axis.labelpad = 1.5
 
 
 def broken(lines: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
@@ -252,9 +239,7 @@ def envelope(x: FloatArray, y: FloatArray, bins: int) -> tuple[FloatArray, Float
     """
     if len(x) <= 2 * bins:
         return x, y
-    keep: set[int] = {0, len(x) - 1}
-    for stretch in np.array_split(np.arange(len(x)), bins):
-        keep.add(int(stretch[np.argmin(y[stretch])]))
-        keep.add(int(stretch[np.argmax(y[stretch])]))
-    picks = np.array(sorted(keep))
+    stretches = np.array_split(np.arange(len(x)), bins)
+    ends = [s[find(y[s])] for s in stretches for find in (np.argmin, np.argmax)]
+    picks = np.unique([0, len(x) - 1, *ends])
     return x[picks], y[picks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from harness.metrics import RHAT
 from harness.records import Draws, FloatArray, ModelComparison
@@ -56,13 +57,18 @@ def _worst_rhat(comparison: ModelComparison, draws: Draws) -> tuple[str | None, 
     return (names[0] if names else None), None
 
 
-def _height(chains: int) -> int:
-    return chains * _STRIP + 44
+def _strips(chains: int) -> tuple[canvas.Drawing, Axes]:
+    """Return axes with a strip for each chain, the first on top."""
+    drawing, ax = canvas.axes(_WIDTH, chains * _STRIP + 44, _MARGINS)
+    ax.set_ylim(0, chains)
+    names = [f"chain {i + 1}" for i in range(chains)]
+    canvas.named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], names)
+    return drawing, ax
 
 
 def _trace(values: FloatArray, name: str, said: str) -> canvas.Panel:
     chains, n = values.shape
-    drawing, ax = canvas.axes(_WIDTH, _height(chains), _MARGINS)
+    drawing, ax = _strips(chains)
     low, high = float(values.min()), float(values.max())
     lines = []
     for i, row in enumerate(values):
@@ -70,8 +76,6 @@ def _trace(values: FloatArray, name: str, said: str) -> canvas.Panel:
         lines.append((x, chains - i - 1 + 0.06 + 0.88 * (y - low) / (high - low)))
     ax.plot(*canvas.broken(lines), color=look("nuts").colour, lw=0.6)
     ax.set_xlim(0, n)
-    ax.set_ylim(0, chains)
-    canvas.named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], _chain_names(chains))
     canvas.x_axis(ax, canvas.nice_ticks(0, n, 5), "draw")
     means = ", ".join(number(float(row.mean())) for row in values)
     alt = f"Trace of {name} for {chains} NUTS chains of {n} draws: means {means}; {said}."
@@ -89,7 +93,7 @@ def _ranks(values: FloatArray, name: str, said: str) -> canvas.Panel:
     expected = n / _BINS
     band = _BAND_Z * math.sqrt(n * (1 / _BINS) * (1 - 1 / _BINS))
     scale = 0.9 / max(float(counts.max()), expected + band)
-    drawing, ax = canvas.axes(_WIDTH, _height(chains), _MARGINS)
+    drawing, ax = _strips(chains)
     lines = []
     for i, row in enumerate(counts):
         base = chains - i - 1
@@ -100,8 +104,6 @@ def _ranks(values: FloatArray, name: str, said: str) -> canvas.Panel:
         lines.append((x, y))
     ax.plot(*canvas.broken(lines), color=look("nuts").colour, lw=1.0)
     ax.set_xlim(0, _BINS)
-    ax.set_ylim(0, chains)
-    canvas.named_axis(ax, "y", [chains - i - 0.5 for i in range(chains)], _chain_names(chains))
     canvas.named_axis(ax, "x", [0.7, _BINS - 0.7], ["lowest", "highest"], f"rank of {name}")
     outside = int(np.sum(np.abs(counts - expected) > band))
     alt = (
@@ -110,7 +112,3 @@ def _ranks(values: FloatArray, name: str, said: str) -> canvas.Panel:
     )
     note = f"{outside} of {counts.size} bins outside the band"
     return canvas.panel(drawing, f"{name} by rank", "nuts", alt, note)
-
-
-def _chain_names(chains: int) -> list[str]:
-    return [f"chain {i + 1}" for i in range(chains)]

@@ -43,13 +43,12 @@ class Point(NamedTuple):
 
 def points(comparison: Comparison) -> list[Point]:
     """Return a point per model and method that has both a time and a distance."""
-    found = []
-    for entry in comparison.models:
-        for method in dict.fromkeys(run.spec.method for run in entry.runs):
-            point = _point(entry, method)
-            if point is not None:
-                found.append(point)
-    return found
+    found = (
+        _point(entry, method)
+        for entry in comparison.models
+        for method in dict.fromkeys(run.spec.method for run in entry.runs)
+    )
+    return [point for point in found if point is not None]
 
 
 def _point(entry: ModelComparison, method: str) -> Point | None:
@@ -79,7 +78,10 @@ def figure(comparison: Comparison) -> canvas.Figure | None:
     high = max(p.seconds for p in everything) * 3.0  # room for labels on the right
     methods = in_order((p.method for p in everything), nuts_first=True)
     drawing, ax = _frame((low, high))
-    shown = _shown(methods, everything)
+    shown = methods
+    if len(methods) > _MANY:  # those on several models
+        usual = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
+        shown = usual or methods
     panels = tuple(_panel(drawing, ax, m, everything) for m in shown)
     caption = (
         "Across: seconds of a typical run. Up: W1 distance of the worst quantity to the reference,"
@@ -89,14 +91,6 @@ def figure(comparison: Comparison) -> canvas.Figure | None:
     if len(shown) < len(methods):
         caption += f" Methods on fewer than {_FEW} models are pale only."
     return canvas.Figure("cost", "Cost against error", caption, panels)
-
-
-def _shown(methods: list[str], everything: list[Point]) -> list[str]:
-    """Return the methods that get a panel: all, or of many those on several models."""
-    if len(methods) <= _MANY:
-        return methods
-    usual = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
-    return usual or methods
 
 
 def _clipped(value: float) -> float:
@@ -135,13 +129,11 @@ def _draw(ax: Axes, mine: list[Point], others: list[Point], method: str) -> None
 def _panel(drawing: canvas.Drawing, ax: Axes, method: str, everything: list[Point]) -> canvas.Panel:
     mine = [p for p in everything if p.method == method]
     style = look(method)
-    beyond = [p for p in mine if p.worst > _CEILING]
-    note = (
-        f"{count(len(beyond), 'model')} with a seed beyond {number(_CEILING)} sd,"
-        f" up to {number(max(p.worst for p in beyond))}."
-        if beyond
-        else ""
-    )
+    beyond = [p.worst for p in mine if p.worst > _CEILING]
+    note = ""
+    if beyond:
+        models = count(len(beyond), "model")
+        note = f"{models} with a seed beyond {number(_CEILING)} sd, up to {number(max(beyond))}."
     close = sum(p.typical <= _CLOSE for p in mine)
     alt = (
         f"Cost against error, {style.title}, {count(len(mine), 'model')}: typical run"
@@ -166,8 +158,7 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
     for p in sorted(mine, key=lambda q: (-at[q][1], at[q][0])):
         x, y = (float(v) for v in at[p])
         width = canvas.width_px(p.model, _LABEL_PT)
-        spot = _free_spot(x, y, width, taken, box)
-        left, bottom = spot
+        left, bottom = _free_spot(x, y, width, taken, box)
         taken.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
         middle = bottom + _LABEL_HEIGHT / 2
         where = back.transform((left / scale, middle / scale))
@@ -182,16 +173,12 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
 
 
 def _free_spot(
-    x: float,
-    y: float,
-    width: float,
-    taken: list[tuple[float, float, float, float]],
-    box: tuple[float, ...],
+    x: float, y: float, width: float, taken: list[Box], box: tuple[float, ...]
 ) -> tuple[float, float]:
     """Return the lower left corner of the nearest place whose box overlaps least."""
     best, least = (x + 8, y - _LABEL_HEIGHT / 2), math.inf
-    for step in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7):
-        beside = (x + 8, x - 8 - width)
+    beside = (x + 8, x - 8 - width)
+    for step in sorted(range(-7, 8), key=lambda s: (abs(s), s < 0)):
         for left in beside if abs(step) < _CENTRED_FROM else (*beside, x - width / 2):
             bottom = y - _LABEL_HEIGHT / 2 + step * _LABEL_HEIGHT * 0.9
             spot = (left, bottom, left + width, bottom + _LABEL_HEIGHT)

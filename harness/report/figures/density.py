@@ -18,13 +18,13 @@ from harness.report.figures.choose import (
     runs_of,
     shown_quantities,
     view,
-    window,
 )
 from harness.report.figures.looks import KINDS, REFERENCE_FILL, look
 
 QUANTITIES = 3
 _GRID = 108
 _NARROW = 300  # CSS pixels
+_HEIGHT = 150
 _TALLEST = 2.6
 """How far above the reference's peak the axis reaches for narrower approximations."""
 _OUTSIDE = 0.05
@@ -34,7 +34,6 @@ Curve = tuple[FloatArray, FloatArray]
 
 
 class _Seed(NamedTuple):
-    label: int
     curve: Curve | None
     centre: float
     sd: float
@@ -67,37 +66,22 @@ def kde(values: FloatArray, frame: Window, bandwidth: str) -> Curve | None:
     return (grid[kept], density[kept]) if kept.any() else None
 
 
-def _seed(values: FloatArray, label: int, frame: Window, bandwidth: str) -> _Seed:
+def _seed(values: FloatArray, frame: Window, bandwidth: str) -> _Seed:
     inside = float(np.mean(frame.holds(values)))
     curve = kde(values, frame, bandwidth) if inside > 0 else None
-    return _Seed(
-        label=label,
-        curve=curve,
-        centre=float(np.median(values)),
-        sd=float(np.std(values)),
-        inside=inside,
-        pinned=curve is None and inside > 0,
-    )
+    centre, sd = float(np.median(values)), float(np.std(values))
+    return _Seed(curve, centre, sd, inside, pinned=curve is None and inside > 0)
 
 
 def _seeds(comparison: ModelComparison, method: str, name: str, frame: Window) -> list[_Seed]:
     """One curve per seed; for a sampler with chains, one per chain."""
-    found: list[_Seed] = []
-    runs = runs_of(comparison, method)
-    for run in runs:
-        if run.draws is None or name not in run.draws.names:
-            continue
-        chains = run.draws.quantity(name)
-        # Silverman's rule suits the near-normal draws of an approximation and is five times
-        # faster than ArviZ's default, which resolves the modes of a stuck chain.
-        bandwidth = "silverman" if look(method).approximate else "experimental"
-        rows = list(chains) if len(chains) > 1 else [chains.ravel()]
-        for i, row in enumerate(rows):
-            finite = row[np.isfinite(row)]
-            if finite.size:
-                label = i + 1 if len(rows) > 1 else run.spec.seed
-                found.append(_seed(finite, label, frame, bandwidth))
-    return found
+    # Silverman's rule suits the near-normal draws of an approximation and is five times faster
+    # than ArviZ's default, which resolves the modes of a stuck chain.
+    bandwidth = "silverman" if look(method).approximate else "experimental"
+    drawn = [run.draws for run in runs_of(comparison, method) if run.draws is not None]
+    rows = [row for d in drawn if name in d.names for row in d.quantity(name)]
+    finite = [row[np.isfinite(row)] for row in rows]
+    return [_seed(row, frame, bandwidth) for row in finite if row.size]
 
 
 def _unit(comparison: ModelComparison, method: str) -> str:
@@ -106,20 +90,10 @@ def _unit(comparison: ModelComparison, method: str) -> str:
     return "chain" if chained else "seed"
 
 
-def _outside_words(seeds: list[_Seed], name: str, unit: str) -> str:
-    outside = [s for s in seeds if s.inside < _OUTSIDE]
-    if not outside:
-        return ""
-    places = listed(sorted({number(s.centre) for s in outside}), at_most=4)
-    return f"{count(len(outside), unit)} outside the view: {name} near {places}."
-
-
-def _pinned_words(seeds: list[_Seed], unit: str) -> str:
-    pinned = [s for s in seeds if s.pinned]
-    if not pinned:
-        return ""
-    places = listed(sorted({number(s.centre) for s in pinned}), at_most=4)
-    return f"{count(len(pinned), unit)} with no width, at {places}."
+def _where(seeds: list[_Seed], unit: str, words: str) -> str:
+    """Say how many seeds these are and where; nothing where there are none."""
+    places = listed(sorted({number(s.centre) for s in seeds}), at_most=4)
+    return f"{count(len(seeds), unit)} {words} {places}." if seeds else ""
 
 
 def figures(comparison: ModelComparison) -> list[canvas.Figure]:
@@ -145,8 +119,14 @@ def _figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
         seeds, unit = drawn[method], _unit(comparison, method)
         runs = len(runs_of(comparison, method))
         high = sum(float(s.curve[1].max()) > top for s in seeds if s.curve is not None)
-        notes = [_missing_words(seeds, runs, unit), _outside_words(seeds, name, unit)]
-        notes += [_pinned_words(seeds, unit), f"{count(high, 'peak')} cut." if high else ""]
+        missing = runs - len(seeds) if unit == "seed" else 0
+        outside = [s for s in seeds if s.inside < _OUTSIDE]
+        notes = (
+            f"{count(missing, 'run')} of {runs} without draws." if missing > 0 else "",
+            _where(outside, unit, f"outside the view: {name} near"),
+            _where([s for s in seeds if s.pinned], unit, "with no width, at"),
+            f"{count(high, 'peak')} cut." if high else "",
+        )
         note = " ".join(n for n in notes if n)
         shown = len(seeds) if unit == "chain" else runs
         title = f"{look(method).title}, {count(shown, unit)}"
@@ -171,9 +151,6 @@ def _caption(comparison: ModelComparison, *, shaded: bool) -> str:
 def panel_width(n: int) -> int:
     """Return the natural width of one of ``n`` panels in a row, CSS pixels."""
     return {1: 540, 2: 540, 3: 366, 4: 272}.get(n, 216)
-
-
-_HEIGHT = 150
 
 
 def _top(shaded: Curve | None, drawn: dict[str, list[_Seed]]) -> float:
@@ -219,25 +196,13 @@ def _draw(ax: Axes, seeds: list[_Seed], top: float, method: str) -> None:
         canvas.write_instead(ax, "no draws")
 
 
-def _missing_words(seeds: list[_Seed], runs: int, unit: str) -> str:
-    missing = runs - len(seeds) if unit == "seed" else 0
-    return f"{count(missing, 'run')} of {runs} without draws." if missing > 0 else ""
-
-
 def _alt(name: str, title: str, reference: FloatArray | None, seeds: list[_Seed], note: str) -> str:
     parts = [f"Density of {name}, {title}."]
     if reference is not None:
-        parts.append(
-            f"Reference, shaded: median {number(float(np.median(reference)))},"
-            f" sd {number(float(np.std(reference)))}."
-        )
+        middle, sd = number(float(np.median(reference))), number(float(np.std(reference)))
+        parts.append(f"Reference, shaded: median {middle}, sd {sd}.")
     inside = [s for s in seeds if s.inside >= _OUTSIDE]
     if inside:
-        parts.append(
-            f"Lines: medians {span([s.centre for s in inside])},"
-            f" sds {span([s.sd for s in inside])}."
-        )
+        centres, sds = span([s.centre for s in inside]), span([s.sd for s in inside])
+        parts.append(f"Lines: medians {centres}, sds {sds}.")
     return " ".join([*parts, note]).strip()
-
-
-__all__ = ["QUANTITIES", "figures", "kde", "panel_width", "window"]

@@ -38,10 +38,8 @@ class _Path(NamedTuple):
 
 
 def _eta_look(eta: float) -> tuple[str, Dash]:
-    for limit, colour, dash in _ETA_LOOKS:
-        if eta <= limit:
-            return colour, dash
-    return MUTED, "-"
+    found = ((colour, dash) for limit, colour, dash in _ETA_LOOKS if eta <= limit)
+    return next(found, (MUTED, "-"))
 
 
 def _path(run: RunResult) -> _Path | None:
@@ -61,12 +59,11 @@ def _path(run: RunResult) -> _Path | None:
 
 def figure(comparison: ModelComparison) -> canvas.Figure | None:
     """Return the figure, or None where no run kept an ELBO trace."""
-    paths: dict[str, list[_Path]] = {}
-    for method in methods_of(comparison):
-        found = [_path(run) for run in runs_of(comparison, method)]
-        kept = [p for p in found if p is not None]
-        if kept:
-            paths[method] = kept
+    paths = {
+        method: kept
+        for method in methods_of(comparison)
+        if (kept := [p for run in runs_of(comparison, method) if (p := _path(run)) is not None])
+    }
     if not paths:
         return None
     everything = [p for group in paths.values() for p in group]
@@ -91,9 +88,13 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
     return canvas.Figure("elbo", "ELBO by iteration", caption, tuple(panels))
 
 
+def _late(path: _Path) -> FloatArray:
+    return path.elbo[len(path.elbo) * 2 // 5 :]
+
+
 def _limits(paths: list[_Path]) -> tuple[float, float]:
     """Return the range that most late traces need; runaways do not widen it."""
-    late = [p.elbo[len(p.elbo) * 2 // 5 :] for p in paths]
+    late = [_late(p) for p in paths]
     pooled = np.concatenate(late)
     high = float(np.quantile(pooled, 0.995))
     # A seed's own level counts once, however long it ran: the middle half of the seeds.
@@ -164,10 +165,10 @@ def _note(paths: list[_Path], runs: int, low: float) -> str:
     parts = []
     if len(paths) < runs:
         parts.append(f"{runs - len(paths)} of {runs} without a trace.")
-    late = [p for p in paths if p.elbo[len(p.elbo) * 2 // 5 :].min() < low]
-    if late:
-        lowest = min(float(p.elbo[len(p.elbo) * 2 // 5 :].min()) for p in late)
-        parts.append(f"Axis cut: {count(len(late), 'seed')} below, down to {number(lowest)}.")
+    lowest = [float(_late(p).min()) for p in paths]
+    below = [value for value in lowest if value < low]
+    if below:
+        parts.append(f"Axis cut: {count(len(below), 'seed')} below, down to {number(min(below))}.")
     return " ".join(parts)
 
 

@@ -50,7 +50,7 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
     methods = [m for m in compared_methods(comparison) if m in errors]
     if not methods or not names:
         return None
-    close = _close_limit(comparison)
+    close = rules_for(comparison.model)[TAIL.id].close
     width = panel_width(len(methods))
     drawing, ax = _frame(names, width, close)
     panels = []
@@ -70,10 +70,6 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
         f" ±{setting(close)} sd.{many}"
     )
     return canvas.Figure("quantile", "Quantile errors, in reference sds", caption, tuple(panels))
-
-
-def _close_limit(comparison: ModelComparison) -> float:
-    return rules_for(comparison.model)[TAIL.id].close
 
 
 def _frame(names: list[str], width: int, close: float) -> tuple[canvas.Drawing, Axes]:

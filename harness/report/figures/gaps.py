@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,10 @@ CLOSE = 0.005
 _FAMILY = "#33475b"
 _OPTIMISER = "#d08a1d"
 """They differ in lightness too: one is twice as dark as the other."""
+
+_BREAK = "white"
+_THICK = {_FAMILY: 3.6, _OPTIMISER: 3.6, _BREAK: 1.3, INK: 0.7}
+"""Points of the lines: bars, breaks in those that are cut, whiskers; later ones lie on top."""
 
 _LEAST = 0.02
 _REACH = 10.0
@@ -39,8 +43,7 @@ _BAND_TO = 40 * CLOSE
 Line = tuple[FloatArray, FloatArray]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
+class _Scale(NamedTuple):
     """The axis from 0 to ``end`` nats; ``px`` is what one CSS pixel is worth."""
 
     end: float
@@ -160,20 +163,16 @@ def beyond_words(gaps: Sequence[Gap], end: float) -> str:
     return ", ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """What is drawn of all runs, a path per kind."""
+class _Marks(NamedTuple):
+    """What is drawn of all runs, by colour: a path of lines and one of dots."""
 
-    family: list[Line] = field(default_factory=list)
-    optimiser: list[Line] = field(default_factory=list)
-    breaks: list[Line] = field(default_factory=list)
-    whiskers: list[Line] = field(default_factory=list)
-    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    lines: dict[str, list[Line]]
+    dots: dict[str, list[tuple[float, float]]]
 
 
 def _draw(ax: Axes, found: dict[str, tuple[Gap, ...]], scale: _Scale) -> dict[str, float]:
     """Draw all runs; return the middle of each method's rows."""
-    marks = _Marks()
+    marks = _Marks({colour: [] for colour in _THICK}, {})
     middles = {}
     top = 0.0
     for method, gaps in found.items():
@@ -181,16 +180,12 @@ def _draw(ax: Axes, found: dict[str, tuple[Gap, ...]], scale: _Scale) -> dict[st
             _mark(marks, gap, top + _SPACE / 2 + (i + 0.5) * _ROW, scale)
         middles[method] = top + _SPACE / 2 + len(gaps) * _ROW / 2
         top += _SPACE + len(gaps) * _ROW
-    for lines, colour, thick in (
-        (marks.family, _FAMILY, 3.6),
-        (marks.optimiser, _OPTIMISER, 3.6),
-        (marks.breaks, "white", 1.3),
-        (marks.whiskers, INK, 0.7),
-    ):
+    for colour, lines in marks.lines.items():
         if lines:
-            (path,) = ax.plot(*canvas.broken(lines), color=colour, lw=thick, solid_capstyle="butt")
+            (path,) = ax.plot(*canvas.broken(lines), color=colour, solid_capstyle="butt")
+            path.set_linewidth(_THICK[colour])
             path.get_path().should_simplify = False
-    for colour, places in marks.points.items():
+    for colour, places in marks.dots.items():
         canvas.dots(ax, places, colour, size=3.2)
     return middles
 
@@ -200,19 +195,20 @@ def _mark(marks: _Marks, gap: Gap, y: float, scale: _Scale) -> None:
     f, o = (_length(p.value) for p in (gap.family_gap, gap.optimiser_gap))
     first, last = min(f, scale.end), min(f + o, scale.end)
     if f >= CLOSE:
-        marks.family.append(_line(0, first, y))
+        marks.lines[_FAMILY].append(_line(0, first, y))
     if o >= CLOSE and first < scale.end:
-        marks.optimiser.append(_line(first, last, y))
+        marks.lines[_OPTIMISER].append(_line(first, last, y))
     for place, colour in _dots(gap, first):
-        marks.points.setdefault(colour, []).append((place + scale.px * 2, y))
+        marks.dots.setdefault(colour, []).append((place + scale.px * 2, y))
     if f + o > scale.end:
         at = scale.end - 12 * scale.px
-        marks.breaks.extend(_slash(at + k * scale.px, y, scale.px) for k in (0, 4))
+        for x in (at, at + 4 * scale.px):
+            marks.lines[_BREAK].append((np.array([x, x + 3 * scale.px]), np.array([y + 3, y - 3])))
     elif not _unknown(gap):
         reach = _WHISKER * gap.kl.mcse
         if reach > _VISIBLE * scale.px:
             low, high = max(gap.kl.value - reach, 0.0), min(gap.kl.value + reach, scale.end)
-            marks.whiskers.append(_line(low, high, y))
+            marks.lines[INK].append(_line(low, high, y))
 
 
 def _length(value: float) -> float:
@@ -234,10 +230,6 @@ def _line(start: float, end: float, y: float) -> Line:
     return np.array([start, end]), np.array([y, y])
 
 
-def _slash(x: float, y: float, px: float) -> Line:
-    return np.array([x, x + 3 * px]), np.array([y + 3, y - 3])
-
-
 def _legend(ax: Axes, scale: _Scale) -> None:
     """Name the two parts above the bars."""
     at = 0.0
@@ -255,7 +247,7 @@ def _note(gaps: Sequence[Gap], end: float) -> str:
     silent = sum(math.isnan(g.kl.mcse) and _whole(g, end) for g in gaps)
     below = sum(min(g.family_gap.value, g.optimiser_gap.value) <= -CLOSE for g in gaps)
     parts = (
-        (cut, f"{_bars(cut)} cut at {number(end)} nats."),
+        (cut, f"{count(cut, 'bar is', 'bars are')} cut at {number(end)} nats."),
         (unknown, f"{count(unknown, 'run has', 'runs have')} an unknown gap (?)."),
         (silent, f"{count(silent, 'run has', 'runs have')} an unknown error."),
         (below, f"{count(below, 'run has', 'runs have')} a gap below zero, which is not drawn."),
@@ -263,25 +255,18 @@ def _note(gaps: Sequence[Gap], end: float) -> str:
     return " ".join(words for n, words in parts if n)
 
 
-def _bars(n: int) -> str:
-    return f"{count(n, 'bar')} {'is' if n == 1 else 'are'}"
-
-
 def _alt(found: dict[str, tuple[Gap, ...]]) -> str:
-    parts = []
-    for method, gaps in found.items():
-        family = _spread([g.family_gap.value for g in gaps])
-        optimiser = _spread([g.optimiser_gap.value for g in gaps])
-        seeds = count(len(gaps), "seed")
-        parts.append(f"{look(method).title}, {seeds}: family {family}; optimiser {optimiser}.")
-    return " ".join(parts)
+    return " ".join(
+        f"{look(method).title}, {count(len(gaps), 'seed')}:"
+        f" family {_spread([g.family_gap.value for g in gaps])};"
+        f" optimiser {_spread([g.optimiser_gap.value for g in gaps])}."
+        for method, gaps in found.items()
+    )
 
 
 def _spread(values: Sequence[float]) -> str:
     """Return the range of the known values and the number of the others."""
     known = [0.0 if abs(v) < CLOSE else v for v in values if not math.isnan(v)]
     missing = len(values) - len(known)
-    words = span(known) if known else ""
-    if missing:
-        words += f"{', ' if words else ''}{missing} unknown"
-    return words
+    parts = [span(known)] if known else []
+    return ", ".join([*parts, f"{missing} unknown"] if missing else parts)

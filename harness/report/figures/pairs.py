@@ -55,14 +55,8 @@ def region(x: FloatArray, y: FloatArray, across: Window, up: Window) -> list[Lin
     middles = ((xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2)
     # contourpy's type says what any of its settings may return; the default is a list of (n, 2).
     lines = [np.asarray(a) for a in contour_generator(*middles, density.T).lines(level)]
-    kept = [_thinned(line) for line in lines if len(line) > _DOT]
+    kept = [canvas.thin(line, _CORNERS) for line in lines if len(line) > _DOT]
     return [(line[:, 0], line[:, 1]) for line in kept]
-
-
-def _thinned(line: FloatArray) -> FloatArray:
-    """Return an outline with fewer corners than its grid has, its ends where they were."""
-    picks = np.linspace(0, len(line) - 1, min(len(line), _CORNERS)).round().astype(int)
-    return np.asarray(line[picks])
 
 
 def _xy(draws: Draws | None, pair: Pair) -> Line | None:
@@ -80,10 +74,8 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
     if pair is None or reference is None:
         return None
     across, up = view(comparison, pair.first), view(comparison, pair.second)
-    if across is None or up is None:
-        return None
     methods = compared_methods(comparison)
-    if not methods:
+    if across is None or up is None or not methods:
         return None
     width = panel_width(len(methods))
     drawing, ax = _frame(pair, reference, (across, up), width)
@@ -130,10 +122,8 @@ def _draw(ax: Axes, samples: list[Line | None], method: str, frame: tuple[Window
 
 def _alt(pair: Pair, method: str, title: str, note: str) -> str:
     known = [r for r in pair.by_method.get(method, []) if math.isfinite(r)]
-    seen = (
-        f"correlation {span(known)}, typical {number(median(known))}"
-        if known
-        else "correlation unknown"
-    )
+    seen = "correlation unknown"
+    if known:
+        seen = f"correlation {span(known)}, typical {number(median(known))}"
     text = f"{pair.first} against {pair.second}, {title}: {seen};"
     return f"{text} reference {number(pair.reference)}. {note}".strip()

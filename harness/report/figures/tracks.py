@@ -23,12 +23,11 @@ _Curves = list[tuple[FloatArray, FloatArray]]
 
 def figures(comparison: ModelComparison) -> list[canvas.Figure]:
     """Return a figure for every method whose runs kept what they tracked."""
-    made = []
-    for method in methods_of(comparison):
-        runs = [r for r in runs_of(comparison, method) if r.trace is not None and _names(r.trace)]
-        if runs:
-            made.append(_figure(method, runs))
-    return made
+    tracked = {
+        method: [r for r in runs_of(comparison, method) if r.trace is not None and _names(r.trace)]
+        for method in methods_of(comparison)
+    }
+    return [_figure(method, runs) for method, runs in tracked.items() if runs]
 
 
 def _names(trace: Trace) -> list[str]:
@@ -50,28 +49,16 @@ def _figure(method: str, runs: list[RunResult]) -> canvas.Figure:
         f"{look(method).title}: the ELBO beside q's mean and sd on the unconstrained scale, a line"
         f" per seed ({count(len(runs), 'seed')}). The parameters can still move while the ELBO is"
         " level."
-        + (
-            f" Dashed: the fit was refined after {count(round(refined), 'iteration')}."
-            if refined
-            else ""
-        )
     )
+    if refined:
+        caption += f" Dashed: the fit was refined after {count(round(refined), 'iteration')}."
     return canvas.Figure("tracks", f"{look(method).title}, tracked", caption, tuple(panels))
 
 
 def _refined(runs: list[RunResult]) -> float:
     """Return the iteration from which the fit was refined, 0 where it was not."""
-    found = [r.diagnostics.get("refined_from", math.nan) for r in runs]
-    finite = [f for f in found if math.isfinite(f)]
-    return finite[0] if finite else 0.0
-
-
-def _nothing(method: str, title: str) -> canvas.Panel:
-    drawing, ax = canvas.axes(_WIDTH, _HEIGHT, canvas.Margins())
-    canvas.x_axis(ax, [], "iteration")
-    words = "nothing finite was recorded"
-    canvas.write_instead(ax, words)
-    return canvas.panel(drawing, title, method, f"{title}: {words}", words)
+    found = (r.diagnostics.get("refined_from", math.nan) for r in runs)
+    return next(filter(math.isfinite, found), 0.0)
 
 
 def _window(curves: _Curves) -> tuple[float, float]:
@@ -92,7 +79,11 @@ def _panel(
     finite = [(x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in curves]
     kept = [(x, y) for x, y in finite if len(x)]
     if not kept:
-        return _nothing(method, title)
+        drawing, ax = canvas.axes(_WIDTH, _HEIGHT, canvas.Margins())
+        canvas.x_axis(ax, [], "iteration")
+        words = "nothing finite was recorded"
+        canvas.write_instead(ax, words)
+        return canvas.panel(drawing, title, method, f"{title}: {words}", words)
     low, high = _window(kept)
     last = max(1.0, *(float(x[-1]) for x, _ in kept))
     across = canvas.nice_ticks(0, last, 3)

@@ -25,8 +25,6 @@ from harness.report.html import (
     summary,
 )
 
-__all__ = ["render", "to_html"]
-
 
 def render(
     comparison: Comparison,
@@ -38,13 +36,11 @@ def render(
     Parameters
     ----------
     comparison
-        What was measured and judged. Where ``figures`` are given, its runs and references
-        may come without their arrays.
+        Where ``figures`` are given, its runs and references may come without their arrays.
     path
         The file to write; its folder is made if necessary.
     figures
-        What :func:`harness.report.figures.figures_for` returned, by model; models that are missing
-        here are drawn now.
+        What :func:`harness.report.figures.figures_for` returned, by model; others are drawn now.
     """
     text = to_html(comparison, figures)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,31 +49,28 @@ def render(
 
 def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | None = None) -> str:
     """Return the report as text."""
-    given = figures or {}
-    drawn = {
-        m.model.name: given[m.model.name] if m.model.name in given else figures_for(m)
-        for m in comparison.models
-    }
-    environment = _environment()
-    return environment.get_template("report.html.j2").render(
-        style=Markup(_font_faces() + _asset("style.css") + _method_colours(comparison)),  # noqa: S704 - our own
-        script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
-        summary=summary.summarise(comparison),
-        cost=cost_figure(comparison),
-        models=[_model_view(m, drawn[m.model.name]) for m in comparison.models],
-        limits=findings.limits(comparison),
-        provenance=provenance.provenance(comparison),
+    drawn = dict(figures or {})
+    drawn |= {m.model.name: figures_for(m) for m in comparison.models if m.model.name not in drawn}
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            style=Markup(_font_faces() + _asset("style.css") + _method_colours(comparison)),  # noqa: S704 - our own
+            script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
+            summary=summary.summarise(comparison),
+            cost=cost_figure(comparison),
+            models=[_model_view(m, drawn[m.model.name]) for m in comparison.models],
+            limits=findings.limits(comparison),
+            provenance=provenance.provenance(comparison),
+        )
     )
 
 
 def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, object]:
     first = {kind: [f for f in figures if f.kind == kind] for kind in ("gap", "density")}
     return {
-        "name": entry.model.name,
+        **{key: getattr(entry.model, key) for key in ("name", "title", "lesson", "source")},
         "anchor": summary.anchor(entry.model.name),
-        "title": entry.model.title,
-        "lesson": entry.model.lesson,
-        "source": entry.model.source,
         "error": entry.error,
         "reference": summary.reference_words(entry.reference),
         "verdicts": summary.strip(entry),
@@ -102,15 +95,17 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["drawing"] = _drawings()
-    environment.filters["count"] = count
-    environment.filters["seconds"] = seconds
-    environment.filters["anchor"] = summary.anchor
-    environment.filters["symbol"] = summary.SYMBOLS.__getitem__
-    environment.filters["prose"] = prose
-    environment.filters["breakable"] = breakable
-    environment.filters["slug"] = _slug
-    environment.filters["method_title"] = lambda method: looks.look(method).title
+    environment.filters |= {
+        "drawing": _drawings(),
+        "count": count,
+        "seconds": seconds,
+        "anchor": summary.anchor,
+        "symbol": summary.SYMBOLS.__getitem__,
+        "prose": prose,
+        "breakable": breakable,
+        "slug": _slug,
+        "method_title": lambda method: looks.look(method).title,
+    }
     return environment
 
 
@@ -170,6 +165,5 @@ def _font_faces() -> str:
 
 
 def _asset(name: str) -> str:
-    return (
-        resources.files("harness.report.html").joinpath("assets", name).read_text(encoding="utf-8")
-    )
+    file = resources.files("harness.report.html").joinpath("assets", name)
+    return file.read_text(encoding="utf-8")

@@ -53,19 +53,16 @@ class Fact(NamedTuple):
 
 def provenance(comparison: Comparison) -> tuple[Fact, ...]:
     """Return all provenance, whatever its keys, in the order it came."""
-    facts = []
-    for key, value in comparison.provenance.items():
-        name = str(key).replace("_", " ")
-        if isinstance(value, Mapping):
-            items = tuple((str(k), _value_words(v)) for k, v in value.items())
-            facts.append(Fact(name, items=items))
-        elif key == "seconds" and isinstance(value, (int, float)):
-            facts.append(Fact("time", seconds(float(value))))
-        elif isinstance(value, (list, tuple)):
-            facts.append(Fact(name, ", ".join(str(v) for v in value)))
-        else:
-            facts.append(Fact(name, str(value)))
-    return tuple(facts)
+    return tuple(_fact(str(k).replace("_", " "), v) for k, v in comparison.provenance.items())
+
+
+def _fact(name: str, value: Any) -> Fact:
+    if isinstance(value, Mapping):
+        return Fact(name, items=tuple((str(k), _value_words(v)) for k, v in value.items()))
+    if name == "seconds" and isinstance(value, (int, float)):
+        return Fact("time", seconds(float(value)))
+    listing = isinstance(value, (list, tuple))
+    return Fact(name, ", ".join(str(v) for v in value) if listing else str(value))
 
 
 def _value_words(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.metrics import METRICS
-from harness.records import Estimate, Explanation, Gap, ModelComparison, Trial
+from harness.records import Estimate, Explanation, ModelComparison, Trial
 from harness.records.text import count, ended, estimate, listed, number, setting
 from harness.report.figures.looks import in_order, look
 from harness.why.words import remedy_what, trial_words
@@ -62,19 +62,11 @@ def table(entry: ModelComparison) -> Table | None:
 
 
 def _groups(trials: Sequence[Trial]) -> tuple[Group, ...]:
-    methods = in_order((t.method for t in trials), nuts_first=False)
+    ordered = sorted(trials, key=lambda t: (not t.helps, t.level_after is None))
     return tuple(
-        Group(
-            method,
-            look(method).title,
-            tuple(_row(t) for t in sorted((t for t in trials if t.method == method), key=_rank)),
-        )
-        for method in methods
+        Group(method, look(method).title, tuple(_row(t) for t in ordered if t.method == method))
+        for method in in_order((t.method for t in trials), nuts_first=False)
     )
-
-
-def _rank(trial: Trial) -> tuple[bool, bool]:
-    return not trial.helps, trial.level_after is None
 
 
 def _row(trial: Trial) -> Row:
@@ -116,17 +108,14 @@ def _unsharp(explanation: Explanation) -> list[str]:
     """Return each reason once, with its methods and seeds."""
     reasons: dict[str, dict[str, list[int]]] = {}
     for gap in explanation.gaps:
-        words = gap.words or _silent(gap)
+        words = gap.words
+        if not words and math.isnan(gap.kl.value):
+            words = "the gap is unknown, for no known reason."
+        elif not words and not gap.exact:
+            words = "q is taken to be the Gaussian with its draws' moments."
         if words:
             reasons.setdefault(words, {}).setdefault(gap.method, []).append(gap.seed)
     return [f"{_where(found)}: {ended(words)}" for words, found in reasons.items()]
-
-
-def _silent(gap: Gap) -> str:
-    """Return words for a gap that is unknown or inexact and does not say so."""
-    if math.isnan(gap.kl.value):
-        return "the gap is unknown, for no known reason."
-    return "" if gap.exact else "q is taken to be the Gaussian with its draws' moments."
 
 
 def _where(found: dict[str, list[int]]) -> str:
