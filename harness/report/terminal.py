@@ -25,29 +25,14 @@ SYMBOLS: Mapping[str, str] = {level: f"{sign} {level}" for level, sign in levels
 _STYLES: Mapping[str, str] = {
     "pass": "green", "warn": "yellow", "fail": "red", "unknown": "magenta", "reference": "dim",
 }  # fmt: skip
-_MARGIN = 40
-"""Columns of the terminal for a model's name and its reference."""
-
-_COLUMN = 18
-"""Columns for a verdict with its reason."""
-
-_LEVEL = 12
-"""Columns for a verdict without a reason."""
-
-_OTHERS = 24
-"""Columns that methods on few models share."""
-
-_NARROW = 100
-"""Below this many columns a row per verdict reads better than a column per method."""
-
-_BAD = ("fail", "warn")
-"""Levels that have a reason and perhaps a remedy."""
-
-_REASONS = 25
-"""Rows of reasons below a matrix; verdicts.csv has them all."""
-
-_FIGURES = 3
-"""Up to this many methods in a row, figures that differ are all given."""
+_MARGIN = 40  # columns of the terminal for a model's name and its reference
+_COLUMN = 18  # columns for a verdict with its reason
+_LEVEL = 12  # columns for a verdict without a reason
+_OTHERS = 24  # columns that methods on few models share
+_NARROW = 100  # below this many columns a row per verdict reads better than a column per method
+_BAD = ("fail", "warn")  # levels that have a reason and perhaps a remedy
+_REASONS = 25  # rows of reasons below a matrix; verdicts.csv has them all
+_FIGURES = 3  # up to this many methods in a row, figures that differ are all given
 
 
 def make_console() -> Console:

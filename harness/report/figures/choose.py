@@ -86,14 +86,11 @@ def worst_first(comparison: ModelComparison) -> list[str]:
             size = abs(measure.value)
             seeds = distances.setdefault(measure.quantity, {}).setdefault(measure.method, [])
             seeds.append(math.inf if math.isnan(size) else size)
-    names = quantity_names(comparison)
-
-    def distance(name: str) -> float:
-        typical = [sorted(seeds)[(len(seeds) - 1) // 2] for seeds in distances[name].values()]
-        return max(typical)
-
-    known = sorted((n for n in names if n in distances), key=distance, reverse=True)
-    return known + [n for n in names if n not in distances]
+    typical = {
+        name: max(sorted(seeds)[(len(seeds) - 1) // 2] for seeds in by_method.values())
+        for name, by_method in distances.items()
+    }
+    return sorted(quantity_names(comparison), key=lambda n: -typical.get(n, -math.inf))
 
 
 def shown_quantities(comparison: ModelComparison, at_most: int) -> list[str]:

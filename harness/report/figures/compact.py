@@ -34,7 +34,7 @@ def compact(text: str) -> str:
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = _PATH.sub(lambda m: f' d="{_shorter(m.group(1))}"', text)
     # Only inside tags: labels keep their digits.
-    text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0)), 2), t.group(0)), text)
+    text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0))), t.group(0)), text)
     text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
     # Releases differ in how they write the font.
     text = re.sub(r"font:\s*([\d.]+)px[^;\"]*", r"font-size:\1px", text)
@@ -65,10 +65,9 @@ def _without_bare_groups(text: str) -> str:
     return _TAG.sub(kept, text)
 
 
-def _trim(value: float, decimals: int) -> str:
-    text = f"{value:.{decimals}f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
+def _trim(value: float) -> str:
+    """Write two decimals, without trailing zeros."""
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
@@ -76,7 +75,7 @@ def _shorter(path: str) -> str:
     """Write a path of moves and straight lines relatively; only round any other."""
     tokens = path.split()
     if any(t.isalpha() and t not in "MLz" for t in tokens):
-        return " ".join(t if t.isalpha() else _trim(float(t), 2) for t in tokens)
+        return " ".join(t if t.isalpha() else _trim(float(t)) for t in tokens)
     parts: list[str] = []
     at = [0, 0]  # tenths of a point, so that rounding errors do not add up
     start = [0, 0]

@@ -25,11 +25,8 @@ QUANTITIES = 3
 _GRID = 108
 _NARROW = 300  # CSS pixels
 _HEIGHT = 150
-_TALLEST = 2.6
-"""How far above the reference's peak the axis reaches for narrower approximations."""
-_OUTSIDE = 0.05
-"""The note names seeds with less than this share of their mass in view."""
-
+_TALLEST = 2.6  # how far above the reference's peak the axis reaches for narrower approximations
+_OUTSIDE = 0.05  # the note names seeds with less than this share of their mass in view
 Curve = tuple[FloatArray, FloatArray]
 
 

@@ -16,8 +16,7 @@ from harness.report.figures.choose import methods_of, runs_of
 from harness.report.figures.looks import MUTED, look
 
 _BINS = 32
-_FEWEST = 3
-"""Recorded points that make a path; a deterministic fit may need only a step or two."""
+_FEWEST = 3  # recorded points that make a path; a deterministic fit may need only a step or two
 _HEIGHT = 190
 _ETA_LOOKS: tuple[tuple[float, str, Dash], ...] = (
     (0.03, "#5b8db8", "-"),

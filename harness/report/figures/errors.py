@@ -19,8 +19,7 @@ from harness.report.figures.looks import CLOSE_BAND, FAINT, MUTED, look
 
 QUANTITIES = 12
 _QUANTILES = (("q5", "5%"), ("q50", "50%"), ("q95", "95%"))
-_REACH = 1.0
-"""Errors beyond this many sds are drawn at the edge; the note counts them."""
+_REACH = 1.0  # errors beyond this many sds are drawn at the edge; the note counts them
 _ROW = 11.0  # CSS pixels per quantile
 _GAP = 10.0
 _NAME_LENGTHS = (19, 15)

@@ -19,17 +19,13 @@ CLOSE = 0.005
 """Nats; the cost of a mean 0.1 sd off, which is the limit of *close*. Smaller parts are dots."""
 
 _FAMILY = "#33475b"
-_OPTIMISER = "#d08a1d"
-"""They differ in lightness too: one is twice as dark as the other."""
-
+_OPTIMISER = "#d08a1d"  # they differ in lightness too: one is twice as dark as the other
 _BREAK = "white"
 _THICK = {_FAMILY: 3.6, _OPTIMISER: 3.6, _BREAK: 1.3, INK: 0.7}
 """Points of the lines: bars, breaks in those that are cut, whiskers; later ones lie on top."""
 
 _LEAST = 0.02
-_REACH = 10.0
-"""The axis ends at the largest sum within this many times what a reader came to see."""
-
+_REACH = 10.0  # the axis ends at the largest sum within this many times what a reader came to see
 _WIDTH = 566
 _ROW = 6.0  # CSS pixels of a run
 _SPACE = 9.0  # between methods: a label of one row fits

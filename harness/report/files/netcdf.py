@@ -50,9 +50,7 @@ def write_draws(
     """
     path = folder / f"{name}.nc"
     index = folder / "keys.json"
-    keys: dict[str, str] = {}
-    if index.is_file():
-        keys = json.loads(index.read_text(encoding="utf-8"))
+    keys = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
     if keys.get(name) == key and path.is_file():
         return
     import xarray as xr
@@ -85,11 +83,8 @@ def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
         trace = None
         if "vi_trace" in tree.children:
             group = tree["vi_trace"].to_dataset()
-            trace = Trace(
-                np.asarray(group["iteration"], dtype=np.float64),
-                np.asarray(group["elapsed_s"], dtype=np.float64),
-                np.asarray(group["elbo"], dtype=np.float64),
-            )
+            columns = {str(k): np.asarray(v, dtype=np.float64) for k, v in group.variables.items()}
+            trace = Trace(columns["iteration"], columns["elapsed_s"], columns["elbo"])
     return draws, trace
 
 

@@ -15,15 +15,7 @@ from markupsafe import Markup, escape
 from harness.records import Comparison, ModelComparison
 from harness.records.text import count, seconds
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
-from harness.report.html import (
-    findings,
-    program,
-    provenance,
-    quantities,
-    remedies,
-    runs,
-    summary,
-)
+from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
 
 
 def render(

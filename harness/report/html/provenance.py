@@ -10,8 +10,7 @@ from harness.records import Comparison, ModelComparison
 from harness.records.text import clip, integer, listed, seconds
 from harness.report.figures.looks import look
 
-_HASH = 13
-"""Digits of a hash that are shown, and an ellipsis; results.json has all."""
+_HASH = 13  # digits of a hash that are shown, and an ellipsis; results.json has all
 
 
 def reproduce(entry: ModelComparison) -> dict[str, object]:

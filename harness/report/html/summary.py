@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from harness.judge import seeds_text
-from harness.records import Comparison, ModelComparison, Reference
+from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
-from harness.records.text import clip, count, listed, one_line
+from harness.records.text import clip, count, estimate, listed, one_line
 from harness.report.figures.looks import KINDS, in_order, look
-from harness.report.html import claims
 from harness.why.words import cause_in_short
 
 SYMBOLS: Mapping[str, str] = {**LEVEL_SYMBOLS, "missing": "–"}
@@ -34,8 +34,12 @@ DEFAULTS = ("meanfield", "fullrank")
 """What CmdStan's users get with default settings."""
 
 _LONGEST = 111
-_NAMED = 3
-"""Models that the answer names; beyond, the table does."""
+_OUTCOMES = {
+    True: ("pass", "holds"),
+    False: ("fail", "does not hold"),
+    None: ("unknown", "could not be measured"),
+}
+_NAMED = 3  # models that the answer names; beyond, the table does
 
 
 class Cell(NamedTuple):
@@ -67,6 +71,15 @@ class Row(NamedTuple):
     """Verdicts of methods that have no column."""
 
 
+class ClaimRow(NamedTuple):
+    """A claim with its outcome; the figure stands for a sentence that is missing."""
+
+    claim: ClaimResult
+    figure: str
+    level: str
+    word: str
+
+
 class Summary(NamedTuple):
     """All of the first screen."""
 
@@ -83,7 +96,7 @@ class Summary(NamedTuple):
     causes: bool
     """Whether there is room for causes."""
     rows: tuple[Row, ...]
-    claims: tuple[claims.Row, ...]
+    claims: tuple[ClaimRow, ...]
     claims_line: str
 
 
@@ -104,7 +117,7 @@ def summarise(comparison: Comparison) -> Summary:
     question = "Where can ADVI stand in for NUTS?"
     if len(comparison.models) == 1:
         question = f"Can ADVI stand in for NUTS on {comparison.models[0].model.name}?"
-    claim_rows = tuple(claims.row(c) for c in comparison.claims)
+    claim_rows = tuple(_claim_row(c) for c in comparison.claims)
     return Summary(
         question=question,
         answer=answer,
@@ -116,7 +129,7 @@ def summarise(comparison: Comparison) -> Summary:
         causes=len(columns) <= WITH_CAUSES,
         rows=tuple(_row(m, columns, methods) for m in comparison.models),
         claims=claim_rows,
-        claims_line=claims.line(claim_rows),
+        claims_line=_claims_line(claim_rows),
     )
 
 
@@ -208,6 +221,19 @@ def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
         error=entry.error and _clipped(entry.error),
         others=tuple(_cell(entry, m) for m in methods if m in judged - set(columns)),
     )
+
+
+def _claim_row(claim: ClaimResult) -> ClaimRow:
+    level, word = _OUTCOMES[claim.holds]
+    silent = not claim.sentence and not math.isnan(claim.measured)
+    return ClaimRow(claim, estimate(claim.measured, claim.error) if silent else "", level, word)
+
+
+def _claims_line(rows: tuple[ClaimRow, ...]) -> str:
+    """Return how many claims hold, do not hold, or could not be measured."""
+    counts = {word: sum(row.word == word for row in rows) for _, word in _OUTCOMES.values()}
+    plural = {"holds": "hold", "does not hold": "do not hold"}
+    return ", ".join(f"{n} {plural.get(w, w) if n > 1 else w}" for w, n in counts.items() if n)
 
 
 def strip(entry: ModelComparison) -> tuple[Cell, ...]:
