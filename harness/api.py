@@ -31,7 +31,6 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
     """
 
     def __init__(self, keys: Mapping[tuple[str, int], str], store: Store) -> None:
-        """Keep the runs' keys; nothing is read yet."""
         self._keys = keys
         self._store = store
 
@@ -46,25 +45,21 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
         method, seed = name if isinstance(name, tuple) else (name, self._first(name))
         if (method, seed) not in self._keys:
             known = ", ".join(f"{m} (seed {s})" for m, s in self._keys)
-            msg = f"no run {method!r} with seed {seed}; there are {known}"
-            raise KeyError(msg)
+            raise KeyError(f"no run {method!r} with seed {seed}; there are {known}")
         stored = self._store.get(self._keys[method, seed])
         draws: Draws | None = None if stored is None else stored.draws
         if stored is None or draws is None:
             why = "it is no longer in the cache" if stored is None else stored.message
-            msg = f"{method} (seed {seed}) has no draws: {why}"
-            raise KeyError(msg)
+            raise KeyError(f"{method} (seed {seed}) has no draws: {why}")
         return to_datatree(draws, {"model": stored.spec.model, "method": method, "seed": seed})
 
     def _first(self, method: str) -> int:
         return min((s for m, s in self._keys if m == method), default=1)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the methods."""
         return iter(dict.fromkeys(m for m, _ in self._keys))
 
     def __len__(self) -> int:
-        """Return the number of methods."""
         return len({m for m, _ in self._keys})
 
 
@@ -75,7 +70,6 @@ class ComparisonResult:
     """
 
     def __init__(self, comparison: Comparison, figures: Mapping[str, tuple[Any, ...]]) -> None:
-        """Wrap a comparison with the figures of its report."""
         self.comparison = comparison
         self._figures = figures
 
@@ -183,8 +177,7 @@ def compare(
         raise ValueError(msg)
     unknown = [m for m in methods or () if m not in METHODS]
     if unknown:
-        msg = f"unknown methods {unknown}; known: {', '.join(METHODS)}"
-        raise ValueError(msg)
+        raise ValueError(f"unknown methods {unknown}; known: {', '.join(METHODS)}")
     model = _model(program, data)
     if quantities:
         model = replace(model, quantities=tuple(quantities))
@@ -213,11 +206,7 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
     """Return a Stan program's posterior as a target of :mod:`harness.vi`: density and gradient.
 
     Points are unconstrained; ``.model`` has the names, transforms and generated quantities.
-
-    Parameters
-    ----------
-    program, data
-        As for :func:`compare`.
+    ``program`` and ``data`` are as for :func:`compare`.
 
     Raises
     ------
@@ -241,8 +230,7 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
     if not str(program).endswith(".stan"):
         if data is not None:
-            msg = f"{program} brings its own data; to change them give its .stan file"
-            raise ModelError(msg)
+            raise ModelError(f"{program} brings its own data; to change them give its .stan file")
         return folders.load(str(program))
     if data is None or isinstance(data, (str, Path)):
         return folders.user_model(Path(program), None if data is None else Path(data))

@@ -36,8 +36,7 @@ def read_data(path: Path) -> dict[str, Any]:
     try:
         return _parsed(path, path.read_bytes())
     except OSError as error:
-        msg = f"cannot read the data file {path}: {error}"
-        raise ModelError(msg) from error
+        raise ModelError(f"cannot read the data file {path}: {error}") from error
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
@@ -48,8 +47,7 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         text = content.decode()
         if not text.strip():
-            msg = f"{path} is empty; a program without data takes {{}}"
-            raise ModelError(msg)
+            raise ModelError(f"{path} is empty; a program without data takes {{}}")
         data = json.loads(text, parse_constant=refuse)
     except UnicodeDecodeError as error:
         msg = f"cannot read the data file {path}: {error}"
@@ -74,8 +72,7 @@ def _refuse_non_finite(path: Path, name: str, value: Any) -> None:
             # Lists of plain floats are the large ones: math.fsum would hide inf - inf.
             stack.extend(x for x in item if not isinstance(x, float) or not math.isfinite(x))
         elif item is None or (isinstance(item, float) and not math.isfinite(item)):
-            msg = f"{path}: {name} holds {item}; Stan data are finite numbers"
-            raise ModelError(msg)
+            raise ModelError(f"{path}: {name} holds {item}; Stan data are finite numbers")
         elif isinstance(item, (str, dict)) and not isinstance(value, dict):
             msg = f"{path}: {name} holds {type(item).__name__} {item!r:.40}; expected numbers"
             raise ModelError(msg)

@@ -52,12 +52,6 @@ def draw_by_inversion(
         Unnormalised, in nats; maps an array of points to an array of the same shape.
     lower, upper
         An interval that contains the density's mass; it may be far too wide.
-    n
-        Number of draws.
-
-    Returns
-    -------
-    ndarray, shape ``(n,)``
 
     Raises
     ------
@@ -70,8 +64,7 @@ def draw_by_inversion(
         grid = np.linspace(lower, upper, points)
         log_p = log_density(grid)
         if not np.any(np.isfinite(log_p)):
-            msg = f"the log density is nowhere finite on [{lower:g}, {upper:g}]"
-            raise ValueError(msg)
+            raise ValueError(f"the log density is nowhere finite on [{lower:g}, {upper:g}]")
         log_p = np.where(np.isfinite(log_p), log_p, -np.inf)
         log_p -= log_p.max()
         inside = np.flatnonzero(log_p > -NEGLIGIBLE_NATS)
@@ -225,8 +218,7 @@ def _refuse_scaled(data: Data) -> None:
     """Refuse a minibatch: its scaled likelihood has another posterior."""
     scale = data["likelihood_scale"]
     if scale != 1:
-        msg = f"likelihood_scale is {scale}; exact draws need all rows, with scale 1"
-        raise ValueError(msg)
+        raise ValueError(f"likelihood_scale is {scale}; exact draws need all rows, with scale 1")
 
 
 def _design(x: Any) -> FloatArray:

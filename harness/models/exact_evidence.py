@@ -78,8 +78,7 @@ def log_integral(log_density: LogDensity, lower: float, upper: float) -> Estimat
             raise ValueError(msg)
         inside = np.flatnonzero(log_p > peak - NEGLIGIBLE_NATS)
         if upper - lower == width and (inside[0] == 0 or inside[-1] == _POINTS - 1):
-            msg = f"the density is not negligible at the ends of [{lower:g}, {upper:g}]"
-            raise ValueError(msg)
+            raise ValueError(f"the density is not negligible at the ends of [{lower:g}, {upper:g}]")
         # One cell more on each side: the peak of a narrow density may lie between points.
         first, last = max(inside[0] - 1, 0), min(inside[-1] + 1, _POINTS - 1)
         if last - first > _POINTS // 2:
@@ -112,12 +111,8 @@ def _scale_integral(residual: _Residual, log_rest: LogDensity) -> Estimate:
 
         (2πe σ₀²)^(−f/2) σ₀ · exp(−(f/2)(e⁻²ᵗ − 1 + 2t) + t) r(σ₀² e²ᵗ)
 
-    Only the second factor, which is near 1, times r is summed.
-
-    Parameters
-    ----------
-    log_rest
-        log r as a function of the variance σ², shape as given.
+    Only the second factor, which is near 1, times r is summed. ``log_rest`` returns log r of
+    variances σ², in their shape.
     """
     freedom, squares, largest = residual
     centre = math.sqrt(squares / freedom)
@@ -156,8 +151,7 @@ class _Rotated(NamedTuple):
 def _rotated(predictors: FloatArray, y: FloatArray) -> _Rotated:
     rows, k = len(y), predictors.shape[1] + 1
     if rows <= k:
-        msg = f"{rows} rows for {k} coefficients; allowed: more rows than coefficients"
-        raise ValueError(msg)
+        raise ValueError(f"{rows} rows for {k} coefficients; allowed: more rows than coefficients")
     design = np.column_stack([np.ones(rows), predictors])
     vectors, singular, _ = np.linalg.svd(design, full_matrices=False)
     along = vectors.T @ y
@@ -239,8 +233,7 @@ def wide_normal(data: Data) -> Estimate:
     y = _array(data, "y", "N", "D")
     rows = len(y)
     if rows == 1:
-        msg = "N is 1; allowed: 2 and more, for a column of one number has no posterior"
-        raise ValueError(msg)
+        raise ValueError("N is 1; allowed: 2 and more, for a column of one number has no posterior")
     squares = np.square(y - y.mean(axis=0)).sum(axis=0)
     largest = np.abs(y).max(axis=0)
 
@@ -259,16 +252,14 @@ def _refuse_exact(residual: _Residual, why: str) -> None:
     """Refuse residuals that are zero up to rounding: their density is unbounded."""
     rounding = float(np.finfo(np.float64).eps) * residual.largest
     if not residual.squares > residual.freedom * (16 * rounding) ** 2:
-        msg = f"{why}, so that Z is infinite; allowed: data that scatter"
-        raise ValueError(msg)
+        raise ValueError(f"{why}, so that Z is infinite; allowed: data that scatter")
 
 
 def _refuse_scaled(data: Data) -> None:
     """Refuse a minibatch: its scaled likelihood has another Z."""
     scale = float(_array(data, "likelihood_scale"))
     if scale != 1:
-        msg = f"likelihood_scale is {scale:g}; log Z needs all rows, with scale 1"
-        raise ValueError(msg)
+        raise ValueError(f"likelihood_scale is {scale:g}; log Z needs all rows, with scale 1")
 
 
 def _array(data: Data, name: str, *sizes: str) -> FloatArray:
@@ -285,19 +276,16 @@ def _array(data: Data, name: str, *sizes: str) -> FloatArray:
     shape = tuple(float(_array(data, size)) for size in sizes)
     if given.shape != shape or 0 in shape:
         said = ", ".join(f"{s} = {n:g}" for s, n in zip(sizes, shape, strict=True))
-        msg = f"{name} has shape {given.shape}; allowed: {said or 'one number'}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} has shape {given.shape}; allowed: {said or 'one number'}")
     if not np.isfinite(given).all():
-        msg = f"{name} has values that are missing or not finite; allowed: numbers"
-        raise ValueError(msg)
+        raise ValueError(f"{name} has values that are missing or not finite; allowed: numbers")
     return np.asarray(given, dtype=np.float64)
 
 
 def _positive(data: Data, name: str) -> float:
     value = float(_array(data, name))
     if value <= 0:
-        msg = f"{name} is {value:g}; allowed: positive numbers"
-        raise ValueError(msg)
+        raise ValueError(f"{name} is {value:g}; allowed: positive numbers")
     return value
 
 

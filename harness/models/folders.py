@@ -122,10 +122,9 @@ def load(name: str) -> Model:
         known = lecture_models()
         near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-        msg = (
+        raise ModelError(
             f"unknown model {name!r}: {hint} Your own program: harness compare FILE.stan DATA.json"
         )
-        raise ModelError(msg)
     return _read_folder(folder)
 
 
@@ -136,12 +135,10 @@ def _read_folder(folder: Path) -> Model:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         spec = _ModelToml.model_validate(raw)
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        msg = f"{path}: {error}"
-        raise ModelError(msg) from error
+        raise ModelError(f"{path}: {error}") from error
     stan_file = folder / f"{name}.stan"
     if not stan_file.is_file():
-        msg = f"{folder} has no {name}.stan; the program is named as its folder"
-        raise ModelError(msg)
+        raise ModelError(f"{folder} has no {name}.stan; the program is named as its folder")
     claims = tuple(
         Claim(**c.model_dump() | {"expect": c.expect.model_dump(exclude_none=True)})
         for c in spec.claims
@@ -174,8 +171,7 @@ def user_model(stan_file: Path, data_file: Path | None) -> Model:
         If a file is missing or the data are not a JSON object of finite numbers.
     """
     if not stan_file.is_file():
-        msg = f"no such Stan program: {stan_file}"
-        raise ModelError(msg)
+        raise ModelError(f"no such Stan program: {stan_file}")
     model = Model(
         name=stan_file.stem,
         title=stan_file.name,
@@ -186,8 +182,7 @@ def user_model(stan_file: Path, data_file: Path | None) -> Model:
     try:
         data_hash(model)
     except OSError as error:
-        msg = f"cannot read the data file {data_file}: {error}"
-        raise ModelError(msg) from error
+        raise ModelError(f"cannot read the data file {data_file}: {error}") from error
     return model
 
 
@@ -199,8 +194,7 @@ def _generated(script: Path) -> Path:
         return target
     spec = importlib.util.spec_from_file_location(f"harness_data_{script.parent.name}", script)
     if spec is None or spec.loader is None:
-        msg = f"cannot import {script}"
-        raise ModelError(msg)
+        raise ModelError(f"cannot import {script}")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

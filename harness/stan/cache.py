@@ -35,8 +35,7 @@ class ProgramError(Exception):
 
 def cache_dir() -> Path:
     """Return the cache folder, ``$HARNESS_CACHE`` or the user's; it may not exist yet."""
-    chosen = os.environ.get("HARNESS_CACHE")
-    if chosen:
+    if chosen := os.environ.get("HARNESS_CACHE"):
         return Path(chosen).expanduser().absolute()
     return Path(platformdirs.user_cache_dir("stan-advi-harness", appauthor=False))
 
@@ -83,12 +82,7 @@ def build_folder(*parts: str) -> Path:
 def locked(name: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a lock shared by all processes that use this cache.
 
-    Parameters
-    ----------
-    name
-        The lock's file name.
-    waiting
-        Called once if another process holds the lock.
+    ``waiting`` is called once if another process holds it.
     """
     lock = filelock.FileLock(cache_folder("locks") / f"{name}.lock")
     try:

@@ -125,11 +125,9 @@ def excerpt(text: str) -> str:
 
 def _without_settings(text: str) -> list[str]:
     """Drop CmdStan's echo of its arguments, from ``method = …`` to the profile file's name."""
-    kept = []
-    for line in text.splitlines():
-        if re.match(r"^\s*[a-z_0-9]+ = .*$", line) or re.match(r"^\s{2,}[a-z_0-9]+$", line):
-            continue
-        if line.strip() in {"data", "random", "output", "variational", "sample"}:
-            continue
-        kept.append(line)
-    return kept
+    return [
+        line
+        for line in text.splitlines()
+        if not re.match(r"^\s*[a-z_0-9]+ = .*$|^\s{2,}[a-z_0-9]+$", line)
+        and line.strip() not in {"data", "random", "output", "variational", "sample"}
+    ]

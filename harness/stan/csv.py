@@ -35,8 +35,7 @@ class StanTable:
             If there is no such column.
         """
         if name not in self.columns:
-            msg = f"no column {name!r}; found {', '.join(self.columns[:8])}"
-            raise CsvError(msg)
+            raise CsvError(f"no column {name!r}; found {', '.join(self.columns[:8])}")
         return np.ascontiguousarray(self.values[:, self.columns.index(name)])
 
     @property
@@ -64,21 +63,17 @@ def read_stan_csv(path: Path) -> StanTable:
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
-        msg = f"{path.name} is empty"
-        raise CsvError(msg)
+        raise CsvError(f"{path.name} is empty")
     columns = tuple(lines[0].strip().split(","))
     if len(lines) == 1:
-        msg = f"{path.name} has a header and no rows"
-        raise CsvError(msg)
+        raise CsvError(f"{path.name} has a header and no rows")
     if not text.endswith("\n"):
-        msg = f"{path.name} ends in the middle of a line"
-        raise CsvError(msg)
+        raise CsvError(f"{path.name} ends in the middle of a line")
     try:
         # NumPy's reader returns exactly the double that was printed.
         values = np.loadtxt(lines[1:], delimiter=",", dtype=np.float64, ndmin=2)
     except ValueError as error:
-        msg = f"{path.name} cannot be read: {error}"
-        raise CsvError(msg) from error
+        raise CsvError(f"{path.name} cannot be read: {error}") from error
     if values.shape[1] != len(columns):
         msg = f"{path.name} has {values.shape[1]} numbers per row for {len(columns)} columns"
         raise CsvError(msg)

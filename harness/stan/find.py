@@ -183,12 +183,7 @@ def default_compiler() -> str:
 
 
 def compiler_version(cmdstan: CmdStan | None = None) -> str:
-    """Return the first line of the C++ compiler's ``--version``.
-
-    Parameters
-    ----------
-    cmdstan
-        Whose compiler; by default ``$CXX`` or the system's usual one.
+    """Return the first line of the ``--version`` of CmdStan's, by default the usual, C++ compiler.
 
     Raises
     ------

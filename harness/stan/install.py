@@ -70,12 +70,7 @@ _HEARTBEAT_S = 15.0
 
 
 def ensure_cmdstan(progress: Progress) -> CmdStan:
-    """Return a CmdStan; install and build it if there is none.
-
-    Parameters
-    ----------
-    progress
-        Called with lines of text about the progress.
+    """Return a CmdStan; install and build it if there is none, and say the progress.
 
     Raises
     ------

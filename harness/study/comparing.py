@@ -187,10 +187,10 @@ class _Study:
         why = str(value) if error is None else _explain(error)
         if work.waiting:
             self._give_up(work, why)
-        else:
-            # All runs are there; only their causes stay unknown.
-            work.library_error = why
-            self._go_on(work)
+            return
+        # All runs are there; only their causes stay unknown.
+        work.library_error = why
+        self._go_on(work)
 
     def _run(self, work: Work) -> None:
         assert work.program is not None  # noqa: S101 - built before it is run
@@ -252,21 +252,20 @@ class _Study:
             self.pool.submit(("judge", work), analyse_and_keep, task, key)
 
     def _analysed(self, work: Work, value: Any, error: BaseException | None) -> None:
-        if error is not None and work.proposals:
-            self._give_up(work, _explain(error))
-        elif error is not None:
-            self._give_up(work, f"the comparison itself failed: {_explain(error)}")
-        else:
-            for sentence in value.said:
-                self._say_once(sentence)
-            if value.needs:
-                self._meet(work, value)
-            else:
-                work.analysis = value
-                if work.first_key and (work.extended or work.proposals):
-                    # The next comparison need not go through the rounds.
-                    keep(self.store, work.first_key, value)
-                self.progress.advance("judge", work.model.name)
+        if error is not None:
+            whose = "" if work.proposals else "the comparison itself failed: "
+            self._give_up(work, f"{whose}{_explain(error)}")
+            return
+        for sentence in value.said:
+            self._say_once(sentence)
+        if value.needs:
+            self._meet(work, value)
+            return
+        work.analysis = value
+        if work.first_key and (work.extended or work.proposals):
+            # The next comparison need not go through the rounds.
+            keep(self.store, work.first_key, value)
+        self.progress.advance("judge", work.model.name)
 
     def _meet(self, work: Work, analysis: Analysis) -> None:
         """Provide what an analysis needs, then continue."""
@@ -334,11 +333,8 @@ def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
 
 def _explain(error: BaseException) -> str:
     text = str(error).strip()
-    return (
-        text
-        if isinstance(error, (OSError, ValueError)) and text
-        else f"{type(error).__name__}: {text}"
-    )
+    plain = text and isinstance(error, (OSError, ValueError))
+    return text if plain else f"{type(error).__name__}: {text}"
 
 
 def write(comparison: Comparison, figures: Mapping[str, tuple[Any, ...]], out: Path) -> Path:

@@ -15,13 +15,7 @@ Found = Mapping[tuple[str, str, str], Any]
 
 
 class Measuring:
-    """Measure runs, or return what an earlier round measured.
-
-    Parameters
-    ----------
-    found
-        Of earlier rounds.
-    """
+    """Measure runs, or return what an earlier round measured."""
 
     def __init__(self, found: Found | None = None) -> None:
         self.found = dict(found or {})

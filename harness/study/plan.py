@@ -104,7 +104,6 @@ class Planner:
     """Turns a plan into runs, and finds those that are stored."""
 
     def __init__(self, plan: Plan, versions: Mapping[str, str], store: Store) -> None:
-        """Keep the plan, the tools' versions and the store."""
         self._plan = plan
         self._versions = {k: versions[k] for k in _KEYED_VERSIONS}
         self._store = store
@@ -175,9 +174,7 @@ class Planner:
     def key(self, work: Work, spec: RunSpec) -> str:
         """Return the key a run is stored under."""
         method = METHODS[spec.method]
-        versions = (
-            {**self._versions, "bridge": bridge.version()} if method.bridge else self._versions
-        )
+        versions = self._versions | ({"bridge": bridge.version()} if method.bridge else {})
         return run_key(spec, work.program_hash, work.data_hash, method.version, versions)
 
     def _look_up(self, work: Work, spec: RunSpec) -> None:

@@ -106,7 +106,6 @@ class Pool:
     """
 
     def __init__(self, jobs: int) -> None:
-        """Prepare for ``jobs`` processes; none is started before the first call."""
         self._jobs = jobs
         self._register = Path(tempfile.mkdtemp(prefix="harness-pool-"))
         self._executor: Executor | None = None

@@ -31,12 +31,7 @@ def prepare(
     """Compile a program and see that it starts with its data; a string says why it does not.
 
     A library that cannot be built is no error of the model: CmdStan's methods go on without it.
-    Runs in a worker process.
-
-    Parameters
-    ----------
-    library
-        Whether the program's gradient is needed in process.
+    Runs in a worker process. ``library`` says whether the gradient is needed in process.
     """
     try:
         program = stan.compile_program(model.stan_file, cmdstan)

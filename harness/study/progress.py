@@ -43,7 +43,6 @@ class Plain(Progress):
     """Plain lines for pipes and logs: each tenth of a phase, and after a long silence."""
 
     def __init__(self) -> None:
-        """Start the clock."""
         self._begin = time.monotonic()
         self._last = self._begin
         self._total: dict[str, int] = {}
@@ -81,15 +80,9 @@ class Live(Progress):
     """A live line per phase, with counts and elapsed time."""
 
     def __init__(self) -> None:
-        """Open the display."""
         # rich is imported only where a terminal will show it: `harness --help` stays quick.
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
 
         self._bars = Bars(

@@ -27,6 +27,7 @@ from harness.records.text import clip, one_line
 T = TypeVar("T")
 
 _FORMAT = 1
+_TRACE = ("iteration", "elapsed_s", "elbo")
 
 
 class StoreError(OSError):
@@ -72,18 +73,12 @@ def cmdstan_seed(spec: RunSpec) -> int:
 
 
 class Store:
-    """A folder of results by key.
+    """A folder of results by key, made when first written to.
 
-    Parameters
-    ----------
-    root
-        The folder; made when first written to.
-    tell
-        Called with a message when a damaged entry is dropped.
+    ``tell`` is called with a message when a damaged entry is dropped.
     """
 
     def __init__(self, root: Path, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Keep the folder's name; nothing is touched until something is read or written."""
         self.root = root
         self._tell = tell
 
@@ -171,8 +166,7 @@ class Store:
             kept = path.read_bytes()
             checksum, _, body = kept.partition(b"\n")
             if _sha256(body) != checksum.decode():
-                msg = "checksum"
-                raise ValueError(msg)
+                raise ValueError("checksum")
             return kind.validate_json(body)
         except FileNotFoundError:
             return None
@@ -212,19 +206,14 @@ def _run_kind() -> TypeAdapter[RunResult]:
 
 def _arrays(result: RunResult) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    if result.draws is not None:
-        arrays["draws"] = result.draws.values
-        if result.draws.log_p is not None:
-            arrays["log_p"] = result.draws.log_p
-        if result.draws.log_q is not None:
-            arrays["log_q"] = result.draws.log_q
-        arrays |= {f"stats.{k}": v for k, v in result.draws.stats.items()}
-    if result.trace is not None:
-        arrays["trace.iteration"] = result.trace.iteration
-        arrays["trace.elapsed_s"] = result.trace.elapsed_s
-        arrays["trace.elbo"] = result.trace.elbo
-        arrays |= {f"extras.{k}": v for k, v in result.trace.extras.items()}
-    return arrays
+    draws, trace = result.draws, result.trace
+    if draws is not None:
+        arrays |= {"draws": draws.values, "log_p": draws.log_p, "log_q": draws.log_q}
+        arrays |= {f"stats.{k}": v for k, v in draws.stats.items()}
+    if trace is not None:
+        arrays |= {f"trace.{k}": getattr(trace, k) for k in _TRACE}
+        arrays |= {f"extras.{k}": v for k, v in trace.extras.items()}
+    return {k: v for k, v in arrays.items() if v is not None}
 
 
 def _meta(result: RunResult) -> dict[str, Any]:
@@ -242,8 +231,7 @@ def _meta(result: RunResult) -> dict[str, Any]:
 
 def _from_meta(meta: Mapping[str, Any], arrays_file: Path | None) -> RunResult:
     if meta["format"] != _FORMAT:
-        msg = f"format {meta['format']}, expected {_FORMAT}"
-        raise ValueError(msg)
+        raise ValueError(f"format {meta['format']}, expected {_FORMAT}")
     light = _run_kind().validate_python({**meta, "draws": None, "trace": None})
     if arrays_file is None:
         return light
@@ -261,12 +249,8 @@ def _from_meta(meta: Mapping[str, Any], arrays_file: Path | None) -> RunResult:
             iid=bool(meta["iid"]),
         )
     if meta["trace"]:
-        trace = Trace(
-            iteration=arrays["trace.iteration"],
-            elapsed_s=arrays["trace.elapsed_s"],
-            elbo=arrays["trace.elbo"],
-            extras=_prefixed(arrays, "extras."),
-        )
+        path = {k: arrays[f"trace.{k}"] for k in _TRACE}
+        trace = Trace(**path, extras=_prefixed(arrays, "extras."))
     return dataclasses.replace(light, draws=draws, trace=trace)
 
 

@@ -58,22 +58,8 @@ def explain(
 ) -> Explanation:
     """Split the divergence of every run of a Gaussian family, and name the causes.
 
-    Parameters
-    ----------
-    runs
-        With draws.
-    reference
-        What the runs are compared with; log Z and the posterior's shape use it only where it is
-        trusted.
-    library
-        The program, compiled as a library.
-    data_hash
-        Of the model's data, if it is known.
-
-    Returns
-    -------
-    Explanation
-        What could not be computed is a note, and NaN in the gaps; nothing raises.
+    ``runs`` have draws. log Z and the posterior's shape use the reference only where it is
+    trusted. What could not be computed is a note, and NaN in the gaps; nothing raises.
     """
     try:
         data = kept_data(model.data_file, data_hash)

@@ -95,10 +95,7 @@ class Search:
         return found
 
     def _full_rank(
-        self,
-        found: dict[FamilyName, Family],
-        fits: Sequence[Fit],
-        moments: Sequence[Gaussian],
+        self, found: dict[FamilyName, Family], fits: Sequence[Fit], moments: Sequence[Gaussian]
     ) -> None:
         """Add the full-rank family; without it the rest still stands."""
         starts = [f.q for f in fits if f.q is not None]

@@ -53,8 +53,7 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     """
     family = family_of(run)
     if family is None or run.draws is None:
-        msg = f"{run.spec.method} has no draws of a Gaussian"
-        raise ValueError(msg)
+        raise ValueError(f"{run.spec.method} has no draws of a Gaussian")
     draws, d = run.draws, model.dimension
     total = draws.values.shape[0] * draws.values.shape[1]
     squares = d if family == "meanfield" else d * (d + 1) // 2
@@ -62,9 +61,7 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     log_q = None if draws.log_q is None else draws.log_q.reshape(-1)
     if log_q is not None and not np.isfinite(log_q).any():
         log_q = None
-    lost = 0.0
-    if draws.log_p is not None:
-        lost = float(np.mean(~np.isfinite(draws.log_p)))
+    lost = 0.0 if draws.log_p is None else float(np.mean(~np.isfinite(draws.log_p)))
     if log_q is None:
         index = np.linspace(0, total - 1, min(MOST_DRAWS, total)).astype(int)
     else:
@@ -135,12 +132,8 @@ class MissingParametersError(ValueError):
 def unconstrained(model: BridgeModel, draws: Draws, index: Sequence[int]) -> FloatArray:
     """Return chosen draws on the unconstrained scale, shape ``(len(index), d)``.
 
-    A draw that violates its constraint, such as one rounded onto a bound, is a row of NaN.
-
-    Parameters
-    ----------
-    index
-        Into the draws of all chains, one chain after the other.
+    ``index`` counts the draws of all chains, one chain after the other. A draw that violates its
+    constraint, such as one rounded onto a bound, is a row of NaN.
 
     Raises
     ------
@@ -151,8 +144,7 @@ def unconstrained(model: BridgeModel, draws: Draws, index: Sequence[int]) -> Flo
     have = {name: i for i, name in enumerate(draws.names)}
     absent = [n for n in names if n not in have]
     if absent:
-        msg = f"the draws lack {listed(absent, 4)}"
-        raise MissingParametersError(msg)
+        raise MissingParametersError(f"the draws lack {listed(absent, 4)}")
     flat = draws.values.reshape(-1, draws.values.shape[2])
     chosen = flat[np.asarray(index)][:, [have[n] for n in names]]
     by_name = variables(names, chosen[None])

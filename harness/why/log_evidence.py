@@ -51,13 +51,8 @@ def log_evidence(
 ) -> LogZ:
     """Return log Z by the best method that applies.
 
-    Parameters
-    ----------
-    reference
-        Draws of a trusted reference, unconstrained ``(n, d)``, and their effective sample size;
-        None where there are none.
-    q
-        A Gaussian close to the posterior; its weighted draws are the last resort.
+    ``reference`` are draws of a trusted one, unconstrained ``(n, d)``, and their effective sample
+    size. The weighted draws of ``q``, a Gaussian close to the posterior, are the last resort.
     """
     known = LOG_EVIDENCE.get(str(model.reference))
     if known is not None:

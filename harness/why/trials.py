@@ -38,26 +38,9 @@ def propose(
 ) -> tuple[Proposal, ...]:
     """Return the remedies that are worth a trial for a verdict's causes, in the table's order.
 
-    Parameters
-    ----------
-    model
-        For its settings and skips.
-    verdict
-        Which method; nothing is proposed unless it fails or warns.
-    runs
-        All of the comparison's, with or without arrays: for specs, seconds and existing runs.
-    gaps
-        Of the model's explanation; those of other methods are passed over. Without any cause
-        every remedy is proposed but hints.
-    seeds
-        How many runs a trial gets at most; more only where all of them exist.
-    start
-        Where NUTS would start, from :func:`harness.why.remedies.nuts_start.start_from`, or why
-        it cannot.
-    options
-        Options by method that a user set for this comparison, for methods that were not run.
-    limit_s
-        Seconds of one run beyond which a remedy is not tried.
+    Nothing is proposed unless the verdict fails or warns; without any cause in ``gaps`` every
+    remedy but hints. ``runs`` are all of the comparison's, with or without arrays. A trial gets at
+    most ``seeds`` runs, more only where all of them exist. The rest is as in :class:`Planning`.
     """
     own = [r for r in runs if r.spec.method == verdict.method]
     if verdict.level not in NEEDS_CAUSE or not METHODS[verdict.method].repairable or not own:

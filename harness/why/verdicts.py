@@ -64,13 +64,7 @@ def explained(comparison: ModelComparison) -> ModelComparison:
 def with_causes(
     verdict: Verdict, explanation: Explanation | None, runs: Sequence[RunResult]
 ) -> Verdict:
-    """Return a verdict with its causes, where it fails or warns; others stay as they are.
-
-    Parameters
-    ----------
-    runs
-        The model's, with or without arrays; those of other methods are passed over.
-    """
+    """Return a verdict with its causes, where it fails or warns; others stay as they are."""
     if verdict.level not in NEEDS_CAUSE or explanation is None:
         return verdict
     own = [r for r in runs if r.spec.method == verdict.method]
@@ -145,18 +139,9 @@ def remedies_of(
 ) -> tuple[Trial | Better, ...]:
     """Return what helps a verdict that fails or warns, the best first, and what was tried in vain.
 
-    Parameters
-    ----------
-    verdicts, trials
-        All of the model's.
-    seconds
-        Of one run, by method.
-
-    Returns
-    -------
-    tuple
-        The verdict's trials, the best level first and of these the fastest. Unless one of them
-        helps, methods of the same comparison that do better come before them.
+    These are its trials, the best level first and of these the fastest. Unless one of them helps,
+    methods of the same comparison that do better come before them. ``seconds`` are of one run, by
+    method.
     """
     own = sorted((t for t in trials if t.method == verdict.method), key=_rank)
     if any(t.helps for t in own):

@@ -54,8 +54,7 @@ def _plain(name: str, value: Any) -> NDArray[Any]:
         return array
     if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer):
         if array.size and (array.max() >= _INT32 or array.min() < -_INT32):
-            msg = f"{name} has integers beyond 32 bits, which Stan does not support"
-            raise BridgeError(msg)
+            raise BridgeError(f"{name} has integers beyond 32 bits, which Stan does not support")
         return array.astype(np.int64)
     if array.size == 0:
         return array.astype(np.float64)

@@ -35,14 +35,8 @@ _HERE = Path(__file__).parent
 _MAKEFILE = _HERE / "bridge.mk"
 _SOURCE = _HERE / "bridge.cpp"
 _GUARD = _HERE / "guard.hpp"
-_PARTS = (
-    _MAKEFILE,
-    _SOURCE,
-    _GUARD,
-    _HERE / "arrays.hpp",
-    _HERE / "faults.hpp",
-    _HERE / "guarded.hpp",
-)
+_HEADERS = ("arrays.hpp", "faults.hpp", "guarded.hpp")
+_PARTS = (_MAKEFILE, _SOURCE, _GUARD, *(_HERE / name for name in _HEADERS))
 
 _SOLVERS = re.compile(
     r"undefined (?:reference|symbol)s?\b.*\b(?:CV|CVode|IDA|KIN|SUN|N_V)\w+", re.DOTALL
@@ -88,7 +82,7 @@ def library(stan_file: Path, cmdstan: CmdStan) -> Path:
         found = _finished(name)  # another process may have built it meanwhile
         if found is not None:
             return found
-        shim = _shim(cmdstan)
+        shim = _part(cmdstan, f"shim-{_tools(cmdstan)}.o", "bridge-shim")
         with scratch_folder(name, folder) as scratch:
             code = translate(stan_file, cmdstan, scratch)
             built = scratch / f"{name}.so"
@@ -113,19 +107,10 @@ def _link(stan_file: Path, cmdstan: CmdStan, built: Path, code: Path, shim: Path
     words = _make(cmdstan, "bridge-library", variables)
     if _SOLVERS.search(words):
         # The program's object file exists by now, so this only links again.
-        words = _make(cmdstan, "bridge-library", {**variables, "SOLVERS": _solvers(cmdstan)})
+        solvers = _part(cmdstan, f"sundials-{_tools(cmdstan)}.a", "bridge-sundials")
+        words = _make(cmdstan, "bridge-library", {**variables, "SOLVERS": solvers})
     if words:
         raise ProgramError(f"{stan_file}: the bridge could not be built:\n{first_errors(words)}")
-
-
-def _shim(cmdstan: CmdStan) -> Path:
-    """Return the interface's object file for this CmdStan."""
-    return _part(cmdstan, f"shim-{_tools(cmdstan)}.o", "bridge-shim")
-
-
-def _solvers(cmdstan: CmdStan) -> Path:
-    """Return SUNDIALS compiled for shared libraries."""
-    return _part(cmdstan, f"sundials-{_tools(cmdstan)}.a", "bridge-sundials")
 
 
 def _part(cmdstan: CmdStan, file: str, target: str) -> Path:

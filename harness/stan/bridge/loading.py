@@ -129,8 +129,7 @@ def intact(path: Path) -> bool:
 def _check_content(path: Path) -> None:
     # Opening a truncated library kills the process (SIGBUS); no exception could be caught.
     if not path.is_file():
-        msg = f"there is no library {path}; build one with harness.bridge.library"
-        raise BridgeError(msg)
+        raise BridgeError(f"there is no library {path}; build one with harness.bridge.library")
     if not intact(path):
         msg = f"{path} is damaged or not a library of the bridge; remove it, and it is built again"
         raise BridgeError(msg)

@@ -75,11 +75,10 @@ class BridgeModel:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled, because the handle belongs to this process."""
-        msg = (
+        raise TypeError(
             "a BridgeModel cannot be pickled; pass the library's path and the data to the other "
             "process, and make the model there"
         )
-        raise TypeError(msg)
 
     @property
     def dimension(self) -> int:
@@ -148,20 +147,14 @@ class BridgeModel:
         """
         point = np.asarray(z, dtype=np.float64)
         if point.shape != (self._dimension,):
-            msg = f"a point of shape {point.shape}; allowed: ({self._dimension},)"
-            raise ValueError(msg)
+            raise ValueError(f"a point of shape {point.shape}; allowed: ({self._dimension},)")
         found = self._evaluate(point[None], gradient=True, propto=propto, jacobian=jacobian)
         if found.status[0] != Status.OK or found.gradient is None:
             raise BridgeError(found.message)
         return float(found.value[0]), found.gradient[0]
 
     def constrain(
-        self,
-        z: ArrayLike,
-        *,
-        transformed: bool = True,
-        generated: bool = False,
-        seed: int = 1,
+        self, z: ArrayLike, *, transformed: bool = True, generated: bool = False, seed: int = 1
     ) -> tuple[FloatArray, NDArray[np.int32]]:
         """Return constrained values ``(point, value)`` and each point's status.
 
@@ -355,6 +348,5 @@ class Point:
 def _seed(seed: int) -> int:
     number = operator.index(seed)
     if not 0 <= number < _SEEDS:
-        msg = f"seed {number}; allowed: 0 to {_SEEDS - 1}"
-        raise ValueError(msg)
+        raise ValueError(f"seed {number}; allowed: 0 to {_SEEDS - 1}")
     return number

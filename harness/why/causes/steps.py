@@ -62,12 +62,9 @@ def _detect_noise(scene: OptimiserScene) -> Found | None:
     """Say that the steps no longer come closer; asked last."""
     if not scene.left:
         return None
-    run = scene.run
-    evidence: dict[str, Any] = {}
-    eta = run.diagnostics.get("eta", math.nan)
-    if math.isfinite(eta):
-        evidence["eta"] = eta
-    draws = run.spec.options.get("grad_samples", run.spec.options.get("gradient_draws"))
+    options, eta = scene.run.spec.options, scene.run.diagnostics.get("eta", math.nan)
+    evidence: dict[str, Any] = {"eta": eta} if math.isfinite(eta) else {}
+    draws = options.get("grad_samples", options.get("gradient_draws"))
     if draws:
         evidence["draws"] = int(draws)
     # Looks that were closer than the end say nothing of where it ended.

@@ -91,8 +91,7 @@ def _judge(judging: Judging) -> Trial:
         start = Before(before.level, start.what, Figure(before.rhat), before.seconds)
     trial = replace(trial_of(judging, start), level_after="unknown", outcome="no help")
     if not results or results[0].draws is None:
-        status = results[0].status if results else ""
-        message = results[0].message if results else ""
+        status, message = (results[0].status, results[0].message) if results else ("", "")
         lost = {"runs": 1, "of": 1, "status": status, "message": message}
         return replace(trial, level_after="fail", reason="no draws", facts={"lost": lost})
     after = _chains(results[0], _diagnostics(judging, results[0]), rules)
@@ -117,12 +116,9 @@ def _judge(judging: Judging) -> Trial:
     if before is not None and not after.work < before.work:
         return trial
     control, work = _control(judging, rules, after)
+    facts = {**facts, "control": control, "control_work": work}
     helps = control in {"no draws", "not trusted", "more work"}
-    return replace(
-        trial,
-        outcome="helps" if helps else "no help",
-        facts={**facts, "control": control, "control_work": work},
-    )
+    return replace(trial, outcome="helps" if helps else "no help", facts=facts)
 
 
 def _control(judging: Judging, rules: Mapping[str, Rule], after: _Chains) -> tuple[Control, float]:

@@ -38,23 +38,9 @@ class Start:
 def start_from(
     draws: Draws, model: BridgeModel, chains: int, rng: np.random.Generator
 ) -> Start | str:
-    """Choose a start for each chain among q's draws, and estimate q's variances.
+    """Choose a start for each chain among q's draws (constrained), and estimate q's variances.
 
-    Parameters
-    ----------
-    draws
-        Of q, constrained scale.
-    model
-        The program with its data, to unconstrain.
-    chains
-        How many starts are needed.
-    rng
-        Chooses which draws.
-
-    Returns
-    -------
-    Start or str
-        A string says why there is none.
+    A string says why there is none.
     """
     parameters = [stan_name(n) for n in model.constrained_names(transformed=False)]
     absent = [p for p in parameters if p not in draws.names]

@@ -31,9 +31,7 @@ def reweighted(draws: Draws, rng: np.random.Generator) -> tuple[Draws, float] | 
     ----------
     draws
         Independent draws of q with ``log_p`` and ``log_q`` (nats, unconstrained scale), each up
-        to a constant.
-    rng
-        For the resampling, which is systematic.
+        to a constant. The resampling is systematic.
 
     Returns
     -------

@@ -84,12 +84,10 @@ def changed(trial: Trial) -> str:
         return ""
     if math.isnan(trial.after.value):
         return f"{metric.subject(trial.quantity)} could not be computed"
+    its = {"metric": trial.metric, "quantity": trial.quantity}
     before, after = (
-        _scene({**trial.facts.get(when, {}), **figure})
-        for when, figure in (
-            ("before", _figure(trial, trial.before)),
-            ("after", _figure(trial, trial.after)),
-        )
+        _scene({**trial.facts.get(when, {}), **its, "figure": figure})
+        for when, figure in (("before", trial.before), ("after", trial.after))
     )
     where = " in the worst seed" if trial.facts.get("worst") else ""
     return metric.changed(None if math.isnan(before.value) else before, after) + where
@@ -99,10 +97,6 @@ def headline(found: Mapping[str, Any]) -> str:
     """Write a finding that is kept as facts in a few words."""
     metric = METRICS.get(found["metric"])
     return found["metric"] if metric is None else metric.headline(_scene(found), found["level"])
-
-
-def _figure(trial: Trial, found: Estimate) -> dict[str, Any]:
-    return {"metric": trial.metric, "quantity": trial.quantity, "figure": found}
 
 
 def _scene(found: Mapping[str, Any]) -> Scene:
