@@ -6,26 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import (
-    BASELINES,
-    EXIT_UNUSABLE,
-    JOBS,
-    SEEDS,
-    TIMEOUT,
-    WHAT,
-    check_reference,
-    chosen_methods,
-    command_line,
-    end_gently,
-    fail,
-    guarded,
-    methods_option,
-    names,
-    quantities_option,
-    quiet_option,
-    read_models,
-    reference_option,
-)
+from harness.cli import common
 
 
 @click.command(
@@ -35,15 +16,15 @@ from harness.cli.common import (
     harness baseline                      every baseline, else the whole lecture
     """
 )
-@WHAT
-@BASELINES
-@JOBS
-@TIMEOUT
-@quiet_option("No progress; only the answer.")
-@methods_option("Methods to keep")
-@SEEDS
-@reference_option("What the methods are judged against, as in `harness compare`.")
-@quantities_option("Only these variables.")
+@common.WHAT
+@common.BASELINES
+@common.JOBS
+@common.TIMEOUT
+@common.quiet_option(help="No progress; only the answer.")
+@common.methods_option(help="Methods to keep; see `harness models`.")
+@common.SEEDS
+@common.reference_option(help="What the methods are judged against, as in `harness compare`.")
+@common.quantities_option(help="Only these variables.")
 def baseline(
     what: tuple[str, ...],
     folder: Path,
@@ -63,28 +44,28 @@ def baseline(
     from harness.models.data import ModelError
     from harness.study import progress
 
-    end_gently()
-    check_reference(reference)
+    common.end_gently()
+    common.check_reference(reference)
     request = Request(
         folder=folder,
-        methods=chosen_methods(methods),
+        methods=common.chosen_methods(methods),
         seeds=seeds,
         reference=reference,
-        quantities=names(quantities),
+        quantities=common.names(quantities),
         jobs=jobs,
         timeout_s=timeout,
-        command=command_line(),
+        command=common.command_line(),
     )
     try:
-        targets = to_write(what, request, read_models)
+        targets = to_write(what, request, common.read_models)
     except (ModelError, stan.ToolchainError, BaselineError) as error:
-        raise fail(str(error)) from error
+        raise common.fail(str(error)) from error
     display = progress.choose(quiet=quiet)
-    written = guarded(display, lambda: rewrite(targets, request, display))
+    written = common.guarded(display, lambda: rewrite(targets, request, display))
     for name, path, said in written:
         if path is None:
             click.echo(f"✗ {name}: no baseline written: {said}")
         elif not quiet:
             click.echo(f"✓ {name}: {path} ({said})")
     if not all(path for _, path, _ in written):
-        raise SystemExit(EXIT_UNUSABLE)
+        raise SystemExit(common.EXIT_UNUSABLE)

@@ -7,18 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import (
-    BASELINES,
-    JOBS,
-    TIMEOUT,
-    WHAT,
-    command_line,
-    end_gently,
-    fail,
-    guarded,
-    quiet_option,
-    read_models,
-)
+from harness.cli import common
 
 
 @click.command(
@@ -28,53 +17,44 @@ from harness.cli.common import (
     Exit code: 0 the same, 1 changed, 2 undecided or not checked.
     """
 )
-@WHAT
-@BASELINES
-@JOBS
-@TIMEOUT
-@quiet_option("No progress; only the answer.")
+@common.WHAT
+@common.BASELINES
+@common.JOBS
+@common.TIMEOUT
+@common.quiet_option(help="No progress; only the answer.")
 @click.option("--exact", is_flag=True, help="Same seeds, same versions, equal to the last digit.")
-@click.option(
+@common.setting(
     "--alpha",
     type=click.FloatRange(0, 0.5, min_open=True),
     default=1e-4,
-    show_default=True,
     help="Probability of one false alarm in a whole check.",
 )
-@click.option(
+@common.setting(
     "--location",
     type=click.FloatRange(0, 10, min_open=True),
     default=0.1,
-    show_default=True,
     help="A mean or median that moved by less, in posterior sds, is the same; twice for 5/95%.",
 )
-@click.option(
+@common.setting(
     "--scale",
     type=click.FloatRange(0, 10, min_open=True),
     default=0.1,
-    show_default=True,
     help="An sd that changed by a smaller share is the same.",
 )
-@click.option(
+@common.setting(
     "--budget",
     type=click.IntRange(1, 64),
     default=4,
-    show_default=True,
     help="Run up to this many times the baseline's seeds if fewer cannot decide.",
 )
-@click.option(
+@common.setting(
     "--seed-offset",
     type=click.IntRange(0, 1_000_000),
     default=0,
-    show_default=True,
     help="Run other seeds than the baseline's: those after this number.",
 )
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="JUnit XML.")
-@click.option(
-    "--markdown",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A table for a pull request or a job summary.",
-)
+@click.option("--junit", type=common.FILE, help="JUnit XML.")
+@click.option("--markdown", type=common.FILE, help="A table for a pull request or a job summary.")
 def check(
     what: tuple[str, ...],
     folder: Path,
@@ -102,14 +82,14 @@ def check(
     from harness.models.data import ModelError
     from harness.study import progress
 
-    end_gently()
+    common.end_gently()
     if exact and seed_offset:
-        raise fail("--exact compares the same seeds; leave out --seed-offset")
+        raise common.fail("--exact compares the same seeds; leave out --seed-offset")
     request = Request(
         folder=folder,
         jobs=jobs,
         timeout_s=timeout,
-        command=command_line(),
+        command=common.command_line(),
         alpha=alpha,
         margins=Margins(location, math.log1p(scale)),
         budget=budget,
@@ -117,11 +97,11 @@ def check(
         exact=exact,
     )
     try:
-        targets = locate(what, request, read_models)
+        targets = locate(what, request, common.read_models)
     except (ModelError, stan.ToolchainError, BaselineError) as error:
-        raise fail(str(error)) from error
+        raise common.fail(str(error)) from error
     display = progress.choose(quiet=quiet)
-    outcome = guarded(display, lambda: run_check(targets, request, display))
+    outcome = common.guarded(display, lambda: run_check(targets, request, display))
     terminal.print_check(outcome, quiet=quiet)
     for path, make in ((junit, show.junit), (markdown, show.markdown)):
         if path is not None:
@@ -137,4 +117,4 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise fail(f"cannot write {path}: {error.strerror}") from error
+        raise common.fail(f"cannot write {path}: {error.strerror}") from error

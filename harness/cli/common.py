@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,52 +22,25 @@ EXIT_LEVEL = 1
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+setting = partial(click.option, show_default=True)
+"""An option whose help shows its default."""
 
 WHAT = click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
 SEEDS = click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per variational method.")
 JOBS = click.option("--jobs", type=click.IntRange(1), help="Processes. [all cores]")
-TIMEOUT = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Time limit of one run, in seconds.",
+POSITIVE = click.FloatRange(min=0, min_open=True)
+TIMEOUT = setting(
+    "--timeout", type=POSITIVE, default=600.0, help="Time limit of one run, in seconds."
 )
-BASELINES = click.option(
-    "--baselines",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("baselines"),
-    show_default=True,
-    help="Folder of the baselines.",
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+BASELINES = setting(
+    "--baselines", "folder", type=FOLDER, default=Path("baselines"), help="Folder of the baselines."
 )
-
-
-def methods_option(description: str) -> Decorator:
-    """Return the option ``--methods``."""
-    return click.option("--methods", metavar="A,B,…", help=f"{description}; see `harness models`.")
-
-
-def quantities_option(description: str) -> Decorator:
-    """Return the option ``--quantities``."""
-    return click.option("--quantities", metavar="A,B,…", help=description)
-
-
-def reference_option(description: str) -> Decorator:
-    """Return the option ``--reference``."""
-    return click.option(
-        "--reference",
-        default="auto",
-        show_default=True,
-        metavar="auto|nuts|FILE.nc",
-        help=description,
-    )
-
-
-def quiet_option(description: str) -> Decorator:
-    """Return the option ``--quiet``."""
-    return click.option("--quiet", "-q", is_flag=True, help=description)
+methods_option = partial(click.option, "--methods", metavar="A,B,…")
+quantities_option = partial(click.option, "--quantities", metavar="A,B,…")
+reference_option = partial(setting, "--reference", default="auto", metavar="auto|nuts|FILE.nc")
+quiet_option = partial(click.option, "--quiet", "-q", is_flag=True)
 
 
 class UnusableError(click.ClickException):
@@ -100,16 +74,15 @@ def guarded(display: Progress, work: Callable[[], T]) -> T:
     from harness.study import comparing
 
     try:
-        return work()
+        try:
+            return work()
+        finally:
+            display.close()
     except comparing.Interrupted as interrupt:
-        display.close()
         click.echo(str(interrupt), err=True)
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
     except (comparing.NothingToRunError, stan.ToolchainError, OSError) as error:
-        display.close()
         raise fail(str(error)) from error
-    finally:
-        display.close()
 
 
 def check_reference(reference: str) -> None:

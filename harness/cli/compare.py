@@ -8,24 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.common import (
-    EXIT_LEVEL,
-    JOBS,
-    SEEDS,
-    TIMEOUT,
-    WHAT,
-    check_reference,
-    chosen_methods,
-    command_line,
-    end_gently,
-    fail,
-    guarded,
-    methods_option,
-    quantities_option,
-    quiet_option,
-    read_models,
-    reference_option,
-)
+from harness.cli import common
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
@@ -42,10 +25,12 @@ FAIL_ON = ("fail", "warn", "unknown")
     harness compare my.stan my.json       your own program
     """
 )
-@WHAT
-@methods_option("Methods to compare")
-@SEEDS
-@reference_option("auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your draws.")
+@common.WHAT
+@common.methods_option(help="Methods to compare; see `harness models`.")
+@common.SEEDS
+@common.reference_option(
+    help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your draws."
+)
 @click.option(
     "--set",
     "settings",
@@ -53,18 +38,17 @@ FAIL_ON = ("fail", "warn", "unknown")
     metavar="METHOD.OPTION=VALUE",
     help="Set a method's option, such as advi.iterations=20000; may be repeated.",
 )
-@quantities_option("Compare only these variables.")
+@common.quantities_option(help="Compare only these variables.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=common.FOLDER,
     help="Folder for the report, CSV, JSON and draws. [reports/lecture, or reports/NAME]",
 )
-@JOBS
-@TIMEOUT
-@click.option(
+@common.JOBS
+@common.TIMEOUT
+@common.setting(
     "--why/--no-why",
     default=True,
-    show_default=True,
     help="Split the divergence of each Gaussian fit into family and optimiser gap, in nats.",
 )
 @click.option(
@@ -72,7 +56,7 @@ FAIL_ON = ("fail", "warn", "unknown")
     is_flag=True,
     help="Try remedies for every method that fails or warns, and report their effect.",
 )
-@quiet_option("No progress; only the verdicts.")
+@common.quiet_option(help="No progress; only the verdicts.")
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
@@ -101,20 +85,20 @@ def compare(
     from harness.study import progress
     from harness.study.plan import Plan, methods_run
 
-    end_gently()
-    chosen = chosen_methods(methods)
+    common.end_gently()
+    chosen = common.chosen_methods(methods)
     try:
         options = from_words(settings)
     except OptionError as error:
-        raise fail(str(error)) from error
-    check_reference(reference)
+        raise common.fail(str(error)) from error
+    common.check_reference(reference)
     try:
-        models = read_models(what, quantities)
+        models = common.read_models(what, quantities)
         refuse_unused(options, methods_run(models, chosen))
     except (ModelError, stan.ToolchainError, OptionError) as error:
-        raise fail(str(error)) from error
+        raise common.fail(str(error)) from error
     if remedies and not why:
-        raise fail("--remedies needs the causes that --no-why leaves out; drop one of them")
+        raise common.fail("--remedies needs the causes that --no-why leaves out; drop one of them")
     for sentence in left_out(models, chosen or ()):
         click.echo(sentence, err=True)
     plan = Plan(
@@ -128,10 +112,10 @@ def compare(
         options=options,
         explain=why,
         remedies=remedies,
-        command=command_line(),
+        command=common.command_line(),
     )
     display = progress.choose(quiet=quiet)
-    comparison, path = guarded(display, lambda: _compared(plan, display))
+    comparison, path = common.guarded(display, lambda: _compared(plan, display))
     from harness.report.terminal import print_verdicts
 
     print_verdicts(comparison)
@@ -167,4 +151,4 @@ def exit_code(comparison: Comparison, fail_on: str | None) -> int:
     reached = FAIL_ON[: FAIL_ON.index(fail_on) + 1]
     levels = {v.level for m in comparison.models for v in m.verdicts}
     broken = any(m.error is not None or not m.verdicts for m in comparison.models)
-    return EXIT_LEVEL if broken or levels & set(reached) else 0
+    return common.EXIT_LEVEL if broken or levels & set(reached) else 0

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import fail
+from harness.cli.common import FILE, fail
 
 
 @click.command()
 @click.argument("results_folder", type=click.Path(path_type=Path), metavar="RESULTS")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The HTML to write.")
+@click.option("--out", type=FILE, help="The HTML to write.")
 def report(results_folder: Path, out: Path | None) -> None:
     """Write the HTML again from a results folder, without running anything."""
     from harness.report import files
