@@ -188,8 +188,7 @@ def _named(
     names = [t.name for t in targets]
     for name in names:
         if names.count(name) > 1:
-            msg = f"{name} is named twice; a model has one baseline"
-            raise ModelError(msg)
+            raise ModelError(f"{name} is named twice; a model has one baseline")
     return targets
 
 
@@ -206,11 +205,10 @@ def _all_in(folder: Path) -> list[Target]:
         lecture = [n for n in folders.lecture_models() if n not in have]
         targets += [_of_model(folders.load(n), folder) for n in lecture]
     if not targets:
-        msg = (
+        raise BaselineError(
             f"no baselines in {folder}{os.sep}; write some: harness baseline [MODEL …], "
             "or name a model: harness check MODEL"
         )
-        raise BaselineError(msg)
     return targets
 
 

@@ -143,8 +143,7 @@ def read_models(what: Sequence[str], quantities: str | None = None) -> list[Mode
     called = [m.name for m in models]
     for name in called:
         if called.count(name) > 1:
-            msg = f"{name} is named twice; rename one of the programs"
-            raise ModelError(msg)
+            raise ModelError(f"{name} is named twice; rename one of the programs")
     if quantities is not None:
         models = [dataclasses.replace(m, quantities=names(quantities)) for m in models]
     return models

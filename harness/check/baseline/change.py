@@ -35,48 +35,34 @@ SAME, CHANGED, UNDECIDED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure of a baseline and the same figure now.
-
-    Attributes
-    ----------
-    model, method, quantity, part, name
-        Which figure. ``method`` and ``quantity`` may be empty; ``name`` is the summary
-        (``mean``, ``q5``, …), the share, metric or cause, or the seed of ``draws``.
-    kind
-        ``moved`` for figures that both sides have; ``missing`` and ``new`` for those of one
-        side; ``unusable`` for one that is not a number.
-    old, new
-        Values with their standard errors, in the quantity's own unit.
-    difference, interval, margin
-        New less old with its 95% interval, and the difference that counts in practice: in
-        posterior sds for locations, as ln of a ratio for scales, as a share for shares.
-    sds
-        The difference in joint standard errors.
-    p
-        Of "the difference is no larger than the margin"; None where there is nothing to test.
-    was, now
-        The two sides where they are not numbers: levels, say.
-    reason, detail
-        Why, where the figures do not show it, and what the reason is about.
-    """
+    """One figure of a baseline and the same figure now, in the quantity's own unit."""
 
     model: str
     method: str
     quantity: str
+    """As ``method``, empty where the figure is of something larger."""
     part: Part
     kind: Literal["moved", "missing", "new", "unusable"]
+    """Both sides have the figure, one of them, or it is not a number."""
     conclusion: Conclusion
     name: str = ""
+    """The summary (``mean``, ``q5``, …), the share, metric or cause, or the seed of ``draws``."""
     old: Estimate = NO_ESTIMATE
     new: Estimate = NO_ESTIMATE
     difference: float = math.nan
+    """New less old: in posterior sds for locations, as ln of a ratio for scales, as a share for
+    shares; so are its 95% interval, and the margin that counts in practice."""
     interval: tuple[float, float] = (-math.inf, math.inf)
     margin: float = math.nan
     sds: float = math.nan
+    """The difference in joint standard errors."""
     p: float | None = None
+    """Of "the difference is no larger than the margin"; None where there is nothing to test."""
     was: str = ""
     now: str = ""
+    """The two sides where they are not numbers: levels, say."""
     reason: Reason | None = None
+    """Why, where the figures do not show it; ``detail`` is what the reason is about."""
     detail: str = ""
 
 

@@ -51,26 +51,12 @@ def compare_method(
     samples: Mapping[str, Sample] | None = None,
     margins: Margins | None = None,
 ) -> list[Change]:
-    """Compare a method with its baseline.
+    """Compare a method with its baseline; ``samples`` are new draws that carry their own error.
 
-    Parameters
-    ----------
-    model, name
-        For the addresses of the changes.
-    old, new
-        The baseline, and what was found now.
-    samples
-        The new draws of each quantity, where they carry the error.
-    margins
-        What counts in practice.
-
-    Returns
-    -------
-    list of Change
-        ``same`` where the 95% interval of the difference lies inside the margin, else
-        ``inconclusive``; what is missing, new or not a number is ``changed``. Which of the
-        inconclusive ones changed, :func:`harness.check.baseline.change.conclude` decides over
-        all figures together.
+    A change is ``same`` where the 95% interval of the difference lies inside the margin, else
+    ``inconclusive``; what is missing, new or not a number is ``changed``. Which of the
+    inconclusive ones changed, :func:`harness.check.baseline.change.conclude` decides over all
+    figures together.
     """
     where = (model, name)
     identical = bool(old.fingerprints) and old.fingerprints == new.fingerprints
@@ -228,8 +214,8 @@ class _Both:
         if name not in self.old.quantities:
             return [Change(*where, "quantity", "new", "changed")]
         # The baseline may give a value and the reason why it has no error.
-        figures = self.old.quantities[name]
-        kept = [w for w in SUMMARIES if not (figures[w].why and math.isfinite(figures[w].value))]
+        old = self.old.quantities[name]
+        kept = [w for w in SUMMARIES if not (old[w].why and math.isfinite(old[w].value))]
         return [self._figure(where, what) for what in kept]
 
     def _figure(self, where: tuple[str, str, str], what: str) -> Change:

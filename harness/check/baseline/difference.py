@@ -8,8 +8,8 @@ with a margin of 0 is the usual two-sided p-value.
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,26 +53,17 @@ def location(
 ) -> Difference:
     """Compare two locations.
 
-    Parameters
-    ----------
-    error
-        Joint standard error, in the quantity's unit, with ``df`` degrees of freedom.
-    margin
-        In units of ``scale``.
-    scale
-        The quantity's width, in its own unit.
+    ``error`` is their joint standard error, with ``df`` degrees of freedom, and ``scale`` the
+    quantity's width, both in its own unit; ``margin`` is in units of ``scale``.
     """
     d, se = (new - old) / scale, error / scale
     if se == 0:
-        return _exact(d, margin)
+        # Constants of the program.
+        sds = math.copysign(math.inf, d) if d else 0.0
+        return Difference(d, d, d, sds, float(abs(d) <= margin))
     size, half = abs(d), _t(df) * se
     p = _two_tails((size - margin) / se, (size + margin) / se, df)
     return Difference(d, d - half, d + half, d / se, p)
-
-
-def _exact(d: float, margin: float) -> Difference:
-    """Compare figures without error: constants of the program."""
-    return Difference(d, d, d, math.copysign(math.inf, d) if d else 0.0, float(abs(d) <= margin))
 
 
 def errors(old: Figure, new: Figure) -> tuple[float, float]:
@@ -103,10 +94,8 @@ def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Differ
     variances give false alarms. So the weaker test counts, and the wider interval; the one of
     variances is Fieller's.
     """
-    relative = [
-        dataclasses.replace(f, mcse=2 * f.mcse / f.value) for f in (old, new)
-    ]  # of the variance
-    e_old, e_new = errors(*relative)
+    of_variance = [replace(f, mcse=2 * f.mcse / f.value) for f in (old, new)]
+    e_old, e_new = errors(*of_variance)
     d = math.log(new.value / old.value)
 
     def standardised(log_ratio: float) -> float:
@@ -165,11 +154,8 @@ def quantile(
     p = _two_tails(near, far, df)
     t = _t(df)
     least, most = counts_under.within(float(ndtr(-t)))
-    low, high = -math.inf, math.inf
-    if least >= 0:
-        low = (sample.quantile(least) - old.value) / scale
-    if most <= 1:
-        high = (sample.quantile(most) - old.value) / scale
+    low = (sample.quantile(least) - old.value) / scale if least >= 0 else -math.inf
+    high = (sample.quantile(most) - old.value) / scale if most <= 1 else math.inf
     return Difference(d, min(low, d), max(high, d), counts_under.score(under(0.0)), p)
 
 

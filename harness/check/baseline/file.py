@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,9 @@ def _plain_figure(figure: Figure) -> dict[str, Any]:
         "mcse": _significant(figure.mcse, 3),
         "ess": _significant(figure.ess, 4),
     }
-    if figure.spread is not None:
-        out["spread"] = _significant(figure.spread, 3)
-    if figure.margin is not None:
-        out["margin"] = _significant(figure.margin, 3)
-    if figure.why:
-        out["why"] = figure.why
-    return out
+    own = {"spread": figure.spread, "margin": figure.margin}
+    out |= {what: _significant(size, 3) for what, size in own.items() if size is not None}
+    return out | ({"why": figure.why} if figure.why else {})
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
@@ -135,8 +132,7 @@ def _pretty(value: Any, depth: int) -> str:
     return _json(dict(value) if isinstance(value, Mapping) else value)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+_json = partial(json.dumps, ensure_ascii=False, allow_nan=False)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -154,15 +150,13 @@ def read(path: Path) -> Baseline:
         text = path.read_text(encoding="utf-8")
         raw = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
     except OSError as error:
-        msg = f"cannot read the baseline {path}: {error.strerror}"
-        raise BaselineError(msg, _AGAIN) from error
+        raise BaselineError(f"cannot read the baseline {path}: {error.strerror}", _AGAIN) from error
     except (ValueError, RecursionError) as error:
         msg = f"{path} is not JSON ({error}): perhaps a merge conflict"
         raise BaselineError(msg, _AGAIN) from error
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if isinstance(schema, bool) or schema != SCHEMA:
-        msg = f"{path} has schema {schema!r}, this harness reads {SCHEMA}"
-        raise BaselineError(msg, _AGAIN)
+        raise BaselineError(f"{path} has schema {schema!r}, this harness reads {SCHEMA}", _AGAIN)
     try:
         _complete(Baseline, raw)
         methods = raw["methods"] if isinstance(raw["methods"], dict) else {}
@@ -172,12 +166,10 @@ def read(path: Path) -> Baseline:
             adapter.validate_python(getattr(found, part))
         for name, method in found.methods.items():
             if broken := _contradiction(method):
-                msg = f"method {name}: {broken}"
-                raise ValueError(msg)
+                raise ValueError(f"method {name}: {broken}")
     except ValueError as error:
         said = _problem(error) if isinstance(error, ValidationError) else str(error)
-        msg = f"{path} is damaged: {said}"
-        raise BaselineError(msg, _AGAIN) from error
+        raise BaselineError(f"{path} is damaged: {said}", _AGAIN) from error
     return found
 
 
@@ -186,14 +178,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        msg = f"{next(n for n in names if names.count(n) > 1)!r} stands twice"
-        raise ValueError(msg)
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands twice")
     return found
 
 
 def _refuse(constant: str) -> float:
-    msg = f"{constant} is not a number"
-    raise ValueError(msg)
+    raise ValueError(f"{constant} is not a number")
 
 
 @dataclass
@@ -237,21 +227,18 @@ def _complete(kind: type[Baseline | MethodBaseline], raw: Mapping[str, Any]) -> 
     """Refuse gaps: the records' defaults are for those who make baselines."""
     for part in fields(kind):
         if part.name not in raw:
-            msg = f"{part.name!r} is missing"
-            raise ValueError(msg)
+            raise ValueError(f"{part.name!r} is missing")
 
 
 def _parted(raw: Any) -> Any:
     """Take the causes from among the faults of a method."""
     if not isinstance(raw, dict):
         return raw
-    faults = raw.get("faults")
+    faults, causes = raw.get("faults"), {}
     if isinstance(faults, dict):
         causes = {k.removeprefix(_CAUSE): n for k, n in faults.items() if k.startswith(_CAUSE)}
-        metrics = {k: n for k, n in faults.items() if not k.startswith(_CAUSE)}
-        raw = raw | {"faults": metrics, "seed_causes": causes}
-    else:
-        raw = raw | {"seed_causes": {}}
+        raw = raw | {"faults": {k: n for k, n in faults.items() if not k.startswith(_CAUSE)}}
+    raw = raw | {"seed_causes": causes}
     _complete(MethodBaseline, raw)
     return raw
 

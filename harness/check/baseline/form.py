@@ -43,26 +43,18 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A summary of one quantity, in its own unit.
-
-    Attributes
-    ----------
-    mcse
-        Standard error of ``value``; NaN where it has none, and then ``why`` gives the reason.
-    ess
-        Effective sample size: of this summary for chains, else the number of draws.
-    spread
-        Sd of the summary between seeds; None where seeds do not carry the error.
-    margin
-        A wider margin than the check's own, where the error is too large for that: in sds of
-        the quantity for locations, as ln of a ratio for the sd.
-    """
+    """A summary of one quantity, in its own unit."""
 
     value: Number
     mcse: Size
+    """Standard error; NaN where there is none, and then ``why`` gives the reason."""
     ess: Size
+    """Effective sample size: of this summary for chains, else the number of draws."""
     spread: OptionalSize = None
+    """Sd of the summary between seeds; None where seeds do not carry the error."""
     margin: OptionalSize = None
+    """A wider margin than the check's own, where the error is too large for that: in sds of the
+    quantity for locations, as ln of a ratio for the sd."""
     why: str = ""
 
 
@@ -87,45 +79,32 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MethodBaseline:
-    """What a baseline says of one method on one model.
-
-    Attributes
-    ----------
-    seeds, draws
-        The seeds that were run and the draws of each run.
-    kept
-        How many seeds the ``quantities`` rest on.
-    levels
-        How many seeds have each verdict level.
-    causes
-        Ids of causes that hold for every seed.
-    faults
-        How many seeds are off or wrong by each metric.
-    seed_causes
-        How many seeds have each cause that depends on the seed.
-    shares
-        ``failed`` (no draws), ``ran_away`` and ``doubted`` (by CmdStan) seeds.
-    no_moments
-        Why no moments are worth comparing; empty where ``quantities`` holds them.
-    fingerprints
-        A hash of every seed's draws, to the last digit; ``"none"`` for a run without any.
-    """
+    """What a baseline says of one method on one model."""
 
     kind: Kind
     seeds: tuple[Count, ...]
     draws: Count
+    """Of each run."""
     kept: Count
+    """How many seeds the ``quantities`` rest on."""
     options: Mapping[str, Any]
     level: Level | None = None
     typical: Level | None = None
     levels: Mapping[Level, Count] = field(default_factory=dict)
+    """How many seeds have each level."""
     causes: tuple[str, ...] = ()
+    """Ids of causes that hold for every seed."""
     faults: Mapping[str, Count] = field(default_factory=dict)
+    """How many seeds are off or wrong by each metric."""
     seed_causes: Mapping[str, Count] = field(default_factory=dict)
+    """How many seeds have each cause that depends on the seed."""
     shares: Mapping[str, Share] = field(default_factory=dict)
+    """``failed`` (no draws), ``ran_away`` and ``doubted`` (by CmdStan) seeds."""
     no_moments: str = ""
+    """Why no moments are worth comparing; empty where ``quantities`` holds them."""
     quantities: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
     fingerprints: tuple[str, ...] = ()
+    """A hash of every seed's draws, to the last digit; ``"none"`` for a run without any."""
 
     @property
     def figures(self) -> list[tuple[Figure, str, str]]:
@@ -135,27 +114,18 @@ class MethodBaseline:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a comparison of one model found, and what is needed to repeat it.
-
-    Attributes
-    ----------
-    request
-        What was asked for: ``methods``, ``seeds``, ``reference``, ``quantities``, and for a
-        user's own program ``program`` and ``data``, relative to the baseline's folder.
-    reference
-        ``kind`` and ``trusted``.
-    program
-        ``hash`` and ``text`` (lines), so that a check can show what changed.
-    data
-        ``hash``, and ``variables``: size and hash of each.
-    written
-        ``date``, ``command`` and versions.
-    """
+    """What a comparison of one model found, and what is needed to repeat it."""
 
     model: str
     methods: Mapping[str, MethodBaseline]
     reference: Mapping[str, Any] = field(default_factory=dict)
+    """``kind`` and ``trusted``."""
     request: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked for: ``methods``, ``seeds``, ``reference``, ``quantities`` and ``source``,
+    whose files are relative to the baseline's folder."""
     program: Mapping[str, Any] = field(default_factory=dict)
+    """``hash`` and ``text`` (lines), so that a check can show what changed."""
     data: Mapping[str, Any] = field(default_factory=dict)
+    """``hash``, and ``variables``: size and hash of each."""
     written: Mapping[str, Any] = field(default_factory=dict)
+    """``date``, ``command`` and versions."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,23 +47,16 @@ class Trouble(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """One model as it is now.
-
-    Attributes
-    ----------
-    methods
-        Not settled: errors as they are.
-    samples
-        For samplers, the draws of each quantity.
-    troubles
-        By method, runs that ended without draws.
-    """
+    """One model as it is now, by method."""
 
     methods: Mapping[str, MethodBaseline]
+    """Not settled: errors as they are."""
     samples: Mapping[str, Mapping[str, Sample]]
+    """For samplers, the draws of each quantity."""
     reference: Mapping[str, Any]
     summaries: Mapping[str, Summary]
     troubles: Mapping[str, tuple[Trouble, ...]]
+    """Runs that ended without draws."""
 
 
 def observe(
@@ -71,17 +64,10 @@ def observe(
     runs: Sequence[RunResult],
     known: Mapping[str, MethodBaseline] | None = None,
 ) -> Observation:
-    """Summarise every judged method of a comparison.
+    """Summarise every method with a verdict; ``runs`` are the comparison's, with their arrays.
 
-    Parameters
-    ----------
-    found
-        The comparison; every method with a verdict is summarised.
-    runs
-        The comparison's runs, with their arrays.
-    known
-        The baseline's methods. Their quantities are summarised besides those that the comparison
-        chose, and seeds run away relative to the baseline's.
+    The quantities of the baseline's methods, ``known``, are summarised besides those that the
+    comparison chose, and seeds run away relative to the baseline's.
     """
     known = known or {}
     chosen = [m.quantity for m in found.measures if m.quantity is not None]
@@ -94,7 +80,8 @@ def observe(
     methods, samples, summaries, troubles = {}, {}, {}, {}
     why = found.explanation
     for verdict in found.verdicts:
-        its = sorted((r for r in runs if r.spec.method == verdict.method), key=_seed)
+        its = [r for r in runs if r.spec.method == verdict.method]
+        its.sort(key=lambda r: r.spec.seed)
         present = {n for r in its if r.draws is not None for n in r.draws.names}
         here = [n for n in names if n in present] or None
         summary = _summarise(its, here, widths, known.get(verdict.method))
@@ -120,10 +107,6 @@ def settled(observation: Observation) -> dict[str, MethodBaseline]:
         kept = settle(observation.summaries[name])
         out[name] = replace(method, quantities=kept.quantities, no_moments=kept.no_moments)
     return out
-
-
-def _seed(run: RunResult) -> int:
-    return run.spec.seed
 
 
 def _summarise(
@@ -156,19 +139,12 @@ def _method(
     gaps: Sequence[Gap],
     causes: tuple[str, ...],
 ) -> MethodBaseline:
-    faults: Counter[str] = Counter()
-    for seed in verdict.by_seed:
-        faults.update(
-            {
-                f.measure.metric
-                for f in seed.findings
-                if f.level in {"off", "wrong"} and not f.rule.alarm
-            }
-        )
+    off = (
+        {f.measure.metric for f in s.findings if f.level in {"off", "wrong"} and not f.rule.alarm}
+        for s in verdict.by_seed
+    )
     # Causes by seed are shares too: which seed runs away, or stops early, is chance.
-    seed_causes: Counter[str] = Counter()
-    for gap in gaps:
-        seed_causes.update({c.name for c in gap.causes if c.gap == "optimiser"})
+    own = ({c.name for c in gap.causes if c.gap == "optimiser"} for gap in gaps)
     count = len(runs)
     shares = {"failed": Share(sum(r.draws is None for r in runs), count)}
     if summary.kind == "seeds":
@@ -186,8 +162,8 @@ def _method(
         typical=verdict.typical,
         levels=Counter(seed.level for seed in verdict.by_seed),
         causes=causes,
-        faults=faults,
-        seed_causes=seed_causes,
+        faults=Counter(chain.from_iterable(off)),
+        seed_causes=Counter(chain.from_iterable(own)),
         shares=shares,
         no_moments=summary.no_moments,
         quantities=summary.quantities,
@@ -235,14 +211,13 @@ def describe_data(model: Model, known: Mapping[str, Any] | None = None) -> dict[
     if known is not None and known.get("hash") == whole:
         return dict(known)
     variables = {
-        name: {"size": int(np.size(value)), "hash": _hash(value)}
+        name: {
+            "size": int(np.size(value)),
+            "hash": hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8],
+        }
         for name, value in sorted(load_data(model).items())
     }
     return {"hash": whole, "variables": variables}
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
 
 
 def as_baseline(
@@ -265,5 +240,5 @@ def as_baseline(
 
 def without_samples(observation: Observation) -> Observation:
     """Return an observation small enough to send between processes."""
-    light = {k: dataclasses.replace(s, samples=None) for k, s in observation.summaries.items()}
+    light = {k: replace(s, samples=None) for k, s in observation.summaries.items()}
     return replace(observation, samples={}, summaries=light)

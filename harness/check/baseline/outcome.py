@@ -52,65 +52,43 @@ Note = AddedSeeds | WideMargins | LeftOut | NoMoments
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One model compared with its baseline.
-
-    Attributes
-    ----------
-    changes
-        Every figure that was compared, with its conclusion.
-    reasons
-        What else is different, one sentence each: program, data, options, versions.
-    diff
-        A unified diff of the program's text; empty where it did not change.
-    error
-        Why the model could not be checked; None where it was.
-    path
-        The baseline's file; where there was none, the candidate that was written.
-    candidate
-        Whether a candidate was written because there was no baseline.
-    identical
-        Whether every draw is that of the baseline, to the last digit.
-    """
+    """One model compared with its baseline."""
 
     model: str
     changes: tuple[Change, ...]
+    """Every figure that was compared, with its conclusion."""
     reasons: tuple[str, ...] = ()
+    """What else is different, one sentence each: program, data, options, versions."""
     diff: str = ""
+    """A unified diff of the program's text; empty where it did not change."""
     notes: tuple[Note, ...] = ()
     error: str | None = None
+    """Why the model could not be checked."""
     path: Path | None = None
+    """The baseline's file; where there was none, the candidate that was written."""
     candidate: bool = False
+    """Whether a candidate was written because there was no baseline."""
     identical: bool = False
+    """Whether every draw is that of the baseline, to the last digit."""
 
     @property
     def exit_code(self) -> int:
         """0 same, 1 changed, 2 undecided or not checked."""
         code = exit_code(self.changes)
-        if self.error is not None and code != CHANGED:
-            return UNDECIDED
-        return code
+        return UNDECIDED if self.error is not None and code != CHANGED else code
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """A whole check.
-
-    Attributes
-    ----------
-    alpha
-        Family-wise error of the whole check.
-    exact
-        Whether equality to the last digit was asked for.
-    budget
-        How many times the baseline's seeds could be run.
-    command, date, seconds, versions
-        What was typed, when, how long it took, and the versions of the tools.
-    """
+    """A whole check."""
 
     models: tuple[ModelCheck, ...]
     alpha: float = ALPHA
+    """Family-wise error of the whole check."""
     exact: bool = False
+    """Whether equality to the last digit was asked for."""
     budget: int = BUDGET
+    """How many times the baseline's seeds could be run."""
     command: str = ""
     date: dt.date | None = None
     seconds: float | None = None

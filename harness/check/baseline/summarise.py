@@ -62,19 +62,18 @@ ENOUGH = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
-    """The summaries of a method's draws; ``samples`` where its own draws carry the error.
-
-    ``ran_away`` holds the positions of the draws that ran away, ``freedoms`` the degrees of
-    freedom of errors that rest on draws, by quantity and summary.
-    """
+    """The summaries of a method's draws."""
 
     kind: Kind
     kept: int
     quantities: Mapping[str, Mapping[str, Figure]]
     no_moments: str = ""
     ran_away: tuple[int, ...] = ()
+    """The positions of the draws that ran away."""
     samples: Mapping[str, Sample] | None = None
+    """Where its own draws carry the error."""
     freedoms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Degrees of freedom of errors that rest on draws, by quantity and summary."""
 
 
 def fingerprint(draws: Draws | None) -> str:
@@ -110,18 +109,13 @@ def of_draws(
 ) -> Summary:
     """Summarise draws that carry their own error: Markov chains, or independent draws.
 
-    Parameters
-    ----------
-    draws
-        ``values`` of shape ``(chain, draw, quantity)``; ``iid`` where they are independent.
-    names
-        Which quantities; all if None.
-    old
-        The baseline that these draws will be compared with. If it has moments, chains must mix
-        worse to have none.
+    All quantities if ``names`` is None. If the baseline ``old`` with which these draws will be
+    compared has moments, chains must mix worse to have none.
     """
     kind: Kind = "independent" if draws.iid else "chains"
-    worst, fewest = _limits(old)
+    worst, fewest = WORST_RHAT, FEWEST_EFFECTIVE
+    if old is not None and old.kind == "chains" and old.kept > 0:
+        worst, fewest = GAINED if old.no_moments else LOST
     chosen = draws.names if names is None else [n for n in names if n in draws.names]
     samples = {}
     for name in chosen:
@@ -140,13 +134,6 @@ def of_draws(
     return Summary(kind, 1, quantities, samples=samples, freedoms=freedoms)
 
 
-def _limits(old: MethodBaseline | None) -> tuple[float, float]:
-    """Return the largest R-hat and the smallest effective size of chains that have moments."""
-    if old is None or old.kind != "chains" or old.kept == 0:
-        return WORST_RHAT, FEWEST_EFFECTIVE
-    return GAINED if old.no_moments else LOST
-
-
 def _own_figures(sample: Sample) -> Mapping[str, Figure]:
     if sample.constant:
         # The little that it varies is rounding, which differs between compilers.
@@ -154,11 +141,10 @@ def _own_figures(sample: Sample) -> Mapping[str, Figure]:
             what: Figure(0.0 if what == "sd" else sample.mean, 0.0, float(sample.n))
             for what in SUMMARIES
         }
-    why, ess = "", {}
+    why = f"not finite in {sample.n - sample.finite_sorted.size} of {sample.n} draws"
+    ess: Mapping[str, float] = {}
     if sample.finite:
-        ess = {"mean": sample.ess_mean, "sd": sample.ess_sd, **sample.ess_quantiles}
-    else:
-        why = f"not finite in {sample.n - sample.finite_sorted.size} of {sample.n} draws"
+        why, ess = "", {"mean": sample.ess_mean, "sd": sample.ess_sd, **sample.ess_quantiles}
     return {
         what: Figure(e.value, e.mcse, ess.get(what, math.nan), why=why)
         for what, e in metrics.summaries(sample).items()
@@ -235,8 +221,7 @@ def of_seeds(
         median of the approximations' own.
     old
         The baseline that these seeds will be compared with. If some of its own seeds ran away,
-        seeds near its others are kept: if the posterior has two modes, either may have the
-        majority.
+        those near its others are kept: of two modes, either may have the majority.
     """
     have = [(i, d) for i, d in enumerate(runs) if d is not None]
     if not have:

@@ -145,11 +145,10 @@ class PosteriorRegression:
         claimed = self._request.config.stash[_CLAIMED]
         owner = claimed.setdefault(str(place.path).casefold(), node.nodeid)
         if owner != node.nodeid:
-            msg = (
+            raise ValueError(
                 f"the baseline {place.shown} belongs to {owner}; give each check its own name "
                 "(the default is the test's name with its parameters)"
             )
-            raise ValueError(msg)
         return place
 
 

@@ -75,8 +75,7 @@ def take(given: Any, *, quantities: Sequence[str] = (), independent: bool = Fals
     for run in runs[1:]:
         other = sorted(set(run.names) ^ set(runs[0].names))
         if other:
-            msg = f"not all seeds have the same quantities: {listed(other, _NAMED)}"
-            raise ValueError(msg)
+            raise ValueError(f"not all seeds have the same quantities: {listed(other, _NAMED)}")
     sources = list(dict.fromkeys(source for _, source in parts))
     source = f"{len(runs)} × {' and '.join(sources)}" if several else sources[0]
     return Intake(runs, source, several, not several and sources[0] in _MOVING)
@@ -163,12 +162,11 @@ def _array(name: str, value: Any) -> FloatArray:
     if chains * draws == 0:
         raise ValueError(f"{name} has no draws: its shape is {a.shape}")
     if chains > draws and not labelled:
-        msg = (
+        raise ValueError(
             f"{name} has shape {a.shape}, that is {chains} chains of {draws} draws: arrays are "
             "(chain, draw, …). For draws of one chain, pass array[None]; for chains that really "
             "are that short, a DataTree, whose axes have names"
         )
-        raise ValueError(msg)
     return np.asarray(a, dtype=np.float64)
 
 
@@ -225,8 +223,7 @@ def _of_fit(fit: Any, name: str, read: Callable[[Any], FloatArray]) -> Draws:
     _whole(fit)
     columns = [str(c) for c in fit.column_names]
     if values.size == 0 or values.shape[2] != len(columns):
-        msg = f"the fit's draws have shape {values.shape} for {len(columns)} columns"
-        raise ValueError(msg)
+        raise ValueError(f"the fit's draws have shape {values.shape} for {len(columns)} columns")
     keep = [i for i, column in enumerate(columns) if not column.endswith("__")]
     if not keep:
         raise ValueError("the program has no quantities, so there is nothing to check")

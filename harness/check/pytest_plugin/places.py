@@ -76,11 +76,10 @@ def valid_name(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of a check must be a text, not {name!r}")
     if not usable(name):
-        msg = (
+        raise ValueError(
             f"{name!r} cannot name a baseline's file: letters, digits and _ . + = - are allowed, "
             f"at most {LONGEST}, no dot at either end, and no {_CANDIDATE!r} at the end"
         )
-        raise ValueError(msg)
     return name
 
 
