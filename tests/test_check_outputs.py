@@ -21,6 +21,7 @@ from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import pick, plain, rows
 from harness.records import Estimate
 from harness.records.text import clean, clip, head, one_line
+from harness.why.causes import CAUSES
 
 NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 5e-324, 1.7e308, INF, -INF, NAN]))
 
@@ -52,6 +53,15 @@ NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 5e-324, 1.7e308, IN
 def test_a_difference_is_told_in_its_unit(change: Change, text: str) -> None:
     """Locations in sds, scales as ratios, shares in seeds, with interval and margin."""
     assert " ".join(words.difference(change)).strip() == text
+
+
+def test_causes_have_the_names_that_people_read() -> None:
+    """Files keep ids; a word that is not in the table of causes stays as it is."""
+    row = CAUSES["light tails"]
+    seeds = Change("m", "advi", "", "cause", "moved", "changed", row.id)
+    assert words.figure(seeds) == f"seeds cause: {row.name}"
+    whole = Change("m", "advi", "", "causes", "moved", "changed", was="none", now=f"{row.id}; a b")
+    assert words.sides(whole) == ("none", f"{row.name}; a b")
 
 
 @pytest.mark.parametrize(

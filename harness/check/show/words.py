@@ -7,15 +7,9 @@ from collections.abc import Mapping
 
 from harness.check.baseline.change import Change, Conclusion, Reason
 from harness.check.baseline.outcome import AddedSeeds, LeftOut, NoMoments, Note, WideMargins
-from harness.records.text import (
-    UNKNOWN,
-    count,
-    fixed,
-    number,
-    percent,
-    setting,
-    with_error,
-)
+from harness.records import Cause
+from harness.records.text import UNKNOWN, count, fixed, number, percent, setting, with_error
+from harness.why.causes import cause_name
 
 SYMBOLS: Mapping[Conclusion, str] = {"same": "✓", "changed": "✗", "inconclusive": "?"}
 
@@ -75,7 +69,13 @@ _WRITTEN_OUT = 3  # figures that a note names
 def figure(change: Change) -> str:
     """Name the figure: ``mean``, ``seeds ran away``, ``level``; empty for a whole method."""
     pattern = _NAMED_PARTS.get(change.part, change.part)
-    return pattern.format(_SHARES.get(change.name, change.name))
+    name = _cause(change.name) if change.part == "cause" else change.name
+    return pattern.format(_SHARES.get(name, name))
+
+
+def _cause(name: str) -> str:
+    """Return what people read for a cause's id."""
+    return cause_name(Cause("none", name, math.nan))
 
 
 def address(change: Change) -> str:
@@ -120,6 +120,9 @@ def sides(change: Change) -> tuple[str, str]:
     if change.kind in {"missing", "new"}:
         absent = ("there", "missing") if change.kind == "missing" else ("not there", "new")
         return change.was or absent[0], change.now or absent[1]
+    if change.part == "causes":
+        was, now = ("; ".join(map(_cause, s.split("; "))) for s in (change.was, change.now))
+        return was, now
     if change.part != "summary":
         return change.was, change.now
     old, new = change.was or with_error(change.old), change.now or with_error(change.new)
@@ -161,9 +164,7 @@ def difference(change: Change) -> tuple[str, str]:
 
 def margin(what: str, size: float) -> str:
     """Write a margin: sds for a location, the largest ratio either way for an sd."""
-    if what == "sd":
-        return f"÷/× {_short(_exp(size))}"
-    return _short(size)
+    return f"÷/× {_short(_exp(size))}" if what == "sd" else _short(size)
 
 
 def evidence(change: Change) -> str:
