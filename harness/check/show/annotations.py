@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.check.baseline.outcome import AddedSeeds, CheckOutcome, ModelCheck
+from harness.check.baseline.outcome import AddedSeeds, CheckOutcome
 from harness.check.show.answer import answer, model_line, next_steps, shown
-from harness.check.show.rows import Row, pick, rows
+from harness.check.show.rows import pick, rows
 from harness.check.show.words import CONCLUSIONS, note
 from harness.records.text import clean, clip, count, one_line
 
@@ -36,21 +36,20 @@ def annotations(outcome: CheckOutcome) -> list[str]:
     room = MOST if total <= MOST else MOST - 1
     marks = marks[:room]
     for check, table in zip(outcome.models, pick(tables, room - len(marks)), strict=True):
-        marks += [_of_row(row, check.path) for row in table]
+        for row in table:
+            title = f"{row.model} / {row.address}: {CONCLUSIONS[row.conclusion]}"
+            marks.append(_Mark(title, "\n".join(row.lines), check.path))
     if total > MOST:
         more = count(total - room, "more finding")
         marks.append(_Mark(more, f"{more}, which GitHub would not show. {answer(outcome)}"))
     if outcome.exit_code and not marks:
         marks.append(_Mark("harness check", answer(outcome)))
-    notices = [_Mark(m.model, "\n".join(n), m.path) for m in outcome.models if (n := _added(m))]
+    added = [(m, [note(n) for n in m.notes if isinstance(n, AddedSeeds)]) for m in outcome.models]
+    notices = [_Mark(m.model, "\n".join(notes), m.path) for m, notes in added if notes]
     return [
         *(_command("error", mark) for mark in marks),
         *(_command("notice", mark) for mark in notices[:MOST]),
     ]
-
-
-def _added(check: ModelCheck) -> list[str]:
-    return [note(said) for said in check.notes if isinstance(said, AddedSeeds)]
 
 
 def _whole_models(outcome: CheckOutcome) -> list[_Mark]:
@@ -66,11 +65,6 @@ def _whole_models(outcome: CheckOutcome) -> list[_Mark]:
             message = "\n".join([model_line(check), *map(str, steps)])
             marks.append(_Mark(f"{one_line(check.model)}: no baseline", message, check.path))
     return marks
-
-
-def _of_row(row: Row, path: Path | None) -> _Mark:
-    title = f"{row.model} / {row.address}: {CONCLUSIONS[row.conclusion]}"
-    return _Mark(title, "\n".join(row.lines), path)
 
 
 def _command(name: str, mark: _Mark) -> str:

@@ -35,19 +35,13 @@ class _Trouble(NamedTuple):
 def junit(outcome: CheckOutcome) -> str:
     """Return the check as JUnit XML."""
     root = ET.Element("testsuites", name="harness check")
-    tests = failures = errors = 0
-    for check in outcome.models:
-        suite = _suite(check, outcome)
-        root.append(suite)
-        tests += int(suite.attrib["tests"])
-        failures += int(suite.attrib["failures"])
-        errors += int(suite.attrib["errors"])
+    root.extend(_suite(check, outcome) for check in outcome.models)
     if not outcome.models:
         # A file without cases would be read as a success.
         trouble = _Trouble("error", "nothing checked", answer(outcome), "")
         root.append(_filled("harness check", [("check", trouble)], None, outcome, ""))
-        tests = errors = 1
-    root.attrib |= {"tests": str(tests), "failures": str(failures), "errors": str(errors)}
+    for what in ("tests", "failures", "errors"):
+        root.set(what, str(sum(int(suite.attrib[what]) for suite in root)))
     if (seconds := _seconds(outcome)) is not None:
         root.set("time", seconds)
     ET.indent(root)
@@ -58,20 +52,16 @@ def _suite(check: ModelCheck, outcome: CheckOutcome) -> ET.Element:
     found = rows(check)
     named = [] if check.candidate else [one_line(c.method) for c in check.changes]
     methods = dict.fromkeys(name for name in named if name)
-    cases: list[tuple[str, _Trouble | None]] = [
-        (method, _of_rows([r for r in found if r.method == method], check)) for method in methods
+    whole = WHOLE
+    while whole in methods:
+        whole = f"the {whole}"
+    cases = [
+        (whole, _of_model(check, found)),
+        *((m, _of_rows([r for r in found if r.method == m], check)) for m in methods),
     ]
-    cases.insert(0, (_free_name(methods), _of_model(check, found)))
     only = _seconds(outcome) if len(outcome.models) == 1 else None
     out = "\n".join([*check.reasons, *filter(None, [check.diff]), *map(note, check.notes)])
     return _filled(one_line(check.model), cases, only, outcome, out)
-
-
-def _free_name(methods: dict[str, None]) -> str:
-    name = WHOLE
-    while name in methods:
-        name = f"the {name}"
-    return name
 
 
 def _filled(
@@ -129,15 +119,14 @@ def _of_rows(found: list[Row], check: ModelCheck) -> _Trouble | None:
     if not found:
         return None
     changed = sum(r.conclusion == "changed" for r in found)
-    open_ = len(found) - changed
-    parts = [f"{count(changed, 'figure')} changed"] if changed else []
-    parts += [f"{count(open_, 'figure')} undecided"] if open_ else []
+    sizes = (("changed", changed), ("undecided", len(found) - changed))
+    message = "; ".join(f"{count(n, 'figure')} {what}" for what, n in sizes if n)
     text = plain(found, _LINES)
     if check.reasons:
         text += "\n\nlikely reasons:\n" + "\n".join(f"- {one_line(r)}" for r in check.reasons)
     if changed:
-        return _Trouble("failure", "changed", "; ".join(parts), text)
-    return _Trouble("error", "inconclusive", "; ".join(parts), text)
+        return _Trouble("failure", "changed", message, text)
+    return _Trouble("error", "inconclusive", message, text)
 
 
 def _seconds(outcome: CheckOutcome) -> str | None:

@@ -9,22 +9,13 @@ from dataclasses import dataclass
 from harness.check.baseline.change import SAME, Conclusion
 from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, remarks
-from harness.check.show.rows import Row, pick, rows
+from harness.check.show.rows import HEADINGS, Row, pick, rows
 from harness.records.text import clean, clip, count, head, one_line, seconds, setting
 
 MOST = 60_000
 """Characters. A comment may have 65 536, a job summary a MiB."""
 
-_HEADINGS = (
-    "model",
-    "method",
-    "quantity",
-    "figure",
-    "old ± error",
-    "new ± error",
-    "difference (95% interval; margin)",
-    "evidence",
-)
+_HEADINGS = ("model", "method", *HEADINGS[:4], "difference (95% interval; margin)", "evidence")
 _NAME, _SENTENCE, _MESSAGE = 100, 300, 2000  # characters
 _PLAIN_CODE = re.compile(r"[^`|\\$@]+")
 # An underscore inside a word is not markup, nor is a sign or a point before a figure.

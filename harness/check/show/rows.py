@@ -60,12 +60,10 @@ class Row:
 
 def _gravity(change: Change) -> tuple[int, int, float]:
     """Order what is missing first, then what has no figure, then by the error's multiples."""
-    group = 2
+    place = _ORDER.index(change.conclusion)
     if change.kind != "moved":
-        group = 0
-    elif math.isnan(change.sds):
-        group = 1
-    return _ORDER.index(change.conclusion), group, -abs(change.sds) if group == 2 else 0.0  # noqa: PLR2004
+        return place, 0, 0.0
+    return (place, 1, 0.0) if math.isnan(change.sds) else (place, 2, -abs(change.sds))
 
 
 def rows(check: ModelCheck, *conclusions: Conclusion) -> list[Row]:

@@ -32,17 +32,7 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 def print_check(
     outcome: CheckOutcome, *, quiet: bool = False, console: Console | None = None
 ) -> None:
-    """Print a check.
-
-    Parameters
-    ----------
-    outcome
-        What was found.
-    quiet
-        Print only what is not the same, with its likely reasons, and the answer.
-    console
-        Where to; the terminal's if None.
-    """
+    """Print a check; if ``quiet`` only what is not the same, its likely reasons, and the answer."""
     console = console or make_console()
     tables = [(m, rows(m)) for m in outcome.models]
     if any(found for _, found in tables):
@@ -50,8 +40,13 @@ def print_check(
     for check, _ in tables:
         if not quiet or check.exit_code != SAME:
             _print_model(console, check, quiet=quiet)
-    if not quiet:
-        _print_steps(console, outcome)
+    steps = [] if quiet else next_steps(outcome)
+    if steps:
+        console.print()
+    for step in steps:
+        # Never wrapped: a command copied from two lines would be two commands.
+        text = Text.assemble(f"{step.why}: ", (step.command, "bold"), step.then)
+        console.print(text, soft_wrap=True)
     said = conclusion(outcome.exit_code)
     _say(console, f"{answer(outcome)} (exit code {outcome.exit_code})", f"bold {_STYLES[said]}")
 
@@ -137,7 +132,11 @@ def _print_rows(console: Console, tables: Sequence[tuple[Sequence[Row], int]]) -
             return
     for found, total in tables:
         for row in found:
-            _print_stacked(console, row)
+            title = f"{SYMBOLS[row.conclusion]} {row.model}"
+            title += f" / {row.address}" if row.address else ""
+            _say(console, title, f"bold {_STYLES[row.conclusion]}")
+            for line in row.lines:
+                _say(console, line, indent=4)
         if total > len(found):
             _say(console, _left_out(total - len(found)), "dim", 2)
     console.print()
@@ -177,13 +176,6 @@ def _left_out(n: int) -> str:
     return f"… {n} more"
 
 
-def _print_stacked(console: Console, row: Row) -> None:
-    title = " / ".join([f"{SYMBOLS[row.conclusion]} {row.model}", *filter(None, [row.address])])
-    _say(console, title, f"bold {_STYLES[row.conclusion]}")
-    for line in row.lines:
-        _say(console, line, indent=4)
-
-
 # --- every model ----------------------------------------------------------------------------
 
 
@@ -194,27 +186,11 @@ def _print_model(console: Console, check: ModelCheck, *, quiet: bool) -> None:
     if check.exit_code != SAME:
         for reason in check.reasons:
             _say(console, f"likely reason: {clean(reason).strip()}", indent=4)
-        if check.diff and not quiet:
-            _print_diff(console, check.diff)
+        for line in head(check.diff, _MOST_LINES).split("\n") if check.diff and not quiet else ():
+            style = "" if line.startswith(("+++", "---")) else _DIFF_STYLES.get(line[:1], "")
+            console.print(Text(f"    {line}", style=style), soft_wrap=True)
     if quiet or (check.identical and check.exit_code == SAME):
         # The draws are identical: the baseline has said it all.
         return
     for note in remarks(check):
         _say(console, f"note: {clean(note).strip()}", "dim", indent=4)
-
-
-def _print_diff(console: Console, diff: str) -> None:
-    for line in head(diff, _MOST_LINES).split("\n"):
-        style = "" if line.startswith(("+++", "---")) else _DIFF_STYLES.get(line[:1], "")
-        console.print(Text(f"    {line}", style=style), soft_wrap=True)
-
-
-def _print_steps(console: Console, outcome: CheckOutcome) -> None:
-    steps = next_steps(outcome)
-    if not steps:
-        return
-    console.print()
-    for step in steps:
-        # Never wrapped: a command copied from two lines would be two commands.
-        text = Text.assemble(f"{step.why}: ", (step.command, "bold"), step.then)
-        console.print(text, soft_wrap=True)
