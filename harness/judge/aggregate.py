@@ -27,8 +27,7 @@ NAMED = 4
 
 def _size(f: Finding) -> float:
     """Return how large a finding is, to compare findings of one metric."""
-    value = abs(f.measure.value)
-    return math.inf if math.isnan(value) else value
+    return math.inf if math.isnan(f.measure.value) else abs(f.measure.value)
 
 
 def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
@@ -113,8 +112,7 @@ def top_headline(
         return f"{runs}{how_it_ended(gone[0])}{said}"
     if not grave:
         # The last seed's, as its note is the last.
-        absent = next((s.absent for s in reversed(by_seed) if s.absent), ())
-        return no_figure(absent)
+        return no_figure(next((s.absent for s in reversed(by_seed) if s.absent), ()))
     # A rare finding is no headline if another one describes most seeds.
     often = max(n for _, n in grave) / 2
     finding, n = next(g for g in grave if g[1] >= often)

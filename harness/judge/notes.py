@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.judge.context import Bench, lost
@@ -38,7 +39,7 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
     """Return sentences on runs without draws, and on those that may not have converged."""
     total = len(runs)
     gone: dict[tuple[str, str], list[str]] = {}
-    doubted: dict[str, int] = {}
+    doubted: Counter[str] = Counter()
     for run in runs:
         if lost(run):
             gone.setdefault((how_it_ended(run), run.message), []).append(str(run.spec.seed))
@@ -46,17 +47,16 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
             # CmdStan's message names one run's iterations: the same doubt in other words.
             own = "iter" not in run.spec.options and run.message
             says = run.message if own else DOUBTS[run.status]
-            doubted[says] = doubted.get(says, 0) + 1
+            doubted[says] += 1
     notes = [
         f"{len(seeds)} of {total} runs (seed {listed(seeds, SEEDS)}) {how}"
         + ended(f": {message}" if message else "")
         for (how, message), seeds in gone.items()
     ]
-    ordered = sorted(doubted.items(), key=lambda item: -item[1])
+    ordered = doubted.most_common()
     seeds = "seeds" if total > 1 else "seed"
     notes += [f"{n} of {total} {seeds}: {ended(says)}" for says, n in ordered[:SAID]]
-    rest = sum(n for _, n in ordered[SAID:])
-    if rest:
+    if rest := sum(n for _, n in ordered[SAID:]):
         notes.append(f"{rest} of {total} seeds: other doubts, see the table of runs.")
     return notes
 
@@ -98,10 +98,8 @@ def far_words(bench: Bench, run: RunResult, far: Far, worst: Measure) -> str:
     mean, right = scene.own.get(MEAN.id), scene.theirs.get(MEAN.id)
     if mean is None or right is None or not math.isfinite(mean.value):
         return f"{text}: draws of {scene.quantity} are not finite."
-    text += (
-        f": the mean of {scene.quantity} is {number(mean.value, 3)} instead of "
-        f"{number(right.value, 3)}"
-    )
+    means = f"{number(mean.value, 3)} instead of {number(right.value, 3)}"
+    text += f": the mean of {scene.quantity} is {means}"
     sd, sd_right = scene.own.get(SD.id), scene.theirs.get(SD.id)
     if sd is not None and sd_right is not None:
         text += f", its sd {number(sd.value, 3)} instead of {number(sd_right.value, 3)}"

@@ -74,11 +74,9 @@ def judge_method(
         return Verdict(model.name, method, "unknown", "unknown", 0, 0, "no runs", ())
     if not reference.trusted or (reference.kind == "nuts" and method == "nuts"):
         return _without_comparison(bench, model.name, reference)
-    by_seed, notes = [], run_notes(runs)
-    for run in runs:
-        seed, said = _judge_seed(bench, run, sorted(named))
-        by_seed.append(seed)
-        notes += said
+    judged = [_judge_seed(bench, run, sorted(named)) for run in runs]
+    by_seed = [seed for seed, _ in judged]
+    notes = [*run_notes(runs), *(note for _, said in judged for note in said)]
     overall = _findings(bench, [m for m in own if m.seed is None])
     level = _worst([s.level for s in by_seed] + [_level_of(overall)])
     groups = grouped(bench, [f for s in by_seed for f in s.findings] + overall)

@@ -28,20 +28,22 @@ def same_point(own: Sample, ref: Sample) -> bool:
     return own.finite and bool(np.max(np.abs(own.sorted[[0, -1]] - at)) <= reach)
 
 
-def distance(compare: Compare) -> Compare:
+def distance(compare: Compare, *, apart: Estimate = INFINITE) -> Compare:
     """Extend a comparison of good samples to all samples.
 
-    NaN where the reference cannot serve as one or there are no draws, infinite where draws are
-    not finite, and against a constant either exact or infinite, in units of its sd of zero.
+    NaN where the reference cannot serve as one or there are no draws; against a constant either
+    exact or ``apart``, as infinite in units of its sd of zero. Infinite where draws are not
+    finite, unless ``apart`` is finite: then the comparison itself can deal with them.
     """
 
     def measure(own: Sample, ref: Sample) -> Estimate:
         if not ref.finite or ref.n < 2 or own.n == 0:  # noqa: PLR2004 (an sd needs two)
             return NO_ESTIMATE
         if ref.constant:
-            return EXACT if same_point(own, ref) else INFINITE
-        if not (own.finite and math.isfinite(own.width) and math.isfinite(own.sd)):
-            return INFINITE
+            return EXACT if same_point(own, ref) else apart
+        usable = own.finite and math.isfinite(own.width) and math.isfinite(own.sd)
+        if not usable and math.isinf(apart.value):
+            return apart
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return compare(own, ref)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from harness.metrics.bias import BIAS
-from harness.metrics.distance import EXACT, same_point
+from harness.metrics.distance import distance
 from harness.metrics.metric import Column, Metric, Scene
 from harness.metrics.sample import Sample
-from harness.records import NO_ESTIMATE, Estimate, Rule
+from harness.records import Estimate, Rule
 from harness.records.text import number, span
 
 HELD = 0.25
@@ -44,16 +42,6 @@ def missed_mass(q: Sample, ref: Sample) -> Estimate:
             variance += p * (1 - p) / m
     known = not (math.isnan(n) or math.isnan(m))
     return Estimate(value, math.sqrt(variance) if known else math.nan)
-
-
-def _measure(own: Sample, ref: Sample) -> Estimate:
-    """Draws that are not finite lie in no mode: this is a probability, never infinite."""
-    if not ref.finite or ref.n < 2 or own.n == 0:  # noqa: PLR2004 (an sd needs two)
-        return NO_ESTIMATE
-    if ref.constant:
-        return EXACT if same_point(own, ref) else Estimate(1.0, 0.0)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return missed_mass(own, ref)
 
 
 def _first_mode(own: Sample, ref: Sample) -> Estimate | None:
@@ -104,7 +92,8 @@ MISSED_MASS = Metric(
     id="missed_mass",
     noun="mass in missed modes",
     scope="quantity",
-    measure=_measure,
+    # Draws that are not finite lie in no mode: this is a probability, never infinite.
+    measure=distance(missed_mass, apart=Estimate(1.0, 0.0)),
     rule=Rule(
         0.01, 0.05, "above", "every mode is an explanation of the data, and this one is left out"
     ),
