@@ -42,7 +42,8 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
         KeyError
             For an unknown run, or one that ended without draws.
         """
-        method, seed = name if isinstance(name, tuple) else (name, self._first(name))
+        first = min((s for m, s in self._keys if m == name), default=1)
+        method, seed = name if isinstance(name, tuple) else (name, first)
         if (method, seed) not in self._keys:
             known = ", ".join(f"{m} (seed {s})" for m, s in self._keys)
             raise KeyError(f"no run {method!r} with seed {seed}; there are {known}")
@@ -52,9 +53,6 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
             why = "it is no longer in the cache" if stored is None else stored.message
             raise KeyError(f"{method} (seed {seed}) has no draws: {why}")
         return to_datatree(draws, {"model": stored.spec.model, "method": method, "seed": seed})
-
-    def _first(self, method: str) -> int:
-        return min((s for m, s in self._keys if m == method), default=1)
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(m for m, _ in self._keys))

@@ -16,7 +16,6 @@ from harness.stan.cache import (
     scratch_folder,
 )
 from harness.stan.compile import (
-    Declaration,
     ProgramInfo,
     compile_program,
     package_version,
@@ -39,7 +38,6 @@ from harness.stan.install import ensure_cmdstan
 __all__ = [
     "Check",
     "CmdStan",
-    "Declaration",
     "ProgramError",
     "ProgramInfo",
     "ToolchainError",

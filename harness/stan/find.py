@@ -139,6 +139,7 @@ def _in_cache() -> CmdStan | None:
     return max(found, key=lambda cmdstan: cmdstan.version, default=None)
 
 
+@functools.cache
 def build_settings(cmdstan: CmdStan) -> BuildSettings:
     """Return the settings that make reads from CmdStan's makefile, once per process.
 
@@ -147,18 +148,13 @@ def build_settings(cmdstan: CmdStan) -> BuildSettings:
     ToolchainError
         If there is no make, or it cannot read the makefile.
     """
-    return _build_settings(cmdstan.path)
-
-
-@functools.cache
-def _build_settings(path: Path) -> BuildSettings:
     names = ("CXX", "STANCFLAGS", *_PREREQUISITES)
     command = [make_command(), "-s", *(f"print-{name}" for name in names), "compile_info"]
-    code, output, errors = run_tool(command, path)
+    code, output, errors = run_tool(command, cmdstan.path)
     lines = output.strip().splitlines()
     if code != 0 or not lines:
         words = errors.strip() or "make printed nothing"
-        raise ToolchainError(f"make cannot read CmdStan's makefile in {path}: {words}")
+        raise ToolchainError(f"make cannot read CmdStan's makefile in {cmdstan.path}: {words}")
     pairs = (line.partition("=") for line in lines[:-1])
     values = {name.strip(): value.strip() for name, _, value in pairs}
     return BuildSettings(

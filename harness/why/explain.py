@@ -42,6 +42,8 @@ from harness.why.posterior import Posterior, posterior_of
 PREDICTED = 0.3
 """Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
 
+NO_LOG_Z = LogZ(UNKNOWN, "none")
+
 NO_BEST = "the best member of its family is unknown"
 
 CLIMBS_S = 2e-4
@@ -99,9 +101,8 @@ class _Explaining:
         """Return the explanation."""
         fits = self._fits()
         if not fits:
-            return Explanation(
-                UNKNOWN, "none", (), (*self.notes, "no run of a Gaussian family has draws")
-            )
+            self.notes.append("no run of a Gaussian family has draws")
+            return self._explanation([])
         posterior, said = posterior_of(self.reference, self.bridged)
         self.notes += said
         found: dict[FamilyName, Family] = {}
@@ -114,10 +115,7 @@ class _Explaining:
             self.notes.append(f"the search for the families' best members took over {limit}")
             self.search.complete = False
         if not found:
-            gaps = [self._unknown(fit, NO_BEST) for fit in fits]
-            return Explanation(
-                UNKNOWN, "none", tuple(gaps), tuple(self.notes), self.search.complete
-            )
+            return self._explanation([self._unknown(fit, NO_BEST) for fit in fits])
         log_z = self._log_z(posterior, found)
         gaps = self._gaps(found, log_z, posterior)
         done = {(g.method, g.seed) for g in gaps}
@@ -128,9 +126,11 @@ class _Explaining:
         ]
         order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
         gaps.sort(key=lambda g: order[g.method, g.seed])
-        return Explanation(
-            log_z.value, log_z.source, tuple(gaps), tuple(self.notes), self.search.complete
-        )
+        return self._explanation(gaps, log_z)
+
+    def _explanation(self, gaps: Sequence[Gap], log_z: LogZ = NO_LOG_Z) -> Explanation:
+        notes, complete = tuple(self.notes), self.search.complete
+        return Explanation(log_z.value, log_z.source, tuple(gaps), notes, complete)
 
     def _fits(self) -> list[Fit]:
         """Return q of every run that has draws; one that cannot be recovered is a note."""

@@ -56,7 +56,6 @@ class Search:
     def __init__(
         self, target: Target, rng: np.random.Generator, clock: Clock, seconds: float
     ) -> None:
-        """Begin with no notes."""
         self.target, self.rng, self.clock, self.seconds = target, rng, clock, seconds
         self.notes: list[str] = []
         self.complete = True

@@ -196,8 +196,9 @@ def remedy_sentences(verdict: Verdict) -> tuple[str, ...]:
     untried = [t for t in trials if t.level_after is None]
     vain = [t for t in trials if not t.helps and t.level_after is not None]
     found += [trial_words(t) for t in [*helping[:SHORT], *untried]]
-    if len(helping) > SHORT:
-        found.append(f"{_names(helping[SHORT:])} also {_verb(helping[SHORT:], 'help')}.")
+    if more := helping[SHORT:]:
+        verb = "helps" if len(more) == 1 else "help"
+        found.append(f"{capital(_list(more))} also {verb}.")
     if vain:
         found.append(f"Tried without effect on the verdict: {_list(vain)}.")
     return tuple(found)
@@ -211,11 +212,3 @@ def _better(row: Better) -> str:
 
 def _list(trials: Sequence[Trial]) -> str:
     return listed([remedy_name(t) for t in trials], len(trials))
-
-
-def _names(trials: Sequence[Trial]) -> str:
-    return capital(_list(trials))
-
-
-def _verb(trials: Sequence[Trial], verb: str) -> str:
-    return f"{verb}s" if len(trials) == 1 else verb

@@ -158,12 +158,7 @@ class BridgeModel:
     ) -> tuple[FloatArray, NDArray[np.int32]]:
         """Return constrained values ``(point, value)`` and each point's status.
 
-        Parameters
-        ----------
-        z
-            Shape ``(point, dimension)``.
-        transformed, generated
-            Whether to include these; generated quantities use random numbers from ``seed``.
+        ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers.
         """
         call = self.library.call
         with self.library.lock:
@@ -307,11 +302,8 @@ class Point:
     def __call__(self) -> float:
         """Return the log density at ``z``, nats, and set ``gradient``.
 
-        Returns
-        -------
-        float
-            −inf if the program rejects, NaN if it fails. ``status`` has the reason, also if the
-            value is finite but the gradient is not.
+        −inf if the program rejects, NaN if it fails. ``status`` has the reason, also if the value
+        is finite but the gradient is not.
         """
         with self._lock:
             return self._evaluate(self._address)  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from harness import judge
 from harness.records import (
     NO_ESTIMATE,
     WITHOUT_DRAWS,
+    Finding,
     Level,
     Measure,
     RunResult,
@@ -142,8 +143,14 @@ def _gravest(verdict: Verdict, measures: Sequence[Measure]) -> dict[str, Any] | 
     m = found.measure
     alike = [o for o in measures if o.method == "reference" or o.seed == m.seed]
     shown = figure(Telling(m.metric, m.quantity), alike, None)
+    return plain_finding(found) | shown.facts
+
+
+def plain_finding(found: Finding) -> dict[str, Any]:
+    """Return a finding as plain data."""
+    m = found.measure
     figures = {"metric": m.metric, "quantity": m.quantity, "figure": (m.value, m.mcse)}
-    return {**figures, "level": found.level, **shown.facts}
+    return {**figures, "level": found.level}
 
 
 def _same_fault(verdict: Verdict, what: Telling) -> bool:

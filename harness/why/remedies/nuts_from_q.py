@@ -10,9 +10,9 @@ from typing import Any, Literal
 from harness import judge
 from harness.methods import title
 from harness.metrics import METRICS, RHAT, measure
-from harness.records import NO_ESTIMATE, Estimate, Finding, Level, Measure, Rule, RunResult, Trial
+from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
 from harness.records.text import count, fixed, integer, listed, seconds
-from harness.why.remedies.judge import Before, not_tried, trial_of
+from harness.why.remedies.judge import Before, not_tried, plain_finding, trial_of
 from harness.why.remedies.nuts_start import Start
 from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import headline, trial_sentence
@@ -158,18 +158,12 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
     warmup, samples = float(run.spec.options["warmup"]), float(run.spec.options["samples"])
     return _Chains(
         trusted=found.trusted and run.status == "ok",
-        findings=[_plain(f) for f in found.findings],
+        findings=[plain_finding(f) for f in found.findings],
         rhat=NO_ESTIMATE if worst is None else Estimate(worst.value, worst.mcse),
         quantity=None if worst is None else worst.quantity,
         seconds=run.cost.seconds,
         work=steps * (1 + warmup / samples),
     )
-
-
-def _plain(found: Finding) -> dict[str, Any]:
-    m = found.measure
-    figure = {"metric": m.metric, "quantity": m.quantity, "figure": (m.value, m.mcse)}
-    return {**figure, "level": found.level}
 
 
 def _far(judging: Judging, run: RunResult, rules: Mapping[str, Rule]) -> list[str] | None:
