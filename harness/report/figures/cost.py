@@ -31,6 +31,9 @@ _TIMES = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 _TIME_WORDS = ("10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h")
 
 
+Box = tuple[float, float, float, float]
+
+
 class Point(NamedTuple):
     """One method on one model: seconds of a typical seed, W1 of the typical and worst seed."""
 
@@ -105,9 +108,8 @@ def _frame(times: tuple[float, float]) -> tuple[canvas.Drawing, Axes]:
     ax.set_xlim(*times)
     ax.set_ylim(_FLOOR * 0.8, _CEILING * 1.25)
     ax.axhspan(_FLOOR * 0.8, _CLOSE, color=CLOSE_BAND, lw=0)
-    shown = [(t, w) for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < times[1]]
-    words = [w for _, w in shown]
-    canvas.named_axis(ax, "x", [t for t, _ in shown], words, "time of a typical run")
+    words = {t: w for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < times[1]}
+    canvas.named_axis(ax, "x", list(words), list(words.values()), "time of a typical run")
     canvas.named_axis(ax, "y", [0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"], "W1 / sd")
     return drawing, ax
 
@@ -116,10 +118,8 @@ def _draw(ax: Axes, mine: list[Point], others: list[Point], method: str) -> None
     style = look(method)
     pale = ([p.seconds for p in others], [_clipped(p.typical) for p in others])
     ax.plot(*pale, ls="none", marker="o", ms=2.5, color=FAINT)
-    spans = [
-        (np.array([p.seconds] * 2), np.array([_clipped(p.typical), _clipped(p.worst)]))
-        for p in mine
-    ]
+    ends = [([p.seconds] * 2, [_clipped(p.typical), _clipped(p.worst)]) for p in mine]
+    spans = [(np.array(x), np.array(y)) for x, y in ends]
     ax.plot(*canvas.broken(spans), color=style.colour, lw=0.8, alpha=0.7)
     own = ([p.seconds for p in mine], [_clipped(p.typical) for p in mine])
     ax.plot(*own, ls="none", marker=style.marker, ms=4.6, color=style.colour)
@@ -188,9 +188,6 @@ def _free_spot(
             if cost < least:
                 best, least = (left, bottom), cost
     return best
-
-
-Box = tuple[float, float, float, float]
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -181,7 +181,6 @@ def _frame(
 
 
 def _draw(ax: Axes, seeds: list[_Seed], top: float, method: str) -> None:
-    """Draw a line per seed."""
     style = look(method)
     curves = [s.curve for s in seeds if s.curve is not None]
     # How far a peak exceeds the top does not matter, and its digits cost bytes. A seed without

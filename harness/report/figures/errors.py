@@ -37,15 +37,11 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
     }
     names = [n for n in names if reference.get((n, "sd"), 0.0) > 0]
     errors: dict[str, Errors] = {}
-    metrics = {metric for metric, _ in _QUANTILES}
-    wanted = set(names)
+    wanted = {(name, metric) for name in names for metric, _ in _QUANTILES} & reference.keys()
     for m in comparison.measures:
-        if m.quantity not in wanted or m.metric not in metrics or m.method == "reference":
-            continue
-        truth, sd = reference.get((m.quantity, m.metric)), reference[m.quantity, "sd"]
-        if truth is not None:
-            cell = errors.setdefault(m.method, {}).setdefault((m.quantity, m.metric), [])
-            cell.append((m.value - truth) / sd)
+        if m.quantity is not None and (what := (m.quantity, m.metric)) in wanted:
+            error = (m.value - reference[what]) / reference[m.quantity, "sd"]
+            errors.setdefault(m.method, {}).setdefault(what, []).append(error)
     methods = [m for m in compared_methods(comparison) if m in errors]
     if not methods or not names:
         return None
@@ -72,7 +68,6 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
 
 
 def _frame(names: list[str], width: int, close: float) -> tuple[canvas.Drawing, Axes]:
-    """Draw what all panels share."""
     longest = _NAME_LENGTHS[0] if width >= _WIDE else _NAME_LENGTHS[1]
     shown = [_shortened(n, longest) for n in names]
     left = 12 + canvas.widest_px(shown)

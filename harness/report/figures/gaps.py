@@ -50,14 +50,9 @@ def by_method(comparison: ModelComparison) -> dict[str, tuple[Gap, ...]]:
     """Return each method's gaps in the order of figures, smallest sum first, unknown ones last."""
     if comparison.explanation is None:
         return {}
-    explanation = comparison.explanation
-    methods = in_order((g.method for g in explanation.gaps), nuts_first=True)
-    return {m: tuple(sorted(explanation.of(m), key=_size)) for m in methods}
-
-
-def _size(gap: Gap) -> tuple[bool, float]:
-    value = gap.kl.value
-    return math.isnan(value), 0.0 if math.isnan(value) else value
+    ordered = sorted(comparison.explanation.gaps, key=lambda g: (math.isnan(kl := g.kl.value), kl))
+    methods = in_order((g.method for g in comparison.explanation.gaps), nuts_first=True)
+    return {m: tuple(g for g in ordered if g.method == m) for m in methods}
 
 
 def figure(comparison: ModelComparison) -> canvas.Figure | None:
@@ -95,8 +90,7 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
             canvas.write(ax, end + 6 * scale.px, at, words[method])
     note = _note(gaps, end)
     alt = f"Family gap and optimiser gap in nats. {_alt(found)} {note}".strip()
-    methods = count(len(found), "method")
-    title = f"KL(q ‖ p) of {count(len(gaps), 'run')}, {methods}"
+    title = f"KL(q ‖ p) of {count(len(gaps), 'run')}, {count(len(found), 'method')}"
     panel = canvas.panel(drawing, title, "", alt, note)
     caption = (
         "The divergence of every run from the posterior, in two parts: the family gap (dark), which"

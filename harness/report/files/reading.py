@@ -13,26 +13,16 @@ from pydantic import TypeAdapter
 
 from harness import records
 from harness.judge import rules_for
+from harness.records import Closeness
 from harness.records.text import one_line
 from harness.report.files.netcdf import read_draws
 from harness.report.files.numbers import from_json
 from harness.report.files.writing import SCHEMA
 from harness.why.verdicts import explained
 
-_Measure = tuple[str, int | None, str | None, str, float, float, records.Closeness | None]
+_Measure = tuple[str, int | None, str | None, str, float, float, Closeness | None]
 _Finding = tuple[
-    str,
-    int | None,
-    str | None,
-    str,
-    float,
-    float,
-    str,
-    float,
-    float,
-    records.Closeness,
-    str,
-    int | None,
+    str, int | None, str | None, str, float, float, str, float, float, Closeness, str, int | None
 ]
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from harness.records import Comparison, ModelComparison
 from harness.records.text import clip, integer, listed, seconds
-from harness.report.figures.looks import look
 
 _HASH = 13  # digits of a hash that are shown, and an ellipsis; results.json has all
 
@@ -27,7 +26,6 @@ def reproduce(entry: ModelComparison) -> dict[str, object]:
     rows = [
         {
             "method": method,
-            "title": look(method).title,
             "seeds": _ranges(sorted(m["seeds"])),
             "draws": listed([integer(n) for n in sorted(m["draws"])], 3),
             "options": ", ".join(f"{k}={v}" for k, v in m["options"].items()) or "defaults",

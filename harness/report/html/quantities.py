@@ -11,7 +11,7 @@ from harness.metrics.metric import Metric
 from harness.records import Closeness, Estimate, Measure, ModelComparison
 from harness.records.text import estimate, number
 from harness.report.figures.choose import quantity_names, worst_first
-from harness.report.figures.looks import in_order, look
+from harness.report.figures.looks import in_order
 from harness.report.html.summary import GRAVEST_FIRST, LEVELS
 
 SHOWN = 12
@@ -35,7 +35,6 @@ class Row(NamedTuple):
 
     quantity: str
     method: str
-    title: str
     cells: tuple[Cell, ...]
     level: str
     word: str
@@ -113,11 +112,10 @@ def _row(
     found: Found, judged: Sequence[Closeness], name: str, method: str, columns: Sequence[Metric]
 ) -> Row:
     cells = tuple(_cell(metric, found.get((name, method, metric.id), [])) for metric in columns)
-    title = "reference" if method == "reference" else look(method).title
     if not judged:
-        return Row(name, method, title, cells, "", "", -len(LEVELS))
+        return Row(name, method, cells, "", "", -len(LEVELS))
     worst = min(judged, key=GRAVEST_FIRST.index)
-    return Row(name, method, title, cells, LEVELS[worst], worst, -GRAVEST_FIRST.index(worst))
+    return Row(name, method, cells, LEVELS[worst], worst, -GRAVEST_FIRST.index(worst))
 
 
 def _cell(metric: Metric, values: list[tuple[Measure, Closeness | None]]) -> Cell:

@@ -33,7 +33,6 @@ class Group(NamedTuple):
     """The remedies of one method, those that help first."""
 
     method: str
-    title: str
     rows: tuple[Row, ...]
 
 
@@ -64,7 +63,7 @@ def table(entry: ModelComparison) -> Table | None:
 def _groups(trials: Sequence[Trial]) -> tuple[Group, ...]:
     ordered = sorted(trials, key=lambda t: (not t.helps, t.level_after is None))
     return tuple(
-        Group(method, look(method).title, tuple(_row(t) for t in ordered if t.method == method))
+        Group(method, tuple(_row(t) for t in ordered if t.method == method))
         for method in in_order((t.method for t in trials), nuts_first=False)
     )
 

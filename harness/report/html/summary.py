@@ -230,7 +230,6 @@ def _claim_row(claim: ClaimResult) -> ClaimRow:
 
 
 def _claims_line(rows: tuple[ClaimRow, ...]) -> str:
-    """Return how many claims hold, do not hold, or could not be measured."""
     counts = {word: sum(row.word == word for row in rows) for _, word in _OUTCOMES.values()}
     plural = {"holds": "hold", "does not hold": "do not hold"}
     return ", ".join(f"{n} {plural.get(w, w) if n > 1 else w}" for w, n in counts.items() if n)
