@@ -19,14 +19,9 @@ from harness.vi.gaussian import log_normal
 from harness.vi.target import Target
 
 ITERATIONS = 1000
-SETTLED = 1e-10
-"""Change of log Z, in nats, at which the iteration has converged."""
-
-STRETCHES = 16
-"""Stretches of draws: the Gaussian is fitted to every other one, the rest is bridged."""
-
-LARGE = 0.5
-"""The largest relative error of a usable Z."""
+SETTLED = 1e-10  # change of log Z, in nats, at which the iteration has converged
+STRETCHES = 16  # stretches of draws: the Gaussian is fitted to every other one, the rest is bridged
+LARGE = 0.5  # the largest relative error of a usable Z
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,7 @@ from harness.vi.loop import Info
 Diff = Literal["relative", "absolute"]
 DIFFS: tuple[Diff, Diff] = ("relative", "absolute")
 
-_EPSILON = 1e-6
-"""Keeps the relative change finite where a parameter was 0."""
+_EPSILON = 1e-6  # keeps the relative change finite where a parameter was 0
 
 
 class _Rule:
@@ -76,14 +75,14 @@ class CheckParametersConvergence(_Rule):
             return
         if info.iteration % self.every:
             return
+        previous, self._previous = self._previous, phi.copy()
         if self._skipped:
-            self._skipped, self._previous = False, phi.copy()
+            self._skipped = False
             return
-        change = np.abs(phi - self._previous)
+        change = np.abs(phi - previous)
         if self.diff == "relative":
-            change = (change + _EPSILON) / (np.abs(self._previous) + _EPSILON)
+            change = (change + _EPSILON) / (np.abs(previous) + _EPSILON)
         norm = float(np.linalg.norm(change, self.order))
-        self._previous = phi.copy()
         self.norms[info.iteration] = norm
         if norm < self.tolerance:
             self._fire(

@@ -32,8 +32,7 @@ from harness.records import FloatArray, Trace
 from harness.vi.gaussian import LOG_TWO_PI
 from harness.vi.target import Clock
 
-PRIOR_SHAPE, PRIOR_SCALE, PRIOR_WEIGHT = 2.0, 3.0, 1.0
-"""a₀, b₀ and w₀ of the program."""
+PRIOR_SHAPE, PRIOR_SCALE, PRIOR_WEIGHT = 2.0, 3.0, 1.0  # a₀, b₀ and w₀ of the program
 
 
 class Summary(NamedTuple):

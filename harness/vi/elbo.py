@@ -20,15 +20,9 @@ from harness.vi.gaussian import Gaussian
 from harness.vi.sobol import antithetic_normals
 from harness.vi.target import Clock, Target
 
-BLOCKS = 16
-"""The smallest number of scrambles of an estimate."""
-
-PER_FEATURE = 20
-"""Draws for each control variate."""
-
-MOST_CONTROLLED = 50
-"""The largest dimension in which control variates are worth their memory."""
-
+BLOCKS = 16  # the smallest number of scrambles of an estimate
+PER_FEATURE = 20  # draws for each control variate
+MOST_CONTROLLED = 50  # the largest dimension in which control variates are worth their memory
 MOST_BLOCKS = 512
 
 
@@ -37,8 +31,8 @@ class Elbo:
     """An ELBO, nats, with its error."""
 
     value: Estimate  # −∞ if some draws have no density
-    below: Estimate  # How far it lies below the first Gaussian's, on the same base draws
-    lost: float  # The share of draws without a density
+    below: Estimate  # how far it lies below the first Gaussian's, on the same base draws
+    lost: float  # the share of draws without a density
     draws: int
 
 

@@ -1,9 +1,8 @@
 """Gaussian families on the unconstrained scale: draws, densities and gradients.
 
-A family is a stateless value. Its parameters ``phi`` are one flat array, so optimisers need no
-knowledge of their meaning. Draws are ``z = mu + L eps`` with ``eps`` standard normal (elliptical
-standardisation, Kucukelbir et al. 2017, section 2.4); L is diagonal or lower triangular, and its
-diagonal is optimised on the log scale.
+A family is a stateless value whose parameters ``phi`` are one flat array. Draws are
+``z = mu + L eps`` with ``eps`` standard normal (elliptical standardisation, Kucukelbir et al. 2017,
+section 2.4); L is diagonal or lower triangular, with its diagonal on the log scale.
 """
 
 from __future__ import annotations

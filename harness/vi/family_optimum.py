@@ -29,29 +29,18 @@ from harness.vi.optimisers import Adam
 from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Target, TimeLimitError
 
-SHORTFALL = 0.005
-"""Nats below the family's best at which more base draws are taken."""
-
+SHORTFALL = 0.005  # nats below the family's best at which more base draws are taken
 MOST_DRAWS = 8192
 
-SEVERAL = 8
-"""The largest number of other methods' fits to start from."""
-
-SLOW_S = 3e-4
-"""Seconds of a gradient above which candidates are compared on few base draws."""
-
-STOCHASTIC_S = 10.0
-"""Seconds of stochastic steps, used with more than ``FULLRANK_LIMIT`` parameters."""
-
-CLIMB_BLOCKS, CLIMB_DRAWS = 8, 64
-"""Base draws of :func:`climb`."""
+SEVERAL = 8  # the largest number of other methods' fits to start from
+SLOW_S = 3e-4  # seconds of a gradient above which candidates are compared on few base draws
+STOCHASTIC_S = 10.0  # seconds of stochastic steps, used with more than FULLRANK_LIMIT parameters
+CLIMB_BLOCKS, CLIMB_DRAWS = 8, 64  # base draws of a climb
 
 ARRIVED = 1.5
 """The largest log ratio of a fit's sd to an optimum's at which the fit lies in its basin."""
 
-NEAR = 0.2
-"""Distance in sds, and log ratio of sds, below which two starts count as the same."""
-
+NEAR = 0.2  # distance in sds, and log ratio of sds, below which two starts count as the same
 STEPS, LEAST_STEPS = 4000, 200
 RATE = 0.01
 
@@ -60,10 +49,10 @@ RATE = 0.01
 class Best:
     """The best Gaussian found."""
 
-    q: Gaussian  # The Gaussian, on the unconstrained scale
-    optimum: Optimum  # The mean-field optimum that the search started from, with its basins
-    shortfall: float  # Approximate nats by which it may lie below the family's best
-    words: str = ""  # Why it may not be the best; empty if there is no doubt
+    q: Gaussian  # on the unconstrained scale
+    optimum: Optimum  # the mean-field optimum that the search started from, with its basins
+    shortfall: float  # approximate nats by which it may lie below the family's best
+    words: str = ""  # why it may not be the best; empty if there is no doubt
 
 
 def best_meanfield(
@@ -248,8 +237,7 @@ def _fit(
 ) -> deterministic.FullRank:
     """Fit with base draws quadrupled until the shortfall is at most ``SHORTFALL``."""
     found = deterministic.fit_fullrank(target, start.mean, start.covariance, rng, clock)
-    size = max(128, 16 * target.dimension)
-    size = 2 ** math.ceil(math.log2(size))
+    size = 2 ** math.ceil(math.log2(max(128, 16 * target.dimension)))
     while found.shortfall > SHORTFALL and 4 * size <= MOST_DRAWS and math.isfinite(found.shortfall):
         size *= 4
         covariance = found.factor @ found.factor.T

@@ -44,7 +44,7 @@ def log_normal(z: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArra
 class Gaussian:
     """``z = mean + L eps`` with standard normal ``eps``."""
 
-    mean: FloatArray  # Shape (d,)
+    mean: FloatArray  # shape (d,)
     factor: FloatArray  # L, lower triangular, shape (d, d); or its diagonal, the sds, shape (d,)
 
     @property

@@ -25,8 +25,7 @@ from harness.vi.target import Target
 Estimator = Callable[[MeanField, FloatArray, FloatArray, Target], tuple[FloatArray, FloatArray]]
 """From family, phi, base draws and target to log p and gradients, per draw."""
 
-_ENOUGH = 10
-"""Draws that the coefficient of a control variate needs at least."""
+_ENOUGH = 10  # draws that the coefficient of a control variate needs at least
 
 
 def reparameterised(

@@ -56,13 +56,12 @@ class Info(NamedTuple):
 class State:
     """What the next step needs, as plain data."""
 
-    iteration: int  # Steps taken, including bad ones
-    phi: FloatArray  # Variational parameters, shape (size,)
-    optimiser: Any  # The optimiser's own state
-    rng: Mapping[str, Any]  # State of the random number generator's bit_generator
-    # The number of averaged iterates and their mean; see average_from of :func:`fit`.
-    averaged: int = 0
-    mean_phi: FloatArray | None = None
+    iteration: int  # steps taken, including bad ones
+    phi: FloatArray  # variational parameters, shape (size,)
+    optimiser: Any
+    rng: Mapping[str, Any]  # state of the random number generator's bit_generator
+    averaged: int = 0  # the number of averaged iterates; see average_from of fit
+    mean_phi: FloatArray | None = None  # their mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +82,14 @@ class Fit:
     """The result of a run, complete however it ended."""
 
     setup: Setup
-    state: State  # The state after the last step
+    state: State  # the state after the last step
     status: Status  # ok; diverged after bad_limit bad steps in a row; timed_out
-    words: str  # Why the run ended early; empty if it did not
-    # For every iteration, shape (state.iteration,): see :class:`Info`.
+    words: str  # why the run ended early; empty if it did not
+    # For every iteration, shape (state.iteration,): see Info.
     elbo: FloatArray
     gradient_norm: FloatArray
     elapsed_s: FloatArray
-    bad_steps: int  # The number of skipped steps
+    bad_steps: int  # the number of skipped steps
 
     @property
     def phi(self) -> FloatArray:
@@ -128,10 +127,9 @@ class Reparameterised:
 
 
 def start(optimiser: Optimiser, phi: FloatArray, rng: np.random.Generator) -> State:
-    """Return the state before the first step; ``phi`` is copied.
+    """Return the state before the first step; ``phi`` and the state of ``rng`` are copied.
 
-    Pass a generator that nothing else uses (``rng.spawn(1)[0]``): its state is copied, and the same
-    numbers would be used twice.
+    Pass a generator that nothing else uses (``rng.spawn(1)[0]``), or numbers are used twice.
     """
     return State(0, phi.copy(), optimiser.init(len(phi)), rng.bit_generator.state)
 

@@ -33,8 +33,7 @@ _ARRIVED = 0.5
 batches can then hardly improve it. By chance the mean sign is 0.1 in a window of 80 steps, and
 0.4 in the worst of 100 means. Signs, because the gradients' sizes fall by orders of magnitude."""
 
-_FASTER = 1.5
-"""Factor of the rate from one window to the next, so that any distance can be covered."""
+_FASTER = 1.5  # factor of the rate from one window to the next, so that any distance can be covered
 
 _APPROACH_MEMORY = 0.95
 """Adam's beta2 in the approach. With 0.999 the first gradients, orders of magnitude larger than
@@ -46,8 +45,7 @@ _STRETCH = 1.4
 """The cosine of a stage's rate ends at 1/1.4 of its length, at a fifth of the first rate. With
 lower rates the averaged iterates would be too correlated."""
 
-_RECORDED = 1000
-"""The largest number of points of the trace."""
+_RECORDED = 1000  # the largest number of points of the trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class Settings:
     # approach. Each window's rate is half as large again as the one before.
     window_steps: int = 80
     windows: int = 40
-    landing_steps: int = 240  # Steps, rounded up to whole epochs, in which the rate then falls to 0
+    landing_steps: int = 240  # steps, rounded up to whole epochs, in which the rate then falls to 0
     # Pairs of base draws, steps of the first stage (rounded up to whole epochs), and Adam's rate at
     # its start, in sds of q and in log sd.
     refine_pairs: int = 2
@@ -69,7 +67,7 @@ class Settings:
     # than the second.
     tolerance_mean: float = 0.02
     tolerance_log_sd: float = 0.04
-    stages: int = 7  # The most there may be
+    stages: int = 7  # the most there may be
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,10 +91,8 @@ class Paired:
     """
 
     pairs: int = 1
-    anchor: tuple[FloatArray, float, FloatArray] | None = None
-    """A point, and the value and gradient of all rows there."""
-    # Sums over the steps so far: of the signs of the means' gradients, and of 1.
-    signs: FloatArray | float = 0.0
+    anchor: tuple[FloatArray, float, FloatArray] | None = None  # point, value, gradient
+    signs: FloatArray | float = 0.0  # the sum of the signs of the means' gradients so far
     steps: int = 0
 
     def __call__(

@@ -33,13 +33,11 @@ class QuadratureError(ValueError):
 class Summary:
     """Integral, location and width of a density."""
 
-    log_z: float  # Log of the integral of the unnormalised density, nats
-    # The mode, and the sd of the Gaussian with the same curvature there.
+    log_z: float  # log of the integral of the unnormalised density, nats
     mode: float
-    curvature_sd: float
-    # The median, and half the central 68.27% range, which is the sd of a Gaussian.
+    curvature_sd: float  # the sd of the Gaussian with the same curvature at the mode
     median: float
-    half_width: float
+    half_width: float  # half the central 68.27% range, which is the sd of a Gaussian
 
 
 def one_dimensional(target: Target) -> LogDensity:

@@ -41,22 +41,19 @@ Beyond 36.7, θ is 1 in double precision, and programs have no density there.
 
 _RESTARTS = 10
 
-_WHOLE = 1e-6
-"""The largest error of the sum of q over its grid at which the grid covers q."""
+_WHOLE = 1e-6  # the largest error of the sum of q over its grid at which the grid covers q
 
 
 class Family(NamedTuple):
     """A family with parameters (mu, ln sigma), on the unconstrained scale.
 
-    ``grid`` returns points that cover a member, ``log_density`` nats with Jacobian, ``sample``
-    draws. ``widest`` is the largest sigma to try; mu may be as large as its square, so that the
-    truncated family includes every exponential.
+    mu may be as large as ``widest``², so that the truncated family includes every exponential.
     """
 
-    grid: Callable[[float, float], FloatArray]
-    log_density: Callable[[FloatArray, float, float], FloatArray]
+    grid: Callable[[float, float], FloatArray]  # points that cover a member
+    log_density: Callable[[FloatArray, float, float], FloatArray]  # nats, with Jacobian
     sample: Callable[[float, float, int, np.random.Generator], FloatArray]
-    widest: float
+    widest: float  # the largest sigma to try
 
 
 @dataclass(frozen=True, slots=True, eq=False)

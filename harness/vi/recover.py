@@ -15,8 +15,7 @@ import numpy as np
 from harness.records import FamilyName, FloatArray
 from harness.records.text import count, number
 
-SPARE = 1.2
-"""Draws needed per unknown; with fewer, q gets the moments of its draws."""
+SPARE = 1.2  # draws needed per unknown; with fewer, q gets the moments of its draws
 
 TOLERANCE = 1e-6
 """The largest residual of ``−2 log_g``, relative to its size, at which q counts as recovered."""
@@ -29,13 +28,11 @@ MOST_UNKNOWNS = 3000
 class Recovered:
     """A Gaussian q on the unconstrained scale."""
 
-    # Shapes (d,) and (d, d).
-    mean: FloatArray
-    covariance: FloatArray
-    exact: bool  # Whether they are q's own, not just the moments of its draws
-    residual: float
-    """The largest error of −2 log_g under this q, relative to its size; NaN for moments."""
-    words: str = ""  # Why they are only moments; empty if exact
+    mean: FloatArray  # shape (d,)
+    covariance: FloatArray  # shape (d, d)
+    exact: bool  # whether they are q's own, not just the moments of its draws
+    residual: float  # the largest error of −2 log_g, relative to its size; NaN for moments
+    words: str = ""  # why they are only moments; empty if exact
 
 
 def recover(z: FloatArray, log_g: FloatArray, family: FamilyName) -> Recovered:

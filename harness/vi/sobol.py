@@ -12,8 +12,7 @@ WHITEN_FROM = 2
 """Pairs per dimension from which the whole second moment is matched. With fewer pairs, whitening
 would distort the points too much, and only the scales are matched."""
 
-_TINY = 2.0**-32
-"""Half of Sobol's smallest step keeps every point of the cube away from infinity."""
+_TINY = 2.0**-32  # half of Sobol's smallest step keeps every point of the cube away from infinity
 
 
 def scrambled_normals(dimension: int, count: int, rng: np.random.Generator) -> FloatArray:

@@ -17,8 +17,7 @@ from harness.records.text import number
 from harness.vi.gaussian import pulled_back, scaled
 from harness.vi.target import Target
 
-PAIRS = 200
-"""Antithetic pairs of draws in a check."""
+PAIRS = 200  # antithetic pairs of draws in a check
 
 LIMIT = 0.1
 """The largest distance, beyond four standard errors, at an optimum: a larger bias is not close."""
@@ -30,8 +29,7 @@ class Restlessness(NamedTuple):
     """The largest remaining distance, in sds or log scales, less four of its standard errors."""
 
     way: float
-    words: str
-    """What is wrong; empty at an optimum."""
+    words: str  # what is wrong; empty at an optimum
 
 
 def restlessness(

@@ -24,11 +24,8 @@ Rebind = Callable[[Mapping[str, Any]], None]
 _ROUNDING = 1e-7
 """The relative difference that rounding may cause between two sums over the same rows."""
 
-_POINTS = 20
-"""Points to try before a density counts as finite nowhere."""
-
-_FOUND = 2
-"""Finite points used for the checks."""
+_POINTS = 20  # points to try before a density counts as finite nowhere
+_FOUND = 2  # finite points used for the checks
 
 
 class SubsamplingError(ValueError):
@@ -39,9 +36,9 @@ class SubsamplingError(ValueError):
 class Split:
     """The data variables that concern rows."""
 
-    rows: tuple[str, ...]  # Variables whose first axis runs over rows
-    size: str  # The integer variable with the number of rows
-    scale: str  # The real variable by which the program multiplies its likelihood; 1 for all rows
+    rows: tuple[str, ...]  # variables whose first axis runs over rows
+    size: str  # the integer variable with the number of rows
+    scale: str  # the real variable by which the program multiplies its likelihood; 1 for all rows
 
 
 def split_of(table: Mapping[str, Any] | None, data: Data) -> Split:

@@ -24,8 +24,7 @@ from harness.vi.target import Clock, Fitted, Target, finite_rows
 _SUBSET = 300
 """Particles among which the median distance is taken: 44 850 pairs, an error of about 1%."""
 
-_STARTS = 20
-"""Attempts to draw a particle whose density is finite at the start."""
+_STARTS = 20  # attempts to draw a particle whose density is finite at the start
 
 _MOMENTUM, _MEMORY, _TINY = 0.5, 0.9, 1e-12
 """Adam's decay of the mean and of the square, and its guard against division by zero.
@@ -37,28 +36,23 @@ moves mass between them. The square is remembered for ten steps instead of a tho
 gradients are often huge, and on ``beta_unit`` particles were still moving after 300 iterations.
 """
 
-_LARGEST = 1e100
-"""Larger gradients count as missing, because their squares would overflow."""
+_LARGEST = 1e100  # larger gradients count as missing, because their squares would overflow
 
 _BLOCK = 128
 """Rows of the kernel at a time: 1 MB with 1000 particles, which fits into the second cache."""
 
-STEIN_LIMIT = 0.1
-"""The largest :func:`stein_error` of a cloud that has converged."""
+STEIN_LIMIT = 0.1  # the largest stein_error of a cloud that has converged
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How particles are moved."""
 
-    particles: int = 1000  # The number of particles; the work of an iteration grows with its square
-    iterations: int = 300
-    """The number of steps. There is no early stop, because the step size falls over all of them."""
-    step: float = 0.2
-    """Adam's step size at the start, in units of z; it falls to zero along half a cosine."""
-    jitter: float = 1.0
-    """Particles start as N(0, jitter) on the unconstrained scale, in every coordinate."""
-    bandwidth_every: int = 5  # Iterations between two updates of the median distance
+    particles: int = 1000  # the work of an iteration grows with its square
+    iterations: int = 300  # no early stop: the step size falls over all of them
+    step: float = 0.2  # Adam's step size at the start, in units of z; it falls along half a cosine
+    jitter: float = 1.0  # particles start as N(0, jitter) on the unconstrained scale
+    bandwidth_every: int = 5  # iterations between two updates of the median distance
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -82,17 +82,15 @@ class Counted:
 class Fitted:
     """The result of an algorithm on the unconstrained scale."""
 
-    z: FloatArray | None  # Draws, shape (draw, dimension); None if it failed
+    z: FloatArray | None  # draws, shape (draw, dimension); None if it failed
     log_q: FloatArray | None = None
     """Log density of the approximation at z, shape (draw,), nats; None where it has no density
     (particles, resampled draws)."""
     status: Status = "ok"  # as in harness.records.RunResult
     message: str = ""
-    trace: Trace | None = None  # The optimiser's path, kept even if the run ended badly
-    diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """Scalars of the run; khat and weight_ess where draws were weighted."""
-    words: str = ""
-    """What is worth reading but is not a number: basins found, stopping rules that fired."""
+    trace: Trace | None = None  # the optimiser's path, kept even if the run ended badly
+    diagnostics: Mapping[str, float] = field(default_factory=dict)  # scalars of the run
+    words: str = ""  # worth reading, not a number: basins found, stopping rules that fired
     reason: Reason | None = None
 
 

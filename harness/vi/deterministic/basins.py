@@ -14,41 +14,27 @@ from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 from harness.vi.deterministic.starts import Start, StartError
 from harness.vi.target import Target
 
-SAME = 0.5
-"""Optima closer than this, in sds of q for means and in log sds, count as one."""
-
-VALLEY = 1.0
-"""Nats by which log p must dip between two optima that are separate modes."""
-
-NEAR = 0.5
-"""Nats above a known optimum at which a run close to it is taken to lead there."""
-
-LONGEST = 2.0
-"""The largest first step of an iteration in a log sd."""
-
-ITERATIONS = 150
-"""The largest number of iterations from a start."""
-
-NARROWED = 12
-"""How often a q too wide to be evaluated is halved."""
-
-COMPARED = 4
-"""Optima that are compared after optimising them on all base draws."""
+SAME = 0.5  # optima closer than this, in sds of q for means and in log sds, count as one
+VALLEY = 1.0  # nats by which log p must dip between two optima that are separate modes
+NEAR = 0.5  # nats above a known optimum at which a run close to it is taken to lead there
+LONGEST = 2.0  # the largest first step of an iteration in a log sd
+ITERATIONS = 150  # the largest number of iterations from a start
+NARROWED = 12  # how often a q too wide to be evaluated is halved
+COMPARED = 4  # optima that are compared after optimising them on all base draws
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Basin:
     """An optimum of the deterministic ELBO."""
 
-    theta: FloatArray  # Means and log sds, shape (2 d,)
+    theta: FloatArray  # means and log sds, shape (2 d,)
     elbo: float  # nats
-    starts: int  # The number of starts that led here
+    starts: int  # the number of starts that led here
     converged: bool
-    values: Steps  # The optimiser's path, negative ELBO, from the best start
-    metric: Metric  # An approximate inverse Hessian of the negative ELBO here
-    informed: bool = False  # Whether the metric comes from the Hessian at a maximum of log p
-    separate: bool = False
-    """Whether log p has a valley between this optimum and every better one that is separate."""
+    values: Steps  # the optimiser's path, negative ELBO, from the best start
+    metric: Metric  # an approximate inverse Hessian of the negative ELBO here
+    informed: bool = False  # whether the metric comes from the Hessian at a maximum of log p
+    separate: bool = False  # whether log p has a valley to every better separate optimum
     mass: float = 1.0
     """Estimated share of the posterior's mass: exp(ELBO) over the sum of the separate ones; 0 for
     an optimum that is not a separate mode."""

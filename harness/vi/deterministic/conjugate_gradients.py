@@ -10,8 +10,7 @@ import numpy as np
 from harness.records import FloatArray
 from harness.vi.deterministic.elbo import Objective
 
-STEP = 1e-4
-"""Length of the difference, in units (s, 1)."""
+STEP = 1e-4  # length of the difference, in units (s, 1)
 
 Product = Callable[[FloatArray], FloatArray]
 

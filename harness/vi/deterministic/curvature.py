@@ -18,21 +18,16 @@ The error of a one-sided difference, STEP/2 times a third derivative, has opposi
 halves of an antithetic pair; rounding a gradient of size 1e6 costs 1e6 × 1e-16 / STEP = 2e-7.
 """
 
-CHUNK = 2_000_000
-"""Numbers in one batch of points."""
-
-NEGLIGIBLE = 1e-5
-"""Smaller entries of a Hessian, in units of q's sds, count as zero in its pattern."""
+CHUNK = 2_000_000  # numbers in one batch of points
+NEGLIGIBLE = 1e-5  # smaller entries of a Hessian, in units of q's sds, count as zero in its pattern
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
     """Which columns of a symmetric sparse matrix are differenced together."""
 
-    colour: NDArray[np.int_]  # The group of each column, shape (d,)
-    known: NDArray[np.bool_]
-    """Which entries the difference of a group determines, shape (d, d); the others are zero or
-    follow by symmetry."""
+    colour: NDArray[np.int_]  # the group of each column, shape (d,)
+    known: NDArray[np.bool_]  # what differences determine, (d, d); the rest is 0 or symmetric
 
     @property
     def colours(self) -> int:

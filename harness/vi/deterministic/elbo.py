@@ -35,10 +35,6 @@ class Objective:
         """The number of base draws."""
         return int(self.eps.shape[0] * self.eps.shape[1])
 
-    def first(self, blocks: int) -> Objective:
-        """Return the objective on the first blocks."""
-        return Objective(self.target, self.eps[:blocks], self.clock)
-
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return F (nats) and its gradient ``(2 d,)``."""
         value, gradient = self.by_block(theta)

@@ -20,9 +20,7 @@ from harness.vi.deterministic.starts import StartError, start_at, starting_point
 from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Target
 
-TURNS = 3
-"""How often an optimum is polished, each time because another had a larger ELBO."""
-
+TURNS = 3  # how often an optimum is polished, each time because another had a larger ELBO
 IMPROPER = (
     "the posterior is flat or improper in some direction, or has a hard edge: give the "
     "parameters priors, and declare <lower=…, upper=…> where they end"
@@ -33,32 +31,26 @@ DIRECT_S = 5.0
 """Predicted seconds of a run from one of Stan's points above which q does not start there: far
 from a maximum of log p, q needs many iterations. Only log p is then climbed from these points."""
 
-FEW_EXTRA = 2
-"""The caller's starts that are used with such a target."""
+FEW_EXTRA = 2  # the caller's starts that are used with such a target
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Optimum:
     """The best mean-field Gaussian, and what is known about it."""
 
-    # Of q, shape (d,).
-    mean: FloatArray
-    sd: FloatArray
-    covariance: FloatArray | None
-    """The linear-response covariance, shape (d, d); None if the Hessian was not formed or is not
-    positive definite."""
-    hessian: FloatArray | None
-    """The Hessian of the negative ELBO in (mu / s, omega); None if it was not formed."""
+    mean: FloatArray  # of q, shape (d,)
+    sd: FloatArray  # of q, shape (d,)
+    covariance: FloatArray | None  # of linear response, (d, d); None without a definite Hessian
+    hessian: FloatArray | None  # of the negative ELBO in (mu / s, omega); None if not formed
     elbo: float  # nats
-    # The errors that base draws leave, and the largest of those that matter.
-    errors: Errors
-    error: float
-    basins: tuple[Basin, ...]  # All optima found, best first
-    values: Steps  # The optimiser's path, negative ELBO: on few base draws first, then on all
+    errors: Errors  # what base draws leave
+    error: float  # the largest of those that matter
+    basins: tuple[Basin, ...]  # all optima found, best first
+    values: Steps  # the optimiser's path, negative ELBO: on few base draws first, then on all
     settled: bool
     objective: Objective  # on all base draws
-    refused: int  # The number of steps taken back from points without a density
-    seconds_per_point: float  # Seconds of one gradient, by which sizes were chosen
+    refused: int  # the number of steps taken back from points without a density
+    seconds_per_point: float  # seconds of one gradient, by which sizes were chosen
 
     @property
     def theta(self) -> FloatArray:
@@ -98,10 +90,10 @@ def fit(
     if climbs > len(points):
         points = np.concatenate([points, starting_points(target, climbs - len(points), rng)])
     objective = Objective(target, base_blocks(d, blocks, size, rng), clock)
-    scout = objective.first(1)
-    scouts = sizes.scout_draws(size, seconds)
-    if scouts < size:
-        scout = Objective(target, base_blocks(d, 1, scouts, rng), clock)
+    # Starts are tried on few base draws, a power of two.
+    scouts = int(2 ** int(math.log2(min(max(sizes.SCOUT_S / seconds, 8), size))))
+    few = base_blocks(d, 1, scouts, rng) if scouts < size else objective.eps[:1]
+    scout = Objective(target, few, clock)
     if ITERATIONS * scouts * seconds > DIRECT_S:
         direct, extra = 0, extra[:FEW_EXTRA]
     starts = usual_starts(target, points[:climbs], peaks, direct, settings.dense_limit, clock)

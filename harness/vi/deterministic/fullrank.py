@@ -16,25 +16,21 @@ from harness.vi.target import Clock, Target
 FULLRANK_LIMIT = 50
 """The largest dimension of a full-rank fit, which optimises d (d + 3) / 2 numbers."""
 
-PER_DIMENSION = 16
-"""Base draws per dimension; with 4 the sds are up to a quarter too small."""
+PER_DIMENSION = 16  # base draws per dimension; with 4 the sds are up to a quarter too small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FullRank:
     """The best full-rank Gaussian."""
 
-    # Shapes (d,) and (d, d), lower triangular: the covariance is L L'.
-    mean: FloatArray
-    factor: FloatArray
-    # Nats, on fresh base draws.
-    elbo: float
+    mean: FloatArray  # shape (d,)
+    factor: FloatArray  # shape (d, d), lower triangular: the covariance is L L'
+    elbo: float  # nats, on fresh base draws
     elbo_error: float
-    error: float  # The largest standard error from base draws: of means in sds, and of log sds
+    error: float  # the largest standard error from base draws: of means in sds, and of log sds
     values: Steps  # the optimiser's path, negative ELBO
     settled: bool
-    shortfall: float
-    """Approximate nats by which the ELBO lies below the family's best because of base draws."""
+    shortfall: float  # approximate nats below the family's best because of base draws
 
 
 class _Whitened:

@@ -29,8 +29,7 @@ FAR_NATS = 2000.0
 """k-hat ignores how far below the largest log p a draw lies beyond this, because it judges
 rounding errors by the range of log p."""
 
-SHARE, NU = 0.1, 4.0
-"""Share and degrees of freedom of the heavy-tailed part of the proposals."""
+SHARE, NU = 0.1, 4.0  # share and degrees of freedom of the heavy-tailed part of the proposals
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,12 +27,11 @@ TRIALS = 40
 class Path:
     """The result of an optimiser."""
 
-    # The best point, its value in nats, and its gradient.
-    x: FloatArray
-    value: float
+    x: FloatArray  # the best point
+    value: float  # nats
     gradient: FloatArray
-    values: Steps  # See :data:`Steps`
-    converged: bool  # Whether the predicted decrease fell below the tolerance
+    values: Steps
+    converged: bool  # whether the predicted decrease fell below the tolerance
 
 
 def lbfgs(

@@ -13,11 +13,8 @@ from harness.vi.deterministic.curvature import Pattern, elbo_hessians
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps
 
-SETTLED = 1e-6
-"""Half the Newton decrement, in nats, at convergence: 0.0014 sd."""
-
-LARGEST_STEP = 1.0
-"""The longest Newton step in sds of q, beyond which the quadratic is not trusted."""
+SETTLED = 1e-6  # half the Newton decrement, in nats, at convergence: 0.0014 sd
+LARGEST_STEP = 1.0  # the longest Newton step in sds of q, beyond which the quadratic is not trusted
 
 PRIOR_BLOCKS = 4
 """Weight, in blocks, of the mean square towards which errors of coordinates are shrunk."""
@@ -27,12 +24,11 @@ PRIOR_BLOCKS = 4
 class Polished:
     """An optimum with the curvature of the objective there."""
 
-    theta: FloatArray  # Shape (2 d,)
-    hessians: FloatArray  # The Hessian of each block, in (mu / s, omega), shape (block, 2 d, 2 d)
-    # Whether the Newton decrement is small, and whether the mean Hessian is positive definite.
-    settled: bool
-    definite: bool
-    values: Steps  # The negative ELBO after each step, with time.perf_counter()
+    theta: FloatArray  # shape (2 d,)
+    hessians: FloatArray  # the Hessian of each block, in (mu / s, omega), shape (block, 2 d, 2 d)
+    settled: bool  # whether the Newton decrement is small
+    definite: bool  # whether the mean Hessian is positive definite
+    values: Steps  # the negative ELBO after each step, with time.perf_counter()
 
     @property
     def hessian(self) -> FloatArray:
@@ -106,22 +102,14 @@ def newton(
 class Errors:
     """Standard errors from base draws; infinite if the Hessian is singular or not finite."""
 
-    mean: FloatArray
-    """Of the means, shape (d,), in posterior sds (those of linear response if known)."""
-    log_sd: FloatArray  # Of the log sds of the mean-field q, shape (d,)
-    log_response: FloatArray
-    """Of the log sds of linear response, shape (d,); NaN without linear response."""
-    elbo: float  # Of the ELBO, nats
+    mean: FloatArray  # of the means, (d,), in posterior sds (linear response's if known)
+    log_sd: FloatArray  # of the log sds of the mean-field q, shape (d,)
+    log_response: FloatArray  # of the log sds of linear response, (d,); NaN without it
+    elbo: float  # of the ELBO, nats
 
 
 def covariance_in_units(H: FloatArray) -> FloatArray:
-    """Return the linear-response covariance of mu / s: the block of H⁻¹ for means.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If H is not positive definite.
-    """
+    """Return linear response's covariance of mu / s; LinAlgError if H is not positive definite."""
     d = len(H) // 2
     factor = np.linalg.cholesky(H)
     half = np.linalg.solve(factor, np.eye(2 * d, d))

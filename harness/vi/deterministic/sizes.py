@@ -10,14 +10,12 @@ from typing import NamedTuple
 from harness.records import FloatArray
 from harness.vi.target import Target
 
-SLOWER = 20.0
-"""A target that exceeds its expected seconds by this factor is timed."""
+SLOWER = 20.0  # a target that exceeds its expected seconds by this factor is timed
 
 REPEATS, ENOUGH_S = 5, 0.05
 """The largest number of timings of a batch of gradients, and the seconds after which they end."""
 
-SCOUT_S = 0.002
-"""Seconds of an evaluation of the ELBO while starts are tried, on few base draws."""
+SCOUT_S = 0.002  # seconds of an evaluation of the ELBO while starts are tried, on few base draws
 
 CHEAP_S, BLOCK_S = 0.05, 0.15
 """Seconds of an evaluation of the ELBO that count as cheap, and the most a block may take."""
@@ -30,14 +28,13 @@ MATCHED_FROM, LARGEST_BLOCK = 32, 512
 class Settings:
     """What a fit may spend."""
 
-    error: float = 0.05
-    """The largest acceptable error from base draws: of means in posterior sds, and of log sds."""
+    error: float = 0.05  # the largest from base draws: of means in posterior sds, and of log sds
     draws: int = 0
     """Base draws to begin with, in independently scrambled blocks; 0 chooses by the seconds of an
     evaluation."""
-    most_draws: int = 8192  # The limit of doubling
-    starts: int = 0  # Points from which log p is climbed; 0 chooses by the seconds of an evaluation
-    dense_limit: int = 300  # The largest dimension in which Hessians are formed
+    most_draws: int = 8192  # the limit of doubling
+    starts: int = 0  # points from which log p is climbed; 0 chooses by the seconds of an evaluation
+    dense_limit: int = 300  # the largest dimension in which Hessians are formed
     curvature_s: float = 20.0
     """Predicted seconds that the Hessian of the ELBO may take; if all base draws would take longer,
     it uses fewer."""
@@ -100,11 +97,6 @@ def layout(d: int, draws: int, seconds: float) -> tuple[int, int]:
         size //= 2
     size = min(size, LARGEST_BLOCK)
     return (8 if 8 * size * seconds < CHEAP_S and size <= 64 else 4), size  # noqa: PLR2004
-
-
-def scout_draws(size: int, seconds: float) -> int:
-    """Return the base draws on which starts are tried, a power of two up to ``size``."""
-    return int(2 ** int(math.log2(min(max(SCOUT_S / seconds, 8), size))))
 
 
 def starts(wanted: int, seconds: float) -> Starts:

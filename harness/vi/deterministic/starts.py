@@ -20,11 +20,8 @@ TRIES, ENOUGH_TRIES = 100, 3
 """Attempts at a starting point with a finite density, as many as in Stan; and the attempts after
 which some good points are enough."""
 
-ITERATIONS = 150
-"""The largest number of iterations of a climb of log p."""
-
-UNKNOWN_SCALE = 0.1
-"""The sd of q at a maximum of log p without a usable Hessian."""
+ITERATIONS = 150  # the largest number of iterations of a climb of log p
+UNKNOWN_SCALE = 0.1  # the sd of q at a maximum of log p without a usable Hessian
 
 
 class StartError(RuntimeError):
