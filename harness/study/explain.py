@@ -198,15 +198,9 @@ def _judged(
         light = results if proposal.spec else [by_run[proposal.method, s] for s in proposal.seeds]
         its = store.with_arrays(light)
         context = judged.contexts.get(proposal.method, judge.JudgeContext())
-        judging = Judging(
-            task.model,
-            verdicts[proposal.method],
-            proposal,
-            its,
-            yardstick,
-            comparison.reference,
-            Present(comparison.runs, comparison.measures, context),
-        )
+        present = Present(comparison.runs, comparison.measures, context)
+        verdict, reference = verdicts[proposal.method], comparison.reference
+        judging = Judging(task.model, verdict, proposal, its, yardstick, reference, present)
         try:
             trial = tried(judging)
         except Exception as error:  # noqa: BLE001 - one remedy must not cost the others

@@ -44,11 +44,8 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
         result = failed(task, f"{type(error).__name__}: {error}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    result = dataclasses.replace(
-        result,
-        key=task.key,
-        diagnostics={**result.diagnostics, "timeout_s": task.context.timeout_s},
-    )
+    diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
+    result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics)
     unbuilt = METHODS[task.spec.method].bridge and task.context.program.library is None
     # The library may build next time: a full disk is no result.
     if storable(result) and not unbuilt:

@@ -231,18 +231,12 @@ class _Explaining:
                         looks=looks_of(fit.run, best),
                     )
                 )
-                out.append(
-                    Gap(
-                        fit.run.spec.method,
-                        fit.run.spec.seed,
-                        fit.family,
-                        gap,
-                        below,
-                        tuple(sorted([*own, *causes], key=by_size)),
-                        fit.exact,
-                        _words(fit, below, elbo.lost),
-                    )
+                spec, words = fit.run.spec, _words(fit, below, elbo.lost)
+                both = tuple(sorted([*own, *causes], key=by_size))
+                its_gap = Gap(
+                    spec.method, spec.seed, fit.family, gap, below, both, fit.exact, words
                 )
+                out.append(its_gap)
         return out
 
     def _correlation(

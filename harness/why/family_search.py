@@ -71,12 +71,9 @@ class Search:
             by_family[fit.family].append(fit)
         # A fit of any family may lie in a better basin.
         known = [*moments, *(f.q for f in fits if f.q is not None)]
+        starts = [Gaussian(q.mean, q.sd) for q in known]
         meanfield = best_meanfield(
-            self.target,
-            self.rng,
-            self.clock,
-            starts=[Gaussian(q.mean, q.sd) for q in known],
-            seconds=self.seconds,
+            self.target, self.rng, self.clock, starts=starts, seconds=self.seconds
         )
         # The program may be slower than its data suggest: what follows allows for that.
         self.seconds = max(self.seconds, meanfield.optimum.seconds_per_point)
@@ -97,15 +94,10 @@ class Search:
         self, found: dict[FamilyName, Family], fits: Sequence[Fit], moments: Sequence[Gaussian]
     ) -> None:
         """Add the full-rank family; without it the rest still stands."""
-        starts = [f.q for f in fits if f.q is not None]
+        starts = [*moments, *(f.q for f in fits if f.q is not None)]
+        meanfield = found["meanfield"].best
         try:
-            best = best_fullrank(
-                self.target,
-                self.rng,
-                self.clock,
-                found["meanfield"].best,
-                starts=[*moments, *starts],
-            )
+            best = best_fullrank(self.target, self.rng, self.clock, meanfield, starts=starts)
             found["fullrank"] = self._levels(best, fits)
         except TimeLimitError:
             limit = seconds(self.clock.limit_s)
@@ -141,14 +133,9 @@ class Search:
 
     def elbos(self, gaussians: Sequence[Gaussian]) -> tuple[Elbo, ...]:
         """Estimate ELBOs with common random numbers, more precisely for fast programs."""
-        slow = self.seconds > SLOW_S
+        error = WANTED if self.seconds > SLOW_S else ERROR
+        size = 2 ** int(np.clip(np.log2(FIRST_S / (BLOCKS * self.seconds)), 4, 10))
         most = int(min(1 << 16, max(256, BUDGET_S / self.seconds)))
         return elbos(
-            self.target,
-            gaussians,
-            self.rng,
-            self.clock,
-            error=WANTED if slow else ERROR,
-            size=2 ** int(np.clip(np.log2(FIRST_S / (BLOCKS * self.seconds)), 4, 10)),
-            most=most,
+            self.target, gaussians, self.rng, self.clock, error=error, size=size, most=most
         )

@@ -46,16 +46,9 @@ def propose(
     if verdict.level not in NEEDS_CAUSE or not METHODS[verdict.method].repairable or not own:
         return ()
     causes = [c for g in gaps if g.method == verdict.method for c in g.causes if c.gap != "method"]
-    planning = Planning(
-        model,
-        verdict.method,
-        runs,
-        trial_seeds(verdict, seeds),
-        options or {},
-        limit_s,
-        start,
-        {c.name: c.evidence for c in sorted(causes, key=by_size, reverse=True)},
-    )
+    first, given = trial_seeds(verdict, seeds), options or {}
+    evidence = {c.name: c.evidence for c in sorted(causes, key=by_size, reverse=True)}
+    planning = Planning(model, verdict.method, runs, first, given, limit_s, start, evidence)
     plans = [row.plan(row, planning) for row in REMEDIES.values() if wanted(row, causes)]
     return tuple(p for p in plans if p is not None)
 

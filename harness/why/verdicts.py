@@ -115,14 +115,8 @@ def _other_causes(
     if all(r.status in WITHOUT_DRAWS for r in runs):
         return ()
     row = METHODS.get(verdict.method)
-    return causes_of(
-        OtherScene(
-            verdict=verdict,
-            runs=runs,
-            gaps=explanation.gaps,
-            chains=row is not None and not row.approximate,
-        )
-    )
+    chains = row is not None and not row.approximate
+    return causes_of(OtherScene(verdict=verdict, runs=runs, gaps=explanation.gaps, chains=chains))
 
 
 def _other(cause: Cause) -> VerdictCause:

@@ -52,12 +52,8 @@ def judge_runs(judging: Judging) -> Trial:
         "chance": chance,
     }
     if lost:
-        facts["lost"] = {
-            "runs": len(lost),
-            "of": len(results),
-            "status": lost[0].status,
-            "message": lost[0].message,
-        }
+        first = {"status": lost[0].status, "message": lost[0].message}
+        facts["lost"] = {"runs": len(lost), "of": len(results), **first}
     elif after.level != "pass" and not _same_fault(after, before.what):
         facts["other"] = _gravest(after, measures)
     return replace(

@@ -105,9 +105,8 @@ def _tighter_tolerance_words(_: str, options: Options) -> str:
     return f"a tenth of the tolerance and {longer}" if "tolerance" in options else longer
 
 
-def tuned(method: str, options: Options) -> Change | None:
+def tuned(method: str, _: Options) -> Change | None:
     """Take a smaller step, more gradients and a tighter tolerance at once: CmdStan's tuned row."""
-    del options
     row = METHODS[method].tuned
     return Change(row, same=False) if row else None
 
