@@ -38,9 +38,8 @@ class Looked:
     def update(self, other: Looked) -> None:
         """Replace what is known of some models by another look at them."""
         for name in (*other.observations, *other.errors):
-            self.errors.pop(name, None)
-            self.observations.pop(name, None)
-            self.changes.pop(name, None)
+            for known in (self.errors, self.observations, self.changes):
+                known.pop(name, None)
         self.observations.update(other.observations)
         self.changes.update(other.changes)
         self.errors.update(other.errors)
@@ -56,12 +55,7 @@ def look(
 ) -> Looked:
     """Run what is not stored, summarise everything, and compare with baselines.
 
-    Raises
-    ------
-    harness.study.comparing.Interrupted
-        On Ctrl-C; finished runs are stored.
-    harness.stan.ToolchainError
-        If there is no CmdStan and none can be installed.
+    It raises what :func:`harness.check.run.check` raises.
     """
     plan = Plan(
         models=tuple(models),

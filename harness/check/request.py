@@ -156,12 +156,8 @@ def locate(
     Parameters
     ----------
     words
-        Names of baselines, lecture models, or programs with data; empty for every baseline. If
-        one of those is a lecture model's, all lecture models are expected.
-    request
-        For the baselines' folder.
-    read_models
-        Reads the models named by other words.
+        Names of baselines, lecture models, or programs with data, which ``read_models`` reads;
+        empty for every baseline. If one of those is a lecture model's, all of them are expected.
 
     Raises
     ------
@@ -179,11 +175,12 @@ def _named(
     targets, others = [], []
     for word in words:
         named = folder / f"{word}{SUFFIX}"
-        if named.is_file() and not word.endswith((".stan", ".json")):
-            accepted = not named.name.endswith(CANDIDATE)
-            targets.append(_target(named) if accepted else _unaccepted(named, folder))
-        else:
+        if word.endswith((".stan", ".json")) or not named.is_file():
             others.append(word)
+        elif named.name.endswith(CANDIDATE):
+            targets.append(_unaccepted(named, folder))
+        else:
+            targets.append(_target(named))
     targets += [_of_model(m, folder) for m in (read_models(others) if others else [])]
     names = [t.name for t in targets]
     for name in names:
@@ -195,11 +192,9 @@ def _named(
 def _all_in(folder: Path) -> list[Target]:
     files = sorted(folder.glob(f"*{SUFFIX}"))
     targets = [_target(f) for f in files if not f.name.endswith(CANDIDATE)]
-    have = {t.name for t in targets}
-    candidates = [f for f in files if f.name.endswith(CANDIDATE)]
-    targets += [
-        _unaccepted(f, folder) for f in candidates if f.name.removesuffix(CANDIDATE) not in have
-    ]
+    have = {f"{t.name}{CANDIDATE}" for t in targets}
+    candidates = (f for f in files if f.name.endswith(CANDIDATE))
+    targets += [_unaccepted(f, folder) for f in candidates if f.name not in have]
     if any(t.old is not None and "lecture" in _source(t.old) for t in targets):
         have = {t.name for t in targets}
         lecture = [n for n in folders.lecture_models() if n not in have]
@@ -262,8 +257,7 @@ def _target(path: Path) -> Target:
     source = _source(old)
     try:
         if "lecture" in source:
-            gone = source["lecture"] not in folders.lecture_models()
-            if gone:
+            if source["lecture"] not in folders.lecture_models():
                 return Target(name, path, old=old, gone=True)
             model = folders.load(str(source["lecture"]))
         elif "folder" in source:
@@ -274,8 +268,8 @@ def _target(path: Path) -> Target:
                 path.parent / source["program"], None if data is None else path.parent / data
             )
         else:
-            msg = f"{path} does not name its model; write it again"
-            return Target(name, path, old=old, error=msg)
+            why = f"{path} does not name its model; write it again"
+            return Target(name, path, old=old, error=why)
     except ModelError as error:
         return Target(name, path, old=old, error=f"the model of {path} cannot be read: {error}")
     return _beside(old, Target(name, path, model))

@@ -46,11 +46,8 @@ def check(targets: Sequence[Target], request: Request, progress: Progress) -> Ch
     checking = _Checking(known, request, progress)
     found = {t.name: c for t, c in zip(known, checking.run(), strict=True)}
     found |= _candidates(new, request, progress)
-    for target in targets:
-        if target.name not in found:
-            found[target.name] = _unchecked(target)
     return CheckOutcome(
-        models=tuple(found[t.name] for t in targets),
+        models=tuple(found[t.name] if t.name in found else _unchecked(t) for t in targets),
         alpha=request.alpha,
         exact=request.exact,
         budget=request.budget,
@@ -250,8 +247,13 @@ _WHOLE = {"level", "causes", "reference", "kind", "moments"}
 
 def _exact(model: str, old: Baseline, seen: Observation, changes: Sequence[Change]) -> list[Change]:
     """Compare draws to the last digit, and everything else without allowance for error."""
-    out = [c for c in changes if c.kind != "moved" or c.part in _WHOLE]
-    out = [dataclasses.replace(c, conclusion="changed") if _differs(c) else c for c in out]
+    out = [
+        dataclasses.replace(c, conclusion="changed")
+        if c.conclusion != "same" or c.was != c.now
+        else c
+        for c in changes
+        if c.kind != "moved" or c.part in _WHOLE
+    ]
     for name, kept in old.methods.items():
         if name not in seen.methods:
             continue
@@ -266,7 +268,3 @@ def _exact(model: str, old: Baseline, seen: Observation, changes: Sequence[Chang
                        was=was, now=is_now)
             )  # fmt: skip
     return out
-
-
-def _differs(change: Change) -> bool:
-    return change.conclusion != "same" or change.was != change.now

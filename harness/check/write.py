@@ -31,10 +31,7 @@ def write_baselines(
 ) -> list[tuple[str, Path | None, str]]:
     """Run models and write a baseline for each.
 
-    Returns
-    -------
-    list of (model, file or None, sentence)
-        The sentence says what was written, or why nothing was.
+    Returns each model, its file or None, and a sentence on what was written, or why nothing was.
     """
     done: list[tuple[str, Path | None, str]] = []
     for name, found in observed(models, request, progress).items():

@@ -55,8 +55,7 @@ class Result:
 
 def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Compare draws with their baseline, or with ``regenerate`` write it."""
-    unusable = _unusable(intake)
-    if unusable:
+    if unusable := _unusable(intake):
         return Result(failure=words.unusable(place, unusable))
     # An overflow gives infinity, which is found; its warning would end suites that turn
     # warnings into errors.
@@ -161,20 +160,6 @@ def _compare(
 # --- writing --------------------------------------------------------------------------------
 
 
-def _settled(intake: Intake) -> tuple[MethodBaseline, str]:
-    """Return what is worth keeping, and if nothing is, the reason."""
-    kept = settle(_summary(intake))
-    method = _method(intake, kept)
-    if kept.no_moments:
-        return method, kept.no_moments
-    lost = [
-        f"the {what} of {name} is not finite"
-        for figure, what, name in method.figures
-        if not math.isfinite(figure.value)
-    ]
-    return method, "; ".join(lost)
-
-
 def _baseline(method: MethodBaseline, intake: Intake, place: Place) -> Baseline:
     return Baseline(
         model=place.name,
@@ -195,8 +180,13 @@ def _baseline(method: MethodBaseline, intake: Intake, place: Place) -> Baseline:
 
 def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Write the baseline, or without ``regenerate`` a candidate, which fails the test."""
-    method, why = _settled(intake)
-    if why:
+    method = _method(intake, settle(_summary(intake)))
+    lost = (
+        f"the {what} of {name} is not finite"
+        for figure, what, name in method.figures
+        if not math.isfinite(figure.value)
+    )
+    if why := method.no_moments or "; ".join(lost):
         return Result(failure=words.unusable(place, [why]))
     limits = words.limits(method, settings.margins)
     if not regenerate:

@@ -28,16 +28,14 @@ TAKEN = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Intake:
-    """Draws to check: one run, or one for each seed, and the ``source`` they came from.
-
-    ``several`` says that runs of several seeds were given, which then carry the error; ``moves``
-    that this is a single run of an approximation, which moves with its seed.
-    """
+    """Draws to check: one run, or one for each seed, and the ``source`` they came from."""
 
     runs: tuple[Draws, ...]
     source: str
     several: bool
+    """Runs of several seeds were given, which then carry the error."""
     moves: bool
+    """This is a single run of an approximation, which moves with its seed."""
 
     @property
     def size(self) -> int:
@@ -47,21 +45,12 @@ class Intake:
 
 
 def take(given: Any, *, quantities: Sequence[str] = (), independent: bool = False) -> Intake:
-    """Read what a test hands over.
-
-    Parameters
-    ----------
-    given
-        See :data:`TAKEN`.
-    quantities
-        Base names (``beta``) or scalars (``beta[2]``); all if empty.
-    independent
-        Whether draws are independent where the object does not say.
+    """Read what a test hands over; the arguments are those of ``posterior_regression.check``.
 
     Raises
     ------
     TypeError
-        If it is none of these.
+        If it is none of :data:`TAKEN`.
     ValueError
         If it has no draws, odd shapes, truncated output, or lacks a quantity.
     """
@@ -73,8 +62,7 @@ def take(given: Any, *, quantities: Sequence[str] = (), independent: bool = Fals
     parts = [_one(g, independent=independent) for g in (given if several else [given])]
     runs = tuple(_chosen(draws, wanted) for draws, _ in parts)
     for run in runs[1:]:
-        other = sorted(set(run.names) ^ set(runs[0].names))
-        if other:
+        if other := sorted(set(run.names) ^ set(runs[0].names)):
             raise ValueError(f"not all seeds have the same quantities: {listed(other, _NAMED)}")
     sources = list(dict.fromkeys(source for _, source in parts))
     source = f"{len(runs)} × {' and '.join(sources)}" if several else sources[0]
@@ -93,9 +81,8 @@ def _one(given: Any, *, independent: bool) -> tuple[Draws, str]:
         return _of_tree(given, iid=iid), "DataTree"
     if isinstance(given, Mapping) and "InferenceData" not in classes:
         return _of_arrays(given, iid=independent), "dict"
-    hint = ""
-    if "InferenceData" in classes:
-        hint = "; convert a legacy InferenceData with its to_datatree()"
+    legacy = "InferenceData" in classes
+    hint = "; convert a legacy InferenceData with its to_datatree()" if legacy else ""
     msg = f"cannot check a {type(given).__module__}.{type(given).__name__}; taken: {TAKEN}{hint}"
     raise TypeError(msg)
 
