@@ -37,9 +37,7 @@ SLOW_S = 3e-4  # seconds of a gradient above which candidates are compared on fe
 STOCHASTIC_S = 10.0  # seconds of stochastic steps, used with more than FULLRANK_LIMIT parameters
 CLIMB_BLOCKS, CLIMB_DRAWS = 8, 64  # base draws of a climb
 
-ARRIVED = 1.5
-"""The largest log ratio of a fit's sd to an optimum's at which the fit lies in its basin."""
-
+ARRIVED = 1.5  # the largest log ratio of a fit's sd to the sd of an optimum whose basin it is in
 NEAR = 0.2  # distance in sds, and log ratio of sds, below which two starts count as the same
 STEPS, LEAST_STEPS = 4000, 200
 RATE = 0.01

@@ -10,8 +10,7 @@ from harness.records import FloatArray
 from harness.vi.cavi import PRIOR_SCALE, PRIOR_WEIGHT, Fit, Path, elbo, start, summarise, unrest
 from harness.vi.target import Clock
 
-AT_REST = 0.1
-"""Sds by which a coordinate update with all rows may move q at convergence: a close bias."""
+AT_REST = 0.1  # sds by which a coordinate update with all rows may move q: a close bias
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,7 @@ from harness.vi.gaussian import LOG_TWO_PI
 from harness.vi.sobol import base_block
 from harness.vi.target import Clock, Target
 
-FULLRANK_LIMIT = 50
-"""The largest dimension of a full-rank fit, which optimises d (d + 3) / 2 numbers."""
-
+FULLRANK_LIMIT = 50  # the largest dimension of a fit, which optimises d (d + 3) / 2 numbers
 PER_DIMENSION = 16  # base draws per dimension; with 4 the sds are up to a quarter too small
 
 
