@@ -66,10 +66,10 @@ def cmdstan() -> CmdStan:
 
 
 def _without_results(cmdstan: CmdStan, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Make a folder the cache, with what the real one has compiled but no results."""
+    """Make a folder the cache, with what the real one has compiled, its locks, but no results."""
     from harness.stan import cache_dir  # the hooks above need no harness
 
-    for compiled in ("programs", "bridge"):
+    for compiled in ("programs", "bridge", "locks"):
         real = cache_dir() / compiled
         real.mkdir(parents=True, exist_ok=True)
         if not (folder / compiled).exists():

@@ -93,7 +93,7 @@ def test_a_suite_of_another_repository(call: Call, tmp_path: Path) -> None:
     code, said = check(seed=3, mean=0.5)
     assert code == 1, said
     assert "posterior 'test_fit' has changed" in said
-    assert "quantity  summary  old ± error" in said
+    assert "old ± error" in said
     assert "--posterior-regen test_model.py::test_fit" in said
     assert not (tmp_path / "cache").exists()
 
