@@ -13,14 +13,21 @@ from harness.records.text import estimate, number
 from harness.report.figures import canvas, compact, cost, looks
 
 
-def test_labels_find_a_place_where_nothing_is_overlapped() -> None:
-    """Ten points in one place get ten places that do not overlap."""
-    taken: list[tuple[float, float, float, float]] = []
-    for _ in range(10):
-        left, bottom = cost._free_spot(200, 150, 60, taken, (0, 0, 400, 300))
-        spot = (left, bottom, left + 60, bottom + 12)
-        assert sum(cost._overlap(spot, other) for other in taken) < 60 * 12 * 0.15
-        taken.append(spot)
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_never_lie_over_each_other(seed: int) -> None:
+    """Ten crowded points get ten labels that do not overlap, inside the axes."""
+    rng = np.random.default_rng(seed)
+    points = np.column_stack([rng.normal(160, 30, 10), rng.normal(70, 12, 10)])
+    marks = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    labels: list[tuple[float, float, float, float]] = []
+    for x, y in points[np.argsort(-points[:, 1])]:
+        width = rng.uniform(30, 110)
+        left, bottom = cost._free_spot(x, y, width, marks, labels, (44, 36, 350, 262))
+        spot = (left, bottom, left + width, bottom + 12)
+        assert sum(cost._overlap(spot, other) for other in labels) == 0
+        assert left >= 44
+        assert 36 <= bottom <= 250
+        labels.append(spot)
 
 
 @pytest.mark.parametrize(

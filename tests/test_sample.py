@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import report_fixture
+
 from harness.methods import METHODS
 from harness.models import folders
 from harness.report.terminal import SYMBOLS
@@ -27,6 +29,12 @@ def test_the_sample_has_every_lecture_model() -> None:
     assert names == set(folders.lecture_models())
     found = json.loads((SAMPLE / "results.json").read_text(encoding="utf-8"))
     assert [m["error"] for m in found["models"]] == [None] * len(names)
+
+
+def test_the_sample_writes_numbers_in_one_form() -> None:
+    """Thousands, powers of ten, minus signs: the whole page and its figures, messages included."""
+    page = (SAMPLE / "index.html").read_text(encoding="utf-8")
+    assert report_fixture.other_forms(page) == []
 
 
 def test_every_fail_and_warn_of_the_sample_says_why_and_what_helps() -> None:

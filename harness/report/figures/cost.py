@@ -152,14 +152,15 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
     box = tuple(float(v) * scale for v in ax.bbox.extents)
     at = {p: pixel((p.seconds, _clipped(p.typical))) * scale for p in mine}
     tops = {p: pixel((p.seconds, _clipped(p.worst))) * scale for p in mine}
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
-    taken += [(at[p][0] - 1.5, at[p][1], tops[p][0] + 1.5, tops[p][1] + 1) for p in mine]
+    marks = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
+    marks += [(at[p][0] - 1.5, at[p][1], tops[p][0] + 1.5, tops[p][1] + 1) for p in mine]
+    labels: list[Box] = []
     back = ax.transData.inverted()
     for p in sorted(mine, key=lambda q: (-at[q][1], at[q][0])):
         x, y = (float(v) for v in at[p])
         width = canvas.width_px(p.model, _LABEL_PT)
-        left, bottom = _free_spot(x, y, width, taken, box)
-        taken.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
+        left, bottom = _free_spot(x, y, width, marks, labels, box)
+        labels.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
         middle = bottom + _LABEL_HEIGHT / 2
         where = back.transform((left / scale, middle / scale))
         ax.text(where[0], where[1], p.model, size=_LABEL_PT, color=INK, va="center")
@@ -173,18 +174,19 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
 
 
 def _free_spot(
-    x: float, y: float, width: float, taken: list[Box], box: tuple[float, ...]
+    x: float, y: float, width: float, marks: list[Box], labels: list[Box], box: tuple[float, ...]
 ) -> tuple[float, float]:
-    """Return the lower left corner of the nearest place whose box overlaps least."""
+    """Return the lower left corner of the place with the least overlap, above all of labels."""
     best, least = (x + 8, y - _LABEL_HEIGHT / 2), math.inf
     beside = (x + 8, x - 8 - width)
-    for step in sorted(range(-7, 8), key=lambda s: (abs(s), s < 0)):
+    for step in sorted(range(-12, 13), key=lambda s: (abs(s), s < 0)):
         for left in beside if abs(step) < _CENTRED_FROM else (*beside, x - width / 2):
             bottom = y - _LABEL_HEIGHT / 2 + step * _LABEL_HEIGHT * 0.9
             spot = (left, bottom, left + width, bottom + _LABEL_HEIGHT)
             out = max(box[0] - spot[0], 0) + max(spot[2] - box[2] - 6, 0)
             out += max(box[1] - spot[1], 0) + max(spot[3] - box[3], 0)
-            cost = sum(_overlap(spot, other) for other in taken) + 1000 * out + 4 * abs(step)
+            cost = sum(_overlap(spot, mark) for mark in marks) + 1000 * out + 4 * abs(step)
+            cost += 100 * sum(_overlap(spot, label) for label in labels)
             if cost < least:
                 best, least = (left, bottom), cost
     return best
