@@ -224,9 +224,8 @@ def test_holms_procedure_on_an_example() -> None:
 
 def test_what_has_no_p_value_keeps_its_conclusion_and_costs_nothing() -> None:
     """A missing quantity has changed already and does not count in the family of tests."""
-    assert conclude(family(None, None, conclusion="changed")) == family(
-        None, None, conclusion="changed"
-    )
+    kept = conclude(family(None, None, conclusion="changed"))
+    assert [c.conclusion for c in kept] == ["changed", "changed"]
     assert rejected(0.05, *[None] * 100) == [0]
 
 
