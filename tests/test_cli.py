@@ -116,6 +116,15 @@ def test_doctor_says_that_an_unrelated_package_replaced_the_command(tmp_path: Pa
     assert "harness/__init__.py" in own_files(found).found
 
 
+def test_doctor_does_not_vouch_for_files_that_nobody_recorded(tmp_path: Path) -> None:
+    """Without a record of installed files it is unknown whose command it is, which is not fine."""
+    found = installed(tmp_path)
+    (tmp_path / "stan_advi_harness-1.0.dist-info/RECORD").write_text("")
+    check = own_files(found)
+    assert not check.ok
+    assert "recorded no files" in check.found
+
+
 def test_the_exceptions_that_docstrings_name_are_there() -> None:
     """Every public name resolves, and the docstrings of the API name exceptions that exist."""
     for name in harness.__all__:

@@ -46,19 +46,23 @@ def own_files(distribution: metadata.Distribution) -> Check:
 
     # Not `distribution.files`: from Python 3.12 on that leaves lost files out.
     record = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    own = {
+        name: checksum
+        for name, checksum, _ in record
+        if checksum and (Path(name).stem == "harness" or name == "harness/__init__.py")
+    }
     replaced = [
         name
-        for name, checksum, _ in record
-        if (Path(name).stem == "harness" or name == "harness/__init__.py")
-        and checksum
-        and checksum != f"sha256={_sha256(Path(str(distribution.locate_file(name))))}"
+        for name, checksum in own.items()
+        if checksum != f"sha256={_sha256(Path(str(distribution.locate_file(name))))}"
     ]
-    if not replaced:
+    if own and not replaced:
         return Check("command harness", ok=True, found=f"belongs to {DISTRIBUTION}")
+    found = f"another package replaced {' and '.join(replaced)}; {DISTRIBUTION} is the same command"
     return Check(
         "command harness",
         False,  # noqa: FBT003 - by position, as the other three
-        f"another package replaced {' and '.join(replaced)}; {DISTRIBUTION} is the same command",
+        found if own else "unknown whose it is: the installer recorded no files",
         f"{sys.executable} -m pip uninstall harness, then "
         f"{sys.executable} -m pip install --force-reinstall --no-deps {DISTRIBUTION}",
     )
