@@ -226,12 +226,12 @@ def whole(salt: int = 0) -> tuple[Comparison, tuple[RunResult, ...]]:
     found = compare(runs)
     rules = judge.rules_for()
     z = judge.critical_z(1)
-    measures = tuple(found.present.measures)
+    measures = tuple(found.comparison.measures)
     levels: tuple[Closeness | None, ...] = tuple(
         judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in measures
     )
     entry = ModelComparison(
-        MODEL, None, found.reference, runs, measures, levels, tuple(found.verdicts.values())
+        MODEL, None, found.comparison.reference, runs, measures, levels, tuple(found.verdicts.values())
     )
     return Comparison((entry,), (), {"date": "2026-01-01"}), runs
 

@@ -287,25 +287,22 @@ def story(salt: int = 0) -> tuple[Comparison, Any, tuple[RunResult, ...]]:
                 (*family, *causes_of(scene)))
         )  # fmt: skip
     verdict = found.verdicts["meanfield"]
-    proposals = propose(MODEL, verdict, found.present.runs, gaps)
+    proposals = propose(MODEL, verdict, found.comparison.runs, gaps)
     trials = []
     for proposal in proposals:
         its = list(runs)
         if proposal.spec is not None:
             its = [run(s, salt=1) for s in proposal.spec]
         trials.append(
-            tried(
-                Judging(MODEL, verdict, proposal, its, found.yardstick, found.reference,
-                        found.present)
-            )
-        )  # fmt: skip
+            tried(Judging(found.comparison, verdict, proposal, its, found.yardstick, found.context))
+        )
     rules, z = judge.rules_for(), judge.critical_z(1)
-    measures = tuple(found.present.measures)
+    measures = tuple(found.comparison.measures)
     entry = ModelComparison(
         MODEL,
         None,
-        found.reference,
-        tuple(found.present.runs),
+        found.comparison.reference,
+        tuple(found.comparison.runs),
         measures,
         tuple(
             judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in measures
@@ -315,7 +312,7 @@ def story(salt: int = 0) -> tuple[Comparison, Any, tuple[RunResult, ...]]:
         trials=tuple(trials),
     )
     whole = Comparison((explained(entry),), (), {"date": "2026-01-01"})
-    return whole, proposals, tuple(found.present.runs)
+    return whole, proposals, tuple(found.comparison.runs)
 
 
 @pytest.mark.parametrize("nats", [0.5, 3.0, math.nan, math.inf])
@@ -373,7 +370,7 @@ def test_what_the_tables_no_longer_know_is_still_read() -> None:
     found = compare([run(spec("meanfield"), sd=6.5)])
     entry = explained(
         ModelComparison(
-            MODEL, None, found.reference, (run(spec("meanfield")),),
+            MODEL, None, found.comparison.reference, (run(spec("meanfield")),),
             verdicts=tuple(found.verdicts.values()),
             explanation=Explanation(NO_ESTIMATE, "none", (gap,)), trials=(trial,),
         )

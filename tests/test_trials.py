@@ -15,7 +15,6 @@ from harness.methods import METHODS
 from harness.records import NO_ESTIMATE, Better, Cause, Draws, Estimate, Gap, Trial, Verdict
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.judge import luck
-from harness.why.remedies.nuts_start import Start
 from harness.why.remedies.reweighted import reweighted
 from harness.why.remedies.row import Judging, Proposal
 from harness.why.trials import propose, trial_seeds, tried
@@ -24,7 +23,7 @@ from harness.why.words import remedy_in_short, remedy_sentences, trial_words
 
 CHANGES = {row.id: row.change for row in REMEDIES.values() if row.change is not None}
 
-START = Start(tuple({"x": float(i)} for i in range(4)), (1.0,))
+START = {"start": [{"x": float(i)} for i in range(4)], "inv_metric": [1.0]}
 
 
 def gap(method: str, *causes: tuple[Any, str]) -> Gap:
@@ -261,8 +260,8 @@ def attempt(
 ) -> Trial:
     """Judge a trial."""
     judging = Judging(
-        MODEL, compared.verdicts[method], proposal, results, compared.yardstick,
-        compared.reference, compared.present,
+        compared.comparison, compared.verdicts[method], proposal, results, compared.yardstick,
+        compared.context,
     )  # fmt: skip
     return tried(judging)
 
@@ -377,7 +376,7 @@ def test_what_gave_no_draws_before_has_no_figure() -> None:
 
 def test_runs_of_the_same_name_are_not_taken_for_the_comparisons(wide: Compared) -> None:
     """A run with other options differs from the comparison's, even with equal method and seed."""
-    present = [r for r in wide.present.runs if r.spec.method == "meanfield"]
+    present = [r for r in wide.comparison.runs if r.spec.method == "meanfield"]
     again = attempt(wide, SMALLER, present)
     assert again.before == again.after
     other = attempt(wide, SMALLER, [run(r.spec, salt=3) for r in present])

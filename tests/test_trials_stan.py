@@ -19,7 +19,7 @@ from harness.stan import CmdStan, compile_program
 from harness.stan.bridge import BridgeModel, library
 from harness.study.reference import choose_reference
 from harness.study.store import cmdstan_seed
-from harness.why.remedies.nuts_start import Start, start_from
+from harness.why.remedies.nuts_start import start_from
 from harness.why.remedies.row import Judging
 from harness.why.trials import propose, tried
 from harness.why.verdicts import remedies_of
@@ -40,7 +40,7 @@ class Bench:
     def trials(self, method: str, wanted: Sequence[str]) -> dict[str, Trial]:
         """Propose, run and judge some remedies of a method."""
         found = self.compared
-        verdict, runs = found.verdicts[method], found.present.runs
+        verdict, runs = found.verdicts[method], found.comparison.runs
         own = [r for r in runs if r.spec.method == method]
         assert own[0].draws is not None
         start = start_from(own[0].draws, self.bridge, 4, np.random.default_rng(1))
@@ -52,15 +52,14 @@ class Bench:
             if proposal.spec is not None:
                 results = [self._result(s) for s in proposal.spec]
             judging = Judging(
-                self.model, verdict, proposal, results, found.yardstick, found.reference,
-                found.present,
-            )  # fmt: skip
+                found.comparison, verdict, proposal, results, found.yardstick, found.context
+            )
             out[proposal.remedy] = tried(judging)
         assert set(out) == set(wanted)
         return out
 
     def _result(self, spec: RunSpec) -> RunResult:
-        there = next((r for r in self.compared.present.runs if r.spec == spec), None)
+        there = next((r for r in self.compared.comparison.runs if r.spec == spec), None)
         return self.run(spec) if there is None else there
 
 
@@ -164,17 +163,17 @@ def test_nuts_from_a_q_of_one_mode_is_found_out(cmdstan: CmdStan, tmp_path: Path
 
 def test_starts_are_draws_of_q_and_its_variances(regression: Bench) -> None:
     """On the unconstrained scale: sigma's is that of its logarithm."""
-    run = next(r for r in regression.compared.present.runs if r.spec.method == "meanfield_tuned")
+    run = next(r for r in regression.compared.comparison.runs if r.spec.method == "meanfield_tuned")
     assert run.draws is not None
     start = start_from(run.draws, regression.bridge, 4, np.random.default_rng(2))
-    assert isinstance(start, Start)
-    rows = [tuple(p[n] for n in ("intercept", "slope", "sigma")) for p in start.points]
+    assert not isinstance(start, str)
+    rows = [tuple(p[n] for n in ("intercept", "slope", "sigma")) for p in start["start"]]
     assert len(set(rows)) == 4
     assert set(rows) <= {tuple(float(x) for x in row) for row in run.draws.values[0]}
     logs = np.log(run.draws.quantity("sigma")[0])
     truth = [run.draws.quantity("intercept").var(), run.draws.quantity("slope").var(), logs.var()]
     # Five standard errors of a variance of 500 draws: √(2/500).
-    np.testing.assert_allclose(start.inv_metric, truth, rtol=5 * np.sqrt(2 / 500))
+    np.testing.assert_allclose(start["inv_metric"], truth, rtol=5 * np.sqrt(2 / 500))
     for bad, words in (
         (dataclasses.replace(run.draws, names=("a", "b", "c")), "lack intercept"),
         (dataclasses.replace(run.draws, values=run.draws.values * np.nan), "0 of q's draws"),

@@ -21,6 +21,7 @@ from harness.stan.bridge import BridgeModel, library
 from harness.vi.gaussian import Gaussian
 from harness.why.fits import Fit, MissingParametersError, family_of, fit_of, unconstrained
 from harness.why.log_evidence import log_evidence
+from harness.why.posterior import Posterior
 
 pytestmark = pytest.mark.stan
 
@@ -342,7 +343,7 @@ NEAR_Q = Gaussian(np.array([1.1, 2.1]), np.array([1.0, 1.3]))
 def test_log_z_is_bridged_from_a_reference() -> None:
     """The constant of a normal, −3.25, within K errors, from draws that are worth a half."""
     target = posterior(-3.25)
-    reference = target.draw(2000, np.random.default_rng(1)), 1000.0
+    reference = Posterior(target.draw(2000, np.random.default_rng(1)), 1000.0, ())
     found = log_evidence(OWN, {}, target, reference, NEAR_Q, np.random.default_rng(2))
     assert "bridge" in found.source
     assert found.words == ""
@@ -373,7 +374,7 @@ def test_log_z_that_cannot_be_had_is_nan_with_words() -> None:
 def test_a_reference_too_short_for_a_bridge_is_said() -> None:
     """Five draws: weighted draws of q in its place, with the bridge's own words."""
     target = posterior(2.0)
-    reference = target.draw(5, np.random.default_rng(1)), 5.0
+    reference = Posterior(target.draw(5, np.random.default_rng(1)), 5.0, ())
     found = log_evidence(OWN, {}, target, reference, NEAR_Q, np.random.default_rng(5))
     assert "weighted" in found.source
     assert "5 draws" in found.source

@@ -16,6 +16,7 @@ from harness.records import (
     Cost,
     Draws,
     Model,
+    ModelComparison,
     Reference,
     RunResult,
     RunSpec,
@@ -23,7 +24,6 @@ from harness.records import (
     Status,
     Verdict,
 )
-from harness.why.remedies.row import Present
 
 MODEL = Model("m", "m", Path("m.stan"), None)
 
@@ -90,8 +90,8 @@ class Compared:
 
     verdicts: Mapping[str, Verdict]
     yardstick: Yardstick
-    reference: Reference
-    present: Present
+    comparison: ModelComparison
+    context: judge.JudgeContext
 
 
 def compare(runs: Sequence[RunResult]) -> Compared:
@@ -131,4 +131,5 @@ def judged(
         )
         for m in methods
     }
-    return Compared(verdicts, yardstick, reference, Present(runs, measures, context))
+    comparison = ModelComparison(model, None, reference, tuple(runs), tuple(measures))
+    return Compared(verdicts, yardstick, comparison, context)

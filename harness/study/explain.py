@@ -35,8 +35,7 @@ from harness.why.verdicts import explained as with_facts
 
 if TYPE_CHECKING:
     from harness.metrics.measure import Yardstick
-    from harness.why.remedies.nuts_start import Start
-    from harness.why.remedies.row import Proposal
+    from harness.why.remedies.row import Options, Proposal
 
 
 def explanation_key(task: AnalysisTask) -> str:
@@ -155,7 +154,7 @@ def _opened(task: AnalysisTask) -> BridgeModel | str:
         return str(error)
 
 
-def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Start | str:
+def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Options | str:
     """Return where NUTS would start from a method's q: that of its first seed."""
     from harness.why.remedies.nuts_start import start_from
 
@@ -186,7 +185,7 @@ def _judged(
     task: AnalysisTask, judged: Judged, yardstick: Yardstick, store: Store
 ) -> tuple[Trial, ...]:
     from harness.why.remedies.judge import not_tried
-    from harness.why.remedies.row import Judging, Present
+    from harness.why.remedies.row import Judging
     from harness.why.trials import tried
 
     comparison = judged.comparison
@@ -198,9 +197,8 @@ def _judged(
         light = results if proposal.spec else [by_run[proposal.method, s] for s in proposal.seeds]
         its = store.with_arrays(light)
         context = judged.contexts.get(proposal.method, judge.JudgeContext())
-        present = Present(comparison.runs, comparison.measures, context)
-        verdict, reference = verdicts[proposal.method], comparison.reference
-        judging = Judging(task.model, verdict, proposal, its, yardstick, reference, present)
+        verdict = verdicts[proposal.method]
+        judging = Judging(comparison, verdict, proposal, its, yardstick, context)
         try:
             trial = tried(judging)
         except Exception as error:  # noqa: BLE001 - one remedy must not cost the others

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
 from harness.records import (
+    NO_ESTIMATE,
     Cause,
     Estimate,
     Explanation,
@@ -36,13 +38,13 @@ from harness.why.causes.row import COUNTS, FamilyScene, OptimiserScene
 from harness.why.causes.stopping import looks_of
 from harness.why.family_search import BUDGET_S, WANTED, Family, Search
 from harness.why.fits import Fit, MissingParametersError, family_of, fit_of
-from harness.why.log_evidence import UNKNOWN, LogZ, log_evidence
+from harness.why.log_evidence import LogZ, log_evidence
 from harness.why.posterior import Posterior, posterior_of
 
 PREDICTED = 0.3
 """Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
 
-NO_LOG_Z = LogZ(UNKNOWN, "none")
+NO_LOG_Z = LogZ(NO_ESTIMATE, "none")
 
 NO_BEST = "the best member of its family is unknown"
 
@@ -69,215 +71,188 @@ def explain(
         bridged = BridgeModel(library, bound)
     except (BridgeError, ModelError, OSError) as error:
         words = f"the program cannot be evaluated: {error}"
-        return Explanation(UNKNOWN, "none", (), (words,), complete=False)
+        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+    target, rng = BridgeTarget(bridged), np.random.default_rng(seed_of(model.name))
     numbers = sum(value.size for value in bound.values())
+    a_density = 1e-6 * (1 + target.dimension / 10) + SECONDS_A_NUMBER * numbers
+    search = Search(target, rng, Clock(timeout_s), a_density)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _Explaining(model, runs, reference, bridged, data, numbers, timeout_s).run()
+        log_z, gaps = _explained(search, model, data, runs, reference, bridged)
+    notes = tuple(search.notes)
+    return Explanation(log_z.value, log_z.source, tuple(gaps), notes, search.complete)
 
 
-class _Explaining:
-    """The steps of an explanation, and what they share."""
+def _explained(
+    search: Search,
+    model: Model,
+    data: Mapping[str, Any],
+    runs: Sequence[RunResult],
+    reference: Reference,
+    bridged: BridgeModel,
+) -> tuple[LogZ, list[Gap]]:
+    fits = _fits(runs, bridged, search.notes)
+    if not fits:
+        search.notes.append("no run of a Gaussian family has draws")
+        return NO_LOG_Z, []
+    posterior, said = posterior_of(reference, bridged)
+    search.notes += said
+    found: dict[FamilyName, Family] = {}
+    try:
+        found = search.families(fits, posterior)
+    except StartError as error:
+        search.notes.append(f"the families' best members could not be found: {error}")
+    except TimeLimitError:
+        limit = seconds(search.clock.limit_s)
+        search.notes.append(f"the search for the families' best members took over {limit}")
+        search.complete = False
+    if not found:
+        return NO_LOG_Z, [_unknown(fit, NO_BEST) for fit in fits]
+    log_z = _log_z(search, model, data, posterior, found)
+    gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, posterior)}
+    keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
+    return log_z, [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
 
-    def __init__(
-        self,
-        model: Model,
-        runs: Sequence[RunResult],
-        reference: Reference,
-        bridged: BridgeModel,
-        data: Mapping[str, Any],
-        numbers: int,
-        timeout_s: float,
-    ) -> None:
-        self.model, self.runs, self.reference, self.data = model, runs, reference, data
-        self.bridged = bridged
-        self.target = BridgeTarget(bridged)
-        self.clock = Clock(timeout_s)
-        self.rng = np.random.default_rng(seed_of(model.name))
-        seconds = 1e-6 * (1 + self.target.dimension / 10) + SECONDS_A_NUMBER * numbers
-        self.search = Search(self.target, self.rng, self.clock, seconds)
-        self.notes = self.search.notes
 
-    def run(self) -> Explanation:
-        """Return the explanation."""
-        fits = self._fits()
-        if not fits:
-            self.notes.append("no run of a Gaussian family has draws")
-            return self._explanation([])
-        posterior, said = posterior_of(self.reference, self.bridged)
-        self.notes += said
-        found: dict[FamilyName, Family] = {}
+def _fits(runs: Sequence[RunResult], bridged: BridgeModel, notes: list[str]) -> list[Fit]:
+    """Return q of every run that has draws; one that cannot be recovered is a note."""
+    found = []
+    for run in runs:
+        if run.draws is None or family_of(run) is None or not run.draws.values.shape[1]:
+            continue
         try:
-            found = self.search.families(fits, posterior)
-        except StartError as error:
-            self.notes.append(f"the families' best members could not be found: {error}")
-        except TimeLimitError:
-            limit = seconds(self.clock.limit_s)
-            self.notes.append(f"the search for the families' best members took over {limit}")
-            self.search.complete = False
-        if not found:
-            return self._explanation([self._unknown(fit, NO_BEST) for fit in fits])
-        log_z = self._log_z(posterior, found)
-        gaps = self._gaps(found, log_z, posterior)
-        done = {(g.method, g.seed) for g in gaps}
-        gaps += [
-            self._unknown(f, NO_BEST)
-            for f in fits
-            if (f.run.spec.method, f.run.spec.seed) not in done
-        ]
-        order = {(r.spec.method, r.spec.seed): i for i, r in enumerate(self.runs)}
-        gaps.sort(key=lambda g: order[g.method, g.seed])
-        return self._explanation(gaps, log_z)
+            found.append(fit_of(run, bridged))
+        except (MissingParametersError, ValueError) as error:
+            where = f"{run.spec.method}, seed {run.spec.seed}"
+            notes.append(f"{where}: q cannot be recovered from its draws: {error}")
+    return found
 
-    def _explanation(self, gaps: Sequence[Gap], log_z: LogZ = NO_LOG_Z) -> Explanation:
-        notes, complete = tuple(self.notes), self.search.complete
-        return Explanation(log_z.value, log_z.source, tuple(gaps), notes, complete)
 
-    def _fits(self) -> list[Fit]:
-        """Return q of every run that has draws; one that cannot be recovered is a note."""
-        found = []
-        for run in self.runs:
-            if run.draws is None or family_of(run) is None or not run.draws.values.shape[1]:
-                continue
-            try:
-                found.append(fit_of(run, self.bridged))
-            except (MissingParametersError, ValueError) as error:
-                where = f"{run.spec.method}, seed {run.spec.seed}"
-                self.notes.append(f"{where}: q cannot be recovered from its draws: {error}")
-        return found
+def _log_z(
+    search: Search,
+    model: Model,
+    data: Mapping[str, Any],
+    posterior: Posterior | None,
+    found: Mapping[FamilyName, Family],
+) -> LogZ:
+    near = found.get("fullrank", found["meanfield"]).best.q
+    most = int(min(20_000, max(1000, BUDGET_S / search.seconds)))
+    log_z = log_evidence(model, data, search.target, posterior, near, search.rng, proposals=most)
+    doubt = log_z.words or _doubt(log_z, posterior, found)
+    if doubt:
+        search.notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
+        return LogZ(NO_ESTIMATE, "none", doubt)
+    return log_z
 
-    # --- the pieces --------------------------------------------------------------------------
 
-    def _log_z(self, posterior: Posterior | None, found: Mapping[FamilyName, Family]) -> LogZ:
-        near = found.get("fullrank", found["meanfield"]).best.q
-        reference = None if posterior is None else (posterior.z, posterior.effective)
-        most = int(min(20_000, max(1000, BUDGET_S / self.search.seconds)))
-        log_z = log_evidence(
-            self.model, self.data, self.target, reference, near, self.rng, proposals=most
-        )
-        doubt = log_z.words or self._doubt(log_z, posterior, found)
-        if doubt:
-            self.notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
-            return LogZ(UNKNOWN, "none", doubt)
-        return log_z
-
-    def _doubt(
-        self, log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, Family]
-    ) -> str:
-        """Return evidence against a log Z: an ELBO above it, or a mode that its draws miss."""
-        for family, its in found.items():
-            gap = _difference(log_z.value, its.level.value)
-            if gap.value < -4 * gap.mcse - COUNTS:
-                return (
-                    f"the estimate by {log_z.source} lies {number(-gap.value)} nats below the "
-                    f"ELBO of the best {title(family)} Gaussian, which is impossible: the draws "
-                    "must miss a mode"
-                )
-        if log_z.known:
-            return ""
-        basins = found["meanfield"].best.optimum.basins
-        for basin in (b for b in basins if b.separate and b.mass > MISSED):
-            if posterior is None:
-                if sum(b.separate for b in basins) > 1:
-                    return "there are several modes, and one Gaussian's draws see only one"
-            elif not posterior.visits(basin.theta):
-                return (
-                    f"climbing finds a mode with about {percent(basin.mass)} of the mass in "
-                    "which the reference has no draw"
-                )
-        return ""
-
-    def _gaps(
-        self, found: Mapping[FamilyName, Family], log_z: LogZ, posterior: Posterior | None
-    ) -> list[Gap]:
-        gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
-        if "fullrank" in gaps_of and gaps_of["fullrank"].value > gaps_of["meanfield"].value:
-            # The larger family contains the smaller one's best: the difference is noise.
-            gaps_of["fullrank"] = gaps_of["meanfield"]
-        correlation = self._correlation(found, posterior)
-        out: list[Gap] = []
-        for family, its in found.items():
-            gap = gaps_of[family]
-            scene = FamilyScene(
-                gap=gap,
-                rest=gap.value,
-                family=family,
-                best=its.best,
-                correlation=correlation,
-                fullrank_gap=gaps_of.get("fullrank"),
-                posterior=posterior,
-                rng=self.rng,
+def _doubt(log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, Family]) -> str:
+    """Return evidence against a log Z: an ELBO above it, or a mode that its draws miss."""
+    for family, its in found.items():
+        gap = _difference(log_z.value, its.level.value)
+        if gap.value < -4 * gap.mcse - COUNTS:
+            return (
+                f"the estimate by {log_z.source} lies {number(-gap.value)} nats below the "
+                f"ELBO of the best {title(family)} Gaussian, which is impossible: the draws "
+                "must miss a mode"
             )
-            causes = causes_of(scene)
-            if math.isfinite(gap.value) and not gap.mcse <= WANTED:
-                self.notes.append(
-                    f"the {title(family)} family gap has a standard error of {number(gap.mcse)} "
-                    "nats"
-                )
-            for fit, elbo in its.fits:
-                if elbo is None:
-                    words = f"q cannot be recovered from its draws: {fit.words}"
-                    out.append(self._unknown(fit, words, gap, causes))
-                    continue
-                below = _with_moments(fit, elbo.below, self.target.dimension)
-                best = its.level.value.value
-                own = causes_of(
-                    OptimiserScene(
-                        gap=below,
-                        rest=below.value,
-                        run=fit.run,
-                        best=best,
-                        basin=self._basin(found["meanfield"].best, fit, below),
-                        lost=elbo.lost,
-                        looks=looks_of(fit.run, best),
-                    )
-                )
-                spec, words = fit.run.spec, _words(fit, below, elbo.lost)
-                both = tuple(sorted([*own, *causes], key=by_size))
-                its_gap = Gap(
-                    spec.method, spec.seed, fit.family, gap, below, both, fit.exact, words
-                )
-                out.append(its_gap)
-        return out
+    if log_z.known:
+        return ""
+    basins = found["meanfield"].best.optimum.basins
+    for basin in (b for b in basins if b.separate and b.mass > MISSED):
+        if posterior is None:
+            if sum(b.separate for b in basins) > 1:
+                return "there are several modes, and one Gaussian's draws see only one"
+        elif not posterior.visits(basin.theta):
+            return (
+                f"climbing finds a mode with about {percent(basin.mass)} of the mass in "
+                "which the reference has no draw"
+            )
+    return ""
 
-    def _correlation(
-        self, found: Mapping[FamilyName, Family], posterior: Posterior | None
-    ) -> Estimate | None:
-        """Return how much closer the best full-rank Gaussian is than the best mean-field one."""
-        d = self.target.dimension
-        if d == 1:
-            return None
-        if d > FULLRANK_LIMIT:
-            if posterior is None:
-                return None
-            return metrics.correlation_gap(posterior.z, posterior.effective)
-        if "fullrank" not in found:
-            return None
-        full = found["fullrank"].best.q
-        try:
-            predicted = metrics.correlation_nats(full.covariance)
-            closer = self.search.elbos([full, found["meanfield"].best.q])[1].below
-        except (TimeLimitError, ValueError):
-            return None
-        # Otherwise it is closer for another reason: it may sit in another basin.
-        return closer if predicted > PREDICTED * closer.value else None
 
-    def _basin(self, best: Best, fit: Fit, below: Estimate) -> Estimate | None:
-        """Return how much lower the optimum is to which climbing from q leads, if another one."""
-        counts = below.value - 2 * below.mcse > COUNTS
-        if fit.q is None or not counts or self.search.seconds > CLIMBS_S:
-            return None
-        try:
-            return climb(self.target, best, fit.q, self.rng, self.clock)
-        except TimeLimitError:
-            return None
+def _gaps(
+    search: Search,
+    found: Mapping[FamilyName, Family],
+    log_z: LogZ,
+    posterior: Posterior | None,
+) -> Iterator[Gap]:
+    gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
+    if "fullrank" in gaps_of and gaps_of["fullrank"].value > gaps_of["meanfield"].value:
+        # The larger family contains the smaller one's best: the difference is noise.
+        gaps_of["fullrank"] = gaps_of["meanfield"]
+    scene = FamilyScene(
+        family="meanfield",
+        best=found["meanfield"].best,
+        correlation=_correlation(search, found, posterior),
+        fullrank_gap=gaps_of.get("fullrank"),
+        posterior=posterior,
+        rng=search.rng,
+    )
+    for family, its in found.items():
+        gap, best = gaps_of[family], its.level.value.value
+        causes = causes_of(replace(scene, gap=gap, rest=gap.value, family=family, best=its.best))
+        if math.isfinite(gap.value) and not gap.mcse <= WANTED:
+            size = number(gap.mcse)
+            search.notes.append(
+                f"the {title(family)} family gap has a standard error of {size} nats"
+            )
+        for fit, elbo in its.fits:
+            if elbo is None:
+                words = f"q cannot be recovered from its draws: {fit.words}"
+                yield _unknown(fit, words, gap, causes)
+                continue
+            below = _with_moments(fit, elbo.below, search.target.dimension)
+            own = causes_of(
+                OptimiserScene(
+                    gap=below,
+                    rest=below.value,
+                    run=fit.run,
+                    best=best,
+                    basin=_basin(search, found["meanfield"].best, fit, below),
+                    lost=elbo.lost,
+                    looks=looks_of(fit.run, best),
+                )
+            )
+            both = tuple(sorted([*own, *causes], key=by_size))
+            words = _words(fit, below, elbo.lost)
+            yield replace(_unknown(fit, words, gap, both), optimiser_gap=below)
 
-    @staticmethod
-    def _unknown(
-        fit: Fit, words: str, gap: Estimate = UNKNOWN, causes: tuple[Cause, ...] = ()
-    ) -> Gap:
-        """Return the gap of a run whose part in it is unknown."""
-        spec, exact = fit.run.spec, fit.exact
-        return Gap(spec.method, spec.seed, fit.family, gap, UNKNOWN, causes, exact, words)
+
+def _correlation(
+    search: Search, found: Mapping[FamilyName, Family], posterior: Posterior | None
+) -> Estimate | None:
+    """Return how much closer the best full-rank Gaussian is than the best mean-field one."""
+    d = search.target.dimension
+    if d > FULLRANK_LIMIT and posterior is not None:
+        return metrics.correlation_gap(posterior.z, posterior.effective)
+    if "fullrank" not in found:
+        return None
+    full = found["fullrank"].best.q
+    try:
+        predicted = metrics.correlation_nats(full.covariance)
+        closer = search.elbos([full, found["meanfield"].best.q])[1].below
+    except (TimeLimitError, ValueError):
+        return None
+    # Otherwise it is closer for another reason: it may sit in another basin.
+    return closer if predicted > PREDICTED * closer.value else None
+
+
+def _basin(search: Search, best: Best, fit: Fit, below: Estimate) -> Estimate | None:
+    """Return how much lower the optimum is to which climbing from q leads, if another one."""
+    counts = below.value - 2 * below.mcse > COUNTS
+    if fit.q is None or not counts or search.seconds > CLIMBS_S:
+        return None
+    try:
+        return climb(search.target, best, fit.q, search.rng, search.clock)
+    except TimeLimitError:
+        return None
+
+
+def _unknown(
+    fit: Fit, words: str, gap: Estimate = NO_ESTIMATE, causes: tuple[Cause, ...] = ()
+) -> Gap:
+    """Return the gap of a run whose part in it is unknown."""
+    spec, exact = fit.run.spec, fit.exact
+    return Gap(spec.method, spec.seed, fit.family, gap, NO_ESTIMATE, causes, exact, words)
 
 
 def _difference(upper: Estimate, lower: Estimate) -> Estimate:

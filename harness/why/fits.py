@@ -58,13 +58,12 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     total = draws.values.shape[0] * draws.values.shape[1]
     squares = d if family == "meanfield" else d * (d + 1) // 2
     wanted = min(max(int(SPARE * (squares + d + 1)) + 50, LEAST_DRAWS), MOST_DRAWS, total)
+    spread = np.linspace(0, total - 1, min(MOST_DRAWS, total)).astype(int)
     log_q = None if draws.log_q is None else draws.log_q.reshape(-1)
     if log_q is not None and not np.isfinite(log_q).any():
         log_q = None
-    lost = 0.0 if draws.log_p is None else float(np.mean(~np.isfinite(draws.log_p)))
-    if log_q is None:
-        index = np.linspace(0, total - 1, min(MOST_DRAWS, total)).astype(int)
-    else:
+    index = spread
+    if log_q is not None:
         # Draws near the middle are far from bounds, where digits are lost.
         usable = np.where(np.isfinite(log_q), log_q, -np.inf)
         index = np.argsort(-usable, kind="stable")[: min(2 * wanted, total)]
@@ -72,57 +71,41 @@ def fit_of(run: RunResult, model: BridgeModel) -> Fit:
     good = np.isfinite(z).all(axis=1)
     if log_q is not None:
         good &= np.isfinite(log_q[index])
-    lost = max(lost, 1 - float(good.mean()))
+    lost = 0.0 if draws.log_p is None else float(np.mean(~np.isfinite(draws.log_p)))
+    fit = Fit(run, family, None, exact=False, words="", lost=max(lost, 1 - float(good.mean())))
     if int(good.sum()) < d + 2:
         why = "its draws lie on the bounds of the parameters, or are not finite"
-        return Fit(run, family, None, exact=False, words=why, lost=lost)
-    z = z[good]
-    if log_q is None:
-        return _by_moments(run, family, z, lost)
-    found = recover(z, log_q[index][good], family)
-    if not found.exact:
+        return fit._replace(words=why)
+    words = ""
+    if log_q is not None:
+        found = recover(z[good], log_q[index][good], family)
+        if found.exact:
+            return _with_q(fit._replace(exact=True), found.mean, found.covariance)
+        words = found.words
         # Draws chosen by log q are less spread than q: take any draws for the moments.
-        any_index = np.linspace(0, total - 1, min(MOST_DRAWS, total)).astype(int)
-        z = unconstrained(model, draws, any_index.tolist())
-        fit = _by_moments(run, family, z[np.isfinite(z).all(axis=1)], lost)
-        return fit._replace(words=found.words if fit.q is not None else fit.words)
-    return _checked(run, family, found.mean, found.covariance, lost, exact=True, words="")
-
-
-def _by_moments(run: RunResult, family: FamilyName, z: np.ndarray, lost: float) -> Fit:
-    if len(z) < z.shape[1] + 2:
-        why = f"{count(len(z), 'usable draw')} for {count(z.shape[1], 'parameter')}"
-        return Fit(run, family, None, exact=False, words=why, lost=lost)
+        z = unconstrained(model, draws, spread.tolist())
+        good = np.isfinite(z).all(axis=1)
+    z = z[good]
+    if len(z) < d + 2:
+        return fit._replace(words=f"{count(len(z), 'usable draw')} for {count(d, 'parameter')}")
     covariance = np.atleast_2d(np.cov(z, rowvar=False))
-    if family == "meanfield":
-        covariance = np.diag(np.diag(covariance))
-    words = f"q's mean and covariance are estimated from {count(len(z), 'draw')}"
-    found = _checked(run, family, z.mean(axis=0), covariance, lost, exact=False, words=words)
-    return found._replace(draws=len(z))
+    words = words or f"q's mean and covariance are estimated from {count(len(z), 'draw')}"
+    return _with_q(fit._replace(words=words, draws=len(z)), z.mean(axis=0), covariance)
 
 
-def _checked(
-    run: RunResult,
-    family: FamilyName,
-    mean: np.ndarray,
-    covariance: np.ndarray,
-    lost: float,
-    *,
-    exact: bool,
-    words: str,
-) -> Fit:
-    if family == "meanfield":
-        factor = np.sqrt(np.diag(covariance))
-    else:
+def _with_q(fit: Fit, mean: FloatArray, covariance: FloatArray) -> Fit:
+    """Return the fit with its q, or with the words why there is none."""
+    factor = np.sqrt(np.diag(covariance))
+    if fit.family == "fullrank":
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
             why = "q's covariance is singular: q has collapsed in some direction"
-            return Fit(run, family, None, exact=False, words=why, lost=lost)
+            return fit._replace(exact=False, words=why)
     q = Gaussian(np.asarray(mean, dtype=np.float64), np.asarray(factor, dtype=np.float64))
     if not q.usable:
-        return Fit(run, family, None, exact=False, words="q has collapsed to a point", lost=lost)
-    return Fit(run, family, q, exact, words, lost)
+        return fit._replace(exact=False, words="q has collapsed to a point")
+    return fit._replace(q=q)
 
 
 class MissingParametersError(ValueError):

@@ -15,7 +15,6 @@ from harness.records.gaps import plain
 from harness.why.causes import by_size
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.judge import not_tried
-from harness.why.remedies.nuts_start import Start
 from harness.why.remedies.row import Judging, Options, Planning, Proposal, Remedy
 from harness.why.verdicts import NEEDS_CAUSE
 
@@ -32,7 +31,7 @@ def propose(
     gaps: Sequence[Gap] = (),
     seeds: int = MOST_SEEDS,
     *,
-    start: Start | str | None = None,
+    start: Options | str | None = None,
     options: Mapping[str, Options] | None = None,
     limit_s: float = LIMIT_S,
 ) -> tuple[Proposal, ...]:

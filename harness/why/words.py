@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.methods import title
-from harness.records import Better, Estimate, Trial, Verdict, VerdictCause
-from harness.records.text import capital, count, ended, listed, number, seconds, span, with_error
+from harness.records import Better, Trial, Verdict, VerdictCause
+from harness.records.text import capital, count, ended, listed, number, seconds, span
 from harness.why.causes import cause_name, cause_sentence
+from harness.why.causes.row import figure
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.sentence import VERBS
 
@@ -19,9 +20,6 @@ SHORT = 3
 
 SHARP = 0.005
 """Relative error of a gap up to which it is written with three digits."""
-
-TESTED = 1e-3
-"""Relative error of a gap up to which its error is not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +95,10 @@ def cause_sentences(verdict: Verdict) -> tuple[str, ...]:
     sentences = []
     first = next((c for c in verdict.causes if c.family is not None), None)
     if first is not None and first.family is not None:
+        unknown = math.isnan(first.whole.value)
+        far = "an unknown distance" if unknown else f"{figure(first.whole)} nats"
         sentences.append(
-            f"Family: the best {title(first.family)} Gaussian is {nats(first.whole)} from the "
-            "posterior."
+            f"Family: the best {title(first.family)} Gaussian is {far} from the posterior."
         )
     return (*sentences, *(_cause_sentence(c, verdict.method) for c in verdict.causes))
 
@@ -120,14 +119,6 @@ def _cause_sentence(found: VerdictCause, method: str) -> str:
     else:
         best = f"{who} is {lost} its family's best"
     return ended(f"Optimiser, {name}: {best}: {words}")
-
-
-def nats(gap: Estimate) -> str:
-    """Write a gap with its error, where that is more than a thousandth."""
-    if math.isnan(gap.value):
-        return "an unknown distance"
-    small = not gap.mcse > TESTED * abs(gap.value)
-    return f"{number(gap.value, 3) if small else with_error(gap)} nats"
 
 
 # --- remedies --------------------------------------------------------------------------------

@@ -92,21 +92,25 @@ class Before:
 
 def _before(judging: Judging) -> Before:
     """Return the state before; where each seed passes, the fault is one over seeds."""
-    verdict, seeds, present = judging.verdict, judging.proposal.seeds, judging.present
+    verdict, seeds, comparison = judging.verdict, judging.proposal.seeds, judging.comparison
     levels = [s.level for s in verdict.by_seed if s.seed in seeds]
     worst = max((v for v in levels if v in RANK), key=lambda v: RANK[v], default=verdict.level)
     level = worst if worst in {"fail", "warn"} else verdict.level
     what = telling(verdict, seeds)
-    own = [m for m in present.measures if m.method in {verdict.method, "reference"}]
-    runs = present.of(verdict.method, seeds)
-    seconds = statistics.median([r.cost.seconds for r in runs]) if runs else math.nan
+    own = [m for m in comparison.measures if m.method in {verdict.method, "reference"}]
+    took = [
+        r.cost.seconds
+        for r in comparison.runs
+        if r.spec.method == verdict.method and r.spec.seed in seeds
+    ]
+    seconds = statistics.median(took) if took else math.nan
     shown = figure(what, own, seeds) if what.metric else NOWHERE
     return Before(level, what, shown, seconds)
 
 
 def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, list[Measure]]:
     """Measure and judge a trial's runs as if they were the only ones of their method."""
-    present, yardstick = judging.present, judging.yardstick
+    present, yardstick = judging.comparison, judging.yardstick
     method = results[0].spec.method
     there = {r.spec.seed for r in results if any(r is o or _same(r, o) for o in present.runs)}
     measures = [m for m in present.measures if m.method == method and m.seed in there]
@@ -120,9 +124,10 @@ def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, li
     measures += yardstick.spread(measures)
     own = [m for m in present.measures if m.method == "reference"]
     own = own or yardstick.own_summaries()
-    context = replace(present.context, pairs=pairs)
+    context = replace(judging.context, pairs=pairs)
     every = [*own, *measures]
-    verdict = judge.judge_method(judging.model, method, results, every, judging.reference, context)
+    model, reference = present.model, present.reference
+    verdict = judge.judge_method(model, method, results, every, reference, context)
     return verdict, every
 
 

@@ -13,7 +13,6 @@ from harness.metrics import METRICS, RHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
 from harness.records.text import count, fixed, integer, listed, seconds
 from harness.why.remedies.judge import Before, not_tried, plain_finding, trial_of
-from harness.why.remedies.nuts_start import Start
 from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import headline, trial_sentence
 from harness.why.remedies.telling import NOWHERE, Figure, Telling
@@ -58,7 +57,7 @@ def _plan(remedy: Remedy, planning: Planning) -> Proposal:
     if not runs:
         why = planning.model.settings.get("nuts", {}).get("skip", "NUTS was not run here")
         return planning.proposal(remedy.id, change, None, "left out", {"why": why})
-    if not isinstance(start, Start):
+    if start is None or isinstance(start, str):
         facts = {"why": start or "no start was given"}
         return planning.proposal(remedy.id, change, None, "no start", facts)
     present = runs[0]
@@ -67,7 +66,7 @@ def _plan(remedy: Remedy, planning: Planning) -> Proposal:
         slow = {"seconds": took, "limit": planning.limit_s}
         return planning.proposal(remedy.id, change, None, "too slow", slow, took)
     short = {**present.spec.options, "warmup": WARMUP}
-    spec = replace(present.spec, options={**short, **start.options})
+    spec = replace(present.spec, options={**short, **start})
     # The same from random starts shows whether q helps, or the short warm-up alone.
     control = replace(present.spec, options=short)
     return planning.proposal(remedy.id, change, (spec, control), seconds=took)
@@ -83,9 +82,9 @@ def _judge(judging: Judging) -> Trial:
     proposal, results = judging.proposal, judging.results
     if proposal.spec is None:
         return not_tried(judging)
-    rules = judge.rules_for(judging.model)
-    own = next((r for r in judging.present.runs if r.spec.method == "nuts"), None)
-    before = None if own is None else _chains(own, judging.present.measures, rules)
+    rules = judge.rules_for(judging.comparison.model)
+    own = next((r for r in judging.comparison.runs if r.spec.method == "nuts"), None)
+    before = None if own is None else _chains(own, judging.comparison.measures, rules)
     start = Before("unknown", Telling(METRIC, None), NOWHERE, math.nan)
     if before is not None:
         start = Before(before.level, start.what, Figure(before.rhat), before.seconds)
@@ -135,7 +134,7 @@ def _control(judging: Judging, rules: Mapping[str, Rule], after: _Chains) -> tup
 
 
 def _diagnostics(judging: Judging, run: RunResult) -> list[Measure]:
-    return measure.chain_measures(run, judging.yardstick.names, judging.reference.kind)
+    return measure.chain_measures(run, judging.yardstick.names, judging.comparison.reference.kind)
 
 
 def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rule]) -> _Chains:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,32 +13,20 @@ from harness.stan.bridge import BridgeError
 if TYPE_CHECKING:
     from harness.records import Draws, FloatArray
     from harness.stan.bridge import BridgeModel
+    from harness.why.remedies.row import Options
 
 MOST = 500
 """Draws from which variances are estimated: an sd to 3% is enough where adaptation begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where NUTS starts: options of its run, plain lists and numbers."""
-
-    points: tuple[Mapping[str, Any], ...]
-    """For each chain the parameters by name, constrained scale, nested as Stan's JSON."""
-    inv_metric: tuple[float, ...]
-    """Variances on the unconstrained scale, one a parameter."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The two options as :mod:`harness.methods.nuts` takes them."""
-        return {"start": [dict(p) for p in self.points], "inv_metric": list(self.inv_metric)}
-
-
 def start_from(
     draws: Draws, model: BridgeModel, chains: int, rng: np.random.Generator
-) -> Start | str:
+) -> Options | str:
     """Choose a start for each chain among q's draws (constrained), and estimate q's variances.
 
-    A string says why there is none.
+    Returns :mod:`harness.methods.nuts`' options: ``start``, for each chain the parameters by name,
+    nested as Stan's JSON, and ``inv_metric``, variances on the unconstrained scale. A string says
+    why there is no start.
     """
     parameters = [stan_name(n) for n in model.constrained_names(transformed=False)]
     absent = [p for p in parameters if p not in draws.names]
@@ -68,4 +54,4 @@ def start_from(
     variances = np.var(np.stack(rows), axis=0, ddof=1)
     if not (np.isfinite(variances) & (variances > 0)).all():
         return "q's variances are not all positive and finite: it has collapsed or run away"
-    return Start(tuple(points[:chains]), tuple(float(v) for v in variances))
+    return {"start": points[:chains], "inv_metric": [float(v) for v in variances]}

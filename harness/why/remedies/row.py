@@ -8,20 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.judge import JudgeContext
-from harness.records import (
-    Measure,
-    Model,
-    Reference,
-    RunResult,
-    RunSpec,
-    Trial,
-    TrialReason,
-    Verdict,
-)
+from harness.records import Model, ModelComparison, RunResult, RunSpec, Trial, TrialReason, Verdict
 
 if TYPE_CHECKING:
     from harness.metrics.measure import Yardstick
-    from harness.why.remedies.nuts_start import Start
 
 Options = Mapping[str, Any]
 
@@ -75,8 +65,8 @@ class Planning:
     """By method, that the user set for this comparison."""
     limit_s: float
     """Seconds of one run beyond which a remedy is not tried."""
-    start: Start | str | None = None
-    """Where NUTS would start, or why it cannot."""
+    start: Options | str | None = None
+    """With which options NUTS would start from q, or why it cannot."""
     causes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By id, of the method's own gaps, with their evidence."""
 
@@ -101,26 +91,11 @@ class Planning:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Present:
-    """The comparison with which trials are compared."""
-
-    runs: Sequence[RunResult]
-    """All of the model's, with or without arrays."""
-    measures: Sequence[Measure]
-    """All of the model's, the reference's summaries among them."""
-    context: JudgeContext
-    """The comparison's own, for the number of quantities and for sentences."""
-
-    def of(self, method: str, seeds: Sequence[int]) -> list[RunResult]:
-        """Return a method's runs with some seeds."""
-        return [r for r in self.runs if r.spec.method == method and r.spec.seed in seeds]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Judging:
-    """What judging one trial needs: the verdict to improve, the remedy, the comparison's."""
+    """What judging one trial needs: the comparison, the verdict to improve, the remedy."""
 
-    model: Model
+    comparison: ModelComparison
+    """Its measures have the reference's summaries; its runs may lack arrays."""
     verdict: Verdict
     proposal: Proposal
     results: Sequence[RunResult]
@@ -128,8 +103,8 @@ class Judging:
     proposal's seeds; empty for what is not tried. A run that the comparison has already (the same
     spec and key) keeps its figures."""
     yardstick: Yardstick
-    reference: Reference
-    present: Present
+    context: JudgeContext
+    """The comparison's own, for the number of quantities and for sentences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
