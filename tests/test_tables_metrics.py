@@ -35,8 +35,8 @@ from harness.records import (
     Verdict,
 )
 from harness.report import files, html, terminal
+from harness.why.remedies.judge import figure, telling
 from harness.why.remedies.sentence import changed
-from harness.why.remedies.telling import figure, telling
 
 JUDGED = [m.id for m in METRICS.values() if m.rule is not None]
 VALUES = (-math.inf, -0.7, 0.0, 0.3, 1.0, 12345.6, math.inf)
@@ -231,7 +231,13 @@ def whole(salt: int = 0) -> tuple[Comparison, tuple[RunResult, ...]]:
         judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in measures
     )
     entry = ModelComparison(
-        MODEL, None, found.comparison.reference, runs, measures, levels, tuple(found.verdicts.values())
+        MODEL,
+        None,
+        found.comparison.reference,
+        runs,
+        measures,
+        levels,
+        tuple(found.verdicts.values()),
     )
     return Comparison((entry,), (), {"date": "2026-01-01"}), runs
 

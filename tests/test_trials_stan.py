@@ -19,7 +19,7 @@ from harness.stan import CmdStan, compile_program
 from harness.stan.bridge import BridgeModel, library
 from harness.study.reference import choose_reference
 from harness.study.store import cmdstan_seed
-from harness.why.remedies.nuts_start import start_from
+from harness.why.remedies.nuts_from_q import start_from
 from harness.why.remedies.row import Judging
 from harness.why.trials import propose, tried
 from harness.why.verdicts import remedies_of

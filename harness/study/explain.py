@@ -156,7 +156,7 @@ def _opened(task: AnalysisTask) -> BridgeModel | str:
 
 def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Options | str:
     """Return where NUTS would start from a method's q: that of its first seed."""
-    from harness.why.remedies.nuts_start import start_from
+    from harness.why.remedies.nuts_from_q import start_from
 
     run = next((r for r in runs if r.spec.method == verdict.method and r.draws is not None), None)
     nuts = next((r for r in runs if r.spec.method == "nuts"), None)

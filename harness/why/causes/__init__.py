@@ -12,17 +12,7 @@ from collections.abc import Mapping
 
 from harness.records import Cause
 from harness.records.gaps import plain
-from harness.why.causes import (
-    chains,
-    correlation,
-    draws,
-    modes,
-    objectives,
-    shape,
-    steps,
-    stopping,
-    unknown,
-)
+from harness.why.causes import correlation, draws, modes, shape, steps, stopping, unknown
 from harness.why.causes.row import CauseRow, Scene
 
 CAUSES: Mapping[str, CauseRow] = {
@@ -38,18 +28,18 @@ CAUSES: Mapping[str, CauseRow] = {
         steps.OTHER_BASIN,
         steps.RUNAWAY,
         steps.DROPPED,
-        objectives.LINEAR_RESPONSE,
-        objectives.OTHER_OBJECTIVE,
-        objectives.FEW_BASE_DRAWS,
+        steps.LINEAR_RESPONSE,
+        steps.OTHER_OBJECTIVE,
+        steps.FEW_BASE_DRAWS,
         stopping.UNRECORDED,
         stopping.STOPPED_EARLY,
         stopping.ITERATION_LIMIT,
         steps.NOISY_STEPS,
-        chains.DO_NOT_MIX,
-        chains.STAY_IN_ONE_MODE,
-        chains.DIVERGENCES,
-        chains.SLOW_MIXING,
-        chains.SHORT_TRAJECTORIES,
+        draws.DO_NOT_MIX,
+        draws.STAY_IN_ONE_MODE,
+        draws.DIVERGENCES,
+        draws.SLOW_MIXING,
+        draws.SHORT_TRAJECTORIES,
         draws.TRUNCATED,
         modes.KEPT_TO_A_MODE,
         draws.WEIGHTS,

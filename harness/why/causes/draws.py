@@ -1,4 +1,4 @@
-"""Weights, particles, families that are not Gaussian: what their own runs say."""
+"""Chains, weights, particles, families that are not Gaussian: what their own runs say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from harness.methods import METHODS
 from harness.records.text import number, setting
-from harness.why.causes.row import Evidence, Found, OtherScene, cause
+from harness.why.causes.row import CauseRow, Evidence, Found, OtherScene, cause
 
 KHAT = 0.7
 """Weighted draws beyond it are unreliable, however many there are (Vehtari et al. 2024)."""
@@ -50,6 +50,25 @@ def _message(scene: OtherScene) -> str:
     return next((r.message for r in scene.with_draws if r.message), "")
 
 
+def _row(row_id: str, *metrics: str) -> CauseRow:
+    """Return a row that finds the first diagnostic of these that is off or wrong, and quotes it."""
+
+    def detect(scene: OtherScene) -> Found | None:
+        if not scene.chains:
+            return None
+        for place, finding in enumerate(scene.verdict.findings):
+            if finding.measure.metric in metrics and finding.level in {"wrong", "off"}:
+                return Found(math.nan, {"finding": finding.sentence}, place)
+        return None
+
+    return cause(row_id, OtherScene, detect, lambda e: str(e["finding"]))
+
+
+DO_NOT_MIX = _row("chains do not mix", "rhat")
+STAY_IN_ONE_MODE = _row("chains stay in one mode", "chain_modes")
+DIVERGENCES = _row("divergences", "divergences")
+SLOW_MIXING = _row("slow mixing", "ess_bulk", "ess_tail", "ebfmi")
+SHORT_TRAJECTORIES = _row("short trajectories", "treedepth_hits")
 TRUNCATED = cause(
     "truncated normal", OtherScene, _detect_truncated, _truncated_sentence, gap="family"
 )

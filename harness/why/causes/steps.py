@@ -1,4 +1,4 @@
-"""Steps: too large, lost, or too noisy to come closer; and the optimum of another basin."""
+"""Steps that are too large, lost, or too noisy to come closer, and optima of other functions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from harness.judge.notes import LARGE_STEP
+from harness.methods import METHODS
 from harness.records.text import count, number, percent, setting
 from harness.why.causes import row
-from harness.why.causes.row import Evidence, Found, Looks, OptimiserScene, cause, figure
+from harness.why.causes.row import CauseRow, Evidence, Found, Looks, OptimiserScene, cause, figure
 
 FAR = 0.125
 """Nats from which a run with a large step has run away: a mean 0.5 sd off, the wrong limit."""
@@ -101,7 +102,28 @@ def looks_words(e: Evidence) -> str:
     return f"; its last estimates of the ELBO were {number(e['later'])} nats below the best"
 
 
+def _other_optimum(name: str) -> CauseRow:
+    """Return the row of methods whose row says that their optimum is another one by this cause."""
+
+    def detect(scene: OptimiserScene) -> Found | None:
+        row = METHODS.get(scene.run.spec.method)
+        other = None if row is None else row.other_optimum
+        if not scene.left or row is None or other is None or other[0] != name:
+            return None
+        return Found(scene.rest, {"method": row.name})
+
+    return cause(name, OptimiserScene, detect, _optimum_sentence)
+
+
+def _optimum_sentence(e: Evidence) -> str:
+    other = METHODS[e["method"]].other_optimum
+    return "" if other is None else other[1]
+
+
 OTHER_BASIN = cause("other basin", OptimiserScene, _detect_basin, _basin_sentence)
 RUNAWAY = cause("runaway", OptimiserScene, _detect_runaway, _runaway_sentence)
 DROPPED = cause("dropped evaluations", OptimiserScene, _detect_dropped, _dropped_sentence)
 NOISY_STEPS = cause("noisy steps", OptimiserScene, _detect_noise, _noise_sentence)
+LINEAR_RESPONSE = _other_optimum("linear response")
+OTHER_OBJECTIVE = _other_optimum("other objective")
+FEW_BASE_DRAWS = _other_optimum("few base draws")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.why.remedies import fits, nuts_from_q, reparameterise, reweighted, settings
+from harness.why.remedies import nuts_from_q, reparameterise, reweighted, settings
 from harness.why.remedies.row import Remedy
 
 REMEDIES: Mapping[str, Remedy] = {
@@ -14,11 +14,11 @@ REMEDIES: Mapping[str, Remedy] = {
         settings.MORE_GRADIENTS,
         settings.TIGHTER_TOLERANCE,
         settings.TUNED,
-        fits.FULL_RANK,
-        fits.BEST_OF_FAMILY,
-        fits.DADVI_LR,
-        fits.DADVI_PSIS,
-        fits.ALL_BASINS,
+        settings.FULL_RANK,
+        settings.BEST_OF_FAMILY,
+        settings.DADVI_LR,
+        settings.DADVI_PSIS,
+        settings.ALL_BASINS,
         reweighted.REWEIGHTED,
         reparameterise.REPARAMETERISE,
         nuts_from_q.NUTS_FROM_Q,

@@ -5,17 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from harness import judge
 from harness.methods import title
 from harness.metrics import METRICS, RHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
+from harness.records.names import stan_name, variables
 from harness.records.text import count, fixed, integer, listed, seconds
-from harness.why.remedies.judge import Before, not_tried, plain_finding, trial_of
-from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
+from harness.stan.bridge import BridgeError
+from harness.why.remedies.judge import (
+    NOWHERE,
+    Before,
+    Figure,
+    Telling,
+    not_tried,
+    plain_finding,
+    trial_of,
+)
+from harness.why.remedies.row import Change, Judging, Options, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import headline, trial_sentence
-from harness.why.remedies.telling import NOWHERE, Figure, Telling
+
+if TYPE_CHECKING:
+    from harness.records import Draws, FloatArray
+    from harness.stan.bridge import BridgeModel
 
 WARMUP = 150
 """Iterations of warm-up for NUTS from q: the fewest that CmdStan divides into its three phases
@@ -23,6 +38,9 @@ WARMUP = 150
 
 SAVES = 0.9
 """Share of the control's leapfrog steps under which starting from q saves some."""
+
+MOST = 500
+"""Draws from which variances are estimated: an sd to 3% is enough where adaptation begins."""
 
 METRIC = RHAT.id
 """The figure that is given before and after: the worst of all quantities."""
@@ -49,6 +67,44 @@ class _Chains:
     @property
     def level(self) -> Level:
         return "reference" if self.trusted else "unknown"
+
+
+def start_from(
+    draws: Draws, model: BridgeModel, chains: int, rng: np.random.Generator
+) -> Options | str:
+    """Choose a start for each chain among q's draws (constrained), and estimate q's variances.
+
+    Returns :mod:`harness.methods.nuts`' options: ``start``, for each chain the parameters by name,
+    nested as Stan's JSON, and ``inv_metric``, variances on the unconstrained scale. A string says
+    why there is no start.
+    """
+    parameters = [stan_name(n) for n in model.constrained_names(transformed=False)]
+    absent = [p for p in parameters if p not in draws.names]
+    if absent:
+        return f"q's draws lack {listed(absent, 4)}"
+    values = draws.values[:, :, [draws.names.index(p) for p in parameters]]
+    flat = values.reshape(-1, len(parameters))
+    usable = np.isfinite(flat).all(axis=1)
+    if draws.log_p is not None:
+        usable &= np.isfinite(draws.log_p.reshape(-1))
+    flat = flat[usable]
+    points: list[dict[str, Any]] = []
+    rows: list[FloatArray] = []
+    why = "none is finite and has a density"
+    for theta in flat[rng.permutation(len(flat))[:MOST]]:
+        point = {k: v[0, 0].tolist() for k, v in variables(parameters, theta[None, None]).items()}
+        try:
+            rows.append(model.unconstrain(point))
+        except BridgeError as error:
+            why = str(error)
+            continue
+        points.append(point)
+    if len(points) < max(chains, 2):
+        return f"only {len(points)} of q's draws can be starting points: {why}"
+    variances = np.var(np.stack(rows), axis=0, ddof=1)
+    if not (np.isfinite(variances) & (variances > 0)).all():
+        return "q's variances are not all positive and finite: it has collapsed or run away"
+    return {"start": points[:chains], "inv_metric": [float(v) for v in variances]}
 
 
 def _plan(remedy: Remedy, planning: Planning) -> Proposal:

@@ -1,7 +1,8 @@
-"""Other settings of the same optimiser: smaller steps, more gradient samples, a later stop."""
+"""Runs with other settings: of the same optimiser, of a richer family, of deterministic ADVI."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from harness.methods import METHODS, title
@@ -115,6 +116,38 @@ def _tuned_words(ran: str, _: Options) -> str:
     return f"a small fixed step, 20 gradient samples and a tight tolerance ({title(ran)})"
 
 
+def full_rank(method: str, options: Options) -> Change | None:
+    """Let q have correlations, with the same settings."""
+    if METHODS[method].family_of(options) == "fullrank":
+        return None
+    row = METHODS[method].full_rank or method
+    if "family" in options:
+        return Change(row, {"family": "fullrank"})
+    return None if row == method else Change(row)
+
+
+def best_of_family(method: str, options: Options) -> Change | None:
+    """Find the best member of the family by deterministic ADVI."""
+    if method == "dadvi":
+        return None
+    family = METHODS[method].family_of(options) or "meanfield"
+    return Change("dadvi", {"family": family}, same=False)
+
+
+def _best_words(_: str, options: Options) -> str:
+    kind = "full-rank" if options["family"] == "fullrank" else "mean-field"
+    return f"the best {kind} Gaussian ({title('dadvi')})"
+
+
+def _take(row: str) -> Callable[[str, Options], Change | None]:
+    """Return a change to another method with its own settings."""
+    return lambda _, __: Change(row, same=False)
+
+
+def _titled(ran: str, _: Options) -> str:
+    return title(ran)
+
+
 _NOISE = ("runaway", "noisy steps", "dropped evaluations")
 _STOPPING = ("stopped early", "iteration limit")
 
@@ -126,3 +159,19 @@ TIGHTER_TOLERANCE = runs_remedy(
     "tighter tolerance", tighter_tolerance, _tighter_tolerance_words, *_STOPPING
 )
 TUNED = runs_remedy("tuned settings", tuned, _tuned_words, *_NOISE, *_STOPPING)
+FULL_RANK = runs_remedy(
+    "full-rank", full_rank, lambda _, __: "full-rank with the same settings", "correlation"
+)
+BEST_OF_FAMILY = runs_remedy(
+    "best of the family", best_of_family, _best_words, "other basin", *_NOISE, *_STOPPING,
+    name="the family's best",
+)  # fmt: skip
+DADVI_LR = runs_remedy("dadvi_lr", _take("dadvi_lr"), _titled, name=title("dadvi_lr"))
+DADVI_PSIS = runs_remedy("dadvi_psis", _take("dadvi_psis"), _titled, name=title("dadvi_psis"))
+ALL_BASINS = runs_remedy(
+    "all basins",
+    _take("dadvi_basins"),
+    lambda ran, _: f"a weighted mixture of Gaussians, one for each basin found ({ran})",
+    "several modes",
+    name=title("dadvi_basins"),
+)
