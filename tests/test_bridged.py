@@ -46,7 +46,7 @@ def run(program: Program, fit: Callable[[Problem[Options]], Fitted], **data: Any
     """Run a fit on data written to a file."""
     file = write_data({"N": 2, "y": [1.0, 2.0], "fails": 0, **data})
     spec = RunSpec("positive", "advi", {}, 1, 3)
-    row = dataclasses.replace(METHODS["svgd"], options=Options(), fit=on_bridge(lambda: fit))
+    row = dataclasses.replace(METHODS["svgd"], options=Options(), fit=on_bridge(fit))
     return row.run(spec, RunContext(program, file, 60.0, 7), Path("unused"))
 
 

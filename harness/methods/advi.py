@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 
-from harness.methods.bridged import later, on_bridge
+from harness.methods.bridged import on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
 from harness.methods.settings import Options, real, switch, whole, word
 from harness.records import FAMILY_NAMES
@@ -38,7 +38,7 @@ class AdviOptions(Options):
 
 
 _row = functools.partial(
-    Method, kind="stochastic gradients", fit=on_bridge(later("advi_fit:fit")), seeds=10, bridge=True
+    Method, kind="stochastic gradients", fit=on_bridge("advi_fit:fit"), seeds=10, bridge=True
 )
 
 ADVI = _row(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,34 +104,27 @@ def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 
 def on_bridge(
-    load: Callable[[], Callable[[Problem[Own]], Fitted]],
+    fit: str | Callable[[Problem[Own]], Fitted],
 ) -> Callable[[RunSpec, RunContext, Path, Own], Outcome]:
     """Return a method's ``fit``: open the program, fit, and make draws of what was found.
 
     Its ``cost`` counts the points at which the density and the gradient were evaluated; the
-    seconds include reading the data, as CmdStan's do.
-
-    ``load`` imports and returns the function that fits; importing is not part of the run's
-    seconds.
+    seconds include reading the data, as CmdStan's do. ``fit`` may be the ``module:function`` of
+    this package: it is imported when it is needed, and that is not part of the run's seconds.
     """
-    return functools.partial(_run, load)
-
-
-def later(where: str) -> Callable[[], Callable[[Problem[Any]], Fitted]]:
-    """Return what imports and returns a ``module:function`` of this package."""
-    module, _, name = where.partition(":")
-    return lambda: getattr(importlib.import_module(f"harness.methods.{module}"), name)
+    return functools.partial(_run, fit)
 
 
 def _run(
-    load: Callable[[], Callable[[Problem[Own]], Fitted]],
+    fit: str | Callable[[Problem[Own]], Fitted],
     spec: RunSpec,
     context: RunContext,
     scratch: Path,
     options: Own,
 ) -> Outcome:
     del scratch
-    fit = load()
+    if isinstance(fit, str):
+        fit = pkgutil.resolve_name(f"harness.methods.{fit}")
     library = context.program.library
     if library is None:
         why = context.program.library_error or "the program was not built as a library"
@@ -153,7 +146,7 @@ def _run(
         rng = np.random.default_rng(seed)
         problem = Problem(target, model, data, options, spec.draws, rng, clock, seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = fit(problem)
+            found = fit(problem)  # type: ignore[operator]
             drawn = _drawn(found, problem)
     except TimeLimitError:
         return timed_out(context, cost(), None if found is None else found.trace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from harness.methods.bridged import later, on_bridge
+from harness.methods.bridged import on_bridge
 from harness.methods.method import DASHED, DOTTED, SOLID, Look, Method
 from harness.methods.settings import Options, real, whole, word
 from harness.records import FAMILY_NAMES
@@ -58,7 +58,7 @@ DADVI = _row(
     title="DADVI",
     what="deterministic ADVI: the best Gaussian with independent parameters",
     kind="deterministic",
-    fit=on_bridge(later("dadvi_gaussian:fit_family")),
+    fit=on_bridge("dadvi_gaussian:fit_family"),
     options=FamilyOptions(),
     look=Look("#b0307a", SOLID, "p"),
     usual=True,
@@ -73,7 +73,7 @@ DADVI_LR = _row(
     title="DADVI + LR",
     what="deterministic ADVI with the covariance of linear response",
     kind="deterministic",
-    fit=on_bridge(later("dadvi_gaussian:fit_response")),
+    fit=on_bridge("dadvi_gaussian:fit_response"),
     options=ResponseOptions(),
     look=Look("#7d1f56", DASHED, "h"),
     usual=True,
@@ -90,7 +90,7 @@ DADVI_PSIS = _row(
     title="DADVI + PSIS",
     what="draws of dadvi_lr, weighted by Pareto-smoothed importance sampling",
     kind="weighted draws",
-    fit=on_bridge(later("dadvi_weighted:fit_weighted")),
+    fit=on_bridge("dadvi_weighted:fit_weighted"),
     options=PsisOptions(),
     look=Look("#4f1237", DOTTED, "*"),
     usual=True,
@@ -103,7 +103,7 @@ DADVI_BASINS = _row(
     title="DADVI + basins",
     what="a mixture of one Gaussian for each basin found, its draws weighted",
     kind="weighted draws",
-    fit=on_bridge(later("dadvi_weighted:fit_basins")),
+    fit=on_bridge("dadvi_weighted:fit_basins"),
     # More starts than the others take: what none of them finds is missing.
     options=WeightOptions(starts=24),
     look=Look("#7a1fa2", DASHED, "$b$"),

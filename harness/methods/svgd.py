@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.methods.bridged import Problem, on_bridge
+from harness.methods.bridged import on_bridge
 from harness.methods.method import SOLID, Look, Method
 from harness.methods.settings import Options, real, whole
-from harness.vi.target import Fitted
 
 
 @dataclass(frozen=True)
@@ -25,26 +22,12 @@ class SvgdOptions(Options):
     jitter: float = real(1.0, above=0)
 
 
-def _load() -> Callable[[Problem[SvgdOptions]], Fitted]:
-    from harness.vi.svgd import Settings, deliver, svgd
-
-    def fit(problem: Problem[SvgdOptions]) -> Fitted:
-        """Run SVGD; the draws are the particles."""
-        settings = Settings(**problem.options.plain())
-        found = svgd(problem.target, settings, problem.rng, problem.clock)
-        if found.z is None:
-            return found
-        return dataclasses.replace(found, z=deliver(found.z, problem.draws, problem.rng))
-
-    return fit
-
-
 SVGD = Method(
     name="svgd",
     title="SVGD",
     what="Stein variational gradient descent: 1000 particles, moved together",
     kind="particles",
-    fit=on_bridge(_load),
+    fit=on_bridge("fits:particles"),
     options=SvgdOptions(),
     draws=1000,
     look=Look("#7a4aa3", SOLID, "H"),
