@@ -12,6 +12,7 @@ import pytest
 from trial_records import MODEL, Compared, chains, compare, run, spec, verdict
 
 from harness.methods import METHODS
+from harness.methods.settings import OptionError
 from harness.records import NO_ESTIMATE, Better, Cause, Draws, Estimate, Gap, Trial, Verdict
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.judge import luck
@@ -160,6 +161,20 @@ def test_rows_that_are_not_there_are_planned_as_the_comparison_would() -> None:
     assert found["best of the family"].spec == (
         spec("dadvi", draws=4000, starts=3, error=0.1, family="fullrank"),
     )
+
+
+def test_the_models_own_settings_are_read_by_the_options_types() -> None:
+    """The word "false" in model.toml switches off, and a misspelt option is an error."""
+    settings = {"meanfield_tuned": {"adapt_engaged": "false", "iter": "2e4"}}
+    model = dataclasses.replace(MODEL, settings=settings)
+    runs = [run(spec("meanfield"))]
+    wanted = by_remedy(propose(model, verdict("meanfield"), runs))["tuned settings"].spec
+    assert wanted is not None
+    assert wanted[0].options["adapt_engaged"] is False
+    assert wanted[0].options["iter"] == 20_000
+    misspelt = dataclasses.replace(MODEL, settings={"meanfield_tuned": {"iters": 3}})
+    with pytest.raises(OptionError, match="did you mean iter"):
+        propose(misspelt, verdict("meanfield"), runs)
 
 
 def test_what_the_model_skips_is_not_tried_and_says_why() -> None:

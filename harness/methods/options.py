@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.methods import METHODS
 from harness.methods.settings import OptionError
+from harness.records import Model
 
 RESERVED = ("seeds", "draws", "skip")
 """Settings of model.toml that are not options of the method."""
@@ -24,6 +25,19 @@ def own_options(method: str, given: Mapping[str, Any], where: str) -> dict[str, 
         return {n: options.checked(n, value) for n, value in given.items() if n not in RESERVED}
     except OptionError as error:
         raise OptionError(f"{where}: {method}: {error}") from error
+
+
+def planned(method: str, model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a method on a model: its defaults, the model's own, those given.
+
+    Raises OptionError as :func:`own_options`.
+    """
+    row = METHODS[method]
+    own = own_options(method, model.settings.get(method, {}), f"model.toml of {model.name}")
+    options = {**row.defaults, **own, **given}
+    if row.batch and model.batch is not None:
+        options["batch"] = dict(model.batch)
+    return options
 
 
 def from_words(words: Sequence[str]) -> dict[str, dict[str, Any]]:

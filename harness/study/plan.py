@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stan
 from harness.methods import DEFAULT_METHODS, METHODS, title
-from harness.methods.options import own_options
+from harness.methods.options import planned
 from harness.methods.settings import OptionError
 from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
@@ -156,10 +156,7 @@ class Planner:
     def _specs(self, model: Model, name: str) -> list[RunSpec]:
         method = METHODS[name]
         settings = model.settings.get(name, {})
-        own = own_options(name, settings, f"model.toml of {model.name}")
-        options = {**method.defaults, **own, **self._plan.options.get(name, {})}
-        if method.batch and model.batch is not None:
-            options["batch"] = dict(model.batch)
+        options = planned(name, model, self._plan.options.get(name, {}))
         seeds = int(settings.get("seeds", method.seeds))
         if method.approximate and self._plan.seeds is not None:
             seeds = self._plan.seeds

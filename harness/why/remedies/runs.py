@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.methods import METHODS
+from harness.methods.options import planned
 from harness.records import RunResult, RunSpec
 from harness.why.remedies.judge import judge_runs
 from harness.why.remedies.row import Change, Options, Planning, Proposal, Remedy
@@ -29,7 +29,12 @@ def plan_runs(remedy: Remedy, planning: Planning) -> Proposal | None:
         return None
     row = METHODS[change.method]
     there = planning.of(change.method)
-    before = own.options if change.same else own_options(planning, change.method)
+    if change.same:
+        before = own.options
+    elif there:
+        before = there[0].spec.options
+    else:
+        before = planned(change.method, planning.model, planning.options.get(change.method, {}))
     options = {**before, **change.options}
     same = tuple(r.spec for r in there if dict(r.spec.options) == options)
     if same:
@@ -67,20 +72,6 @@ def runs_remedy(
         what=what,
         sentence=trial_sentence,
     )
-
-
-def own_options(planning: Planning, method: str) -> dict[str, Any]:
-    """Return a method's options as the comparison plans them."""
-    there = planning.of(method)
-    if there:
-        return dict(there[0].spec.options)
-    row = METHODS[method]
-    settings: Mapping[str, Any] = planning.model.settings.get(method, {})
-    own = {k: type(row.defaults[k])(v) for k, v in settings.items() if k in row.defaults}
-    options = {**row.defaults, **own, **planning.options.get(method, {})}
-    if row.batch and planning.model.batch is not None:
-        options["batch"] = dict(planning.model.batch)
-    return options
 
 
 def gradients(spec: RunSpec, present: Sequence[RunResult] = ()) -> float:
