@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import stan
+from harness.methods import METHODS
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
 from harness.models.data import ModelError, load_data, write_data
-from harness.records import Comparison, Draws, Model, Verdict
+from harness.records import Comparison, Model, Verdict
 from harness.report import files
 from harness.report.files.netcdf import to_datatree
 from harness.study import comparing, progress
@@ -48,11 +50,11 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
             known = ", ".join(f"{m} (seed {s})" for m, s in self._keys)
             raise KeyError(f"no run {method!r} with seed {seed}; there are {known}")
         stored = self._store.get(self._keys[method, seed])
-        draws: Draws | None = None if stored is None else stored.draws
-        if stored is None or draws is None:
+        if stored is None or stored.draws is None:
             why = "it is no longer in the cache" if stored is None else stored.message
             raise KeyError(f"{method} (seed {seed}) has no draws: {why}")
-        return to_datatree(draws, {"model": stored.spec.model, "method": method, "seed": seed})
+        about = {"model": stored.spec.model, "method": method, "seed": seed}
+        return to_datatree(stored.draws, about)
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(m for m, _ in self._keys))
@@ -166,10 +168,6 @@ def compare(
     ValueError
         If a method is unknown, or ``remedies`` are wanted without ``why``.
     """
-    from dataclasses import replace
-
-    from harness.methods import METHODS
-
     if remedies and not why:
         msg = "remedies=True needs the causes that why=False leaves out; drop one of them"
         raise ValueError(msg)

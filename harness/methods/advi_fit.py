@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from harness.methods.advi import AdviOptions
 from harness.methods.bridged import RECORDED, Problem
-from harness.records import FloatArray, Reason, Status, Trace
+from harness.records import FloatArray, Reason, Trace
 from harness.records.text import count, integer, setting
 from harness.vi import loop
 from harness.vi.callbacks import DIFFS, CheckParametersConvergence, StopWhenSlow, Tracker
@@ -35,7 +34,7 @@ A fifth must be 800 steps to show that, so a run 4000; a shorter one cannot tell
 """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Watched:
     """A fit with the callbacks that watched it."""
 
@@ -64,17 +63,6 @@ class _Watched:
         return float(finite.mean()) if len(finite) and self.fit.status == "ok" else -math.inf
 
 
-class _Ended(NamedTuple):
-    """How a run ended and, unless all is well, why."""
-
-    status: Status = "ok"
-    reason: Reason | None = None
-    message: str = ""
-
-
-_WELL = _Ended()
-
-
 def fit(problem: Problem[AdviOptions]) -> Fitted:
     """Fit as the options say and draw from q.
 
@@ -92,7 +80,7 @@ def fit(problem: Problem[AdviOptions]) -> Fitted:
         if runs[-1].fit.status == "timed_out":
             break
     best = max(runs, key=lambda run: run.level)
-    ended = _ended(best, options)
+    ended = _end(best, options)
     if ended.status == "ok":
         ended = _doubt(problem, family, best.fit)
     z = log_q = None
@@ -101,16 +89,14 @@ def fit(problem: Problem[AdviOptions]) -> Fitted:
         if not (np.isfinite(z).all() and np.isfinite(log_q).all()):
             z = log_q = None
             words = f"q has no finite draws; {ended.message or 'try a smaller learning rate'}"
-            ended = _Ended("failed", Reason.NO_FINITE_DRAWS, words)
-    return Fitted(
-        z,
-        log_q,
-        ended.status,
-        ended.message,
-        _trace(problem, family, best, every),
-        _diagnostics(best, runs),
-        _words(best, options),
-        ended.reason,
+            ended = Fitted(None, status="failed", reason=Reason.NO_FINITE_DRAWS, message=words)
+    return dataclasses.replace(
+        ended,
+        z=z,
+        log_q=log_q,
+        trace=_trace(problem, family, best, every),
+        diagnostics=_diagnostics(best, runs),
+        words=_words(best, options),
     )
 
 
@@ -159,42 +145,42 @@ def _run(problem: Problem[AdviOptions], family: Family, every: int) -> _Watched:
     return _Watched(found, tracker, relative, absolute, slow, refined_from)
 
 
-def _ended(best: _Watched, options: AdviOptions) -> _Ended:
+def _end(best: _Watched, options: AdviOptions) -> Fitted:
     """Judge the end of a run by its stopping rule, or by what its last fifth gained."""
     found = best.fit
     if found.status != "ok":
-        return _Ended(found.status, None, found.words)
+        return Fitted(None, status=found.status, reason=None, message=found.words)
     n = found.state.iteration
     if options.stop != "none":
         if getattr(best, options.stop).fired_at is not None:
-            return _WELL
+            return Fitted(None)
         why = f"the rule {options.stop!r} never fired in {count(n, 'iteration')}"
-        return _Ended("not_converged", Reason.RULE_SILENT, why)
+        return Fitted(None, status="not_converged", reason=Reason.RULE_SILENT, message=why)
     if best.slow.tolerance > REST:
         why = f"{count(n, 'iteration')} are too few to tell whether the ELBO is level; use 4000"
-        return _Ended("not_converged", Reason.TOO_SHORT, why)
+        return Fitted(None, status="not_converged", reason=Reason.TOO_SHORT, message=why)
     if best.gain < REST:
-        return _WELL
+        return Fitted(None)
     # The same words for every seed, so that seeds that ended alike are told together.
     why = f"the ELBO was still rising when the {count(n, 'iteration')} ran out"
     why += "; try more or a larger learning rate"
-    return _Ended("not_converged", Reason.STILL_RISING, why)
+    return Fitted(None, status="not_converged", reason=Reason.STILL_RISING, message=why)
 
 
-def _doubt(problem: Problem[AdviOptions], family: Family, found: loop.Fit) -> _Ended:
+def _doubt(problem: Problem[AdviOptions], family: Family, found: loop.Fit) -> Fitted:
     """Look for lost steps, and for a gradient that says that q is not at the top of its ELBO."""
     steps, phi = found.state.iteration, found.phi
     if found.bad_steps > BAD_SHARE * steps:
         why = f"{integer(found.bad_steps)} of {count(steps, 'step')} had no finite gradient"
-        return _Ended("not_converged", Reason.LOST_STEPS, why)
+        return Fitted(None, status="not_converged", reason=Reason.LOST_STEPS, message=why)
     if problem.options.stop != "none":
-        return _WELL  # whoever names a rule is told whether it fired
+        return Fitted(None)  # whoever names a rule is told whether it fired
     factor = family.factor(phi) if isinstance(family, FullRank) else family.sd(phi)
     # A generator of its own: looking must not change the draws.
     rest = restlessness(problem.target, family.mean(phi), factor, problem.rng.spawn(1)[0])
     if not rest.words:
-        return _WELL
-    return _Ended("not_converged", Reason.NOT_STATIONARY, rest.words)
+        return Fitted(None)
+    return Fitted(None, status="not_converged", reason=Reason.NOT_STATIONARY, message=rest.words)
 
 
 def _diagnostics(best: _Watched, runs: list[_Watched]) -> dict[str, float]:

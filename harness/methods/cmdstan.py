@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.methods.method import Outcome, timed_out
-from harness.records import Cost, Reason, RunContext, Status, Trace
+from harness.records import Cost, Reason, RunContext, Status
 from harness.stan import console
 from harness.stan.csv import CsvError
 
@@ -27,50 +26,24 @@ SIGNIFICANT_DIGITS = 18
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Attempt:
-    """A run of CmdStan: what it printed, and how it ended unless all is well."""
+class Attempt(NamedTuple, Generic[T]):
+    """How a run of CmdStan ended, what it printed, and what its files held if all is well."""
 
-    seconds: float
+    outcome: Outcome  # without draws
     text: str
-    status: Status | None = None
-    reason: Reason | None = None
-    message: str = ""
-
-    def read(self, reader: Callable[[], T]) -> T | None:
-        """Return what a reader finds in CmdStan's files, None where the run or they failed."""
-        if self.status is not None:
-            return None
-        try:
-            return reader()
-        except (CsvError, OSError) as error:
-            said = console.error_text(self.text)
-            self.status, self.reason = "failed", Reason.BAD_OUTPUT
-            self.message = said or f"CmdStan's output: {error}"
-            return None
-
-    def outcome(
-        self, trace: Trace | None = None, diagnostics: Mapping[str, float] | None = None
-    ) -> Outcome:
-        """Return the outcome of a run without draws."""
-        return Outcome(
-            self.status or "failed",
-            Cost(self.seconds),
-            self.message,
-            self.reason,
-            trace=trace,
-            diagnostics=diagnostics or {},
-            console=console.excerpt(self.text),
-        )
+    found: T | None
 
 
-def attempt(context: RunContext, folder: Path, command: str, **arguments: Any) -> Attempt:
-    """Run ``CmdStanModel.<command>`` with these arguments; its files go to the folder."""
+def attempt(
+    context: RunContext, folder: Path, command: str, read: Callable[[], T], **arguments: Any
+) -> Attempt[T]:
+    """Run ``CmdStanModel.<command>`` with these arguments, then read its files in the folder."""
     import cmdstanpy
 
     begin = time.perf_counter()
-    status: Status | None = None
-    words = ""
+    status: Status = "ok"
+    reason: Reason | None = None
+    words = message = ""
     with _exit_codes() as codes:
         try:
             cmdstanpy.set_cmdstan_path(str(context.program.cmdstan))
@@ -89,23 +62,28 @@ def attempt(context: RunContext, folder: Path, command: str, **arguments: Any) -
             status = "timed_out"
         except Exception as error:  # noqa: BLE001 - whatever cmdstanpy raises, the files decide
             words = str(error)
-    seconds = time.perf_counter() - begin
+    cost = Cost(time.perf_counter() - begin)
     files = sorted(folder.glob("*.txt"))
     text = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in files)
-    found = Attempt(seconds, text, status)
+    found: T | None = None
     if status == "timed_out":
-        found.message = timed_out(context, Cost(seconds)).message
+        message = timed_out(context, cost).message
     elif any(c < 0 for c in codes):
+        status = "killed"
         signals = ", ".join(str(-c) for c in codes if c < 0)
-        found.status = "killed"
-        found.message = (
-            f"the process was killed (signal {signals}); often the machine is out of memory"
-        )
+        message = f"the process was killed (signal {signals}); often the machine is out of memory"
     elif any(c != 0 for c in codes):
-        found.status = "failed"
+        status = "failed"
         said = console.error_text(text) or words.strip().split("\n")[0]
-        found.message = said or f"exit code {codes[0]}"
-    return found
+        message = said or f"exit code {codes[0]}"
+    else:
+        try:
+            found = read()
+        except (CsvError, OSError) as error:
+            status, reason = "failed", Reason.BAD_OUTPUT
+            message = console.error_text(text) or f"CmdStan's output: {error}"
+    outcome = Outcome(status, cost, message, reason, console=console.excerpt(text))
+    return Attempt(outcome, text, found)
 
 
 @contextmanager
@@ -113,24 +91,20 @@ def _exit_codes() -> Iterator[list[int]]:
     """Collect the exit codes that cmdstanpy logs and its exceptions may lose."""
     codes: list[int] = []
 
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            args = record.args
-            if isinstance(args, tuple) and "error: code" in str(record.msg):
-                codes.extend(a for a in args if isinstance(a, int))
+    def listen(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and "error: code" in str(record.msg):
+            codes.extend(a for a in record.args if isinstance(a, int))
+        return False
 
     logger = logging.getLogger("cmdstanpy")
-    listener, level, propagate = Listener(), logger.level, logger.propagate
-    handlers = list(logger.handlers)
-    logger.handlers = [listener]
+    level = logger.level
     logger.setLevel(logging.ERROR)
-    logger.propagate = False
+    logger.addFilter(listen)
     try:
         yield codes
     finally:
-        logger.handlers = handlers
+        logger.removeFilter(listen)
         logger.setLevel(level)
-        logger.propagate = propagate
 
 
 def preflight(context: RunContext, scratch: Path) -> str | None:
@@ -143,10 +117,11 @@ def preflight(context: RunContext, scratch: Path) -> str | None:
     for more in range(3):
         folder = scratch / str(more)
         folder.mkdir()
-        found = attempt(
+        found, *_ = attempt(
             context,
             folder,
             "sample",
+            lambda: None,
             seed=context.cmdstan_seed + more,
             chains=1,
             iter_warmup=0,
@@ -156,7 +131,7 @@ def preflight(context: RunContext, scratch: Path) -> str | None:
             sig_figs=None,
             show_progress=False,
         )
-        if found.status is None:
+        if found.status == "ok":
             return None
         said = found.message
         if not re.search(r"[Ii]nitial", said):

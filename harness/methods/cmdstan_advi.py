@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,11 @@ def _fit(
     The draws have ``log_p`` with its Jacobian and constants, on the unconstrained scale, and
     ``log_q`` without its constant, which importance ratios do not need.
     """
-    ended = attempt(
+    ended, text, draws = attempt(
         context,
         scratch,
         "variational",
+        lambda: _read(scratch, spec.draws),
         algorithm=algorithm,
         draws=spec.draws,
         save_diagnostics=True,
@@ -58,7 +60,7 @@ def _fit(
         **options.plain(),
     )
     trace = read_elbo(scratch)
-    said = console.read_advi(ended.text)
+    said = console.read_advi(text)
     diagnostics: dict[str, float] = {}
     if trace is not None and trace.iteration.size:
         diagnostics["iterations"] = float(trace.iteration[-1])
@@ -66,19 +68,13 @@ def _fit(
     eta = said.eta if options.adapt_engaged else options.eta
     if eta is not None:
         diagnostics["eta"] = eta
-    draws = ended.read(lambda: _read(scratch, spec.draws))
+    ended = dataclasses.replace(ended, draws=draws, trace=trace, diagnostics=diagnostics)
     if draws is None:
-        return ended.outcome(trace, diagnostics)
+        return ended
     gradients = said.gradient_evaluations(options.plain(), diagnostics)
-    return Outcome(
-        said.status,
-        Cost(ended.seconds, None, gradients),
-        said.message,
-        said.reason,
-        draws,
-        trace,
-        diagnostics,
-        console.excerpt(ended.text),
+    cost = Cost(ended.cost.seconds, None, gradients)
+    return dataclasses.replace(
+        ended, status=said.status, cost=cost, message=said.message, reason=said.reason
     )
 
 

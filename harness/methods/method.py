@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from harness import records
 from harness.methods.settings import OptionError, Options
-from harness.records import (
-    FAMILY_NAMES,
-    Cost,
-    Draws,
-    FamilyName,
-    Model,
-    Reason,
-    RunContext,
-    RunResult,
-    RunSpec,
-    Status,
-    Trace,
-)
+from harness.records import Draws, FamilyName, Model, Reason, RunContext, RunSpec, Status, Trace
 from harness.records.text import seconds
 
 Kind = Literal[
@@ -57,7 +47,7 @@ class Outcome:
     """
 
     status: Status
-    cost: Cost = field(default_factory=lambda: Cost(0.0))
+    cost: records.Cost = field(default_factory=lambda: records.Cost(0.0))
     message: str = ""
     reason: Reason | None = None
     draws: Draws | None = None
@@ -66,7 +56,7 @@ class Outcome:
     console: str = ""
 
 
-def timed_out(context: RunContext, cost: Cost, trace: Trace | None = None) -> Outcome:
+def timed_out(context: RunContext, cost: records.Cost, trace: Trace | None = None) -> Outcome:
     """Return the outcome of a fit that took longer than it may."""
     limit = seconds(context.timeout_s)
     words = f"stopped after the time limit of {limit}; a longer one: --timeout"
@@ -140,9 +130,9 @@ class Method:
     def family_of(self, options: Mapping[str, Any]) -> FamilyName | None:
         """Return the Gaussian family of a run's q, None where it is no Gaussian."""
         name = options.get("family", self.family)
-        return next((f for f in FAMILY_NAMES if f == name), None)
+        return next((f for f in records.FAMILY_NAMES if f == name), None)
 
-    def run(self, spec: RunSpec, context: RunContext, scratch: Path) -> RunResult:
+    def run(self, spec: RunSpec, context: RunContext, scratch: Path) -> records.RunResult:
         """Make one run in an empty folder of its own; a run that fails is a result, too."""
         try:
             options = type(self.options).read(spec.options)
@@ -151,16 +141,7 @@ class Method:
             outcome = Outcome("failed", message=said, reason=Reason.OPTIONS)
         else:
             outcome = self.fit(spec, context, scratch, options)
-        return RunResult(
-            spec=spec,
-            key="",
-            status=outcome.status,
-            message=outcome.message,
-            draws=outcome.draws,
-            trace=outcome.trace,
-            diagnostics={"cmdstan_seed": context.cmdstan_seed, **outcome.diagnostics},
-            cost=outcome.cost,
-            versions=context.program.versions,
-            console=outcome.console,
-            reason=outcome.reason or _REASONS.get(outcome.status),
-        )
+        ended = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
+        ended["diagnostics"] = {"cmdstan_seed": context.cmdstan_seed, **outcome.diagnostics}
+        ended["reason"] = outcome.reason or _REASONS.get(outcome.status)
+        return records.RunResult(spec=spec, key="", versions=context.program.versions, **ended)

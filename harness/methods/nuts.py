@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from harness.methods.cmdstan import attempt
 from harness.methods.method import SOLID, Look, Method, Outcome
 from harness.methods.settings import Options, between, whole
-from harness.records import Cost, Draws, FloatArray, Reason, RunContext, RunSpec
+from harness.records import Draws, FloatArray, Reason, RunContext, RunSpec
 from harness.stan import console
 from harness.stan.csv import CsvError, StanTable, read_stan_csv
 
@@ -73,19 +74,6 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
     except (TypeError, ValueError) as error:
         return Outcome("failed", message=str(error), reason=Reason.OPTIONS)
     chains, samples = options.chains, options.samples
-    ended = attempt(
-        context,
-        scratch,
-        "sample",
-        chains=chains,
-        parallel_chains=1,
-        iter_warmup=options.warmup,
-        iter_sampling=samples,
-        adapt_delta=options.adapt_delta,
-        max_treedepth=options.max_treedepth,
-        show_progress=False,
-        **beginning,
-    )
 
     def read() -> list[StanTable]:
         tables = [read_stan_csv(p) for p in sorted(scratch.glob("*.csv"))]
@@ -95,18 +83,30 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
             raise CsvError(msg)
         return tables
 
-    tables = ended.read(read)
+    ended, text, tables = attempt(
+        context,
+        scratch,
+        "sample",
+        read,
+        chains=chains,
+        parallel_chains=1,
+        iter_warmup=options.warmup,
+        iter_sampling=samples,
+        adapt_delta=options.adapt_delta,
+        max_treedepth=options.max_treedepth,
+        show_progress=False,
+        **beginning,
+    )
     if tables is None:
-        return ended.outcome()
+        return ended
 
     def stacked(name: str) -> FloatArray:
         return np.stack([t.column(name) for t in tables])
 
-    return Outcome(
-        "ok",
-        # Leapfrog steps of the warm-up are not saved, so the gradients are not known.
-        Cost(ended.seconds),
-        message=console.sampler_warning(ended.text),
+    # Its cost has no gradients: the leapfrog steps of the warm-up are not saved.
+    return dataclasses.replace(
+        ended,
+        message=console.sampler_warning(text),
         draws=Draws(
             names=tables[0].quantities,
             values=np.stack([t.quantity_values() for t in tables]),
@@ -126,7 +126,6 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
             "max_tree_depth": float(options.max_treedepth),
             "sampling_leapfrogs": float(stacked("n_leapfrog__").sum()),
         },
-        console=console.excerpt(ended.text),
     )
 
 

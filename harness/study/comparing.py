@@ -12,17 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import stan
+from harness import records, stan
 from harness.judge.claims import check_claim
 from harness.methods import METHODS
-from harness.records import (
-    WITHOUT_DRAWS,
-    Comparison,
-    ModelComparison,
-    Program,
-    Reference,
-    RunContext,
-)
+from harness.records import Comparison, ModelComparison, Program, Reference, RunContext
 from harness.records.text import count
 from harness.report import files
 from harness.study.plan import Plan, Planner, Work, data_size, expected_work
@@ -41,9 +34,10 @@ class Interrupted(KeyboardInterrupt):
     """The user pressed Ctrl-C; the message says how many runs are kept."""
 
 
-def compare(
-    plan: Plan, progress: Progress | None = None
-) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
+Compared = tuple[Comparison, Mapping[str, tuple[Any, ...]]]
+
+
+def compare(plan: Plan, progress: Progress | None = None) -> Compared:
     """Run a plan; return the comparison (without arrays) and each model's figures.
 
     Raises
@@ -62,9 +56,7 @@ def compare(
     return comparison, figures
 
 
-def run(
-    plan: Plan, progress: Progress | None = None
-) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
+def run(plan: Plan, progress: Progress | None = None) -> Compared:
     """Do what :func:`compare` does, but do not raise if no model could be run."""
     return _Study(plan, progress or Quiet()).run()
 
@@ -87,14 +79,17 @@ class _Study:
         self.builds = 0
         self.builds_planned = sum(bool(w.waiting) and w.error is None for w in self.works)
 
-    def run(self) -> tuple[Comparison, Mapping[str, tuple[Any, ...]]]:
+    def run(self) -> Compared:
         ends: Mapping[str, Callable[..., None]] = {
             "build": self._built,
             "run": self._ran,
             "judge": self._analysed,
         }
         try:
-            self._announce()
+            if self.builds_planned:
+                self.progress.phase("compile", self.builds_planned)
+                self.progress.phase("run", self._runs())
+            self.progress.phase("judge", sum(w.error is None for w in self.works))
             # Models with large data first: their runs are long, and must not start last.
             for work in sorted(self.works, key=lambda w: (not w.waiting, -data_size(w.model))):
                 self._go_on(work)
@@ -116,8 +111,6 @@ class _Study:
         figures = {w.model.name: w.analysis.figures for w in self.works if w.analysis}
         return self._gather(), figures
 
-    # --- telling ---------------------------------------------------------------------------
-
     def _say_once(self, sentence: str) -> None:
         if sentence not in self.said:
             self.said.add(sentence)
@@ -125,12 +118,6 @@ class _Study:
 
     def _runs(self) -> int:
         return self.runs_done + sum(len(w.waiting) for w in self.works)
-
-    def _announce(self) -> None:
-        if self.builds_planned:
-            self.progress.phase("compile", self.builds_planned)
-            self.progress.phase("run", self._runs())
-        self.progress.phase("judge", sum(w.error is None for w in self.works))
 
     def _give_up(self, work: Work, why: str) -> None:
         """Give up a model, or only its remedies if its comparison stands without them."""
@@ -180,26 +167,22 @@ class _Study:
 
     def _built(self, work: Work, value: Program | str, error: BaseException | None) -> None:
         self.progress.advance("compile", work.model.name)
+        why = str(value) if error is None else _explain(error)
         if isinstance(value, Program):
             work.program = value
-            self._go_on(work)
-            return
-        why = str(value) if error is None else _explain(error)
-        if work.waiting:
+        elif work.waiting:
             self._give_up(work, why)
             return
-        # All runs are there; only their causes stay unknown.
-        work.library_error = why
+        else:
+            # All runs are there; only their causes stay unknown.
+            work.library_error = why
         self._go_on(work)
 
     def _run(self, work: Work) -> None:
         assert work.program is not None  # noqa: S101 - built before it is run
-        program, timeout_s = work.program, self.plan.timeout_s
-        data_file, data_hash = work.model.data_file, work.data_hash
+        about = (work.program, work.model.data_file, self.plan.timeout_s)
         tasks = [
-            RunTask(
-                key, spec, RunContext(program, data_file, timeout_s, cmdstan_seed(spec), data_hash)
-            )
+            RunTask(key, spec, RunContext(*about, cmdstan_seed(spec), work.data_hash))
             for key, spec in work.waiting.items()
         ]
         for task in longest_first(tasks, expected_work):
@@ -259,22 +242,19 @@ class _Study:
         for sentence in value.said:
             self._say_once(sentence)
         if value.needs:
-            self._meet(work, value)
+            self.planner.meet(work, value.needs, value.known)
+            if work.waiting:
+                why = "not enough draws to decide" if value.needs.draws else "remedies to try"
+                runs = count(len(work.waiting), "more run")
+                self.progress.say(f"{work.model.name}: {why}; {runs}")
+                self.progress.phase("run", self._runs())
+            self._go_on(work)
             return
         work.analysis = value
         if work.first_key and (work.extended or work.proposals):
             # The next comparison need not go through the rounds.
             keep(self.store, work.first_key, value)
         self.progress.advance("judge", work.model.name)
-
-    def _meet(self, work: Work, analysis: Analysis) -> None:
-        """Provide what an analysis needs, then continue."""
-        self.planner.meet(work, analysis.needs, analysis.known)
-        if work.waiting:
-            why = "not enough draws to decide" if analysis.needs.draws else "remedies to try"
-            self.progress.say(f"{work.model.name}: {why}; {count(len(work.waiting), 'more run')}")
-            self.progress.phase("run", self._runs())
-        self._go_on(work)
 
     # --- gathering -------------------------------------------------------------------------
 
@@ -317,7 +297,7 @@ def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
     """Tell whether the draws of a kept analysis are still in the output folder."""
     if task.draws_folder is None or known.comparison is None:
         return True
-    if all(r.status in WITHOUT_DRAWS for r in known.comparison.runs):
+    if all(r.status in records.WITHOUT_DRAWS for r in known.comparison.runs):
         return True
     return (task.draws_folder / task.model.name / "keys.json").is_file()
 

@@ -14,18 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
-from harness import judge, why
+from harness import judge, records, why
 from harness.methods import METHODS
 from harness.models.data import ModelError, kept_data
-from harness.records import (
-    NO_ESTIMATE,
-    WITHOUT_DRAWS,
-    Explanation,
-    ModelComparison,
-    RunResult,
-    Trial,
-    Verdict,
-)
+from harness.records import Explanation, ModelComparison, RunResult, Trial, Verdict
 from harness.stan import bridge
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.study.store import Store, digest
@@ -65,7 +57,7 @@ def _kind() -> TypeAdapter[tuple[Explanation]]:
 def explainable(results: Sequence[RunResult]) -> bool:
     """Tell whether some run has a Gaussian q whose divergence could be split."""
     return any(
-        r.status not in WITHOUT_DRAWS and METHODS[r.spec.method].family_of(r.spec.options)
+        r.status not in records.WITHOUT_DRAWS and METHODS[r.spec.method].family_of(r.spec.options)
         for r in results
     )
 
@@ -94,15 +86,14 @@ def _explanation(
     task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
 ) -> Explanation:
     if not explainable(task.results):
-        return Explanation(NO_ESTIMATE, "none", (), ("no run of a Gaussian family gave draws",))
+        return _unexplained("no run of a Gaussian family gave draws", complete=True)
     key = explanation_key(task)
     kept = store.recall(key, _kind())
     if kept is not None:
         return kept[0]
     if task.library is None:
         why = task.library_error or "the program was not built as a library"
-        words = f"the gaps are unknown: {why}"
-        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+        return _unexplained(f"the gaps are unknown: {why}")
     from harness.why.explain import explain
 
     try:
@@ -110,11 +101,14 @@ def _explanation(
             task.model, runs, comparison.reference, task.library, task.timeout_s, task.data_hash
         )
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
-        words = f"the gaps are unknown: {type(error).__name__}: {error}"
-        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+        return _unexplained(f"the gaps are unknown: {type(error).__name__}: {error}")
     if found.complete:
         store.keep(key, _kind(), (found,))
     return found
+
+
+def _unexplained(words: str, *, complete: bool = False) -> Explanation:
+    return Explanation(records.NO_ESTIMATE, "none", (), (words,), complete=complete)
 
 
 def proposed(

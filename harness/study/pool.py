@@ -15,7 +15,6 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,15 +46,10 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
     diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
     result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics)
     unbuilt = METHODS[task.spec.method].bridge and task.context.program.library is None
-    # The library may build next time: a full disk is no result.
-    if storable(result) and not unbuilt:
+    # What was killed may succeed next time, and a library may build: a full disk is no result.
+    if result.status != "killed" and not unbuilt:
         Store(store_root).put(result)
     return dataclasses.replace(result, draws=None, trace=None)
-
-
-def storable(result: RunResult) -> bool:
-    """Tell whether to keep a result: a run that was killed may succeed next time."""
-    return result.status != "killed"
 
 
 def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
@@ -85,8 +79,7 @@ def _isolate(register: str) -> None:
         os.nice(5)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A submitted call and its label."""
 
     label: Any

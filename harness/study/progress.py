@@ -35,8 +35,8 @@ class Progress:
         """End all phases."""
 
 
-class Quiet(Progress):
-    """Say nothing."""
+Quiet = Progress
+"""Shows nothing."""
 
 
 class Plain(Progress):
