@@ -24,7 +24,7 @@ from calibration_cases import CASES, CURVES, DEMANDED, Case
 from calibration_page import page
 from replays import Replay, as_used, with_faults, without_margins
 
-from harness.check.baseline import ALPHA
+from harness.check.baseline.change import ALPHA
 from harness.study.pool import cores
 
 LOOSE = 0.05

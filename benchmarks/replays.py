@@ -15,22 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import lfilter
 
-from harness.check.baseline import (
-    Baseline,
-    Margins,
-    MethodBaseline,
-    Share,
-    Summary,
-    compare_method,
-    conclude,
-    exit_code,
-    of_draws,
-    of_seeds,
-    read,
-    settle,
-    write,
-)
-from harness.check.baseline.change import UNDECIDED, Change
+from harness.check.baseline.change import UNDECIDED, Change, conclude, exit_code
+from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.file import read, write
+from harness.check.baseline.form import Baseline, MethodBaseline, Share
+from harness.check.baseline.summarise import Summary, of_draws, of_seeds, settle
 from harness.metrics.sample import Sample
 from harness.records import Draws
 

@@ -13,21 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from harness.check.baseline import (
-    Baseline,
-    Figure,
-    MethodBaseline,
-    Share,
-    Summary,
-    compare_method,
-    conclude,
-    fingerprint,
-    of_draws,
-    of_seeds,
-    settle,
-)
-from harness.check.baseline.change import Change, Conclusion
-from harness.check.baseline.form import SUMMARIES, Kind
+from harness.check.baseline.change import Change, Conclusion, conclude
+from harness.check.baseline.compare import compare_method
+from harness.check.baseline.form import SUMMARIES, Baseline, Figure, Kind, MethodBaseline, Share
+from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
 from harness.check.show.words import address
 from harness.records import Draws, Level
 

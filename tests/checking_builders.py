@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from baseline_builders import place, whole
 
-from harness.check.baseline import Baseline, Margins, MethodBaseline, write
 from harness.check.baseline.change import Change
+from harness.check.baseline.compare import Margins
+from harness.check.baseline.file import write
+from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.baseline.observe import Observation, Trouble, describe_data, describe_program
 from harness.check.look import _changes
 from harness.check.request import Request, Target, asked, locate

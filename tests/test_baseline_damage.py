@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from baseline_builders import figures, sampler, scattered, whole
 
-from harness.check.baseline import BaselineError, Figure, dumps, read
+from harness.check.baseline.file import dumps, read
+from harness.check.baseline.form import BaselineError, Figure
 
 OPTIONAL = {"spread", "margin", "why", "share", "error"}
 """Keys that a figure or a share may lack, or that are not read."""

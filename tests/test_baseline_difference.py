@@ -13,8 +13,8 @@ from baseline_builders import SEEDS, figures, sampler
 from scipy import stats
 
 from harness import metrics
-from harness.check.baseline import Margins, compare_method, conclude, of_draws
-from harness.check.baseline.change import Change
+from harness.check.baseline.change import Change, conclude
+from harness.check.baseline.compare import Margins, compare_method
 from harness.check.baseline.difference import (
     Difference,
     counts,
@@ -25,6 +25,7 @@ from harness.check.baseline.difference import (
     scale_of_seeds,
 )
 from harness.check.baseline.form import SUMMARIES, Figure
+from harness.check.baseline.summarise import of_draws
 from harness.metrics.sample import QUANTILES
 from harness.records import Draws
 

@@ -15,7 +15,8 @@ from baseline_builders import any_method, few, figures, names, sampler, scattere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.check.baseline import Baseline, Figure, MethodBaseline, Share, dumps, read, write
+from harness.check.baseline.file import dumps, read, write
+from harness.check.baseline.form import Baseline, Figure, MethodBaseline, Share
 from harness.check.baseline.observe import describe_program
 from harness.models import folders
 

@@ -12,15 +12,10 @@ import numpy as np
 import pytest
 from baseline_builders import as_draws, fits, shifted, walks
 
-from harness.check.baseline import (
-    Share,
-    compare_method,
-    conclude,
-    dumps,
-    exit_code,
-    fingerprint,
-    read,
-)
+from harness.check.baseline.change import conclude, exit_code
+from harness.check.baseline.compare import compare_method
+from harness.check.baseline.file import dumps, read
+from harness.check.baseline.form import Share
 from harness.check.baseline.observe import (
     Observation,
     Trouble,
@@ -29,6 +24,7 @@ from harness.check.baseline.observe import (
     settled,
     without_samples,
 )
+from harness.check.baseline.summarise import fingerprint
 from harness.judge import rules_for
 from harness.models import folders
 from harness.records import (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from baseline_builders import SEEDS, as_draws, fits, method, shifted
 
-from harness.check.baseline import Figure, of_seeds, settle
+from harness.check.baseline.form import Figure
+from harness.check.baseline.summarise import of_seeds, settle
 
 
 @pytest.mark.parametrize("seed", SEEDS)

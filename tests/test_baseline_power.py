@@ -19,7 +19,7 @@ from baseline_builders import (
     walks,
 )
 
-from harness.check.baseline import exit_code
+from harness.check.baseline.change import exit_code
 from harness.check.baseline.form import SUMMARIES
 from harness.records import Draws
 

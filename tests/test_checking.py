@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness import cli
-from harness.check import baseline
+from harness.check.baseline.compare import Margins
+from harness.check.baseline.file import read
 from harness.check.baseline.outcome import AddedSeeds
 from harness.check.request import Request, locate
 from harness.check.run import check
@@ -78,9 +79,9 @@ def test_a_baseline_is_rewritten_by_its_name_as_it_was_asked_for(moved: Path) ->
     """``harness baseline model`` keeps methods and data unless new ones are named."""
     folder = moved / "baselines"
     assert run("baseline", "model", "--baselines", folder, "-q")[0] == 0
-    assert set(baseline.read(folder / "model.json").methods) == {"nuts", "meanfield"}
+    assert set(read(folder / "model.json").methods) == {"nuts", "meanfield"}
     assert run("baseline", "--methods", "nuts", "--baselines", folder, "-q")[0] == 0
-    assert set(baseline.read(folder / "model.json").methods) == {"nuts"}
+    assert set(read(folder / "model.json").methods) == {"nuts"}
     assert run("check", "--baselines", folder, "-q")[0] == 0
 
 
@@ -107,7 +108,7 @@ def test_exact_holds_and_other_seeds_are_refused(moved: Path) -> None:
 def test_exact_sees_one_digit(moved: Path) -> None:
     """A fingerprint that differs in one seed is a change, and that seed is named."""
     path = moved / "baselines" / "model.json"
-    found = baseline.read(path)
+    found = read(path)
     fingerprint = found.methods["meanfield"].fingerprints[2]
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(fingerprint, "0" * 16), encoding="utf-8")
@@ -190,7 +191,7 @@ def test_a_close_call_takes_more_seeds_and_says_so(moved: Path) -> None:
     """A margin that the sizes just do not allow is met with more seeds, or ends with 2."""
     asked = Request(
         folder=moved / "baselines", seed_offset=300, budget=4,
-        margins=baseline.Margins(location=0.03, scale=0.03), command="test",
+        margins=Margins(location=0.03, scale=0.03), command="test",
     )  # fmt: skip
 
     def no_others(words: Sequence[str]) -> list[Model]:
@@ -199,7 +200,7 @@ def test_a_close_call_takes_more_seeds_and_says_so(moved: Path) -> None:
     outcome = check(locate((), asked, no_others), asked, Quiet())
     (model,) = outcome.models
     nuts = [c for c in model.changes if c.method == "nuts" and c.quantity]
-    seeds = len(baseline.read(moved / "baselines" / "model.json").methods["nuts"].seeds)
+    seeds = len(read(moved / "baselines" / "model.json").methods["nuts"].seeds)
     assert AddedSeeds("nuts", 4 * seeds, seeds) in model.notes
     assert {c.conclusion for c in nuts} <= {"same", "inconclusive"}
     assert outcome.exit_code == 2

@@ -9,8 +9,9 @@ import pytest
 from baseline_builders import conclusions, figures, place, sampler, scattered, whole
 from checking_builders import compared, now
 
-from harness.check.baseline import Baseline, Margins, Share, compare_method, exit_code
-from harness.check.baseline.change import Change
+from harness.check.baseline.change import Change, exit_code
+from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, Trouble
 from harness.check.look import _changes
 from harness.check.run import _exact

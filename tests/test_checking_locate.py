@@ -11,8 +11,8 @@ import pytest
 from baseline_builders import whole
 from checking_builders import described, found, keep, mine, project, request
 
-from harness.check.baseline import BaselineError, read, write
-from harness.check.baseline.file import CANDIDATE
+from harness.check.baseline.file import CANDIDATE, read, write
+from harness.check.baseline.form import BaselineError
 from harness.check.request import locate
 from harness.cli.common import read_models
 from harness.models import folders

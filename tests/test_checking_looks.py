@@ -12,8 +12,8 @@ import pytest
 from baseline_builders import figures, sampler, scattered, whole
 from checking_builders import MODEL, now
 
-from harness.check.baseline import Baseline, MethodBaseline, exit_code
-from harness.check.baseline.change import Change
+from harness.check.baseline.change import Change, exit_code
+from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.look import Looked, written_now
 from harness.check.request import Request, Target
 from harness.check.run import _Checking, check

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from checking_builders import TOML, described, found, keep, mine, project, request
 
-from harness.check.baseline import read
+from harness.check.baseline.file import read
 from harness.check.request import Request, _target, as_asked, asked
 from harness.cli.common import read_models
 from harness.models import folders

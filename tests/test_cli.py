@@ -154,7 +154,7 @@ def test_a_program_may_be_followed_by_its_data(tmp_path: Path) -> None:
         str(tmp_path / "b.stan"),
         "mixture",
     ]
-    models = common.read_models(words, "m")
+    models = common.read_models(words, ("m",))
     assert [m.name for m in models] == ["a", "b", "mixture"]
     assert [m.data_file is None for m in models] == [False, True, False]
     assert all(m.quantities == ("m",) for m in models)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import stan
-from harness.check import baseline
+from harness.check.baseline.file import read
 from harness.models import folders
 from harness.models.data import data_hash
 from harness.study.plan import usual_methods
@@ -27,7 +27,7 @@ def test_every_lecture_model_has_one_and_nothing_else_does() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
     """The commit that edits a model also writes its baseline again."""
-    found = baseline.read(FOLDER / f"{name}.json")
+    found = read(FOLDER / f"{name}.json")
     model = folders.load(name)
     assert found.program["hash"] == stan.program_hash(model.stan_file)[:16]
     assert found.data["hash"] == data_hash(model)[:16]
@@ -37,7 +37,7 @@ def test_a_baseline_is_of_the_committed_program_and_data(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_baseline_holds_every_method_that_is_run(name: str) -> None:
     """Each usual method that the model does not leave out, with several seeds or runs."""
-    found = baseline.read(FOLDER / f"{name}.json")
+    found = read(FOLDER / f"{name}.json")
     model = folders.load(name)
     run = [m for m in usual_methods(model) if not model.settings.get(m, {}).get("skip")]
     assert sorted(found.methods) == sorted(run)
@@ -51,7 +51,7 @@ def test_verdicts_agree_with_the_committed_report(name: str) -> None:
     """The sample report and the baselines were made of the same runs; NUTS has more of them."""
     with (ROOT / "reports" / "lecture" / "verdicts.csv").open(encoding="utf-8") as file:
         reported = {r["method"]: r["level"] for r in csv.DictReader(file) if r["model"] == name}
-    found = baseline.read(FOLDER / f"{name}.json")
+    found = read(FOLDER / f"{name}.json")
     for method, stored in found.methods.items():
         if method != "nuts":
             assert stored.level == reported[method]

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.check.baseline import compare_method, exit_code, read
-from harness.check.baseline.file import write
+from harness.check.baseline.change import exit_code
+from harness.check.baseline.compare import compare_method
+from harness.check.baseline.file import read, write
 from harness.check.baseline.observe import as_baseline, observe
 from harness.cli import main
 from harness.methods import METHODS

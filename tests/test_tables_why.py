@@ -17,7 +17,8 @@ from rich.console import Console
 from trial_records import MODEL, Compared, compare, run, spec
 
 from harness import judge
-from harness.check.baseline import compare_method, conclude
+from harness.check.baseline.change import conclude
+from harness.check.baseline.compare import compare_method
 from harness.check.baseline.observe import observe, settled
 from harness.methods import METHODS
 from harness.records import (

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import stan
-from harness.check.baseline import Baseline, Margins, Share, compare_method, difference
+from harness.check.baseline import difference
 from harness.check.baseline.change import Change, Conclusion
-from harness.check.baseline.compare import SUSPICIOUS
+from harness.check.baseline.compare import SUSPICIOUS, Margins, compare_method
+from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, observe, without_samples
 from harness.check.request import Request
 from harness.records import Model, ModelComparison

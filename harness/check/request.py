@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.check import baseline
-from harness.check.baseline import Baseline, BaselineError, Margins
-from harness.check.baseline.file import CANDIDATE, SUFFIX
+from harness.check.baseline.change import ALPHA
+from harness.check.baseline.compare import Margins
+from harness.check.baseline.file import CANDIDATE, SUFFIX, read
+from harness.check.baseline.form import Baseline, BaselineError
 from harness.check.baseline.outcome import BUDGET
 from harness.methods import METHODS
 from harness.models import folders
@@ -31,7 +32,7 @@ class Request:
     jobs: int | None = None
     timeout_s: float = 600.0
     command: str = ""
-    alpha: float = baseline.ALPHA
+    alpha: float = ALPHA
     margins: Margins = field(default_factory=Margins)
     budget: int = BUDGET
     seed_offset: int = 0
@@ -163,7 +164,7 @@ def locate(
     ------
     harness.ModelError
         For a word that names nothing.
-    harness.check.baseline.BaselineError
+    harness.check.baseline.form.BaselineError
         If there is nothing to check at all.
     """
     return _named(words, request.folder, read_models) if words else _all_in(request.folder)
@@ -217,7 +218,7 @@ def _of_model(model: Model, folder: Path) -> Target:
     if not path.is_file():
         return Target(model.name, path, model)
     try:
-        return _beside(baseline.read(path), Target(model.name, path, model))
+        return _beside(read(path), Target(model.name, path, model))
     except BaselineError as error:
         return Target(model.name, path, model, error=str(error))
 
@@ -251,7 +252,7 @@ def _target(path: Path) -> Target:
     """Read a baseline and find its model."""
     name = path.name.removesuffix(CANDIDATE).removesuffix(SUFFIX)
     try:
-        old = baseline.read(path)
+        old = read(path)
     except BaselineError as error:
         return Target(name, path, error=str(error))
     source = _source(old)

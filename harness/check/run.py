@@ -9,20 +9,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from harness import stan
-from harness.check import baseline
-from harness.check.baseline import (
-    Baseline,
-    CheckOutcome,
-    ModelCheck,
-    conclude,
-    differs,
-    exit_code,
-    fingerprint,
-)
-from harness.check.baseline.change import CHANGED, Change, Conclusion
-from harness.check.baseline.file import CANDIDATE
+from harness.check.baseline import differs
+from harness.check.baseline.change import CHANGED, Change, Conclusion, conclude, exit_code
+from harness.check.baseline.file import CANDIDATE, write
+from harness.check.baseline.form import Baseline
 from harness.check.baseline.observe import Observation, describe_data, describe_program
-from harness.check.baseline.outcome import AddedSeeds, LeftOut, NoMoments, Note, WideMargins
+from harness.check.baseline.outcome import (
+    AddedSeeds,
+    CheckOutcome,
+    LeftOut,
+    ModelCheck,
+    NoMoments,
+    Note,
+    WideMargins,
+)
+from harness.check.baseline.summarise import fingerprint
 from harness.check.look import Looked, look, today
 from harness.check.request import Request, Target, as_asked
 from harness.check.write import described, observed
@@ -77,7 +78,7 @@ def _candidates(
             out[name] = ModelCheck(name, (), error=found)
             continue
         path = request.folder / f"{name}{CANDIDATE}"
-        baseline.write(found, path)
+        write(found, path)
         change = Change(name, "", "", "baseline", "new", "changed", detail=described(found))
         out[name] = ModelCheck(name, (change,), path=path, candidate=True)
     return out

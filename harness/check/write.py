@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.check import baseline
-from harness.check.baseline import Baseline, MethodBaseline
-from harness.check.baseline.file import CANDIDATE, SUFFIX
+from harness.check.baseline.file import CANDIDATE, SUFFIX, write
+from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.baseline.observe import as_baseline, settled
 from harness.check.baseline.summarise import LOCATION_MARGIN, SCALE_MARGIN, default_margin
 from harness.check.look import look, written_now
@@ -39,7 +38,7 @@ def write_baselines(
             done.append((name, None, found))
             continue
         path = request.folder / f"{name}{SUFFIX}"
-        baseline.write(found, path)
+        write(found, path)
         (request.folder / f"{name}{CANDIDATE}").unlink(missing_ok=True)
         done.append((name, path, described(found)))
     return done

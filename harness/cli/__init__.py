@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from harness.cli.baseline import baseline
 from harness.cli.check import check
+from harness.cli.common import fail
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.models import models
 from harness.cli.report import report
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Refusing(click.Group):
+    """Commands whose refusals are a message and exit code 2, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from harness.check.baseline.form import BaselineError
+            from harness.methods.settings import OptionError
+            from harness.models.data import ModelError
+            from harness.report.files import ResultsError
+            from harness.stan import ToolchainError
+            from harness.study.comparing import NothingToRunError
+
+            refusals = (BaselineError, ModelError, NothingToRunError, OptionError, ResultsError)
+            if isinstance(error, (*refusals, ToolchainError)):
+                raise fail(str(error)) from error
+            raise
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=_Refusing, context_settings=_SETTINGS)
 @click.version_option(package_name="stan-advi-harness", prog_name="harness")
 def main() -> None:
     """May I use ADVI on this Stan model instead of NUTS, and if not, why not?"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,42 +26,15 @@ from harness.cli import common
 @common.reference_option(help="What the methods are judged against, as in `harness compare`.")
 @common.quantities_option(help="Only these variables.")
 def baseline(
-    what: tuple[str, ...],
-    folder: Path,
-    jobs: int | None,
-    timeout: float,
-    quiet: bool,  # noqa: FBT001 - click passes options by name
-    methods: str | None,
-    seeds: int | None,
-    reference: str,
-    quantities: str | None,
+    *, what: tuple[str, ...], quantities: tuple[str, ...] | None, quiet: bool, **options: Any
 ) -> None:
     """Write down what a comparison finds, so that `harness check` can compare with it later."""
-    from harness import stan
-    from harness.check.baseline import BaselineError
     from harness.check.request import Request, to_write
     from harness.check.write import rewrite
-    from harness.models.data import ModelError
-    from harness.study import progress
 
-    common.end_gently()
-    common.check_reference(reference)
-    request = Request(
-        folder=folder,
-        methods=common.chosen_methods(methods),
-        seeds=seeds,
-        reference=reference,
-        quantities=common.names(quantities),
-        jobs=jobs,
-        timeout_s=timeout,
-        command=common.command_line(),
-    )
-    try:
-        targets = to_write(what, request, common.read_models)
-    except (ModelError, stan.ToolchainError, BaselineError) as error:
-        raise common.fail(str(error)) from error
-    display = progress.choose(quiet=quiet)
-    written = common.guarded(display, lambda: rewrite(targets, request, display))
+    request = Request(quantities=quantities or (), command=common.command_line(), **options)
+    targets = to_write(what, request, common.read_models)
+    written = common.guarded(lambda display: rewrite(targets, request, display), quiet=quiet)
     for name, path, said in written:
         if path is None:
             click.echo(f"✗ {name}: no baseline written: {said}")

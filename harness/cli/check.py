@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,52 +57,30 @@ from harness.cli import common
 @click.option("--junit", type=common.FILE, help="JUnit XML.")
 @click.option("--markdown", type=common.FILE, help="A table for a pull request or a job summary.")
 def check(
+    *,
     what: tuple[str, ...],
-    folder: Path,
-    jobs: int | None,
-    timeout: float,
-    quiet: bool,  # noqa: FBT001 - click passes options by name
-    exact: bool,  # noqa: FBT001 - the same
-    alpha: float,
+    quiet: bool,
     location: float,
     scale: float,
-    budget: int,
-    seed_offset: int,
     junit: Path | None,
     markdown: Path | None,
+    **options: Any,
 ) -> None:
     """Run again and say what changed since the baselines were written."""
     import math
 
-    from harness import stan
     from harness.check import show
-    from harness.check.baseline import BaselineError, Margins
+    from harness.check.baseline.compare import Margins
     from harness.check.request import Request, locate
     from harness.check.run import check as run_check
     from harness.check.show import terminal
-    from harness.models.data import ModelError
-    from harness.study import progress
 
-    common.end_gently()
-    if exact and seed_offset:
+    if options["exact"] and options["seed_offset"]:
         raise common.fail("--exact compares the same seeds; leave out --seed-offset")
-    request = Request(
-        folder=folder,
-        jobs=jobs,
-        timeout_s=timeout,
-        command=common.command_line(),
-        alpha=alpha,
-        margins=Margins(location, math.log1p(scale)),
-        budget=budget,
-        seed_offset=seed_offset,
-        exact=exact,
-    )
-    try:
-        targets = locate(what, request, common.read_models)
-    except (ModelError, stan.ToolchainError, BaselineError) as error:
-        raise common.fail(str(error)) from error
-    display = progress.choose(quiet=quiet)
-    outcome = common.guarded(display, lambda: run_check(targets, request, display))
+    margins = Margins(location, math.log1p(scale))
+    request = Request(margins=margins, command=common.command_line(), **options)
+    targets = locate(what, request, common.read_models)
+    outcome = common.guarded(lambda display: run_check(targets, request, display), quiet=quiet)
     terminal.print_check(outcome, quiet=quiet)
     for path, make in ((junit, show.junit), (markdown, show.markdown)):
         if path is not None:

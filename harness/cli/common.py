@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -30,16 +30,17 @@ SEEDS = click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per va
 JOBS = click.option("--jobs", type=click.IntRange(1), help="Processes. [all cores]")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 TIMEOUT = setting(
-    "--timeout", type=POSITIVE, default=600.0, help="Time limit of one run, in seconds."
+    "--timeout",
+    "timeout_s",
+    type=POSITIVE,
+    default=600.0,
+    help="Time limit of one run, in seconds.",
 )
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 BASELINES = setting(
     "--baselines", "folder", type=FOLDER, default=Path("baselines"), help="Folder of the baselines."
 )
-methods_option = partial(click.option, "--methods", metavar="A,B,…")
-quantities_option = partial(click.option, "--quantities", metavar="A,B,…")
-reference_option = partial(setting, "--reference", default="auto", metavar="auto|nuts|FILE.nc")
 quiet_option = partial(click.option, "--quiet", "-q", is_flag=True)
 
 
@@ -54,52 +55,55 @@ def fail(message: str) -> click.ClickException:
     return UnusableError(message)
 
 
-def end_gently() -> None:
-    """Treat SIGTERM like Ctrl-C, so that finished runs are kept."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-
-
 def command_line() -> str:
     """Return the command as the user could type it again."""
     return shlex.join(["harness", *sys.argv[1:]])
 
 
-def guarded(display: Progress, work: Callable[[], T]) -> T:
-    """Do the work and close the display; turn errors into a message and an exit code."""
-    from harness import stan
-    from harness.study import comparing
+def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
+    """Do the work and close its display; turn errors into a message and an exit code."""
+    from harness.study import comparing, progress
 
+    # SIGTERM is like Ctrl-C, so that finished runs are kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    display = progress.choose(quiet=quiet)
     try:
         try:
-            return work()
+            return work(display)
         finally:
             display.close()
     except comparing.Interrupted as interrupt:
         click.echo(str(interrupt), err=True)
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
-    except (comparing.NothingToRunError, stan.ToolchainError, OSError) as error:
+    except OSError as error:
         raise fail(str(error)) from error
 
 
-def check_reference(reference: str) -> None:
-    """Refuse a reference that is neither a known word nor a file."""
+def _reference(_context: click.Context, _option: click.Parameter, reference: str) -> str:
     if reference not in {"auto", "nuts"} and not Path(reference).is_file():
         raise fail(f"no such reference: {reference}; allowed: auto, nuts, or a NetCDF file")
+    return reference
 
 
-def chosen_methods(methods: str | None) -> tuple[str, ...] | None:
-    """Return the methods in a comma-separated list; None if there is no list."""
-    if methods is None:
+def _names(
+    _context: click.Context, _option: click.Parameter, listed: str | None
+) -> tuple[str, ...] | None:
+    """Return the words of a comma-separated list, each once; None if there is no list."""
+    if listed is None:
+        return None
+    return tuple(dict.fromkeys(w.strip() for w in listed.split(",") if w.strip()))
+
+
+def _methods(
+    context: click.Context, option: click.Parameter, listed: str | None
+) -> tuple[str, ...] | None:
+    chosen = _names(context, option, listed)
+    if chosen is None:
         return None
     import difflib
 
     from harness.methods import METHODS
 
-    chosen = names(methods)
     for name in chosen:
         if name not in METHODS:
             near = difflib.get_close_matches(name, METHODS, n=1)
@@ -110,12 +114,14 @@ def chosen_methods(methods: str | None) -> tuple[str, ...] | None:
     return chosen
 
 
-def names(listed: str | None) -> tuple[str, ...]:
-    """Return the words of a comma-separated list, each once."""
-    return tuple(dict.fromkeys(w.strip() for w in (listed or "").split(",") if w.strip()))
+methods_option = partial(click.option, "--methods", metavar="A,B,…", callback=_methods)
+quantities_option = partial(click.option, "--quantities", metavar="A,B,…", callback=_names)
+reference_option = partial(
+    setting, "--reference", default="auto", metavar="auto|nuts|FILE.nc", callback=_reference
+)
 
 
-def read_models(what: Sequence[str], quantities: str | None = None) -> list[Model]:
+def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) -> list[Model]:
     """Read what the user named: nothing (all lecture models), models, or FILE.stan DATA.json.
 
     Raises
@@ -145,5 +151,5 @@ def read_models(what: Sequence[str], quantities: str | None = None) -> list[Mode
         if called.count(name) > 1:
             raise ModelError(f"{name} is named twice; rename one of the programs")
     if quantities is not None:
-        models = [dataclasses.replace(m, quantities=names(quantities)) for m in models]
+        models = [dataclasses.replace(m, quantities=quantities) for m in models]
     return models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,6 +48,7 @@ FAIL_ON = ("fail", "warn", "unknown")
 @common.TIMEOUT
 @common.setting(
     "--why/--no-why",
+    "explain",
     default=True,
     help="Split the divergence of each Gaussian fit into family and optimiser gap, in nats.",
 )
@@ -63,59 +64,36 @@ FAIL_ON = ("fail", "warn", "unknown")
     help="Exit with 1 if a verdict is as bad as this (fail, warn or worse, unknown or worse).",
 )
 def compare(
+    *,
     what: tuple[str, ...],
-    methods: str | None,
-    seeds: int | None,
-    reference: str,
+    methods: tuple[str, ...] | None,
     settings: tuple[str, ...],
-    quantities: str | None,
+    quantities: tuple[str, ...] | None,
     out: Path | None,
-    jobs: int | None,
-    timeout: float,
-    why: bool,  # noqa: FBT001 - click passes options by name
-    remedies: bool,  # noqa: FBT001
-    quiet: bool,  # noqa: FBT001
+    quiet: bool,
     fail_on: str | None,
+    **chosen: Any,
 ) -> None:
     """Compare ADVI with NUTS on lecture models, or on your own program and data."""
-    from harness import stan
     from harness.methods.options import from_words, refuse_unused
-    from harness.methods.settings import OptionError
-    from harness.models.data import ModelError
-    from harness.study import progress
     from harness.study.plan import Plan, methods_run
 
-    common.end_gently()
-    chosen = common.chosen_methods(methods)
-    try:
-        options = from_words(settings)
-    except OptionError as error:
-        raise common.fail(str(error)) from error
-    common.check_reference(reference)
-    try:
-        models = common.read_models(what, quantities)
-        refuse_unused(options, methods_run(models, chosen))
-    except (ModelError, stan.ToolchainError, OptionError) as error:
-        raise common.fail(str(error)) from error
-    if remedies and not why:
+    options = from_words(settings)
+    models = common.read_models(what, quantities)
+    refuse_unused(options, methods_run(models, methods))
+    if chosen["remedies"] and not chosen["explain"]:
         raise common.fail("--remedies needs the causes that --no-why leaves out; drop one of them")
-    for sentence in left_out(models, chosen or ()):
+    for sentence in left_out(models, methods or ()):
         click.echo(sentence, err=True)
     plan = Plan(
         models=tuple(models),
-        methods=chosen,
-        seeds=seeds,
-        reference=reference,
+        methods=methods,
         out=out or default_out(what, models),
-        jobs=jobs,
-        timeout_s=timeout,
         options=options,
-        explain=why,
-        remedies=remedies,
         command=common.command_line(),
+        **chosen,
     )
-    display = progress.choose(quiet=quiet)
-    comparison, path = common.guarded(display, lambda: _compared(plan, display))
+    comparison, path = common.guarded(lambda display: _compared(plan, display), quiet=quiet)
     from harness.report.terminal import print_verdicts
 
     print_verdicts(comparison)

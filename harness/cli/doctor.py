@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.common import EXIT_UNUSABLE, fail
+from harness.cli.common import EXIT_UNUSABLE
 
 if TYPE_CHECKING:
     from harness.stan.doctor import Check
@@ -28,10 +28,7 @@ def doctor(install: bool) -> None:  # noqa: FBT001 - click passes options by nam
     from harness.report.terminal import print_checks
 
     if install:
-        try:
-            stan.ensure_cmdstan(click.echo)
-        except stan.ToolchainError as error:
-            raise fail(str(error)) from error
+        stan.ensure_cmdstan(click.echo)
     checks = [*stan.diagnose(), *(own_files(d) for d in metadata.distributions(name=DISTRIBUTION))]
     print_checks(checks)
     raise SystemExit(0 if all(c.ok for c in checks) else EXIT_UNUSABLE)

@@ -17,10 +17,7 @@ def report(results_folder: Path, out: Path | None) -> None:
     from harness.report import files
     from harness.report.html import render
 
-    try:
-        comparison = files.read(results_folder)
-    except files.ResultsError as error:
-        raise fail(str(error)) from error
+    comparison = files.read(results_folder)
     if not any(r.draws is not None for m in comparison.models for r in m.runs):
         raise fail(
             f"{results_folder} has no draws/ to make figures from (committed samples leave them "

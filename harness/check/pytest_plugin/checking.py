@@ -10,24 +10,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from harness.check.baseline import (
-    Baseline,
-    BaselineError,
-    Margins,
-    MethodBaseline,
-    Share,
+from harness.check.baseline.change import Change, conclude
+from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.file import read, write
+from harness.check.baseline.form import Baseline, BaselineError, MethodBaseline, Share
+from harness.check.baseline.summarise import (
+    FEWEST_EFFECTIVE,
     Summary,
-    compare_method,
-    conclude,
     fingerprint,
     of_draws,
     of_seeds,
-    read,
     settle,
-    write,
 )
-from harness.check.baseline.change import Change
-from harness.check.baseline.summarise import FEWEST_EFFECTIVE
 from harness.check.pytest_plugin import words
 from harness.check.pytest_plugin.intake import Intake
 from harness.check.pytest_plugin.places import Place

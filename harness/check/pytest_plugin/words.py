@@ -9,8 +9,9 @@ from statistics import NormalDist
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from harness.check.baseline import BaselineError, Figure, Margins, MethodBaseline, ModelCheck
-from harness.check.baseline.form import SUMMARIES
+from harness.check.baseline.compare import Margins
+from harness.check.baseline.form import SUMMARIES, BaselineError, Figure, MethodBaseline
+from harness.check.baseline.outcome import ModelCheck
 from harness.check.show.rows import plain, rows
 from harness.check.show.words import margin, reason
 from harness.records.text import setting
