@@ -16,10 +16,10 @@ import numpy as np
 from scipy.signal import lfilter
 
 from harness.check.baseline.change import UNDECIDED, Change, conclude, exit_code
-from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.compare import compare_method
 from harness.check.baseline.file import read, write
 from harness.check.baseline.form import Baseline, MethodBaseline, Share
-from harness.check.baseline.summarise import Summary, of_draws, of_seeds, settle
+from harness.check.baseline.summarise import USUAL, Margins, Summary, of_draws, of_seeds, settle
 from harness.metrics.sample import Sample
 from harness.records import Draws
 
@@ -165,7 +165,7 @@ def kept(law: Law, runs: Sequence[Draws | None]) -> MethodBaseline:
 
 
 def compared(
-    law: Law, old: MethodBaseline, runs: Sequence[Draws | None], margins: Margins | None
+    law: Law, old: MethodBaseline, runs: Sequence[Draws | None], margins: Margins = USUAL
 ) -> list[Change]:
     """Compare runs with a baseline."""
     summary = law.summary(runs, old)
@@ -237,7 +237,7 @@ class Looks:
     def changes(self, old: MethodBaseline, look: int) -> list[Change]:
         """Return what a look finds, before it is judged."""
         if look not in self.seen:
-            self.seen[look] = compared(self.law, old, self.runs(look), None)
+            self.seen[look] = compared(self.law, old, self.runs(look))
         return self.seen[look]
 
 
@@ -285,7 +285,7 @@ def with_faults(
             while code == UNDECIDED and look < LOOKS:
                 if look not in found:
                     spoilt = [_spoilt(r, fault) for r in looks.runs(look)]
-                    found[look] = [c for c in compared(law, single, spoilt, None) if c.quantity]
+                    found[look] = [c for c in compared(law, single, spoilt) if c.quantity]
                 rest = [c for c in looks.changes(old, look) if c.quantity in others]
                 code = exit_code(conclude([*found[look], *rest], alpha / LOOKS))
                 look += 1

@@ -27,9 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.check.baseline.change import Change, conclude, exit_code
-from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.compare import compare_method
 from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline
-from harness.check.baseline.summarise import of_draws, of_seeds, settle
+from harness.check.baseline.summarise import Margins, of_draws, of_seeds, settle
 from harness.records import Draws
 
 EVERY = [f"x / {what}" for what in SUMMARIES]

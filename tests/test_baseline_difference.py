@@ -14,7 +14,7 @@ from scipy import stats
 
 from harness import metrics
 from harness.check.baseline.change import Change, conclude
-from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.compare import _Both, compare_method
 from harness.check.baseline.difference import (
     Difference,
     counts,
@@ -22,10 +22,9 @@ from harness.check.baseline.difference import (
     location,
     quantile,
     scale_of_draws,
-    scale_of_seeds,
 )
-from harness.check.baseline.form import SUMMARIES, Figure
-from harness.check.baseline.summarise import of_draws
+from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline
+from harness.check.baseline.summarise import Margins, of_draws
 from harness.metrics.sample import QUANTILES
 from harness.records import Draws
 
@@ -220,8 +219,13 @@ def test_sds_of_one_distribution_differ_no_more_often_than_alpha(
 
 def test_sds_over_seeds_are_compared_by_logarithms() -> None:
     """The error is that of ln sd: the same as a location's."""
-    found = scale_of_seeds(Figure(2.0, 0.1, 1.0), Figure(3.0, 0.1, 1.0), 0.05, 18, 0.1)
-    assert found == location(math.log(2), math.log(3), 0.05, 18, 0.1, 1.0)
+    method = MethodBaseline("seeds", tuple(range(10)), 1000, 10, {})
+    old, new = (Figure(sd, 0.1, 1.0, spread=0.04 * sd) for sd in (2.0, 3.0))
+    both = _Both(method, method, {}, Margins(), identical=False)
+    found = both._over_seeds("sd", old, new, 0.1, 1.0)
+    error = 0.04 * math.sqrt(2 / 10)
+    expected = location(math.log(2), math.log(3), error, 18, 0.1, 1.0)
+    assert found == pytest.approx(tuple(expected))
 
 
 # --- quantiles ------------------------------------------------------------------------------

@@ -21,10 +21,8 @@ from scipy.special import stdtrit
 from harness.check.baseline.form import SUMMARIES, Figure
 from harness.check.baseline.precision import room
 from harness.check.baseline.summarise import (
-    LOCATION_MARGIN,
-    SCALE_MARGIN,
+    USUAL,
     Summary,
-    default_margin,
     fingerprint,
     of_draws,
     settle,
@@ -212,7 +210,7 @@ def test_figures_with_large_errors_get_wider_margins(seed: int) -> None:
     mean = kept["mean"]
     assert (mean.margin or 0) >= room(2 * 1999) * mean.mcse / unit(kept)
     assert 0.17 < (mean.margin or 0) < 0.27
-    assert (kept["sd"].margin or 0) > SCALE_MARGIN
+    assert (kept["sd"].margin or 0) > USUAL.scale
     assert settle(once).quantities == once.quantities
 
 
@@ -264,4 +262,4 @@ def test_what_has_no_quantities_says_so() -> None:
 def test_tails_have_twice_the_margin_of_a_location(what: str) -> None:
     """0.1 sd for mean and median, 0.2 for the tails, ln 1.1 for the sd."""
     expected = {"mean": 0.1, "q50": 0.1, "sd": math.log(1.1)}.get(what, 0.2)
-    assert default_margin(what, LOCATION_MARGIN, SCALE_MARGIN) == pytest.approx(expected)
+    assert USUAL.of(what) == pytest.approx(expected)

@@ -11,9 +11,10 @@ from typing import Any
 from harness import stan
 from harness.check.baseline import difference
 from harness.check.baseline.change import Change, Conclusion
-from harness.check.baseline.compare import SUSPICIOUS, Margins, compare_method
+from harness.check.baseline.compare import SUSPICIOUS, compare_method
 from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, observe, without_samples
+from harness.check.baseline.summarise import Margins
 from harness.check.request import Request
 from harness.records import Model, ModelComparison
 from harness.records.text import listed
@@ -108,13 +109,10 @@ def _all(
                 said = None if error is None else f"{type(error).__name__}: {error}"
                 yield name, value if said is None else f"the summary failed: {said}"
     except KeyboardInterrupt as interrupt:
-        pool.close(kill=True)
         msg = "interrupted: all runs are stored; the same command continues from there"
         raise comparing.Interrupted(msg) from interrupt
-    except BaseException:
-        pool.close(kill=True)
-        raise
-    pool.close()
+    finally:
+        pool.close(kill=pool.busy)
 
 
 def observe_and_compare(
@@ -186,8 +184,3 @@ def _lost_runs(model: str, name: str, old: Baseline, seen: Observation) -> list[
 def today() -> dt.date:
     """Return the date that a check or a baseline carries."""
     return dt.datetime.now(tz=dt.UTC).date()
-
-
-def written_now(versions: Mapping[str, str], command: str) -> dict[str, str]:
-    """Return when and with what a baseline is written."""
-    return {"date": today().isoformat(), "command": command, **versions}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.check.baseline.change import ALPHA
-from harness.check.baseline.compare import Margins
 from harness.check.baseline.file import CANDIDATE, SUFFIX, read
 from harness.check.baseline.form import Baseline, BaselineError
 from harness.check.baseline.outcome import BUDGET
+from harness.check.baseline.summarise import Margins
 from harness.methods import METHODS
 from harness.models import folders
 from harness.models.data import ModelError
@@ -88,16 +88,19 @@ def _from(folder: Path, file: Path) -> str:
     return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
 
 
-def as_asked(old: Baseline, request: Request) -> Request:
-    """Return the request with the methods, seeds and reference of a baseline."""
+def as_asked(old: Baseline | None, request: Request) -> Request:
+    """Return the request with what it leaves open taken from the baseline."""
+    if old is None:
+        return request
     methods, reference = old.request.get("methods"), str(old.request.get("reference", "auto"))
     if reference not in {"auto", "nuts"}:
         reference = str(request.folder / reference)
+    if request.methods is None and methods is not None:
+        request = replace(request, methods=tuple(methods))
     return replace(
         request,
-        methods=None if methods is None else tuple(methods),
-        seeds=old.request.get("seeds"),
-        reference=reference,
+        seeds=old.request.get("seeds") if request.seeds is None else request.seeds,
+        reference=reference if request.reference == "auto" else request.reference,
     )
 
 
@@ -126,25 +129,11 @@ def to_write(
         else t
         for t in targets
     ]
-    if not request.quantities:
-        return targets
+    chosen = request.quantities
     return [
-        t if t.model is None else replace(t, model=replace(t.model, quantities=request.quantities))
+        replace(t, model=replace(t.model, quantities=chosen)) if t.model and chosen else t
         for t in targets
     ]
-
-
-def merged(old: Baseline | None, request: Request) -> Request:
-    """Return the request; what it leaves open is taken from the old baseline."""
-    if old is None:
-        return request
-    before = as_asked(old, request)
-    return replace(
-        request,
-        methods=before.methods if request.methods is None else request.methods,
-        seeds=before.seeds if request.seeds is None else request.seeds,
-        reference=before.reference if request.reference == "auto" else request.reference,
-    )
 
 
 def locate(
@@ -167,12 +156,9 @@ def locate(
     harness.check.baseline.form.BaselineError
         If there is nothing to check at all.
     """
-    return _named(words, request.folder, read_models) if words else _all_in(request.folder)
-
-
-def _named(
-    words: Sequence[str], folder: Path, read_models: Callable[[Sequence[str]], list[Model]]
-) -> list[Target]:
+    folder = request.folder
+    if not words:
+        return _all_in(folder)
     targets, others = [], []
     for word in words:
         named = folder / f"{word}{SUFFIX}"

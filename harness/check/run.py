@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from harness import stan
 from harness.check.baseline import differs
 from harness.check.baseline.change import CHANGED, Change, Conclusion, conclude, exit_code
-from harness.check.baseline.file import CANDIDATE, write
+from harness.check.baseline.file import CANDIDATE
 from harness.check.baseline.form import Baseline
 from harness.check.baseline.observe import Observation, describe_data, describe_program
 from harness.check.baseline.outcome import (
@@ -26,7 +26,7 @@ from harness.check.baseline.outcome import (
 from harness.check.baseline.summarise import fingerprint
 from harness.check.look import Looked, look, today
 from harness.check.request import Request, Target, as_asked
-from harness.check.write import described, observed
+from harness.check.write import write_baselines
 from harness.records import Model
 from harness.study.progress import Progress
 
@@ -71,15 +71,12 @@ def _candidates(
 ) -> dict[str, ModelCheck]:
     """Write a candidate for every model without a baseline; that is a change."""
     models = [t.model for t in targets if t.model is not None]
-    made = observed(models, request, progress) if models else {}
     out = {}
-    for name, found in made.items():
-        if isinstance(found, str):
-            out[name] = ModelCheck(name, (), error=found)
+    for name, path, said in write_baselines(models, request, progress, CANDIDATE) if models else ():
+        if path is None:
+            out[name] = ModelCheck(name, (), error=said)
             continue
-        path = request.folder / f"{name}{CANDIDATE}"
-        write(found, path)
-        change = Change(name, "", "", "baseline", "new", "changed", detail=described(found))
+        change = Change(name, "", "", "baseline", "new", "changed", detail=said)
         out[name] = ModelCheck(name, (change,), path=path, candidate=True)
     return out
 
@@ -180,12 +177,9 @@ class _Checking:
         self.versions = stan.run_versions(cmdstan)
         out = {}
         for name, old in self.old.items():
-            differ = [v for v in differs.VERSIONS_OF_DRAWS
-                      if old.written.get(v) != self.versions.get(v)]  # fmt: skip
-            if differ:
-                said = "; ".join(
-                    f"{v} {old.written.get(v)} then, {self.versions.get(v)} now" for v in differ
-                )
+            then, now = ({v: side.get(v) for v in differs.VERSIONS_OF_DRAWS}
+                         for side in (old.written, self.versions))  # fmt: skip
+            if said := "; ".join(differs.version_reasons(then, now)):
                 out[name] = f"draws are equal only under the same versions: {said}"
         return out
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from harness.check.baseline.file import CANDIDATE, SUFFIX, write
 from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.baseline.observe import as_baseline, settled
-from harness.check.baseline.summarise import LOCATION_MARGIN, SCALE_MARGIN, default_margin
-from harness.check.look import look, written_now
-from harness.check.request import Request, Target, asked, merged
+from harness.check.baseline.summarise import USUAL
+from harness.check.look import look, today
+from harness.check.request import Request, Target, as_asked, asked
 from harness.methods import METHODS
 from harness.records import Model
 from harness.records.text import count
@@ -26,20 +26,21 @@ SLOW_S = 60.0
 
 
 def write_baselines(
-    models: Sequence[Model], request: Request, progress: Progress
+    models: Sequence[Model], request: Request, progress: Progress, suffix: str = SUFFIX
 ) -> list[tuple[str, Path | None, str]]:
-    """Run models and write a baseline for each.
+    """Run models and write a baseline, or a candidate, for each.
 
     Returns each model, its file or None, and a sentence on what was written, or why nothing was.
     """
     done: list[tuple[str, Path | None, str]] = []
-    for name, found in observed(models, request, progress).items():
+    for name, found in _observed(models, request, progress).items():
         if isinstance(found, str):
             done.append((name, None, found))
             continue
-        path = request.folder / f"{name}{SUFFIX}"
+        path = request.folder / f"{name}{suffix}"
         write(found, path)
-        (request.folder / f"{name}{CANDIDATE}").unlink(missing_ok=True)
+        if suffix == SUFFIX:
+            (request.folder / f"{name}{CANDIDATE}").unlink(missing_ok=True)
         done.append((name, path, described(found)))
     return done
 
@@ -55,7 +56,7 @@ def rewrite(
             why = target.error or "the model is gone; remove the file if that is intended"
             done.append((target.name, None, why))
         else:
-            groups[merged(target.old, request)].append(target.model)
+            groups[as_asked(target.old, request)].append(target.model)
     for asked_for, models in groups.items():
         done += write_baselines(models, asked_for, progress)
     return done
@@ -69,7 +70,7 @@ def described(made: Baseline) -> str:
     return f"{said}; level and shares only: {', '.join(without)}" if without else said
 
 
-def observed(
+def _observed(
     models: Sequence[Model], request: Request, progress: Progress
 ) -> dict[str, Baseline | str]:
     """Return a baseline for each model, or why there is none."""
@@ -84,7 +85,7 @@ def observed(
     again = [m for m in models if any(name == m.name for name, _ in more)]
     if again:
         looked.update(look(again, request, more, {}, progress))
-    written = written_now(looked.versions, request.command)
+    written = {"date": today().isoformat(), "command": request.command, **looked.versions}
     return {
         m.name: looked.errors.get(m.name, "it was not observed")
         if m.name not in looked.observations
@@ -100,9 +101,7 @@ def _sampler_runs(method: MethodBaseline, seconds: float) -> int:
     """
     fewest, most = SAMPLER_RUNS
     wider = [
-        (f.margin / default_margin(what, LOCATION_MARGIN, SCALE_MARGIN)) ** 2
-        for f, what, _ in method.figures
-        if f.margin is not None
+        (f.margin / USUAL.of(what)) ** 2 for f, what, _ in method.figures if f.margin is not None
     ]
     needed = max([1.0, *wider]) * len(method.seeds)
     runs = min(max(fewest, math.ceil(needed)), most)

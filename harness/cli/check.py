@@ -70,7 +70,7 @@ def check(
     import math
 
     from harness.check import show
-    from harness.check.baseline.compare import Margins
+    from harness.check.baseline.summarise import Margins
     from harness.check.request import Request, locate
     from harness.check.run import check as run_check
     from harness.check.show import terminal

@@ -12,7 +12,7 @@ from harness.check.baseline.change import Change, Conclusion, Part, Reason
 from harness.check.baseline.difference import Difference
 from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline, Share
 from harness.check.baseline.precision import freedom
-from harness.check.baseline.summarise import LOCATION_MARGIN, SCALE_MARGIN, default_margin, unit
+from harness.check.baseline.summarise import USUAL, Margins, unit
 from harness.metrics.sample import QUANTILES, Sample
 from harness.records import Estimate, Level
 
@@ -31,25 +31,13 @@ _FARTHEST = 1e50
 """To a test, all larger ratios of sds are the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """What counts in practice: sds of the quantity for locations, ln of a ratio for the sd."""
-
-    location: float = LOCATION_MARGIN
-    scale: float = SCALE_MARGIN
-
-    def of(self, what: str, old: Figure) -> float:
-        """Return a summary's margin: the baseline's where its error needs a wider one."""
-        return max(default_margin(what, self.location, self.scale), old.margin or 0.0)
-
-
 def compare_method(
     model: str,
     name: str,
     old: MethodBaseline,
     new: MethodBaseline,
     samples: Mapping[str, Sample] | None = None,
-    margins: Margins | None = None,
+    margins: Margins = USUAL,
 ) -> list[Change]:
     """Compare a method with its baseline; ``samples`` are new draws that carry their own error.
 
@@ -70,7 +58,7 @@ def compare_method(
         return [*out, Change(*where, "", "kind", "moved", "changed", was=old.kind, now=new.kind)]
     if old.no_moments or new.no_moments:
         return [*out, *_moments(where, old, new, identical=identical)]
-    both = _Both(old, new, samples or {}, margins or Margins(), identical=identical)
+    both = _Both(old, new, samples or {}, margins, identical=identical)
     names = dict.fromkeys([*old.quantities, *new.quantities])
     return [*out, *(change for q in names for change in both.quantity((*where, q)))]
 
@@ -293,7 +281,8 @@ class _Both:
         pooled = math.hypot(*(s * math.sqrt((n - 1) / df) for n, s in zip(k, spreads, strict=True)))
         error = pooled * math.sqrt(1 / k[0] + 1 / k[1])
         if what == "sd":
-            return difference.scale_of_seeds(old, new, error, df, margin)
+            logs = math.log(old.value), math.log(new.value)
+            return difference.location(*logs, error, df, margin, 1.0)
         return difference.location(old.value, new.value, error, df, margin, scale)
 
 

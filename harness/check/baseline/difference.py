@@ -119,13 +119,6 @@ def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Differ
     return Difference(d, low, high, standardised(0.0), p)
 
 
-def scale_of_seeds(
-    old: Figure, new: Figure, relative_error: float, df: float, margin: float
-) -> Difference:
-    """Compare two sds whose error is that of ln sd over seeds."""
-    return location(math.log(old.value), math.log(new.value), relative_error, df, margin, 1.0)
-
-
 def quantile(
     what: str, old: Figure, sample: Sample, df: float, margin: float, scale: float
 ) -> Difference:

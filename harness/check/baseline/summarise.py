@@ -25,14 +25,25 @@ from harness.records.text import integer, listed, number, setting
 if TYPE_CHECKING:
     from harness.records import FloatArray
 
-LOCATION_MARGIN = 0.1
-"""A location that moves by less, in posterior sds, has not changed in practice."""
 
-SCALE_MARGIN = math.log(1.1)
-"""The same for the sd, as ln of the ratio: 10%."""
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """What counts in practice: sds of the quantity for locations, ln of a ratio for the sd."""
 
-TAIL_FACTOR = 2.0
-"""The 5% and 95% quantiles have twice a location's margin, as they have twice its limit."""
+    location: float = 0.1
+    scale: float = math.log(1.1)
+
+    def of(self, what: str, old: Figure | None = None) -> float:
+        """Return a summary's margin: the baseline's where its error needs a wider one.
+
+        The 5% and 95% quantiles have twice a location's margin, as they have twice its limit.
+        """
+        usual = {"sd": self.scale, "mean": self.location, "q50": self.location}
+        own = 0.0 if old is None or old.margin is None else old.margin
+        return max(usual.get(what, 2 * self.location), own)
+
+
+USUAL = Margins()
 
 WORST_RHAT = 1.1
 FEWEST_EFFECTIVE = 100.0
@@ -95,13 +106,6 @@ def unit(figures: Mapping[str, Figure]) -> float:
     width = (figures["q95"].value - figures["q5"].value) * SD_PER_WIDTH
     sd = figures["sd"].value
     return min(sd, width) if width > 0 and sd > 0 else sd
-
-
-def default_margin(what: str, location: float, scale: float) -> float:
-    """Return a summary's margin, in sds for locations, as ln of a ratio for the sd."""
-    if what == "sd":
-        return scale
-    return location if what in {"mean", "q50"} else TAIL_FACTOR * location
 
 
 def of_draws(
@@ -193,7 +197,7 @@ def _with_margin(
     # The degrees of freedom are this error's own, not those of both sides: a margin is too narrow
     # if the baseline's error happens to be too small.
     needed = room(degrees) * figure.mcse / scale
-    if needed <= default_margin(what, LOCATION_MARGIN, SCALE_MARGIN):
+    if needed <= USUAL.of(what):
         return figure
     if not (math.isfinite(needed) and needed <= WIDEST.get(what, math.inf)):
         share = number(figure.mcse / scale)

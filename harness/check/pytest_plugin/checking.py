@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from harness.check.baseline.change import Change, conclude
-from harness.check.baseline.compare import Margins, compare_method
+from harness.check.baseline.compare import compare_method
 from harness.check.baseline.file import read, write
 from harness.check.baseline.form import Baseline, BaselineError, MethodBaseline, Share
 from harness.check.baseline.summarise import (
     FEWEST_EFFECTIVE,
+    Margins,
     Summary,
     fingerprint,
     of_draws,
@@ -47,17 +48,13 @@ class Result:
     written: str = ""
 
 
+# An overflow gives infinity, which is found; its warning would end suites that turn warnings
+# into errors.
+@np.errstate(all="ignore")
 def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Compare draws with their baseline, or with ``regenerate`` write it."""
     if unusable := _unusable(intake):
         return Result(failure=words.unusable(place, unusable))
-    # An overflow gives infinity, which is found; its warning would end suites that turn
-    # warnings into errors.
-    with np.errstate(all="ignore"):
-        return _checked(intake, place, settings, regenerate=regenerate)
-
-
-def _checked(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     if regenerate or not place.path.exists():
         try:
             return _written(intake, place, settings, regenerate=regenerate)

@@ -9,9 +9,9 @@ from statistics import NormalDist
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from harness.check.baseline.compare import Margins
 from harness.check.baseline.form import SUMMARIES, BaselineError, Figure, MethodBaseline
 from harness.check.baseline.outcome import ModelCheck
+from harness.check.baseline.summarise import Margins
 from harness.check.show.rows import plain, rows
 from harness.check.show.words import margin, reason
 from harness.records.text import setting
@@ -97,14 +97,14 @@ def limits(method: MethodBaseline, margins: Margins) -> list[str]:
     ]
     wide: dict[str, list[float]] = defaultdict(list)
     for figure, what, _ in method.figures:
-        if not figure.why and (figure.margin or 0.0) > margins.of(what, _PLAIN):
+        if not figure.why and (figure.margin or 0.0) > margins.of(what):
             wide[what].append(figure.margin or 0.0)
     rest = len(lost) - LINES
     out = [*lost[:LINES], *([f"and {rest} more figures will not"] if rest > 0 else [])]
     if wide:
         told = ", ".join(
             f"{what} up to {margin(what, max(wide[what]))} instead of "
-            f"{margin(what, margins.of(what, _PLAIN))}"
+            f"{margin(what, margins.of(what))}"
             for what in SUMMARIES
             if what in wide
         )
@@ -115,10 +115,6 @@ def limits(method: MethodBaseline, margins: Margins) -> list[str]:
             f"({told}, in sds); more {unit} would narrow them"
         )
     return out
-
-
-_PLAIN = Figure(0.0, 0.0, 1.0)
-"""A figure without a margin of its own."""
 
 
 def reasons(figures: Mapping[str, Figure]) -> str:
