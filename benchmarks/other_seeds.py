@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness.check.baseline.outcome import AddedSeeds
+from harness.check.baseline.change import AddedSeeds
 from harness.check.request import Request, locate
 from harness.check.run import check
 from harness.check.show import words

@@ -7,8 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.check.baseline.change import Change, Conclusion
-from harness.check.baseline.outcome import AddedSeeds, CheckOutcome, ModelCheck, NoMoments
+from harness.check.baseline.change import (
+    AddedSeeds,
+    Change,
+    CheckOutcome,
+    Conclusion,
+    ModelCheck,
+    NoMoments,
+)
 from harness.records import Estimate
 
 NAN, INF = math.nan, math.inf

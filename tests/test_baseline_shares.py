@@ -13,10 +13,17 @@ from baseline_builders import conclusions, place, sampler, scattered
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.check.baseline.change import ALPHA, Change, Conclusion, conclude, exit_code
+from harness.check.baseline.change import (
+    ALPHA,
+    Change,
+    CheckOutcome,
+    Conclusion,
+    ModelCheck,
+    conclude,
+    exit_code,
+)
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.form import MethodBaseline, Share
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.records import Level
 
 

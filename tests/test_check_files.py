@@ -11,8 +11,7 @@ from check_outcomes import NASTY, mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.check.baseline.change import Change
-from harness.check.baseline.outcome import AddedSeeds, CheckOutcome, ModelCheck, NoMoments
+from harness.check.baseline.change import AddedSeeds, Change, CheckOutcome, ModelCheck, NoMoments
 from harness.check.show import annotations, junit
 from harness.check.show.annotations import MOST
 from harness.records.text import one_line

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # comes with rich
 
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck, NoMoments
+from harness.check.baseline.change import CheckOutcome, ModelCheck, NoMoments
 from harness.check.show import markdown
 from harness.check.show.markdown import MOST
 from harness.records.text import clean, one_line

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.check import show
-from harness.check.baseline.change import Change, Conclusion
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.baseline.change import Change, CheckOutcome, Conclusion, ModelCheck
 from harness.check.show import junit, markdown, words
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import pick, plain, rows

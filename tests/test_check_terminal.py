@@ -15,7 +15,7 @@ import pytest
 from check_outcomes import NASTY, mean
 from rich.console import Console
 
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.baseline.change import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer
 from harness.check.show.terminal import MOST_ROWS, print_check
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import stan
-from harness.check.baseline.change import Change
-from harness.check.baseline.outcome import CheckOutcome
+from harness.check.baseline.change import Change, CheckOutcome
 from harness.check.request import Request, locate
 from harness.check.run import check as run_check
 from harness.check.write import write_baselines

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from harness import stan
-from harness.check.baseline.outcome import BUDGET
+from harness.check.baseline.change import BUDGET
 from harness.check.show import answer
 from harness.cli import main
 

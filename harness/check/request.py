@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.check.baseline.change import ALPHA
+from harness.check.baseline.change import ALPHA, BUDGET
 from harness.check.baseline.file import CANDIDATE, SUFFIX, read
 from harness.check.baseline.form import Baseline, BaselineError
-from harness.check.baseline.outcome import BUDGET
 from harness.check.baseline.summarise import Margins
 from harness.methods import METHODS
 from harness.models import folders
@@ -141,13 +140,9 @@ def locate(
     request: Request,
     read_models: Callable[[Sequence[str]], list[Model]],
 ) -> list[Target]:
-    """Find what to check.
+    """Find what to check: baselines by name, and what ``read_models`` reads of the other words.
 
-    Parameters
-    ----------
-    words
-        Names of baselines, lecture models, or programs with data, which ``read_models`` reads;
-        empty for every baseline. If one of those is a lecture model's, all of them are expected.
+    Without words that is every baseline; if one is a lecture model's, all of them are expected.
 
     Raises
     ------

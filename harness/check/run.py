@@ -10,19 +10,23 @@ from collections.abc import Mapping, Sequence
 
 from harness import stan
 from harness.check.baseline import differs
-from harness.check.baseline.change import CHANGED, Change, Conclusion, conclude, exit_code
-from harness.check.baseline.file import CANDIDATE
-from harness.check.baseline.form import Baseline
-from harness.check.baseline.observe import Observation, describe_data, describe_program
-from harness.check.baseline.outcome import (
+from harness.check.baseline.change import (
+    CHANGED,
     AddedSeeds,
+    Change,
     CheckOutcome,
+    Conclusion,
     LeftOut,
     ModelCheck,
     NoMoments,
     Note,
     WideMargins,
+    conclude,
+    exit_code,
 )
+from harness.check.baseline.file import CANDIDATE
+from harness.check.baseline.form import Baseline
+from harness.check.baseline.observe import Observation, describe_data, describe_program
 from harness.check.baseline.summarise import fingerprint
 from harness.check.look import Looked, look, today
 from harness.check.request import Request, Target, as_asked

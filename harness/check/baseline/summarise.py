@@ -214,18 +214,10 @@ def of_seeds(
 ) -> Summary:
     """Summarise approximations from several seeds; the seeds carry the error.
 
-    Parameters
-    ----------
-    runs
-        One for each seed, None for a run without draws.
-    names
-        Which quantities; all of the first run's if None.
-    widths
-        The posterior's sd of each quantity, the unit in which seeds run away; where unknown, the
-        median of the approximations' own.
-    old
-        The baseline that these seeds will be compared with. If some of its own seeds ran away,
-        those near its others are kept: of two modes, either may have the majority.
+    All quantities of the first run if ``names`` is None. Seeds run away in units of ``widths``, the
+    posterior's sd of each quantity; where unknown, the median of the approximations' own. If some
+    seeds of the baseline ``old`` ran away, those near its others are kept: of two modes, either
+    may have the majority.
     """
     have = [(i, d) for i, d in enumerate(runs) if d is not None]
     if not have:

@@ -151,24 +151,6 @@ def _compare(
 # --- writing --------------------------------------------------------------------------------
 
 
-def _baseline(method: MethodBaseline, intake: Intake, place: Place) -> Baseline:
-    return Baseline(
-        model=place.name,
-        methods={METHOD: method},
-        request={"from": intake.source, "test": place.test},
-        written={
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "command": place.command,
-            "versions": {
-                "harness": package_version("stan-advi-harness"),
-                "arviz_stats": package_version("arviz-stats"),
-                "numpy": package_version("numpy"),
-                "python": platform.python_version(),
-            },
-        },
-    )
-
-
 def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Write the baseline, or without ``regenerate`` a candidate, which fails the test."""
     method = _method(intake, settle(_summary(intake)))
@@ -179,13 +161,25 @@ def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bo
     )
     if why := method.no_moments or "; ".join(lost):
         return Result(failure=words.unusable(place, [why]))
+    packages = {"harness": "stan-advi-harness", "arviz_stats": "arviz-stats", "numpy": "numpy"}
+    versions = {name: package_version(package) for name, package in packages.items()}
+    baseline = Baseline(
+        model=place.name,
+        methods={METHOD: method},
+        request={"from": intake.source, "test": place.test},
+        written={
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "command": place.command,
+            "versions": versions | {"python": platform.python_version()},
+        },
+    )
     limits = words.limits(method, settings.margins)
     if not regenerate:
-        write(_baseline(method, intake, place), place.candidate)
+        write(baseline, place.candidate)
         written = f"{place.show(place.candidate)}: a candidate to review and rename"
         return Result(failure=words.candidate(place, limits, intake), written=written)
     before = _before(intake, place, settings)
-    write(_baseline(method, intake, place), place.path)
+    write(baseline, place.path)
     place.candidate.unlink(missing_ok=True)
     return Result(written=f"{place.shown}: {before}{words.below(limits, indent=4)}")
 

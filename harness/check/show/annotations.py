@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.check.baseline.outcome import AddedSeeds, CheckOutcome
+from harness.check.baseline.change import AddedSeeds, CheckOutcome
 from harness.check.show.answer import answer, model_line, next_steps, shown
 from harness.check.show.rows import pick, rows
 from harness.check.show.words import CONCLUSIONS, note

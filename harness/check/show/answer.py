@@ -6,9 +6,8 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.check.baseline.change import CHANGED, SAME, Conclusion
+from harness.check.baseline.change import CHANGED, SAME, CheckOutcome, Conclusion, ModelCheck
 from harness.check.baseline.file import CANDIDATE, SUFFIX
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
 from harness.check.show.words import CONCLUSIONS, SYMBOLS, note
 from harness.records.text import clean, count, one_line
 

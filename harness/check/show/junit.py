@@ -10,7 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.baseline.change import CheckOutcome, ModelCheck
 from harness.check.show.answer import answer, is_empty, model_line, next_steps
 from harness.check.show.rows import Row, plain, rows
 from harness.check.show.words import note

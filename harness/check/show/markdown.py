@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.check.baseline.change import SAME, Conclusion
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.baseline.change import SAME, CheckOutcome, Conclusion, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import HEADINGS, Row, pick, rows
 from harness.records.text import clean, clip, count, head, one_line, seconds, setting

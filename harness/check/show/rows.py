@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from harness.check.baseline.change import Change, Conclusion
-from harness.check.baseline.outcome import ModelCheck
+from harness.check.baseline.change import Change, Conclusion, ModelCheck
 from harness.check.show import words
 from harness.records.text import clip, one_line
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rich import box
@@ -13,8 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.check.baseline.change import SAME, Conclusion
-from harness.check.baseline.outcome import CheckOutcome, ModelCheck
+from harness.check.baseline.change import SAME, CheckOutcome, Conclusion, ModelCheck
 from harness.check.show.answer import answer, conclusion, model_line, next_steps, remarks
 from harness.check.show.rows import Row, rows
 from harness.check.show.words import SYMBOLS
@@ -63,61 +61,47 @@ def _say(console: Console, text: str, style: str = "", indent: int = 0) -> None:
 # --- what is not the same -----------------------------------------------------------------------
 
 
-class _Line(NamedTuple):
-    """A line of a cell: text that may wrap between words, or figures, which may not."""
+class _Column(NamedTuple):
+    """A column of the table; words wrap at ``wrap`` columns or wider, figures never."""
 
-    text: str
-    wraps: bool = True
-
-
-_Cell = Sequence[_Line]
+    heading: str
+    wrap: int
+    cell: Callable[[Row], str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """A way to set the table; text wraps at ``wrap`` columns or wider."""
-
-    headings: tuple[str, ...]
-    wrap: tuple[int, ...]
-    cells: Callable[[Row], Sequence[_Cell]]
+def _model(row: Row) -> str:
+    return f"{SYMBOLS[row.conclusion]} {row.model}"
 
 
-def _one_line_each(row: Row) -> Sequence[_Cell]:
-    texts = (f"{SYMBOLS[row.conclusion]} {row.model}", row.method, row.quantity, row.figure)
-    return (
-        *([_Line(text)] for text in texts),
-        *_sides(row),
-        _filled(_Line(row.told, wraps=False), _Line(row.note)),
-        [_Line(row.evidence, wraps=False)],
-    )
+def _lines(*parts: str, between: str = "\n") -> str:
+    return between.join(filter(None, parts))
 
 
-def _two_lines_each(row: Row) -> Sequence[_Cell]:
-    """Return fewer cells: the address under the model, the interval under the difference."""
-    first = ", ".join(part for part in (row.difference, row.evidence) if part)
-    return (
-        [_Line(f"{SYMBOLS[row.conclusion]} {row.model}"), _Line(f"  {row.address}")],
-        *_sides(row),
-        _filled(_Line(first), _Line(row.interval, wraps=False), _Line(row.note)),
-    )
-
-
-def _sides(row: Row) -> tuple[_Cell, _Cell]:
-    return [_Line(row.old, not row.numeric)], [_Line(row.new, not row.numeric)]
-
-
-def _filled(*lines: _Line) -> _Cell:
-    return [line for line in lines if line.text]
-
-
-_SIDES = ("old ± error", "new ± error")
 _LAYOUTS = (
-    _Layout(
-        ("model", "method", "quantity", "figure", *_SIDES, "difference", "evidence"),
-        (30, 30, 30, 30, 24, 24, 40, 12),
-        _one_line_each,
+    (
+        _Column("model", 30, _model),
+        _Column("method", 30, lambda row: row.method),
+        _Column("quantity", 30, lambda row: row.quantity),
+        _Column("figure", 30, lambda row: row.figure),
+        _Column("old ± error", 24, lambda row: row.old),
+        _Column("new ± error", 24, lambda row: row.new),
+        _Column("difference", 40, lambda row: _lines(row.told, row.note)),
+        _Column("evidence", 12, lambda row: row.evidence),
     ),
-    _Layout(("figure", *_SIDES, "difference"), (26, 16, 16, 30), _two_lines_each),
+    (
+        _Column(
+            "figure", 26, lambda row: f"{SYMBOLS[row.conclusion]} {row.model}\n  {row.address}"
+        ),
+        _Column("old ± error", 16, lambda row: row.old),
+        _Column("new ± error", 16, lambda row: row.new),
+        _Column(
+            "difference",
+            30,
+            lambda row: _lines(
+                _lines(row.difference, row.evidence, between=", "), row.interval, row.note
+            ),
+        ),
+    ),
 )
 
 
@@ -132,8 +116,7 @@ def _print_rows(console: Console, tables: Sequence[tuple[Sequence[Row], int]]) -
             return
     for found, total in tables:
         for row in found:
-            title = f"{SYMBOLS[row.conclusion]} {row.model}"
-            title += f" / {row.address}" if row.address else ""
+            title = _lines(_model(row), row.address, between=" / ")
             _say(console, title, f"bold {_STYLES[row.conclusion]}")
             for line in row.lines:
                 _say(console, line, indent=4)
@@ -142,29 +125,31 @@ def _print_rows(console: Console, tables: Sequence[tuple[Sequence[Row], int]]) -
     console.print()
 
 
-def _widths(found: Sequence[Row], layout: _Layout) -> list[int]:
+def _widths(found: Sequence[Row], layout: Sequence[_Column]) -> list[int]:
     """Return how wide each column must be so that text wraps between words, figures never."""
-    widths = [cell_len(heading) for heading in layout.headings]
+    widths = [cell_len(column.heading) for column in layout]
     for row in found:
-        for i, cell in enumerate(layout.cells(row)):
-            for text, wraps in cell:
-                needed = cell_len(text)
-                if wraps:
-                    longest = max(map(cell_len, text.split()), default=0)
-                    needed = max(longest, min(needed, layout.wrap[i]))
+        figures = {row.told, row.interval, row.evidence}
+        figures |= {row.old, row.new} if row.numeric else set()
+        for i, column in enumerate(layout):
+            for line in column.cell(row).split("\n"):
+                needed = cell_len(line)
+                if line not in figures:
+                    longest = max(map(cell_len, line.split()), default=0)
+                    needed = max(longest, min(needed, column.wrap))
                 widths[i] = max(widths[i], needed)
     return widths
 
 
 def _table(
-    tables: Sequence[tuple[Sequence[Row], int]], layout: _Layout, widths: Sequence[int]
+    tables: Sequence[tuple[Sequence[Row], int]], layout: Sequence[_Column], widths: Sequence[int]
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, width in zip(layout.headings, widths, strict=True):
-        table.add_column(heading, width=width)
+    for column, width in zip(layout, widths, strict=True):
+        table.add_column(column.heading, width=width)
     for found, total in tables:
         for row in found:
-            first, *rest = ("\n".join(line.text for line in c) for c in layout.cells(row))
+            first, *rest = (column.cell(row) for column in layout)
             table.add_row(Text(first, style=_STYLES[row.conclusion]), *map(Text, rest))
         if total > len(found):
             table.add_row(Text(_left_out(total - len(found)), style="dim"))

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.check.baseline.change import Change, Conclusion, Reason
-from harness.check.baseline.outcome import AddedSeeds, LeftOut, NoMoments, Note, WideMargins
+from harness.check.baseline.change import (
+    AddedSeeds,
+    Change,
+    Conclusion,
+    LeftOut,
+    NoMoments,
+    Note,
+    Reason,
+    WideMargins,
+)
 from harness.records import Cause
 from harness.records.text import UNKNOWN, count, fixed, number, percent, setting, with_error
 from harness.why.causes import cause_name
