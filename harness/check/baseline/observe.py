@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness import stan
-from harness.check.baseline.form import MethodBaseline, Share
+from harness.check.baseline.form import Baseline, MethodBaseline, Share
 from harness.check.baseline.summarise import Summary, fingerprint, of_draws, of_seeds, settle
 from harness.methods import METHODS
 from harness.metrics.sample import Sample
