@@ -243,7 +243,7 @@ def test_reweighting_a_wide_normal_gives_the_narrow_one(seed: int) -> None:
     draws = Draws(("x",), x[..., None], -0.5 * (x - 0.3) ** 2 + 7, -0.5 * eps**2)
     found = reweighted(draws, rng)
     assert isinstance(found, tuple)
-    got, khat = found
+    got, khat, _ = found
     assert khat < 0.5
     n = got.values.shape[1]
     assert 1000 < n <= 2500

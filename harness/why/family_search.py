@@ -47,18 +47,19 @@ class Family(NamedTuple):
     fits: tuple[tuple[Fit, Elbo | None], ...]
 
 
+@dataclasses.dataclass(slots=True, eq=False)
 class Search:
     """A search: its target, random numbers, clock, and seconds of a density.
 
     ``notes`` and ``complete`` belong to the explanation.
     """
 
-    def __init__(
-        self, target: Target, rng: np.random.Generator, clock: Clock, seconds: float
-    ) -> None:
-        self.target, self.rng, self.clock, self.seconds = target, rng, clock, seconds
-        self.notes: list[str] = []
-        self.complete = True
+    target: Target
+    rng: np.random.Generator
+    clock: Clock
+    seconds: float
+    notes: list[str] = dataclasses.field(default_factory=list)
+    complete: bool = True
 
     def families(
         self, fits: Sequence[Fit], posterior: Posterior | None

@@ -23,7 +23,7 @@ from harness.records import (
     Verdict,
     VerdictCause,
 )
-from harness.why.causes import causes_of
+from harness.why.causes import causes_of, last_if_unknown
 from harness.why.causes.row import OtherScene
 from harness.why.causes.unknown import FAILED_RUNS, VerdictScene
 
@@ -69,10 +69,7 @@ def with_causes(
         return verdict
     own = [r for r in runs if r.spec.method == verdict.method]
     gaps = explanation.of(verdict.method)
-    if gaps:
-        reasons = _of_family(gaps) + _of_optimiser(gaps)
-    else:
-        reasons = [_other(c) for c in _other_causes(verdict, own, explanation)]
+    reasons = _of_gaps(gaps) if gaps else _of_method(verdict, own, explanation)
     scene = VerdictScene(gaps=gaps, runs=own, explanation=explanation, named=len(reasons))
     lost = tuple(r.spec.seed for r in scene.failed)
     reasons += [
@@ -82,47 +79,40 @@ def with_causes(
     return dataclasses.replace(verdict, causes=tuple(reasons))
 
 
-def _of_family(gaps: Sequence[Gap]) -> list[VerdictCause]:
-    """Return the causes of a family gap; it is the same in all seeds."""
+def _of_gaps(gaps: Sequence[Gap]) -> list[VerdictCause]:
+    """Return the family's causes, the same in all seeds, and the optimiser's, commonest first."""
     first = gaps[0]
-    return [
+    reasons = [
         VerdictCause(c, whole=first.family_gap, family=first.family)
         for c in first.causes
         if c.gap == "family"
     ]
-
-
-def _of_optimiser(gaps: Sequence[Gap]) -> list[VerdictCause]:
-    """Return the causes of the seeds' optimiser gaps, the commonest first."""
     by_name: dict[str, list[tuple[int, Cause]]] = {}
     for gap in gaps:
         for cause in gap.causes:
             if cause.gap == "optimiser" and not cause.nats < TRIFLE * gap.kl.value:
                 by_name.setdefault(cause.name, []).append((gap.seed, cause))
-    reasons = []
     for found in sorted(by_name.values(), key=lambda f: -len(f)):
-        ordered = sorted(found, key=lambda f: math.inf if math.isnan(f[1].nats) else f[1].nats)
+        ordered = sorted(found, key=lambda f: last_if_unknown(f[1].nats))
         shown, cause = ordered[len(ordered) // 2]
         seeds, nats = tuple(s for s, _ in ordered), tuple(c.nats for _, c in ordered)
         reasons.append(VerdictCause(cause, seeds, nats, shown, len(gaps)))
     return reasons
 
 
-def _other_causes(
+def _of_method(
     verdict: Verdict, runs: Sequence[RunResult], explanation: Explanation
-) -> tuple[Cause, ...]:
-    """Return the causes of a method without a Gaussian q."""
+) -> list[VerdictCause]:
+    """Return the causes of a method without a Gaussian q; a family's explains all of its gap."""
     if all(r.status in WITHOUT_DRAWS for r in runs):
-        return ()
+        return []
     row = METHODS.get(verdict.method)
     chains = row is not None and not row.approximate
-    return causes_of(OtherScene(verdict=verdict, runs=runs, gaps=explanation.gaps, chains=chains))
-
-
-def _other(cause: Cause) -> VerdictCause:
-    """Return the reason of such a cause; a family's explains all of its gap."""
-    whole = Estimate(cause.nats, 0.0) if cause.gap == "family" else NO_ESTIMATE
-    return VerdictCause(cause, whole=whole)
+    scene = OtherScene(verdict=verdict, runs=runs, gaps=explanation.gaps, chains=chains)
+    return [
+        VerdictCause(c, whole=Estimate(c.nats, 0.0) if c.gap == "family" else NO_ESTIMATE)
+        for c in causes_of(scene)
+    ]
 
 
 def remedies_of(
@@ -137,15 +127,17 @@ def remedies_of(
     methods of the same comparison that do better come before them. ``seconds`` are of one run, by
     method.
     """
-    own = sorted((t for t in trials if t.method == verdict.method), key=_rank)
+    own = sorted(
+        (t for t in trials if t.method == verdict.method),
+        key=lambda t: (not t.helps, t.luck, *_rank(t.level_after, t.seconds)),
+    )
     if any(t.helps for t in own):
         return tuple(own)
     return (*better(verdict, verdicts, seconds), *own)
 
 
-def _rank(trial: Trial) -> tuple[bool, bool, int, float]:
-    seconds = math.inf if math.isnan(trial.seconds) else trial.seconds
-    return not trial.helps, trial.luck, ORDER.index(trial.level_after), seconds
+def _rank(level: Level | None, seconds: float) -> tuple[int, float]:
+    return ORDER.index(level), last_if_unknown(seconds)
 
 
 def better(
@@ -162,10 +154,5 @@ def better(
     found = [v for v in rows if v.level in levels[verdict.level] and v.method != "nuts"]
     if not found:
         found = [v for v in rows if v.method == "nuts" and v.level in {"reference", "pass"}]
-
-    def rank(row: Better) -> tuple[int, float]:
-        unknown = math.isnan(row.seconds)
-        return ORDER.index(row.level), math.inf if unknown else row.seconds
-
     better = [Better(v.method, v.level, v.seeds, seconds.get(v.method, math.nan)) for v in found]
-    return tuple(sorted(better, key=rank)[:FEW])
+    return tuple(sorted(better, key=lambda b: _rank(b.level, b.seconds))[:FEW])

@@ -41,22 +41,20 @@ class Brief:
 
 def cause_in_short(verdict: Verdict) -> Brief:
     """Return ``family: correlation, 0.89 nats; optimiser: runaway (3 of 10)``, or nothing."""
-    family = [c for c in verdict.causes if c.cause.gap == "family"]
-    optimiser = [c for c in verdict.causes if c.cause.gap == "optimiser"][:SHORT]
-    other = [c for c in verdict.causes if c.cause.gap == "method"]
-    others = [_share(c) for c in [c for c in other if not c.of][:SHORT]]
-    failed = [_share(c) for c in other if c.of]
+    family, optimiser, other, none = (
+        [c for c in verdict.causes if c.cause.gap == gap]
+        for gap in ("family", "optimiser", "method", "none")
+    )
     parts: list[Brief] = []
     if family:
         parts.append(_family(family))
     if optimiser:
-        *before, last = [_share(c) for c in optimiser]
+        *before, last = [_share(c) for c in optimiser[:SHORT]]
         words = ", ".join([*map(str, before), last.words])
         parts.append(Brief(f"optimiser: {words}", last.figure))
-    parts += others
-    if not parts:
-        parts = [Brief(cause_name(c.cause)) for c in verdict.causes if c.cause.gap == "none"][:1]
-    parts += failed
+    parts += [_share(c) for c in [c for c in other if not c.of][:SHORT]]
+    parts = parts or [Brief(cause_name(c.cause)) for c in none][:1]
+    parts += [_share(c) for c in other if c.of]
     if not parts:
         return Brief("")
     *before, last = parts

@@ -60,25 +60,24 @@ def causes_of(scene: Scene) -> tuple[Cause, ...]:
         return ()
     found = []
     for row in CAUSES.values():
-        if not isinstance(scene, row.scene):
-            continue
-        hit = row.detect(scene)
+        hit = row.detect(scene) if isinstance(scene, row.scene) else None
         if hit is None:
             continue
         found.append((hit.place, Cause(row.gap, row.id, hit.nats, plain(hit.evidence))))
-        scene = dataclasses.replace(scene, rest=_rest(scene.rest, hit.nats), found=scene.found + 1)
+        nats = 0.0 if math.isnan(hit.nats) else hit.nats
+        rest = 0.0 if nats >= scene.rest else scene.rest - nats
+        scene = dataclasses.replace(scene, rest=rest, found=scene.found + 1)
     return tuple(cause for _, cause in sorted(found, key=lambda f: (f[0], by_size(f[1]))))
 
 
 def by_size(cause: Cause) -> float:
     """Return a key that sorts the largest cause first and unknown ones last."""
-    return math.inf if math.isnan(cause.nats) else -cause.nats
+    return last_if_unknown(-cause.nats)
 
 
-def _rest(rest: float, nats: float) -> float:
-    if nats >= rest:
-        return 0.0
-    return rest if math.isnan(nats) else rest - nats
+def last_if_unknown(value: float) -> float:
+    """Return a key that sorts NaN last."""
+    return math.inf if math.isnan(value) else value
 
 
 def cause_name(cause: Cause) -> str:

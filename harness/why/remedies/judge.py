@@ -49,7 +49,6 @@ class Figure:
     """
 
     estimate: Estimate
-    measure: Measure | None = None
     own: Mapping[str, Estimate] = field(default_factory=dict)
     theirs: Mapping[str, Estimate] = field(default_factory=dict)
 
@@ -108,16 +107,14 @@ def figure(what: Telling, measures: Sequence[Measure], seeds: Collection[int] | 
             into = theirs if m.method == "reference" else own
             if m.method == "reference" or m.seed == middle.seed:
                 into[m.metric] = Estimate(m.value, m.mcse)
-    return Figure(Estimate(middle.value, middle.mcse), middle, own, theirs)
+    return Figure(Estimate(middle.value, middle.mcse), own, theirs)
 
 
 def judge_runs(judging: Judging) -> Trial:
     """Judge a remedy whose runs are those of its proposal."""
     results = judging.results
-    proposal = judging.proposal
-    wanted = len(proposal.seeds if proposal.spec is None else proposal.spec)
-    if not results or len(results) < wanted:
-        return not_tried(judging, "runs missing", {"there": len(results), "wanted": wanted})
+    if missing := runs_missing(judging):
+        return missing
     before = _before(judging)
     after, measures = _judged(judging, results)
     shown = figure(before.what, measures, None)
@@ -135,8 +132,10 @@ def judge_runs(judging: Judging) -> Trial:
     if lost:
         first = {"status": lost[0].status, "message": lost[0].message}
         facts["lost"] = {"runs": len(lost), "of": len(results), **first}
-    elif after.level != "pass" and not _same_fault(after, before.what):
-        facts["other"] = _gravest(after, measures)
+    elif after.level != "pass":
+        fault = telling(after, [s.seed for s in after.by_seed])
+        if fault[:2] != before.what[:2]:
+            facts["other"] = _gravest(after, measures)
     return replace(
         trial_of(judging, before),
         level_after=after.level,
@@ -147,6 +146,15 @@ def judge_runs(judging: Judging) -> Trial:
         luck=helps and chance > NO_LUCK,
         facts=facts,
     )
+
+
+def runs_missing(judging: Judging) -> Trial | None:
+    """Return the trial of a remedy without all of its runs; None where they are there."""
+    proposal, there = judging.proposal, len(judging.results)
+    wanted = len(proposal.seeds if proposal.spec is None else proposal.spec)
+    if there and there >= wanted:
+        return None
+    return not_tried(judging, "runs missing", {"there": there, "wanted": wanted})
 
 
 def luck(verdict: Verdict, level: Level, count: int) -> float:
@@ -193,7 +201,9 @@ def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, li
     """Measure and judge a trial's runs as if they were the only ones of their method."""
     present, yardstick = judging.comparison, judging.yardstick
     method = results[0].spec.method
-    there = {r.spec.seed for r in results if any(r is o or _same(r, o) for o in present.runs)}
+    # A run that only shares its name with one of the comparison's is another one.
+    known = [(r.spec, r.key) for r in present.runs]
+    there = {r.spec.seed for r in results if (r.spec, r.key) in known}
     measures = [m for m in present.measures if m.method == method and m.seed in there]
     pairs = {}
     for run in results:
@@ -212,11 +222,6 @@ def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, li
     return verdict, every
 
 
-def _same(run: RunResult, other: RunResult) -> bool:
-    """Return whether a run is one of the comparison's, and does not just share its name."""
-    return run.spec == other.spec and run.key == other.key
-
-
 def _gravest(verdict: Verdict, measures: Sequence[Measure]) -> dict[str, Any] | None:
     """Return the first finding of a verdict as facts; None without any."""
     found = next((f for f in verdict.findings if f.level != "close" and not f.rule.alarm), None)
@@ -233,12 +238,6 @@ def plain_finding(found: Finding) -> dict[str, Any]:
     m = found.measure
     figures = {"metric": m.metric, "quantity": m.quantity, "figure": (m.value, m.mcse)}
     return {**figures, "level": found.level}
-
-
-def _same_fault(verdict: Verdict, what: Telling) -> bool:
-    """Return whether the figure that is shown is also the most telling one afterwards."""
-    after = telling(verdict, [s.seed for s in verdict.by_seed])
-    return (after.metric, after.quantity) == (what.metric, what.quantity)
 
 
 def not_tried(

@@ -5,26 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness import metrics
-from harness.records import Cost, Draws, RunResult, Trial
+from harness.records import Draws, RunResult, Trial
 from harness.records.text import number
 from harness.vi.deterministic.importance import delivered, smoothed_weights, systematic
-from harness.why.remedies.judge import judge_runs, not_tried
+from harness.why.remedies.judge import judge_runs, not_tried, runs_missing
 from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import trial_sentence
-
-if TYPE_CHECKING:
-    from harness.records import FloatArray
 
 Refusal = Mapping[str, Any]
 """Why draws cannot be reweighted: ``why`` and, for a large k-hat, ``khat`` and ``limit``."""
 
 
-def reweighted(draws: Draws, rng: np.random.Generator) -> tuple[Draws, float] | Refusal:
+def reweighted(draws: Draws | None, rng: np.random.Generator) -> tuple[Draws, float, int] | Refusal:
     """Resample draws by Pareto-smoothed weights p / q.
 
     Parameters
@@ -37,26 +34,24 @@ def reweighted(draws: Draws, rng: np.random.Generator) -> tuple[Draws, float] | 
     -------
     tuple or Refusal
         As many draws as their effective sample size allows, shape ``(1, draw, quantity)``,
-        without densities, because their weights are used up; and k-hat. Or why it is impossible:
-        densities are missing, or k-hat is above min(1 − 1/log10 S, 0.7).
+        without densities, because their weights are used up; k-hat; and how many there were. Or
+        why it is impossible: densities are missing, or k-hat is above min(1 − 1/log10 S, 0.7).
     """
+    if draws is None:
+        return {"why": "no draws"}
     if draws.log_p is None or draws.log_q is None:
         return {"why": "no densities"}
     if not draws.iid:
         return {"why": "not independent"}
     log_p, log_q = draws.log_p.reshape(-1), draws.log_q.reshape(-1)
     limit = metrics.khat_limit(len(log_p))
-    found = smoothed_weights(log_p, log_q, _khat)
+    found = smoothed_weights(log_p, log_q, lambda p, q: metrics.khat(p[None], q[None]).value)
     if not found.khat <= limit:
         return {"why": "khat", "khat": found.khat, "limit": limit}
     count = delivered(len(log_p), found.ess)
     flat = draws.values.reshape(len(log_p), -1)
     index = systematic(found.weight, count, rng)
-    return Draws(draws.names, flat[index][None], iid=True), found.khat
-
-
-def _khat(log_p: FloatArray, log_q: FloatArray) -> float:
-    return metrics.khat(log_p[None], log_q[None]).value
+    return Draws(draws.names, flat[index][None], iid=True), found.khat, len(log_p)
 
 
 def _runs(results: Sequence[RunResult]) -> tuple[RunResult, ...] | Refusal:
@@ -64,19 +59,14 @@ def _runs(results: Sequence[RunResult]) -> tuple[RunResult, ...] | Refusal:
     found = []
     refused: list[tuple[int, Refusal]] = []
     for run in results:
-        if run.draws is None:
-            refused.append((run.spec.seed, {"why": "no draws"}))
-            continue
         begin = time.perf_counter()
         outcome = reweighted(run.draws, np.random.default_rng(run.spec.seed))
-        seconds = run.cost.seconds + time.perf_counter() - begin
         if not isinstance(outcome, tuple):
             refused.append((run.spec.seed, outcome))
             continue
-        draws, khat = outcome
-        size = run.draws.values.shape[0] * run.draws.values.shape[1]
+        draws, khat, size = outcome
         diagnostics = {**run.diagnostics, "khat": khat, "proposals": float(size)}
-        cost = Cost(seconds, run.cost.log_density_evaluations, run.cost.gradient_evaluations)
+        cost = replace(run.cost, seconds=run.cost.seconds + time.perf_counter() - begin)
         found.append(
             replace(run, key="reweighted", draws=draws, diagnostics=diagnostics, cost=cost)
         )
@@ -91,11 +81,9 @@ def _plan(remedy: Remedy, planning: Planning) -> Proposal:
 
 
 def _judge(judging: Judging) -> Trial:
-    results = judging.results
-    wanted = len(judging.proposal.seeds)
-    if not results or len(results) < wanted:
-        return not_tried(judging, "runs missing", {"there": len(results), "wanted": wanted})
-    weighted = _runs(results)
+    if missing := runs_missing(judging):
+        return missing
+    weighted = _runs(judging.results)
     if isinstance(weighted, tuple):
         return judge_runs(replace(judging, results=weighted))
     trial = not_tried(judging, "no weights", weighted)
