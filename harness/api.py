@@ -32,7 +32,8 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
     ``draws["meanfield"]`` is the first seed's; ``draws["meanfield", 3]`` the third's.
     """
 
-    def __init__(self, keys: Mapping[tuple[str, int], str], store: Store) -> None:
+    def __init__(self, model: str, keys: Mapping[tuple[str, int], str], store: Store) -> None:
+        self._model = model
         self._keys = keys
         self._store = store
 
@@ -53,7 +54,7 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
         if stored is None or stored.draws is None:
             why = "it is no longer in the cache" if stored is None else stored.message
             raise KeyError(f"{method} (seed {seed}) has no draws: {why}")
-        about = {"model": stored.spec.model, "method": method, "seed": seed}
+        about = {"model": self._model, "method": method, "seed": seed}
         return to_datatree(stored.draws, about)
 
     def __iter__(self) -> Iterator[str]:
@@ -98,7 +99,7 @@ class ComparisonResult:
         """Return one model's draws by method."""
         found = next(m for m in self.comparison.models if m.model.name == model)
         keys = {(r.spec.method, r.spec.seed): r.key for r in found.runs}
-        return DrawsByMethod(keys, Store(stan.cache_dir() / "results"))
+        return DrawsByMethod(model, keys, Store(stan.cache_dir() / "results"))
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report as one self-contained HTML file."""
@@ -121,6 +122,7 @@ def compare(
     quantities: Sequence[str] = (),
     jobs: int | None = None,
     timeout_s: float = 600.0,
+    seed: int = 1,
     why: bool = True,
     remedies: bool = False,
     quiet: bool = True,
@@ -134,7 +136,7 @@ def compare(
     data
         A mapping of numbers, lists and arrays, or a JSON file; None for a program without data
         or for a model that brings its own.
-    methods, seeds, reference, quantities, jobs, timeout_s
+    methods, seeds, reference, quantities, jobs, timeout_s, seed
         As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
     options
         By method: ``{"advi": {"iterations": 20_000}}``.
@@ -186,6 +188,7 @@ def compare(
         reference=str(reference),
         jobs=jobs,
         timeout_s=timeout_s,
+        first_seed=seed,
         options=given,
         explain=why,
         remedies=remedies,

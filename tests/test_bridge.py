@@ -253,7 +253,9 @@ def test_the_density_is_cmdstans_own(
     spec = RunSpec("linear_regression", "meanfield", method.defaults, 1, 200)
     program = compile_program(stan_file, cmdstan)
     data_file = folders.load("linear_regression").data_file
-    run = method.run(spec, RunContext(program, data_file, 60.0, cmdstan_seed(spec)), tmp_path)
+    run = method.run(
+        spec, RunContext(program, data_file, 60.0, cmdstan_seed(spec, "p", "d")), tmp_path
+    )
     assert run.draws is not None
     assert run.draws.log_p is not None
     model = BridgeModel(*regression)

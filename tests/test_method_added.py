@@ -129,7 +129,7 @@ def test_it_goes_from_the_plan_to_every_output(
     assert work.specs[0].options == {**ROW.defaults, **options}
     program = Program(model.stan_file, Path("unused"), Path("unused"), {})
     for key, spec in work.waiting.items():
-        context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec))
+        context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
         work.done[key] = run_task(RunTask(key, spec, context), store)
     results = tuple(work.done.values())
     task = AnalysisTask(

@@ -30,7 +30,7 @@ def run(cmdstan: CmdStan, tmp_path: Path) -> Run:
         spec = RunSpec(name, "nuts", {**NUTS.defaults, **options}, 1, 0)
         assert json.loads(json.dumps(dict(spec.options))) == dict(spec.options)
         program = compile_program(model.stan_file, cmdstan)
-        context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec))
+        context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
         return NUTS.run(spec, context, tmp_path)
 
     return once

@@ -78,7 +78,9 @@ def test_cmdstans_own_gaussian_is_recovered(
     row = METHODS[method]
     spec = RunSpec(model.name, method, row.defaults, 3, 4000)
     program = compile_program(model.stan_file, cmdstan)
-    run = row.run(spec, RunContext(program, model.data_file, 60.0, cmdstan_seed(spec)), tmp_path)
+    run = row.run(
+        spec, RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d")), tmp_path
+    )
     assert run.draws is not None, run.message
     assert run.draws.log_q is not None
     target = bridge.BridgeModel(bridge.library(model.stan_file, cmdstan), load_data(model))

@@ -202,10 +202,38 @@ def test_the_key_covers_everything_a_run_depends_on() -> None:
 
 def test_seeds_are_large_and_do_not_depend_on_the_draws() -> None:
     """More draws are draws of the same q; small seeds would start CmdStan 2.27 in one place."""
-    seeds = [cmdstan_seed(dataclasses.replace(SPEC, seed=s)) for s in range(1, 201)]
+    seeds = [cmdstan_seed(dataclasses.replace(SPEC, seed=s), "p", "d") for s in range(1, 201)]
     assert len(set(seeds)) == 200
     assert min(seeds) >= 1
     assert max(seeds) < 2**31 - 1
     # 200 uniform seeds have a mean within 4 standard errors of the middle.
     assert abs(np.mean(seeds) / 2**31 - 0.5) < 4 * np.sqrt(1 / 12 / 200)
-    assert cmdstan_seed(SPEC) == cmdstan_seed(dataclasses.replace(SPEC, draws=99))
+    assert cmdstan_seed(SPEC, "p", "d") == cmdstan_seed(
+        dataclasses.replace(SPEC, draws=99), "p", "d"
+    )
+
+
+def test_seeds_depend_on_content_and_not_on_names() -> None:
+    """The program, the data, the method and its options each give another seed."""
+    renamed = dataclasses.replace(SPEC, model="another")
+    assert cmdstan_seed(renamed, "p", "d") == cmdstan_seed(SPEC, "p", "d")
+    assert run_key(renamed, "p", "d", 1, {}) == run_key(SPEC, "p", "d", 1, {})
+    others = [
+        cmdstan_seed(SPEC, "p", "d"),
+        cmdstan_seed(SPEC, "q", "d"),
+        cmdstan_seed(SPEC, "p", "e"),
+        cmdstan_seed(dataclasses.replace(SPEC, method="fullrank"), "p", "d"),
+        cmdstan_seed(dataclasses.replace(SPEC, options={"iter": 7}), "p", "d"),
+    ]
+    assert len(set(others)) == len(others)
+
+
+def test_a_result_that_another_model_stored_keeps_the_name_asked_for(tmp_path: Path) -> None:
+    """Draws come from the store, the spec from who asks."""
+    store = Store(tmp_path)
+    store.put(result())
+    spec = dataclasses.replace(SPEC, model="renamed")
+    light = dataclasses.replace(result(), spec=spec, draws=None, trace=None)
+    (found,) = store.with_arrays([light])
+    assert found.spec.model == "renamed"
+    assert found.draws is not None

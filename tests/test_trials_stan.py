@@ -73,7 +73,7 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
     def run(spec: RunSpec) -> RunResult:
         scratch = folder / f"{spec.method}-{len(list(folder.iterdir()))}"
         scratch.mkdir()
-        context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec))
+        context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
         return METHODS[spec.method].run(spec, context, scratch)
 
     runs = tuple(

@@ -154,7 +154,7 @@ class Yardstick:
         own = draws.values[:, :, [draws.names.index(n) for n in present]]
         theirs = self.values[:, :, [self.names.index(n) for n in present]]
         # The same random directions for every run, so that runs can be compared.
-        rng = np.random.default_rng(seed_of(self.model))
+        rng = np.random.default_rng(seed_of(" ".join(self.names)))
         return metrics.Joint(own, theirs, iid=(draws.iid, self.iid), rng=rng)
 
     def spread(self, measures: Sequence[Measure]) -> list[Measure]:
@@ -224,5 +224,5 @@ def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float
 
 
 def seed_of(text: str) -> int:
-    """Return a seed that depends on a name only."""
+    """Return a seed that depends on a text only."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)

@@ -180,9 +180,10 @@ class _Study:
 
     def _run(self, work: Work) -> None:
         assert work.program is not None  # noqa: S101 - built before it is run
+        hashes = work.program_hash, work.data_hash
         about = (work.program, work.model.data_file, self.plan.timeout_s)
         tasks = [
-            RunTask(key, spec, RunContext(*about, cmdstan_seed(spec), work.data_hash))
+            RunTask(key, spec, RunContext(*about, cmdstan_seed(spec, *hashes), work.data_hash))
             for key, spec in work.waiting.items()
         ]
         for task in longest_first(tasks, expected_work):

@@ -186,7 +186,7 @@ class Planner:
         if stored is None:
             work.waiting[key] = spec
         else:
-            work.done[key] = stored
+            work.done[key] = dataclasses.replace(stored, spec=spec)
 
     def meet(self, work: Work, needs: Needs, known: Known) -> None:
         """Plan what an analysis needs; runs that are stored are not made again."""

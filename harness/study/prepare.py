@@ -48,7 +48,8 @@ def prepare(
     if complaints:
         return "; ".join(complaints)
     probe = RunSpec(model.name, "nuts", {}, 0, 1)
-    context = RunContext(program, model.data_file, timeout_s, cmdstan_seed(probe))
+    seed = cmdstan_seed(probe, stan.program_hash(model.stan_file), data_hash)
+    context = RunContext(program, model.data_file, timeout_s, seed)
     with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
         refused = preflight(context, Path(scratch))
     if refused is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness import judge, stan
 from harness.metrics import measure
+from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
 from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
 from harness.records.names import scalars
@@ -58,11 +59,12 @@ def choose_reference(
 
 
 def exact_draws(model: Model, data_hash: str = "") -> Draws:
-    """Draw from the model's exact posterior, the same draws every time."""
+    """Draw from the model's exact posterior: for the same data the same draws every time."""
     from harness.models import exact
 
     sampler = exact.SAMPLERS[str(model.reference)]
-    rng = np.random.default_rng(measure.seed_of(model.name))
+    content = f"{model.reference} {data_hash or hash_of(model)}"
+    rng = np.random.default_rng(measure.seed_of(content))
     found = sampler(kept_data(model.data_file, data_hash), EXACT_DRAWS, rng)
     return scalars({k: np.asarray(v)[None] for k, v in found.items()}, iid=True)
 

@@ -47,14 +47,14 @@ def digest(value: Any) -> str:
 def run_key(
     spec: RunSpec, program_hash: str, data_hash: str, version: int, versions: Mapping[str, str]
 ) -> str:
-    """Return the key of a run.
+    """Return the key of a run: all that its draws depend on, but not the model's name.
 
     ``versions`` are those that can change a draw: CmdStan, compiler, bridge.
     """
     return digest(
         {
             "format": _FORMAT,
-            "spec": asdict(spec),
+            "spec": {k: v for k, v in asdict(spec).items() if k != "model"},
             "program": program_hash,
             "data": data_hash,
             "method_version": version,
@@ -63,13 +63,14 @@ def run_key(
     )
 
 
-def cmdstan_seed(spec: RunSpec) -> int:
-    """Return a well-mixed CmdStan seed in [1, 2³¹ − 2] for a spec.
+def cmdstan_seed(spec: RunSpec, program_hash: str, data_hash: str) -> int:
+    """Return a well-mixed CmdStan seed in [1, 2³¹ − 2] for a spec on a program and its data.
 
-    The number of draws does not enter: more draws of one run must be draws of the same q.
+    No name enters: a file, folder or model that is renamed has the same figures. The number of
+    draws does not enter either: more draws of one run must be draws of the same q.
     """
-    text = canonical([spec.model, spec.method, dict(spec.options), spec.seed])
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) % (2**31 - 2) + 1
+    about = [program_hash, data_hash, spec.method, dict(spec.options), spec.seed]
+    return int(digest(about)[:12], 16) % (2**31 - 2) + 1
 
 
 class Store:
@@ -108,7 +109,11 @@ class Store:
 
     def with_arrays(self, results: Iterable[RunResult]) -> tuple[RunResult, ...]:
         """Return results with their draws and traces; what is not stored stays as it is."""
-        return tuple(self.get(r.key) or r for r in results)
+        # The run may be stored under another model's name.
+        return tuple(
+            r if (s := self.get(r.key)) is None else dataclasses.replace(s, spec=r.spec)
+            for r in results
+        )
 
     def _drop(self, folder: Path, why: object) -> None:
         self._damaged(folder.name, why)

@@ -27,6 +27,7 @@ from harness.records import (
     RunResult,
 )
 from harness.records.text import number, percent, seconds
+from harness.stan import program_hash
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.vi.deterministic import StartError
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
@@ -72,7 +73,8 @@ def explain(
     except (BridgeError, ModelError, OSError) as error:
         words = f"the program cannot be evaluated: {error}"
         return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
-    target, rng = BridgeTarget(bridged), np.random.default_rng(seed_of(model.name))
+    content = f"{program_hash(model.stan_file)} {data_hash}"
+    target, rng = BridgeTarget(bridged), np.random.default_rng(seed_of(content))
     numbers = sum(value.size for value in bound.values())
     a_density = 1e-6 * (1 + target.dimension / 10) + SECONDS_A_NUMBER * numbers
     search = Search(target, rng, Clock(timeout_s), a_density)
