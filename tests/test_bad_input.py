@@ -119,7 +119,7 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     fresh_results: Path, tmp_path: Path
 ) -> None:
     """A flipped byte repeats one run; a changed program repeats its own runs and no others."""
-    one = write(tmp_path, "one", GOOD, {})
+    one = write(tmp_path, "one", f"// of this test alone\n{GOOD}", {})
     two = write(tmp_path, "two", "parameters { real k; } model { k ~ normal(1, 2); }\n", {})
     plan = Plan((one, two), methods=("meanfield",), seeds=2, explain=False)
 

@@ -29,7 +29,11 @@ FAIL_ON = ("fail", "warn", "unknown")
 @common.methods_option(help="Methods to compare; see `harness models`.")
 @common.SEEDS
 @common.setting(
-    "--seed", type=click.IntRange(1, 10**6), default=1, help="Number of every method's first seed."
+    "--seed",
+    "first_seed",
+    type=click.IntRange(1, 10**6),
+    default=1,
+    help="Number of every method's first seed.",
 )
 @common.reference_option(
     help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your draws."
