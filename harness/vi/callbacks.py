@@ -30,11 +30,13 @@ class _Rule:
         self.stop = stop
         self.fired_at: int | None = None
 
-    def _fire(self, iteration: int, words: str) -> None:
+    def _judge(self, figure: float, tolerance: float, iteration: int, said: str) -> None:
+        if not figure < tolerance:
+            return
         if self.fired_at is None:
             self.fired_at = iteration
         if self.stop:
-            raise StopIteration(words)
+            raise StopIteration(f"{said}, below {setting(tolerance)}, at iteration {iteration}")
 
 
 class CheckParametersConvergence(_Rule):
@@ -84,12 +86,8 @@ class CheckParametersConvergence(_Rule):
             change = (change + _EPSILON) / (np.abs(previous) + _EPSILON)
         norm = float(np.linalg.norm(change, self.order))
         self.norms[info.iteration] = norm
-        if norm < self.tolerance:
-            self._fire(
-                info.iteration,
-                f"{self.diff} change of the parameters over {self.every} steps is {number(norm)}, "
-                f"below {setting(self.tolerance)}, at iteration {info.iteration}",
-            )
+        said = f"{self.diff} change of the parameters over {self.every} steps is {number(norm)}"
+        self._judge(norm, self.tolerance, info.iteration, said)
 
 
 class Tracker:
@@ -167,9 +165,5 @@ class StopWhenSlow(_Rule):
         rise = float(means[1] - means[0])
         gain = rise / noise if noise > 0 else math.copysign(math.inf, rise) if rise else 0.0
         self.gains[info.iteration] = gain
-        if gain < self.tolerance:
-            self._fire(
-                info.iteration,
-                f"the ELBO gained {number(gain)} sds of a step over {self.window} steps, "
-                f"below {setting(self.tolerance)}, at iteration {info.iteration}",
-            )
+        said = f"the ELBO gained {number(gain)} sds of a step over {self.window} steps"
+        self._judge(gain, self.tolerance, info.iteration, said)

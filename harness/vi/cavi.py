@@ -42,6 +42,26 @@ class Summary(NamedTuple):
     mean: float
     squares: float
 
+    @property
+    def weight(self) -> float:
+        """The weight w of the rows and the prior."""
+        return PRIOR_WEIGHT + self.rows
+
+    @property
+    def centre(self) -> float:
+        """The mean c of the rows and the prior."""
+        return self.rows * self.mean / self.weight
+
+    @property
+    def least_squares(self) -> float:
+        """Q₀, the minimum of Q(m), without a difference of large numbers."""
+        return self.squares + self.rows * PRIOR_WEIGHT / self.weight * self.mean**2
+
+    @property
+    def shape(self) -> float:
+        """The shape a of the optimal q(s)."""
+        return PRIOR_SHAPE + (self.rows + 1) / 2
+
 
 def summarise(x: FloatArray) -> Summary:
     """Return the sufficient statistics of numbers of shape ``(row,)``.
@@ -87,8 +107,7 @@ class Fit:
 
 def start(data: Summary) -> Factors:
     """Return the initial factors: the prior, with the optimal shape of q(s)."""
-    shape = PRIOR_SHAPE + (data.rows + 1) / 2
-    return Factors(0.0, PRIOR_SCALE / PRIOR_SHAPE, shape, shape)
+    return Factors(0.0, PRIOR_SCALE / PRIOR_SHAPE, data.shape, data.shape)
 
 
 def elbo(q: Factors, data: Summary) -> float:
@@ -119,14 +138,13 @@ def log_evidence(data: Summary) -> float:
     log p(x) = a₀ ln b₀ − ln Γ(a₀) + ln Γ(A) − A ln B − ½ n ln 2π + ½ ln (w₀/w).
     """
     shape = PRIOR_SHAPE + data.rows / 2
-    scale = PRIOR_SCALE + _least_squares(data) / 2
-    weight = PRIOR_WEIGHT + data.rows
+    scale = PRIOR_SCALE + data.least_squares / 2
     return (
         _prior_constant()
         + math.lgamma(shape)
         - shape * math.log(scale)
         - data.rows / 2 * LOG_TWO_PI
-        - 0.5 * math.log(weight)
+        - 0.5 * math.log(data.weight)
     )
 
 
@@ -135,10 +153,9 @@ def optimum(data: Summary) -> Factors:
 
     v = b/(a w) in b = b₀ + ½ Q₀ + ½ w v gives b = (b₀ + ½ Q₀) · 2a/(2a − 1).
     """
-    weight = PRIOR_WEIGHT + data.rows
-    shape = PRIOR_SHAPE + (data.rows + 1) / 2
-    scale = (PRIOR_SCALE + _least_squares(data) / 2) * 2 * shape / (2 * shape - 1)
-    return Factors(data.rows * data.mean / weight, scale / (shape * weight), shape, scale)
+    shape = data.shape
+    scale = (PRIOR_SCALE + data.least_squares / 2) * 2 * shape / (2 * shape - 1)
+    return Factors(data.centre, scale / (shape * data.weight), shape, scale)
 
 
 def unrest(q: Factors, data: Summary) -> float:
@@ -146,11 +163,10 @@ def unrest(q: Factors, data: Summary) -> float:
 
     This is the size of the natural gradient (Hoffman et al. 2013), zero at the optimum.
     """
-    weight = PRIOR_WEIGHT + data.rows
-    mean, variance = data.rows * data.mean / weight, 1 / (weight * q.precision)
+    variance = 1 / (data.weight * q.precision)
     scale = PRIOR_SCALE + _expected_squares(q, data) / 2
     return max(
-        abs(q.mean - mean) / math.sqrt(variance),
+        abs(q.mean - data.centre) / math.sqrt(variance),
         abs(math.log(q.variance / variance)) / 2,
         abs(math.log(q.scale / scale)) * math.sqrt(q.shape),
     )
@@ -165,11 +181,9 @@ def cavi(data: Summary, clock: Clock, iterations: int = 1000, tolerance: float =
     path = Path(clock)
     q = start(data)
     path.add(0, q, elbo(q, data))
-    weight = PRIOR_WEIGHT + data.rows
-    centre = data.rows * data.mean / weight
     for done in range(1, iterations + 1):
         old = q
-        q = replace(q, mean=centre, variance=1 / (weight * q.precision))
+        q = replace(q, mean=data.centre, variance=1 / (data.weight * q.precision))
         q = replace(q, scale=PRIOR_SCALE + _expected_squares(q, data) / 2)
         path.add(done, q, elbo(q, data))
         change = max(
@@ -200,9 +214,7 @@ def log_density_q(q: Factors, s: FloatArray, m: FloatArray) -> FloatArray:
 
 def log_density(data: Summary, s: FloatArray, m: FloatArray) -> FloatArray:
     """Return log p(x, m, s) at (ln s, m), nats, with constants and Jacobian, as Stan does."""
-    weight = PRIOR_WEIGHT + data.rows
-    centre = data.rows * data.mean / weight
-    squares = _least_squares(data) + weight * np.square(m - centre)
+    squares = data.least_squares + data.weight * np.square(m - data.centre)
     power = PRIOR_SHAPE + (data.rows + 1) / 2
     constant = _prior_constant() - (data.rows + 1) / 2 * LOG_TWO_PI
     return np.asarray(constant - power * np.log(s) - (PRIOR_SCALE + squares / 2) / s)
@@ -214,16 +226,9 @@ def _prior_constant() -> float:
     return own + 0.5 * math.log(PRIOR_WEIGHT)
 
 
-def _least_squares(data: Summary) -> float:
-    """Return Q₀, the minimum of Q(m), without a difference of large numbers."""
-    weight = PRIOR_WEIGHT + data.rows
-    return data.squares + data.rows * PRIOR_WEIGHT / weight * data.mean**2
-
-
 def _expected_squares(q: Factors, data: Summary) -> float:
-    weight = PRIOR_WEIGHT + data.rows
-    off = q.mean - data.rows * data.mean / weight
-    return _least_squares(data) + weight * (off**2 + q.variance)
+    off = q.mean - data.centre
+    return data.least_squares + data.weight * (off**2 + q.variance)
 
 
 class Path:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.records import Estimate, FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray
 from harness.vi.gaussian import Gaussian
 from harness.vi.sobol import antithetic_normals
 from harness.vi.target import Clock, Target
@@ -74,7 +74,9 @@ def elbos(
             eps = antithetic_normals(d, size, rng)
             made += 1
             for k in open_:
-                terms[k].append(_terms(target, gaussians[k], eps))
+                q = gaussians[k]
+                log_q = -0.5 * np.einsum("nd,nd->n", eps, eps) - (q.entropy - 0.5 * q.dimension)
+                terms[k].append(np.asarray(target.log_density(q.transform(eps)) - log_q))
                 used[k].append(eps)
         for k in open_:
             if found and clock.over:
@@ -95,15 +97,7 @@ def _together(found: Mapping[int, Elbo]) -> tuple[Elbo, ...]:
     first = found[0]
     if first.lost == 0:
         return tuple(found.values())
-    unknown = Estimate(math.nan, math.nan)
-    return tuple(e if e.lost else replace(e, below=unknown) for e in found.values())
-
-
-def _terms(target: Target, q: Gaussian, eps: FloatArray) -> FloatArray:
-    """Return log p − log q of the draws; −∞ or NaN where log p has no value."""
-    z = q.transform(eps)
-    log_q = -0.5 * np.einsum("nd,nd->n", eps, eps) - (q.entropy - 0.5 * q.dimension)
-    return np.asarray(target.log_density(z) - log_q)
+    return tuple(e if e.lost else replace(e, below=NO_ESTIMATE) for e in found.values())
 
 
 def _elbo(
@@ -122,7 +116,7 @@ def _elbo(
     known = bool(np.isfinite(others).all())
     both = np.stack([values, others - values if known else np.zeros(draws)], axis=1)
     value, below = _estimates(both, _features(np.concatenate(eps)), len(own))
-    return Elbo(value, below if known else Estimate(math.nan, math.nan), lost, draws)
+    return Elbo(value, below if known else NO_ESTIMATE, lost, draws)
 
 
 def _features(eps: FloatArray) -> FloatArray | None:
