@@ -122,7 +122,7 @@ def test_too_few_draws_cannot_tell_and_the_advice_helps(run: Run) -> None:
     assert "undecided whether it changed" in text
     assert not re.search(r"^E +changed", text, re.MULTILINE)
     needed = re.search(
-        r"the baseline has 8000, this test 600\): about (\d+) draws on either side", text
+        r"the baseline has 8000, this test 600\): about (\d+) draws would be enough", text
     )
     assert needed is not None
     assert passed(run("--posterior-regen", n=int(needed[1]) // 4))

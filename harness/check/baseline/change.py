@@ -24,7 +24,7 @@ Part = Literal[
 Reason = Literal[
     "judged otherwise", "as seeds differ", "no common level",
     "no figure before", "no figure now", "no error", "constants differ",
-    "runs lost", "other kind", "none comparable", "nothing comparable",
+    "runs lost", "other kind", "none comparable", "nothing comparable", "too few draws",
 ]  # fmt: skip
 """Why a conclusion is what it is, where the figures do not show it."""
 
@@ -60,6 +60,8 @@ class Change:
     """The difference in joint standard errors."""
     p: float | None = None
     """Of "the difference is no larger than the margin"; None where there is nothing to test."""
+    chance: float | None = None
+    """The p-value of "there is no difference at all", of a summary that has an error."""
     was: str = ""
     now: str = ""
     """The two sides where they are not numbers: levels, say."""
@@ -74,12 +76,36 @@ def conclude(changes: Sequence[Change], alpha: float = ALPHA) -> list[Change]:
     Holm 1979, *A simple sequentially rejective multiple test procedure*: the probability of
     one false rejection among them is at most ``alpha``, however they depend on each other.
     """
-    tested = sorted((c.p, i) for i, c in enumerate(changes) if c.p is not None)
+    rejected = _rejected([c.p for c in changes], alpha)
+    return [replace(c, conclusion="changed") if i in rejected else c for i, c in enumerate(changes)]
+
+
+def conclude_at_once(changes: Sequence[Change], alpha: float = ALPHA) -> list[Change]:
+    """Conclude where no second look will decide what the first one cannot.
+
+    A summary with an error, or a share, has changed if it differs by more than its margin and
+    chance cannot explain that it differs at all; otherwise it is the same. So whatever the number
+    of figures and the noise of their errors, the probability of a false alarm is at most
+    ``alpha``. Whether the draws are enough to find a change is not asked here.
+    """
+    ps = [c.p if c.part == "share" else c.chance for c in changes]
+    rejected = _rejected(ps, alpha)
     out = list(changes)
+    for i, (change, p) in enumerate(zip(changes, ps, strict=True)):
+        if p is not None:
+            moved = i in rejected and not abs(change.difference) <= change.margin
+            out[i] = replace(change, conclusion="changed" if moved else "same")
+    return out
+
+
+def _rejected(ps: Sequence[float | None], alpha: float) -> set[int]:
+    """Return the positions that Holm's procedure rejects."""
+    tested = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    out = set()
     for rank, (p, i) in enumerate(tested):
         if not p <= alpha / (len(tested) - rank):
             break
-        out[i] = replace(changes[i], conclusion="changed")
+        out.add(i)
     return out
 
 

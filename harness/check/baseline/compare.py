@@ -222,10 +222,11 @@ class _Both:
             return replace(change, conclusion="changed")
         if self.identical:
             change = replace(change, conclusion="same", difference=0.0, interval=(0.0, 0.0))
-            return replace(change, sds=0.0, p=1.0)
+            return replace(change, sds=0.0, p=1.0, chance=1.0)
+        sample = self.samples.get(where[2])
         if before["sd"].value == 0 or now["sd"].value == 0:
-            return _constant(change)
-        found = self._difference(what, before, now, self.samples.get(where[2]), change.margin)
+            return _constant(change, self._same_constant(change, before, now, sample))
+        found = self._difference(what, before, now, sample, change.margin)
         if found is None or math.isnan(found.p):
             return replace(change, kind="unusable", reason="no error", detail=new.why)
         inside = -change.margin <= found.low and found.high <= change.margin
@@ -236,7 +237,37 @@ class _Both:
             interval=(found.low, found.high),
             sds=found.sds,
             p=found.p,
+            chance=found.chance,
         )
+
+    def _same_constant(
+        self,
+        change: Change,
+        before: Mapping[str, Figure],
+        now: Mapping[str, Figure],
+        sample: Sample | None,
+    ) -> float:
+        """Return the p-value of "nothing changed" where draws have one value on a side or both.
+
+        Constants have no error to allow for. But draws of a rare event may lack it on one side:
+        then the number of draws that have another value decides, by Fisher's exact test.
+        """
+        close = math.isclose(change.old.value, change.new.value, rel_tol=ROUNDING)
+        sds = before["sd"].value, now["sd"].value
+        if close or sds[0] == sds[1] or sample is None:
+            return float(close)
+        constant, varied = (before, now) if sds[0] == 0 else (now, before)
+        value = constant["mean"].value
+        if value not in {varied[q].value for q in ("q5", "q95")}:
+            return 0.0
+        # A value that a share s of the draws does not have: (mean − value)² / sd² is at most
+        # s / (1 − s), and just that if they all have one other value.
+        odds = ((varied["mean"].value - value) / varied["sd"].value) ** 2
+        sizes = varied["mean"].ess, constant["mean"].ess
+        if not min(sizes) > 0:
+            return 0.0
+        others = max(round(odds / (1 + odds) * sizes[0]), 1)
+        return difference.counts(others, round(sizes[0]), 0, round(sizes[1]))
 
     def _difference(
         self,
@@ -286,14 +317,15 @@ class _Both:
         return difference.location(old.value, new.value, error, df, margin, scale)
 
 
-def _constant(change: Change) -> Change:
-    """Compare two figures, one of a constant: they have no error to allow for."""
-    close = math.isclose(change.old.value, change.new.value, rel_tol=ROUNDING)
+def _constant(change: Change, p: float) -> Change:
+    """Conclude on two figures, one of a constant."""
+    close = p >= SUSPICIOUS
     return replace(
         change,
-        conclusion="same" if close else "changed",
+        conclusion="same" if close else "changed" if p == 0 else "inconclusive",
         difference=0.0 if close else math.inf,
-        p=float(close),
+        p=p,
+        chance=p,
         reason=None if close else "constants differ",
     )
 

@@ -30,13 +30,15 @@ _ROUNDING = 1e-6
 
 
 class Difference(NamedTuple):
-    """A difference (in sds, as ln of a ratio, or as a share) with its interval and p-value."""
+    """A difference (in sds, as ln of a ratio, or as a share) with its interval and p-values."""
 
     value: float
     low: float
     high: float
     sds: float
     p: float
+    chance: float
+    """The p-value of "there is no difference at all"."""
 
 
 def _two_tails(near: float, far: float, df: float) -> float:
@@ -60,10 +62,10 @@ def location(
     if se == 0:
         # Constants of the program.
         sds = math.copysign(math.inf, d) if d else 0.0
-        return Difference(d, d, d, sds, float(abs(d) <= margin))
+        return Difference(d, d, d, sds, float(abs(d) <= margin), float(d == 0))
     size, half = abs(d), _t(df) * se
     p = _two_tails((size - margin) / se, (size + margin) / se, df)
-    return Difference(d, d - half, d + half, d / se, p)
+    return Difference(d, d - half, d + half, d / se, p, _two_tails(size / se, size / se, df))
 
 
 def errors(old: Figure, new: Figure) -> tuple[float, float]:
@@ -116,7 +118,8 @@ def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Differ
         root = math.sqrt(max(1 - a * c, 0.0))
         high = max(d + half, d + 0.5 * math.log((1 + root) / a))
         low = min(d - half, d + 0.5 * math.log((1 - root) / a)) if root < 1 else -math.inf
-    return Difference(d, low, high, standardised(0.0), p)
+    sds = standardised(0.0)
+    return Difference(d, low, high, sds, p, _two_tails(abs(sds), abs(sds), df))
 
 
 def quantile(
@@ -134,7 +137,7 @@ def quantile(
     d = (sample.quantile(share) - old.value) / scale
     sizes = (old.ess, sample.ess_quantile(share))
     if not min(sizes) > 0 or math.isnan(sum(sizes)):
-        return Difference(d, -math.inf, math.inf, math.nan, math.nan)
+        return Difference(d, -math.inf, math.inf, math.nan, math.nan, math.nan)
     counts_under = _Under(share, *sizes)
 
     def under(shift: float) -> float:
@@ -149,7 +152,8 @@ def quantile(
     least, most = counts_under.within(float(ndtr(-t)))
     low = (sample.quantile(least) - old.value) / scale if least >= 0 else -math.inf
     high = (sample.quantile(most) - old.value) / scale if most <= 1 else math.inf
-    return Difference(d, min(low, d), max(high, d), counts_under.score(under(0.0)), p)
+    sds = counts_under.score(under(0.0))
+    return Difference(d, min(low, d), max(high, d), sds, p, _two_tails(abs(sds), abs(sds), df))
 
 
 class _Under:

@@ -155,16 +155,16 @@ def _own_figures(sample: Sample) -> Mapping[str, Figure]:
     }
 
 
-def settle(summary: Summary) -> Summary:
+def settle(summary: Summary, margins: Margins = USUAL) -> Summary:
     """Return what is worth keeping as a baseline.
 
-    A figure whose error is too large for the usual margin gets a wider one. If it would need more
+    A figure whose error is too large for its margin gets a wider one. If it would need more
     than :data:`WIDEST`, a figure of heavy tails loses its error and says so, and an approximation
     has no moments at all.
     """
     quantities = {
         name: {
-            what: _with_margin(what, f, figures, _freedom(summary, name, what, f))
+            what: _with_margin(what, f, figures, _freedom(summary, name, what, f), margins)
             for what, f in figures.items()
         }
         for name, figures in summary.quantities.items()
@@ -186,9 +186,9 @@ def _freedom(summary: Summary, name: str, what: str, figure: Figure) -> float:
 
 
 def _with_margin(
-    what: str, figure: Figure, figures: Mapping[str, Figure], degrees: float
+    what: str, figure: Figure, figures: Mapping[str, Figure], degrees: float, margins: Margins
 ) -> Figure:
-    """Widen the margin where the figure's own error leaves no room for the usual one."""
+    """Widen the margin where the figure's own error leaves no room for the one asked for."""
     scale = figures["sd"].value if what == "sd" else unit(figures)
     if figure.why or not scale > 0:
         return figure
@@ -197,7 +197,7 @@ def _with_margin(
     # The degrees of freedom are this error's own, not those of both sides: a margin is too narrow
     # if the baseline's error happens to be too small.
     needed = room(degrees) * figure.mcse / scale
-    if needed <= USUAL.of(what):
+    if needed <= margins.of(what):
         return figure
     if not (math.isfinite(needed) and needed <= WIDEST.get(what, math.inf)):
         share = number(figure.mcse / scale)

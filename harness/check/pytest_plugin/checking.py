@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+from scipy.special import stdtrit
 
-from harness.check.baseline.change import Change, conclude
+from harness.check.baseline.change import Change, conclude_at_once
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.file import read, write
 from harness.check.baseline.form import Baseline, BaselineError, MethodBaseline, Share
+from harness.check.baseline.precision import freedom
 from harness.check.baseline.summarise import (
     FEWEST_EFFECTIVE,
     Margins,
@@ -22,11 +24,18 @@ from harness.check.baseline.summarise import (
     of_draws,
     of_seeds,
     settle,
+    unit,
 )
 from harness.check.pytest_plugin import words
 from harness.check.pytest_plugin.intake import Intake
 from harness.check.pytest_plugin.places import Place
 from harness.stan import package_version
+
+POWER = 0.95
+"""The chance with which a change of twice its margin must be found, or the draws are too few."""
+
+LARGE = 1e9
+"""Degrees of freedom at which Student's t is normal."""
 
 METHOD = "draws"
 """The one method that these baselines have."""
@@ -64,12 +73,10 @@ def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -
         old = _read(place)
     except BaselineError as error:
         return Result(failure=words.unreadable(place, error))
-    new = _summary(intake, old)
-    changes = _compare(old, intake, new, settings)
+    changes, needed = _compare(old, intake, settings)
     if all(c.conclusion == "same" for c in changes):
         return Result()
-    now = _method(intake, new)
-    return Result(failure=words.moved(place, old, now, changes, settings.alpha, intake))
+    return Result(failure=words.moved(place, old, changes, needed, settings.alpha, intake))
 
 
 def _summary(intake: Intake, old: MethodBaseline | None = None) -> Summary:
@@ -119,10 +126,14 @@ def _read(place: Place) -> MethodBaseline:
 
 
 def _compare(
-    old: MethodBaseline, intake: Intake, summary: Summary, settings: Settings
-) -> Sequence[Change]:
-    """Compare; figures that cannot be compared are inconclusive, never left out."""
+    old: MethodBaseline, intake: Intake, settings: Settings
+) -> tuple[Sequence[Change], float]:
+    """Compare; return also how many draws, or seeds, decide what these are too few for.
+
+    Figures that cannot be compared are inconclusive, never left out.
+    """
     where = (METHOD, METHOD)
+    summary = _summary(intake, old)
     new = _method(intake, summary)
     if old.no_moments or (old.kind != new.kind and not new.no_moments):
         detail = old.no_moments or (
@@ -131,7 +142,7 @@ def _compare(
         return [
             Change(*where, "", "baseline", "unusable", "inconclusive",
                    reason="other kind", detail=detail)
-        ]  # fmt: skip
+        ], math.nan  # fmt: skip
     changes = compare_method(*where, old, new, summary.samples, settings.margins)
     if not new.no_moments:
         seen = {c.quantity for c in changes}
@@ -145,7 +156,45 @@ def _compare(
         changes = [
             Change(*where, "", "baseline", "unusable", "inconclusive", reason="nothing comparable")
         ]
-    return conclude(changes, settings.alpha)
+    concluded = conclude_at_once(changes, settings.alpha)
+    needed = _draws_needed(old, new, concluded, settings.alpha)
+    size = new.kept if new.kind == "seeds" else new.draws
+    for i, n in needed.items():
+        if n > size:
+            concluded[i] = replace(concluded[i], conclusion="inconclusive", reason="too few draws")
+    return concluded, max(needed.values(), default=math.nan)
+
+
+def _draws_needed(
+    old: MethodBaseline, new: MethodBaseline, changes: Sequence[Change], alpha: float
+) -> dict[int, float]:
+    """Return, for each figure that is the same, how many draws find a change of twice its margin.
+
+    They find it in :data:`POWER` of checks. The errors of the new draws play no part: they
+    fluctuate, so that with hundreds of figures some would always seem too large. The baseline's
+    errors count, and the sizes of both sides. Of Markov chains, an effective size is an estimate
+    too: it counts once chance cannot explain that it is small.
+    """
+    seeds = new.kind == "seeds"
+    size, before = (new.kept, old.kept) if seeds else (new.draws, old.draws)
+    same = [i for i, c in enumerate(changes) if c.chance is not None and c.conclusion == "same"]
+    sure = 1 - alpha / 2 / max(sum(c.chance is not None for c in changes), 1)
+    certain, likely = stdtrit(old.kept + new.kept - 2 if seeds else LARGE, [sure, POWER])
+    found = {}
+    for i in same:
+        figures, name = old.quantities[changes[i].quantity], changes[i].name
+        scale = figures["sd"].value if name == "sd" else unit(figures)
+        kept, now = figures[name], new.quantities[changes[i].quantity][name]
+        if not (scale > 0 and kept.mcse > 0):
+            continue  # of a constant
+        ratio = before / size
+        if new.kind == "chains":
+            noise = math.sqrt(sum(2 / freedom("chains", f.ess) for f in (kept, now)))
+            ratio = max(ratio, kept.ess / now.ess * math.exp(-certain * noise))
+        # The variance of a difference is that of the baseline, times one and the ratio of sizes.
+        largest = (2 * changes[i].margin / (certain + likely) / (kept.mcse / scale)) ** 2 - 1
+        found[i] = size * ratio / largest if largest > 0 else math.inf
+    return found
 
 
 # --- writing --------------------------------------------------------------------------------
@@ -153,7 +202,7 @@ def _compare(
 
 def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Write the baseline, or without ``regenerate`` a candidate, which fails the test."""
-    method = _method(intake, settle(_summary(intake)))
+    method = _method(intake, settle(_summary(intake), settings.margins))
     lost = (
         f"the {what} of {name} is not finite"
         for figure, what, name in method.figures
@@ -192,4 +241,4 @@ def _before(intake: Intake, place: Place, settings: Settings) -> str:
         old = _read(place)
     except BaselineError as error:
         return f"written; the old one could not be used ({error.problem})"
-    return words.replaced(_compare(old, intake, _summary(intake, old), settings))
+    return words.replaced(_compare(old, intake, settings)[0])

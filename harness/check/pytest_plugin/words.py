@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from textwrap import indent
 from typing import TYPE_CHECKING
 
@@ -33,9 +32,6 @@ ROWS = 30
 
 LINES = 6
 """The same for what limits a new baseline."""
-
-_MOST_DRAWS = 1e8
-"""Nobody takes more draws than this; the difference then lies on the margin."""
 
 
 def unusable(place: Place, what: Sequence[str]) -> str:
@@ -141,8 +137,8 @@ def replaced(changes: Sequence[Change]) -> str:
 def moved(
     place: Place,
     old: MethodBaseline,
-    new: MethodBaseline,
     changes: Sequence[Change],
+    needed: float,
     alpha: float,
     intake: Intake,
 ) -> str:
@@ -157,56 +153,20 @@ def moved(
         f"(false alarms in the whole check: {setting(alpha)}; baseline: {place.shown})"
     )
     lines = [title, indent(plain(found, ROWS), "  "), same]
-    if not changed:
-        open_ = [c for c in changes if c.conclusion != "same"]
-        lines.append(_more(open_, old, new, alpha, len(changes)))
+    if any(c.reason == "too few draws" for c in changes):
+        unit, sizes = "draws", (old.draws, intake.size)
+        if intake.several:
+            unit, sizes = "seeds", (old.kept, len(intake.runs))
+        lines.append(
+            f"Too few {unit} to decide (the baseline has {sizes[0]}, this test {sizes[1]}): "
+            + (
+                f"about {_rounded_up(needed)} {unit} would be enough."
+                if math.isfinite(needed)
+                else "the baseline's own are too few for these margins; write it from more."
+            )
+        )
     lines.append(f"If this is intended: {place.command}")
     return "\n".join(lines) + _moves(intake)
-
-
-# --- how many draws would tell --------------------------------------------------------------
-
-
-def _more(
-    rows: Sequence[Change], old: MethodBaseline, new: MethodBaseline, alpha: float, figures: int
-) -> str:
-    """Say how many draws, or seeds, would decide the undecided figures."""
-    sizes = [m.kept if m.kind == "seeds" else m.draws for m in (old, new)]
-    unit = "seeds" if new.kind == "seeds" else "draws"
-    needed = [draws_needed(c, sizes[0], sizes[1], alpha, figures) for c in rows]
-    told = [n for n in needed if n is not None]
-    begin = f"Not enough {unit} to decide (the baseline has {sizes[0]}, this test {sizes[1]})"
-    if not told:
-        return f"{begin}. How many would be enough cannot be estimated from these."
-    if max(told) > _MOST_DRAWS:
-        return f"{begin}: a difference lies just at its margin, which no number of {unit} decides."
-    return f"{begin}: about {_rounded_up(max(told))} {unit} on either side would be enough."
-
-
-def draws_needed(c: Change, old: int, new: int, alpha: float, figures: int) -> float | None:
-    """Estimate how many draws, the same on both sides, would decide a figure.
-
-    Errors shrink with the square root of the draws. The half of the interval should be no more
-    than half the margin. Where it is already, it should be no more than the distance between
-    difference and margin; for a difference beyond its margin, that distance must be large enough
-    in errors for Holm's strictest test to reject.
-    """
-    errors = (c.old.mcse, c.new.mcse)
-    half = max(c.interval[1] - c.difference, c.difference - c.interval[0])
-    room = abs(c.margin - abs(c.difference))
-    if not all(math.isfinite(x) for x in (*errors, half, room)) or not any(errors):
-        return None
-    reach = 2 * half / c.margin
-    if reach <= 1:
-        if room == 0:
-            return math.inf
-        reach = half / room
-        if abs(c.difference) > c.margin:
-            normal = NormalDist()
-            reach *= normal.inv_cdf(1 - alpha / max(figures, 1)) / normal.inv_cdf(0.975)
-    # The joint variance is a / n on either side: with n on both, that of the mean of both.
-    share = errors[0] ** 2 / (errors[0] ** 2 + errors[1] ** 2)
-    return max(reach, 1.0) ** 2 * (share * old + (1 - share) * new)
 
 
 def _rounded_up(n: float) -> int:

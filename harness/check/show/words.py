@@ -61,6 +61,7 @@ _REASONS: Mapping[Reason, str] = {
     "other kind": "{}",
     "none comparable": "none of the baseline's figures can be compared: {}",
     "nothing comparable": "there was nothing to compare",
+    "too few draws": "too few draws to find a change of twice the margin",
 }
 _NO_DETAIL: Mapping[Reason, str] = {
     "no figure before": "it is not a number",
