@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.signal import lfilter
+from scipy.special import ndtri
 
-from harness.check.baseline.change import UNDECIDED, Change, conclude, exit_code
+from harness.check.baseline.change import UNDECIDED, USUAL, Change, Margins, conclude, exit_code
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.file import read, write
 from harness.check.baseline.form import Baseline, MethodBaseline, Share
-from harness.check.baseline.summarise import USUAL, Margins, Summary, of_draws, of_seeds, settle
+from harness.check.baseline.summarise import Summary, of_draws, of_seeds, settle
 from harness.metrics.sample import Sample
 from harness.records import Draws
 
@@ -42,6 +43,8 @@ def _of_normals(z: FloatArray, marginal: str) -> FloatArray:
         x = np.exp(x)
     elif marginal == "exponential":
         x = (x**2 + z[1] ** 2) / 2
+    elif marginal.startswith("rare"):
+        x = (x > ndtri(1 - float(marginal.removeprefix("rare")))).astype(float)
     elif marginal.startswith("t"):
         # Student's t: as many squares as degrees of freedom.
         x = x / np.sqrt(np.mean(z[1:] ** 2, axis=0))
@@ -72,7 +75,7 @@ class Sampler:
         names = names_of(d)
         out: list[Draws | None] = []
         for _ in range(runs):
-            z = rng.standard_normal((PARTS[self.marginal], self.chains, self.draws, d))
+            z = rng.standard_normal((PARTS.get(self.marginal, 1), self.chains, self.draws, d))
             if self.shared:
                 common = rng.standard_normal((*z.shape[:-1], 1))
                 z = math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * z

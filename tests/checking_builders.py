@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from baseline_builders import place, whole
 
-from harness.check.baseline.change import Change
+from harness.check.baseline.change import Change, Margins
 from harness.check.baseline.file import write
 from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.baseline.observe import Observation, Trouble, describe_data, describe_program
-from harness.check.baseline.summarise import Margins
 from harness.check.look import _changes
 from harness.check.request import Request, Target, asked, locate
 from harness.cli.common import read_models

@@ -26,10 +26,16 @@ from baseline_builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.check.baseline.change import Change, conclude, exit_code
+from harness.check.baseline.change import (
+    Change,
+    Margins,
+    conclude,
+    conclude_at_once,
+    exit_code,
+)
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline
-from harness.check.baseline.summarise import Margins, of_draws, of_seeds, settle
+from harness.check.baseline.summarise import of_draws, of_seeds, settle
 from harness.records import Draws
 
 EVERY = [f"x / {what}" for what in SUMMARIES]
@@ -189,6 +195,25 @@ def test_a_constant_that_becomes_another_is_changed(now: float) -> None:
     assert exit_code(changes) == 1
 
 
+@pytest.mark.parametrize(("events", "expected"), [(1, "same"), (3, "same"), (40, "changed")])
+@pytest.mark.parametrize("iid", [True, False])
+def test_a_rare_event_that_one_side_lacks_is_compared_by_counts(
+    events: int, expected: str, *, iid: bool
+) -> None:
+    """None and three of 4000 are one probability by chance; none and forty never are.
+
+    The mean of a single event has no error worth stating, so as a baseline it is left out.
+    """
+    never = np.zeros((4, 1000))
+    some = np.zeros(4000)
+    some[np.random.default_rng(1).choice(4000, events, replace=False)] = 1.0
+    sides = [as_draws(side, iid=iid) for side in (never, some.reshape(4, 1000))]
+    for old, new in (sides, sides[::-1]):
+        changes = against(old, new)
+        assert conclusions(changes).get("x / mean", "same") == expected
+        assert conclusions(conclude_at_once(changes)).get("x / mean", "same") == expected
+
+
 def test_a_constant_that_begins_to_vary_is_changed() -> None:
     """So is a quantity that becomes a constant, over draws and over seeds."""
     constant, varying = as_draws(np.full((4, 4000), 2.5)), normals(1, mean=2.5)
@@ -310,3 +335,23 @@ def test_a_figure_that_the_baseline_gives_up_is_left_out() -> None:
     assert [c.name for c in against(*cauchy)] == ["q5", "q50", "q95"]
     summary = settle(of_draws(cauchy[0]))
     assert {what for what, f in summary.quantities["x"].items() if f.why} == {"mean", "sd"}
+
+
+# --- without a second look --------------------------------------------------------------------
+
+
+def test_without_a_second_look_only_what_chance_cannot_explain_has_changed() -> None:
+    """Beyond the margin and no chance: changed. Either alone: the same, whatever the interval."""
+    figure = Change("m", "q", "x", "summary", "moved", "inconclusive", "mean", margin=0.1)
+    figures = [
+        replace(figure, difference=0.3, chance=1e-6),
+        replace(figure, difference=0.3, chance=1e-3),
+        replace(figure, difference=0.05, chance=1e-9),
+        replace(figure, kind="unusable", reason="no error"),
+        replace(figure, difference=math.nan, chance=1e-9),
+    ]
+    expected = ["changed", "same", "same", "inconclusive", "changed"]
+    assert [c.conclusion for c in conclude_at_once(figures)] == expected
+    # Holm: among 200 figures, one in a million is chance at 1e-4.
+    many = [figures[0], *([replace(figure, difference=0.0, chance=1.0)] * 199)]
+    assert conclude_at_once(many)[0].conclusion == "same"

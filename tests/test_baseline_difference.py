@@ -13,7 +13,7 @@ from baseline_builders import SEEDS, figures, sampler
 from scipy import stats
 
 from harness import metrics
-from harness.check.baseline.change import Change, conclude
+from harness.check.baseline.change import Change, Margins, conclude
 from harness.check.baseline.compare import _Both, compare_method
 from harness.check.baseline.difference import (
     Difference,
@@ -24,7 +24,7 @@ from harness.check.baseline.difference import (
     scale_of_draws,
 )
 from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline
-from harness.check.baseline.summarise import Margins, of_draws
+from harness.check.baseline.summarise import of_draws
 from harness.metrics.sample import QUANTILES
 from harness.records import Draws
 

@@ -104,9 +104,12 @@ def test_metrics_by_which_seeds_are_off_are_shares_too() -> None:
     """A metric that no seed was off by counts as none of the seeds, on either side."""
     old, new = scattered(3, faults={"tail": 2}), scattered(3, faults={"bias": 10})
     found = compared(old, new)
-    assert found["seeds off by bias"].conclusion == "changed"
-    assert found["seeds off by tail"].conclusion == "same"
-    assert (found["seeds off by tail"].was, found["seeds off by tail"].now) == (
+    assert found["seeds off: error of the mean"].conclusion == "changed"
+    assert found["seeds off: error of the 5% or 95% quantile"].conclusion == "same"
+    assert (
+        found["seeds off: error of the 5% or 95% quantile"].was,
+        found["seeds off: error of the 5% or 95% quantile"].now,
+    ) == (
         "2 of 10",
         "0 of 10",
     )

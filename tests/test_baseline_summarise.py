@@ -18,16 +18,10 @@ from baseline_builders import (
 )
 from scipy.special import stdtrit
 
+from harness.check.baseline.change import USUAL
 from harness.check.baseline.form import SUMMARIES, Figure
 from harness.check.baseline.precision import room
-from harness.check.baseline.summarise import (
-    USUAL,
-    Summary,
-    fingerprint,
-    of_draws,
-    settle,
-    unit,
-)
+from harness.check.baseline.summarise import Summary, fingerprint, of_draws, settle, unit
 from harness.records import Draws
 
 NORMAL = {"mean": 0.0, "sd": 1.0, "q5": -Z95, "q50": 0.0, "q95": Z95}

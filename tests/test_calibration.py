@@ -24,8 +24,8 @@ def _load(name: str) -> Any:
         sys.path.remove(str(BENCHMARKS))
 
 
-calibration, cases, replays, pages = (
-    _load(n) for n in ("calibration", "calibration_cases", "replays", "calibration_page")
+calibration, cases, replays, pages, fixture = (
+    _load(n) for n in ("calibration", "calibration_cases", "replays", "calibration_page", "fixture")
 )
 Approximation, Sampler = replays.Approximation, replays.Sampler
 
@@ -126,6 +126,32 @@ def test_a_change_within_the_margin_is_none() -> None:
     for _ in range(10):
         found = replays.with_faults(cases.independent("normal", 10_000), (3,), faults, 1e-4, rng)
         assert all(r.code == 0 for r in found.values())
+
+
+FIXTURE = {
+    "independent": ("normal, 4 × 1000 independent", 10, 300),
+    "many quantities": ("normal, 4 × 1000 independent", 500, 10),
+    "chains": ("normal, 4 × 1000, ρ 0.5", 10, 50),
+    "short chains": ("normal, 4 × 1000, ρ 0.9", 10, 50),
+    "heavy tails": ("Student t, 3 df, 4 × 1000 independent", 10, 300),
+    "rare events": ("events of probability 0.0002", 10, 100),
+    "seeds": ("10 seeds × 1000, spread 0.05", 10, 50),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIXTURE)
+def test_the_pytest_fixture_keeps_its_promise(name: str) -> None:
+    """No check fails, undecided included; 1% without margins; two margins are found in 95%.
+
+    Counts are up to 4.5 binomial standard errors from what is promised.
+    """
+    words, d, count = FIXTURE[name]
+    case = next(c for c in fixture.CASES if (c.words, c.d) == (words, d))
+    found = fixture.replay(case, count, (7,))
+    assert found["changed"] + found["inconclusive"] == 0
+    assert found["inflated"] <= 0.01 * count + 4.5 * math.sqrt(0.01 * count)
+    assert found["found"] >= 0.95 * found["faults"] - 4.5 * math.sqrt(0.05 * found["faults"])
 
 
 # --- the benchmark itself -------------------------------------------------------------------

@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness import cli
-from harness.check.baseline.change import AddedSeeds
+from harness.check.baseline.change import AddedSeeds, Margins
 from harness.check.baseline.file import read
-from harness.check.baseline.summarise import Margins
 from harness.check.request import Request, locate
 from harness.check.run import check
 from harness.models import folders

@@ -9,11 +9,10 @@ import pytest
 from baseline_builders import conclusions, figures, place, sampler, scattered, whole
 from checking_builders import compared, now
 
-from harness.check.baseline.change import Change, exit_code
+from harness.check.baseline.change import Change, Margins, exit_code
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, Trouble
-from harness.check.baseline.summarise import Margins
 from harness.check.look import _changes
 from harness.check.run import _exact
 from harness.check.show.words import reason

@@ -10,11 +10,10 @@ from typing import Any
 
 from harness import stan
 from harness.check.baseline import difference
-from harness.check.baseline.change import Change, Conclusion
+from harness.check.baseline.change import Change, Conclusion, Margins
 from harness.check.baseline.compare import SUSPICIOUS, compare_method
 from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, observe, without_samples
-from harness.check.baseline.summarise import Margins
 from harness.check.request import Request
 from harness.records import Model, ModelComparison
 from harness.records.text import listed

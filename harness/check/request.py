@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.check.baseline.change import ALPHA, BUDGET
+from harness.check.baseline.change import ALPHA, BUDGET, Margins
 from harness.check.baseline.file import CANDIDATE, SUFFIX, read
 from harness.check.baseline.form import Baseline, BaselineError
-from harness.check.baseline.summarise import Margins
 from harness.methods import METHODS
 from harness.models import folders
 from harness.models.data import ModelError

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.check.baseline.change import USUAL
 from harness.check.baseline.file import CANDIDATE, SUFFIX, write
 from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.baseline.observe import as_baseline, settled
-from harness.check.baseline.summarise import USUAL
 from harness.check.look import look, today
 from harness.check.request import Request, Target, as_asked, asked
 from harness.methods import METHODS

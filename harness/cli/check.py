@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from harness.check.baseline.change import ALPHA, BUDGET, USUAL, Margins
 from harness.cli import common
 
 
@@ -27,25 +29,25 @@ from harness.cli import common
 @common.setting(
     "--alpha",
     type=click.FloatRange(0, 0.5, min_open=True),
-    default=1e-4,
+    default=ALPHA,
     help="Probability of one false alarm in a whole check.",
 )
 @common.setting(
     "--location",
     type=click.FloatRange(0, 10, min_open=True),
-    default=0.1,
+    default=USUAL.location,
     help="A mean or median that moved by less, in posterior sds, is the same; twice for 5/95%.",
 )
 @common.setting(
     "--scale",
     type=click.FloatRange(0, 10, min_open=True),
-    default=0.1,
+    default=round(math.expm1(USUAL.scale), 9),
     help="An sd that changed by a smaller share is the same.",
 )
 @common.setting(
     "--budget",
     type=click.IntRange(1, 64),
-    default=4,
+    default=BUDGET,
     help="Run up to this many times the baseline's seeds if fewer cannot decide.",
 )
 @common.setting(
@@ -67,10 +69,7 @@ def check(
     **options: Any,
 ) -> None:
     """Run again and say what changed since the baselines were written."""
-    import math
-
     from harness.check import show
-    from harness.check.baseline.summarise import Margins
     from harness.check.request import Request, locate
     from harness.check.run import check as run_check
     from harness.check.show import terminal

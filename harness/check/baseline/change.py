@@ -7,9 +7,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.records.numbers import NO_ESTIMATE, Estimate
+
+if TYPE_CHECKING:
+    from harness.check.baseline.form import Figure
 
 Conclusion = Literal["same", "changed", "inconclusive"]
 """What a regression check says of one figure."""
@@ -33,6 +36,26 @@ ALPHA = 1e-4
 
 SAME, CHANGED, UNDECIDED = 0, 1, 2
 """Exit codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """What counts in practice: sds of the quantity for locations, ln of a ratio for the sd."""
+
+    location: float = 0.1
+    scale: float = math.log(1.1)
+
+    def of(self, what: str, old: Figure | None = None) -> float:
+        """Return a summary's margin: the baseline's where its error needs a wider one.
+
+        The 5% and 95% quantiles have twice a location's margin, as they have twice its limit.
+        """
+        usual = {"sd": self.scale, "mean": self.location, "q50": self.location}
+        own = 0.0 if old is None or old.margin is None else old.margin
+        return max(usual.get(what, 2 * self.location), own)
+
+
+USUAL = Margins()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from harness.check.baseline import difference
-from harness.check.baseline.change import Change, Conclusion, Part, Reason
+from harness.check.baseline.change import USUAL, Change, Conclusion, Margins, Part, Reason
 from harness.check.baseline.difference import Difference
 from harness.check.baseline.form import SUMMARIES, Figure, MethodBaseline, Share
 from harness.check.baseline.precision import freedom
-from harness.check.baseline.summarise import USUAL, Margins, unit
+from harness.check.baseline.summarise import unit
 from harness.metrics.sample import QUANTILES, Sample
 from harness.records import Estimate, Level
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import metrics
+from harness.check.baseline.change import USUAL, Margins
 from harness.check.baseline.form import SUMMARIES, Figure, Kind, MethodBaseline
 from harness.check.baseline.precision import freedom, freedoms_of, room
 from harness.metrics.chains import rhat
@@ -24,26 +25,6 @@ from harness.records.text import integer, listed, number, setting
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """What counts in practice: sds of the quantity for locations, ln of a ratio for the sd."""
-
-    location: float = 0.1
-    scale: float = math.log(1.1)
-
-    def of(self, what: str, old: Figure | None = None) -> float:
-        """Return a summary's margin: the baseline's where its error needs a wider one.
-
-        The 5% and 95% quantiles have twice a location's margin, as they have twice its limit.
-        """
-        usual = {"sd": self.scale, "mean": self.location, "q50": self.location}
-        own = 0.0 if old is None or old.margin is None else old.margin
-        return max(usual.get(what, 2 * self.location), own)
-
-
-USUAL = Margins()
 
 WORST_RHAT = 1.1
 FEWEST_EFFECTIVE = 100.0

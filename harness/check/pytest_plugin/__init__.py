@@ -154,8 +154,7 @@ class PosteriorRegression:
 
 def _settings(alpha: float | None, location: float, scale: float) -> Settings:
     __tracebackhide__ = True
-    from harness.check.baseline.change import ALPHA
-    from harness.check.baseline.summarise import Margins
+    from harness.check.baseline.change import ALPHA, Margins
     from harness.check.pytest_plugin.checking import Settings
 
     chosen = ALPHA if alpha is None else alpha

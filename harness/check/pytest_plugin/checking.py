@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 import numpy as np
 from scipy.special import stdtrit
 
-from harness.check.baseline.change import Change, conclude_at_once
+from harness.check.baseline.change import Change, Margins, conclude_at_once
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.file import read, write
 from harness.check.baseline.form import Baseline, BaselineError, MethodBaseline, Share
 from harness.check.baseline.precision import freedom
 from harness.check.baseline.summarise import (
     FEWEST_EFFECTIVE,
-    Margins,
     Summary,
     fingerprint,
     of_draws,

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from harness.check.baseline.change import ModelCheck
+from harness.check.baseline.change import Margins, ModelCheck
 from harness.check.baseline.form import SUMMARIES, BaselineError, Figure, MethodBaseline
-from harness.check.baseline.summarise import Margins
 from harness.check.show.rows import plain, rows
 from harness.check.show.words import margin, reason
 from harness.records.text import setting

@@ -15,6 +15,7 @@ from harness.check.baseline.change import (
     Reason,
     WideMargins,
 )
+from harness.metrics import METRICS
 from harness.records import Cause
 from harness.records.text import UNKNOWN, count, fixed, number, percent, setting, with_error
 from harness.why.causes import cause_name
@@ -30,7 +31,7 @@ CONCLUSIONS: Mapping[Conclusion, str] = {
 _NAMED_PARTS = {
     "summary": "{}",
     "share": "seeds {}",
-    "fault": "seeds off by {}",
+    "fault": "seeds off: {}",
     "cause": "seeds cause: {}",
     "draws": "draws of seed {}",
     "method": "",
@@ -79,6 +80,8 @@ def figure(change: Change) -> str:
     """Name the figure: ``mean``, ``seeds ran away``, ``level``; empty for a whole method."""
     pattern = _NAMED_PARTS.get(change.part, change.part)
     name = _cause(change.name) if change.part == "cause" else change.name
+    if change.part == "fault" and name in METRICS:
+        name = METRICS[name].noun
     return pattern.format(_SHARES.get(name, name))
 
 
