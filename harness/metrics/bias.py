@@ -15,7 +15,7 @@ from harness.records.text import number, with_error
 @distance
 def _bias(own: Sample, ref: Sample) -> Estimate:
     error = math.hypot(own.mean_se, ref.mean_se)
-    return finite((own.mean - ref.mean) / ref.sd, error / ref.sd)
+    return finite((own.mean - ref.mean) / ref.unit, error / ref.unit)
 
 
 def _off(s: Scene, size: str) -> str:
@@ -49,8 +49,8 @@ BIAS = Metric(
 def _tail(own: Sample, ref: Sample) -> Estimate:
     errors = [
         finite(
-            (own.quantiles[q.id] - ref.quantiles[q.id]) / ref.sd,
-            math.hypot(own.quantile_mcse(q.id), ref.quantile_mcse(q.id)) / ref.sd,
+            (own.quantiles[q.id] - ref.quantiles[q.id]) / ref.unit,
+            math.hypot(own.quantile_mcse(q.id), ref.quantile_mcse(q.id)) / ref.unit,
         )
         for q in (Q5, Q95)
     ]

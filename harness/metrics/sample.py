@@ -257,6 +257,11 @@ class Sample:
         """The sd of a normal distribution of this 5-95% width; the sd if the width is zero."""
         return self.width * SD_PER_WIDTH or self.sd
 
+    @property
+    def unit(self) -> float:
+        """σ, in which distances are given: the sd, or the robust scale where tails stretch it."""
+        return min(self.sd, self.robust_scale)
+
     def bounded(self, series: FloatArray, centre: float) -> FloatArray:
         """Clip values to 50 robust sds of the draws around a centre.
 

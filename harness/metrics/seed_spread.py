@@ -13,7 +13,7 @@ from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 
 def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:
-    """Return the sd of a method's mean over its seeds, in units of the reference's sd.
+    """Return the sd of a method's mean over its seeds, in the reference's unit.
 
     What the draws' own error adds (``mcses``, shape ``(seed,)``) is removed in quadrature, not
     below zero. The standard error is that of an sd of k values, s / sqrt(2 (k − 1)), with s
@@ -25,9 +25,9 @@ def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:
     if not np.all(np.isfinite(means)):
         return INFINITE
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        scaled = np.asarray(means) / ref.sd
+        scaled = np.asarray(means) / ref.unit
         spread = float(np.std(scaled, ddof=1))
-        own = float(np.mean(np.square(np.asarray(mcses) / ref.sd)))
+        own = float(np.mean(np.square(np.asarray(mcses) / ref.unit)))
     if not math.isfinite(spread):
         return INFINITE
     if math.isnan(own):

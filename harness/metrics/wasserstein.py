@@ -53,7 +53,7 @@ def _w1(q: Sample, ref: Sample) -> Estimate:
         _spread(q, h[from_q]) / math.sqrt(q.ess_least),
         _spread(ref, h[~from_q]) / math.sqrt(ref.ess_least),
     )
-    return finite(value / ref.sd, error / ref.sd)
+    return finite(value / ref.unit, error / ref.unit)
 
 
 def _spread(sample: Sample, h: FloatArray) -> float:
