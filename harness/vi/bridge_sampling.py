@@ -73,7 +73,13 @@ def bridge_sampling(
     value = _solve(at_kept, at_proposed, share)
     if not math.isfinite(value):
         return Evidence(math.nan, math.inf, "the bridge iteration did not converge")
-    relative = _relative_error(at_kept, at_proposed, share, value, worth)
+    own, other = math.log(share), math.log1p(-share)
+    # p / (s p + (1 − s) q) under q, and q / (s p + (1 − s) q) under p, p normalised.
+    over_q = np.exp(at_proposed - value - np.logaddexp(own + at_proposed - value, other))
+    over_p = np.exp(-np.logaddexp(own + at_kept - value, other))
+    from_q = float(np.var(over_q) / np.mean(over_q) ** 2) / len(at_proposed)
+    from_p = float(np.var(over_p) / np.mean(over_p) ** 2) / worth
+    relative = math.sqrt(from_q + from_p)
     if not relative <= LARGE:
         words = "the posterior is too far from Gaussian for bridge sampling"
         return Evidence(value, math.inf, words)
@@ -98,15 +104,3 @@ def _solve(at_kept: FloatArray, at_proposed: FloatArray, share: float) -> float:
             return new
         value = new
     return math.nan
-
-
-def _relative_error(
-    at_kept: FloatArray, at_proposed: FloatArray, share: float, value: float, worth: float
-) -> float:
-    own, other = math.log(share), math.log1p(-share)
-    # p / (s p + (1 − s) q) under q, and q / (s p + (1 − s) q) under p, p normalised.
-    over_q = np.exp(at_proposed - value - np.logaddexp(own + at_proposed - value, other))
-    over_p = np.exp(-np.logaddexp(own + at_kept - value, other))
-    from_q = float(np.var(over_q) / np.mean(over_q) ** 2) / len(at_proposed)
-    from_p = float(np.var(over_p) / np.mean(over_p) ** 2) / worth
-    return math.sqrt(from_q + from_p)

@@ -44,7 +44,6 @@ def svi(x: FloatArray, schedule: Schedule, rng: np.random.Generator, clock: Cloc
     """
     data = summarise(x)
     path = Path(clock)
-    weight = PRIOR_WEIGHT + data.rows
     batch = min(schedule.batch, data.rows)
     scale_up = data.rows / batch
     q = start(data)
@@ -60,11 +59,11 @@ def svi(x: FloatArray, schedule: Schedule, rng: np.random.Generator, clock: Cloc
         at += batch
         rho = (done + schedule.tau) ** -schedule.kappa
         first += rho * (q.precision * scale_up * float(rows.sum()) - first)
-        second += rho * (q.precision * weight - second)
+        second += rho * (q.precision * data.weight - second)
         q = replace(q, mean=first / second, variance=1 / second)
         deviations = rows - q.mean
         squares = scale_up * float(deviations @ deviations) + PRIOR_WEIGHT * q.mean**2
-        hoped = PRIOR_SCALE + (squares + weight * q.variance) / 2
+        hoped = PRIOR_SCALE + (squares + data.weight * q.variance) / 2
         rate_s += rho * (hoped - rate_s)
         q = replace(q, scale=rate_s)
         done += 1

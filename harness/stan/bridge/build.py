@@ -13,22 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.stan import (
-    CmdStan,
-    ProgramError,
-    ToolchainError,
-    build_folder,
-    build_settings,
-    cache_dir,
-    compiler_version,
-    first_errors,
-    locked,
-    make_command,
-    program_hash,
-    run_tool,
-    scratch_folder,
-    translate,
-)
+from harness import stan
 from harness.stan.bridge.loading import content_hash, intact
 
 _HERE = Path(__file__).parent
@@ -53,16 +38,16 @@ def version() -> str:
     return h.hexdigest()[:16]
 
 
-def _tools(cmdstan: CmdStan) -> str:
+def _tools(cmdstan: stan.CmdStan) -> str:
     """Return the hash of everything that a library is built from, except the program."""
     parts = (
-        version(), cmdstan.version_text, str(cmdstan.path), compiler_version(cmdstan),
-        build_settings(cmdstan).link_line,
+        version(), cmdstan.version_text, str(cmdstan.path), stan.compiler_version(cmdstan),
+        stan.build_settings(cmdstan).link_line,
     )  # fmt: skip
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def library(stan_file: Path, cmdstan: CmdStan) -> Path:
+def library(stan_file: Path, cmdstan: stan.CmdStan) -> Path:
     """Return the shared library of a program; build it if it is not in the cache.
 
     Raises
@@ -72,19 +57,20 @@ def library(stan_file: Path, cmdstan: CmdStan) -> Path:
     harness.stan.ToolchainError
         If there is no compiler, or the cache cannot be written to.
     """
-    key = hashlib.sha256(f"{program_hash(stan_file)}\0{_tools(cmdstan)}".encode()).hexdigest()[:24]
+    built_from = f"{stan.program_hash(stan_file)}\0{_tools(cmdstan)}"
+    key = hashlib.sha256(built_from.encode()).hexdigest()[:24]
     name = f"bridge-{key}"
     found = _finished(name)
     if found is not None:
         return found
-    folder = build_folder("bridge")
-    with locked(name):
+    folder = stan.build_folder("bridge")
+    with stan.locked(name):
         found = _finished(name)  # another process may have built it meanwhile
         if found is not None:
             return found
         shim = _part(cmdstan, f"shim-{_tools(cmdstan)}.o", "bridge-shim")
-        with scratch_folder(name, folder) as scratch:
-            code = translate(stan_file, cmdstan, scratch)
+        with stan.scratch_folder(name, folder) as scratch:
+            code = stan.translate(stan_file, cmdstan, scratch)
             built = scratch / f"{name}.so"
             _link(stan_file, cmdstan, built, code, shim)
             done = folder / f"{name}-{content_hash(built)}.so"
@@ -94,14 +80,14 @@ def library(stan_file: Path, cmdstan: CmdStan) -> Path:
 
 def _finished(name: str) -> Path | None:
     """Return the intact library of this key, and remove damaged ones."""
-    for path in sorted((cache_dir() / "bridge").glob(f"{name}-*.so")):
+    for path in sorted((stan.cache_dir() / "bridge").glob(f"{name}-*.so")):
         if intact(path):
             return path
         path.unlink(missing_ok=True)
     return None
 
 
-def _link(stan_file: Path, cmdstan: CmdStan, built: Path, code: Path, shim: Path) -> None:
+def _link(stan_file: Path, cmdstan: stan.CmdStan, built: Path, code: Path, shim: Path) -> None:
     """Compile and link, with SUNDIALS only if the linker misses its solvers."""
     variables = {"TARGET": built, "CODE": code, "SHIM": shim, "GUARD": _GUARD}
     words = _make(cmdstan, "bridge-library", variables)
@@ -110,32 +96,36 @@ def _link(stan_file: Path, cmdstan: CmdStan, built: Path, code: Path, shim: Path
         solvers = _part(cmdstan, f"sundials-{_tools(cmdstan)}.a", "bridge-sundials")
         words = _make(cmdstan, "bridge-library", {**variables, "SOLVERS": solvers})
     if words:
-        raise ProgramError(f"{stan_file}: the bridge could not be built:\n{first_errors(words)}")
+        raise stan.ProgramError(
+            f"{stan_file}: the bridge could not be built:\n{stan.first_errors(words)}"
+        )
 
 
-def _part(cmdstan: CmdStan, file: str, target: str) -> Path:
+def _part(cmdstan: stan.CmdStan, file: str, target: str) -> Path:
     """Return a part of the bridge; build it if it is not in the cache."""
-    folder = build_folder("bridge")
+    folder = stan.build_folder("bridge")
     done = folder / file
     if done.is_file():
         return done
     name = done.stem
-    with locked(name):
+    with stan.locked(name):
         if done.is_file():
             return done
-        with scratch_folder(name, folder) as scratch:
+        with stan.scratch_folder(name, folder) as scratch:
             built = scratch / file
             variables = {"BUILT": built, "SCRATCH": scratch, "SOURCE": _SOURCE, "GUARD": _GUARD}
             words = _make(cmdstan, target, variables)
             if words:
-                raise ToolchainError(f"the bridge could not be built:\n{first_errors(words)}")
+                raise stan.ToolchainError(
+                    f"the bridge could not be built:\n{stan.first_errors(words)}"
+                )
             built.replace(done)
     return done
 
 
-def _make(cmdstan: CmdStan, target: str, variables: Mapping[str, Path]) -> str:
+def _make(cmdstan: stan.CmdStan, target: str, variables: Mapping[str, Path]) -> str:
     """Make a target; return make's output if it failed, and nothing otherwise."""
     settings = [f"{name}={path.as_posix()}" for name, path in variables.items()]
-    command = [make_command(), "-s", "-f", _MAKEFILE.as_posix(), target, *settings]
-    code, output, errors = run_tool(command, cmdstan.path)
+    command = [stan.make_command(), "-s", "-f", _MAKEFILE.as_posix(), target, *settings]
+    code, output, errors = stan.run_tool(command, cmdstan.path)
     return "" if code == 0 else f"{output}\n{errors}".strip() or f"make ended with {code}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -116,23 +117,6 @@ def covariance_in_units(H: FloatArray) -> FloatArray:
     return np.asarray(half.T @ half)
 
 
-def block_steps(objective: Objective, polished: Polished) -> tuple[FloatArray, FloatArray]:
-    """Return each block's optimum less the common one, to first order, and its negative ELBO.
-
-    Steps have shape ``(block, 2 d)``, in units of ``(s, 1)``; they are infinite if the Hessian is
-    singular or not finite.
-    """
-    value, gradient = objective.by_block(polished.theta)
-    g = _in_units(gradient, polished.theta)
-    H = polished.hessian
-    if not (np.isfinite(H).all() and np.isfinite(g).all()):
-        return np.full_like(g, np.inf), value
-    try:
-        return np.asarray(-np.linalg.solve(H, g.T).T), value
-    except np.linalg.LinAlgError:
-        return np.full_like(g, np.inf), value
-
-
 def errors(
     objective: Objective, polished: Polished, pattern: Pattern, size: int, *, shifted: bool
 ) -> Errors:
@@ -144,17 +128,23 @@ def errors(
     block's Hessian is taken at its own optimum, which costs another Hessian.
     """
     d = objective.dimension
-    steps, value = block_steps(objective, polished)
+    value, gradient = objective.by_block(polished.theta)
+    g = _in_units(gradient, polished.theta)
+    H = polished.hessian
+    # Each block's optimum less the common one, to first order, (block, 2 d), in units (s, 1).
+    steps = np.full_like(g, np.inf)
+    if np.isfinite(H).all() and np.isfinite(g).all():
+        with contextlib.suppress(np.linalg.LinAlgError):
+            steps = np.asarray(-np.linalg.solve(H, g.T).T)
     blocks = len(steps)
+    finite = bool(np.isfinite(value).all())
+    elbo = float(np.std(value, ddof=1)) / math.sqrt(blocks) if finite else math.inf
     if not np.isfinite(steps).all():
         unknown = np.full(d, np.inf)
-        finite = bool(np.isfinite(value).all())
-        error = float(np.std(value, ddof=1)) / math.sqrt(blocks) if finite else math.inf
-        return Errors(unknown, unknown, unknown, error)
+        return Errors(unknown, unknown, unknown, elbo)
     spread = np.sqrt(_shrunk(steps, d) / blocks)
-    elbo = float(np.std(value, ddof=1)) / math.sqrt(blocks)
     try:
-        whole = np.diag(covariance_in_units(polished.hessian))
+        whole = np.diag(covariance_in_units(H))
     except np.linalg.LinAlgError:
         return Errors(spread[:d], spread[d:], np.full(d, np.nan), elbo)
     H = polished.hessians
