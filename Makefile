@@ -20,7 +20,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n au
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: report sample check baselines test test-unit test-slow lint format figure bench bench-calibration env cmdstan clean clean-all help
+.PHONY: report sample check baselines test test-unit test-slow lint format figure cases bench bench-calibration env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make test-slow  short replays of the calibration'
 	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
 	@echo 'make figure     draw docs/architecture.svg from the code as it is (needs Graphviz)'
+	@echo 'make cases      programs of kinds that people meet: what must come out, and what does'
 	@echo 'make bench      seconds of gradients and fits, against their limits (minutes)'
 	@echo 'make bench-calibration   false alarms and missed errors of judge and check (hours)'
 	@echo 'make clean      remove the environment and what tools left behind'
@@ -92,6 +93,9 @@ format: $(STAMP)
 
 figure: $(STAMP)
 	$(RUN)/python docs/architecture_figure.py
+
+cases: cmdstan
+	$(RUN)/python benchmarks/cases.py
 
 # Every table is printed, also behind one that misses a limit; the exit code says whether one did.
 bench: cmdstan
