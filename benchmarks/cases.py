@@ -128,7 +128,7 @@ def _gaps(case: Mapping[str, Any], model: ModelComparison) -> Iterator[str]:
 def _means(case: Mapping[str, Any], result: harness.ComparisonResult) -> Iterator[str]:
     for method, (vector, right) in case.get("mean_sd", {}).items():
         if result.verdicts[method].level == "pass":
-            draws = result.draws[method]["posterior"][vector].values
+            draws = np.asarray(result.draws[method]["posterior"][vector])
             sd = float(np.std(draws.reshape(draws.shape[0] * draws.shape[1], -1).mean(axis=1)))
             if not abs(sd / right - 1) <= TOLERANCE:
                 yield f"{method} passes with an sd of mean({vector}) of {sd:.3f} instead of {right}"
