@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from harness.check.baseline.change import SAME, CheckOutcome, Conclusion, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, remarks
@@ -22,22 +21,8 @@ _MARKUP = re.compile(r"[\\`*\[\]<>|~$&#{}]|(?<![^\W_])_|_(?![^\W_])")
 _AT_START = re.compile(r"^(\d*)([-+=.)])(?!\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """How much is shown: rows of a table, lines of a diff, models in a list."""
-
-    rows: int
-    lines: int
-    models: int
-
-
-_LIMITS = (
-    _Limits(150, 200, 200),
-    _Limits(100, 100, 100),
-    _Limits(50, 40, 50),
-    _Limits(25, 20, 20),
-    _Limits(10, 10, 5),
-)
+_LIMITS = (150, 100, 50, 25, 10)
+"""How many rows of a table, lines of diffs, and models or sentences in a list are shown."""
 
 
 def markdown(outcome: CheckOutcome) -> str:
@@ -46,28 +31,28 @@ def markdown(outcome: CheckOutcome) -> str:
     What does not fit is left out at the end of each table, where the least grave stands, and
     counted.
     """
-    for limits in _LIMITS:
-        text = "\n\n".join(_parts(outcome, limits)) + "\n"
+    for most in _LIMITS:
+        text = "\n\n".join(_parts(outcome, most)) + "\n"
         if len(text) <= MOST:
             return text
     # The names are absurdly long; the answer has none of them.
     return f"{_heading(outcome)}\n\nThe table is too long for GitHub; the JUnit file has it.\n"
 
 
-def _parts(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
+def _parts(outcome: CheckOutcome, most: int) -> Iterator[str]:
     yield _heading(outcome)
-    yield from _tables(outcome, "Changed", "changed", limits)
-    yield from _tables(outcome, "Undecided", "inconclusive", limits)
-    yield from _errors(outcome, limits)
-    yield from _reasons(outcome, limits)
+    yield from _tables(outcome, "Changed", "changed", most)
+    yield from _tables(outcome, "Undecided", "inconclusive", most)
+    yield from _errors(outcome, most)
+    yield from _reasons(outcome, most)
     steps = next_steps(outcome)
     if steps:
         items = [
             f"- {words(s.why, _SENTENCE)}: {code(s.command, _SENTENCE)}{words(s.then, _SENTENCE)}"
-            for s in steps[: limits.models]
+            for s in steps[:most]
         ]
-        yield "#### What next\n\n" + "\n".join(items) + _more(len(steps), limits.models, "step")
-    yield _all_models(outcome, limits)
+        yield "#### What next\n\n" + "\n".join(items) + _more(len(steps), most, "step")
+    yield _all_models(outcome, most)
     yield _origin(outcome)
 
 
@@ -75,21 +60,19 @@ def _heading(outcome: CheckOutcome) -> str:
     return f"### {words(answer(outcome), _MESSAGE)}"
 
 
-def _tables(
-    outcome: CheckOutcome, title: str, conclusion: Conclusion, limits: _Limits
-) -> Iterator[str]:
+def _tables(outcome: CheckOutcome, title: str, conclusion: Conclusion, most: int) -> Iterator[str]:
     tables = [rows(m, conclusion) for m in outcome.models]
     if not any(tables):
         return
-    shown = pick(tables, limits.rows)
+    shown = pick(tables, most)
     lines = [f"| {' | '.join(_HEADINGS)} |", "|---" * len(_HEADINGS) + "|"]
     lines += [_line(row) for table in shown for row in table]
     yield f"#### {title}\n\n" + "\n".join(lines)
     lost = [(t[0].model, len(t) - len(s)) for t, s in zip(tables, shown, strict=True) if t]
     lost = [(model, n) for model, n in lost if n]
     if lost:
-        named = ", ".join(f"{n} of {code(model)}" for model, n in lost[: limits.models])
-        rest = "" if len(lost) <= limits.models else ", and others"
+        named = ", ".join(f"{n} of {code(model)}" for model, n in lost[:most])
+        rest = "" if len(lost) <= most else ", and others"
         total = sum(n for _, n in lost)
         yield f"{count(total, 'more figure')}, less grave, not shown: {named}{rest}."
 
@@ -106,50 +89,49 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _errors(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
+def _errors(outcome: CheckOutcome, most: int) -> Iterator[str]:
     failed = [(m.model, m.error) for m in outcome.models if m.error is not None]
     if not failed:
         return
     yield "#### Could not be checked"
-    for model, error in failed[: limits.models]:
+    for model, error in failed[:most]:
         message = clip(clean(error).strip(), _MESSAGE)
         if "\n" in message:
             yield f"{code(model)}:\n\n{fence(message)}"
         else:
             yield f"{code(model)}: {words(message, _MESSAGE)}"
-    if len(failed) > limits.models:
-        yield _more(len(failed), limits.models, "model").strip()
+    if len(failed) > most:
+        yield _more(len(failed), most, "model").strip()
 
 
-def _reasons(outcome: CheckOutcome, limits: _Limits) -> Iterator[str]:
+def _reasons(outcome: CheckOutcome, most: int) -> Iterator[str]:
     moved = [m for m in outcome.models if m.exit_code != SAME]
     having = [(m, _said(m.reasons)) for m in moved if _said(m.reasons) or m.diff]
     if not having:
         return
     yield "#### Likely reasons"
-    left = limits.lines  # of all diffs together
-    for check, said in having[: limits.models]:
+    left = most  # of all diffs together
+    for check, said in having[:most]:
         if said:
             yield "\n".join(
-                f"- {code(check.model)}: {words(reason, _SENTENCE)}"
-                for reason in said[: limits.models]
-            ) + _more(len(said), limits.models, "reason")
+                f"- {code(check.model)}: {words(reason, _SENTENCE)}" for reason in said[:most]
+            ) + _more(len(said), most, "reason")
         if check.diff:
             allowed = max(left, 3)
             yield f"{code(check.model)}:\n\n" + fence(
                 clip(head(check.diff, allowed), 100 * allowed), "diff"
             )
             left -= allowed
-    if len(having) > limits.models:
-        yield _more(len(having), limits.models, "model").strip()
+    if len(having) > most:
+        yield _more(len(having), most, "model").strip()
 
 
-def _all_models(outcome: CheckOutcome, limits: _Limits) -> str:
+def _all_models(outcome: CheckOutcome, most: int) -> str:
     lines = []
-    for check in outcome.models[: limits.models]:
+    for check in outcome.models[:most]:
         lines.append(f"- {words(model_line(check), _SENTENCE)}")
-        lines += [f"  - {words(note, _SENTENCE)}" for note in _notes(check, limits.models)]
-    listed = "\n".join(lines) + _more(len(outcome.models), limits.models, "model")
+        lines += [f"  - {words(note, _SENTENCE)}" for note in _notes(check, most)]
+    listed = "\n".join(lines) + _more(len(outcome.models), most, "model")
     noted = any(_notes(m, 1) for m in outcome.models)
     title = "Every model, and notes" if noted else "Every model"
     return f"<details><summary>{title}</summary>\n\n{listed}\n\n</details>"
