@@ -132,7 +132,7 @@ FIXTURE = {
     "independent": ("normal, 4 × 1000 independent", 10, 300),
     "many quantities": ("normal, 4 × 1000 independent", 500, 10),
     "chains": ("normal, 4 × 1000, ρ 0.5", 10, 50),
-    "short chains": ("normal, 4 × 1000, ρ 0.9", 10, 50),
+    "short chains": ("normal, 4 × 2000, ρ 0.9", 10, 50),
     "heavy tails": ("Student t, 3 df, 4 × 1000 independent", 10, 300),
     "rare events": ("events of probability 0.0002", 10, 100),
     "seeds": ("10 seeds × 1000, spread 0.05", 10, 50),

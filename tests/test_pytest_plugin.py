@@ -113,6 +113,19 @@ def test_the_table_has_only_what_is_not_the_same(run: Run) -> None:
         assert internal not in text
 
 
+def test_short_chains_are_no_baseline(run: Run, pytester: pytest.Pytester) -> None:
+    """An effective size near 150 is refused: chains as long may next time seem not to have mixed."""
+    change = (
+        "from scipy.signal import lfilter; "
+        "draws = {'x': lfilter([1], [1, -0.93], rng.normal(size=(4, 1100)))[:, 100:]}"
+    )
+    for options in ((), ("--posterior-regen",)):
+        result = run(*options, change=change)
+        assert not passed(result)
+        assert re.search(r"effective size 1\d\d for x: at least 200 are", result.stdout.str())
+    assert files(pytester) == []
+
+
 def test_hundreds_of_quantities_pass_with_any_seed(run: Run) -> None:
     """2500 figures of heavy tails and short chains: no check fails because one of them is noisy.
 

@@ -28,10 +28,15 @@ from harness.check.baseline.summarise import (
 from harness.check.pytest_plugin import words
 from harness.check.pytest_plugin.intake import Intake
 from harness.check.pytest_plugin.places import Place
+from harness.records.text import integer
 from harness.stan import package_version
 
 POWER = 0.95
 """The chance with which a change of twice its margin must be found, or the draws are too few."""
+
+FEWEST_OF_CHAINS = 200.0
+"""With a smaller effective size, other chains of the same length may seem not to have mixed: of an
+effective size of 100, one estimate in 400 is below 25."""
 
 LARGE = 1e9
 """Degrees of freedom at which Student's t is normal."""
@@ -201,7 +206,13 @@ def _draws_needed(
 
 def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Write the baseline, or without ``regenerate`` a candidate, which fails the test."""
-    method = _method(intake, settle(_summary(intake), settings.margins))
+    summary = settle(_summary(intake), settings.margins)
+    method = _method(intake, summary)
+    if method.kind == "chains":
+        sizes = {name: s.ess_least for name, s in (summary.samples or {}).items() if not s.constant}
+        if slow := [f"effective size {integer(n)} for {name}: at least {integer(FEWEST_OF_CHAINS)} "
+                    "are needed" for name, n in sizes.items() if n < FEWEST_OF_CHAINS]:  # fmt: skip
+            return Result(failure=words.unusable(place, slow))
     lost = (
         f"the {what} of {name} is not finite"
         for figure, what, name in method.figures
