@@ -114,7 +114,7 @@ def test_the_table_has_only_what_is_not_the_same(run: Run) -> None:
 
 
 def test_short_chains_are_no_baseline(run: Run, pytester: pytest.Pytester) -> None:
-    """An effective size near 150 is refused: chains as long may next time seem not to have mixed."""
+    """An effective size near 150 is refused: next time, such chains may seem not to have mixed."""
     change = (
         "from scipy.signal import lfilter; "
         "draws = {'x': lfilter([1], [1, -0.93], rng.normal(size=(4, 1100)))[:, 100:]}"
