@@ -29,8 +29,9 @@ BAD: dict[str, FloatArray] = {
 
 def joint(q: FloatArray, ref: FloatArray) -> dict[str, Estimate]:
     """Compare independent draws of several quantities."""
-    rng = np.random.default_rng(1)
-    return metrics.compare_joint(metrics.Joint(q, ref, iid=(True, True), rng=rng))
+    return metrics.compare_joint(
+        metrics.Joint(q, metrics.JointReference(ref, iid=True, seed=1), iid=True)
+    )
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -99,8 +99,8 @@ def test_two_standard_errors_hold_the_joint_truth() -> None:
     def draw() -> dict[str, Estimate]:
         ref = rng.multivariate_normal([0, 0], corr, size=(1, 2000))
         q = rng.normal(size=(1, 1000, 2)) * SCALE + [SHIFT, 0.0]
-        fixed = np.random.default_rng(5)
-        return metrics.compare_joint(metrics.Joint(q, ref, iid=(True, True), rng=fixed))
+        prepared = metrics.JointReference(ref, iid=True, seed=5)
+        return metrics.compare_joint(metrics.Joint(q, prepared, iid=True))
 
     found = _coverage(truth, draw, JOINT_PAIRS)
     assert all(0.9 <= share <= 0.99 for share in found.values()), found

@@ -24,7 +24,7 @@ from harness.metrics.chains import (
 from harness.metrics.correlation import conditional_sds, correlation_gap, correlation_nats
 from harness.metrics.correlation_error import CORR_ERROR
 from harness.metrics.funnels import Funnel, funnel, is_funnel
-from harness.metrics.joint import Joint
+from harness.metrics.joint import Joint, JointReference
 from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.sample import Sample, prepare, unusable
@@ -33,7 +33,8 @@ from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
 from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, khat, khat_limit
-from harness.metrics.width import LOG_SD_RATIO, WIDTH, WORST_DIRECTION
+from harness.metrics.width import LOG_SD_RATIO, WIDTH
+from harness.metrics.worst_direction import WORST_DIRECTION
 from harness.records import Estimate, FloatArray
 
 METRICS: dict[str, Metric] = {
@@ -119,6 +120,7 @@ __all__ = [
     "W1",
     "Funnel",
     "Joint",
+    "JointReference",
     "JudgeContext",
     "Metric",
     "Sample",

@@ -11,25 +11,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.metrics.joint import Block, Joint, jointly
+from harness.metrics.joint import Block, Columns, Joint, jointly
 from harness.metrics.metric import Metric, Scene, WorstPair, unless_infinite
 from harness.records import Estimate, FloatArray, Rule
 from harness.records.text import number
 
 
 def _worst(joint: Joint) -> tuple[int, int]:
-    """Return the rows of the two quantities whose correlation is most wrong."""
+    """Return the two paired quantities whose correlation is most wrong, in the first draws."""
     own, theirs = joint.correlations
-    error = np.triu(np.abs(own - theirs), 1)
+    error = np.triu(np.abs(own[0] - theirs[0]), 1)
     i, j = np.unravel_index(int(np.argmax(error)), error.shape)
     return int(i), int(j)
 
 
 def _corr_error(joint: Joint, q: Block, ref: Block) -> Estimate:
     i, j = _worst(joint)
-    own, theirs = (float(c[i, j]) for c in joint.correlations)
-    error = math.hypot(_corr_mcse(q, i, j, own), _corr_mcse(ref, i, j, theirs))
-    return Estimate(abs(own - theirs), error)
+    own, theirs = (float(c[-1][i, j]) for c in joint.correlations)
+    pair = joint.reference.paired[[i, j]]
+    error = math.hypot(_corr_mcse(q, pair, own), _corr_mcse(ref, pair, theirs))
+    # Of very many pairs, the second half of the draws measures what the first half chose.
+    parts = len(joint.correlations[0])
+    return Estimate(abs(own - theirs), error * math.sqrt(parts))
 
 
 def worst_pair(joint: Joint, names: Sequence[str]) -> WorstPair | None:
@@ -37,17 +40,17 @@ def worst_pair(joint: Joint, names: Sequence[str]) -> WorstPair | None:
     if joint.columns.size < 2 or joint.blocks is None:  # noqa: PLR2004 (a pair)
         return None
     i, j = _worst(joint)
-    own, theirs = (float(c[i, j]) for c in joint.correlations)
-    first, second = (names[int(joint.columns[k])] for k in (i, j))
+    own, theirs = (float(c[-1][i, j]) for c in joint.correlations)
+    first, second = (names[int(joint.columns[k])] for k in joint.reference.paired[[i, j]])
     return WorstPair(first, second, own, theirs)
 
 
-def _corr_mcse(block: Block, i: int, j: int, r: float) -> float:
+def _corr_mcse(block: Block, pair: Columns, r: float) -> float:
     """Return the standard error of a correlation, by the influence function of Spearman's ρ.
 
     12 [u v + E V 1{U ≥ u} + E U 1{V ≥ v}] for ranks centred on 0 (Croux and Dehon, 2010).
     """
-    u, v = block.ranks[i], block.ranks[j]
+    u, v = block.ranks(pair)
     if np.ptp(u) == 0 or np.ptp(v) == 0:
         return 0.0
     influence = 12 * (u * v + _above(u, v) + _above(v, u))

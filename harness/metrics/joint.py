@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,73 +12,196 @@ from harness.metrics.distance import INFINITE
 from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size
 from harness.records import Estimate, FloatArray
 
-MOST_DRAWS = 10_000
-"""More draws than this are thinned: their error is well below every limit."""
+Columns = NDArray[np.intp]
+
+LARGE = 300
+"""Up to this many quantities every correlation and every direction is looked at.
+
+Beyond, covariance matrices cost too much: the worst direction is sought among combinations of
+a few dozen directions, and the worst correlation among ``PAIRED`` quantities.
+"""
+
+PAIRED = 1000
+"""Quantities whose correlations are looked at where there are more than ``LARGE``."""
+
+LEADING, RANDOM, SUMS = 20, 20, 20
+"""Directions of each kind that stand for all of a large number of quantities: the leading ones of
+the draws' own covariance, random ones, and the sums of the largest vectors."""
+
+POWERS = 4
+"""Iterations of the randomised range finder (Halko, Martinsson and Tropp, 2011, SIAM Review 53)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Standardised draws of all columns.
+    """Draws of all columns on the scale of the reference.
 
     ``z`` has shape ``(column, chain, draw)``, so that each column lies in one piece;
-    ``centre`` and ``scale`` are the columns' medians and robust sds, ``ranks`` their ranks on
-    (−½, ½), shape ``(column, chain * draw)``.
+    ``centre`` and ``scale`` are the columns' medians and robust sds, ``(column,)``.
     """
 
-    z: FloatArray
-    iid: bool
-    centre: FloatArray
-    scale: FloatArray
-    ranks: FloatArray
+    def __init__(self, z: FloatArray, *, iid: bool) -> None:
+        self.z = z
+        self.iid = iid
 
-    @property
+    @cached_property
     def flat(self) -> FloatArray:
         """All draws of each column, shape ``(column, chain * draw)``."""
         return self.z.reshape(self.z.shape[0], -1)
+
+    @cached_property
+    def _order(self) -> tuple[FloatArray, FloatArray]:
+        return centre_and_scale(self.flat)
+
+    @property
+    def centre(self) -> FloatArray:
+        """The columns' medians."""
+        return self._order[0]
+
+    @property
+    def scale(self) -> FloatArray:
+        """The columns' robust sds."""
+        return self._order[1]
 
     def half(self, which: int) -> FloatArray:
         """Return the first or second half of every chain."""
         middle = self.z.shape[2] // 2
         return self.z[:, :, :middle] if which == 0 else self.z[:, :, middle:]
 
+    def clipped(self, which: int) -> FloatArray:
+        """Return half the draws, centred, clipped to five robust sds because of heavy tails.
+
+        Shape ``(column, chain * draw)``.
+        """
+        reach = 5 * self.scale
+        low, high = (self.centre + sign * reach for sign in (-1, 1))
+        x = np.clip(self.half(which), low[:, None, None], high[:, None, None])
+        x = x.reshape(len(reach), -1)
+        return np.asarray(x - np.mean(x, axis=1)[:, None])
+
+    def ranks(self, columns: Columns) -> FloatArray:
+        """Return ranks on (−½, ½), shape ``(column, chain * draw)``; equal values share theirs."""
+        from scipy.stats import rankdata
+
+        n = self.flat.shape[1]
+        return np.asarray((rankdata(self.flat[columns], axis=1) - 0.5) / n - 0.5)
+
     def worth(self, series: FloatArray) -> float:
         """Return the effective number of draws for the mean of a flat series."""
         shape = self.z.shape[1:]
         return float(series.size) if self.iid else effective_size(series.reshape(shape))
 
+    @cached_property
+    def least_worth(self) -> float:
+        """The smallest effective size of the columns' means and squares."""
+        # NumPy's minimum, unlike Python's, keeps a NaN.
+        return float(np.min([self.worth(f(c)) for c in self.flat for f in (np.asarray, np.square)]))
 
-class Joint:
-    """Draws of a run and of the reference."""
+
+class JointReference:
+    """Draws of a reference, prepared once for the comparisons with many runs."""
 
     def __init__(
-        self, q: FloatArray, ref: FloatArray, *, iid: tuple[bool, bool], rng: np.random.Generator
+        self,
+        values: FloatArray,
+        *,
+        iid: bool,
+        seed: int,
+        vectors: Sequence[Columns] = (),
     ) -> None:
-        """Thin the draws of both, shape ``(chain, draw, quantity)``, to 10 000.
+        """Take draws, shape ``(chain, draw, quantity)``.
 
-        ``iid`` says whether the draws of each are independent.
+        ``vectors`` are the columns of each vector and matrix of the program; ``seed`` is that of
+        random directions, the same for every run so that runs can be compared.
         """
-        self._q, self._ref = (
-            a[:, :: max(1, -(-a.shape[0] * a.shape[1] // MOST_DRAWS))] for a in (q, ref)
-        )
+        self.columns = usable(values)
+        theirs = np.ascontiguousarray(np.moveaxis(values[:, :, self.columns], 2, 0))
+        flat = theirs.reshape(len(theirs), -1)
+        self.centre, self.scale = centre_and_scale(flat) if flat.size else (flat, flat)
+        self.block = Block(self.standardised(theirs), iid=iid)
+        self.seed = seed
+        at = {int(c): i for i, c in enumerate(self.columns)}
+        inside = [np.array([at[int(c)] for c in v if int(c) in at], dtype=np.intp) for v in vectors]
+        self._vectors = sorted((v for v in inside if v.size > 1), key=len, reverse=True)[:SUMS]
+
+    @property
+    def large(self) -> bool:
+        """Whether there are more quantities than covariance matrices are computed for."""
+        return self.columns.size > LARGE
+
+    def standardised(self, values: FloatArray) -> FloatArray:
+        """Put draws, shape ``(column, chain, draw)``, on the scale of this reference."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((values - self.centre[:, None, None]) / self.scale[:, None, None])
+
+    @cached_property
+    def paired(self) -> Columns:
+        """The columns whose correlations are looked at: all, or a random choice of very many."""
+        k = self.columns.size
+        if k <= PAIRED:
+            return np.arange(k)
+        rng = np.random.default_rng(self.seed)
+        return np.sort(rng.choice(k, PAIRED, replace=False))
+
+    @cached_property
+    def rank_correlation(self) -> tuple[FloatArray, ...]:
+        """Rank correlations of the paired columns, of all draws or, of many columns, by halves."""
+        return rank_correlations(self.block, self)
+
+    @cached_property
+    def common(self) -> FloatArray:
+        """Random directions and sums of vectors, shape ``(direction, column)``."""
+        rng = np.random.default_rng(self.seed)
+        rows = [rng.normal(size=(RANDOM, self.columns.size))]
+        for vector in self._vectors:
+            row = np.zeros((1, self.columns.size))
+            row[0, vector] = self.scale[vector]
+            rows.append(row)
+        return np.concatenate(rows)
+
+    @cached_property
+    def leading(self) -> tuple[FloatArray, FloatArray]:
+        """The leading directions of each half of the draws, shape ``(direction, column)``."""
+        return leading(self.block, 0, self.seed), leading(self.block, 1, self.seed)
+
+
+class Joint:
+    """Draws of a run beside a reference's."""
+
+    def __init__(self, q: FloatArray, reference: JointReference, *, iid: bool) -> None:
+        """Take draws of the reference's quantities, shape ``(chain, draw, quantity)``."""
+        self._q = q
         self._iid = iid
-        self.rng = rng  # for random directions
-        self.columns = _usable(self._ref)
+        self.reference = reference
+        self.columns = reference.columns
 
     @cached_property
     def blocks(self) -> tuple[Block, Block] | None:
         """Both on the scale of the reference; None if q has draws that cannot be standardised."""
-        q, ref = (a[:, :, self.columns] for a in (self._q, self._ref))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return _blocks(q, ref, iid=self._iid)
+        own = self.reference.standardised(np.moveaxis(self._q[:, :, self.columns], 2, 0))
+        if own.size == 0 or not np.all(np.isfinite(own)):
+            return None
+        return Block(np.ascontiguousarray(own), iid=self._iid), self.reference.block
 
     @cached_property
-    def correlations(self) -> tuple[FloatArray, FloatArray]:
+    def correlations(self) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
         """The rank correlations of q and of the reference; raises without ``blocks``."""
         if self.blocks is None:
             msg = "no correlations: some draws are not finite, or too large to be squared"
             raise ValueError(msg)
-        own, theirs = (_rank_correlation(b.ranks) for b in self.blocks)
-        return own, theirs
+        return rank_correlations(self.blocks[0], self.reference), self.reference.rank_correlation
+
+    def basis(self, half: int) -> FloatArray | None:
+        """Return the directions in which very many quantities are compared, None for few.
+
+        Orthonormal, shape ``(direction, column)``. They depend on one half of the draws only, so
+        that the other half can be measured along them.
+        """
+        if not self.reference.large or self.blocks is None:
+            return None
+        own = leading(self.blocks[0], half, self.reference.seed)
+        rows = np.concatenate([self.reference.common, self.reference.leading[half], own])
+        q, r = np.linalg.qr(rows.T)
+        return np.asarray(q.T[np.abs(np.diag(r)) > CONSTANT * np.max(np.abs(r))])
 
 
 Compare = Callable[[Joint, Block, Block], Estimate]
@@ -103,55 +225,57 @@ def jointly(compare: Compare) -> Callable[[Joint], Estimate | None]:
     return measure
 
 
-def _usable(ref: FloatArray) -> NDArray[np.intp]:
+def usable(ref: FloatArray) -> Columns:
     """Return the columns that vary in the reference and are finite."""
+    if ref.size == 0:
+        return np.zeros(0, dtype=np.intp)
     low, high = np.min(ref, axis=(0, 1)), np.max(ref, axis=(0, 1))
     largest = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(over="ignore", invalid="ignore"):
         return np.flatnonzero(np.isfinite(largest) & (high / 2 - low / 2 > CONSTANT * largest))
 
 
-def _blocks(
-    q: FloatArray, ref: FloatArray, *, iid: tuple[bool, bool]
-) -> tuple[Block, Block] | None:
-    """Put both on the scale of the reference's medians and 5-95% widths; None if q cannot be."""
-    k = ref.shape[2]
-    theirs = np.ascontiguousarray(np.moveaxis(ref, 2, 0))
-    centre, scale, ranks = _order(theirs.reshape(k, -1))
-    theirs = (theirs - centre[:, None, None]) / scale[:, None, None]
-    own = (np.moveaxis(q, 2, 0) - centre[:, None, None]) / scale[:, None, None]
-    if own.size == 0 or not np.all(np.isfinite(own)):
-        return None
-    own = np.ascontiguousarray(own)
-    return (
-        Block(own, iid[0], *_order(own.reshape(k, -1))),
-        Block(theirs, iid[1], np.zeros(k), np.ones(k), ranks),
+def centre_and_scale(columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return median and robust sd of each column; the sd where the 5-95% width is zero."""
+    n = columns.shape[1]
+    at = [int(p * (n - 1)) for p in (0.05, 0.5, 0.95)]
+    low, centre, high = np.partition(columns, at, axis=1)[:, at].T
+    scale = np.asarray((high - low) * SD_PER_WIDTH)
+    flat = scale == 0
+    scale[flat] = np.std(columns[flat], axis=1)
+    return np.asarray(centre), scale
+
+
+def leading(block: Block, half: int, seed: int) -> FloatArray:
+    """Return the leading directions of half the draws' covariance, ``(direction, column)``."""
+    x = block.clipped(half)
+    rng = np.random.default_rng(seed)
+    basis = rng.normal(size=(x.shape[0], min(LEADING, *x.shape)))
+    for _ in range(POWERS):
+        basis, _ = np.linalg.qr(x @ (x.T @ basis))
+    return np.asarray(basis.T)
+
+
+def rank_correlations(block: Block, reference: JointReference) -> tuple[FloatArray, ...]:
+    """Return the rank correlations of the paired columns: of all draws, or of many by halves.
+
+    The worst of very many correlations would be noise: it is chosen in one half of the draws and
+    measured in the other.
+    """
+    ranks = block.ranks(reference.paired)
+    if not reference.large:
+        return (_correlation(ranks),)
+    shape = (len(ranks), *block.z.shape[1:])
+    middle = shape[2] // 2
+    whole = ranks.reshape(shape)
+    return tuple(
+        _correlation(part.reshape(len(ranks), -1))
+        for part in (whole[:, :, :middle], whole[:, :, middle:])
     )
 
 
-def _order(columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return median, robust sd (the sd where the width is zero) and ranks of each column.
-
-    Equal values share their rank.
-    """
-    from scipy.stats import rankdata
-
-    k, n = columns.shape
-    order = np.argsort(columns, axis=1)
-    ranks = np.empty((k, n))
-    np.put_along_axis(ranks, order, np.arange(1.0, n + 1)[None], axis=1)
-    ordered = np.take_along_axis(columns, order, axis=1)
-    tied = np.flatnonzero(np.any(ordered[:, 1:] == ordered[:, :-1], axis=1))
-    if tied.size:
-        ranks[tied] = rankdata(columns[tied], axis=1)
-    low, centre, high = (ordered[:, int(p * (n - 1))] for p in (0.05, 0.5, 0.95))
-    scale = (high - low) * SD_PER_WIDTH
-    flat = scale == 0
-    scale[flat] = np.std(columns[flat], axis=1)
-    return centre, scale, (ranks - 0.5) / n - 0.5
-
-
-def _rank_correlation(ranks: FloatArray) -> FloatArray:
+def _correlation(ranks: FloatArray) -> FloatArray:
+    ranks = ranks - np.mean(ranks, axis=1)[:, None]
     length = np.sqrt(np.sum(ranks**2, axis=1))
     unit = ranks / np.where(length == 0, 1.0, length)[:, None]
     return 2 * np.sin(np.pi / 6 * (unit @ unit.T))

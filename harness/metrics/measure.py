@@ -29,9 +29,6 @@ from harness.records.text import listed
 REFERENCE = "reference"
 """The name under which the reference's own summaries stand among the measures."""
 
-NO_JOINT_ABOVE = 300
-"""With more quantities, joint metrics are left out: they need covariance matrices."""
-
 ALL_QUANTITIES_UP_TO = 500
 """Programs with more scalars are compared by their parameters, unless the model says otherwise."""
 
@@ -100,6 +97,7 @@ class Yardstick:
         self.iid = reference.draws.iid
         index = [reference.draws.names.index(n) for n in self.names]
         self.values: FloatArray = reference.draws.values[:, :, index]
+        self._prepared: dict[tuple[str, ...], metrics.JointReference] = {}
         self.samples = [
             metrics.prepare(self.values[:, :, i], iid=self.iid) for i in range(len(index))
         ]
@@ -131,7 +129,7 @@ class Yardstick:
             return Measured([])
         method, seed = result.spec.method, result.spec.seed
         out: list[Measure] = []
-        present = [n for n in self.names if n in draws.names]
+        present = tuple(n for n in self.names if n in draws.names)
         for name, sample in zip(self.names, self.samples, strict=True):
             if name not in present:
                 judged = [m.id for m in metrics.of_scope("quantity") if m.rule is not None]
@@ -143,19 +141,26 @@ class Yardstick:
                 found |= metrics.compare_quantity(own, sample)
             out += self._measures(method, seed, name, found)
         pair = None
-        if 1 < len(present) <= NO_JOINT_ABOVE and not against_itself:
+        if len(present) > 1 and not against_itself:
             joint = self._joint(draws, present)
             out += self._measures(method, seed, None, metrics.compare_joint(joint))
             pair = worst_pair(joint, present)
         out += self._measures(method, seed, None, metrics.measured("run", result))
         return Measured(out, pair)
 
-    def _joint(self, draws: Draws, present: Sequence[str]) -> metrics.Joint:
+    def _joint(self, draws: Draws, present: tuple[str, ...]) -> metrics.Joint:
         own = draws.values[:, :, [draws.names.index(n) for n in present]]
-        theirs = self.values[:, :, [self.names.index(n) for n in present]]
-        # The same random directions for every run, so that runs can be compared.
-        rng = np.random.default_rng(seed_of(" ".join(self.names)))
-        return metrics.Joint(own, theirs, iid=(draws.iid, self.iid), rng=rng)
+        if present not in self._prepared:
+            vectors: dict[str, list[int]] = {}
+            for i, name in enumerate(present):
+                vectors.setdefault(base_name(name), []).append(i)
+            self._prepared[present] = metrics.JointReference(
+                self.values[:, :, [self.names.index(n) for n in present]],
+                iid=self.iid,
+                seed=seed_of(" ".join(self.names)),
+                vectors=[np.array(v) for v in vectors.values()],
+            )
+        return metrics.Joint(own, self._prepared[present], iid=draws.iid)
 
     def spread(self, measures: Sequence[Measure]) -> list[Measure]:
         """Return the metrics over seeds, where a method has several."""
@@ -181,7 +186,7 @@ class Yardstick:
 
     def correlations(self) -> Mapping[str, tuple[str, float]]:
         """Return each quantity's strongest partner in the reference and their correlation."""
-        if len(self.names) == 1 or len(self.names) > NO_JOINT_ABOVE:
+        if len(self.names) == 1:
             return {}
         flat = self.values.reshape(-1, len(self.names))
         corr = np.atleast_2d(np.corrcoef(flat, rowvar=False))

@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from harness.metrics.distance import INFINITE, distance, finite
-from harness.metrics.joint import Block, Joint, jointly
+from harness.metrics.joint import Block, Joint, centre_and_scale, jointly
 from harness.metrics.metric import Column, Metric, unless_infinite
-from harness.metrics.sample import Sample, effective_size
+from harness.metrics.sample import Sample
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 CHANCE = 2 / math.sqrt(math.pi)
@@ -91,12 +91,14 @@ def _sliced(joint: Joint, q: Block, ref: Block) -> Estimate:
     Quantile functions are compared at the midpoints of 500 levels; the error is that of the
     influence function averaged over directions, which share their draws.
     """
-    directions = joint.rng.normal(size=(DIRECTIONS, len(ref.z)))
+    rng = np.random.default_rng(joint.reference.seed)
+    directions = rng.normal(size=(DIRECTIONS, len(ref.z)))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     levels = (np.arange(LEVELS) + 0.5) / LEVELS
     projected = [directions @ b.flat for b in (q, ref)]
-    n, m = (_least_worth(b) for b in (q, ref))
-    deviation = np.std(projected[1], axis=1)[:, None]
+    n, m = q.least_worth, ref.least_worth
+    _, unit = centre_and_scale(projected[1])
+    deviation = np.minimum(unit, np.std(projected[1], axis=1))[:, None]
     if math.isnan(n) or math.isnan(m):
         return NO_ESTIMATE
     own, theirs = (_at_levels(p, levels) / deviation for p in projected)
@@ -122,14 +124,6 @@ def _sliced(joint: Joint, q: Block, ref: Block) -> Estimate:
 def _at_levels(projected: FloatArray, levels: FloatArray) -> FloatArray:
     ordered = np.sort(projected, axis=1)
     return ordered[:, (levels * ordered.shape[1]).astype(np.int64)]
-
-
-def _least_worth(block: Block) -> float:
-    """Return the smallest effective size of the columns' means and squares."""
-    if block.iid:
-        return float(block.flat.shape[1])
-    # NumPy's minimum, unlike Python's, keeps a NaN.
-    return float(np.min([effective_size(f(c)) for c in block.z for f in (np.asarray, np.square)]))
 
 
 def _sliced_sd(projected: FloatArray, grid: FloatArray, sign: FloatArray) -> float:
