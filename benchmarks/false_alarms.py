@@ -151,6 +151,7 @@ class Bench:
         self.case, self.rng = case, rng
         self.names = tuple(f"x[{i + 1}]" for i in range(case.d))
         self.ref = case.reference(rng, REFERENCE_DRAWS, case.d)[None]
+        self.joint = metrics.JointReference(self.ref, iid=True, seed=1)
         self.samples = [metrics.prepare(self.ref[:, :, i], iid=True) for i in range(case.d)]
         self.summaries = [
             _measure("reference", None, name, metric, estimate)
@@ -166,9 +167,7 @@ class Bench:
             own = metrics.prepare(values[:, :, i], iid=True)
             figures = metrics.summaries(own) | metrics.compare_quantity(own, sample)
             measures += [_measure("method", 1, name, m, e) for m, e in figures.items()]
-        directions = np.random.default_rng(1)
-        joint = metrics.Joint(values, self.ref, iid=(True, True), rng=directions)
-        found = metrics.compare_joint(joint)
+        found = metrics.compare_joint(metrics.Joint(values, self.joint, iid=True))
         measures += [_measure("method", 1, None, m, estimate) for m, estimate in found.items()]
         draws = Draws(self.names, values)
         spec = RunSpec("benchmark", "method", {}, 1, DRAWS)

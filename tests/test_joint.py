@@ -16,7 +16,7 @@ RULES = rules_for()
 
 def equicorrelated(rng: np.random.Generator, n: int, k: int) -> FloatArray:
     """Return normal draws of which any two quantities correlate at .5."""
-    return np.sqrt(0.5) * (rng.normal(size=(n, 1)) + rng.normal(size=(n, k)))
+    return np.asarray(np.sqrt(0.5) * (rng.normal(size=(n, 1)) + rng.normal(size=(n, k))))
 
 
 def autoregressive(rng: np.random.Generator, n: int, k: int) -> FloatArray:
@@ -30,7 +30,7 @@ def autoregressive(rng: np.random.Generator, n: int, k: int) -> FloatArray:
 def in_blocks(rng: np.random.Generator, n: int, k: int) -> FloatArray:
     """Return normal draws that correlate at .5 within blocks of five."""
     common = np.repeat(rng.normal(size=(n, -(-k // 5))), 5, axis=1)[:, :k]
-    return np.sqrt(0.5) * (common + rng.normal(size=(n, k)))
+    return np.asarray(np.sqrt(0.5) * (common + rng.normal(size=(n, k))))
 
 
 KINDS = [equicorrelated, autoregressive, in_blocks]

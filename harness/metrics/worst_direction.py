@@ -71,16 +71,14 @@ def _extremes(q: Block, ref: Block, half: int, basis: FloatArray | None) -> list
     keep = values > SINGULAR * values[-1]
     whiten = vectors[:, keep] / np.sqrt(values[keep])
     _, rotated = np.linalg.eigh(whiten.T @ own @ whiten)
-    found = whiten @ rotated[:, [0, -1]]
-    if basis is not None:
-        found = basis.T @ found
+    combined = whiten @ rotated[:, [0, -1]]
+    found: FloatArray = combined if basis is None else basis.T @ combined
     return [d / np.linalg.norm(d) for d in found.T]
 
 
 def _covariance(block: Block, half: int, basis: FloatArray | None) -> FloatArray:
     x = block.clipped(half)
-    if basis is not None:
-        x = basis @ x
+    x = x if basis is None else basis @ x
     return np.asarray(x @ x.T) / (x.shape[1] - 1)
 
 
