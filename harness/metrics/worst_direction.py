@@ -78,8 +78,9 @@ def _extremes(q: Block, ref: Block, half: int, basis: FloatArray | None) -> list
 
 def _covariance(block: Block, half: int, basis: FloatArray | None) -> FloatArray:
     x = block.clipped(half)
-    x = x if basis is None else basis @ x
-    return np.asarray(x @ x.T) / (x.shape[1] - 1)
+    if basis is not None:
+        x = np.asarray(basis @ x)
+    return np.asarray(x @ x.T / (x.shape[1] - 1))
 
 
 def _direction(s: Scene, size: str) -> str:
