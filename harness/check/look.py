@@ -38,13 +38,11 @@ class Looked:
 
     def update(self, other: Looked) -> None:
         """Replace what is known of some models by another look at them."""
-        for name in (*other.observations, *other.errors):
-            for known in (self.errors, self.observations, self.changes):
-                known.pop(name, None)
-        self.observations.update(other.observations)
-        self.changes.update(other.changes)
-        self.errors.update(other.errors)
-        self.seconds.update(other.seconds)
+        seen = {*other.observations, *other.errors}
+        for part in ("observations", "changes", "errors"):
+            kept = {k: v for k, v in getattr(self, part).items() if k not in seen}
+            setattr(self, part, kept | getattr(other, part))
+        self.seconds |= other.seconds
 
 
 def look(

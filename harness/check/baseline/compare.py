@@ -27,9 +27,6 @@ WELL_MIXED = 400.0
 ROUNDING = 1e-9
 """Constants of a program may differ by this share: they pass through text."""
 
-_FARTHEST = 1e50
-"""To a test, all larger ratios of sds are the same."""
-
 
 def compare_method(
     model: str,
@@ -294,7 +291,7 @@ class _Both:
         errors = difference.errors(old, new)
         df = _welch(errors, dfs)
         if what == "sd":
-            return difference.scale_of_draws(*_relative(old, new), df, margin)
+            return difference.scale_of_draws(old, new, df, margin)
         joint = math.hypot(*errors)
         return difference.location(old.value, new.value, joint, df, margin, unit(before))
 
@@ -327,15 +324,6 @@ def _constant(change: Change, p: float) -> Change:
         p=p,
         chance=p,
         reason=None if close else "constants differ",
-    )
-
-
-def _relative(old: Figure, new: Figure) -> tuple[Figure, Figure]:
-    """Return two sds in units of the first: squares of 1e-200 or 1e200 under- or overflow."""
-    ratio = min(max(new.value / old.value, 1 / _FARTHEST), _FARTHEST)
-    return (
-        replace(old, value=1.0, mcse=old.mcse / old.value),
-        replace(new, value=ratio, mcse=ratio * (new.mcse / new.value)),
     )
 
 

@@ -98,7 +98,7 @@ def scale_of_draws(old: Figure, new: Figure, df: float, margin: float) -> Differ
     """
     of_variance = [replace(f, mcse=2 * f.mcse / f.value) for f in (old, new)]
     e_old, e_new = errors(*of_variance)
-    d = math.log(new.value / old.value)
+    d = math.log(new.value) - math.log(old.value)
 
     def standardised(log_ratio: float) -> float:
         u = 2 * (d - log_ratio)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from harness.check.pytest_plugin import places
-
-if TYPE_CHECKING:
-    from harness.check.pytest_plugin.checking import Settings
 
 PROPERTY = "posterior_baseline"
 """The property of a test's report that lists written files: reports cross xdist's processes."""
@@ -119,10 +116,18 @@ class PosteriorRegression:
         __tracebackhide__ = True
         config = self._request.config
         place = self._place(name)
-        from harness.check.pytest_plugin.checking import run
+        from harness.check.baseline.change import ALPHA, Margins
+        from harness.check.pytest_plugin.checking import Settings, run
         from harness.check.pytest_plugin.intake import take
 
-        settings = _settings(alpha if alpha is not None else _alpha(config), location, scale)
+        alpha = _alpha(config) if alpha is None else alpha
+        alpha = ALPHA if alpha is None else alpha
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha is {alpha}; it must be between 0 and 1")
+        for what, value in {"location": location, "scale": scale}.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{what} is {value}; a margin must be positive and finite")
+        settings = Settings(alpha, Margins(location, math.log1p(scale)))
         taken = take(draws_or_fit, quantities=quantities, independent=independent)
         regenerate = bool(config.getoption("--posterior-regen"))
         result = run(taken, place, settings, regenerate=regenerate)
@@ -150,20 +155,6 @@ class PosteriorRegression:
                 "(the default is the test's name with its parameters)"
             )
         return place
-
-
-def _settings(alpha: float | None, location: float, scale: float) -> Settings:
-    __tracebackhide__ = True
-    from harness.check.baseline.change import ALPHA, Margins
-    from harness.check.pytest_plugin.checking import Settings
-
-    chosen = ALPHA if alpha is None else alpha
-    if not 0 < chosen < 1:
-        raise ValueError(f"alpha is {chosen}; it must be between 0 and 1")
-    for what, value in {"location": location, "scale": scale}.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{what} is {value}; a margin must be positive and finite")
-    return Settings(chosen, Margins(location, math.log1p(scale)))
 
 
 @pytest.fixture

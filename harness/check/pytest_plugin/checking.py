@@ -11,20 +11,12 @@ from datetime import UTC, datetime
 import numpy as np
 from scipy.special import stdtrit
 
+from harness.check.baseline import summarise
 from harness.check.baseline.change import Change, Margins, conclude_at_once
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.file import read, write
 from harness.check.baseline.form import Baseline, BaselineError, MethodBaseline, Share
 from harness.check.baseline.precision import freedom
-from harness.check.baseline.summarise import (
-    FEWEST_EFFECTIVE,
-    Summary,
-    fingerprint,
-    of_draws,
-    of_seeds,
-    settle,
-    unit,
-)
 from harness.check.pytest_plugin import words
 from harness.check.pytest_plugin.intake import Intake
 from harness.check.pytest_plugin.places import Place
@@ -83,9 +75,13 @@ def run(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -
     return Result(failure=words.moved(place, old, changes, needed, settings.alpha, intake))
 
 
-def _summary(intake: Intake, old: MethodBaseline | None = None) -> Summary:
+def _summary(intake: Intake, old: MethodBaseline | None = None) -> summarise.Summary:
     runs = intake.runs
-    return of_seeds(runs, old=old) if intake.several else of_draws(runs[0], old=old)
+    return (
+        summarise.of_seeds(runs, old=old)
+        if intake.several
+        else summarise.of_draws(runs[0], old=old)
+    )
 
 
 def _unusable(intake: Intake) -> list[str]:
@@ -100,12 +96,14 @@ def _unusable(intake: Intake) -> list[str]:
             for name, count in zip(draws.names, bad, strict=True)
             if count
         ]
-        if draws.iid and not intake.several and intake.size < FEWEST_EFFECTIVE:
-            found.append(f"{intake.size} draws: at least {FEWEST_EFFECTIVE:.0f} are needed")
+        if draws.iid and not intake.several and intake.size < summarise.FEWEST_EFFECTIVE:
+            found.append(
+                f"{intake.size} draws: at least {summarise.FEWEST_EFFECTIVE:.0f} are needed"
+            )
     return found
 
 
-def _method(intake: Intake, summary: Summary) -> MethodBaseline:
+def _method(intake: Intake, summary: summarise.Summary) -> MethodBaseline:
     runs = len(intake.runs)
     away = {"ran_away": Share(len(summary.ran_away), runs)} if intake.several else {}
     return MethodBaseline(
@@ -117,7 +115,7 @@ def _method(intake: Intake, summary: Summary) -> MethodBaseline:
         shares=away,
         no_moments=summary.no_moments,
         quantities=summary.quantities,
-        fingerprints=tuple(fingerprint(draws) for draws in intake.runs),
+        fingerprints=tuple(summarise.fingerprint(draws) for draws in intake.runs),
     )
 
 
@@ -187,7 +185,7 @@ def _draws_needed(
     found = {}
     for i in same:
         figures, name = old.quantities[changes[i].quantity], changes[i].name
-        scale = figures["sd"].value if name == "sd" else unit(figures)
+        scale = figures["sd"].value if name == "sd" else summarise.unit(figures)
         kept, now = figures[name], new.quantities[changes[i].quantity][name]
         if not (scale > 0 and kept.mcse > 0):
             continue  # of a constant
@@ -206,7 +204,7 @@ def _draws_needed(
 
 def _written(intake: Intake, place: Place, settings: Settings, *, regenerate: bool) -> Result:
     """Write the baseline, or without ``regenerate`` a candidate, which fails the test."""
-    summary = settle(_summary(intake), settings.margins)
+    summary = summarise.settle(_summary(intake), settings.margins)
     method = _method(intake, summary)
     if method.kind == "chains":
         sizes = {name: s.ess_least for name, s in (summary.samples or {}).items() if not s.constant}

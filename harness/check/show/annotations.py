@@ -14,6 +14,7 @@ MOST = 10
 """GitHub shows no more of each kind a step."""
 
 _TITLE, _MESSAGE = 200, 4000
+_BREAKS = "%\r\n"
 
 
 class _Mark(NamedTuple):
@@ -71,8 +72,11 @@ def _command(name: str, mark: _Mark) -> str:
     properties = {"title": clip(one_line(mark.title), _TITLE)}
     if mark.path is not None:
         properties["file"] = _from_root(mark.path)
-    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{name} {listed}::{_data(clip(clean(mark.message).strip(), _MESSAGE))}"
+    # A line break would end the command; a property's value also ends at a colon or a comma.
+    listed = ",".join(
+        f"{key}={_escaped(value, _BREAKS + ':,')}" for key, value in properties.items()
+    )
+    return f"::{name} {listed}::{_escaped(clip(clean(mark.message).strip(), _MESSAGE), _BREAKS)}"
 
 
 def _from_root(path: Path) -> str:
@@ -83,11 +87,5 @@ def _from_root(path: Path) -> str:
     return shown(path)
 
 
-def _data(text: str) -> str:
-    """Escape a message: a line break would end the command."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    """Escape a property's value, which also ends at a colon or a comma."""
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _escaped(text: str, characters: str) -> str:
+    return "".join(f"%{ord(c):02X}" if c in characters else c for c in text)

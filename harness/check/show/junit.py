@@ -39,11 +39,11 @@ def junit(outcome: CheckOutcome) -> str:
     if not outcome.models:
         # A file without cases would be read as a success.
         trouble = _Trouble("error", "nothing checked", answer(outcome), "")
-        root.append(_filled("harness check", [("check", trouble)], None, outcome, ""))
+        root.append(_filled("harness check", [("check", trouble)], outcome, ""))
     for what in ("tests", "failures", "errors"):
         root.set(what, str(sum(int(suite.attrib[what]) for suite in root)))
-    if (seconds := _seconds(outcome)) is not None:
-        root.set("time", seconds)
+    if outcome.seconds is not None:
+        root.set("time", f"{outcome.seconds:.3f}")
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -59,15 +59,13 @@ def _suite(check: ModelCheck, outcome: CheckOutcome) -> ET.Element:
         (whole, _of_model(check, found)),
         *((m, _of_rows([r for r in found if r.method == m], check)) for m in methods),
     ]
-    only = _seconds(outcome) if len(outcome.models) == 1 else None
     out = "\n".join([*check.reasons, *filter(None, [check.diff]), *map(note, check.notes)])
-    return _filled(one_line(check.model), cases, only, outcome, out)
+    return _filled(one_line(check.model), cases, outcome, out)
 
 
 def _filled(
     name: str,
     cases: list[tuple[str, _Trouble | None]],
-    seconds: str | None,
     outcome: CheckOutcome,
     out: str,
 ) -> ET.Element:
@@ -80,7 +78,9 @@ def _filled(
         errors=str(elements.count("error")),
         skipped="0",
     )
-    if seconds is not None:
+    seconds = None
+    if outcome.seconds is not None and len(outcome.models) == 1:
+        seconds = f"{outcome.seconds:.3f}"
         suite.set("time", seconds)
     if outcome.date is not None:
         suite.set("timestamp", f"{outcome.date.isoformat()}T00:00:00")
@@ -127,8 +127,3 @@ def _of_rows(found: list[Row], check: ModelCheck) -> _Trouble | None:
     if changed:
         return _Trouble("failure", "changed", message, text)
     return _Trouble("error", "inconclusive", message, text)
-
-
-def _seconds(outcome: CheckOutcome) -> str | None:
-    """Return the check's time in the plain decimals that readers take, if it is known."""
-    return None if outcome.seconds is None else f"{outcome.seconds:.3f}"

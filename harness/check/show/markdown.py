@@ -48,10 +48,10 @@ def _parts(outcome: CheckOutcome, most: int) -> Iterator[str]:
     steps = next_steps(outcome)
     if steps:
         items = [
-            f"- {words(s.why, _SENTENCE)}: {code(s.command, _SENTENCE)}{words(s.then, _SENTENCE)}"
-            for s in steps[:most]
+            f"{words(s.why, _SENTENCE)}: {code(s.command, _SENTENCE)}{words(s.then, _SENTENCE)}"
+            for s in steps
         ]
-        yield "#### What next\n\n" + "\n".join(items) + _more(len(steps), most, "step")
+        yield "#### What next\n\n" + _items(items, most, "step")
     yield _all_models(outcome, most)
     yield _origin(outcome)
 
@@ -113,9 +113,8 @@ def _reasons(outcome: CheckOutcome, most: int) -> Iterator[str]:
     left = most  # of all diffs together
     for check, said in having[:most]:
         if said:
-            yield "\n".join(
-                f"- {code(check.model)}: {words(reason, _SENTENCE)}" for reason in said[:most]
-            ) + _more(len(said), most, "reason")
+            model = code(check.model)
+            yield _items([f"{model}: {words(r, _SENTENCE)}" for r in said], most, "reason")
         if check.diff:
             allowed = max(left, 3)
             yield f"{code(check.model)}:\n\n" + fence(
@@ -127,11 +126,11 @@ def _reasons(outcome: CheckOutcome, most: int) -> Iterator[str]:
 
 
 def _all_models(outcome: CheckOutcome, most: int) -> str:
-    lines = []
-    for check in outcome.models[:most]:
-        lines.append(f"- {words(model_line(check), _SENTENCE)}")
-        lines += [f"  - {words(note, _SENTENCE)}" for note in _notes(check, most)]
-    listed = "\n".join(lines) + _more(len(outcome.models), most, "model")
+    models = [
+        "\n  - ".join(words(line, _SENTENCE) for line in (model_line(m), *_notes(m, most)))
+        for m in outcome.models
+    ]
+    listed = _items(models, most, "model")
     noted = any(_notes(m, 1) for m in outcome.models)
     title = "Every model, and notes" if noted else "Every model"
     return f"<details><summary>{title}</summary>\n\n{listed}\n\n</details>"
@@ -159,6 +158,10 @@ def _origin(outcome: CheckOutcome) -> str:
         tested = count(outcome.tests, "test")
         parts.append(f"family-wise error {setting(outcome.alpha)} over {tested}")
     return f"<sub>{' · '.join(parts)}</sub>"
+
+
+def _items(items: Sequence[str], most: int, noun: str) -> str:
+    return "\n".join(f"- {item}" for item in items[:most]) + _more(len(items), most, noun)
 
 
 def _more(total: int, most: int, noun: str) -> str:

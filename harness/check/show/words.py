@@ -50,16 +50,13 @@ _ABSENT = {
     ("baseline", "new"): "there was no baseline; a candidate was written ({})",
 }
 
+# Of the other reasons, the detail says it all.
 _REASONS: Mapping[Reason, str] = {
     "judged otherwise": "the draws are the same; the rules or limits that judge them changed",
     "as seeds differ": "the worst seed's level differs, but no more than seeds do by chance",
     "no common level": "no seed has a level that a seed of the baseline has",
     "no figure before": "the baseline has no figure here: {}",
-    "no figure now": "{}",
-    "no error": "{}",
     "constants differ": "a constant with another value",
-    "runs lost": "{}",
-    "other kind": "{}",
     "none comparable": "none of the baseline's figures can be compared: {}",
     "nothing comparable": "there was nothing to compare",
     "too few draws": "too few draws to find a change of twice the margin",
@@ -101,7 +98,7 @@ def reason(change: Change) -> str:
     if change.reason is None:
         return _ABSENT.get((change.part, change.kind), "").format(change.detail)
     detail = change.detail or _NO_DETAIL.get(change.reason, "")
-    return _REASONS[change.reason].format(detail)
+    return _REASONS.get(change.reason, "{}").format(detail)
 
 
 def note(said: Note) -> str:
