@@ -34,7 +34,7 @@ class Settings:
     evaluation."""
     most_draws: int = 8192  # the limit of doubling
     starts: int = 0  # points from which log p is climbed; 0 chooses by the seconds of an evaluation
-    dense_limit: int = 300  # the largest dimension in which Hessians are formed
+    dense_limit: int = 600  # the largest dimension in which Hessians are formed
     curvature_s: float = 20.0
     """Predicted seconds that the Hessian of the ELBO may take; if all base draws would take longer,
     it uses fewer."""
