@@ -38,7 +38,7 @@ def main() -> int:
         comparison, _ = comparing.run(Plan((model,), explain=False, figures=False))
         (found,) = comparison.models
         runs = store.with_arrays(found.runs)
-        reference, _ = choose_reference(model, runs, "auto")
+        reference = choose_reference(model, runs, "auto").reference
         built = library(model.stan_file, cmdstan)
         begin = time.perf_counter()
         explained = explain(model, runs, reference, built)

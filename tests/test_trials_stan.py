@@ -81,7 +81,7 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
         for m, count in seeds.items()
         for seed in range(1, count + 1)
     )
-    reference, selection = choose_reference(model, runs, "auto")
+    reference, selection, *_ = choose_reference(model, runs, "auto")
     assert program.library is not None
     bridge = BridgeModel(program.library, load_data(model))
     return Bench(model, judged(model, runs, reference, selection), run, bridge)

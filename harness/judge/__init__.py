@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
-from harness.judge.trust import ChainJudgement, judge_chains
+from harness.judge.trust import RHAT_CAP, ChainJudgement, chain_rules, judge_chains
 from harness.judge.verdict import judge_method, level_text, seeds_text
 from harness.metrics.metric import JudgeContext
 
 __all__ = [
+    "RHAT_CAP",
     "ChainJudgement",
     "JudgeContext",
+    "chain_rules",
     "closeness",
     "critical_z",
     "draws_needed",

@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scipy.special import chdtri
 
 from harness.judge.context import for_method
 from harness.judge.rules import closeness, critical_z, rules_for
 from harness.metrics import METRICS
+from harness.metrics.chains import ESS_BULK, RHAT
 from harness.metrics.metric import JudgeContext, Metric, Scene
 from harness.records import Finding, Measure, Rule
 from harness.records.text import listed
 
 SAID = 3
 """Reasons against a reference that are given."""
+
+
+CHANCE = 0.01
+"""Chance, per model, that stationary chains have an R-hat over its limit."""
+
+RHAT_CAP = 1.05
+"""However few effective draws there are, chance is no excuse for an R-hat above this."""
+
+
+def rhat_limit(ess: float, chains: int, d: int) -> float:
+    """Return the R-hat that stationary chains exceed by chance in one of d quantities.
+
+    ``√(1 + χ²_{m−1, 1−α/d} / ESS)`` for m half chains and α = 1%, at most 1.05: the means of
+    half chains differ by their Monte Carlo error. In steps of 0.0001; NaN where the ESS is.
+    """
+    if not ess > 0:
+        return math.nan
+    chance = math.sqrt(1 + float(chdtri(2 * chains - 1, CHANCE / max(d, 1))) / ess)
+    return math.ceil(1e4 * min(RHAT_CAP, chance)) / 1e4
+
+
+def chain_rules(
+    measures: Sequence[Measure], rules: Mapping[str, Rule], context: JudgeContext
+) -> Callable[[Measure], Rule]:
+    """Return what finds a measure's rule: R-hat's close limit depends on its quantity's ESS."""
+    d = context.dimension or len({m.quantity for m in measures if m.quantity is not None})
+    ess = {(m.method, m.seed, m.quantity): m.value for m in measures if m.metric == ESS_BULK.id}
+
+    def rule_of(m: Measure) -> Rule:
+        rule = rules[m.metric]
+        if m.metric != RHAT.id:
+            return rule
+        limit = rhat_limit(ess.get((m.method, m.seed, m.quantity), math.nan), context.chains, d)
+        return replace(rule, close=limit) if rule.close < limit <= rule.wrong else rule
+
+    return rule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +143,20 @@ def chain_findings(
     What says most comes first.
     """
     z = critical_z(context.dimension or len({m.quantity for m in measures}))
+    rule_of = chain_rules(measures, rules, context)
     out = []
     for metric in sorted(_diagnostics(), key=lambda m: m.telling):
-        rule = rules[metric.id]
         hits = [
             (m, level)
             for m in measures
-            if m.metric == metric.id and (level := closeness(m, rule, z)) != "close"
+            if m.metric == metric.id and (level := closeness(m, rule_of(m), z)) != "close"
         ]
         if hits:
             worst, level = max(
                 hits, key=lambda hit: (hit[1] == "wrong", _badness(hit[0].value, metric.rule))
             )
             scene = Scene(worst, context=for_method(worst.method, context))
+            rule = rule_of(worst)
             text = metric.sentence(scene, rule, level, z=z, more=len(hits) - 1)
             out.append(Finding(rule, worst, level, text))
     return tuple(out)

@@ -65,7 +65,13 @@ RHAT = Metric(
     scope="chain",
     measure=lambda x: Estimate(rhat(x), 0.0),
     digits=4,
-    rule=Rule(1.01, 1.1, "above", "R-hat of converged chains is below 1.01 (Vehtari et al. 2021)"),
+    rule=Rule(
+        1.01,
+        1.1,
+        "above",
+        "R-hat of converged chains is below 1.01 (Vehtari et al. 2021), or what chance explains at "
+        "their ESS, up to 1.05",
+    ),
     telling=1,
     brief=lambda s, size: (
         f"{'chains stuck: ' if s.value > STUCK else ''}R-hat {size} for {s.quantity}"
@@ -176,7 +182,7 @@ CHAIN_MODES = Metric(
 
 
 def _divergences(stats: Mapping[str, FloatArray]) -> float:
-    return float(np.sum(stats["diverging"])) if "diverging" in stats else math.nan
+    return float(np.mean(stats["diverging"])) if "diverging" in stats else math.nan
 
 
 def _ebfmi(stats: Mapping[str, FloatArray]) -> float:
@@ -197,8 +203,8 @@ def _treedepth_hits(stats: Mapping[str, FloatArray], max_depth: float | None) ->
     return float(np.mean(depth >= max_depth))
 
 
-def _divergent(s: Scene, size: str) -> str:
-    return f"{size} divergent transition{'' if s.value == 1 else 's'}"
+def _divergent(_: Scene, size: str) -> str:
+    return f"{size} of transitions diverged"
 
 
 def _cut_short(_: Scene, size: str) -> str:
@@ -207,12 +213,16 @@ def _cut_short(_: Scene, size: str) -> str:
 
 DIVERGENCES = Metric(
     id="divergences",
-    noun="number of divergent transitions",
+    noun="share of divergent transitions",
     scope="sampler",
     measure=lambda stats, _: Estimate(_divergences(stats), 0.0),
-    form="integer",
+    form="percent",
     rule=Rule(
-        0, 20, "above", "a divergent transition marks a region that the sampler could not enter"
+        0.001,
+        0.01,
+        "above",
+        "a divergent transition marks a region that the sampler could not enter; a reference with "
+        "any also needs a second run, with smaller steps, that agrees with it",
     ),
     telling=3,
     clause=_divergent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from harness import metrics
 from harness.metrics.correlation_error import worst_pair
 from harness.metrics.metric import WorstPair
-from harness.metrics.summaries import MEAN
+from harness.metrics.summaries import MEAN, Q5, Q95
 from harness.records import (
     NO_ESTIMATE,
     Draws,
@@ -226,6 +227,25 @@ def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float
         return {}
     shares = {n: metrics.chain_shares(draws.quantity(n)) for n in names if n in draws.names}
     return {n: [float(c[0]) for c in s] for n, s in shares.items() if s.shape[1] > 1}
+
+
+def apart(run: RunResult, other: RunResult, names: Sequence[str]) -> float:
+    """Return by how many standard errors two runs differ: the most of all quantities.
+
+    In the mean and in the 5% and 95% quantiles; infinite where a figure is unknown.
+    """
+    most = 0.0
+    for name in names:
+        one, two = (
+            metrics.summaries(metrics.prepare(r.draws.quantity(name), iid=r.draws.iid))
+            for r in (run, other)
+            if r.draws is not None and name in r.draws.names
+        )
+        for figure in (MEAN.id, Q5.id, Q95.id):
+            error = math.hypot(one[figure].mcse, two[figure].mcse)
+            gap = abs(one[figure].value - two[figure].value)
+            most = max(most, gap / error if error > 0 and math.isfinite(gap) else math.inf)
+    return most
 
 
 def seed_of(text: str) -> int:

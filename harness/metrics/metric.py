@@ -28,6 +28,7 @@ class JudgeContext:
     # For each quantity, its strongest partner in the reference and their correlation.
     correlations: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     pairs: Mapping[int, WorstPair] = field(default_factory=dict)  # by seed
+    chains: int = 4  # Markov chains behind an R-hat
     modes: Mapping[str, int] = field(default_factory=dict)  # of each quantity in the reference
     # For each quantity with several modes, the share of every chain in the leftmost one.
     mode_shares: Mapping[str, Sequence[float]] = field(default_factory=dict)

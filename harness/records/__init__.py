@@ -36,6 +36,7 @@ from harness.records.runs import RunResult as RunResult
 from harness.records.runs import RunSpec as RunSpec
 from harness.records.runs import Status as Status
 from harness.records.runs import Trace as Trace
+from harness.records.verdicts import Attempt as Attempt
 from harness.records.verdicts import Comparison as Comparison
 from harness.records.verdicts import Finding as Finding
 from harness.records.verdicts import Measure as Measure

@@ -106,13 +106,28 @@ class Verdict:
     remedies: tuple[Trial | Better, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A run of NUTS that was made to be the reference.
+
+    ``samples`` are per chain; ``divergences`` is None if the run gave no draws. ``short`` says in
+    a few words why it is trusted or not, for people.
+    """
+
+    adapt_delta: float
+    samples: int
+    divergences: int | None
+    trusted: bool
+    short: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """What the methods are compared with, and whether it can be trusted.
 
     ``kind`` is ``exact``, ``supplied``, ``nuts`` or ``none``. ``why`` says in a sentence, with
     its figures, why it is trusted or not, and ``short`` in a few words for tables. Both are for
-    people: nothing reads them.
+    people: nothing reads them. ``attempts`` are the runs of NUTS, in the order they were made.
     """
 
     kind: Literal["exact", "supplied", "nuts", "none"]
@@ -121,6 +136,7 @@ class Reference:
     draws: Draws | None = None
     findings: tuple[Finding, ...] = ()
     short: str = ""
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from harness.records import Draws, Measure, ModelComparison, Reference, RunResul
 from harness.report.files.netcdf import write_draws
 from harness.study import explain
 from harness.study.measuring import Measuring
-from harness.study.reference import choose_reference, exact_draws, supplied_draws
+from harness.study.reference import choose_reference, exact_draws, made_again, supplied_draws
 from harness.study.store import Store, digest
 from harness.study.task import Analysis, AnalysisTask, Judged, Known, Needs, Want, code_hash
 
@@ -36,48 +36,73 @@ def _round(task: AnalysisTask, store: Store) -> Analysis:
     judged = task.known.judged
     yardstick: measure.Yardstick | None = None
     if judged is None:
-        runs = store.with_arrays(task.results)
-        measuring = Measuring(task.known.found)
-        reference, selection = choose_reference(
-            task.model, runs, task.reference, task.data_hash, measuring
-        )
-        judged, yardstick = judge_model(task, runs, reference, selection, measuring)
-        found = Known(measuring.found)
-        wants = _wants(judged.comparison.verdicts, runs, reference) if task.may_extend else ()
-        if wants:
-            return Analysis(None, needs=Needs(draws=wants), known=found)
-        proposing = task.explain and task.remedies and task.trials is None
-        if task.explain and explain.lacks_library(task, store, proposing=proposing):
-            return Analysis(None, needs=Needs(library=True), known=found, lasting=False)
-        comparison = judged.comparison
-        if task.explain:
-            comparison = explain.explained(task, comparison, runs, store)
-        proposals: tuple[Any, ...] = ()
-        if proposing and yardstick is not None:
-            proposals = explain.proposed(task, comparison, runs)
-        judged = dataclasses.replace(
-            judged,
-            comparison=without_arrays(comparison),
-            figures=_figures(comparison) if task.figures else (),
-        )
-        if task.draws_folder is not None:
-            _write_draws(task, task.draws_folder / task.model.name, runs, reference)
-        if proposals:
-            return Analysis(
-                None,
-                needs=Needs(remedies=proposals),
-                known=Known(judged=judged),
-                lasting=explain.complete(comparison),
-            )
+        found = _first_round(task, store)
+        if isinstance(found, Analysis):
+            return found
+        judged, yardstick = found
     if task.explain:
         if task.trials and yardstick is None:
             yardstick = _yardstick(task, judged, store)
         judged = dataclasses.replace(
             judged, comparison=explain.with_remedies(task, judged, yardstick, store)
         )
-    notes = (*task.notes, *judged.selection.notes)
+    again = made_again(judged.comparison.reference.attempts)
+    notes = (*task.notes, *judged.selection.notes, *(f"NUTS was {words}" for words in again))
     comparison = dataclasses.replace(judged.comparison, notes=notes)
     return Analysis(comparison, judged.figures, lasting=explain.complete(comparison))
+
+
+def _first_round(
+    task: AnalysisTask, store: Store
+) -> Analysis | tuple[Judged, measure.Yardstick | None]:
+    """Judge the model and explain its fits, or say what is needed first."""
+    runs = store.with_arrays(task.results)
+    measuring = Measuring(task.known.found)
+    earlier = store.with_arrays(task.earlier)
+    chosen = choose_reference(task.model, runs, task.reference, task.data_hash, measuring, earlier)
+    if chosen.again:
+        needs = Needs(nuts=chosen.again)
+        return Analysis(None, needs=needs, known=Known(measuring.found))
+    reference = chosen.reference
+    may_extend = task.may_extend and chosen.nuts not in earlier
+    runs, results = (_with_nuts(those, chosen.nuts) for those in (runs, task.results))
+    task = dataclasses.replace(task, results=results)
+    judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
+    wants = _wants(judged.comparison.verdicts, runs, reference) if may_extend else ()
+    if wants:
+        return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
+    proposing = task.explain and task.remedies and task.trials is None
+    if task.explain and explain.lacks_library(task, store, proposing=proposing):
+        known = Known(measuring.found)
+        return Analysis(None, needs=Needs(library=True), known=known, lasting=False)
+    comparison = judged.comparison
+    if task.explain:
+        comparison = explain.explained(task, comparison, runs, store)
+    proposals: tuple[Any, ...] = ()
+    if proposing and yardstick is not None:
+        proposals = explain.proposed(task, comparison, runs)
+    judged = dataclasses.replace(
+        judged,
+        comparison=without_arrays(comparison),
+        figures=_figures(comparison) if task.figures else (),
+    )
+    if task.draws_folder is not None:
+        _write_draws(task, task.draws_folder / task.model.name, runs, reference)
+    if not proposals:
+        return judged, yardstick
+    lasting = explain.complete(comparison)
+    known = Known(judged=judged)
+    return Analysis(None, needs=Needs(remedies=proposals), known=known, lasting=lasting)
+
+
+def _with_nuts(runs: Sequence[RunResult], chosen: RunResult | None) -> tuple[RunResult, ...]:
+    """Return the runs with the NUTS that is the reference in the place of the last one made."""
+    first = next((r for r in runs if r.spec.method == "nuts"), None)
+    if chosen is None or first is None:
+        return tuple(runs)
+    light = first.draws is None
+    chosen = dataclasses.replace(chosen, draws=None, trace=None) if light else chosen
+    return tuple(chosen if r is first else r for r in runs)
 
 
 def _yardstick(task: AnalysisTask, judged: Judged, store: Store) -> measure.Yardstick | None:
@@ -89,7 +114,7 @@ def _yardstick(task: AnalysisTask, judged: Judged, store: Store) -> measure.Yard
     elif reference.kind == "supplied":
         draws = supplied_draws(Path(task.reference))
     elif reference.kind == "nuts":
-        nuts = next(r for r in task.results if r.spec.method == "nuts")
+        nuts = next(r for r in judged.comparison.runs if r.spec.method == "nuts")
         draws = store.with_arrays([nuts])[0].draws
     if draws is None:
         return None
@@ -165,6 +190,7 @@ def judge_model(
     measures += yardstick.spread(measures)
     context = judge.JudgeContext(
         dimension=len(selection.names),
+        chains=4 if nuts is None or nuts.draws is None else len(nuts.draws.values),
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
         mode_shares={} if nuts is None else measuring.mode_shares(nuts, against, selection.names),
@@ -181,9 +207,8 @@ def judge_model(
             )
     z = judge.critical_z(len(selection.names))
     every = (*own, *measures)
-    levels = tuple(
-        judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in every
-    )
+    rule_of = judge.chain_rules(every, rules, context)
+    levels = tuple(judge.closeness(m, rule_of(m), z) if m.metric in rules else None for m in every)
     comparison = ModelComparison(model, None, reference, runs, every, levels, tuple(judged), notes)
     return Judged(comparison, selection, contexts), yardstick
 

@@ -16,7 +16,7 @@ from harness import records, stan
 from harness.judge.claims import check_claim
 from harness.methods import METHODS
 from harness.records import Comparison, ModelComparison, Program, Reference, RunContext
-from harness.records.text import count
+from harness.records.text import count, setting
 from harness.report import files
 from harness.study.plan import Plan, Planner, Work, data_size, expected_work
 from harness.study.pool import Pool, RunTask, cores, failed, longest_first, run_task
@@ -205,7 +205,8 @@ class _Study:
             model=work.model,
             program_hash=work.program_hash,
             data_hash=work.data_hash,
-            results=self.planner.results(work),
+            results=self.planner.results(work, work.specs),
+            earlier=self.planner.results(work, work.earlier),
             reference=self.plan.reference,
             judged=work.judged,
             notes=tuple(work.notes),
@@ -246,13 +247,16 @@ class _Study:
             self.planner.meet(work, value.needs, value.known)
             if work.waiting:
                 why = "not enough draws to decide" if value.needs.draws else "remedies to try"
+                if value.needs.nuts:
+                    asked = ", ".join(f"{k} {setting(v)}" for k, v in value.needs.nuts.items())
+                    why = f"NUTS is no reference yet: again with {asked}"
                 runs = count(len(work.waiting), "more run")
                 self.progress.say(f"{work.model.name}: {why}; {runs}")
                 self.progress.phase("run", self._runs())
             self._go_on(work)
             return
         work.analysis = value
-        if work.first_key and (work.extended or work.proposals):
+        if work.first_key and (work.extended or work.earlier or work.proposals):
             # The next comparison need not go through the rounds.
             keep(self.store, work.first_key, value)
         self.progress.advance("judge", work.model.name)

@@ -47,3 +47,7 @@ class Measuring:
     ) -> dict[str, list[float]]:
         """Return, where chains have several modes, each chain's share in the leftmost one."""
         return self._once(run, against, "modes", lambda: measure.mode_shares(run, names))
+
+    def apart(self, run: RunResult, other: RunResult, names: tuple[str, ...]) -> float:
+        """Return by how many standard errors two runs differ, in means and in outer quantiles."""
+        return self._once(run, other.key, "apart", lambda: measure.apart(run, other, names))

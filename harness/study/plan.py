@@ -80,6 +80,8 @@ class Work:
     judged: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     specs: list[RunSpec] = field(default_factory=list)
+    earlier: list[RunSpec] = field(default_factory=list)
+    """The runs of NUTS that the one among ``specs`` was made after, to be a better reference."""
     done: dict[str, RunResult] = field(default_factory=dict)
     waiting: dict[str, RunSpec] = field(default_factory=dict)
     program_hash: str = ""
@@ -194,11 +196,13 @@ class Planner:
         work.wants_library |= needs.library
         if needs.draws:
             work.extended = True
+        if needs.nuts:
+            i = next(i for i, spec in enumerate(work.specs) if spec.method == "nuts")
+            self._instead(work, i, with_options(work.specs[i], needs.nuts))
         for want in needs.draws:
             for i, spec in enumerate(work.specs):
                 if (spec.method, spec.seed) == (want.method, want.seed):
-                    work.specs[i] = with_draws(spec, want.draws)
-                    self._look_up(work, work.specs[i])
+                    self._instead(work, i, with_draws(spec, want.draws))
         if needs.remedies:
             work.proposals = needs.remedies
         for proposal in needs.remedies:
@@ -206,18 +210,22 @@ class Planner:
                 if self.key(work, spec) not in work.done:
                     self._look_up(work, spec)
 
-    def results(self, work: Work) -> tuple[RunResult, ...]:
-        """Return the finished runs in the order planned."""
-        return tuple(work.done[self.key(work, spec)] for spec in work.specs)
+    def _instead(self, work: Work, i: int, spec: RunSpec) -> None:
+        """Replace a planned run; NUTS as it was may still be the better reference."""
+        if spec.method == "nuts":
+            work.earlier.append(work.specs[i])
+        work.specs[i] = spec
+        self._look_up(work, spec)
+
+    def results(self, work: Work, specs: Iterable[RunSpec]) -> tuple[RunResult, ...]:
+        """Return finished runs in the order of their specs."""
+        return tuple(work.done[self.key(work, spec)] for spec in specs)
 
     def trials(self, work: Work) -> tuple[tuple[Proposal, tuple[RunResult, ...]], ...] | None:
         """Return the remedies with the results of their runs; None before they are known."""
         if work.proposals is None:
             return None
-        return tuple(
-            (p, tuple(work.done[self.key(work, spec)] for spec in p.spec or ()))
-            for p in work.proposals
-        )
+        return tuple((p, self.results(work, p.spec or ())) for p in work.proposals)
 
 
 def with_draws(spec: RunSpec, draws: int) -> RunSpec:
@@ -225,9 +233,16 @@ def with_draws(spec: RunSpec, draws: int) -> RunSpec:
     if METHODS[spec.method].approximate:
         return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
     chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
-    samples = max(samples, min(-(-draws // chains), MAX_NUTS_SAMPLES))
-    options = {**spec.options, "samples": samples}
-    return dataclasses.replace(spec, options=options, draws=chains * samples)
+    more = min(-(-draws // chains), MAX_NUTS_SAMPLES)
+    return with_options(spec, {"samples": max(samples, more)})
+
+
+def with_options(spec: RunSpec, changed: Mapping[str, Any]) -> RunSpec:
+    """Return a sampler's run with some options changed."""
+    options = {**spec.options, **changed}
+    return dataclasses.replace(
+        spec, options=options, draws=int(options["chains"]) * int(options["samples"])
+    )
 
 
 def expected_work(spec: RunSpec) -> float:

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness import judge, stan
 from harness.metrics import measure
+from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
-from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
+from harness.records import Attempt, Cost, Draws, Measure, Model, Reference, RunResult, RunSpec
 from harness.records.names import scalars
-from harness.records.text import integer
+from harness.records.text import count, integer, setting
 from harness.report.files.netcdf import draws_from_datatree
 from harness.study.measuring import Measuring
+from harness.study.task import MAX_NUTS_SAMPLES
 
 EXACT_DRAWS = 40_000
 """Exact draws cost little. With four times as many as q has, q's own error dominates."""
+
+
+ADAPT_DELTAS = (0.95, 0.99)
+"""With these NUTS is made again where transitions diverged: each makes its steps smaller."""
+
+LONGER = 1.3
+"""How much longer than the ESS asks for NUTS is made: a new run's ESS is another one."""
+
+
+class Chosen(NamedTuple):
+    """A model's reference, the run of NUTS that counts, and how to make it again first."""
+
+    reference: Reference
+    selection: measure.Selection
+    nuts: RunResult | None = None
+    again: Mapping[str, Any] = {}  # options; empty where nothing would help
 
 
 def choose_reference(
@@ -27,35 +49,124 @@ def choose_reference(
     choice: str,
     data_hash: str = "",
     measuring: Measuring | None = None,
-) -> tuple[Reference, measure.Selection]:
+    earlier: Sequence[RunResult] = (),
+) -> Chosen:
     """Take the most trustworthy reference there is: exact, supplied, NUTS that passes.
 
     The reference is judged before anything is compared with it. ``choice="nuts"`` rules out
-    exact and supplied references.
+    exact and supplied references. ``earlier`` are runs of NUTS that the present one followed: of
+    all, the last that can be trusted counts.
     """
+    nuts = next((r for r in runs if r.spec.method == "nuts"), None)
     if choice not in {"auto", "nuts"}:
-        return _supplied(model, Path(choice))
+        return Chosen(*_supplied(model, Path(choice)), nuts)
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model, data_hash)
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
         selection = measure.select(model, draws)
-        return Reference("exact", trusted=True, why=why, draws=draws), selection
-    nuts = next((r for r in runs if r.spec.method == "nuts" and r.draws is not None), None)
-    if nuts is None or nuts.draws is None:
-        failed = next((r for r in runs if r.spec.method == "nuts"), None)
-        words = "NUTS was not run" if failed is None else f"NUTS {failed.status}: {failed.message}"
+        return Chosen(Reference("exact", trusted=True, why=why, draws=draws), selection, nuts)
+    made = [*earlier, *([] if nuts is None else [nuts])]
+    tries = [_judged(model, run, measuring or Measuring()) for run in made if run.draws is not None]
+    if not tries:
+        words = "NUTS was not run" if nuts is None else f"NUTS {nuts.status}: {nuts.message}"
         none = Reference("none", trusted=False, why=f"no reference: {words}", short=words)
-        return none, measure.Selection((), ())
-    measuring = measuring or Measuring()
-    selection = measure.select(model, nuts.draws, _parameters(model, nuts.draws))
-    measures = measuring.chains(nuts, nuts.key, "nuts", selection.names)
-    shares = measuring.mode_shares(nuts, nuts.key, selection.names)
-    context = judge.JudgeContext(mode_shares=shares)
-    found = judge.judge_chains(measures, judge.rules_for(model), context)
+        return Chosen(none, measure.Selection((), ()), nuts)
+    tries = [_confirmed(model, one, tries, measuring or Measuring()) for one in tries]
+    best = next((one for one in reversed(tries) if one.found.trusted), tries[-1])
+    by_key = {one.run.key: one.found for one in tries}
+    attempts = tuple(_attempt(run, by_key.get(run.key)) for run in made)
+    found, why = best.found, "; ".join([best.found.sentence("NUTS"), *made_again(attempts)])
     reference = Reference(
-        "nuts", found.trusted, found.sentence("NUTS"), nuts.draws, found.findings, found.short
+        "nuts", found.trusted, why, best.run.draws, found.findings, found.short, attempts
     )
-    return reference, selection
+    last = tries[-1]
+    again = _again(last.run, last.found, grow=not best.found.trusted) if last.run is nuts else {}
+    return Chosen(reference, best.selection, best.run, again)
+
+
+class _Try(NamedTuple):
+    run: RunResult
+    found: judge.ChainJudgement
+    selection: measure.Selection
+    measures: Sequence[Measure]
+    context: judge.JudgeContext
+
+
+def _judged(model: Model, run: RunResult, measuring: Measuring) -> _Try:
+    assert run.draws is not None  # noqa: S101 - asked before
+    selection = measure.select(model, run.draws, _parameters(model, run.draws))
+    measures = measuring.chains(run, run.key, "nuts", selection.names)
+    shares = measuring.mode_shares(run, run.key, selection.names)
+    context = judge.JudgeContext(mode_shares=shares, chains=len(run.draws.values))
+    found = judge.judge_chains(measures, judge.rules_for(model), context)
+    return _Try(run, found, selection, measures, context)
+
+
+def _confirmed(model: Model, one: _Try, tries: Sequence[_Try], measuring: Measuring) -> _Try:
+    """Trust a run with few divergences only if one with other step sizes agrees with it."""
+    if not (one.found.trusted and one.found.worst[DIVERGENCES.id] > 0):
+        return one
+    at = tries.index(one)
+    z = judge.critical_z(len(one.selection.names))
+    for other in tries[max(at - 1, 0) : at + 2]:
+        deltas = {float(t.run.spec.options["adapt_delta"]) for t in (one, other)}
+        apart = math.inf
+        if len(deltas) > 1 and other.found.trusted:
+            apart = measuring.apart(one.run, other.run, one.selection.names)
+        if apart <= z:
+            return one
+    rules = judge.rules_for(model)
+    rules[DIVERGENCES.id] = replace(rules[DIVERGENCES.id], close=0.0)
+    return one._replace(found=judge.judge_chains(one.measures, rules, one.context))
+
+
+def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mapping[str, Any]:
+    """Return the options with which a run that is not trusted may be, empty if there are none.
+
+    Smaller steps where transitions diverged, unless chains are stuck; more draws, within the
+    budget, if only their number is at fault.
+    """
+    faults = {f.measure.metric: f for f in found.findings}
+    if found.trusted or found.missing or not faults:
+        return {}
+    if DIVERGENCES.id in faults:
+        stuck = RHAT.id in faults and faults[RHAT.id].level == "wrong"
+        now = float(run.spec.options["adapt_delta"])
+        larger = next((delta for delta in ADAPT_DELTAS if delta > now), None)
+        return {} if stuck or larger is None else {"adapt_delta": larger}
+    few = {ESS_BULK.id, ESS_TAIL.id, RHAT.id}
+    if not grow or set(faults) - few or not found.worst[RHAT.id] <= judge.RHAT_CAP:
+        return {}
+    asked = [f.rule.close / f.measure.value for m, f in faults.items() if m != RHAT.id]
+    samples = int(run.spec.options["samples"])
+    # R-hat falls with the square root of the draws; twice as many show whether it does.
+    more = min(math.ceil(samples * max(2.0, LONGER * max(asked, default=0.0))), MAX_NUTS_SAMPLES)
+    return {"samples": more} if more > samples else {}
+
+
+def _attempt(run: RunResult, found: judge.ChainJudgement | None) -> Attempt:
+    delta, samples = float(run.spec.options["adapt_delta"]), int(run.spec.options["samples"])
+    if found is None or run.draws is None:
+        return Attempt(delta, samples, None, trusted=False, short=f"it {run.status}")
+    diverged = int(np.sum(run.draws.stats["diverging"]))
+    return Attempt(delta, samples, diverged, found.trusted, found.short)
+
+
+def made_again(attempts: Sequence[Attempt]) -> list[str]:
+    """Say with which settings NUTS was made again, and why."""
+    said = []
+    for before, now in pairwise(attempts):
+        ended = "no draws" if now.divergences is None else integer(now.divergences)
+        if now.adapt_delta != before.adapt_delta:
+            was = count(before.divergences or 0, "divergence")
+            settings = f"adapt_delta {setting(now.adapt_delta)}"
+            why = f": {was} at {setting(before.adapt_delta)}, {ended} now"
+        else:
+            settings = f"{integer(now.samples)} draws a chain"
+            why = "" if before.trusted else f": {before.short} with {integer(before.samples)}"
+        kept = "" if now.trusted or not before.trusted else f"; not trusted ({now.short})"
+        said.append(f"made again with {settings}{why}{kept}")
+    return said
 
 
 def exact_draws(model: Model, data_hash: str = "") -> Draws:

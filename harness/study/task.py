@@ -46,13 +46,15 @@ class Needs:
     """What an analysis lacks; false where it lacks nothing."""
 
     draws: tuple[Want, ...] = ()
+    nuts: Mapping[str, Any] = field(default_factory=dict)
+    """Options with which NUTS is to be made again, because the reference is not trusted."""
     remedies: tuple[Proposal, ...] = ()
     """To be run."""
     library: bool = False
     """Whether the program is to be built as a library."""
 
     def __bool__(self) -> bool:
-        return bool(self.draws or self.remedies or self.library)
+        return bool(self.draws or self.nuts or self.remedies or self.library)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +94,8 @@ class AnalysisTask:
     notes: tuple[str, ...]
     store_root: Path
     draws_folder: Path | None
+    earlier: tuple[RunResult, ...] = ()
+    """The runs of NUTS that the one in ``results`` was made after, without arrays."""
     may_extend: bool = True
     figures: bool = True
     explain: bool = False
@@ -151,7 +155,7 @@ def analysis_key(task: AnalysisTask) -> str:
             "model": dataclasses.asdict(task.model),
             "program": task.program_hash,
             "data": task.data_hash,
-            "runs": _ends(task.results),
+            "runs": _ends((*task.earlier, *task.results)),
             "reference": reference_hash(task.reference),
             "judged": task.judged,
             "notes": task.notes,
