@@ -105,7 +105,7 @@ def test_a_run_is_measured_once_though_others_are_extended(
     (want,) = undecided.needs.draws
     assert (want.method, want.seed) == ("meanfield", 1)
     more = [run("meanfield", 1, 30_000), runs[1]]
-    again = asked(model, more, tmp_path, may_extend=False, known=undecided.known)
+    again = asked(model, more, tmp_path, known=undecided.known)
     decided = analyse(again)
     assert decided.comparison is not None
     assert not decided.needs
@@ -143,7 +143,7 @@ def test_a_library_is_asked_for_only_where_something_can_be_explained(
     """A Gaussian q needs the program's density; particles do not."""
     gaussian = asked(model, [run("meanfield", 1, 20_000)], tmp_path, explain=True)
     assert analyse(gaussian).needs.library
-    particles = asked(model, [run("svgd", 1, 20_000)], tmp_path, explain=True, may_extend=False)
+    particles = asked(model, [run("svgd", 1, 20_000)], tmp_path, explain=True)
     assert not analyse(particles).needs
 
 

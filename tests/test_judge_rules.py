@@ -31,7 +31,7 @@ CASES: dict[str, tuple[float, float | None, float, Estimate]] = {
     "chain_modes": (0.66, None, 0.01, Estimate(0.1, math.inf)),
     "ess_bulk": (99.0, 399.0, 400.0, Estimate(4000.0, math.nan)),
     "ess_tail": (12.0, 200.0, 2000.0, Estimate(4000.0, math.nan)),
-    "divergences": (40.0, 1.0, 0.0, Estimate(0.0, math.nan)),
+    "divergences": (0.02, 0.002, 0.0005, Estimate(0.0, math.nan)),
     "ebfmi": (0.1, 0.25, 0.9, Estimate(0.9, math.nan)),
     "treedepth_hits": (0.2, 0.05, 0.005, Estimate(0.0, math.nan)),
 }

@@ -142,7 +142,6 @@ def test_it_goes_from_the_plan_to_every_output(
         notes=(),
         store_root=store,
         draws_folder=tmp_path / "out" / "draws",
-        may_extend=False,
     )
     analysis = analyse(task)
     found = analysis.comparison

@@ -80,7 +80,7 @@ def test_missing_statistics_are_nan() -> None:
 
 
 def test_bad_runs_are_counted() -> None:
-    """Divergences are counted, the worst chain's E-BFMI and the share of deep trees given."""
+    """The share of divergences, the worst chain's E-BFMI and the share of deep trees given."""
     diverging = np.zeros((4, 1000))
     diverging[2, :7] = 1
     energy = STATS["energy"].copy()
@@ -93,6 +93,6 @@ def test_bad_runs_are_counted() -> None:
         "max_tree_depth": np.full((4, 1000), 10.0),
     }
     found = _by_name(metrics.chain_diagnostics(GOOD, stats))
-    assert found["divergences", None] == 7
+    assert found["divergences", None] == 7 / 4000
     assert found["ebfmi", None] < 0.1
     assert found["treedepth_hits", None] == 0.05

@@ -11,9 +11,9 @@ import pytest
 
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Cost, Model, RunResult, RunSpec, Status
-from harness.study.plan import Plan, Planner, expected_work, with_draws
+from harness.study.plan import Plan, Planner, expected_work
 from harness.study.store import Store
-from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Known, Needs, Want
+from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Known, Needs, Want, with_draws
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12", "python": "3.13"}
 
@@ -122,7 +122,7 @@ def test_extending_replaces_a_run_in_place(tmp_path: Path, model: Model) -> None
     work = plan.work(model)
     plan.meet(work, Needs(draws=(Want("meanfield", 2, 50_000),)), Known())
     assert [s.draws for s in work.specs] == [10_000, 50_000]
-    assert work.extended
+    assert work.met
     assert len(work.waiting) == 3
 
 

@@ -115,6 +115,7 @@ class Attempt:
     """
 
     adapt_delta: float
+    max_treedepth: int
     samples: int
     divergences: int | None
     trusted: bool

@@ -21,7 +21,16 @@ from harness.study import explain
 from harness.study.measuring import Measuring
 from harness.study.reference import choose_reference, exact_draws, made_again, supplied_draws
 from harness.study.store import Store, digest
-from harness.study.task import Analysis, AnalysisTask, Judged, Known, Needs, Want, code_hash
+from harness.study.task import (
+    Analysis,
+    AnalysisTask,
+    Judged,
+    Known,
+    Needs,
+    Want,
+    code_hash,
+    with_draws,
+)
 
 
 def analyse(task: AnalysisTask) -> Analysis:
@@ -64,11 +73,11 @@ def _first_round(
         needs = Needs(nuts=chosen.again)
         return Analysis(None, needs=needs, known=Known(measuring.found))
     reference = chosen.reference
-    may_extend = task.may_extend and chosen.nuts not in earlier
+    fallen_back = chosen.nuts in earlier
     runs, results = (_with_nuts(those, chosen.nuts) for those in (runs, task.results))
     task = dataclasses.replace(task, results=results)
     judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
-    wants = _wants(judged.comparison.verdicts, runs, reference) if may_extend else ()
+    wants = () if fallen_back else _wants(judged.comparison.verdicts, runs, reference)
     if wants:
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
     proposing = task.explain and task.remedies and task.trials is None
@@ -239,6 +248,7 @@ def _wants(
             run = by_run.get(scarce)
             if not needed or run is None:
                 continue
-            grow = max(needed) / max(run.spec.draws, 1) * 1.3
-            wants[scarce] = max(wants.get(scarce, 0), math.ceil(run.spec.draws * max(grow, 1.5)))
+            wanted = math.ceil(max(max(needed) * 1.3, run.spec.draws * 1.5))
+            if with_draws(run.spec, wanted) != run.spec:
+                wants[scarce] = max(wants.get(scarce, 0), wanted)
     return tuple(Want(method, seed, draws) for (method, seed), draws in sorted(wants.items()))

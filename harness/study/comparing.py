@@ -212,7 +212,6 @@ class _Study:
             notes=tuple(work.notes),
             store_root=self.store.root,
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
-            may_extend=not work.extended,
             figures=self.plan.figures,
             explain=self.plan.explain,
             library=program.library if program is not None else None,
@@ -256,7 +255,7 @@ class _Study:
             self._go_on(work)
             return
         work.analysis = value
-        if work.first_key and (work.extended or work.earlier or work.proposals):
+        if work.first_key and work.met:
             # The next comparison need not go through the rounds.
             keep(self.store, work.first_key, value)
         self.progress.advance("judge", work.model.name)

@@ -16,7 +16,7 @@ from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
 from harness.stan import bridge
 from harness.study.store import Store, run_key
-from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Analysis, Known, Needs
+from harness.study.task import Analysis, Known, Needs, with_draws, with_options
 
 if TYPE_CHECKING:
     from harness.why.remedies.row import Proposal
@@ -93,8 +93,8 @@ class Work:
     """What earlier rounds of the analysis found."""
     first_key: str | None = None
     """The key of its first round, under which the end is kept too; empty if it must not be."""
-    extended: bool = False
-    """Whether more draws were taken; that happens once."""
+    met: bool = False
+    """Whether runs were made because an analysis needed them, so that it took several rounds."""
     wants_library: bool = False
     library_error: str = ""
     """Why the program could not be built as a library for the explanation."""
@@ -193,9 +193,8 @@ class Planner:
     def meet(self, work: Work, needs: Needs, known: Known) -> None:
         """Plan what an analysis needs; runs that are stored are not made again."""
         work.known = known
+        work.met |= bool(needs.draws or needs.nuts or needs.remedies)
         work.wants_library |= needs.library
-        if needs.draws:
-            work.extended = True
         if needs.nuts:
             i = next(i for i, spec in enumerate(work.specs) if spec.method == "nuts")
             self._instead(work, i, with_options(work.specs[i], needs.nuts))
@@ -226,23 +225,6 @@ class Planner:
         if work.proposals is None:
             return None
         return tuple((p, self.results(work, p.spec or ())) for p in work.proposals)
-
-
-def with_draws(spec: RunSpec, draws: int) -> RunSpec:
-    """Return the run with more draws, never fewer, within the budget."""
-    if METHODS[spec.method].approximate:
-        return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
-    chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
-    more = min(-(-draws // chains), MAX_NUTS_SAMPLES)
-    return with_options(spec, {"samples": max(samples, more)})
-
-
-def with_options(spec: RunSpec, changed: Mapping[str, Any]) -> RunSpec:
-    """Return a sampler's run with some options changed."""
-    options = {**spec.options, **changed}
-    return dataclasses.replace(
-        spec, options=options, draws=int(options["chains"]) * int(options["samples"])
-    )
 
 
 def expected_work(spec: RunSpec) -> float:

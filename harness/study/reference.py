@@ -13,7 +13,7 @@ import numpy as np
 
 from harness import judge, stan
 from harness.metrics import measure
-from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT
+from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
 from harness.records import Attempt, Cost, Draws, Measure, Model, Reference, RunResult, RunSpec
@@ -29,6 +29,9 @@ EXACT_DRAWS = 40_000
 
 ADAPT_DELTAS = (0.95, 0.99)
 """With these NUTS is made again where transitions diverged: each makes its steps smaller."""
+
+DEEPEST = 14
+"""The maximum tree depth goes up to this, where trajectories are cut short."""
 
 LONGER = 1.3
 """How much longer than the ESS asks for NUTS is made: a new run's ESS is another one."""
@@ -134,6 +137,9 @@ def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mappin
         now = float(run.spec.options["adapt_delta"])
         larger = next((delta for delta in ADAPT_DELTAS if delta > now), None)
         return {} if stuck or larger is None else {"adapt_delta": larger}
+    if TREEDEPTH_HITS.id in faults:
+        deeper = int(run.spec.options["max_treedepth"]) + 2
+        return {"max_treedepth": deeper} if deeper <= DEEPEST else {}
     few = {ESS_BULK.id, ESS_TAIL.id, RHAT.id}
     if not grow or set(faults) - few or not found.worst[RHAT.id] <= judge.RHAT_CAP:
         return {}
@@ -145,26 +151,30 @@ def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mappin
 
 
 def _attempt(run: RunResult, found: judge.ChainJudgement | None) -> Attempt:
-    delta, samples = float(run.spec.options["adapt_delta"]), int(run.spec.options["samples"])
+    options = run.spec.options
+    settings = float(options["adapt_delta"]), int(options["max_treedepth"]), int(options["samples"])
     if found is None or run.draws is None:
-        return Attempt(delta, samples, None, trusted=False, short=f"it {run.status}")
+        return Attempt(*settings, None, trusted=False, short=f"it {run.status}")
     diverged = int(np.sum(run.draws.stats["diverging"]))
-    return Attempt(delta, samples, diverged, found.trusted, found.short)
+    return Attempt(*settings, diverged, found.trusted, found.short)
 
 
 def made_again(attempts: Sequence[Attempt]) -> list[str]:
     """Say with which settings NUTS was made again, and why."""
     said = []
     for before, now in pairwise(attempts):
-        ended = "no draws" if now.divergences is None else integer(now.divergences)
+        why = "" if before.trusted else f": {before.short}"
         if now.adapt_delta != before.adapt_delta:
-            was = count(before.divergences or 0, "divergence")
             settings = f"adapt_delta {setting(now.adapt_delta)}"
+            was = count(before.divergences or 0, "divergence")
+            ended = "no draws" if now.divergences is None else integer(now.divergences)
             why = f": {was} at {setting(before.adapt_delta)}, {ended} now"
+        elif now.max_treedepth != before.max_treedepth:
+            settings = f"max_treedepth {now.max_treedepth}"
+            why = f": trajectories were cut short at {before.max_treedepth}"
         else:
             settings = f"{integer(now.samples)} draws a chain"
-            why = "" if before.trusted else f": {before.short} with {integer(before.samples)}"
-        kept = "" if now.trusted or not before.trusted else f"; not trusted ({now.short})"
+        kept = f", and is not trusted ({now.short})" if before.trusted and not now.trusted else ""
         said.append(f"made again with {settings}{why}{kept}")
     return said
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, TypeAdapter
 
-from harness.records import Model, ModelComparison, RunResult
+from harness.methods import METHODS
+from harness.records import Model, ModelComparison, RunResult, RunSpec
 from harness.study.store import Store, digest
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ class AnalysisTask:
     draws_folder: Path | None
     earlier: tuple[RunResult, ...] = ()
     """The runs of NUTS that the one in ``results`` was made after, without arrays."""
-    may_extend: bool = True
     figures: bool = True
     explain: bool = False
     """Whether causes are wanted."""
@@ -125,6 +125,23 @@ class Analysis:
     known: Known = field(default_factory=Known)
     lasting: bool = True
     """False where another time more may be found out: it is not kept."""
+
+
+def with_draws(spec: RunSpec, draws: int) -> RunSpec:
+    """Return the run with more draws, never fewer, within the budget."""
+    if METHODS[spec.method].approximate:
+        return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
+    chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
+    more = min(-(-draws // chains), MAX_NUTS_SAMPLES)
+    return with_options(spec, {"samples": max(samples, more)})
+
+
+def with_options(spec: RunSpec, changed: Mapping[str, Any]) -> RunSpec:
+    """Return a sampler's run with some options changed."""
+    options = {**spec.options, **changed}
+    return dataclasses.replace(
+        spec, options=options, draws=int(options["chains"]) * int(options["samples"])
+    )
 
 
 @cache
@@ -160,7 +177,6 @@ def analysis_key(task: AnalysisTask) -> str:
             "judged": task.judged,
             "notes": task.notes,
             "draws_folder": task.draws_folder is not None,
-            "may_extend": task.may_extend,
             "figures": task.figures,
             "explain": [task.explain, task.library_error, task.timeout_s],
             "remedies": task.remedies,
