@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from baseline_builders import SEEDS, as_draws, fits, method, shifted
+from baseline_builders import SEEDS, against_seeds, as_draws, fits, method, shifted
 
+from harness.check.baseline.change import exit_code
 from harness.check.baseline.form import Figure
 from harness.check.baseline.summarise import of_seeds, settle
 
@@ -135,3 +136,16 @@ def test_a_constant_over_seeds_is_a_constant() -> None:
     assert found.quantities["c"]["mean"] == Figure(3.0, 0.0, 10_000.0, 0.0)
     assert found.quantities["one"]["sd"].value == 0.0
     assert found.quantities["one"]["mean"].value == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize("share", [2e-2, 2e-3, 2e-4])
+def test_seeds_with_and_without_a_rare_event_have_not_run_away(share: float) -> None:
+    """With 1000 draws, some seeds have the event and some do not; so do other seeds."""
+    rng = np.random.default_rng(11)
+    runs = [[as_draws(rng.random((1, 1000)) < share) for _ in range(10)] for _ in range(20)]
+    assert not any(of_seeds(some).ran_away for some in runs)
+    for old, new in zip(runs[::2], runs[1::2], strict=True):
+        assert exit_code(against_seeds(old, new)) != 1
+    # A seed that always has the event is another matter.
+    spoilt = [*runs[0][:9], as_draws(rng.random((1, 1000)) < 0.9)]
+    assert of_seeds(spoilt).ran_away == (9,)

@@ -220,10 +220,9 @@ class _Both:
         if self.identical:
             change = replace(change, conclusion="same", difference=0.0, interval=(0.0, 0.0))
             return replace(change, sds=0.0, p=1.0, chance=1.0)
-        sample = self.samples.get(where[2])
         if before["sd"].value == 0 or now["sd"].value == 0:
-            return _constant(change, self._same_constant(change, before, now, sample))
-        found = self._difference(what, before, now, sample, change.margin)
+            return _constant(change, before, now)
+        found = self._difference(what, before, now, self.samples.get(where[2]), change.margin)
         if found is None or math.isnan(found.p):
             return replace(change, kind="unusable", reason="no error", detail=new.why)
         inside = -change.margin <= found.low and found.high <= change.margin
@@ -236,35 +235,6 @@ class _Both:
             p=found.p,
             chance=found.chance,
         )
-
-    def _same_constant(
-        self,
-        change: Change,
-        before: Mapping[str, Figure],
-        now: Mapping[str, Figure],
-        sample: Sample | None,
-    ) -> float:
-        """Return the p-value of "nothing changed" where draws have one value on a side or both.
-
-        Constants have no error to allow for. But draws of a rare event may lack it on one side:
-        then the number of draws that have another value decides, by Fisher's exact test.
-        """
-        close = math.isclose(change.old.value, change.new.value, rel_tol=ROUNDING)
-        sds = before["sd"].value, now["sd"].value
-        if close or sds[0] == sds[1] or sample is None:
-            return float(close)
-        constant, varied = (before, now) if sds[0] == 0 else (now, before)
-        value = constant["mean"].value
-        if value not in {varied[q].value for q in ("q5", "q95")}:
-            return 0.0
-        # A value that a share s of the draws does not have: (mean − value)² / sd² is at most
-        # s / (1 − s), and just that if they all have one other value.
-        odds = ((varied["mean"].value - value) / varied["sd"].value) ** 2
-        sizes = varied["mean"].ess, constant["mean"].ess
-        if not min(sizes) > 0:
-            return 0.0
-        others = max(round(odds / (1 + odds) * sizes[0]), 1)
-        return difference.counts(others, round(sizes[0]), 0, round(sizes[1]))
 
     def _difference(
         self,
@@ -314,17 +284,38 @@ class _Both:
         return difference.location(old.value, new.value, error, df, margin, scale)
 
 
-def _constant(change: Change, p: float) -> Change:
-    """Conclude on two figures, one of a constant."""
-    close = p >= SUSPICIOUS
+def _constant(change: Change, before: Mapping[str, Figure], now: Mapping[str, Figure]) -> Change:
+    """Compare two figures, one of a constant: they have no error to allow for.
+
+    But draws of a rare event may lack it on one side. Then the number of draws that have another
+    value decides, by Fisher's exact test.
+    """
+    close = math.isclose(change.old.value, change.new.value, rel_tol=ROUNDING)
+    p = float(close)
+    if not close and before["sd"].value != now["sd"].value:
+        p = _lacking(*((before, now) if before["sd"].value == 0 else (now, before)))
+    same = p >= SUSPICIOUS
     return replace(
         change,
-        conclusion="same" if close else "changed" if p == 0 else "inconclusive",
-        difference=0.0 if close else math.inf,
+        conclusion="same" if same else "changed" if p == 0 else "inconclusive",
+        difference=0.0 if same else math.inf,
         p=p,
         chance=p,
-        reason=None if close else "constants differ",
+        reason=None if same else "constants differ",
     )
+
+
+def _lacking(constant: Mapping[str, Figure], varied: Mapping[str, Figure]) -> float:
+    """Return the p-value of "the constant only lacks what is rare in the other draws"."""
+    value = constant["mean"].value
+    sizes = varied["mean"].ess, constant["mean"].ess
+    if value not in {varied["q5"].value, varied["q95"].value} or not min(sizes) > 0:
+        return 0.0
+    # A value that a share s of the draws does not have: (mean − value)² / sd² is at most
+    # s / (1 − s), and just that if they all have one other value.
+    odds = ((varied["mean"].value - value) / varied["sd"].value) ** 2
+    others = max(round(odds / (1 + odds) * sizes[0]), 1)
+    return difference.counts(others, round(sizes[0]), 0, round(sizes[1]))
 
 
 def _welch(errors: tuple[float, float], dfs: list[float]) -> float:

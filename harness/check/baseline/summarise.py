@@ -42,8 +42,9 @@ LEAST_KEPT = 0.8
 
 AWAY_SDS = 1.0
 AWAY_FACTOR = 3.0
+AWAY_ERRORS = 4.0
 """A seed has run away if a mean is over one posterior width from the seeds' median, or an sd over
-three times, or under a third of, their median."""
+three times, or under a third of, their median: each by more than four errors too."""
 
 WIDEST = {"mean": 1.0, "sd": math.log(2)}
 """A comparison with wider margins than these (sds, ln of a ratio) would say nothing."""
@@ -204,7 +205,8 @@ def of_seeds(
     if not have:
         return Summary("seeds", 0, {}, no_moments="no run gave draws")
     wanted = list(have[0][1].names if names is None else names)
-    table = np.array([[_values(d, n) for n in wanted] for _, d in have])  # seed, quantity, summary
+    # Seed, quantity, and summaries with the errors of mean and sd.
+    table = np.array([[_values(d, n) for n in wanted] for _, d in have])
     centres = old.quantities if old is not None and old.kept < len(old.seeds) else {}
     away = _away(table, wanted, widths or {}, centres)
     ran_away = tuple(i for (i, _), gone in zip(have, away, strict=True) if gone)
@@ -229,11 +231,12 @@ def of_seeds(
 
 def _values(draws: Draws, name: str) -> list[float]:
     if name not in draws.names:
-        return [math.nan] * len(SUMMARIES)
+        return [math.nan] * (len(SUMMARIES) + 2)
     sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
     if sample.constant:
-        return [figure.value for figure in _own_figures(sample).values()]
-    return [sample.mean, sample.sd, *(sample.quantile(QUANTILES[q]) for q in SUMMARIES[2:])]
+        return [*(figure.value for figure in _own_figures(sample).values()), 0.0, 0.0]
+    quantiles = (sample.quantile(QUANTILES[q]) for q in SUMMARIES[2:])
+    return [sample.mean, sample.sd, *quantiles, sample.mean_mcse, sample.sd_mcse]
 
 
 def _away(
@@ -257,8 +260,14 @@ def _away(
         width = width if width > 0 else typical
         with np.errstate(invalid="ignore", over="ignore"):
             reach = AWAY_SDS * width + CONSTANT * abs(middle)
-            away |= ~finite | (np.abs(mean - middle) > reach)
-            away |= (sd > AWAY_FACTOR * typical) | (sd < typical / AWAY_FACTOR)
+            far = AWAY_ERRORS * table[:, j, -2]
+            away |= ~finite | (np.abs(mean - middle) > np.maximum(reach, far))
+            scattered = (sd > AWAY_FACTOR * typical) | (sd < typical / AWAY_FACTOR)
+            # Few draws of a rare event have an sd of any size, or none.
+            unit_sd = max(typical, float(np.max(sd[finite]))) or 1.0
+            variance, errors = (sd / unit_sd) ** 2, 2 * sd / unit_sd * table[:, j, -1] / unit_sd
+            allowed = AWAY_ERRORS * np.maximum(errors, np.median(errors[finite]))
+            away |= scattered & (np.abs(variance - (typical / unit_sd) ** 2) > allowed)
     return away
 
 
