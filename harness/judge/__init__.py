@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
-from harness.judge.trust import RHAT_CAP, ChainJudgement, chain_rules, judge_chains
+from harness.judge.trust import RHAT_CAP, ChainJudgement, chain_rules, disproved, judge_chains
 from harness.judge.verdict import judge_method, level_text, seeds_text
 from harness.metrics.metric import JudgeContext
 
@@ -14,6 +14,7 @@ __all__ = [
     "chain_rules",
     "closeness",
     "critical_z",
+    "disproved",
     "draws_needed",
     "judge_chains",
     "judge_method",

@@ -13,8 +13,8 @@ from harness.judge.rules import closeness, critical_z, rules_for
 from harness.metrics import METRICS
 from harness.metrics.chains import ESS_BULK, RHAT
 from harness.metrics.metric import JudgeContext, Metric, Scene
-from harness.records import Finding, Measure, Rule
-from harness.records.text import listed
+from harness.records import Finding, Measure, Reference, Refuted, Rule
+from harness.records.text import fixed, listed, number, percent
 
 SAID = 3
 """Reasons against a reference that are given."""
@@ -79,6 +79,25 @@ class ChainJudgement:
     def short(self) -> str:
         """The reasons for a table: R-hat and both ESS of trusted chains, or what is worst."""
         return ", ".join(self.reasons[:3]) if self.trusted else self.reasons[0]
+
+
+def disproved(reference: Reference, fact: Refuted) -> Reference:
+    """Return a reference that is proved wrong: it is not trusted, whatever its diagnostics say."""
+    words = (
+        f"its draws give a log evidence of {fixed(fact.log_evidence, 2)}, below the ELBO of a "
+        f"Gaussian ({fixed(fact.elbo, 2)}), which is impossible: they must miss a mode"
+    )
+    short = "its log evidence is below an ELBO"
+    if fact.reason == "mode":
+        mass = f"about {percent(fact.mass)} of the mass"
+        place = listed([f"{name} = {number(value)}" for name, value in fact.at], len(fact.at))
+        short = f"it misses a mode with {mass}"
+        words = (
+            f"it has no draw in the mode at {place}, which has {mass} (ELBO {fixed(fact.elbo, 2)})"
+        )
+        short += f" at {place}"
+    why = f"proved wrong: {words}"
+    return replace(reference, trusted=False, why=why, short=short, refuted=fact)
 
 
 def judge_chains(

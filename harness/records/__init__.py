@@ -14,6 +14,7 @@ from harness.records.gaps import Cause as Cause
 from harness.records.gaps import Explanation as Explanation
 from harness.records.gaps import Gap as Gap
 from harness.records.gaps import Outcome as Outcome
+from harness.records.gaps import Refuted as Refuted
 from harness.records.gaps import Trial as Trial
 from harness.records.gaps import TrialReason as TrialReason
 from harness.records.gaps import VerdictCause as VerdictCause

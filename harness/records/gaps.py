@@ -64,6 +64,25 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Refuted:
+    """What proves a reference wrong.
+
+    ``mode``: a separate mode of more than 1% of the mass has none of its draws; ``elbo``: a
+    Gaussian's ELBO lies above the log evidence that its draws give.
+    """
+
+    reason: Literal["mode", "elbo"]
+    elbo: float
+    """Of the mode's best mean-field Gaussian, or of the Gaussian that disproves it, nats."""
+    mass: float = math.nan
+    """The mode's share, estimated from the ELBOs of all modes."""
+    at: tuple[tuple[str, float], ...] = ()
+    """Where the mode is: the quantities in which it is farthest from the draws, constrained."""
+    log_evidence: float = math.nan
+    """From the reference's draws, nats."""
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why the fits of one model are not its posterior."""
 
@@ -76,6 +95,8 @@ class Explanation:
     """What could not be computed, and figures that are less precise than wanted."""
     complete: bool = True
     """False where time, memory or a missing library cut it short: next time may be different."""
+    refuted: Refuted | None = None
+    """What proves the reference wrong; None where nothing does."""
 
     def of(self, method: str) -> tuple[Gap, ...]:
         """Return the gaps of one method, a seed each."""

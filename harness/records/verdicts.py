@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.records.gaps import Better, Explanation, Trial, VerdictCause
+from harness.records.gaps import Better, Explanation, Refuted, Trial, VerdictCause
 from harness.records.levels import Closeness, Level
 from harness.records.models import ClaimResult, Model
 from harness.records.runs import Draws, RunResult, Status
@@ -138,6 +138,8 @@ class Reference:
     findings: tuple[Finding, ...] = ()
     short: str = ""
     attempts: tuple[Attempt, ...] = ()
+    refuted: Refuted | None = None
+    """What proves it wrong; it is then not trusted, whatever its diagnostics say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,7 @@ from harness.study.task import (
     code_hash,
     with_draws,
 )
+from harness.why.verdicts import explained as with_facts
 
 
 def analyse(task: AnalysisTask) -> Analysis:
@@ -84,9 +85,11 @@ def _first_round(
     if task.explain and explain.lacks_library(task, store, proposing=proposing):
         known = Known(measuring.found)
         return Analysis(None, needs=Needs(library=True), known=known, lasting=False)
-    comparison = judged.comparison
-    if task.explain:
-        comparison = explain.explained(task, comparison, runs, store)
+    explanation, refuted = explain.explained(task, reference, runs, store)
+    if refuted is not None:
+        reference = judge.disproved(reference, refuted)
+        judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
+    comparison = with_facts(dataclasses.replace(judged.comparison, explanation=explanation))
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
         proposals = explain.proposed(task, comparison, runs)

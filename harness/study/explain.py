@@ -17,11 +17,20 @@ from pydantic import ConfigDict, TypeAdapter
 from harness import judge, records, why
 from harness.methods import METHODS
 from harness.models.data import ModelError, kept_data
-from harness.records import Explanation, ModelComparison, RunResult, Trial, Verdict
+from harness.records import (
+    Explanation,
+    ModelComparison,
+    Reference,
+    Refuted,
+    RunResult,
+    Trial,
+    Verdict,
+)
 from harness.stan import bridge
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
+from harness.why.causes.modes import MISSED
 from harness.why.verdicts import NEEDS_CAUSE
 from harness.why.verdicts import explained as with_facts
 
@@ -75,15 +84,17 @@ def lacks_library(task: AnalysisTask, store: Store, *, proposing: bool) -> bool:
 
 
 def explained(
-    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
-) -> ModelComparison:
-    """Return the comparison with its explanation, and verdicts with their causes."""
-    explanation = _explanation(task, comparison, runs, store)
-    return with_facts(dataclasses.replace(comparison, explanation=explanation))
+    task: AnalysisTask, reference: Reference, runs: Sequence[RunResult], store: Store
+) -> tuple[Explanation | None, Refuted | None]:
+    """Return why fits are off, if that was asked, and what proves the reference wrong."""
+    if not task.explain:
+        return None, _refuted(task, reference, runs)
+    explanation = _explanation(task, reference, runs, store)
+    return explanation, explanation.refuted
 
 
 def _explanation(
-    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], store: Store
+    task: AnalysisTask, reference: Reference, runs: Sequence[RunResult], store: Store
 ) -> Explanation:
     if not explainable(task.results):
         return _unexplained("no run of a Gaussian family gave draws", complete=True)
@@ -97,9 +108,7 @@ def _explanation(
     from harness.why.explain import explain
 
     try:
-        found = explain(
-            task.model, runs, comparison.reference, task.library, task.timeout_s, task.data_hash
-        )
+        found = explain(task.model, runs, reference, task.library, task.timeout_s, task.data_hash)
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
         return _unexplained(f"the gaps are unknown: {type(error).__name__}: {error}")
     if found.complete:
@@ -109,6 +118,20 @@ def _explanation(
 
 def _unexplained(words: str, *, complete: bool = False) -> Explanation:
     return Explanation(records.NO_ESTIMATE, "none", (), (words,), complete=complete)
+
+
+def _refuted(task: AnalysisTask, reference: Reference, runs: Sequence[RunResult]) -> Refuted | None:
+    """Return what proves the reference wrong by the basins of deterministic fits alone.
+
+    Only where a run found several, and nobody asks why: an explanation finds out by itself.
+    """
+    several = any(r.diagnostics.get("other_mass", 0.0) > MISSED for r in runs)
+    model = _opened(task) if several and reference.trusted else ""
+    if isinstance(model, str):
+        return None
+    from harness.why.refute import missing_mode_of
+
+    return missing_mode_of(reference, model, task.timeout_s)
 
 
 def proposed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,16 @@ from harness.records import (
     Gap,
     Model,
     Reference,
+    Refuted,
     RunResult,
 )
-from harness.records.text import number, percent, seconds
+from harness.records.names import stan_name
+from harness.records.text import count, number, percent, seconds
 from harness.stan import program_hash
 from harness.stan.bridge import BridgeError, BridgeModel
-from harness.vi.deterministic import StartError
+from harness.vi.deterministic import StartError, fit_fullrank
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.deterministic.importance import Defensive, Mixture
 from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.causes import by_size, causes_of
@@ -41,11 +45,15 @@ from harness.why.family_search import BUDGET_S, WANTED, Family, Search
 from harness.why.fits import Fit, MissingParametersError, family_of, fit_of
 from harness.why.log_evidence import LogZ, log_evidence
 from harness.why.posterior import Posterior, posterior_of
+from harness.why.refute import missing_mode
 
 PREDICTED = 0.3
 """Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
 
 NO_LOG_Z = LogZ(NO_ESTIMATE, "none")
+
+EVEN = 0.1
+"""Added to every mode's share of the proposals, because ELBOs misjudge masses."""
 
 NO_BEST = "the best member of its family is unknown"
 
@@ -79,9 +87,9 @@ def explain(
     a_density = 1e-6 * (1 + target.dimension / 10) + SECONDS_A_NUMBER * numbers
     search = Search(target, rng, Clock(timeout_s), a_density)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        log_z, gaps = _explained(search, model, data, runs, reference, bridged)
+        log_z, gaps, refuted = _explained(search, model, data, runs, reference, bridged)
     notes = tuple(search.notes)
-    return Explanation(log_z.value, log_z.source, tuple(gaps), notes, search.complete)
+    return Explanation(log_z.value, log_z.source, tuple(gaps), notes, search.complete, refuted)
 
 
 def _explained(
@@ -91,16 +99,20 @@ def _explained(
     runs: Sequence[RunResult],
     reference: Reference,
     bridged: BridgeModel,
-) -> tuple[LogZ, list[Gap]]:
+) -> tuple[LogZ, list[Gap], Refuted | None]:
     fits = _fits(runs, bridged, search.notes)
     if not fits:
         search.notes.append("no run of a Gaussian family has draws")
-        return NO_LOG_Z, []
+        return NO_LOG_Z, [], None
     posterior, said = posterior_of(reference, bridged)
     search.notes += said
     found: dict[FamilyName, Family] = {}
+    refuted: Refuted | None = None
     try:
         found = search.families(fits, posterior)
+        if posterior is not None and reference.draws is not None:
+            optimum = found["meanfield"].best.optimum
+            refuted = missing_mode(optimum, posterior, reference.draws, bridged, search.clock)
     except StartError as error:
         search.notes.append(f"the families' best members could not be found: {error}")
     except TimeLimitError:
@@ -108,11 +120,29 @@ def _explained(
         search.notes.append(f"the search for the families' best members took over {limit}")
         search.complete = False
     if not found:
-        return NO_LOG_Z, [_unknown(fit, NO_BEST) for fit in fits]
-    log_z = _log_z(search, model, data, posterior, found)
-    gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, posterior)}
+        return NO_LOG_Z, [_unknown(fit, NO_BEST) for fit in fits], None
+    names = tuple(stan_name(n) for n in bridged.unconstrained_names())
+    shown = None if refuted else posterior
+    log_z = _log_z(search, model, data, shown, found, names)
+    if log_z.by == "bridge":
+        refuted = _above(log_z, found)
+        if refuted:
+            shown = None
+            log_z = _log_z(search, model, data, None, found, names)
+    doubt = log_z.words or (
+        "a Gaussian's ELBO lies above it, which is impossible" if _above(log_z, found) else ""
+    )
+    if doubt:
+        search.notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
+        log_z = replace(log_z, value=NO_ESTIMATE, source="none", by="none")
+    if shown is None and log_z.posterior is not None:
+        shown = log_z.posterior
+        worth = count(len(shown.z), "draw")
+        search.notes.append(f"the posterior's shape is that of weighted draws of q, worth {worth}")
+    gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, shown)}
     keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
-    return log_z, [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
+    every = [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
+    return log_z, every, refuted
 
 
 def _fits(runs: Sequence[RunResult], bridged: BridgeModel, notes: list[str]) -> list[Fit]:
@@ -135,40 +165,43 @@ def _log_z(
     data: Mapping[str, Any],
     posterior: Posterior | None,
     found: Mapping[FamilyName, Family],
+    names: tuple[str, ...],
 ) -> LogZ:
-    near = found.get("fullrank", found["meanfield"]).best.q
     most = int(min(20_000, max(1000, BUDGET_S / search.seconds)))
-    log_z = log_evidence(model, data, search.target, posterior, near, search.rng, proposals=most)
-    doubt = log_z.words or _doubt(log_z, posterior, found)
-    if doubt:
-        search.notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
-        return LogZ(NO_ESTIMATE, "none", doubt)
-    return log_z
+    proposal = _proposal(search, found)
+    return log_evidence(
+        model, data, search.target, posterior, proposal, search.rng, proposals=most, names=names
+    )
 
 
-def _doubt(log_z: LogZ, posterior: Posterior | None, found: Mapping[FamilyName, Family]) -> str:
-    """Return evidence against a log Z: an ELBO above it, or a mode that its draws miss."""
-    for family, its in found.items():
-        gap = _difference(log_z.value, its.level.value)
+def _proposal(search: Search, found: Mapping[FamilyName, Family]) -> Mixture:
+    """Return the best Gaussian, and one for each separate mode if there are several."""
+    best = found.get("fullrank", found["meanfield"]).best
+    modes = [b for b in best.optimum.basins if b.separate and b.mass > MISSED]
+    parts, shares = [Defensive(best.q.mean, best.q.factor)], [1.0]
+    d = search.target.dimension
+    for basin in modes if len(modes) > 1 else ():
+        mean, factor = basin.theta[:d], np.exp(basin.theta[d:])
+        if d <= FULLRANK_LIMIT:
+            with suppress(np.linalg.LinAlgError, TimeLimitError):
+                full = fit_fullrank(
+                    search.target, mean, np.diag(factor**2), search.rng, search.clock
+                )
+                mean, factor = full.mean, full.factor
+        parts.append(Defensive(mean, factor))
+        shares.append(basin.mass + EVEN)
+    total = sum(shares)
+    return Mixture(tuple(parts), tuple(s / total for s in shares))
+
+
+def _above(log_z: LogZ, found: Mapping[FamilyName, Family]) -> Refuted | None:
+    """Return the ELBO that lies above a log Z, if one does."""
+    for its in found.values():
+        elbo = its.level.value
+        gap = _difference(log_z.value, elbo)
         if gap.value < -4 * gap.mcse - COUNTS:
-            return (
-                f"the estimate by {log_z.source} lies {number(-gap.value)} nats below the "
-                f"ELBO of the best {title(family)} Gaussian, which is impossible: the draws "
-                "must miss a mode"
-            )
-    if log_z.known:
-        return ""
-    basins = found["meanfield"].best.optimum.basins
-    for basin in (b for b in basins if b.separate and b.mass > MISSED):
-        if posterior is None:
-            if sum(b.separate for b in basins) > 1:
-                return "there are several modes, and one Gaussian's draws see only one"
-        elif not posterior.visits(basin.theta):
-            return (
-                f"climbing finds a mode with about {percent(basin.mass)} of the mass in "
-                "which the reference has no draw"
-            )
-    return ""
+            return Refuted("elbo", elbo.value, log_evidence=log_z.value.value)
+    return None
 
 
 def _gaps(

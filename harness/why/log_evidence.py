@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from harness import metrics
+from harness.metrics.influence import LEAST_EFFECTIVE
 from harness.models.exact_evidence import LOG_EVIDENCE
 from harness.records import NO_ESTIMATE, Estimate, Model
 from harness.records.text import count, number
 from harness.vi.bridge_sampling import Evidence, bridge_sampling
-from harness.vi.deterministic.importance import Defensive
+from harness.vi.deterministic.importance import (
+    PER_DRAW,
+    Proposal,
+    delivered,
+    smoothed_weights,
+    systematic,
+)
+from harness.why.posterior import REFERENCE_DRAWS, Posterior
 
 if TYPE_CHECKING:
-    from harness.vi.gaussian import Gaussian
     from harness.vi.target import Target
-    from harness.why.posterior import Posterior
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,10 @@ class LogZ:
     value: Estimate
     source: str
     words: str = ""
-    known: bool = False
-    """Whether it comes from a formula and needs no draws."""
+    by: Literal["formula", "bridge", "weights", "none"] = "none"
+    """``bridge`` is from the reference's draws, ``weights`` from those of q."""
+    posterior: Posterior | None = None
+    """What the weighted draws show, if they were taken and are worth enough."""
 
 
 def log_evidence(
@@ -38,20 +46,22 @@ def log_evidence(
     data: Mapping[str, Any],
     target: Target,
     posterior: Posterior | None,
-    q: Gaussian,
+    proposal: Proposal,
     rng: np.random.Generator,
     *,
     proposals: int = 20_000,
+    names: tuple[str, ...] = (),
 ) -> LogZ:
     """Return log Z by the best method that applies.
 
     ``posterior`` has the draws of a trusted reference for bridge sampling. The last resort are
-    weighted draws of ``q``, a Gaussian close to the posterior, with a heavy-tailed part.
+    weighted draws of ``proposal``, close to the posterior and with heavy tails; they show its
+    shape too. ``names`` are those of the unconstrained parameters.
     """
     known = LOG_EVIDENCE.get(str(model.reference))
     if known is not None:
         try:
-            return LogZ(known(data), "the model's own formula", known=True)
+            return LogZ(known(data), "the model's own formula", by="formula")
         except (KeyError, ValueError) as error:
             words = f"the formula of log Z does not fit these data: {error}"
             return LogZ(NO_ESTIMATE, "none", words)
@@ -64,21 +74,24 @@ def log_evidence(
             found = Evidence(math.nan, math.inf, str(error))
         if math.isfinite(found.error):
             source = f"bridge sampling from {count(len(z), 'reference draw')}"
-            return LogZ(Estimate(found.value, found.error), source)
+            return LogZ(Estimate(found.value, found.error), source, by="bridge")
         why = found.words
-    proposal = Defensive(q.mean, q.factor)
     z = proposal.draw(proposals, rng)
     log_p, log_q = target.log_density(z), proposal.log_density(z)
-    k = metrics.khat(log_p[None], log_q[None]).value
-    limit = metrics.khat_limit(proposals)
+    weights = smoothed_weights(log_p, log_q, lambda p, q: metrics.khat(p[None], q[None]).value)
+    size = delivered(REFERENCE_DRAWS, weights.ess)
+    shown = None
+    if weights.ess >= PER_DRAW * LEAST_EFFECTIVE:
+        shown = Posterior(z[systematic(weights.weight, size, rng)], float(size), names)
+    k, limit = weights.khat, metrics.khat_limit(proposals)
     if not k <= limit:
         khat = f"k-hat {number(k)}, limit {number(limit)}"
         words = f"{why}, and weighted draws of q cannot estimate it ({khat})"
-        return LogZ(NO_ESTIMATE, "none", words)
+        return LogZ(NO_ESTIMATE, "none", words, posterior=shown)
     log_w = log_p - log_q
     top = float(np.max(log_w))
     weight = np.exp(log_w - top)
     relative = float(np.std(weight, ddof=1) / np.mean(weight)) / math.sqrt(proposals)
     value = Estimate(top + math.log(float(np.mean(weight))), relative)
     draws = count(proposals, "weighted draw")
-    return LogZ(value, f"{draws} of q (k-hat {number(k)}): {why}")
+    return LogZ(value, f"{draws} of q (k-hat {number(k)}): {why}", by="weights", posterior=shown)

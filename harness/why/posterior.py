@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.stan.bridge import BridgeModel
 
-VISITED = 4.0
-"""Sds of a basin's Gaussian within which a draw is in that basin."""
-
 DRAWS = 4000
 """Draws of q* from which the mass that it misses is estimated."""
 
@@ -73,12 +70,6 @@ class Posterior:
     def unimodal(self) -> NDArray[np.bool_]:
         """Which marginals are unimodal, shape ``(d,)``."""
         return np.array([s.basins.count <= 1 for s in self._samples])
-
-    def visits(self, theta: FloatArray) -> bool:
-        """Return whether a draw lies within four sds of a basin's optimum, ``(2 d,)``."""
-        d = self.z.shape[1]
-        unit = np.abs(self.z - theta[:d]) / np.exp(theta[d:])
-        return bool(np.any(np.all(unit < VISITED, axis=1)))
 
     def missed(self, q: Gaussian, rng: np.random.Generator) -> tuple[Estimate, int]:
         """Return the largest mass that q misses in one marginal, and the index of that marginal.

@@ -77,15 +77,17 @@ def settle(
     return None
 
 
-def find_basins(scout: Objective, starts: Sequence[Start]) -> list[Basin]:
-    """Return the different optima that starts lead to on few base draws, best first.
+def find_basins(
+    scout: Objective, starts: Sequence[Start], known: Sequence[Basin] = ()
+) -> list[Basin]:
+    """Return the known optima, and those that starts lead to on few base draws, best first.
 
     Raises
     ------
     StartError
         If no start leads to an optimum.
     """
-    ended: list[Basin] = []
+    ended = list(known)
     for start in starts:
         basin = settle(scout, start.theta, start.metric, ended)
         if basin is not None:

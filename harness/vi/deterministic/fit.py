@@ -16,7 +16,13 @@ from harness.vi.deterministic.lbfgs import Steps
 from harness.vi.deterministic.newton import Errors
 from harness.vi.deterministic.polish import Reached, Wanted, hessian_pattern, polish, polish_large
 from harness.vi.deterministic.sizes import Settings
-from harness.vi.deterministic.starts import StartError, start_at, starting_points, usual_starts
+from harness.vi.deterministic.starts import (
+    StartError,
+    far_starts,
+    start_at,
+    starting_points,
+    usual_starts,
+)
 from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Target
 
@@ -31,6 +37,7 @@ DIRECT_S = 5.0
 """Predicted seconds of a run from one of Stan's points above which q does not start there: far
 from a maximum of log p, q needs many iterations. Only log p is then climbed from these points."""
 
+FAR_STARTS = 8  # starts far from the best basin for each direct start
 FEW_EXTRA = 2  # the caller's starts that are used with such a target
 
 
@@ -98,6 +105,9 @@ def fit(
         direct, extra = 0, extra[:FEW_EXTRA]
     starts = usual_starts(target, points[:climbs], peaks, direct, settings.dense_limit, clock)
     found = find_basins(scout, [*starts, *(start_at(theta) for theta in extra)])
+    # Where all of Stan's points lead to one mode, only starts far away may lead to another.
+    far = far_starts(found[0].theta, direct * FAR_STARTS, rng.spawn(1)[0])
+    found = find_basins(scout, far, found)
     found = _compared(objective, found, seconds)
     refused = scout.refused
     if d > settings.dense_limit:

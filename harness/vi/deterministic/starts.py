@@ -16,6 +16,9 @@ from harness.vi.target import Clock, Target, finite_rows
 DIRECT_SDS = (1.0, 0.1, 0.3)
 """The sds of q at Stan's own starting points."""
 
+FAR_SDS, FAR_FREEDOM = (4.0, 12.0, 36.0, 108.0), 3
+"""Scales of far starts, sds of a fit, and their degrees of freedom."""
+
 TRIES, ENOUGH_TRIES = 100, 3
 """Attempts at a starting point with a finite density, as many as in Stan; and the attempts after
 which some good points are enough."""
@@ -65,6 +68,21 @@ def starting_points(target: Target, count: int, rng: np.random.Generator) -> Flo
 def start_at(theta: FloatArray) -> Start:
     """Return a start at given means and log sds, shape ``(2 d,)``."""
     return Start(theta, _metric(np.exp(2 * theta[len(theta) // 2 :])), informed=False)
+
+
+def far_starts(theta: FloatArray, count: int, rng: np.random.Generator) -> list[Start]:
+    """Return starts of a q as narrow as a fit, in opposite pairs from a wide Student-t around it.
+
+    The t-distribution has ``FAR_FREEDOM`` degrees of freedom, its scales are ``FAR_SDS`` of the
+    fit's sds in turn.
+    """
+    d = len(theta) // 2
+    found = []
+    for i in range(count // 2):
+        radius = FAR_SDS[i % len(FAR_SDS)] / np.sqrt(rng.chisquare(FAR_FREEDOM) / FAR_FREEDOM)
+        step = radius * np.exp(theta[d:]) * rng.standard_normal(d)
+        found += [start_at(np.concatenate([theta[:d] + s * step, theta[d:]])) for s in (1, -1)]
+    return found
 
 
 def usual_starts(

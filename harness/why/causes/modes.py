@@ -12,6 +12,9 @@ from harness.why.causes.row import COUNTS, SHARE, Evidence, FamilyScene, Found, 
 MISSED = 0.01
 """Mass from which a mode counts, as in the limit on missed mass."""
 
+ALL = 0.99
+"""Mass from which missing it says that q and the draws lie apart, not what that costs."""
+
 MORE = 1.25
 """How many times the mass that one marginal shows the basins' own masses must exceed before they
 are believed: modes may lie crosswise, so that each marginal shows half of them."""
@@ -35,10 +38,10 @@ def _modes(scene: FamilyScene) -> Found | None:
     others = 1 - modes[0].mass if len(modes) > 1 else 0.0
     if scene.posterior is not None:
         missed, which = scene.posterior.missed(scene.best.q, scene.rng)
-        seen = missed.value - 2 * missed.mcse > MISSED
+        seen = MISSED < missed.value - 2 * missed.mcse < missed.value < ALL
         if seen and not others > MORE * missed.value:
-            nats = -math.log1p(-min(missed.value, 1 - 1e-9))
-            return Found(nats, {"of": scene.posterior.names[which], "missed": missed})
+            found = {"of": scene.posterior.names[which], "missed": missed}
+            return Found(-math.log1p(-missed.value), found)
     if not others > MISSED:
         return None
     return Found(-math.log1p(-others), {"basins": len(modes), "mass": others})
@@ -51,7 +54,7 @@ def _sentence(e: Evidence) -> str:
             f"hold about {number(e['mass'])} of the mass: {number(-math.log1p(-e['mass']))} nats"
         )
     missed = Estimate(*e["missed"])
-    share = min(missed.value, 1 - 1e-9)
+    share = min(missed.value, ALL)
     nats = Estimate(-math.log1p(-share), missed.mcse / (1 - share))
     return (
         f"{e['of']} has modes that the best Gaussian leaves out, with {with_error(missed)} of the "
