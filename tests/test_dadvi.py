@@ -241,7 +241,9 @@ def test_runs_with_different_base_draws_agree_within_their_stated_error(
 def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     """Every seed finds two basins, with ELBOs ln .8 and ln .2 and a fifth of the mass in one."""
     found = fitted(lecture_mixture(), seed)
-    assert [b.separate for b in found.basins] == [True, True]
+    # Starts far away may lead to optima of the ELBO that are no modes.
+    assert [b.separate for b in found.basins[:2]] == [True, True]
+    assert not any(b.separate for b in found.basins[2:])
     assert abs(found.basins[0].elbo - math.log(0.8)) < 0.01
     assert abs(found.basins[1].elbo - math.log(0.2)) < 0.01
     assert abs(found.basins[1].mass - 0.2) < 0.01

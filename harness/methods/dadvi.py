@@ -51,7 +51,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-_row = functools.partial(Method, bridge=True)
+# Version 2 also starts far from the best basin.
+_row = functools.partial(Method, bridge=True, version=2)
 
 DADVI = _row(
     name="dadvi",

@@ -82,7 +82,7 @@ def _first_round(
     if wants:
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
     proposing = task.explain and task.remedies and task.trials is None
-    if task.explain and explain.lacks_library(task, store, proposing=proposing):
+    if explain.lacks_library(task, store, proposing=proposing):
         known = Known(measuring.found)
         return Analysis(None, needs=Needs(library=True), known=known, lasting=False)
     explanation, refuted = explain.explained(task, reference, runs, store)

@@ -78,9 +78,18 @@ def complete(comparison: ModelComparison) -> bool:
 
 def lacks_library(task: AnalysisTask, store: Store, *, proposing: bool) -> bool:
     """Tell whether the program must be built as a library before the analysis can go on."""
-    if task.library is not None or task.library_error or not explainable(task.results):
+    if task.library is not None or task.library_error:
+        return False
+    if not task.explain:
+        return _several(task.results)
+    if not explainable(task.results):
         return False
     return proposing or store.recall(explanation_key(task), _kind()) is None
+
+
+def _several(runs: Sequence[RunResult]) -> bool:
+    """Tell whether a deterministic fit found several basins."""
+    return any(r.diagnostics.get("other_mass", 0.0) > MISSED for r in runs)
 
 
 def explained(
@@ -125,8 +134,7 @@ def _refuted(task: AnalysisTask, reference: Reference, runs: Sequence[RunResult]
 
     Only where a run found several, and nobody asks why: an explanation finds out by itself.
     """
-    several = any(r.diagnostics.get("other_mass", 0.0) > MISSED for r in runs)
-    model = _opened(task) if several and reference.trusted else ""
+    model = _opened(task) if reference.trusted and _several(runs) else ""
     if isinstance(model, str):
         return None
     from harness.why.refute import missing_mode_of
