@@ -19,6 +19,8 @@ Z = judge.critical_z(3)
 CASES: dict[str, tuple[float, float | None, float, Estimate]] = {
     "bias": (-0.7, 0.3, -0.05, Estimate(0.05, 0.1)),
     "log_width_ratio": (math.log(0.5), math.log(1.3), math.log(0.95), Estimate(0.05, 0.1)),
+    "median_bias": (-0.7, 0.3, -0.05, Estimate(0.05, 0.1)),
+    "probability": (0.3, 0.15, 0.01, Estimate(0.01, 0.05)),
     "w1": (0.7, 0.3, -0.01, Estimate(0.05, 0.1)),
     "tail": (-1.0, 0.4, 0.1, Estimate(0.05, 0.2)),
     "missed_mass": (0.2, 0.03, 0.0, Estimate(0.0, 0.01)),

@@ -118,6 +118,7 @@ def judged(
         dimension=len(selection.names),
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
+        kinds=yardstick.kinds(),
     )
     methods = dict.fromkeys(r.spec.method for r in runs)
     verdicts = {

@@ -179,8 +179,12 @@ def _absent(
     """Return missing figures: those every quantity needs, and joint ones that another seed has."""
     present = {(m.metric, m.quantity) for m in own}
     judged = [m for m in METRICS.values() if m.rule is not None and not m.rule.alarm]
+    kinds = {q: bench.context.kinds.get(q, "continuous") for q in quantities}
     wanted: set[tuple[str, str | None]] = {
-        (m.id, q) for m in judged if m.scope == "quantity" for q in quantities
+        (m.id, q)
+        for m in judged
+        for q, kind in kinds.items()
+        if m.scope == "quantity" and kind in m.kinds and kind != "constant"
     }
     together = {m.id for m in judged if m.scope in {"joint", "run"}}
     wanted |= {(m.metric, None) for m in bench.measures if m.metric in together}

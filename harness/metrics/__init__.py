@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.metrics.bias import BIAS, TAIL
+from harness.metrics.bias import BIAS, MEDIAN, TAIL
 from harness.metrics.chains import (
     CHAIN_MODES,
     DIVERGENCES,
@@ -27,7 +27,8 @@ from harness.metrics.funnels import Funnel, funnel, is_funnel
 from harness.metrics.joint import Joint, JointReference
 from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
-from harness.metrics.sample import Sample, prepare, unusable
+from harness.metrics.probability import PROBABILITY
+from harness.metrics.sample import Kind, Sample, prepare, unusable
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
@@ -35,19 +36,21 @@ from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, khat, khat_limit
 from harness.metrics.width import LOG_SD_RATIO, WIDTH
 from harness.metrics.worst_direction import WORST_DIRECTION
-from harness.records import Estimate, FloatArray
+from harness.records import NO_ESTIMATE, Estimate, FloatArray
 
 METRICS: dict[str, Metric] = {
     m.id: m
     for m in (
         *SUMMARIES,
         BIAS,
+        MEDIAN,
         WIDTH,
         LOG_SD_RATIO,
         W1,
         TAIL,
         MISSED_MASS,
         FIRST_MODE,
+        PROBABILITY,
         CORR_ERROR,
         WORST_DIRECTION,
         SLICED_W1,
@@ -70,6 +73,16 @@ def of_scope(scope: Scope) -> list[Metric]:
     return [m for m in METRICS.values() if m.scope == scope]
 
 
+def quantity_metrics(kind: Kind) -> list[Metric]:
+    """Return the metrics that compare a quantity of some kind."""
+    return [m for m in of_scope("quantity") if kind in m.kinds]
+
+
+def not_measured(kind: Kind) -> dict[str, Estimate]:
+    """Return the judged metrics of a quantity that a run lacks, all NaN."""
+    return {m.id: NO_ESTIMATE for m in quantity_metrics(kind) if m.rule is not None}
+
+
 def measured(scope: Scope, *arguments: object) -> dict[str, Estimate]:
     """Return the metrics of one scope that are defined, by id."""
     found = {m.id: m.measure(*arguments) for m in of_scope(scope)}
@@ -83,7 +96,9 @@ def summaries(own: Sample) -> dict[str, Estimate]:
 
 def compare_quantity(own: Sample, reference: Sample) -> dict[str, Estimate]:
     """Compare an approximation's draws of one quantity with the reference's."""
-    return measured("quantity", own, reference)
+    rows = quantity_metrics(reference.kind)
+    found = {m.id: m.measure(own, reference) for m in rows}
+    return {metric: e for metric, e in found.items() if e is not None}
 
 
 def compare_joint(joint: Joint) -> dict[str, Estimate]:
@@ -122,6 +137,7 @@ __all__ = [
     "Joint",
     "JointReference",
     "JudgeContext",
+    "Kind",
     "Metric",
     "Sample",
     "Scene",
@@ -140,8 +156,10 @@ __all__ = [
     "khat_limit",
     "marginal_shapes",
     "measured",
+    "not_measured",
     "of_scope",
     "prepare",
+    "quantity_metrics",
     "seed_spread",
     "summaries",
     "unusable",

@@ -13,9 +13,8 @@ import numpy as np
 from harness import metrics
 from harness.metrics.correlation_error import worst_pair
 from harness.metrics.metric import WorstPair
-from harness.metrics.summaries import MEAN, Q5, Q95
+from harness.metrics.summaries import MEAN, Q5, Q50, Q95
 from harness.records import (
-    NO_ESTIMATE,
     Draws,
     Estimate,
     FloatArray,
@@ -44,6 +43,8 @@ class Selection:
 
     names: tuple[str, ...]
     notes: tuple[str, ...]
+    # Left out, but a method that gives one of them another value is told so.
+    constant: tuple[str, ...] = ()
 
 
 def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Selection:
@@ -75,7 +76,7 @@ def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Se
         f"left out, {why} in the reference: {listed(unusable, _NAMED)}"
         for why, unusable in whose.items()
     ]
-    return Selection(tuple(names), tuple(notes))
+    return Selection(tuple(names), tuple(notes), tuple(whose.get("constant", ())))
 
 
 class Measured(NamedTuple):
@@ -95,6 +96,10 @@ class Yardstick:
         self.model = model
         self.kind = reference.kind
         self.names = selection.names
+        self.constant = {
+            n: metrics.prepare(reference.draws.quantity(n), iid=reference.draws.iid)
+            for n in selection.constant
+        }
         self.iid = reference.draws.iid
         index = [reference.draws.names.index(n) for n in self.names]
         self.values: FloatArray = reference.draws.values[:, :, index]
@@ -133,19 +138,22 @@ class Yardstick:
         present = tuple(n for n in self.names if n in draws.names)
         for name, sample in zip(self.names, self.samples, strict=True):
             if name not in present:
-                judged = [m.id for m in metrics.of_scope("quantity") if m.rule is not None]
-                out += self._measures(method, seed, name, dict.fromkeys(judged, NO_ESTIMATE))
+                out += self._measures(method, seed, name, metrics.not_measured(sample.kind))
                 continue
             own = metrics.prepare(draws.quantity(name), iid=draws.iid)
             found = metrics.summaries(own)
             if not against_itself:
                 found |= metrics.compare_quantity(own, sample)
             out += self._measures(method, seed, name, found)
+        if not against_itself:
+            out += self._moved(draws, method, seed)
         pair = None
-        if len(present) > 1 and not against_itself:
-            joint = self._joint(draws, present)
+        kinds = self.kinds()
+        together = tuple(n for n in present if kinds[n] != "discrete")
+        if len(together) > 1 and not against_itself:
+            joint = self._joint(draws, together)
             out += self._measures(method, seed, None, metrics.compare_joint(joint))
-            pair = worst_pair(joint, present)
+            pair = worst_pair(joint, together)
         out += self._measures(method, seed, None, metrics.measured("run", result))
         return Measured(out, pair)
 
@@ -163,11 +171,26 @@ class Yardstick:
             )
         return metrics.Joint(own, self._prepared[present], iid=draws.iid)
 
+    def _moved(self, draws: Draws, method: str, seed: int) -> list[Measure]:
+        """Measure what is constant in the reference and has another value in these draws."""
+        out = []
+        for name, sample in self.constant.items():
+            if name in draws.names:
+                own = metrics.prepare(draws.quantity(name), iid=draws.iid)
+                found = metrics.compare_quantity(own, sample)
+                if any(e.value != 0 for e in found.values()):
+                    out += self._measures(method, seed, name, metrics.summaries(own) | found)
+        return out
+
     def spread(self, measures: Sequence[Measure]) -> list[Measure]:
         """Return the metrics over seeds, where a method has several."""
         by_cell: dict[tuple[str, str], list[Measure]] = {}
+        centre = {"continuous": MEAN.id, "heavy": Q50.id}
+        kinds = self.kinds()
         for m in measures:
-            if m.metric == MEAN.id and m.quantity is not None and m.seed is not None:
+            if m.quantity is None or m.seed is None:
+                continue
+            if m.metric == centre.get(kinds[m.quantity]):
                 by_cell.setdefault((m.method, m.quantity), []).append(m)
         out = []
         for (method, quantity), cells in by_cell.items():
@@ -181,9 +204,19 @@ class Yardstick:
             out += self._measures(method, None, quantity, found)
         return out
 
+    def kinds(self) -> Mapping[str, metrics.Kind]:
+        """Return what each quantity is in the reference."""
+        varying = zip(self.names, self.samples, strict=True)
+        return {n: s.kind for n, s in [*varying, *self.constant.items()]}
+
     def modes(self) -> Mapping[str, int]:
-        """Return how many modes each quantity has in the reference."""
-        return {n: s.basins.count for n, s in zip(self.names, self.samples, strict=True)}
+        """Return how many modes each quantity has in the reference; values are no modes."""
+        kinds = self.kinds()
+        return {
+            n: s.basins.count
+            for n, s in zip(self.names, self.samples, strict=True)
+            if kinds[n] != "discrete"
+        }
 
     def correlations(self) -> Mapping[str, tuple[str, float]]:
         """Return each quantity's strongest partner in the reference and their correlation."""

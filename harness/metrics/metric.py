@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from harness.metrics.sample import Kind
 from harness.records import Closeness, Estimate, Measure, Rule, RunResult
 from harness.records.text import capital, count, integer, number, percent, setting, with_error
 
@@ -30,6 +31,8 @@ class JudgeContext:
     pairs: Mapping[int, WorstPair] = field(default_factory=dict)  # by seed
     chains: int = 4  # Markov chains behind an R-hat
     modes: Mapping[str, int] = field(default_factory=dict)  # of each quantity in the reference
+    # What each quantity is in the reference; by default continuous.
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     # For each quantity with several modes, the share of every chain in the leftmost one.
     mode_shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
     title: str = ""  # what the method is called in sentences; by default its id
@@ -109,13 +112,15 @@ class Metric:
     # None where the metric is not defined; only those without a rule may be so for good draws.
     measure: Callable[..., Estimate | None]
     unit: str = ""
+    # The quantities it is for; constant ones are measured only in runs that move them.
+    kinds: tuple[Kind, ...] = ("continuous", "heavy", "discrete", "constant")
     rule: Rule | None = None  # the limits and their reason; summaries are not judged
     stricter: Callable[[RunResult], float] | None = None  # a run's upper bound on the close limit
     log: bool = False  # the value is the logarithm of a ratio; people read the ratio
     form: Literal["number", "integer", "percent"] = "number"
     digits: int = 2
     # Place in headlines among findings that are equally grave and frequent, smallest first.
-    telling: int = 100
+    telling: float = 100
     # Orders findings of one metric whose values are equal to two digits, largest first.
     tie: Callable[[Scene], float] | None = None
     by_seed: bool = False  # seeds differ in kind, so that each one's value is listed

@@ -92,6 +92,7 @@ MISSED_MASS = Metric(
     id="missed_mass",
     noun="mass in missed modes",
     scope="quantity",
+    kinds=("continuous", "heavy"),
     # Draws that are not finite lie in no mode: this is a probability, never infinite.
     measure=distance(missed_mass, apart=Estimate(1.0, 0.0)),
     rule=Rule(
@@ -106,5 +107,9 @@ MISSED_MASS = Metric(
     hide_zeros=True,
 )
 FIRST_MODE = Metric(
-    id="first_mode", noun="share of the leftmost mode", scope="quantity", measure=_first_mode
+    id="first_mode",
+    noun="share of the leftmost mode",
+    scope="quantity",
+    kinds=("continuous", "heavy"),
+    measure=_first_mode,
 )

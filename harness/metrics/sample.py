@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,22 @@ OUTLIER_SDS = 50.0
 
 CONSTANT = 1e-12
 """A range below this share of the largest value is rounding, not variation."""
+
+AMPLE_ESS = 400
+"""With a larger effective size, a mean that is still poorly known is so because of its tails."""
+
+MEAN_ERROR = 0.1
+"""A mean whose standard error is a larger share of the unit cannot judge."""
+
+NO_VARIANCE = 0.5
+"""From this tail index on the variance is infinite, so that no standard error of a mean holds."""
+
+Kind = Literal["continuous", "heavy", "discrete", "constant"]
+"""What a quantity is in the reference, and so which metrics judge it.
+
+``constant`` quantities have one value, ``discrete`` ones few; ``heavy`` ones have tails so heavy
+that their mean is unknown even from ample draws; all others are ``continuous``.
+"""
 
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
@@ -140,6 +157,26 @@ class Sample:
             return None
         share = count / self.n
         return value, np.cumsum(share) - share / 2
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What the quantity is; see :data:`Kind`."""
+        if self.constant:
+            return "constant"
+        if self.finite and self._levels is not None:
+            return "discrete"
+        if not self.finite or not self.ess_mean >= AMPLE_ESS:
+            return "continuous"
+        unknown = self.mean_mcse > MEAN_ERROR * self.unit or self._tail_index > NO_VARIANCE
+        return "heavy" if unknown else "continuous"
+
+    @property
+    def _tail_index(self) -> float:
+        """Hill's estimate of the tail index, from the √n draws farthest from the median."""
+        k = int(math.sqrt(self.n))
+        far = np.abs(self.sorted - self.quantiles["q50"])
+        far = np.sort(np.partition(far, -k - 1)[-k - 1 :])
+        return float(np.mean(np.log(far[1:] / far[0]))) if far[0] > 0 else math.inf
 
     def quantile(self, p: float) -> float:
         """Return the p-quantile.

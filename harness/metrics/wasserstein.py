@@ -69,6 +69,7 @@ W1 = Metric(
     noun="Wasserstein distance",
     unit="sd",
     scope="quantity",
+    kinds=("continuous",),
     measure=_w1,
     rule=Rule(0.1, 0.5, "above", "the average draw would have to move that far"),
     telling=12,

@@ -109,6 +109,7 @@ WIDTH = Metric(
     id="log_width_ratio",
     noun="ratio of the 5-95% widths",
     scope="quantity",
+    kinds=("continuous", "heavy"),
     measure=distance(width_ratio),
     log=True,
     rule=Rule(
@@ -124,5 +125,10 @@ WIDTH = Metric(
     column=Column("width ×", "width from the 5% to the 95% quantile, over the reference's"),
 )
 LOG_SD_RATIO = Metric(
-    id="log_sd_ratio", noun="ratio of the sds", scope="quantity", measure=_log_sd, log=True
+    id="log_sd_ratio",
+    noun="ratio of the sds",
+    scope="quantity",
+    kinds=("continuous", "heavy"),
+    measure=_log_sd,
+    log=True,
 )

@@ -205,6 +205,7 @@ def judge_model(
         chains=4 if nuts is None or nuts.draws is None else len(nuts.draws.values),
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
+        kinds=yardstick.kinds(),
         mode_shares={} if nuts is None else measuring.mode_shares(nuts, against, selection.names),
     )
     judged: list[Verdict] = []

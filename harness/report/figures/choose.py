@@ -9,12 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import W1
+from harness.metrics.bias import MEDIAN
+from harness.metrics.probability import PROBABILITY
+from harness.metrics.wasserstein import W1
 from harness.records import Draws, FloatArray, ModelComparison, RunResult
 from harness.report.figures import canvas
 from harness.report.figures.looks import in_order
 
 BoolArray = NDArray[np.bool_]
+
+DISTANCES = {W1.id, MEDIAN.id, PROBABILITY.id}
+"""The distance of a quantity of each kind; all have the same limits but for a factor of two."""
 
 PAIR_CANDIDATES = 12
 _PAIR_DRAWS = 2000
@@ -75,14 +80,14 @@ def quantity_names(comparison: ModelComparison) -> list[str]:
 
 
 def worst_first(comparison: ModelComparison) -> list[str]:
-    """Return the quantities by their W1 distance, worst first.
+    """Return the quantities by their distance from the reference, worst first.
 
     The worst method counts, with its typical (median) seed, so that a single runaway, which is
     far off in every quantity, does not decide. NaN sorts as worst.
     """
     distances: dict[str, dict[str, list[float]]] = {}
     for measure in comparison.measures:
-        if measure.metric == W1.id and measure.quantity is not None:
+        if measure.metric in DISTANCES and measure.quantity is not None:
             size = abs(measure.value)
             seeds = distances.setdefault(measure.quantity, {}).setdefault(measure.method, [])
             seeds.append(math.inf if math.isnan(size) else size)
