@@ -28,6 +28,10 @@ LEADING, RANDOM, SUMS = 20, 20, 20
 """Directions of each kind that stand for all of a large number of quantities: the leading ones of
 the draws' own covariance, random ones, and the sums of the largest vectors."""
 
+ROUNDING = 1e-6
+"""Two columns that differ by less of their largest deviation are one number under two names: draws
+are written with six digits or more."""
+
 POWERS = 4
 """Iterations of the randomised range finder (Halko, Martinsson and Tropp, 2011, SIAM Review 53)."""
 
@@ -202,6 +206,31 @@ class Joint:
         rows = np.concatenate([self.reference.common, self.reference.leading[half], own])
         q, r = np.linalg.qr(rows.T)
         return np.asarray(q.T[np.abs(np.diag(r)) > CONSTANT * np.max(np.abs(r))])
+
+
+def copies(values: FloatArray) -> dict[int, int]:
+    """Return the columns that are a linear function of one earlier column, with that column.
+
+    ``values`` are draws that vary, shape ``(chain, draw, quantity)``. The elements above the
+    diagonal of a symmetric matrix are such columns, and the second share of two.
+    """
+    flat = np.moveaxis(values, 2, 0).reshape(values.shape[2], -1)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        unit = flat - np.mean(flat, axis=1)[:, None]
+        unit /= np.max(np.abs(unit), axis=1)[:, None]
+    # Copies, and hardly any others, have the same sum of squares.
+    squares = np.sum(unit**2, axis=1)
+    found: dict[int, int] = {}
+    order = np.argsort(squares, kind="stable")
+    for at, column in enumerate(order):
+        for other in order[at + 1 :]:
+            if not squares[other] - squares[column] <= ROUNDING * squares[column]:
+                break
+            sign = np.sign(unit[column] @ unit[other])
+            if np.max(np.abs(unit[column] - sign * unit[other])) <= ROUNDING:
+                first, second = sorted((int(column), int(other)))
+                found[second] = min(first, found.get(second, first))
+    return found
 
 
 Compare = Callable[[Joint, Block, Block], Estimate]

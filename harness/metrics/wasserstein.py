@@ -129,11 +129,10 @@ def _at_levels(projected: FloatArray, levels: FloatArray) -> FloatArray:
 
 def _sliced_sd(projected: FloatArray, grid: FloatArray, sign: FloatArray) -> float:
     """Return the sd of h averaged over directions, h' = sign(Q_q − Q) at each projection."""
-    every = max(1, projected.shape[1] // 1000)
     step = np.diff(grid, axis=1) * (sign[:, 1:] + sign[:, :-1]) / 2
     h = np.concatenate([np.zeros((len(grid), 1)), np.cumsum(step, axis=1)], axis=1)
-    total = np.zeros(projected[:, ::every].shape[1])
-    for x, at, height in zip(projected[:, ::every], grid, h, strict=True):
+    total = np.zeros(projected.shape[1])
+    for x, at, height in zip(projected, grid, h, strict=True):
         total += np.interp(x, at, height)
     return float(np.std(total / len(grid)))
 
