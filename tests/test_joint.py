@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness import metrics
 from harness.judge.rules import closeness, critical_z, rules_for
-from harness.records import Estimate, FloatArray
+from harness.metrics import measure
+from harness.records import Cost, Draws, Estimate, FloatArray, Model, Reference, RunResult, RunSpec
 
 RULES = rules_for()
+MODEL = Model(name="m", title="m", stan_file=Path("m.stan"), data_file=None, source="")
 
 
 def equicorrelated(rng: np.random.Generator, n: int, k: int) -> FloatArray:
@@ -104,3 +107,40 @@ def test_a_reference_is_prepared_once_for_many_runs() -> None:
         assert metrics.compare_joint(metrics.Joint(own, shared, iid=True)) == metrics.compare_joint(
             metrics.Joint(own, alone, iid=True)
         )
+
+
+def symmetric(rng: np.random.Generator, *, broken: bool = False) -> Draws:
+    """Return draws of a covariance matrix, of two shares and of a count."""
+    a, b, c = rng.normal(size=(3, 4000))
+    below = rng.permutation(b) if broken else b
+    share = rng.beta(2, 3, size=4000)
+    columns = {"S[1,1]": a, "S[2,1]": below, "S[1,2]": b, "S[2,2]": c}
+    columns |= {"p[1]": share, "p[2]": 1 - share, "n": rng.poisson(2, size=4000).astype(float)}
+    return Draws(tuple(columns), np.stack(list(columns.values()), axis=-1)[None])
+
+
+def test_one_number_under_two_names_counts_once() -> None:
+    """The half of a symmetric matrix and the second share of two are left out, and said to be."""
+    chosen = measure.select(MODEL, symmetric(np.random.default_rng(1)))
+    assert chosen.names == ("S[1,1]", "S[2,1]", "S[2,2]", "p[1]", "n")
+    assert chosen.copies == {"S[1,2]": "S[2,1]", "p[2]": "p[1]"}
+    assert "the same as another quantity: S[1,2] (S[2,1]) and p[2] (p[1])" in chosen.notes[-1]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_method_that_breaks_an_identity_is_told_so(*, broken: bool) -> None:
+    """A matrix that is symmetric in the reference only: the correlation of the two is wrong."""
+    draws = symmetric(np.random.default_rng(1))
+    chosen = measure.select(MODEL, draws)
+    yardstick = measure.Yardstick(
+        "m", Reference("exact", trusted=True, why="", draws=draws), chosen
+    )
+    own = symmetric(np.random.default_rng(2), broken=broken)
+    run = RunResult(RunSpec("m", "q", {}, 1, 4000), "", "ok", "", own, None, {}, Cost(0.0), {})
+    found = yardstick.run(run)
+    (error,) = (m.value for m in found.measures if m.metric == "corr_error")
+    assert (error > 0.9) == broken
+    assert ("S[1,2]" in {m.quantity for m in found.measures}) == broken
+    if broken:
+        assert found.pair is not None
+        assert {found.pair.first, found.pair.second} == {"S[1,2]", "S[2,1]"}

@@ -24,7 +24,7 @@ from harness.metrics.chains import (
 from harness.metrics.correlation import conditional_sds, correlation_gap, correlation_nats
 from harness.metrics.correlation_error import CORR_ERROR
 from harness.metrics.funnels import Funnel, funnel, is_funnel
-from harness.metrics.joint import Joint, JointReference
+from harness.metrics.joint import Joint, JointReference, copies
 from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.probability import PROBABILITY
@@ -148,6 +148,7 @@ __all__ = [
     "compare_joint",
     "compare_quantity",
     "conditional_sds",
+    "copies",
     "correlation_gap",
     "correlation_nats",
     "funnel",

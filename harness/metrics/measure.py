@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -45,13 +45,16 @@ class Selection:
     notes: tuple[str, ...]
     # Left out, but a method that gives one of them another value is told so.
     constant: tuple[str, ...] = ()
+    # Left out as linear functions of one quantity that stays, which is named.
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Selection:
     """Choose the scalars to compare: the model's choice, or all that vary.
 
     A quantity that is constant or not finite in the reference is left out and named; one that is
-    so only in a method's draws stays and counts against the method.
+    so only in a method's draws stays and counts against the method. One number under two names, as
+    in a symmetric matrix, counts once.
     """
     notes = []
     wanted = list(reference.names)
@@ -76,7 +79,13 @@ def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Se
         f"left out, {why} in the reference: {listed(unusable, _NAMED)}"
         for why, unusable in whose.items()
     ]
-    return Selection(tuple(names), tuple(notes), tuple(whose.get("constant", ())))
+    index = [reference.names.index(n) for n in names]
+    copies = {names[c]: names[o] for c, o in metrics.copies(reference.values[:, :, index]).items()}
+    if copies:
+        same = [f"{copy} ({original})" for copy, original in copies.items()]
+        notes.append(f"left out, the same as another quantity: {listed(same, _NAMED)}")
+    kept = tuple(n for n in names if n not in copies)
+    return Selection(kept, tuple(notes), tuple(whose.get("constant", ())), copies)
 
 
 class Measured(NamedTuple):
@@ -100,6 +109,8 @@ class Yardstick:
             n: metrics.prepare(reference.draws.quantity(n), iid=reference.draws.iid)
             for n in selection.constant
         }
+        self.copies = selection.copies
+        self.draws = reference.draws
         self.iid = reference.draws.iid
         index = [reference.draws.names.index(n) for n in self.names]
         self.values: FloatArray = reference.draws.values[:, :, index]
@@ -135,8 +146,9 @@ class Yardstick:
             return Measured([])
         method, seed = result.spec.method, result.spec.seed
         out: list[Measure] = []
-        present = tuple(n for n in self.names if n in draws.names)
-        for name, sample in zip(self.names, self.samples, strict=True):
+        judged = {**dict(zip(self.names, self.samples, strict=True)), **self._broken(draws)}
+        present = tuple(n for n in judged if n in draws.names)
+        for name, sample in judged.items():
             if name not in present:
                 out += self._measures(method, seed, name, metrics.not_measured(sample.kind))
                 continue
@@ -148,8 +160,7 @@ class Yardstick:
         if not against_itself:
             out += self._moved(draws, method, seed)
         pair = None
-        kinds = self.kinds()
-        together = tuple(n for n in present if kinds[n] != "discrete")
+        together = tuple(n for n in present if judged[n].kind != "discrete")
         if len(together) > 1 and not against_itself:
             joint = self._joint(draws, together)
             out += self._measures(method, seed, None, metrics.compare_joint(joint))
@@ -164,12 +175,24 @@ class Yardstick:
             for i, name in enumerate(present):
                 vectors.setdefault(base_name(name), []).append(i)
             self._prepared[present] = metrics.JointReference(
-                self.values[:, :, [self.names.index(n) for n in present]],
+                self.draws.values[:, :, [self.draws.names.index(n) for n in present]],
                 iid=self.iid,
                 seed=seed_of(" ".join(self.names)),
                 vectors=[np.array(v) for v in vectors.values()],
             )
         return metrics.Joint(own, self._prepared[present], iid=draws.iid)
+
+    def _broken(self, draws: Draws) -> dict[str, metrics.Sample]:
+        """Return copies of a quantity that are none in these draws, with their reference."""
+        out = {}
+        for pair in self.copies.items():
+            if set(pair) <= set(draws.names):
+                both = [
+                    np.stack([d.quantity(n).ravel() for n in pair]) for d in (self.draws, draws)
+                ]
+                if not metrics.copies(np.concatenate(both, axis=1).T[None]):
+                    out[pair[0]] = metrics.prepare(self.draws.quantity(pair[0]), iid=self.iid)
+        return out
 
     def _moved(self, draws: Draws, method: str, seed: int) -> list[Measure]:
         """Measure what is constant in the reference and has another value in these draws."""
