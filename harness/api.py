@@ -119,6 +119,7 @@ def compare(
     seeds: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     reference: str | Path = "auto",
+    reference_iid: bool = False,
     quantities: Sequence[str] = (),
     jobs: int | None = None,
     timeout_s: float = 600.0,
@@ -136,7 +137,7 @@ def compare(
     data
         A mapping of numbers, lists and arrays, or a JSON file; None for a program without data
         or for a model that brings its own.
-    methods, seeds, reference, quantities, jobs, timeout_s, seed
+    methods, seeds, reference, reference_iid, quantities, jobs, timeout_s, seed
         As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
     options
         By method: ``{"advi": {"iterations": 20_000}}``.
@@ -186,6 +187,7 @@ def compare(
         methods=None if methods is None else tuple(methods),
         seeds=seeds,
         reference=str(reference),
+        reference_iid=reference_iid,
         jobs=jobs,
         timeout_s=timeout_s,
         first_seed=seed,

@@ -80,8 +80,13 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
 
 
 def _reference(_context: click.Context, _option: click.Parameter, reference: str) -> str:
-    if reference not in {"auto", "nuts"} and not Path(reference).is_file():
-        raise fail(f"no such reference: {reference}; allowed: auto, nuts, or a NetCDF file")
+    if reference not in {"auto", "nuts"}:
+        from harness.study.supplied import SuppliedError, files_of
+
+        try:
+            files_of(reference)
+        except SuppliedError as error:
+            raise fail(str(error)) from error
     return reference
 
 
@@ -117,7 +122,7 @@ def _methods(
 methods_option = partial(click.option, "--methods", metavar="A,B,…", callback=_methods)
 quantities_option = partial(click.option, "--quantities", metavar="A,B,…", callback=_names)
 reference_option = partial(
-    setting, "--reference", default="auto", metavar="auto|nuts|FILE.nc", callback=_reference
+    setting, "--reference", default="auto", metavar="auto|nuts|FILE", callback=_reference
 )
 
 

@@ -38,6 +38,7 @@ FAIL_ON = ("fail", "warn", "unknown")
 @common.reference_option(
     help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your draws."
 )
+@click.option("--reference-iid", is_flag=True, help="The draws of the reference are independent.")
 @click.option(
     "--set",
     "settings",

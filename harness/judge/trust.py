@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.special import chdtri
@@ -11,7 +11,7 @@ from scipy.special import chdtri
 from harness.judge.context import for_method
 from harness.judge.rules import closeness, critical_z, rules_for
 from harness.metrics import METRICS
-from harness.metrics.chains import ESS_BULK, RHAT
+from harness.metrics.chains import DIVERGENCES, EBFMI, ESS_BULK, RHAT, TREEDEPTH_HITS
 from harness.metrics.metric import JudgeContext, Metric, Scene
 from harness.records import Finding, Measure, Reference, Refuted, Rule
 from harness.records.text import fixed, listed, number, percent
@@ -19,6 +19,13 @@ from harness.records.text import fixed, listed, number, percent
 SAID = 3
 """Reasons against a reference that are given."""
 
+
+NEEDS = {
+    DIVERGENCES.id: ("diverging",),
+    EBFMI.id: ("energy",),
+    TREEDEPTH_HITS.id: ("tree_depth", "max_tree_depth"),
+}
+"""The statistics that the sampler's own diagnostics are computed from."""
 
 CHANCE = 0.01
 """Chance, per model, that stationary chains have an R-hat over its limit."""
@@ -104,13 +111,23 @@ def judge_chains(
     measures: Sequence[Measure],
     rules: Mapping[str, Rule] | None = None,
     context: JudgeContext | None = None,
+    *,
+    recorded: Container[str] | None = None,
 ) -> ChainJudgement:
-    """Judge a run of NUTS by its diagnostics; other measures are passed over."""
+    """Judge a run of NUTS by its diagnostics; other measures are passed over.
+
+    ``recorded`` are the sampler's statistics that somebody else's chains came with: diagnostics
+    of others are not known, which is said and does not refuse them. By default there are all.
+    """
     context = context or JudgeContext()
     rules = rules or rules_for()
     own = [m for m in measures if m.metric in METRICS and METRICS[m.metric].about_chains]
+    unknown = []
+    if recorded is not None:
+        unknown = [m for m, needs in NEEDS.items() if not all(n in recorded for n in needs)]
+        own = [m for m in own if m.metric not in unknown]
     findings = chain_findings(own, rules, context)
-    missing = missing_diagnostics(own)
+    missing = tuple(m for m in missing_diagnostics(own) if m[0] not in unknown)
     worst = {
         metric.id: max(values, key=lambda v: _badness(v, metric.rule))
         for metric in _diagnostics()
@@ -125,6 +142,7 @@ def judge_chains(
     trusted = not reasons
     if trusted:
         reasons = [_worst_words(METRICS[m], value) for m, value in worst.items()]
+        reasons += [f"{METRICS[m].noun} not known" for m in unknown]
     return ChainJudgement(trusted, findings, missing, worst, tuple(reasons))
 
 

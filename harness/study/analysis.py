@@ -19,8 +19,9 @@ from harness.records import Draws, Measure, ModelComparison, Reference, RunResul
 from harness.report.files.netcdf import write_draws
 from harness.study import explain
 from harness.study.measuring import Measuring
-from harness.study.reference import choose_reference, exact_draws, made_again, supplied_draws
+from harness.study.reference import choose_reference, exact_draws, made_again
 from harness.study.store import Store, digest
+from harness.study.supplied import read_supplied
 from harness.study.task import (
     Analysis,
     AnalysisTask,
@@ -69,7 +70,15 @@ def _first_round(
     runs = store.with_arrays(task.results)
     measuring = Measuring(task.known.found)
     earlier = store.with_arrays(task.earlier)
-    chosen = choose_reference(task.model, runs, task.reference, task.data_hash, measuring, earlier)
+    chosen = choose_reference(
+        task.model,
+        runs,
+        task.reference,
+        task.data_hash,
+        measuring,
+        earlier,
+        iid=task.reference_iid,
+    )
     if chosen.again:
         needs = Needs(nuts=chosen.again)
         return Analysis(None, needs=needs, known=Known(measuring.found))
@@ -124,7 +133,7 @@ def _yardstick(task: AnalysisTask, judged: Judged, store: Store) -> measure.Yard
     if reference.kind == "exact":
         draws = exact_draws(task.model, task.data_hash)
     elif reference.kind == "supplied":
-        draws = supplied_draws(Path(task.reference))
+        draws = read_supplied(task.reference, iid=task.reference_iid)
     elif reference.kind == "nuts":
         nuts = next(r for r in judged.comparison.runs if r.spec.method == "nuts")
         draws = store.with_arrays([nuts])[0].draws

@@ -72,7 +72,7 @@ class _Study:
         self.cmdstan = stan.ensure_cmdstan(progress.say)
         self.versions = stan.run_versions(self.cmdstan)
         self.store = Store(stan.cache_dir() / "results", self._say_once)
-        self.planner = Planner(plan, self.versions, self.store)
+        self.planner = Planner(plan, self.versions, self.store, self.cmdstan)
         self.works = [self.planner.work(model) for model in plan.models]
         self.pool = Pool(plan.jobs or cores())
         self.runs_done = 0
@@ -208,6 +208,7 @@ class _Study:
             results=self.planner.results(work, work.specs),
             earlier=self.planner.results(work, work.earlier),
             reference=self.plan.reference,
+            reference_iid=self.plan.reference_iid,
             judged=work.judged,
             notes=tuple(work.notes),
             store_root=self.store.root,
@@ -224,7 +225,7 @@ class _Study:
         )
         try:
             key = analysis_key(task)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._analysed(work, None, error)
             return
         if work.first_key is None:

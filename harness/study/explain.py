@@ -52,7 +52,7 @@ def explanation_key(task: AnalysisTask) -> str:
             "program": task.program_hash,
             "data": task.data_hash,
             "runs": [[r.key, r.status] for r in task.results],
-            "reference": reference_hash(task.reference),
+            "reference": reference_hash(task),
             "bridge": bridge.version(),
         }
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 from harness import stan
 from harness.methods import DEFAULT_METHODS, METHODS, title
@@ -14,8 +17,11 @@ from harness.methods.options import planned
 from harness.methods.settings import OptionError
 from harness.models.data import data_hash
 from harness.records import Model, Program, RunResult, RunSpec
+from harness.records.names import base_name
+from harness.records.text import listed
 from harness.stan import bridge
-from harness.study.store import Store, run_key
+from harness.study.store import Store, digest, run_key
+from harness.study.supplied import read_supplied
 from harness.study.task import Analysis, Known, Needs, with_draws, with_options
 
 if TYPE_CHECKING:
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 _KEYED_VERSIONS = ("cmdstan", "compiler")
 """Versions that can change a draw, and so are part of every run's key."""
 
+
+_NAMES = TypeAdapter(list[str])
 
 UNKNOWN_WORK = 10_000.0
 """Gradients that a method is assumed to need if its options do not say."""
@@ -52,6 +60,8 @@ class Plan:
     methods: tuple[str, ...] | None = None
     seeds: int | None = None
     reference: str = "auto"
+    reference_iid: bool = False
+    """Whether the draws of a supplied reference are independent."""
     out: Path | None = None
     jobs: int | None = None
     timeout_s: float = 600.0
@@ -105,8 +115,15 @@ class Work:
 class Planner:
     """Turns a plan into runs, and finds those that are stored."""
 
-    def __init__(self, plan: Plan, versions: Mapping[str, str], store: Store) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        versions: Mapping[str, str],
+        store: Store,
+        cmdstan: stan.CmdStan | None = None,
+    ) -> None:
         self._plan = plan
+        self._cmdstan = cmdstan
         self._versions = {k: versions[k] for k in _KEYED_VERSIONS}
         self._store = store
 
@@ -116,6 +133,7 @@ class Planner:
         try:
             work.program_hash = stan.program_hash(model.stan_file)
             work.data_hash = data_hash(model)
+            self._check_names(work)
         except (OSError, ValueError, stan.ToolchainError, stan.ProgramError) as error:
             work.error = str(error)
             return work
@@ -140,6 +158,46 @@ class Planner:
         for spec in work.specs:
             self._look_up(work, spec)
         return work
+
+    def _check_names(self, work: Work) -> None:
+        """Raise ValueError if quantities or a supplied reference are not of the program."""
+        model, supplied = work.model, self._plan.reference not in {"auto", "nuts"}
+        if self._cmdstan is None or not (model.quantities or supplied):
+            return
+        declared = self._declared(model, work.program_hash)
+        if not declared:
+            return  # stanc refuses the program, and says why where it is compiled
+        for name in model.quantities:
+            elsewhere = (o for o in self._plan.models if o is not model)
+            if base_name(name) in declared or any(name in o.quantities for o in elsewhere):
+                continue
+            near = difflib.get_close_matches(name, declared, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"no quantity {name!r}{hint} (there are {listed(declared, 20)})")
+        if supplied:
+            names = dict.fromkeys(
+                base_name(n)
+                for n in read_supplied(self._plan.reference, iid=self._plan.reference_iid).names
+            )
+            if not set(names) & set(declared):
+                raise ValueError(
+                    f"the reference has draws of {listed(list(names), 20)}, and none of the "
+                    f"program's quantities: {listed(declared, 20)}"
+                )
+
+    def _declared(self, model: Model, program_hash: str) -> list[str]:
+        """Return the variables that a program writes, none if stanc refuses it."""
+        assert self._cmdstan is not None  # noqa: S101 - asked before
+        key = digest(["declared", program_hash, self._versions["cmdstan"]])
+        known = self._store.recall(key, _NAMES)
+        if known is None:
+            try:
+                info = stan.program_info(model.stan_file, self._cmdstan)
+            except (stan.ToolchainError, stan.ProgramError):
+                return []
+            known = [*info.parameters, *info.transformed_parameters, *info.generated_quantities]
+            self._store.keep(key, _NAMES, known)
+        return known
 
     def _left_out(self, model: Model, name: str) -> str | None:
         """Return why a method is not run: it cannot be used here, or is skipped unless named."""

@@ -17,10 +17,10 @@ from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDE
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
 from harness.records import Attempt, Cost, Draws, Measure, Model, Reference, RunResult, RunSpec
-from harness.records.names import scalars
-from harness.records.text import count, integer, setting
-from harness.report.files.netcdf import draws_from_datatree
+from harness.records.names import base_name, scalars
+from harness.records.text import count, integer, listed, setting
 from harness.study.measuring import Measuring
+from harness.study.supplied import read_supplied
 from harness.study.task import MAX_NUTS_SAMPLES
 
 EXACT_DRAWS = 40_000
@@ -53,16 +53,18 @@ def choose_reference(
     data_hash: str = "",
     measuring: Measuring | None = None,
     earlier: Sequence[RunResult] = (),
+    *,
+    iid: bool = False,
 ) -> Chosen:
     """Take the most trustworthy reference there is: exact, supplied, NUTS that passes.
 
     The reference is judged before anything is compared with it. ``choice="nuts"`` rules out
-    exact and supplied references. ``earlier`` are runs of NUTS that the present one followed: of
-    all, the last that can be trusted counts.
+    exact and supplied references; ``iid`` states that supplied draws are independent. ``earlier``
+    are runs of NUTS that the present one followed: of all, the last that can be trusted counts.
     """
     nuts = next((r for r in runs if r.spec.method == "nuts"), None)
     if choice not in {"auto", "nuts"}:
-        return Chosen(*_supplied(model, Path(choice)), nuts)
+        return Chosen(*_supplied(model, choice, iid=iid), nuts)
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model, data_hash)
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
@@ -190,25 +192,26 @@ def exact_draws(model: Model, data_hash: str = "") -> Draws:
     return scalars({k: np.asarray(v)[None] for k, v in found.items()}, iid=True)
 
 
-def supplied_draws(path: Path) -> Draws:
-    """Read the user's own reference draws from NetCDF."""
-    import xarray as xr
-
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
-        return draws_from_datatree(tree)
-
-
-def _supplied(model: Model, path: Path) -> tuple[Reference, measure.Selection]:
-    draws = supplied_draws(path)
-    selection = measure.select(model, draws)
+def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, measure.Selection]:
+    """Judge the user's draws by what can be computed; what is not recorded is said."""
+    draws = read_supplied(reference, iid=iid)
+    name = Path(reference).name
+    selection = measure.select(model, draws, _parameters(model, draws))
+    if (info := _info(model)) is not None:
+        written = {*info.parameters, *info.transformed_parameters, *info.generated_quantities}
+        strange = [n for n in selection.names if base_name(n) not in written]
+        kept = tuple(n for n in selection.names if n not in strange)
+        note = f"not of the program, so not compared: {listed(strange, 8)}"
+        selection = measure.Selection(kept, (*selection.notes, *([note] if strange else [])))
     if draws.iid:
-        why = f"supplied draws ({path.name})"
+        why = f"supplied draws ({name}), stated to be independent"
         return Reference("supplied", trusted=True, why=why, draws=draws), selection
     spec = RunSpec(model.name, "supplied", {}, 1, 0)
-    probe = RunResult(spec, "", "ok", "", draws, None, {}, Cost(0.0), {})
+    probe = RunResult(spec, "", "ok", "", draws, None, {}, Cost(1.0), {})
     measures = measure.chain_measures(probe, selection.names, "supplied")
-    found = judge.judge_chains(measures, judge.rules_for(model))
-    why = f"supplied draws ({path.name}): {found.sentence('these chains')}"
+    context = judge.JudgeContext(chains=len(draws.values))
+    found = judge.judge_chains(measures, judge.rules_for(model), context, recorded=draws.stats)
+    why = f"supplied draws ({name}): {found.sentence('these chains')}"
     return Reference("supplied", found.trusted, why, draws, found.findings, found.short), selection
 
 
@@ -216,7 +219,10 @@ def _parameters(model: Model, draws: Draws) -> tuple[str, ...]:
     """Name the program's parameters; stanc is asked only if there are too many quantities."""
     if len(draws.names) <= measure.ALL_QUANTITIES_UP_TO:
         return ()
+    info = _info(model)
+    return () if info is None else tuple(info.parameters)
+
+
+def _info(model: Model) -> stan.ProgramInfo | None:
     cmdstan = stan.find_cmdstan()
-    if cmdstan is None:
-        return ()
-    return tuple(stan.program_info(model.stan_file, cmdstan).parameters)
+    return None if cmdstan is None else stan.program_info(model.stan_file, cmdstan)

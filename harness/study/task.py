@@ -19,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter
 from harness.methods import METHODS
 from harness.records import Model, ModelComparison, RunResult, RunSpec
 from harness.study.store import Store, digest
+from harness.study.supplied import files_of
 
 if TYPE_CHECKING:
     from harness.judge import JudgeContext
@@ -89,12 +90,14 @@ class AnalysisTask:
     data_hash: str
     results: tuple[RunResult, ...]
     reference: str
-    """``auto``, ``nuts`` or the path of a supplied reference (NetCDF)."""
+    """``auto``, ``nuts`` or the files of a supplied reference."""
     judged: tuple[str, ...]
     """The methods whose verdicts are wanted, in order; NUTS may be run only as reference."""
     notes: tuple[str, ...]
     store_root: Path
     draws_folder: Path | None
+    reference_iid: bool = False
+    """Whether the supplied draws are independent."""
     earlier: tuple[RunResult, ...] = ()
     """The runs of NUTS that the one in ``results`` was made after, without arrays."""
     figures: bool = True
@@ -155,11 +158,12 @@ def code_hash() -> str:
     return h.hexdigest()
 
 
-def reference_hash(reference: str) -> str:
-    """Return what tells one choice of reference from another: its word, or its file's hash."""
-    if reference in {"auto", "nuts"}:
-        return reference
-    return hashlib.sha256(Path(reference).read_bytes()).hexdigest()
+def reference_hash(task: AnalysisTask) -> str:
+    """Return what tells one choice of reference from another: its word, or its files' hash."""
+    if task.reference in {"auto", "nuts"}:
+        return task.reference
+    files = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files_of(task.reference)]
+    return digest([files, task.reference_iid])
 
 
 def analysis_key(task: AnalysisTask) -> str:
@@ -173,7 +177,7 @@ def analysis_key(task: AnalysisTask) -> str:
             "program": task.program_hash,
             "data": task.data_hash,
             "runs": _ends((*task.earlier, *task.results)),
-            "reference": reference_hash(task.reference),
+            "reference": reference_hash(task),
             "judged": task.judged,
             "notes": task.notes,
             "draws_folder": task.draws_folder is not None,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.records import Draws
-from harness.records.names import base_name, scalars
+from harness.records.names import base_name
 from harness.records.text import listed
+from harness.report.files.netcdf import draws_of, posterior_of
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -78,9 +79,9 @@ def _one(given: Any, *, independent: bool) -> tuple[Draws, str]:
             return replace(draws, iid=draws.iid or independent), name
     if "DataTree" in classes:
         iid = independent or str(given.attrs.get("iid", "False")) == "True"
-        return _of_tree(given, iid=iid), "DataTree"
+        return draws_of(posterior_of(given), iid=iid), "DataTree"
     if isinstance(given, Mapping) and "InferenceData" not in classes:
-        return _of_arrays(given, iid=independent), "dict"
+        return draws_of(given, iid=independent), "dict"
     legacy = "InferenceData" in classes
     hint = "; convert a legacy InferenceData with its to_datatree()" if legacy else ""
     msg = f"cannot check a {type(given).__module__}.{type(given).__name__}; taken: {TAKEN}{hint}"
@@ -102,59 +103,6 @@ def _chosen(draws: Draws, wanted: Sequence[str]) -> Draws:
         raise ValueError(f"unknown quantities: {listed(unknown, _NAMED)}; the draws have {there}")
     keep = [i for i, base in enumerate(bases) if base in wanted or draws.names[i] in wanted]
     return Draws(tuple(draws.names[i] for i in keep), draws.values[:, :, keep], iid=draws.iid)
-
-
-# --- arrays and trees -----------------------------------------------------------------------
-
-
-def _of_tree(tree: Any, *, iid: bool) -> Draws:
-    __tracebackhide__ = True
-    if "posterior" not in tree.children:
-        groups = listed(sorted(tree.children), _NAMED) or "none"
-        raise ValueError(f"the DataTree has no group 'posterior'; its groups: {groups}")
-    return _of_arrays(tree["posterior"].to_dataset().data_vars, iid=iid)
-
-
-def _of_arrays(given: Mapping[Any, Any], *, iid: bool) -> Draws:
-    __tracebackhide__ = True
-    if not given:
-        raise ValueError("there are no variables, so there is nothing to check")
-    arrays = {str(name): _array(str(name), value) for name, value in given.items()}
-    shapes = {name: a.shape[:2] for name, a in arrays.items()}
-    if len(set(shapes.values())) > 1:
-        told = listed([f"{name}: {c} × {d}" for name, (c, d) in shapes.items()], _NAMED)
-        raise ValueError(f"the variables differ in chains × draws ({told})")
-    return scalars(arrays, iid=iid)
-
-
-def _array(name: str, value: Any) -> FloatArray:
-    """Return one variable, shape ``(chain, draw, …)``."""
-    __tracebackhide__ = True
-    dims = getattr(value, "dims", None)
-    labelled = isinstance(dims, tuple) and "draw" in dims
-    if labelled:
-        value = value if "chain" in value.dims else value.expand_dims("chain")
-        value = value.transpose("chain", "draw", ...).to_numpy()
-    a = np.ma.asarray(value) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
-    if a.dtype.kind not in "biuf":
-        hint = ": give real and imaginary parts" if a.dtype.kind == "c" else ""
-        raise TypeError(f"{name} has type {a.dtype}, which has no moments to compare{hint}")
-    # Masked values are missing, whatever lies under the mask.
-    a = np.ma.filled(a.astype(np.float64), np.nan)
-    if a.ndim == 0:
-        raise ValueError(f"{name} is a single number; its draws are needed")
-    if a.ndim == 1:
-        a = a[None, :]
-    chains, draws = a.shape[:2]
-    if chains * draws == 0:
-        raise ValueError(f"{name} has no draws: its shape is {a.shape}")
-    if chains > draws and not labelled:
-        raise ValueError(
-            f"{name} has shape {a.shape}, that is {chains} chains of {draws} draws: arrays are "
-            "(chain, draw, …). For draws of one chain, pass array[None]; for chains that really "
-            "are that short, a DataTree, whose axes have names"
-        )
-    return np.asarray(a, dtype=np.float64)
 
 
 # --- fits of cmdstanpy ----------------------------------------------------------------------
