@@ -66,6 +66,12 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
         {"closer": FIGURE, "gap": [0.6, 0.01], "fullrank": [0.0, 0.0], "pair": ["a", "b"],
          "r": 0.9, "sd_of": "a", "sd": 0.4, "predicted": 0.41},
     ),
+    "label switching": ({"basins": 2, "mass": 0.5, "switched": ["mu", "theta"]},),
+    "curved": ({"of": "y", "on": "x", "share": 0.4},),
+    "hard edge": (
+        {"edges": [{"of": "s", "side": "lower", "at": 0.0}], "lost": 0.3},
+        {"edges": [{"of": s, "side": "lower", "at": 0.0} for s in "st"]},
+    ),
     "several modes": ({"basins": 2, "mass": 0.2}, {"of": "x", "missed": [0.2, 0.01]}),
     "funnel": ({"of": "b", "on": "a", "ratio": [3.0, 0.1], "wide": "upper"},),
     "skew": ({"of": "x", "skewness": [1.1, math.inf], "l_skewness": [0.1, 0.01]},),

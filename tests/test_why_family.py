@@ -21,6 +21,7 @@ from harness.vi.family_optimum import Best
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Clock
 from harness.why.causes import cause_sentence, causes_of
+from harness.why.causes.modes import switched
 from harness.why.causes.row import COUNTS, SHARE, FamilyScene, figure
 from harness.why.causes.shape import ENOUGH
 from harness.why.posterior import Posterior
@@ -99,6 +100,12 @@ def two_modes(rng: np.random.Generator) -> Array:
 def modes_and_correlation(rng: np.random.Generator) -> Array:
     """Draw from two correlated normals far apart."""
     return np.asarray(correlated(rng) + 12 * (rng.random((N, 1)) < SMALLER))
+
+
+def bent(rng: np.random.Generator) -> Array:
+    """Draw from a banana: y ~ N(x² / 2, 1)."""
+    x = rng.normal(size=N)
+    return np.column_stack([x, 0.5 * x**2 + rng.normal(size=N)])
 
 
 def log_exponential(rng: np.random.Generator) -> Array:
@@ -325,3 +332,67 @@ def test_the_limits_are_those_that_are_documented() -> None:
     """0.005 nats is a mean 0.1 sd off."""
     assert pytest.approx(0.5 * 0.1**2) == COUNTS
     assert 0 < ENOUGH < SHARE < 1
+
+
+def named(draw: Callable[[np.random.Generator], Array], seed: int) -> list[str]:
+    """Return the causes of a gap of half a nat that correlation does not explain."""
+    z = draw(np.random.default_rng(seed))
+    scene = FamilyScene(
+        gap=Estimate(0.5, 0.001),
+        rest=0.5,
+        family="meanfield",
+        best=best(np.zeros(2), np.ones(2)),
+        correlation=None,
+        fullrank_gap=None,
+        posterior=Posterior(z, float(len(z)), ("x", "y")),
+        rng=np.random.default_rng(seed),
+    )
+    return [c.name for c in causes_of(scene)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_banana_is_named_and_what_only_looks_like_one_is_not(seed: int) -> None:
+    """A parameter that follows another's square; not correlated, skewed or heavy-tailed ones."""
+    assert named(bent, seed) == ["curved"]
+
+    def skewed(rng: np.random.Generator) -> Array:
+        one = np.log(rng.exponential(size=N))
+        return np.column_stack([one, one + np.log(rng.exponential(size=N))])
+
+    def heavy(rng: np.random.Generator) -> Array:
+        return np.asarray(rng.standard_t(3, size=(N, 1)) * [1, 2] + rng.standard_t(3, size=(N, 2)))
+
+    for draw in (correlated, skewed, heavy):
+        assert "curved" not in named(draw, seed)
+
+
+def modes_at(*means: tuple[float, ...]) -> list[Mapping[str, Array]]:
+    """Return modes of a mixture: two means, their shares, and a common sd."""
+    return [{"mu": np.array(m[:2]), "theta": np.array(m[2:4]), "": np.array(m[4:])} for m in means]
+
+
+def test_labels_that_change_places_are_named() -> None:
+    """The means and shares of a mixture, but not its sd; other modes are no label switching."""
+    one, two = (-1.0, 2.0, 0.3, 0.7, 0.5), (2.01, -1.02, 0.7, 0.3, 0.501)
+    assert switched(modes_at(one, two)) == ("mu", "theta")
+    assert switched(modes_at(one, one)) == ()
+    assert switched(modes_at(one)) == ()
+    assert switched(modes_at(one, (2.0, -1.0, 0.7, 0.3, 2.0))) == ()
+    assert switched(modes_at(one, (-1.0, 3.0, 0.3, 0.7, 0.5))) == ()
+    assert switched([{"": np.array([0.0])}, {"": np.array([3.5])}]) == ()
+
+
+def test_label_switching_takes_the_place_of_several_modes() -> None:
+    """The same nats, ln 2 of two modes of equal mass, under the name that says what they are."""
+    top = optimum().basins[0]
+    basins = tuple(dataclasses.replace(top, separate=True, mass=0.5) for _ in range(2))
+    two = best(np.zeros(2), np.ones(2), basins=basins)
+    gap = Estimate(math.log(2), 0.001)
+    for labels, name in ((("mu",), "label switching"), ((), "several modes")):
+        scene = FamilyScene(
+            gap=gap, rest=gap.value, family="meanfield", best=two, correlation=None,
+            fullrank_gap=None, posterior=None, rng=np.random.default_rng(1), switched=labels,
+        )  # fmt: skip
+        (cause,) = causes_of(scene)
+        assert cause.name == name
+        assert cause.nats == pytest.approx(math.log(2))

@@ -135,6 +135,11 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
     failed = sum(s.level == "fail" for s in seeds)
     level = "unknown" if failed else level
     short = reference.short or reference.why
+    headline = short if itself else f"no trustworthy reference: {short}"
+    if failed == len(seeds):
+        # Without draws there is nothing that a reference could clear.
+        level = "fail"
+        headline = top_headline(bench, level, [], seeds, quantities=0)
     return Verdict(
         model=model,
         method=bench.method,
@@ -142,7 +147,7 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
         typical=level,
         seeds=len(seeds),
         seeds_failed=failed,
-        headline=short if itself else f"no trustworthy reference: {short}",
+        headline=headline,
         findings=reference.findings if bench.method == "nuts" else (),
         notes=tuple(run_notes(bench.runs)),
         by_seed=tuple(seeds),

@@ -51,8 +51,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-# Version 2 also starts far from the best basin.
-_row = functools.partial(Method, bridge=True, version=2)
+# Version 3 starts far from the best basin too, and doubts a linear response below mean field.
+_row = functools.partial(Method, bridge=True, version=3)
 
 DADVI = _row(
     name="dadvi",

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
 from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
 from harness.records import FloatArray, Reason, Trace
+from harness.records.names import stan_name
 from harness.records.text import count, estimate, fixed, integer, listed, number, percent, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings, Wanted
+from harness.vi.deterministic.improper import flat_directions, hard_edges
+from harness.vi.elbo import elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Fitted
 
 OTHER_MASS = 0.01
 """Estimated mass in other basins from which a Gaussian in one of them is not the posterior."""
+
+LOWER = 0.1
+"""Nats below mean field's ELBO from which linear response has made the fit worse."""
+
+SHARED = 0.3
+"""Part of a flat direction from which a parameter is named."""
 
 NAMED = 3
 """Other basins that a message names."""
@@ -125,9 +134,9 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
     try:
         return deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
     except np.linalg.LinAlgError as error:
-        raise FitError(deterministic.IMPROPER) from error
+        raise _improper(problem, deterministic.StartError(deterministic.IMPROPER)) from error
     except deterministic.StartError as error:
-        raise FitError(str(error)) from error
+        raise _improper(problem, error) from error
 
 
 def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
@@ -165,7 +174,8 @@ def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
 def fit_response(problem: Problem[ResponseOptions]) -> Fitted:
     """Fit mean-field, correct the covariance by linear response; draws are independent."""
     optimum = optimum_of(problem, "response")
-    return _drawn(problem, optimum, response_of(problem, optimum))
+    q = response_of(problem, optimum)
+    return _drawn(problem, optimum, _lower_elbo(problem, optimum, q))
 
 
 def response_of(problem: Problem[ResponseOptions], optimum: Optimum) -> Judged:
@@ -194,6 +204,36 @@ def response_of(problem: Problem[ResponseOptions], optimum: Optimum) -> Judged:
         )
         raise FitError(msg)
     return _chosen_response(problem, optimum, faults)
+
+
+def _lower_elbo(problem: Problem[ResponseOptions], optimum: Optimum, q: Judged) -> Judged:
+    """Add the fault of a linear response that is farther from the posterior than mean field."""
+    both = [Gaussian(optimum.mean, optimum.sd), q]
+    rng = problem.rng.spawn(1)[0]
+    _, found = elbos(problem.target, both, rng, problem.clock, size=16, most=256)
+    lost, error = found.below
+    if not (found.lost or lost > LOWER + 4 * error):
+        return q
+    size = "infinitely far" if found.lost else f"{number(lost)} nats"
+    words = f"linear response's Gaussian has an ELBO {size} below mean field's"
+    return replace(q, faults=(*q.faults, Fault(Reason.LOWER_ELBO, words)))
+
+
+def _improper(problem: Problem[Any], error: Exception) -> FitError:
+    """Return why there is no optimum: edges that are not declared, or flat directions."""
+    names = [stan_name(n) for n in problem.model.unconstrained_names()]
+    said = [
+        f"the density ends at {names[e.which]} = {setting(e.at)}: "
+        f"declare <{e.side}={setting(e.at)}>"
+        for e in hard_edges(problem.target, problem.rng)
+    ]
+    flat = [] if said else flat_directions(problem.target, problem.rng)
+    along = dict.fromkeys(
+        " and ".join(names[int(j)] for j in np.flatnonzero(np.abs(v) > SHARED)) for v in flat
+    )
+    if along:
+        said = [f"log p does not fall along {listed(list(along), NAMED)}"]
+    return FitError("; ".join([str(error) or deterministic.IMPROPER, *said[:NAMED]]))
 
 
 def _chosen_response(

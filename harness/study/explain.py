@@ -30,7 +30,7 @@ from harness.stan import bridge
 from harness.stan.bridge import BridgeError, BridgeModel
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
-from harness.why.causes.modes import MISSED
+from harness.vi.deterministic.basins import LEAST_MASS
 from harness.why.verdicts import NEEDS_CAUSE
 from harness.why.verdicts import explained as with_facts
 
@@ -89,7 +89,7 @@ def lacks_library(task: AnalysisTask, store: Store, *, proposing: bool) -> bool:
 
 def _several(runs: Sequence[RunResult]) -> bool:
     """Tell whether a deterministic fit found several basins."""
-    return any(r.diagnostics.get("other_mass", 0.0) > MISSED for r in runs)
+    return any(r.diagnostics.get("other_mass", 0.0) > LEAST_MASS for r in runs)
 
 
 def explained(

@@ -18,7 +18,7 @@ from harness.records import Estimate, FloatArray
 from harness.records.text import number
 from harness.vi import deterministic, loop
 from harness.vi.deterministic import Optimum
-from harness.vi.deterministic.basins import same, settle
+from harness.vi.deterministic.basins import Basin, modes_of, same, settle
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.sizes import seconds_per_point
@@ -51,6 +51,11 @@ class Best:
     optimum: Optimum  # the mean-field optimum that the search started from, with its basins
     shortfall: float  # approximate nats by which it may lie below the family's best
     words: str = ""  # why it may not be the best; empty if there is no doubt
+
+    @property
+    def modes(self) -> list[Basin]:
+        """The separate modes that count."""
+        return modes_of(self.optimum.basins)
 
 
 def best_meanfield(

@@ -28,7 +28,6 @@ from harness.records import (
     Refuted,
     RunResult,
 )
-from harness.records.names import stan_name
 from harness.records.text import count, number, percent, seconds
 from harness.stan import program_hash
 from harness.stan.bridge import BridgeError, BridgeModel
@@ -38,13 +37,20 @@ from harness.vi.deterministic.importance import Defensive, Mixture
 from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.causes import by_size, causes_of
-from harness.why.causes.modes import MISSED
-from harness.why.causes.row import COUNTS, FamilyScene, OptimiserScene
+from harness.why.causes.modes import switched
+from harness.why.causes.row import COUNTS, Evidence, FamilyScene, OptimiserScene
+from harness.why.causes.steps import HARD_EDGE
 from harness.why.causes.stopping import looks_of
 from harness.why.family_search import BUDGET_S, WANTED, Family, Search
-from harness.why.fits import Fit, MissingParametersError, family_of, fit_of
+from harness.why.fits import (
+    Fit,
+    MissingParametersError,
+    family_of,
+    fit_of,
+    lost_coordinates,
+)
 from harness.why.log_evidence import LogZ, log_evidence
-from harness.why.posterior import Posterior, posterior_of
+from harness.why.posterior import Posterior, edges_of, entries, posterior_of, stan_names
 from harness.why.refute import missing_mode
 
 PREDICTED = 0.3
@@ -86,6 +92,9 @@ def explain(
     numbers = sum(value.size for value in bound.values())
     a_density = 1e-6 * (1 + target.dimension / 10) + SECONDS_A_NUMBER * numbers
     search = Search(target, rng, Clock(timeout_s), a_density)
+    if lost := lost_coordinates(bridged):
+        words = f"q and its gaps are unknown: draws do not determine the unconstrained {lost}"
+        return Explanation(NO_ESTIMATE, "none", (), (words,))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         log_z, gaps, refuted = _explained(search, model, data, runs, reference, bridged)
     notes = tuple(search.notes)
@@ -119,30 +128,48 @@ def _explained(
         limit = seconds(search.clock.limit_s)
         search.notes.append(f"the search for the families' best members took over {limit}")
         search.complete = False
+    lost = any(f.lost > 0 for f in fits)
+    edges = edges_of(bridged, search.target, search.rng) if lost or not found else ()
     if not found:
-        return NO_LOG_Z, [_unknown(fit, NO_BEST) for fit in fits], None
-    names = tuple(stan_name(n) for n in bridged.unconstrained_names())
+        causes = (Cause("optimiser", HARD_EDGE.id, math.nan, {"edges": edges}),) if edges else ()
+        unknown = [_unknown(fit, NO_BEST, causes=causes) for fit in fits]
+        return NO_LOG_Z, unknown, None
     shown = None if refuted else posterior
-    log_z = _log_z(search, model, data, shown, found, names)
+    log_z = _log_z(search, model, data, shown, found)
     if log_z.by == "bridge":
         refuted = _above(log_z, found)
         if refuted:
-            shown = None
-            log_z = _log_z(search, model, data, None, found, names)
-    doubt = log_z.words or (
-        "a Gaussian's ELBO lies above it, which is impossible" if _above(log_z, found) else ""
-    )
-    if doubt:
-        search.notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
-        log_z = replace(log_z, value=NO_ESTIMATE, source="none", by="none")
+            shown, log_z = None, _log_z(search, model, data, None, found)
     if shown is None and log_z.posterior is not None:
-        shown = log_z.posterior
+        shown = replace(log_z.posterior, names=stan_names(bridged.unconstrained_names()))
         worth = count(len(shown.z), "draw")
         search.notes.append(f"the posterior's shape is that of weighted draws of q, worth {worth}")
-    gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, shown)}
+    log_z = _undoubted(log_z, found, search.notes)
+    means = [b.theta[: search.target.dimension] for b in found["meanfield"].best.modes]
+    scene = FamilyScene(
+        family="meanfield",
+        best=found["meanfield"].best,
+        correlation=_correlation(search, found, shown),
+        fullrank_gap=None,
+        posterior=shown,
+        rng=search.rng,
+        switched=switched([entries(bridged, mean) for mean in means]),
+    )
+    gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, scene, edges)}
     keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
     every = [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
     return log_z, every, refuted
+
+
+def _undoubted(log_z: LogZ, found: Mapping[FamilyName, Family], notes: list[str]) -> LogZ:
+    """Return log Z if nothing speaks against it; what does is a note."""
+    doubt = log_z.words
+    if not doubt and _above(log_z, found) is not None:
+        doubt = f"the ELBO of a Gaussian lies above the estimate by {log_z.source}"
+    if not doubt:
+        return log_z
+    notes.append(f"log Z is unknown, and with it every family gap: {doubt}")
+    return LogZ(NO_ESTIMATE, "none", doubt)
 
 
 def _fits(runs: Sequence[RunResult], bridged: BridgeModel, notes: list[str]) -> list[Fit]:
@@ -165,19 +192,16 @@ def _log_z(
     data: Mapping[str, Any],
     posterior: Posterior | None,
     found: Mapping[FamilyName, Family],
-    names: tuple[str, ...],
 ) -> LogZ:
     most = int(min(20_000, max(1000, BUDGET_S / search.seconds)))
     proposal = _proposal(search, found)
-    return log_evidence(
-        model, data, search.target, posterior, proposal, search.rng, proposals=most, names=names
-    )
+    return log_evidence(model, data, search.target, posterior, proposal, search.rng, proposals=most)
 
 
 def _proposal(search: Search, found: Mapping[FamilyName, Family]) -> Mixture:
     """Return the best Gaussian, and one for each separate mode if there are several."""
     best = found.get("fullrank", found["meanfield"]).best
-    modes = [b for b in best.optimum.basins if b.separate and b.mass > MISSED]
+    modes = best.modes
     parts, shares = [Defensive(best.q.mean, best.q.factor)], [1.0]
     d = search.target.dimension
     for basin in modes if len(modes) > 1 else ():
@@ -208,20 +232,14 @@ def _gaps(
     search: Search,
     found: Mapping[FamilyName, Family],
     log_z: LogZ,
-    posterior: Posterior | None,
+    scene: FamilyScene,
+    edges: tuple[Evidence, ...],
 ) -> Iterator[Gap]:
     gaps_of = {f: _difference(log_z.value, its.level.value) for f, its in found.items()}
     if "fullrank" in gaps_of and gaps_of["fullrank"].value > gaps_of["meanfield"].value:
         # The larger family contains the smaller one's best: the difference is noise.
         gaps_of["fullrank"] = gaps_of["meanfield"]
-    scene = FamilyScene(
-        family="meanfield",
-        best=found["meanfield"].best,
-        correlation=_correlation(search, found, posterior),
-        fullrank_gap=gaps_of.get("fullrank"),
-        posterior=posterior,
-        rng=search.rng,
-    )
+    scene = replace(scene, fullrank_gap=gaps_of.get("fullrank"))
     for family, its in found.items():
         gap, best = gaps_of[family], its.level.value.value
         causes = causes_of(replace(scene, gap=gap, rest=gap.value, family=family, best=its.best))
@@ -245,6 +263,7 @@ def _gaps(
                     basin=_basin(search, found["meanfield"].best, fit, below),
                     lost=elbo.lost,
                     looks=looks_of(fit.run, best),
+                    edges=edges,
                 )
             )
             both = tuple(sorted([*own, *causes], key=by_size))
@@ -259,6 +278,11 @@ def _correlation(
     d = search.target.dimension
     if d > FULLRANK_LIMIT and posterior is not None:
         return metrics.correlation_gap(posterior.z, posterior.effective)
+    if d > FULLRANK_LIMIT:
+        search.notes.append(
+            f"with over {FULLRANK_LIMIT} parameters correlation shows only in the draws of a "
+            "trusted reference, and there is none"
+        )
     if "fullrank" not in found:
         return None
     full = found["fullrank"].best.q

@@ -50,13 +50,12 @@ def log_evidence(
     rng: np.random.Generator,
     *,
     proposals: int = 20_000,
-    names: tuple[str, ...] = (),
 ) -> LogZ:
     """Return log Z by the best method that applies.
 
     ``posterior`` has the draws of a trusted reference for bridge sampling. The last resort are
     weighted draws of ``proposal``, close to the posterior and with heavy tails; they show its
-    shape too. ``names`` are those of the unconstrained parameters.
+    shape too.
     """
     known = LOG_EVIDENCE.get(str(model.reference))
     if known is not None:
@@ -82,7 +81,7 @@ def log_evidence(
     size = delivered(REFERENCE_DRAWS, weights.ess)
     shown = None
     if weights.ess >= PER_DRAW * LEAST_EFFECTIVE:
-        shown = Posterior(z[systematic(weights.weight, size, rng)], float(size), names)
+        shown = Posterior(z[systematic(weights.weight, size, rng)], float(size), ())
     k, limit = weights.khat, metrics.khat_limit(proposals)
     if not k <= limit:
         khat = f"k-hat {number(k)}, limit {number(limit)}"

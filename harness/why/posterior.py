@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,14 +16,16 @@ from harness.metrics.missed_mass import missed_mass
 from harness.records import Estimate, Reference
 from harness.records.names import stan_name
 from harness.records.text import count, number
+from harness.vi.deterministic.improper import hard_edges
 from harness.vi.gaussian import Gaussian
-from harness.why.fits import MissingParametersError, unconstrained
+from harness.why.fits import MissingParametersError, lost_coordinates, unconstrained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import FloatArray
     from harness.stan.bridge import BridgeModel
+    from harness.vi.target import Target
 
 DRAWS = 4000
 """Draws of q* from which the mass that it misses is estimated."""
@@ -107,6 +110,9 @@ def posterior_of(
     if reference.draws is None or not reference.trusted:
         why = f"the posterior's shape is unknown: no reference is trusted ({reference.why})"
         return None, (why,)
+    if hidden := lost_coordinates(model):
+        words = f"draws do not determine the unconstrained {hidden}"
+        return None, (f"the posterior's shape is unknown: {words}",)
     draws = reference.draws
     total = draws.values.shape[0] * draws.values.shape[1]
     index = np.linspace(0, total - 1, min(REFERENCE_DRAWS, total)).astype(int)
@@ -130,8 +136,34 @@ def posterior_of(
             "the posterior's shape"
         )
         return None, (*said, words)
-    names = tuple(stan_name(n) for n in model.unconstrained_names())
-    return Posterior(z, effective, names), said
+    return Posterior(z, effective, stan_names(model.unconstrained_names())), said
+
+
+def stan_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of the bridge as people write them: ``beta[2]``."""
+    return tuple(stan_name(n) for n in names)
+
+
+def entries(model: BridgeModel, z: FloatArray) -> dict[str, FloatArray]:
+    """Return a point's constrained entries by parameter; scalars are together under no name."""
+    names = stan_names(model.constrained_names(transformed=False))
+    found: dict[str, list[float]] = {}
+    for name, value in zip(names, model.constrain(z[None], transformed=False)[0][0], strict=True):
+        found.setdefault(name.partition("[")[0] if "[" in name else "", []).append(float(value))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def edges_of(
+    model: BridgeModel, target: Target, rng: np.random.Generator
+) -> tuple[Mapping[str, Any], ...]:
+    """Return where the density ends in a parameter that is declared without that bound."""
+    names = dict(enumerate(stan_names(model.unconstrained_names())))
+    z = rng.uniform(-1, 1, (1, model.dimension))
+    values = model.constrain(z, transformed=False)[0][0]
+    declared = stan_names(model.constrained_names(transformed=False))
+    free = {n for n, value in zip(declared, values, strict=True) if value in z[0]}
+    found = [e for e in hard_edges(target, rng) if names[e.which] in free]
+    return tuple({"of": names[e.which], "side": e.side, "at": e.at} for e in found)
 
 
 def _least_ess(values: NDArray[np.float64]) -> float:

@@ -9,9 +9,8 @@ from harness.records import Draws, FloatArray, Reference, Refuted
 from harness.records.names import stan_name
 from harness.stan.bridge import BridgeModel
 from harness.vi.deterministic import Basin, Objective, Optimum, StartError, fit
-from harness.vi.deterministic.basins import settle, valley
+from harness.vi.deterministic.basins import modes_of, settle, valley
 from harness.vi.target import Clock, TimeLimitError
-from harness.why.causes.modes import MISSED
 from harness.why.posterior import Posterior, posterior_of
 
 VISITED = 4.0
@@ -37,7 +36,7 @@ def missing_mode(
         If the clock runs out.
     """
     few = Objective(optimum.objective.target, optimum.objective.eps[:1], clock)
-    modes = [b for b in optimum.basins if b.separate and b.mass > MISSED]
+    modes = modes_of(optimum.basins)
     for basin in sorted(modes, key=lambda b: -b.mass):
         if len(modes) > 1 and not visited(few, basin, posterior):
             mean = basin.theta[: len(basin.theta) // 2]

@@ -18,6 +18,7 @@ from harness.records import (
     Gap,
     Level,
     ModelComparison,
+    Reference,
     RunResult,
     Trial,
     Verdict,
@@ -47,7 +48,8 @@ def explained(comparison: ModelComparison) -> ModelComparison:
     if comparison.explanation is None:
         return comparison
     verdicts = tuple(
-        with_causes(v, comparison.explanation, comparison.runs) for v in comparison.verdicts
+        with_causes(v, comparison.explanation, comparison.runs, comparison.reference)
+        for v in comparison.verdicts
     )
     seconds = {
         v.method: statistics.median(s)
@@ -62,13 +64,24 @@ def explained(comparison: ModelComparison) -> ModelComparison:
 
 
 def with_causes(
-    verdict: Verdict, explanation: Explanation | None, runs: Sequence[RunResult]
+    verdict: Verdict,
+    explanation: Explanation | None,
+    runs: Sequence[RunResult],
+    reference: Reference | None = None,
 ) -> Verdict:
-    """Return a verdict with its causes, where it fails or warns; others stay as they are."""
-    if verdict.level not in NEEDS_CAUSE or explanation is None:
+    """Return a verdict with its causes, where it fails or warns.
+
+    Without a trusted reference the causes of the gaps are named too: a fit may show by itself why
+    it is off. Other verdicts stay as they are.
+    """
+    if explanation is None:
         return verdict
-    own = [r for r in runs if r.spec.method == verdict.method]
     gaps = explanation.of(verdict.method)
+    if verdict.level not in NEEDS_CAUSE:
+        untrusted = reference is not None and not reference.trusted
+        alone = _of_gaps(gaps) if gaps and untrusted and verdict.level == "unknown" else ()
+        return dataclasses.replace(verdict, causes=tuple(alone)) if alone else verdict
+    own = [r for r in runs if r.spec.method == verdict.method]
     reasons = _of_gaps(gaps) if gaps else _of_method(verdict, own, explanation)
     scene = VerdictScene(gaps=gaps, runs=own, explanation=explanation, named=len(reasons))
     lost = tuple(r.spec.seed for r in scene.failed)

@@ -20,6 +20,7 @@ NEAR = 0.5  # nats above a known optimum at which a run close to it is taken to 
 LONGEST = 2.0  # the largest first step of an iteration in a log sd
 ITERATIONS = 150  # the largest number of iterations from a start
 NARROWED = 12  # how often a q too wide to be evaluated is halved
+LEAST_MASS = 0.01  # share of the mass from which a mode counts, as in the limit on missed mass
 COMPARED = 4  # optima that are compared after optimising them on all base draws
 
 
@@ -152,6 +153,11 @@ def same(one: FloatArray, two: FloatArray) -> bool:
     return bool(
         np.all(np.abs(one[:d] - two[:d]) < SAME * sd) and np.all(np.abs(one[d:] - two[d:]) < SAME)
     )
+
+
+def modes_of(basins: Sequence[Basin]) -> list[Basin]:
+    """Return the separate modes that hold more than ``LEAST_MASS``."""
+    return [b for b in basins if b.separate and b.mass > LEAST_MASS]
 
 
 def weigh(target: Target, basins: Sequence[Basin]) -> list[Basin]:

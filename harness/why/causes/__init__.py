@@ -19,14 +19,17 @@ CAUSES: Mapping[str, CauseRow] = {
     row.id: row
     for row in (
         correlation.CORRELATION,
+        modes.LABEL_SWITCHING,
         modes.SEVERAL_MODES,
         shape.FUNNEL,
+        shape.BANANA,
         shape.SKEW,
         shape.LIGHT_TAILS,
         shape.HEAVY_TAILS,
         shape.OTHER_SHAPE,
         steps.OTHER_BASIN,
         steps.RUNAWAY,
+        steps.HARD_EDGE,
         steps.DROPPED,
         steps.LINEAR_RESPONSE,
         steps.OTHER_OBJECTIVE,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from harness.methods import METHODS
-from harness.records import Estimate
-from harness.records.text import count, number, with_error
+from harness.records import Estimate, FloatArray
+from harness.records.text import count, listed, number, with_error
+from harness.vi.deterministic.basins import LEAST_MASS
 from harness.why.causes.row import COUNTS, SHARE, Evidence, FamilyScene, Found, OtherScene, cause
 
-MISSED = 0.01
-"""Mass from which a mode counts, as in the limit on missed mass."""
+SAME_ENTRY, SAME_VALUE = 0.1, 0.02
+"""Shares of a parameter's range and size up to which entries of two modes are the same."""
 
 ALL = 0.99
 """Mass from which missing it says that q and the draws lie apart, not what that costs."""
@@ -25,6 +29,36 @@ MISSES = ("missed_mass", "bias", "w1")
 
 def _detect(scene: FamilyScene) -> Found | None:
     """Find the mass in modes that q* leaves out; it costs −ln of the mass that it holds."""
+    return None if scene.switched else _counted(scene)
+
+
+def _detect_switching(scene: FamilyScene) -> Found | None:
+    """Find modes that are one another with the labels exchanged."""
+    found = _counted(scene) if scene.switched else None
+    if found is None:
+        return None
+    return found._replace(evidence={**found.evidence, "switched": scene.switched})
+
+
+def switched(modes: Sequence[Mapping[str, FloatArray]]) -> tuple[str, ...]:
+    """Name the parameters whose entries change places between modes.
+
+    ``modes`` are their means by parameter, constrained; scalars are one parameter, because labels
+    may be in their names. Empty unless all modes have the same entries of every parameter.
+    """
+    moved = []
+    for other in modes[1:]:
+        for name, one in modes[0].items():
+            two = other[name]
+            close = SAME_ENTRY * float(np.ptp(one)) + SAME_VALUE * float(np.abs(one).max())
+            if np.any(np.abs(np.sort(one) - np.sort(two)) > close):
+                return ()
+            if np.any(np.abs(one - two) > close):
+                moved.append(name)
+    return tuple(dict.fromkeys(moved))
+
+
+def _counted(scene: FamilyScene) -> Found | None:
     found = _modes(scene)
     if found is None or math.isnan(scene.gap.value):
         return found
@@ -38,11 +72,11 @@ def _modes(scene: FamilyScene) -> Found | None:
     others = 1 - modes[0].mass if len(modes) > 1 else 0.0
     if scene.posterior is not None:
         missed, which = scene.posterior.missed(scene.best.q, scene.rng)
-        seen = MISSED < missed.value - 2 * missed.mcse < missed.value < ALL
+        seen = LEAST_MASS < missed.value - 2 * missed.mcse < missed.value < ALL
         if seen and not others > MORE * missed.value:
             found = {"of": scene.posterior.names[which], "missed": missed}
             return Found(-math.log1p(-missed.value), found)
-    if not others > MISSED:
+    if not others > LEAST_MASS:
         return None
     return Found(-math.log1p(-others), {"basins": len(modes), "mass": others})
 
@@ -62,11 +96,20 @@ def _sentence(e: Evidence) -> str:
     )
 
 
+def _sentence_switching(e: Evidence) -> str:
+    return (
+        f"{_sentence(e)}; the modes differ only in the order of the entries of "
+        f"{listed(e['switched'], 4)}: declare an order (ordered), or compare quantities in which "
+        "labels do not matter"
+    )
+
+
 def _detect_other(scene: OtherScene) -> Found | None:
     """Find the modes of the Gaussian fits beside a method that misses mass."""
     if scene.chains or scene.found:
         return None
-    modes = next((c for g in scene.gaps for c in g.causes if c.name == SEVERAL_MODES.id), None)
+    named = {SEVERAL_MODES.id, LABEL_SWITCHING.id}
+    modes = next((c for g in scene.gaps for c in g.causes if c.name in named), None)
     if modes is None or not any(f.measure.metric in MISSES for f in scene.verdict.findings):
         return None
     return Found(modes.nats, {"method": scene.verdict.method, "modes": modes.evidence})
@@ -79,6 +122,7 @@ def _sentence_other(e: Evidence) -> str:
 
 
 SEVERAL_MODES = cause("several modes", FamilyScene, _detect, _sentence)
+LABEL_SWITCHING = cause("label switching", FamilyScene, _detect_switching, _sentence_switching)
 KEPT_TO_A_MODE = cause(
     "kept to one mode", OtherScene, _detect_other, _sentence_other, name="several modes"
 )

@@ -82,7 +82,9 @@ class FamilyScene(Scene):
     fullrank_gap: Estimate | None
     """log Z − ELBO of full-rank's q*, where it is known."""
     posterior: Posterior | None
-    """None where no reference can be trusted: causes that need one are then not found."""
+    """None where neither a reference nor weighted draws show it; causes may need it."""
+    switched: tuple[str, ...] = ()
+    """Parameters whose entries change places between modes."""
     rng: np.random.Generator
 
     @property
@@ -113,6 +115,8 @@ class OptimiserScene(Scene):
     """The share of q's draws without a density."""
     looks: Looks | None = None
     """At the ELBO; None where there were too few."""
+    edges: tuple[Evidence, ...] = ()
+    """Bounds that the program's parameters have and are not declared with."""
 
     @property
     def asks(self) -> bool:

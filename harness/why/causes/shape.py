@@ -1,4 +1,4 @@
-"""Funnel, skew, tails: shapes that no Gaussian has, in what correlation and modes leave of a gap.
+"""Shapes that no Gaussian has, in what correlation and modes leave of a gap.
 
 The names speak of q: where the posterior's tails are heavier than a Gaussian's, q's are too light.
 """
@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 from harness import metrics
 from harness.records import Estimate
-from harness.records.text import number, with_error
+from harness.records.text import number, percent, with_error
 from harness.why.causes.row import CauseRow, Evidence, FamilyScene, Found
+
+if TYPE_CHECKING:
+    from harness.why.posterior import Posterior
+
+CURVED, CURVED_LEFT = 0.1, 0.01
+"""Share of a parameter's variance about a straight line that the other's square must explain; and
+the least of it that must be left."""
 
 ENOUGH = 0.1
 """Share of what is left of a gap from which a marginal's shape is taken to explain it."""
@@ -25,10 +33,17 @@ def _shape(scene: FamilyScene) -> tuple[str, dict[str, Any]]:
     posterior = scene.posterior
     if posterior is None:
         return "other shape", {"why": "no draws"}
-    names, shapes, funnel = posterior.names, posterior.shapes, posterior.funnel
+    names, funnel = posterior.names, posterior.funnel
     if funnel is not None and metrics.is_funnel(funnel):
         pair = {"of": names[funnel.of], "on": names[funnel.on]}
         return "funnel", {**pair, "ratio": funnel.ratio, "wide": funnel.wide}
+    curve = _curve(posterior)
+    return _marginal(scene, posterior) if curve is None else ("curved", curve)
+
+
+def _marginal(scene: FamilyScene, posterior: Posterior) -> tuple[str, dict[str, Any]]:
+    """Return the shape of a marginal that explains what is left, and its evidence."""
+    names, shapes = posterior.names, posterior.shapes
     nats = np.array([(s.skew_nats.value, s.tail_nats.value) for s in shapes])
     # A marginal with two modes has no tails to speak of.
     usable = np.isfinite(nats).all(axis=1) & posterior.unimodal
@@ -47,6 +62,27 @@ def _shape(scene: FamilyScene) -> tuple[str, dict[str, Any]]:
         evidence["excess_kurtosis"] = found.excess_kurtosis
     # The posterior's heavy tails make q's too light.
     return ("light tails" if found.tail_excess.value > 0 else "heavy tails"), evidence
+
+
+def _curve(posterior: Posterior) -> dict[str, Any] | None:
+    """Return the parameter that follows another one's square most closely, if one does.
+
+    On normal scores, which heavy tails and skewness do not disturb: the squared correlation of
+    what straight lines in ``on`` leave of ``of`` and of the square of ``on``.
+    """
+    n, d = posterior.z.shape
+    x = stats.norm.ppf((stats.rankdata(posterior.z, axis=0) - 0.5) / n)
+    square = x**2 - 1
+    correlation = np.corrcoef(x, rowvar=False).reshape(d, d)
+    left = np.sqrt(np.maximum(1 - correlation**2, CURVED_LEFT))
+    share = (square.T @ x / n / square.std(axis=0)[:, None] / left) ** 2
+    share[~posterior.unimodal] = share[:, ~posterior.unimodal] = 0.0
+    np.fill_diagonal(share, 0.0)
+    on, of = np.unravel_index(int(np.argmax(share)), share.shape)
+    most = float(share[on, of])
+    if not math.sqrt(most) - 4 / math.sqrt(posterior.effective) > math.sqrt(CURVED):
+        return None
+    return {"of": posterior.names[of], "on": posterior.names[on], "share": min(most, 1.0)}
 
 
 def _row(name: str, title: str, sentence: Callable[[Evidence], str]) -> CauseRow:
@@ -69,6 +105,13 @@ def _funnel_sentence(e: Evidence) -> str:
     return (
         f"{e['of']} is {_figure(e['ratio'])} times as widely spread where {e['on']} is {where} as "
         "at its other end; a Gaussian's spread is the same everywhere"
+    )
+
+
+def _curved_sentence(e: Evidence) -> str:
+    return (
+        f"the square of {e['on']} explains {percent(e['share'])} of what a straight line leaves of "
+        f"{e['of']}: the posterior is bent, and a Gaussian's lines are straight"
     )
 
 
@@ -105,6 +148,7 @@ def _other_sentence(e: Evidence) -> str:
 
 
 FUNNEL = _row("funnel", "funnel", _funnel_sentence)
+BANANA = _row("curved", "banana", _curved_sentence)
 SKEW = _row("skew", "skew", _skew_sentence)
 LIGHT_TAILS = _row("light tails", "tails too light (q)", _tails_sentence("heavier"))
 HEAVY_TAILS = _row("heavy tails", "tails too heavy (q)", _tails_sentence("lighter"))

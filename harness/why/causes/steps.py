@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.judge.notes import LARGE_STEP
 from harness.methods import METHODS
-from harness.records.text import count, number, percent, setting
+from harness.records.text import count, listed, number, percent, setting
 from harness.why.causes import row
 from harness.why.causes.row import CauseRow, Evidence, Found, Looks, OptimiserScene, cause, figure
 
@@ -42,6 +42,20 @@ def _runaway_sentence(e: Evidence) -> str:
     words = "the run left the posterior" if e["away"] else "the last steps were too coarse"
     lost = f"; {percent(e['lost'])} of its draws have no density" if e["lost"] > 0 else ""
     return f"with step size {setting(e['eta'])}, which CmdStan's adaptation chose, {words}{lost}"
+
+
+def _detect_edge(scene: OptimiserScene) -> Found | None:
+    """Find draws beyond an edge of the density that is not declared."""
+    if not (scene.left and scene.lost > 0 and scene.edges):
+        return None
+    return Found(scene.rest, {"edges": scene.edges, "lost": scene.lost})
+
+
+def _edge_sentence(e: Evidence) -> str:
+    ends = [f"{edge['of']} = {setting(edge['at'])}" for edge in e["edges"]]
+    bounds = [f"<{edge['side']}={setting(edge['at'])}> {edge['of']}" for edge in e["edges"]]
+    lost = f", and {percent(e['lost'], 1)} of q's draws lie beyond" if "lost" in e else ""
+    return f"the density ends at {listed(ends, 4)}{lost}; declare {listed(bounds, 4)}"
 
 
 def _detect_dropped(scene: OptimiserScene) -> Found | None:
@@ -122,6 +136,7 @@ def _optimum_sentence(e: Evidence) -> str:
 
 OTHER_BASIN = cause("other basin", OptimiserScene, _detect_basin, _basin_sentence)
 RUNAWAY = cause("runaway", OptimiserScene, _detect_runaway, _runaway_sentence)
+HARD_EDGE = cause("hard edge", OptimiserScene, _detect_edge, _edge_sentence)
 DROPPED = cause("dropped evaluations", OptimiserScene, _detect_dropped, _dropped_sentence)
 NOISY_STEPS = cause("noisy steps", OptimiserScene, _detect_noise, _noise_sentence)
 LINEAR_RESPONSE = _other_optimum("linear response")
