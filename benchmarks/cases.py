@@ -12,6 +12,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +46,25 @@ def differences(name: str, case: Mapping[str, Any]) -> tuple[str, list[str]]:
         reference = "auto"
         if "supply" in case:
             reference = str(_supplied(case["supply"], Path(scratch) / "reference.nc"))
+        here = Path(scratch) / "here"
+        here.mkdir()
         try:
-            result = harness.compare(
-                folder / "model.stan",
-                data if data.exists() else None,
-                methods=methods,
-                seeds=2,
-                reference=reference,
-            )
+            with chdir(here):
+                result = harness.compare(
+                    folder / "model.stan",
+                    data if data.exists() else None,
+                    methods=methods,
+                    seeds=2,
+                    reference=reference,
+                )
         except (harness.ModelError, harness.NothingToRunError, ValueError) as error:
             return f"refused: {error}", list(_refusal(case, str(error)))
+        left = [f"{path.name} was left in the user's folder" for path in here.iterdir()]
     if "error" in case:
         return "it ran", ["it should have been refused"]
     (model,) = result.comparison.models
     found = [
+        *left,
         *_reference(case, model),
         *_verdicts(case, model),
         *_gaps(case, model),

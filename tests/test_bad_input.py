@@ -95,15 +95,16 @@ def test_what_is_wrong_with_a_model_is_said_in_its_own_words(
 def test_matrices_simplexes_and_useless_quantities(
     compared: Mapping[str, ModelComparison],
 ) -> None:
-    """Names keep their indices; constant and NaN quantities are listed, not compared."""
+    """Names keep their indices; constant, NaN and repeated ones are listed, not compared."""
     model = compared["shapes"]
     assert model.error is None
     quantities = {m.quantity for m in model.measures if m.metric == "bias"}
-    assert {"w[1]", "Sigma[1,2]", "half[2,2]"} <= quantities
-    assert not quantities & {"constant", "broken"}
+    assert {"w[1]", "Sigma[1,1]", "Sigma[2,1]", "Sigma[2,2]"} <= quantities
+    assert not quantities & {"constant", "broken", "Sigma[1,2]", "half[2,2]"}
     told = " ".join(model.notes)
     assert "constant" in told
     assert "broken" in told
+    assert "Sigma[1,2] (Sigma[2,1])" in told
     assert all(math.isfinite(m.value) for m in model.measures if m.metric == "corr_error")
 
 
@@ -176,3 +177,18 @@ def test_from_python(fresh_results: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="no run 'fullrank'"):
         result.draws["fullrank"]
     assert result.to_html(tmp_path / "r.html").stat().st_size > 10_000
+
+
+def test_a_program_that_times_itself_leaves_nothing_behind(
+    fresh_results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CmdStan writes profile.csv where it is started, which is not the user's folder."""
+    assert fresh_results.is_dir()
+    program = tmp_path / "timed.stan"
+    program.write_text('parameters { real m; } model { profile("p") { m ~ normal(0, 1); } }\n')
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    result = harness.compare("../timed.stan", methods=["meanfield", "nuts"], seeds=1, why=False)
+    assert result.comparison.models[0].reference.trusted
+    assert not list(here.iterdir())

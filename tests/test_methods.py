@@ -54,7 +54,7 @@ def test_names_titles_and_looks_differ() -> None:
 
 PACKAGE = Path(harness.__file__).parent
 
-NAMED = {"why/remedies/fits.py"}
+NAMED = {"why/remedies/settings.py"}
 """Remedies that are runs of another method."""
 
 

@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -48,16 +48,20 @@ def attempt(
         try:
             cmdstanpy.set_cmdstan_path(str(context.program.cmdstan))
             model = cmdstanpy.CmdStanModel(exe_file=str(context.program.executable))
-            getattr(model, command)(
-                **{
-                    "data": None if context.data_file is None else str(context.data_file),
-                    "seed": context.cmdstan_seed,
-                    "output_dir": str(folder),
-                    "timeout": context.timeout_s,
-                    "sig_figs": SIGNIFICANT_DIGITS,
-                    **arguments,
-                }
-            )
+            data = context.data_file
+            given = {
+                "data": None if data is None else str(data.resolve()),
+                "seed": context.cmdstan_seed,
+                "output_dir": str(folder.resolve()),
+                "timeout": context.timeout_s,
+                "sig_figs": SIGNIFICANT_DIGITS,
+                **arguments,
+            }
+            # A program with profile blocks writes profile.csv where it is started.
+            start = folder / "start"
+            start.mkdir()
+            with chdir(start):
+                getattr(model, command)(**given)
         except TimeoutError:
             status = "timed_out"
         except Exception as error:  # noqa: BLE001 - whatever cmdstanpy raises, the files decide
