@@ -298,7 +298,7 @@ def _constant(change: Change, before: Mapping[str, Figure], now: Mapping[str, Fi
     return replace(
         change,
         conclusion="same" if same else "changed" if p == 0 else "inconclusive",
-        difference=0.0 if same else math.inf,
+        difference=0.0 if close else math.nan if same else math.inf,
         p=p,
         chance=p,
         reason=None if same else "constants differ",

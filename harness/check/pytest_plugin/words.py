@@ -161,7 +161,7 @@ def moved(
             + (
                 f"about {_rounded_up(needed)} {unit} would be enough."
                 if math.isfinite(needed)
-                else "the baseline's own are too few for these margins; write it from more."
+                else "the baseline's own are too few for these margins; write it again."
             )
         )
     lines.append(f"If this is intended: {place.command}")
