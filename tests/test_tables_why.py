@@ -104,7 +104,7 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
     "short trajectories": ({"finding": "The chains: tree depth"},),
     "truncated normal": ({"nats": 0.05},),
     "kept to one mode": ({"method": "svgd", "modes": {"basins": 2, "mass": 0.2}},),
-    "weights": ({"khat": 0.9, "message": ""}, {"khat": 0.9, "message": "it wanders"}),
+    "weights": ({"share": 0.02, "message": ""}, {"share": 0.02, "message": "it wanders"}),
     "its own doubt": ({"message": "the particles still move"},),
     "family gap not known": ({},),
     "gap not known": ({"why": [["no figure", [1, 3]], ["", [2]]]},),

@@ -225,7 +225,7 @@ def _scarcer(bench: Bench, m: Measure, run: RunResult | None) -> float:
     sizes: list[tuple[float, int]] = []
     if run is not None and run.draws is not None:
         n = run.draws.values.shape[0] * run.draws.values.shape[1]
-        sizes.append((float(n) if run.draws.iid else _effective(n, scene.own), n))
+        sizes.append((_effective(n, scene.own), n))
     if bench.reference_draws:
         sizes.append((_effective(bench.reference_draws, scene.theirs), bench.reference_draws))
     return float(min(sizes, key=lambda size: size[0])[1]) if sizes else math.nan

@@ -195,6 +195,7 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
         log_p=None if log_p is None else log_p[None],
         # Without log p it says nothing of the weights, but from it q itself can be told.
         log_q=None if found.log_q is None else found.log_q[None],
+        stats={} if found.copies is None else {"copies": found.copies[None]},
     )
     return dataclasses.replace(ended, draws=draws, message=message)
 

@@ -41,9 +41,10 @@ class ResponseOptions(DadviOptions):
 class WeightOptions(DadviOptions):
     """The options of ``dadvi_basins``."""
 
-    # Proposals for each draw that is wanted, as far as weighing them takes no more seconds.
+    # Proposals for each draw that is wanted; of few draws, as many as of 10 000.
     proposals: float = real(4.0, above=0)
-    weights_s: float = real(4.0)
+    # The seconds that 10 000 draws' proposals may take; if they take longer, halves as many.
+    weights_s: float = real(10.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
 
 
 # Version 3 starts far from the best basin too, and doubts a linear response below mean field.
-_row = functools.partial(Method, bridge=True, version=3)
+# Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
+_row = functools.partial(Method, bridge=True, version=4)
 
 DADVI = _row(
     name="dadvi",

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 
 from harness.methods.bridged import Problem, densities
 from harness.methods.dadvi import PsisOptions, WeightOptions
 from harness.methods.dadvi_gaussian import Fault, Judged, faults_of, fitted, optimum_of, response_of
-from harness.metrics.weights import khat, khat_limit
+from harness.metrics.weights import khat
 from harness.records import Reason
-from harness.records.text import count, integer, number
+from harness.records.text import count, integer, number, percent, with_error
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, importance
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.deterministic.sizes import seconds_per_point
 from harness.vi.target import Fitted
 
-FEWEST_PROPOSALS = 1000
+FEWEST_PROPOSALS, USUAL_DRAWS = 1000, 10_000
+
+MOST_NUMBERS = 50_000_000
+"""Coordinates of all proposals together, because of memory."""
+
+TIMED = 8
+"""Proposals whose densities are timed."""
 
 MOST_BASINS = 8
 """The mixture is made of at most this many basins, those of the most mass."""
@@ -76,36 +86,57 @@ def _weighted(
     problem: Problem[WeightOptions], optimum: Optimum, q: Judged, proposal: importance.Proposal
 ) -> Fitted:
     """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
-    can = int(problem.options.weights_s / max(optimum.seconds_per_point, 1e-9))
-    n = max(min(int(problem.draws * problem.options.proposals), can), FEWEST_PROPOSALS)
+    n = _proposals(problem, proposal)
     z = proposal.draw(n, problem.rng)
-    log_p = densities(problem, z, max(1, n // 20))
-    weights = importance.smoothed_weights(
-        log_p, proposal.log_density(z), lambda p, q: khat(p, q).value
-    )
-    delivered = importance.delivered(problem.draws, weights.ess)
-    kept = z[importance.systematic(weights.weight, delivered, problem.rng)]
+    log_p, log_q = densities(problem, z, max(1, n // 20)), proposal.log_density(z)
+    weights = importance.smoothed_weights(log_p, log_q, lambda p, q: khat(p, q).value)
+    index = importance.systematic(weights.weight, problem.draws, problem.rng)
+    copies = np.bincount(index, minlength=n)[index].astype(np.float64)
     faults, notes = list(q.faults), list(q.notes)
-    limit = khat_limit(n)
-    worth = f"{count(n, 'weighted draw')} have an effective sample size of {number(weights.ess, 3)}"
-    if not weights.khat <= limit:
-        words = f"k-hat {number(weights.khat)} is above {number(limit)}: {worth}, and weighting "
-        faults.append(Fault(Reason.WEIGHTS, f"{words}cannot correct this Gaussian"))
-    if weights.ess < importance.FEWEST * importance.PER_DRAW:
-        faults.append(
-            Fault(Reason.WEIGHTS, f"{worth}, too few for the {integer(delivered)} delivered")
-        )
-    if delivered < problem.draws:
-        short = f"{integer(delivered)} of the {integer(problem.draws)} draws wanted"
-        notes.append(f"{short}: {worth}, and fewer draws hardly repeat")
+    if not weights.trusted:
+        faults.append(Fault(Reason.WEIGHTS, _doubt(weights)))
     if weights.outside:
         notes.append(f"{integer(weights.outside)} of {integer(n)} proposals have no density")
-    tail = 3 * np.sqrt(n)  # k-hat is fitted to this many weights; its error is (1 + k) / √tail
+    tail, wide = (khat(log_p, log_q, tails=t) for t in (1, 2))
+    if abs(tail.value - wide.value) > 2 * math.hypot(tail.mcse, wide.mcse):
+        notes.append(
+            f"k-hat is uncertain: {with_error(tail)} from the largest weights, "
+            f"{with_error(wide)} from twice as many"
+        )
     more = {
-        "khat": weights.khat,
-        "khat_error": (1 + max(weights.khat, 0.0)) / float(np.sqrt(tail)),
+        "khat": tail.value,
+        "khat_error": tail.mcse,
+        "khat_wide": wide.value,
         "weight_ess": weights.ess,
+        "weight_largest": weights.largest,
         "proposals": float(n),
     }
     whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
-    return fitted(problem, optimum, whole, kept, None, more)
+    found = fitted(problem, optimum, whole, z[index], None, more)
+    return dataclasses.replace(found, copies=copies if copies.max() > 1 else None)
+
+
+def _proposals(problem: Problem[WeightOptions], proposal: importance.Proposal) -> int:
+    """Return the number of proposals.
+
+    It is halved while those of ``USUAL_DRAWS`` would take longer than allowed: a busy machine
+    seldom changes it, and then by a factor of two. Where more draws are wanted, there are always
+    more proposals.
+    """
+    options = problem.options
+    each = seconds_per_point(problem.target.log_density, proposal.draw(TIMED, problem.rng))
+    took = each * USUAL_DRAWS * options.proposals
+    halvings = math.ceil(math.log2(max(took / max(options.weights_s, 1e-9), 1.0)))
+    n = int(max(problem.draws, USUAL_DRAWS) * options.proposals * 0.5**halvings)
+    return max(min(n, MOST_NUMBERS // problem.target.dimension), FEWEST_PROPOSALS)
+
+
+def _doubt(weights: importance.Weights) -> str:
+    """Say why weights are not believed."""
+    n = len(weights.weight)
+    words = (
+        f"{count(n, 'weighted draw')} have an effective sample size of {number(weights.ess, 3)}, "
+        f"and the largest weight is {percent(weights.largest)} of their sum (allowed: at least "
+        f"{percent(importance.LEAST_SHARE)}, at most {percent(importance.LARGEST)})"
+    )
+    return f"{words}: weighting cannot correct this Gaussian"

@@ -28,7 +28,7 @@ from harness.metrics.joint import Joint, JointReference, copies
 from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.probability import PROBABILITY
-from harness.metrics.sample import Kind, Sample, prepare, unusable
+from harness.metrics.sample import Kind, Sample, prepare, sample_of, unusable
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
@@ -161,6 +161,7 @@ __all__ = [
     "of_scope",
     "prepare",
     "quantity_metrics",
+    "sample_of",
     "seed_spread",
     "summaries",
     "unusable",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.distance import INFINITE
-from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size
+from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size, weighted_size
 from harness.records import Estimate, FloatArray
 
 Columns = NDArray[np.intp]
@@ -43,9 +43,10 @@ class Block:
     ``centre`` and ``scale`` are the columns' medians and robust sds, ``(column,)``.
     """
 
-    def __init__(self, z: FloatArray, *, iid: bool) -> None:
+    def __init__(self, z: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> None:
         self.z = z
         self.iid = iid
+        self.copies = copies
 
     @cached_property
     def flat(self) -> FloatArray:
@@ -91,8 +92,10 @@ class Block:
 
     def worth(self, series: FloatArray) -> float:
         """Return the effective number of draws for the mean of a flat series."""
-        shape = self.z.shape[1:]
-        return float(series.size) if self.iid else effective_size(series.reshape(shape))
+        shaped = series.reshape(self.z.shape[1:])
+        if not self.iid:
+            return effective_size(shaped)
+        return float(series.size) if self.copies is None else weighted_size(shaped, self.copies)
 
     @cached_property
     def least_worth(self) -> float:
@@ -171,10 +174,17 @@ class JointReference:
 class Joint:
     """Draws of a run beside a reference's."""
 
-    def __init__(self, q: FloatArray, reference: JointReference, *, iid: bool) -> None:
+    def __init__(
+        self,
+        q: FloatArray,
+        reference: JointReference,
+        *,
+        iid: bool,
+        copies: FloatArray | None = None,
+    ) -> None:
         """Take draws of the reference's quantities, shape ``(chain, draw, quantity)``."""
         self._q = q
-        self._iid = iid
+        self._iid, self._copies = iid, copies
         self.reference = reference
         self.columns = reference.columns
 
@@ -184,7 +194,8 @@ class Joint:
         own = self.reference.standardised(np.moveaxis(self._q[:, :, self.columns], 2, 0))
         if own.size == 0 or not np.all(np.isfinite(own)):
             return None
-        return Block(np.ascontiguousarray(own), iid=self._iid), self.reference.block
+        own = np.ascontiguousarray(own)
+        return Block(own, iid=self._iid, copies=self._copies), self.reference.block
 
     @cached_property
     def correlations(self) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:

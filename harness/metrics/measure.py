@@ -105,19 +105,14 @@ class Yardstick:
         self.model = model
         self.kind = reference.kind
         self.names = selection.names
-        self.constant = {
-            n: metrics.prepare(reference.draws.quantity(n), iid=reference.draws.iid)
-            for n in selection.constant
-        }
+        self.constant = {n: metrics.sample_of(reference.draws, n) for n in selection.constant}
         self.copies = selection.copies
         self.draws = reference.draws
         self.iid = reference.draws.iid
         index = [reference.draws.names.index(n) for n in self.names]
         self.values: FloatArray = reference.draws.values[:, :, index]
         self._prepared: dict[tuple[str, ...], metrics.JointReference] = {}
-        self.samples = [
-            metrics.prepare(self.values[:, :, i], iid=self.iid) for i in range(len(index))
-        ]
+        self.samples = [metrics.sample_of(reference.draws, n) for n in self.names]
 
     def _measures(
         self, method: str, seed: int | None, quantity: str | None, found: Mapping[str, Estimate]
@@ -152,7 +147,7 @@ class Yardstick:
             if name not in present:
                 out += self._measures(method, seed, name, metrics.not_measured(sample.kind))
                 continue
-            own = metrics.prepare(draws.quantity(name), iid=draws.iid)
+            own = metrics.sample_of(draws, name)
             found = metrics.summaries(own)
             if not against_itself:
                 found |= metrics.compare_quantity(own, sample)
@@ -180,7 +175,7 @@ class Yardstick:
                 seed=seed_of(" ".join(self.names)),
                 vectors=[np.array(v) for v in vectors.values()],
             )
-        return metrics.Joint(own, self._prepared[present], iid=draws.iid)
+        return metrics.Joint(own, self._prepared[present], iid=draws.iid, copies=draws.copies)
 
     def _broken(self, draws: Draws) -> dict[str, metrics.Sample]:
         """Return copies of a quantity that are none in these draws, with their reference."""
@@ -191,7 +186,7 @@ class Yardstick:
                     np.stack([d.quantity(n).ravel() for n in pair]) for d in (self.draws, draws)
                 ]
                 if not metrics.copies(np.concatenate(both, axis=1).T[None]):
-                    out[pair[0]] = metrics.prepare(self.draws.quantity(pair[0]), iid=self.iid)
+                    out[pair[0]] = metrics.sample_of(self.draws, pair[0])
         return out
 
     def _moved(self, draws: Draws, method: str, seed: int) -> list[Measure]:
@@ -199,7 +194,7 @@ class Yardstick:
         out = []
         for name, sample in self.constant.items():
             if name in draws.names:
-                own = metrics.prepare(draws.quantity(name), iid=draws.iid)
+                own = metrics.sample_of(draws, name)
                 found = metrics.compare_quantity(own, sample)
                 if any(e.value != 0 for e in found.values()):
                     out += self._measures(method, seed, name, metrics.summaries(own) | found)
@@ -293,7 +288,7 @@ def apart(run: RunResult, other: RunResult, names: Sequence[str]) -> float:
     most = 0.0
     for name in names:
         one, two = (
-            metrics.summaries(metrics.prepare(r.draws.quantity(name), iid=r.draws.iid))
+            metrics.summaries(metrics.sample_of(r.draws, name))
             for r in (run, other)
             if r.draws is not None and name in r.draws.names
         )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from harness.metrics.metric import Column, Metric, Scene
-from harness.metrics.sample import Sample, effective_size
+from harness.metrics.sample import Sample
 from harness.metrics.summaries import MEAN
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 from harness.records.text import number, with_error
@@ -51,9 +51,9 @@ def _rounded(values: FloatArray, ref: Sample) -> FloatArray:
 def _error(sample: Sample, event: FloatArray) -> float:
     """Return the standard error of an event's share of a sample."""
     n = float(sample.n)
-    if not sample.iid:
+    if not sample.iid or sample.copies is not None:
         # An event that never changes says nothing about how the chains mix.
-        n = effective_size(event) if np.ptp(event) > 0 else sample.ess_mean
+        n = sample.effective(event) if np.ptp(event) > 0 else sample.ess_mean
         if not sample.finite:
             n = float(sample.n)
     near = (float(np.mean(event)) * n + 1) / (n + 2)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from harness.metrics.modes import Basins, find_basins
-from harness.records import FloatArray
+from harness.records import Draws, FloatArray
 
 SD_PER_WIDTH = 1.0 / (2 * 1.6448536269514722)
 """The sd of a normal distribution whose 5-95% width is 1."""
@@ -39,6 +39,18 @@ that their mean is unknown even from ample draws; all others are ``continuous``.
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
 
+def weighted_size(series: FloatArray, copies: FloatArray) -> float:
+    """Return the effective sample size for the mean of resampled draws, both ``(draw,)``.
+
+    A proposal of weight w is drawn about n w times, so that the mean's variance Σ w² (f − f̄)² over
+    the proposals is Σ copies (f − f̄)² / n² over the draws. That includes the noise of resampling.
+    """
+    deviations = (series - np.mean(series)) ** 2
+    clustered = float(np.sum(copies * deviations))
+    n = float(series.size)
+    return n * float(np.sum(deviations)) / clustered if clustered > 0 else n
+
+
 def effective_size(series: FloatArray) -> float:
     """Return the effective sample size for the mean of Markov chains, shape ``(chain, draw)``.
 
@@ -59,10 +71,14 @@ def effective_size(series: FloatArray) -> float:
 class Sample:
     """Draws of one scalar, with everything that comparisons need computed at most once."""
 
-    def __init__(self, values: FloatArray, *, iid: bool) -> None:
-        """Take draws, shape ``(chain, draw)``; if not ``iid``, errors use effective sizes."""
+    def __init__(self, values: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> None:
+        """Take draws, shape ``(chain, draw)``; if not ``iid``, errors use effective sizes.
+
+        ``copies`` says how many draws are copies of the same proposal, if some are.
+        """
         self.values = np.asarray(values, dtype=np.float64)
         self.iid = iid
+        self.copies = copies
         self.n = self.values.size
         # If there are none or some are not finite, moments and quantiles are NaN.
         self.finite = self.n > 0 and bool(np.all(np.isfinite(self.values)))
@@ -113,7 +129,9 @@ class Sample:
 
     def effective(self, series: FloatArray) -> float:
         """Return the effective sample size for the mean of a function of the draws."""
-        return float(self.n) if self.iid else effective_size(series)
+        if not self.iid:
+            return effective_size(series)
+        return float(self.n) if self.copies is None else weighted_size(series, self.copies)
 
     @cached_property
     def ess_mean(self) -> float:
@@ -131,14 +149,14 @@ class Sample:
 
     def ess_quantile(self, p: float) -> float:
         """Effective sample size of the share of draws under the p-quantile."""
-        if self.iid:
+        if self.iid and self.copies is None:
             return float(self.n)
-        return effective_size((self.values <= self.quantile(p)).astype(np.float64))
+        return self.effective((self.values <= self.quantile(p)).astype(np.float64))
 
     @cached_property
     def ess_overall(self) -> float:
         """Effective sample size over the whole distribution: the harmonic mean of several."""
-        if self.iid:
+        if self.iid and self.copies is None:
             return float(self.n)
         parts = [self.ess_quantile(p) for p in (0.05, 0.25, 0.5, 0.75, 0.95)]
         return len(parts) / sum(1 / p for p in parts)
@@ -282,12 +300,12 @@ class Sample:
         high = self.sparsity["q95"] / self.width
         p = QUANTILES["q5"]
         variance = p * (1 - p) * (low**2 + high**2) - 2 * p**2 * low * high
-        if self.iid:
+        if self.iid and self.copies is None:
             return math.sqrt(variance / self.n)
         influence = low * (self.values <= self.quantiles["q5"]) + high * (
             self.values > self.quantiles["q95"]
         )
-        return math.sqrt(variance / effective_size(influence))
+        return math.sqrt(variance / self.effective(influence))
 
     @property
     def robust_scale(self) -> float:
@@ -330,7 +348,9 @@ class Sample:
         modes is a few draws, which would show no modes.
         """
         ess = float(self.n)
-        if not self.iid and self.finite and self.n > 0:
+        if self.copies is not None:
+            ess *= float(np.mean(1 / self.copies))
+        elif not self.iid and self.finite and self.n > 0:
             ranks = np.searchsorted(self.sorted, self.values) / self.n
             waves = np.cos(20 * np.pi * ranks)
             local = sum(effective_size(chain[None, :]) for chain in waves)
@@ -338,9 +358,14 @@ class Sample:
         return find_basins(self.finite_sorted, ess)
 
 
-def prepare(values: FloatArray, *, iid: bool) -> Sample:
+def prepare(values: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> Sample:
     """Prepare the draws of one scalar, shape ``(chain, draw)``, for comparisons."""
-    return Sample(values, iid=iid)
+    return Sample(values, iid=iid, copies=copies)
+
+
+def sample_of(draws: Draws, name: str) -> Sample:
+    """Prepare one scalar of a run's or a reference's draws for comparisons."""
+    return Sample(draws.quantity(name), iid=draws.iid, copies=draws.copies)
 
 
 def unusable(values: FloatArray) -> str | None:

@@ -33,14 +33,15 @@ def khat_limit(n: int) -> float:
     return min(1 - 1 / math.log10(n), 0.7) if n > 1 else -math.inf
 
 
-def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
+def khat(log_p: FloatArray, log_q: FloatArray, *, tails: int = 1) -> Estimate:
     """Return the Pareto shape of the importance weights p / q.
 
     Log densities are those of q's draws under the posterior and under q, shape
     ``(chain, draw)``, unconstrained scale, nats; either may lack a constant. Infinity where a
     density is not finite, where weights would underflow, or where the densities do not vary at
     all (a column that was not filled in); 0 where both densities agree to rounding. The error is
-    that of a generalised Pareto shape, (1 + k) / sqrt(tail size).
+    that of a generalised Pareto shape, (1 + k) / sqrt(tail size). The tail are the ``3 √n`` largest
+    weights, ``tails`` times as many.
     """
     p, q = np.ravel(log_p), np.ravel(log_q)
     if p.size < FEWEST or p.size != q.size:
@@ -51,7 +52,7 @@ def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
     if not np.all(np.isfinite(log_w)) or np.max(p) == np.min(p) or np.max(q) == np.min(q):
         return INFINITE
     n = log_w.size
-    tail = int(3 * math.sqrt(n)) if n > 225 else n // 5  # noqa: PLR2004 (ArviZ's own rule)
+    tail = int(min(3 * tails * math.sqrt(n), n / 5))  # ArviZ's own rule
     ordered = np.sort(log_w)
     width = ordered[-1] - ordered[-tail - 1]
     if width > WIDEST_TAIL:
@@ -66,7 +67,7 @@ def khat(log_p: FloatArray, log_q: FloatArray) -> Estimate:
 
     # ArviZ expects log likelihoods, one over the weights, and negates its input.
     with np.errstate(all="ignore"):
-        smoothed, shape = array_stats.psislw(-log_w)
+        smoothed, shape = array_stats.psislw(-log_w, r_eff=tails**-2)
     if smoothed[np.argmin(log_w)] > smoothed[np.argmax(log_w)]:
         msg = "arviz_stats.psislw no longer negates its input: k-hat would be that of q / p"
         raise RuntimeError(msg)
@@ -105,8 +106,9 @@ KHAT = Metric(
         0.7,
         1.0,
         "above",
-        "above this limit, importance weights cannot correct q; a small k-hat does not certify q, "
-        "because it only sees regions that q samples",
+        "the weights p/q then have a heavy tail; their effective sample size, not k-hat, decides "
+        "whether weighting corrects q; a small k-hat does not certify q, because it only sees "
+        "regions that q samples",
         alarm=True,
     ),
     stricter=_limit,

@@ -82,13 +82,19 @@ class Draws:
     log_p: FloatArray | None = None
     log_q: FloatArray | None = None
     stats: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Sampler statistics, each ``(chain, draw)``: ``diverging``, ``energy``, ``tree_depth``."""
+    """Statistics of each draw, ``(chain, draw)``: ``diverging``, ``energy``, ``tree_depth`` of a
+    sampler; ``copies`` of weighted draws, the number of them that are the same proposal."""
     iid: bool = True
     """Whether draws are independent (exact samplers, VI) rather than Markov chains."""
 
     def quantity(self, name: str) -> FloatArray:
         """Return the draws of one scalar, shape ``(chain, draw)``."""
         return self.values[:, :, self.names.index(name)]
+
+    @property
+    def copies(self) -> FloatArray | None:
+        """How many draws are copies of the same proposal, None where all are distinct."""
+        return self.stats.get("copies")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

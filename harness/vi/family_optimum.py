@@ -229,7 +229,7 @@ def _levels(
     target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
 ) -> list[float]:
     """Return ELBOs on common base draws, nats; −∞ if not finite."""
-    slow = seconds_per_point(target, candidates[0].draw(4, rng)) > SLOW_S
+    slow = seconds_per_point(target.log_density_gradient, candidates[0].draw(4, rng)) > SLOW_S
     size, most = (16, 0) if slow else (64, 1 << 14)
     found = elbos(target, candidates, rng, clock, error=0.002, share=0.05, size=size, most=most)
     return [e.value.value if math.isfinite(e.value.value) else -math.inf for e in found]
@@ -256,7 +256,7 @@ def _stochastic(
 ) -> Gaussian:
     """Return the best candidate, or the result of stochastic steps from it if that is better."""
     best = _ranked(target, rng, clock, candidates)[0]
-    each = seconds_per_point(target, best.draw(4, rng))
+    each = seconds_per_point(target.log_density_gradient, best.draw(4, rng))
     steps = int(min(STEPS, STOCHASTIC_S / max(each, 1e-9)))
     if steps < LEAST_STEPS:
         return best

@@ -92,6 +92,8 @@ class Fitted:
     diagnostics: Mapping[str, float] = field(default_factory=dict)  # scalars of the run
     words: str = ""  # worth reading, not a number: basins found, stopping rules that fired
     reason: Reason | None = None
+    copies: FloatArray | None = None
+    """How many of the draws are copies of the same weighted proposal, shape (draw,)."""
 
 
 def finite_rows(value: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:

@@ -105,7 +105,7 @@ def of_draws(
     chosen = draws.names if names is None else [n for n in names if n in draws.names]
     samples = {}
     for name in chosen:
-        sample = samples[name] = metrics.prepare(draws.quantity(name), iid=draws.iid)
+        sample = samples[name] = metrics.sample_of(draws, name)
         if draws.iid or not sample.finite or sample.constant:
             continue
         r, ess = rhat(sample.values), sample.ess_least
@@ -232,7 +232,7 @@ def of_seeds(
 def _values(draws: Draws, name: str) -> list[float]:
     if name not in draws.names:
         return [math.nan] * (len(SUMMARIES) + 2)
-    sample = metrics.prepare(draws.quantity(name), iid=draws.iid)
+    sample = metrics.sample_of(draws, name)
     if sample.constant:
         return [*(figure.value for figure in _own_figures(sample).values()), 0.0, 0.0]
     quantiles = (sample.quantile(QUANTILES[q]) for q in SUMMARIES[2:])

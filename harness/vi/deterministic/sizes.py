@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,15 +58,15 @@ STARTS = ((5e-5, Starts(12, 6, 2)), (1e-4, Starts(8, 4, 2)), (4e-3, Starts(4, 3,
 FEWEST_STARTS = Starts(2, 2, 1)
 
 
-def seconds_per_point(target: Target, z: FloatArray) -> float:
-    """Return the seconds of one gradient in a batch of points ``z``, shape ``(point, d)``.
+def seconds_per_point(evaluate: Callable[[FloatArray], object], z: FloatArray) -> float:
+    """Return the seconds of a density or gradient in a batch of points ``z``, ``(point, d)``.
 
     This is the quickest of several timings, so that other work on the machine matters little.
     """
     found, spent = [], 0.0
     for _ in range(REPEATS):
         begin = time.perf_counter()
-        target.log_density_gradient(z)
+        evaluate(z)
         found.append(time.perf_counter() - begin)
         spent += found[-1]
         if spent > ENOUGH_S:
@@ -78,12 +79,12 @@ def gradient_seconds(target: Target, z: FloatArray, expected: float) -> float:
 
     They are the expected ones, which do not depend on the machine's load, unless the target is
     far slower (it solves differential equations, say). Measured seconds are then rounded up to a
-    power of ten, so that two runs seldom differ. If ``expected`` is 0, they are measured.
+    power of two, so that two runs seldom differ. If ``expected`` is 0, they are measured.
     """
-    found = seconds_per_point(target, z)
+    found = seconds_per_point(target.log_density_gradient, z)
     if not expected:
         return found
-    return expected if found <= SLOWER * expected else 10.0 ** math.ceil(math.log10(found))
+    return expected if found <= SLOWER * expected else 2.0 ** math.ceil(math.log2(found))
 
 
 def layout(d: int, draws: int, seconds: float) -> tuple[int, int]:

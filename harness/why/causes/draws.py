@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 from harness.methods import METHODS
-from harness.records.text import number, setting
+from harness.records import Reason
+from harness.records.text import number, percent
 from harness.why.causes.row import CauseRow, Evidence, Found, OtherScene, cause
-
-KHAT = 0.7
-"""Weighted draws beyond it are unreliable, however many there are (Vehtari et al. 2024)."""
 
 
 def _detect_truncated(scene: OtherScene) -> Found | None:
@@ -26,15 +24,18 @@ def _truncated_sentence(e: Evidence) -> str:
 
 
 def _detect_weights(scene: OtherScene) -> Found | None:
-    """Find weights with too heavy a tail, in the worst seed."""
-    khat = max((r.diagnostics.get("khat", -math.inf) for r in scene.with_draws), default=-math.inf)
-    if scene.chains or scene.found or not khat > KHAT:
+    """Find weights that are worth too few draws, in the worst seed."""
+    doubted = [r for r in scene.with_draws if r.reason is Reason.WEIGHTS]
+    if scene.chains or scene.found or not doubted:
         return None
-    return Found(math.nan, {"khat": khat, "message": _message(scene)})
+    known = [r.diagnostics["weight_ess"] / r.diagnostics["proposals"] for r in doubted]
+    return Found(
+        math.nan, {"share": min(known), "message": doubted[known.index(min(known))].message}
+    )
 
 
 def _weights_sentence(e: Evidence) -> str:
-    words = f"k-hat is {number(e['khat'])} in the worst seed, above {setting(KHAT)}"
+    words = f"the weights are worth {percent(e['share'])} of the proposals in the worst seed"
     return f"{words}; {e['message']}" if e["message"] else words
 
 

@@ -1,4 +1,4 @@
-"""A fit's own draws, reweighted to the posterior where k-hat allows it."""
+"""A fit's own draws, reweighted to the posterior where the weights allow it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import numpy as np
 
 from harness import metrics
 from harness.records import Draws, RunResult, Trial
-from harness.records.text import number
-from harness.vi.deterministic.importance import delivered, smoothed_weights, systematic
+from harness.records.text import percent
+from harness.vi.deterministic.importance import (
+    LARGEST,
+    LEAST_SHARE,
+    smoothed_weights,
+    systematic,
+)
 from harness.why.remedies.judge import judge_runs, not_tried, runs_missing
 from harness.why.remedies.row import Change, Judging, Planning, Proposal, Remedy
 from harness.why.remedies.sentence import trial_sentence
 
 Refusal = Mapping[str, Any]
-"""Why draws cannot be reweighted: ``why`` and, for a large k-hat, ``khat`` and ``limit``."""
+"""Why draws cannot be reweighted: ``why`` and, for bad weights, their ``share`` and ``largest``."""
 
 
 def reweighted(draws: Draws | None, rng: np.random.Generator) -> tuple[Draws, float, int] | Refusal:
@@ -33,9 +38,9 @@ def reweighted(draws: Draws | None, rng: np.random.Generator) -> tuple[Draws, fl
     Returns
     -------
     tuple or Refusal
-        As many draws as their effective sample size allows, shape ``(1, draw, quantity)``,
-        without densities, because their weights are used up; k-hat; and how many there were. Or
-        why it is impossible: densities are missing, or k-hat is above min(1 − 1/log10 S, 0.7).
+        As many draws, shape ``(1, draw, quantity)``, without densities, because their weights are
+        used up; k-hat; and how many there were. Or why it is impossible: densities are missing, or
+        the weights cannot be believed.
     """
     if draws is None:
         return {"why": "no draws"}
@@ -44,14 +49,14 @@ def reweighted(draws: Draws | None, rng: np.random.Generator) -> tuple[Draws, fl
     if not draws.iid:
         return {"why": "not independent"}
     log_p, log_q = draws.log_p.reshape(-1), draws.log_q.reshape(-1)
-    limit = metrics.khat_limit(len(log_p))
     found = smoothed_weights(log_p, log_q, lambda p, q: metrics.khat(p[None], q[None]).value)
-    if not found.khat <= limit:
-        return {"why": "khat", "khat": found.khat, "limit": limit}
-    count = delivered(len(log_p), found.ess)
-    flat = draws.values.reshape(len(log_p), -1)
-    index = systematic(found.weight, count, rng)
-    return Draws(draws.names, flat[index][None], iid=True), found.khat, len(log_p)
+    n = len(log_p)
+    if not found.trusted:
+        return {"why": "weights", "share": found.ess / n, "largest": found.largest}
+    index = systematic(found.weight, n, rng)
+    copies = np.bincount(index, minlength=n)[index].astype(np.float64)
+    values = draws.values.reshape(n, -1)[index]
+    return Draws(draws.names, values[None], stats={"copies": copies[None]}), found.khat, n
 
 
 def _runs(results: Sequence[RunResult]) -> tuple[RunResult, ...] | Refusal:
@@ -95,8 +100,12 @@ def _sentence(trial: Trial) -> str:
         return trial_sentence(trial)
     facts = trial.facts
     why = _WHY[facts["why"]]
-    if facts["why"] == "khat":
-        why = f"k-hat is {number(facts['khat'])}, above {number(facts['limit'])}: {why}"
+    if facts["why"] == "weights":
+        why = (
+            f"the weights are worth {percent(facts['share'])} of the draws, and the largest is "
+            f"{percent(facts['largest'])} of their sum (allowed: at least {percent(LEAST_SHARE)}, "
+            f"at most {percent(LARGEST)}): {why}"
+        )
     if facts["seeds"] == 1:
         return why
     return (
@@ -108,7 +117,7 @@ _WHY = {
     "no densities": "the draws have no densities from which weights could be computed",
     "not independent": "the draws are not independent",
     "no draws": "there are no draws",
-    "khat": "importance weights cannot correct q",
+    "weights": "importance weights cannot correct q",
 }
 
 REWEIGHTED = Remedy(
