@@ -11,6 +11,7 @@ import pytest
 
 from harness import judge
 from harness.metrics import METRICS
+from harness.metrics.metric import TAKEN
 from harness.records import (
     Cost,
     Draws,
@@ -285,10 +286,10 @@ def test_spread_over_seeds_counts_for_the_method() -> None:
 
 
 def test_unsure_says_how_many_draws() -> None:
-    """A mean known to 0.1 sd, needed to 0.1 / z: (0.1 z / 0.1)² times as many draws."""
+    """A mean known to 0.1 sd, needed to 0.15 / z₁: (0.1 z₁ / 0.15)² times as many draws."""
     verdict = _judge([_run(n=1000)], [*_measures(figures=CLOSE | {"w1": 0.0}, mcse=0.1)])
     needed = {f.measure.metric: f.draws_needed for f in verdict.findings}
-    assert needed["bias"] == pytest.approx(1000 * judge.critical_z(1) ** 2, rel=0.05)
+    assert needed["bias"] == pytest.approx(1000 * (1.645 / 1.5) ** 2, rel=0.1)
     assert "draws would decide" in verdict.findings[-1].sentence
 
 
@@ -298,11 +299,31 @@ def test_the_scarcer_sample_is_asked_for_more() -> None:
         "nuts", trusted=True, why="good", draws=Draws(("x",), np.zeros((4, 1000, 1)), iid=False)
     )
     figures = {"mean": 0.0, "sd": 1.0}
-    summaries = _measures(None, figures, method="reference", mcse=0.05)
-    verdict = _judge([_run()], [*summaries, *_measures(mcse=0.05)], reference)
+    summaries = _measures(None, figures, method="reference", mcse=0.1)
+    verdict = _judge([_run()], [*summaries, *_measures(mcse=0.1)], reference)
     bias = next(f for f in verdict.findings if f.measure.metric == "bias")
-    expected = 4000 * (judge.critical_z(1) * 0.05 / 0.1) ** 2
-    assert bias.draws_needed == pytest.approx(expected, rel=0.05)
+    assert bias.draws_needed == pytest.approx(4000 * (1.645 / 1.5) ** 2, rel=0.05)
+    assert bias.beyond is None
+
+
+def test_no_more_draws_are_asked_for_than_the_harness_takes() -> None:
+    """The sample that would have to exceed its limit is a fact, and its limit is said."""
+    values = np.zeros((4, 1000, 1))
+    nuts = Reference("nuts", trusted=True, why="", draws=Draws(("x",), values, iid=False))
+    supplied = Reference("supplied", trusted=True, why="", draws=Draws(("x",), values))
+    summaries = _measures(None, {"mean": 0.0, "sd": 1.0}, method="reference", mcse=0.5)
+    for reference, n, beyond, draws in (
+        (nuts, 10_000, "nuts", 16_000),
+        (supplied, 10_000, "supplied", None),
+        (EXACT, 10_000, "run", 100_000),
+        (EXACT, 100_000, "exact", None),
+    ):
+        found = _judge([_run(n=n)], [*summaries, *_measures(mcse=0.5)], reference)
+        bias = next(f for f in found.findings if f.measure.metric == "bias")
+        assert (bias.beyond, bias.draws_needed) == (beyond, draws)
+        for words in (bias.sentence, found.headline):
+            assert bias.beyond is not None
+            assert TAKEN[bias.beyond] in words
 
 
 def test_khat_alarm_depends_on_the_number_of_draws() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Cost, Model, RunResult, RunSpec, Status
+from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.plan import Plan, Planner, expected_work
 from harness.study.store import Store
-from harness.study.task import MAX_DRAWS, MAX_NUTS_SAMPLES, Known, Needs, Want, with_draws
+from harness.study.task import Known, Needs, Want, with_draws
 
 VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12", "python": "3.13"}
 

@@ -18,8 +18,8 @@ from harness.judge.trust import rhat_limit
 from harness.methods import METHODS
 from harness.metrics.measure import chain_measures
 from harness.records import Cost, Draws, FloatArray, Model, RunResult, RunSpec
+from harness.records.budget import MAX_NUTS_SAMPLES
 from harness.study.reference import ADAPT_DELTAS, Chosen, choose_reference, made_again
-from harness.study.task import MAX_NUTS_SAMPLES
 
 MODEL = Model("m", "m", Path("m.stan"), None)
 

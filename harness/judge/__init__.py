@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.judge.levels import levels
 from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
 from harness.judge.trust import RHAT_CAP, ChainJudgement, chain_rules, disproved, judge_chains
 from harness.judge.verdict import judge_method, level_text, seeds_text
@@ -19,6 +20,7 @@ __all__ = [
     "judge_chains",
     "judge_method",
     "level_text",
+    "levels",
     "rules_for",
     "seeds_text",
 ]

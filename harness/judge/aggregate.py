@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from harness.judge.context import Bench, lost
 from harness.judge.notes import how_it_ended
-from harness.judge.rules import closeness
 from harness.judge.trust import subjects
 from harness.metrics import METRICS
+from harness.metrics.metric import TAKEN
 from harness.records import Finding, Level, Measure, SeedVerdict
 from harness.records.text import integer, listed
 
@@ -49,6 +49,7 @@ def grouped(bench: Bench, findings: Sequence[Finding]) -> list[tuple[Finding, in
         return (
             finding.rule.alarm,
             -GRAVITY.index(finding.level),
+            finding.measure.quantity in bench.context.generated,
             # A finding of one seed in ten comes after those of nearly all.
             n < often,
             metric.telling,
@@ -122,7 +123,9 @@ def top_headline(
     shown = alike[len(alike) // 2] if alike else finding.measure
     values = [m.value for m in alike] if metric.by_seed else []
     text = metric.headline(bench.scene(shown, values), finding.level)
-    if finding.draws_needed:
+    if finding.beyond:
+        text += f", needs more than {TAKEN[finding.beyond]}"
+    elif finding.draws_needed:
         text += f", needs about {integer(finding.draws_needed)} draws"
     # The level's own text says how many seeds have it; only another number is news.
     if shown.seed is not None and n != sum(s.level == level for s in by_seed):
@@ -139,6 +142,6 @@ def _alike(bench: Bench, finding: Finding) -> list[Measure]:
         for o in bench.measures
         if (o.metric, o.quantity) == (m.metric, m.quantity)
         and o.seed is not None
-        and closeness(o, finding.rule, bench.z) == finding.level
+        and bench.level(o, finding.rule) == finding.level
     ]
     return sorted(alike, key=lambda o: math.inf if math.isnan(o.value) else o.value)

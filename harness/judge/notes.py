@@ -137,7 +137,7 @@ def stopped_early(bench: Bench) -> list[str]:
             continue
         own = [m for m in bench.measures if m.metric == BIAS.id and m.seed == run.spec.seed]
         worst = max(own, key=lambda m: abs(m.value), default=None)
-        if worst is not None and abs(worst.value) - bench.z * worst.mcse > limit:
+        if worst is not None and abs(worst.value) - bench.z_of(worst.quantity) * worst.mcse > limit:
             said.append(
                 f"seed {run.spec.seed} at iteration {setting(iterations)} "
                 f"({worst.quantity} {number(abs(worst.value))} sd off)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from statistics import NormalDist
 
 from harness.metrics import METRICS
@@ -12,6 +14,9 @@ from harness.records.text import setting
 
 FALSE_ALARM = 0.005
 """Chance, per model, that noise alone takes a figure over its limit."""
+
+UNBOUNDED = 0.05
+"""Chance, per model, that a figure's error is larger than the bound that a pass gives."""
 
 
 def rules_for(model: Model | None = None) -> dict[str, Rule]:
@@ -54,39 +59,92 @@ def critical_z(d: int) -> float:
     return NormalDist().inv_cdf(1 - FALSE_ALARM / (4 * max(d, 1)))
 
 
-def closeness(measure: Measure | Estimate, rule: Rule, z: float) -> Closeness:
+@cache
+def bound_z(z: float) -> float:
+    """Return the one-sided 5% quantile, Bonferroni over d, that goes with ``critical_z(d)``."""
+    share = NormalDist().cdf(-z) / (FALSE_ALARM / 4)  # 1 / d
+    return NormalDist().inv_cdf(1 - UNBOUNDED * min(share, 1.0))
+
+
+def size(value: float, rule: Rule) -> float:
+    """Return how bad a value is: the larger, the worse."""
+    if rule.direction == "both":
+        return abs(value)
+    return -value if rule.at_least else value
+
+
+def closeness(
+    measure: Measure | Estimate, rule: Rule, z: float, typical: float | None = None
+) -> Closeness:
     """Say what a figure with its standard error means under a rule.
 
-    *wrong* or *off* where the value less z errors exceeds that limit. Otherwise *close* if z errors
-    are within the close limit (times ``unsure_factor``), and *unsure* if not: the comparison could
-    not have detected an error of that size. NaN is *unsure*, infinity *wrong*. Alarms ring on the
-    value itself.
+    *wrong* or *off* where the value less z errors exceeds that limit. Otherwise *close* where it
+    is bounded: |value| + z₁ errors are at most 1.5 × the close limit (``bound_factor``), with z₁ of
+    :func:`bound_z`; and *unsure* where it is not. Of several seeds ``typical`` takes the place of
+    the value in the bound: their mean size (:func:`typical_sizes`). The error stays that of one
+    run, because the reference's own part of it is common to all. NaN is *unsure*, infinity *wrong*.
+    Alarms ring on the value itself.
     """
     sign = -1.0 if rule.at_least else 1.0
-    value = abs(measure.value) if rule.direction == "both" else sign * measure.value
-    margin = 0.0 if rule.alarm else z * measure.mcse
+    value = size(measure.value, rule)
+    mcse = 0.0 if rule.alarm else measure.mcse
     if value == math.inf:
         return "wrong"
-    if not (math.isfinite(measure.value) and 0 <= margin < math.inf):
+    if not (math.isfinite(measure.value) and 0 <= mcse < math.inf):
         return "unsure"
-    if value - margin > sign * rule.wrong:
+    least = value - z * mcse
+    if rule.chi_squared and mcse > 0:
+        least = _least_sd(value, mcse, z)
+    if least > sign * rule.wrong:
         return "wrong"
-    if value - margin > sign * rule.close:
+    if least > sign * rule.close:
         return "off"
-    return "close" if margin <= rule.close * rule.unsure_factor else "unsure"
+    most = (value if typical is None else typical) + bound_z(z) * mcse
+    return "close" if mcse == 0 or most <= sign * rule.close * rule.bound_factor**sign else "unsure"
 
 
-def draws_needed(measure: Measure, rule: Rule, z: float, draws: float) -> int | None:
-    """Return how many draws of the scarcer sample bring z errors within the close limit.
+def _least_sd(sd: float, mcse: float, z: float) -> float:
+    """Return the lower bound sd √(k / χ²) of an sd whose error says how many values it is of."""
+    from scipy.special import chdtri
 
-    ``draws (z · se / limit)²``, rounded up to two figures; None where no number would.
+    freedom = (sd / mcse) ** 2 / 2
+    return sd * math.sqrt(freedom / float(chdtri(freedom, NormalDist().cdf(-z)))) if sd > 0 else 0.0
+
+
+Cell = tuple[str, str | None, str]
+"""A method's figure: method, quantity, metric."""
+
+
+def typical_sizes(
+    measures: Iterable[Measure],
+    rule_of: Callable[[Measure], Rule],
+    z_of: Callable[[str | None], float],
+) -> dict[Cell, float]:
+    """Return the mean size of each figure over the seeds that are neither off nor wrong."""
+    sizes: dict[Cell, list[float]] = {}
+    for m in measures:
+        if m.seed is not None and closeness(m, rule_of(m), z_of(m.quantity)) in {"close", "unsure"}:
+            value = size(m.value, rule_of(m))
+            if math.isfinite(value):
+                sizes.setdefault((m.method, m.quantity, m.metric), []).append(value)
+    return {cell: sum(found) / len(found) for cell, found in sizes.items()}
+
+
+def draws_needed(
+    measure: Measure, rule: Rule, z: float, draws: float, typical: float | None = None
+) -> int | None:
+    """Return how many draws of the scarcer sample decide if the value stays, in two figures.
+
+    The value is then either bounded or off: draws (se / t)², with t the larger of the errors that
+    suffice, (1.5 limit − |value|) / z₁ and (|value| − limit) / z. None where no number would.
     """
-    limit = rule.close * rule.unsure_factor
-    if not (math.isfinite(measure.mcse) and math.isfinite(draws) and 0 < limit < math.inf):
+    value = size(measure.value, rule)
+    bounded = value if typical is None else typical
+    enough = max((rule.close * rule.bound_factor - bounded) / bound_z(z), (value - rule.close) / z)
+    if not (math.isfinite(measure.mcse) and math.isfinite(draws) and 0 < enough < math.inf):
         return None
-    errors = z * measure.mcse / limit
-    needed = draws * errors * errors
-    if not 0 < needed < 1e12:  # noqa: PLR2004 (more is "not this way")
+    needed = draws * (measure.mcse / enough) * (measure.mcse / enough)
+    if not 0 < needed < math.inf:
         return None
     unit = 10.0 ** max(math.floor(math.log10(needed)) - 1, 0)
     return int(math.ceil(needed / unit) * unit)

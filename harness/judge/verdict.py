@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.judge.aggregate import grouped, no_figure, top_headline
-from harness.judge.context import Bench, for_method, lost
+from harness.judge.context import Bench, for_method, lost, z_of
+from harness.judge.more import more_draws
 from harness.judge.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
-from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
+from harness.judge.rules import bound_z, rules_for, typical_sizes
 from harness.judge.trust import chain_findings, missing_diagnostics
 from harness.metrics import METRICS
 from harness.metrics.metric import JudgeContext
-from harness.metrics.summaries import MEAN, SD
 from harness.records import (
     Closeness,
     Estimate,
@@ -58,17 +57,19 @@ def judge_method(
         if m.method == "reference" and m.quantity is not None:
             summaries.setdefault(m.quantity, {})[m.metric] = Estimate(m.value, m.mcse)
     named = {m.quantity for m in own if m.quantity is not None} | set(summaries)
-    draws = reference.draws
+    rules = rules_for(model)
+    z = z_of(context, named)
     bench = Bench(
         method=method,
         runs=runs,
         measures=own,
         own=cells,
         summaries=summaries,
-        rules=rules_for(model),
-        z=critical_z(context.dimension or len(named)),
+        rules=rules,
+        z_of=z,
+        typical=typical_sizes([m for m in own if m.metric in rules], lambda m: rules[m.metric], z),
         context=context,
-        reference_draws=0 if draws is None else draws.values.shape[0] * draws.values.shape[1],
+        reference=reference,
     )
     if not runs:
         return Verdict(model.name, method, "unknown", "unknown", 0, 0, "no runs", ())
@@ -207,31 +208,20 @@ def _findings(
         metric, rule = METRICS[m.metric], bench.rules[m.metric]
         if metric.stricter is not None and run is not None:
             rule = replace(rule, close=min(rule.close, metric.stricter(run)))
-        level = closeness(m, rule, bench.z)
+        level = bench.level(m, rule)
         if level == "close":
             continue
-        needed = None
+        needed, beyond = None, None
         if level == "unsure" and m.seed is not None:
-            needed = draws_needed(m, rule, bench.z, _scarcer(bench, m, run))
-        where = "" if m.seed is None or len(bench.runs) == 1 else f"seed {m.seed}"
-        text = metric.sentence(bench.scene(m), rule, level, z=bench.z, needed=needed, where=where)
-        out.append(Finding(rule, m, level, text, needed))
+            needed, beyond = more_draws(bench, m, rule, run)
+        text = metric.sentence(
+            bench.scene(m),
+            rule,
+            level,
+            z=bound_z(bench.z_of(m.quantity)),
+            needed=needed,
+            beyond=beyond,
+            where="" if m.seed is None or len(bench.runs) == 1 else f"seed {m.seed}",
+        )
+        out.append(Finding(rule, m, level, text, needed, beyond))
     return out
-
-
-def _scarcer(bench: Bench, m: Measure, run: RunResult | None) -> float:
-    """Return the number of draws of the sample with the smaller effective size."""
-    scene = bench.scene(m)
-    sizes: list[tuple[float, int]] = []
-    if run is not None and run.draws is not None:
-        n = run.draws.values.shape[0] * run.draws.values.shape[1]
-        sizes.append((_effective(n, scene.own), n))
-    if bench.reference_draws:
-        sizes.append((_effective(bench.reference_draws, scene.theirs), bench.reference_draws))
-    return float(min(sizes, key=lambda size: size[0])[1]) if sizes else math.nan
-
-
-def _effective(n: int, figures: Mapping[str, Estimate]) -> float:
-    if not {MEAN.id, SD.id} <= set(figures) or figures[MEAN.id].mcse <= 0:
-        return float(n)
-    return (figures[SD.id].value / figures[MEAN.id].mcse) ** 2

@@ -107,7 +107,7 @@ TAIL = Metric(
         0.75,
         "both",
         "decisions rest on interval ends, which are noisier than a mean",
-        unsure_factor=2.0,
+        bound_factor=2.0,
     ),
     telling=11,
     clause=_tail_clause,

@@ -173,7 +173,7 @@ CHAIN_MODES = Metric(
         0.05,
         "above",
         "chains that weight the modes differently have not moved between them",
-        unsure_factor=math.inf,
+        bound_factor=math.inf,
     ),
     telling=2,
     clause=_clause,

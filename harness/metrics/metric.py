@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from harness.metrics.sample import Kind
 from harness.records import Closeness, Estimate, Measure, Rule, RunResult
+from harness.records.budget import EXACT_DRAWS, MAX_DRAWS, MAX_NUTS_SAMPLES, Scarce
 from harness.records.text import capital, count, integer, number, percent, setting, with_error
 
 
@@ -33,6 +34,7 @@ class JudgeContext:
     modes: Mapping[str, int] = field(default_factory=dict)  # of each quantity in the reference
     # What each quantity is in the reference; by default continuous.
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    generated: frozenset[str] = frozenset()  # the generated quantities, judged as a group
     # For each quantity with several modes, the share of every chain in the leftmost one.
     mode_shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
     title: str = ""  # what the method is called in sentences; by default its id
@@ -86,6 +88,14 @@ Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"
 - ``chain``: Markov chains of one quantity, shape ``(chain, draw)``, ``measure(values)``.
 - ``sampler``: the sampler's own statistics, ``measure(stats, max_depth)``.
 """
+
+TAKEN: Mapping[Scarce, str] = {
+    "run": f"the {integer(MAX_DRAWS)} draws that the harness takes of a run",
+    "nuts": f"the {integer(MAX_NUTS_SAMPLES)} draws a chain that the harness takes of NUTS",
+    "exact": f"the {integer(EXACT_DRAWS)} exact draws that the harness takes",
+    "supplied": "the supplied reference's draws",
+}
+"""The limit that would have to give, by the sample whose draws are too few."""
 
 LARGEST_LOG = 700.0
 """Logarithms above this overflow when they are turned into ratios."""
@@ -172,6 +182,12 @@ class Metric:
             return f"×{_factor(limit)}"
         return percent(limit) if self.form == "percent" else setting(limit)
 
+    def _bounding(self, value: float) -> str:
+        """Write a bound in two digits, of a logarithm in three as the factor."""
+        if self.log:
+            return f"×{number(math.exp(min(value, LARGEST_LOG)), 3)}"
+        return percent(value, 1) if self.form == "percent" else number(value)
+
     def limits(self, rule: Rule) -> str:
         """Write a rule's limits in the unit in which sentences give the figure."""
         if self.log:
@@ -192,13 +208,15 @@ class Metric:
         *,
         z: float,
         needed: int | None = None,
+        beyond: Scarce | None = None,
         where: str = "",
         more: int = 0,
     ) -> str:
         """Say what was found: the figure, the limits and their reason.
 
-        ``where`` names the seed, ``needed`` is how many draws would decide, and ``more`` how many
-        other quantities have the same finding.
+        A figure is bounded by z standard errors beyond its value. ``where`` names the seed,
+        ``needed`` is how many draws would decide, ``beyond`` the sample whose limit is too low for
+        that, and ``more`` how many other quantities have the same finding.
         """
         quantity = scene.measure.quantity
         whole = "The chains" if self.scope == "sampler" else "All quantities together"
@@ -207,7 +225,7 @@ class Metric:
             subject += f" ({where})"
         also = f"; likewise {count(more, 'more quantity', 'more quantities')}" if more else ""
         if level == "unsure":
-            return f"{subject}: {self._undecided(scene, rule, z, needed)}{also}."
+            return f"{subject}: {self._undecided(scene, rule, z, needed, beyond)}{also}."
         clause = self._worded(self.clause, scene) or f"{self.noun} {self._figure(scene)}"
         return f"{subject}: {clause}{also}. {capital(self.limits(rule))}: {rule.why}."
 
@@ -217,7 +235,9 @@ class Metric:
     def _figure(self, scene: Scene) -> str:
         return self._with_unit(self.size(scene.value))
 
-    def _undecided(self, scene: Scene, rule: Rule, z: float, needed: int | None) -> str:
+    def _undecided(
+        self, scene: Scene, rule: Rule, z: float, needed: int | None, beyond: Scarce | None
+    ) -> str:
         m = scene.measure
         if not math.isfinite(m.mcse) or math.isnan(m.value):
             what = "it" if math.isnan(m.value) else f"the error of {self._figure(scene)}"
@@ -226,12 +246,16 @@ class Metric:
                 f"({self.limits(rule)})"
             )
         figure = self._with_unit(with_error(self.shown(Estimate(m.value, m.mcse))))
-        scale = " on the log scale" if self.log else ""
         draws = f"; about {integer(needed)} draws would decide" if needed else ""
+        if beyond:
+            draws = f"; that takes more than {TAKEN[beyond]}"
+        signless = abs(m.value) if rule.direction == "both" else m.value
+        most = signless + (-z if rule.at_least else z) * m.mcse
+        allowed = rule.close * rule.bound_factor ** (-1 if rule.at_least else 1)
         return (
-            f"the {self.noun} is {figure}; the Monte Carlo error is too large to detect "
-            f"{self._with_unit(self.bound(rule.close * rule.unsure_factor))} "
-            f"(z × MCSE = {number(z * m.mcse)}{scale}){draws}"
+            f"the {self.noun} is {figure}, undecided: the Monte Carlo error bounds it by "
+            f"{self._with_unit(self._bounding(most))}, "
+            f"and close is at most {self._with_unit(self._bounding(allowed))}{draws}"
         )
 
     def headline(self, scene: Scene, level: Closeness) -> str:

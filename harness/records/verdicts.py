@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.records.budget import Scarce
 from harness.records.gaps import Better, Explanation, Refuted, Trial, VerdictCause
 from harness.records.levels import Closeness, Level
 from harness.records.models import ClaimResult, Model
@@ -34,18 +35,19 @@ class Rule:
     """The limits of one metric, and their reason.
 
     ``direction`` is ``"both"`` (the absolute value counts) or ``"above"``; with ``at_least``
-    values below the limits are bad instead. A measure is *close* only if its error could have
-    shown one of ``unsure_factor`` × ``close``. ``alarm`` rules are shown beside a verdict and
-    never make one.
+    values below the limits are bad instead. A measure is *close* only if it is bounded by
+    ``bound_factor`` × ``close``. ``alarm`` rules are shown beside a verdict and never make one.
+    With ``chi_squared`` the value is the sd of a few others, and its error that of a variance.
     """
 
     close: float
     wrong: float
     direction: Literal["both", "above"]
     why: str
-    unsure_factor: float = 1.0
+    bound_factor: float = 1.5
     alarm: bool = False
     at_least: bool = False
+    chi_squared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ class Finding:
     level: Closeness
     sentence: str
     draws_needed: int | None = None
-    """For ``unsure``: how many draws of the scarcer sample would decide."""
+    """For ``unsure``: how many draws of the scarcer sample to take, at most its limit."""
+    beyond: Scarce | None = None
+    """For ``unsure``: the sample that would need more draws than the harness takes."""
 
 
 Far = Literal["ran away", "never arrived"]

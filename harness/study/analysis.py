@@ -227,10 +227,8 @@ def judge_model(
             judged.append(
                 judge.judge_method(model, method, its, of_method, reference, contexts[method])
             )
-    z = judge.critical_z(len(selection.names))
     every = (*own, *measures)
-    rule_of = judge.chain_rules(every, rules, context)
-    levels = tuple(judge.closeness(m, rule_of(m), z) if m.metric in rules else None for m in every)
+    levels = judge.levels(every, rules, context)
     comparison = ModelComparison(model, None, reference, runs, every, levels, tuple(judged), notes)
     return Judged(comparison, selection, contexts), yardstick
 

@@ -17,15 +17,11 @@ from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDE
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
 from harness.records import Attempt, Cost, Draws, Measure, Model, Reference, RunResult, RunSpec
+from harness.records.budget import EXACT_DRAWS, MAX_NUTS_SAMPLES
 from harness.records.names import base_name, scalars
 from harness.records.text import count, integer, listed, setting
 from harness.study.measuring import Measuring
 from harness.study.supplied import read_supplied
-from harness.study.task import MAX_NUTS_SAMPLES
-
-EXACT_DRAWS = 40_000
-"""Exact draws cost little. With four times as many as q has, q's own error dominates."""
-
 
 ADAPT_DELTAS = (0.95, 0.99)
 """With these NUTS is made again where transitions diverged: each makes its steps smaller."""

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from harness.methods import METHODS
 from harness.records import Model, ModelComparison, RunResult, RunSpec
+from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.store import Store, digest
 from harness.study.supplied import files_of
 
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
     from harness.metrics.measure import Selection
     from harness.study.measuring import Found
     from harness.why.remedies.row import Proposal
-
-MAX_DRAWS = 100_000
-"""An undecided comparison takes up to this many draws of q without being asked."""
-
-MAX_NUTS_SAMPLES = 4_000
-"""An undecided comparison lets NUTS take up to this many draws per chain without being asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""The sample that limits a comparison, and how many more of its draws would decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from harness.judge.context import Bench
+from harness.judge.rules import draws_needed
+from harness.metrics.summaries import MEAN, SD
+from harness.records import Draws, Estimate, Measure, Reference, Rule, RunResult
+from harness.records.budget import EXACT_DRAWS, MAX_DRAWS, MAX_NUTS_SAMPLES, Scarce
+
+
+class _Sample(NamedTuple):
+    effective: float
+    draws: int
+    most: int  # draws that the harness takes
+    whose: Scarce
+
+
+def more_draws(
+    bench: Bench, m: Measure, rule: Rule, run: RunResult | None
+) -> tuple[int | None, Scarce | None]:
+    """Return how many draws of the scarcer sample to take, and that sample if they are too few."""
+    scene = bench.scene(m)
+    samples = []
+    if run is not None and run.draws is not None:
+        samples.append(_of_run(run.draws, scene.own))
+    if bench.reference.draws is not None:
+        samples.append(_of_reference(bench.reference, bench.reference.draws, scene.theirs))
+    if not samples:
+        return None, None
+    least = min(samples, key=lambda sample: sample.effective)
+    typical = bench.typical.get((m.method, m.quantity, m.metric))
+    needed = draws_needed(m, rule, bench.z_of(m.quantity), least.draws, typical)
+    if needed is None or needed <= least.most:
+        return needed, None
+    return (least.most if least.most > least.draws else None), least.whose
+
+
+def _of_run(draws: Draws, figures: Mapping[str, Estimate]) -> _Sample:
+    chains, samples = draws.values.shape[:2]
+    n = chains * samples
+    if draws.iid:
+        # Of weighted draws fewer are effective.
+        return _Sample(_effective(n, figures), n, max(n, MAX_DRAWS), "run")
+    return _Sample(_effective(n, figures), n, max(n, chains * MAX_NUTS_SAMPLES), "nuts")
+
+
+def _of_reference(reference: Reference, draws: Draws, figures: Mapping[str, Estimate]) -> _Sample:
+    chains, samples = draws.values.shape[:2]
+    n = chains * samples
+    if reference.kind == "nuts":
+        return _Sample(_effective(n, figures), n, max(n, chains * MAX_NUTS_SAMPLES), "nuts")
+    if reference.kind == "exact":
+        return _Sample(n, n, max(n, EXACT_DRAWS), "exact")
+    return _Sample(_effective(n, figures), n, n, "supplied")
+
+
+def _effective(n: int, figures: Mapping[str, Estimate]) -> float:
+    if not {MEAN.id, SD.id} <= set(figures) or figures[MEAN.id].mcse <= 0:
+        return float(n)
+    return (figures[SD.id].value / figures[MEAN.id].mcse) ** 2
