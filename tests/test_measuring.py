@@ -63,12 +63,23 @@ def test_quantities_are_chosen_by_variable_or_by_element() -> None:
     assert any("typo" in note for note in selection.notes)
 
 
-def test_too_many_quantities_fall_back_to_the_parameters() -> None:
-    """A program with thousands of generated quantities is compared on its parameters."""
-    names = ("a", *(f"y[{i}]" for i in range(1, measure.ALL_QUANTITIES_UP_TO + 5)))
-    selection = measure.select(MODEL, normal(names, n=10), ["a"])
-    assert selection.names == ("a",)
-    assert any("only its parameters" in note for note in selection.notes)
+def test_generated_quantities_are_a_group() -> None:
+    """All are compared, however many, and named by the variable that the program generates."""
+    names = ("a", *(f"y[{i}]" for i in range(1, 600)))
+    selection = measure.select(MODEL, normal(names, n=10), ["y"])
+    assert selection.names == names
+    assert selection.generated == set(names[1:])
+
+
+def test_of_very_many_generated_quantities_some_are_compared() -> None:
+    """A thousand, evenly spaced, and that is said; a choice is compared in full."""
+    names = ("a", *(f"y[{i}]" for i in range(1, 3001)))
+    draws = normal(names, n=10)
+    selection = measure.select(MODEL, draws, ["y"])
+    assert selection.names == ("a", *(f"y[{i}]" for i in range(1, 3001, 3)))
+    assert "1000 of 3000 generated quantities" in selection.notes[0]
+    chosen = dataclasses.replace(MODEL, quantities=("y",))
+    assert measure.select(chosen, draws, ["y"]).names == names[1:]
 
 
 def test_a_quantity_missing_from_a_run_is_measured_as_nan() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ Sampler = Callable[[np.random.Generator, int], FloatArray]
 """Draws, shape ``(n, quantity)``."""
 
 
-def compare(reference: FloatArray, fits: Sequence[FloatArray]) -> Verdict:
+def compare(
+    reference: FloatArray, fits: Sequence[FloatArray], generated: Sequence[str] = ()
+) -> Verdict:
     """Judge independent draws of a method, a seed each, against independent draws."""
     names = tuple(f"x[{i + 1}]" for i in range(reference.shape[1]))
     draws = Draws(names, reference[None])
@@ -28,7 +31,8 @@ def compare(reference: FloatArray, fits: Sequence[FloatArray]) -> Verdict:
         for s, q in enumerate(fits, 1)
     ]
     exact = Reference("exact", trusted=True, why="exact", draws=draws)
-    return judged(MODEL, runs, exact, select(MODEL, draws)).verdicts["meanfield"]
+    selection = replace(select(MODEL, draws), generated=frozenset(generated))
+    return judged(MODEL, runs, exact, selection).verdicts["meanfield"]
 
 
 def levels(truth: Sampler, q: Sampler, *, n: int, repetitions: int, seed: int) -> Counter[str]:
@@ -187,6 +191,21 @@ def test_what_is_certain_in_the_reference_must_stay_so() -> None:
     found = compare(reference, [q])
     assert found.level == "fail"
     assert found.headline == "a probability of x[2] off by 0.40"
+
+
+def test_generated_quantities_do_not_drown_the_parameters() -> None:
+    """Findings on parameters come first, and many generated quantities change no parameter's."""
+    rng = np.random.default_rng(8)
+    reference, q = rng.normal(size=(4000, 40)), rng.normal(size=(10_000, 40))
+    generated = ("x[1]", *(f"x[{i}]" for i in range(3, 41)))
+    alone = compare(reference, [q], generated)
+    assert alone.headline == "all quantities close (1, and 39 generated)"
+    q += np.array([1.0, 0.4, *[1.0] * 38])
+    found = compare(reference, [q], generated)
+    assert found.level == "fail"
+    q[:, 1] += 0.6
+    found = compare(reference, [q], generated)
+    assert found.headline.startswith("mean of x[2] ")
 
 
 def test_the_words_of_a_heavy_tail_are_about_the_median() -> None:

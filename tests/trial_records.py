@@ -119,6 +119,7 @@ def judged(
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
         kinds=yardstick.kinds(),
+        generated=selection.generated,
     )
     methods = dict.fromkeys(r.spec.method for r in runs)
     verdicts = {

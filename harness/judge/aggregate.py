@@ -106,6 +106,10 @@ def top_headline(
     kind = {"fail": "wrong", "warn": "off", "unknown": "unsure"}.get(level)
     grave = [g for g in groups if g[0].level == kind and not g[0].rule.alarm]
     if level == "pass":
+        generated = len(bench.context.generated)
+        if 0 < generated < quantities:
+            own, theirs = integer(quantities - generated), integer(generated)
+            return f"all quantities close ({own}, and {theirs} generated)"
         return f"all {quantities} quantities close" if quantities > 1 else "close by every rule"
     if gone and (not grave or len(gone) == total):
         said = f": {gone[0].message}" if gone[0].message else ""

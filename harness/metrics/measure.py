@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,14 +24,13 @@ from harness.records import (
     RunResult,
 )
 from harness.records.names import base_name
-from harness.records.text import listed
+from harness.records.text import integer, listed
 
 REFERENCE = "reference"
 """The name under which the reference's own summaries stand among the measures."""
 
-ALL_QUANTITIES_UP_TO = 500
-"""Programs with more scalars are compared by their parameters, unless the model says otherwise."""
-
+MOST_GENERATED = 1000
+"""Of more generated quantities as many are compared, evenly spaced; all of a choice are."""
 
 _NAMED = 8
 """Quantities left out that are named one by one."""
@@ -47,30 +46,37 @@ class Selection:
     constant: tuple[str, ...] = ()
     # Left out as linear functions of one quantity that stays, which is named.
     copies: Mapping[str, str] = field(default_factory=dict)
+    # The generated quantities among the names: a group of their own.
+    generated: frozenset[str] = frozenset()
 
 
-def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Selection:
+def select(model: Model, reference: Draws, generated: Collection[str] = ()) -> Selection:
     """Choose the scalars to compare: the model's choice, or all that vary.
 
     A quantity that is constant or not finite in the reference is left out and named; one that is
     so only in a method's draws stays and counts against the method. One number under two names, as
-    in a symmetric matrix, counts once.
+    in a symmetric matrix, counts once. ``generated`` are the variables of the program's generated
+    quantities; of very many, some are compared.
     """
     notes = []
     wanted = list(reference.names)
     chosen = model.quantities
-    if not chosen and len(wanted) > ALL_QUANTITIES_UP_TO:
-        chosen = tuple(parameters)
-        notes.append(
-            f"{len(wanted)} quantities in the program: only its parameters are compared "
-            f"({', '.join(chosen[:6])}); choose others with --quantities"
-        )
     if chosen:
         present = {base_name(n) for n in reference.names} | set(reference.names)
         absent = [c for c in chosen if c not in present]
         if absent:
             notes.append(f"not in the reference's draws, so not compared: {', '.join(absent)}")
         wanted = [n for n in wanted if n in chosen or base_name(n) in chosen]
+    else:
+        many = [n for n in wanted if base_name(n) in generated]
+        if len(many) > MOST_GENERATED:
+            kept = {many[i * len(many) // MOST_GENERATED] for i in range(MOST_GENERATED)}
+            left_out = set(many) - kept
+            wanted = [n for n in wanted if n not in left_out]
+            notes.append(
+                f"{integer(MOST_GENERATED)} of {integer(len(many))} generated quantities are "
+                "compared, evenly spaced; choose others with --quantities"
+            )
     whose: dict[str | None, list[str]] = {}
     for name in wanted:
         whose.setdefault(metrics.unusable(reference.quantity(name)), []).append(name)
@@ -84,8 +90,9 @@ def select(model: Model, reference: Draws, parameters: Iterable[str] = ()) -> Se
     if copies:
         same = [f"{copy} ({original})" for copy, original in copies.items()]
         notes.append(f"left out, the same as another quantity: {listed(same, _NAMED)}")
-    kept = tuple(n for n in names if n not in copies)
-    return Selection(kept, tuple(notes), tuple(whose.get("constant", ())), copies)
+    judged = tuple(n for n in names if n not in copies)
+    group = frozenset(n for n in judged if base_name(n) in generated)
+    return Selection(judged, tuple(notes), tuple(whose.get("constant", ())), copies, group)
 
 
 class Measured(NamedTuple):

@@ -215,6 +215,7 @@ def judge_model(
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
         kinds=yardstick.kinds(),
+        generated=selection.generated,
         mode_shares={} if nuts is None else measuring.mode_shares(nuts, against, selection.names),
     )
     judged: list[Verdict] = []

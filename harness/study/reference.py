@@ -64,7 +64,7 @@ def choose_reference(
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model, data_hash)
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
-        selection = measure.select(model, draws)
+        selection = measure.select(model, draws, _generated(model))
         return Chosen(Reference("exact", trusted=True, why=why, draws=draws), selection, nuts)
     made = [*earlier, *([] if nuts is None else [nuts])]
     tries = [_judged(model, run, measuring or Measuring()) for run in made if run.draws is not None]
@@ -95,7 +95,7 @@ class _Try(NamedTuple):
 
 def _judged(model: Model, run: RunResult, measuring: Measuring) -> _Try:
     assert run.draws is not None  # noqa: S101 - asked before
-    selection = measure.select(model, run.draws, _parameters(model, run.draws))
+    selection = measure.select(model, run.draws, _generated(model))
     measures = measuring.chains(run, run.key, "nuts", selection.names)
     shares = measuring.mode_shares(run, run.key, selection.names)
     context = judge.JudgeContext(mode_shares=shares, chains=len(run.draws.values))
@@ -192,13 +192,14 @@ def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, me
     """Judge the user's draws by what can be computed; what is not recorded is said."""
     draws = read_supplied(reference, iid=iid)
     name = Path(reference).name
-    selection = measure.select(model, draws, _parameters(model, draws))
+    selection = measure.select(model, draws, _generated(model))
     if (info := _info(model)) is not None:
         written = {*info.parameters, *info.transformed_parameters, *info.generated_quantities}
         strange = [n for n in selection.names if base_name(n) not in written]
         kept = tuple(n for n in selection.names if n not in strange)
         note = f"not of the program, so not compared: {listed(strange, 8)}"
-        selection = measure.Selection(kept, (*selection.notes, *([note] if strange else [])))
+        notes = (*selection.notes, *([note] if strange else []))
+        selection = replace(selection, names=kept, notes=notes)
     if draws.iid:
         why = f"supplied draws ({name}), stated to be independent"
         return Reference("supplied", trusted=True, why=why, draws=draws), selection
@@ -211,12 +212,13 @@ def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, me
     return Reference("supplied", found.trusted, why, draws, found.findings, found.short), selection
 
 
-def _parameters(model: Model, draws: Draws) -> tuple[str, ...]:
-    """Name the program's parameters; stanc is asked only if there are too many quantities."""
-    if len(draws.names) <= measure.ALL_QUANTITIES_UP_TO:
+def _generated(model: Model) -> tuple[str, ...]:
+    """Name the program's generated quantities; none where there is no stanc to ask."""
+    try:
+        info = _info(model)
+    except (stan.ProgramError, stan.ToolchainError):
         return ()
-    info = _info(model)
-    return () if info is None else tuple(info.parameters)
+    return () if info is None else tuple(info.generated_quantities)
 
 
 def _info(model: Model) -> stan.ProgramInfo | None:
