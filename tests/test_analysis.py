@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trial_records
 
 from harness.metrics import measure
 from harness.models import data
@@ -112,6 +113,26 @@ def test_a_run_is_measured_once_though_others_are_extended(
     assert measured == {runs[0].key: 1, runs[1].key: 1, more[0].key: 1}
     fresh = analyse(dataclasses.replace(again, known=tasks.Known()))
     assert repr(fresh.comparison) == repr(decided.comparison)
+
+
+@pytest.mark.parametrize(("samples", "draws", "limits"), [(50, 10_000, "nuts"), (4000, 60, "advi")])
+def test_what_limits_is_lengthened(
+    model: Model, tmp_path: Path, samples: int, draws: int, limits: str
+) -> None:
+    """NUTS where its ESS is the smaller, q where it has fewer draws."""
+    wanted = trial_records.spec("nuts", draws=4 * samples, samples=samples, warmup=1000)
+    nuts = trial_records.chains(wanted)
+    q = trial_records.run(trial_records.spec("advi", draws=draws))
+    nuts, q = (dataclasses.replace(r, key=k * 64) for r, k in ((nuts, "a"), (q, "b")))
+    task = asked(model, [q, nuts], tmp_path)
+    # Only NUTS that can be trusted is lengthened for the sake of a comparison.
+    settings = {"ess_bulk": {"close": 10}, "ess_tail": {"close": 10}}
+    task = dataclasses.replace(
+        task, reference="nuts", model=dataclasses.replace(model, limits=settings)
+    )
+    (want,) = analyse(task).needs.draws
+    assert want.method == limits
+    assert want.draws > (4 * samples if limits == "nuts" else draws)
 
 
 def test_remedies_are_judged_without_loading_or_measuring_the_runs_again(

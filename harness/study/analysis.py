@@ -15,6 +15,8 @@ from typing import Any
 from harness import judge
 from harness.methods import METHODS
 from harness.metrics import WorstPair, measure
+from harness.metrics.measure import REFERENCE
+from harness.metrics.summaries import MEAN, SD
 from harness.records import Draws, Measure, ModelComparison, Reference, RunResult, Verdict
 from harness.report.files.netcdf import write_draws
 from harness.study import explain
@@ -87,7 +89,7 @@ def _first_round(
     runs, results = (_with_nuts(those, chosen.nuts) for those in (runs, task.results))
     task = dataclasses.replace(task, results=results)
     judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
-    wants = () if fallen_back else _wants(judged.comparison.verdicts, runs, reference)
+    wants = () if fallen_back else _wants(judged.comparison, runs, reference)
     if wants:
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
     proposing = task.explain and task.remedies and task.trials is None
@@ -235,32 +237,50 @@ def judge_model(
 
 
 def _wants(
-    verdicts: Sequence[Verdict], runs: Sequence[RunResult], reference: Reference
+    comparison: ModelComparison, runs: Sequence[RunResult], reference: Reference
 ) -> tuple[Want, ...]:
-    """Ask for more draws if only they keep a verdict open, within the budget."""
+    """Ask for more draws of what limits, if only they keep a verdict open and there may be more."""
     if not reference.trusted:
         return ()
     wants: dict[tuple[str, int], int] = {}
-    by_run = {(r.spec.method, r.spec.seed): r for r in runs}
-    for verdict in verdicts:
-        if verdict.level != "unknown":
-            continue
-        for seed in verdict.by_seed:
-            needed = [
-                f.draws_needed
-                for f in seed.findings
-                if f.level == "unsure" and f.draws_needed is not None and not f.rule.alarm
-            ]
-            scarce = (verdict.method, seed.seed)
+    by_run = {(r.spec.method, r.spec.seed): r for r in runs if r.draws is not None}
+    nuts = min((at for at in by_run if at[0] == "nuts"), default=None)
+    worth = _effective_sizes(comparison.measures)
+    open_seeds = ((v, s) for v in comparison.verdicts if v.level == "unknown" for s in v.by_seed)
+    for verdict, seed in open_seeds:
+        for f in seed.findings:
+            if f.level != "unsure" or f.draws_needed is None or f.rule.alarm:
+                continue
+            scarce: tuple[str, int] | None = (verdict.method, seed.seed)
+            extends, quantity = METHODS[verdict.method].extends, f.measure.quantity
             if reference.kind == "nuts":
-                # q has 10 000 independent draws; NUTS's effective number is the smaller.
-                scarce = ("nuts", min(s for m, s in by_run if m == "nuts"))
-            elif not METHODS[verdict.method].extends:
+                # q has 10 000 independent draws, weighted ones fewer; NUTS has its ESS.
+                ours = worth.get((verdict.method, seed.seed, quantity), math.inf)
+                theirs = worth.get((REFERENCE, None, quantity), 0.0)
+                extends, scarce = True, scarce if extends and ours < theirs else nuts
+            run = by_run.get(scarce) if extends and scarce is not None else None
+            if scarce is None or run is None or run.draws is None:
                 continue
-            run = by_run.get(scarce)
-            if not needed or run is None:
-                continue
-            wanted = math.ceil(max(max(needed) * 1.3, run.spec.draws * 1.5))
+            grow = f.draws_needed / max(math.prod(run.draws.values.shape[:2]), 1)
+            wanted = math.ceil(run.spec.draws * max(1.3 * grow, 1.5))
             if with_draws(run.spec, wanted) != run.spec:
                 wants[scarce] = max(wants.get(scarce, 0), wanted)
     return tuple(Want(method, seed, draws) for (method, seed), draws in sorted(wants.items()))
+
+
+def _effective_sizes(
+    measures: Sequence[Measure],
+) -> dict[tuple[str, int | None, str | None], float]:
+    """Return what each sample of a quantity is worth, in independent draws.
+
+    Without a quantity: the least of all quantities.
+    """
+    found: dict[tuple[str, int | None, str | None], float] = {}
+    sds = {(m.method, m.seed, m.quantity): m.value for m in measures if m.metric == SD.id}
+    for m in measures:
+        at = (m.method, m.seed, m.quantity)
+        if m.metric == MEAN.id and m.mcse > 0 and at in sds:
+            found[at] = (sds[at] / m.mcse) ** 2
+            whole = (m.method, m.seed, None)
+            found[whole] = min(found.get(whole, math.inf), found[at])
+    return found
