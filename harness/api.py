@@ -11,7 +11,7 @@ from harness import stan
 from harness.methods import METHODS
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
-from harness.models.data import ModelError, load_data, write_data
+from harness.models.data import ModelError, check_data, load_data, write_data
 from harness.records import Comparison, Model, Verdict
 from harness.report import files
 from harness.report.files.netcdf import to_datatree
@@ -224,8 +224,12 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
     from harness.stan.bridge import BridgeModel, library
 
     model = _model(program, data)
-    built = library(model.stan_file, stan.ensure_cmdstan(progress.Quiet().say))
-    return BridgeTarget(BridgeModel(built, arrays(load_data(model))))
+    cmdstan = stan.ensure_cmdstan(progress.Quiet().say)
+    values = load_data(model)
+    complaints = check_data(values, stan.program_info(model.stan_file, cmdstan))
+    if complaints:
+        raise ModelError("; ".join(complaints))
+    return BridgeTarget(BridgeModel(library(model.stan_file, cmdstan), arrays(values)))
 
 
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
@@ -233,6 +237,7 @@ def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> 
         if data is not None:
             raise ModelError(f"{program} brings its own data; to change them give its .stan file")
         return folders.load(str(program))
-    if data is None or isinstance(data, (str, Path)):
-        return folders.user_model(Path(program), None if data is None else Path(data))
-    return folders.user_model(Path(program), write_data(data))
+    path = write_data(data) if isinstance(data, Mapping) else data
+    model = folders.user_model(Path(program), None if path is None else Path(path))
+    folders.require_data([model])
+    return model

@@ -126,8 +126,8 @@ def test_a_program_that_is_gone_is_an_error_that_names_it(root: Path, lost: str,
 def test_data_that_are_broken_are_an_error(root: Path) -> None:
     """Broken data are an error, as in a comparison."""
     keep(root, mine(root))
-    (root / "models" / "mine.json").write_text('{"N": NaN}', encoding="utf-8")
-    assert "NaN in the data" in (found(root)["mine"].error or "")
+    (root / "models" / "mine.json").write_text('{"N": 3', encoding="utf-8")
+    assert "not valid JSON" in (found(root)["mine"].error or "")
 
 
 def test_a_damaged_baseline_is_an_error_and_hides_nothing(root: Path) -> None:

@@ -126,6 +126,12 @@ reference_option = partial(
 )
 
 
+def _is_data(word: str) -> bool:
+    """Tell whether a word after a program is a data file, of whatever kind."""
+    path = Path(word)
+    return path.suffix != ".stan" and (path.suffix != "" or path.is_file()) and not path.is_dir()
+
+
 def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) -> list[Model]:
     """Read what the user named: nothing (all lecture models), models, or FILE.stan DATA.json.
 
@@ -144,7 +150,7 @@ def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) 
     while words:
         word = words.pop(0)
         if word.endswith(".stan"):
-            data = Path(words.pop(0)) if words and words[0].endswith(".json") else None
+            data = Path(words.pop(0)) if words and _is_data(words[0]) else None
             models.append(folders.user_model(Path(word), data))
         elif word.endswith(".json"):
             msg = f"{word}: a data file follows its program: harness compare FILE.stan {word}"

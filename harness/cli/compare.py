@@ -84,10 +84,12 @@ def compare(
 ) -> None:
     """Compare ADVI with NUTS on lecture models, or on your own program and data."""
     from harness.methods.options import from_words, refuse_unused
+    from harness.models.folders import require_data
     from harness.study.plan import Plan, methods_run
 
     options = from_words(settings)
     models = common.read_models(what, quantities)
+    require_data(models)
     refuse_unused(options, methods_run(models, methods))
     if chosen["remedies"] and not chosen["explain"]:
         raise common.fail("--remedies needs the causes that --no-why leaves out; drop one of them")

@@ -6,19 +6,21 @@ import contextlib
 import difflib
 import hashlib
 import json
-import math
 import os
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stanio.json import process_dictionary
+from stanio.json import process_dictionary, process_value
 
 from harness import stan
 from harness.records import Model
+from harness.records.text import count
+from harness.stan.compile import Declaration
 
 
 class ModelError(ValueError):
@@ -31,7 +33,7 @@ def read_data(path: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        If it is missing, empty, not a JSON object, or holds NaN or infinity.
+        If it is missing, empty, or not a JSON object.
     """
     try:
         return _parsed(path, path.read_bytes())
@@ -40,42 +42,47 @@ def read_data(path: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    def refuse(constant: str) -> float:
-        msg = f"{path}: {constant} in the data; Stan programs cannot use it: remove or impute it"
-        raise ModelError(msg)
-
     try:
         text = content.decode()
         if not text.strip():
             raise ModelError(f"{path} is empty; a program without data takes {{}}")
-        data = json.loads(text, parse_constant=refuse)
+        data = json.loads(text)
     except UnicodeDecodeError as error:
-        msg = f"cannot read the data file {path}: {error}"
-        raise ModelError(msg) from error
+        raise ModelError(f"{path} is not a JSON file ({error}); {HOW_TO_WRITE}") from error
     except json.JSONDecodeError as error:
-        msg = f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        raise ModelError(msg) from error
+        words = f"not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        if _R_DUMP.match(text):
+            words = f"an R dump, which the harness does not read; {HOW_TO_WRITE}"
+        elif path.suffix != ".json":
+            words += f"; {HOW_TO_WRITE}"
+        raise ModelError(f"{path} is {words}") from error
     if not isinstance(data, dict):
         msg = f'{path} holds a JSON {type(data).__name__}; Stan data are an object: {{"N": 3, …}}'
         raise ModelError(msg)
-    for name, value in data.items():
-        _refuse_non_finite(path, name, value)
-    return data
+    if path.suffix != ".json":
+        # CmdStan takes every other name for an R dump.
+        raise ModelError(f"{path} holds JSON: rename it to {path.with_suffix('.json').name}")
+    return {name: _with_infinities(value) for name, value in data.items()}
 
 
-def _refuse_non_finite(path: Path, name: str, value: Any) -> None:
-    """Refuse null, and numbers such as 1e999 that JSON reads as infinity."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            # Lists of plain floats are the large ones: math.fsum would hide inf - inf.
-            stack.extend(x for x in item if not isinstance(x, float) or not math.isfinite(x))
-        elif item is None or (isinstance(item, float) and not math.isfinite(item)):
-            raise ModelError(f"{path}: {name} holds {item}; Stan data are finite numbers")
-        elif isinstance(item, (str, dict)) and not isinstance(value, dict):
-            msg = f"{path}: {name} holds {type(item).__name__} {item!r:.40}; expected numbers"
-            raise ModelError(msg)
+HOW_TO_WRITE = (
+    "write JSON: from Python cmdstanpy.write_stan_json('data.json', data), from R "
+    "cmdstanr::write_stan_json(data, 'data.json') or "
+    "jsonlite::write_json(data, 'data.json', auto_unbox = TRUE, digits = NA)"
+)
+
+_R_DUMP = re.compile(r"""\s*(#.*\s*)*["'`]?[\w.]+["'`]?\s*(<-|=)""")
+
+_NOT_FINITE = {"Inf", "-Inf", "Infinity", "-Infinity", "NaN"}
+"""Strings that CmdStan reads as numbers."""
+
+
+def _with_infinities(value: Any) -> Any:
+    if isinstance(value, list):
+        if all(isinstance(v, (int, float)) for v in value):
+            return value
+        return [_with_infinities(v) for v in value]
+    return float(value) if isinstance(value, str) and value in _NOT_FINITE else value
 
 
 def load_data(model: Model) -> dict[str, Any]:
@@ -160,8 +167,8 @@ def check_data(
 ) -> list[str]:
     """Compare data with the program's declarations; return complaints, empty if they fit.
 
-    Checking bounds and sizes is left to CmdStan. Names and numbers of dimensions are checked
-    here, because CmdStan stops at the first mistake.
+    Checking bounds and sizes is left to CmdStan. Names, kinds and numbers of dimensions are checked
+    here, before anything is compiled, because CmdStan stops at the first mistake.
     """
     complaints = []
     for name, declared in info.inputs.items():
@@ -171,22 +178,80 @@ def check_data(
             hint = f" (did you mean {same[near[0]]!r}?)" if near else ""
             complaints.append(f"the program's data variable {name!r} is not in {data_name}{hint}")
             continue
-        array = _array(data[name])
-        if array is None:
-            continue
-        wanted = int(declared["dimensions"])
-        if array.ndim != wanted and not (array.size == 0 and array.ndim <= wanted):
+        wrong = _unlike(data[name], declared)
+        if wrong:
+            complaints.append(f"{name!r} in {data_name} {wrong}")
+    for name, value in data.items():
+        if name not in info.inputs and (wrong := _no_number(value)):
+            what = wrong.partition(",")[0]
             complaints.append(
-                f"{name!r} has {array.ndim} dimensions in {data_name}, declared {wanted}"
+                f"{name!r} in {data_name} {what}: the program does not use it, but CmdStan refuses "
+                "it; remove it"
             )
-        elif declared["type"] == "int" and array.dtype.kind == "f" and np.any(array % 1):
-            complaints.append(f"{name!r} is declared int and has fractions in {data_name}")
     return complaints
 
 
+_INT32 = 2**31
+
+
+def _unlike(value: Any, declared: Declaration) -> str:
+    """Say how a value differs from its declaration, and how to write it; empty if it does not."""
+    kind, wanted = declared["type"], declared["dimensions"]
+    if kind not in {"int", "real"} or isinstance(value, dict):
+        return ""
+    array = _array(value)
+    if array is None or array.dtype.kind == "b":
+        return _no_number(value)
+    shape = "a single number" if wanted == 0 else f"an array of {count(wanted, 'dimension')}"
+    if array.ndim != wanted and not (array.size == 0 and array.ndim <= wanted):
+        got, how = f"an array of {count(array.ndim, 'dimension')}", ""
+        if array.ndim == 0:
+            got = f"the single number {array.item()}"
+            how = f"; write {'[' * wanted}{array.item()}{']' * wanted}" if wanted > 0 else ""
+        elif wanted == 0 and array.size == 1:
+            how = f"; write {array.item()}"
+        else:
+            got += f" ({' × '.join(map(str, array.shape))})"
+        return f"is {got}, but declared {kind}, {shape}{how}"
+    return _not_whole(array) if kind == "int" and array.size else ""
+
+
+def _not_whole(array: np.ndarray[Any, Any]) -> str:
+    """Say why Stan cannot read numbers as int; empty if it can."""
+    flat = array.ravel()
+    if array.dtype.kind == "f":
+        bad = flat[flat != np.rint(flat)] if np.all(np.isfinite(flat)) else flat[~np.isfinite(flat)]
+        first = float((bad if bad.size else flat)[0])
+        how = "give whole numbers" if bad.size else f"write {int(first)}, without a point"
+        return f"holds {first}, but declared int; {how}"
+    if flat.max() >= _INT32 or flat.min() < -_INT32:
+        return f"holds {flat[np.argmax(np.abs(flat))]}, beyond Stan's integers of 32 bits"
+    return ""
+
+
+def _no_number(value: Any) -> str:
+    """Say what among values is no number for CmdStan; empty if all are."""
+    stack = [value.tolist() if isinstance(value, np.ndarray) else value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(item[::-1])
+        elif isinstance(item, (bool, np.bool_)):
+            return "holds true or false, but CmdStan reads numbers only; write 1 and 0"
+        elif item is None:
+            return "holds null, but Stan has no missing values; leave them out, or model them"
+        elif isinstance(item, (str, dict)):
+            what = f"text ({item!r:.40})" if isinstance(item, str) else "an object"
+            return f"holds {what}, but CmdStan reads numbers only; write numbers"
+    return "" if _array(value) is not None else "has rows of different lengths; make them equal"
+
+
 def write_data(data: Mapping[str, Any]) -> Path:
-    """Write data given from Python into the cache, as JSON for CmdStan; return the file."""
-    text = to_json(data)
+    """Write data given from Python into the cache, as JSON for CmdStan; return the file.
+
+    Whole numbers lose their point, so that 1.0 serves where an int is declared.
+    """
+    text = to_json({k: _plain(v, whole=True) for k, v in data.items()})
     return publish(hashlib.sha256(text.encode()).hexdigest()[:24], text)
 
 
@@ -196,23 +261,35 @@ def to_json(data: Mapping[str, Any]) -> str:
     Raises
     ------
     ModelError
-        If they hold NaN, infinity or something that is no number.
+        If they hold something that is no number.
     """
     try:
-        return json.dumps(process_dictionary(_lists(dict(data))), allow_nan=False)
-    except ValueError as error:
-        msg = f"the data hold NaN or infinity ({error}); Stan data are finite numbers"
-        raise ModelError(msg) from error
-    except TypeError as error:
+        return json.dumps(process_dictionary({k: _plain(v) for k, v in data.items()}))
+    except (TypeError, ValueError) as error:
         msg = f"the data cannot be written as JSON: {error}; use numbers, lists and arrays"
         raise ModelError(msg) from error
 
 
-def _lists(value: Any) -> Any:
-    """Take Python's tuples for lists; stanio takes them for Stan's tuples."""
+def _plain(value: Any, *, whole: bool = False) -> Any:
+    """Return numbers, ranges, sequences, arrays and tables as numbers and nested lists.
+
+    Python's tuples are taken for lists; stanio takes them for Stan's tuples.
+    """
     if isinstance(value, dict):
-        return {k: _lists(v) for k, v in value.items()}
-    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {k: _plain(v, whole=whole) for k, v in value.items()}
+    if np.ma.is_masked(value):
+        raise ModelError(
+            "masked elements in the data, but Stan has no missing values; leave them out"
+        )
+    array = _array(value)
+    if array is None:
+        nested = isinstance(value, Iterable) and not isinstance(value, str)
+        return [_plain(v, whole=whole) for v in value] if nested else value
+    if whole and array.dtype.kind == "f":
+        zero = (array == 0) & np.signbit(array)
+        if np.all((np.abs(array) < _INT32) & (array == np.rint(array)) & ~zero):
+            array = array.astype(np.int64)
+    return array.astype(np.int64).tolist() if array.dtype.kind == "b" else process_value(array)
 
 
 def data_file(key: str) -> Path:

@@ -10,11 +10,13 @@ import difflib
 import hashlib
 import importlib.util
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness import stan
 from harness.models.data import ModelError, data_file, data_hash, publish, to_json
 from harness.records import Claim, Model
 
@@ -119,6 +121,9 @@ def load(name: str) -> Model:
     if not (folder / "model.toml").is_file():
         folder = models_root() / name
     if not (folder / "model.toml").is_file():
+        if Path(name).is_file() or Path(name).suffix:
+            msg = f"{name} is no Stan program and no model; a data file follows its program"
+            raise ModelError(f"{msg}: harness compare FILE.stan DATA.json")
         known = lecture_models()
         near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
@@ -168,7 +173,7 @@ def user_model(stan_file: Path, data_file: Path | None) -> Model:
     Raises
     ------
     ModelError
-        If a file is missing or the data are not a JSON object of finite numbers.
+        If a file is missing, or the data are not a JSON object.
     """
     if not stan_file.is_file():
         raise ModelError(f"no such Stan program: {stan_file}")
@@ -184,6 +189,18 @@ def user_model(stan_file: Path, data_file: Path | None) -> Model:
     except OSError as error:
         raise ModelError(f"cannot read the data file {data_file}: {error}") from error
     return model
+
+
+def require_data(models: Iterable[Model]) -> None:
+    """Raise ModelError for a program that declares data and has no data file."""
+    for model in models:
+        declared = () if model.data_file is not None else stan.declared_data(model.stan_file)
+        if declared:
+            msg = f"{model.stan_file.name} declares data ({', '.join(declared)})"
+            raise ModelError(
+                f"{msg}, and no data file follows it: harness compare {model.stan_file.name} "
+                "DATA.json; each program needs a data file of its own"
+            )
 
 
 def _generated(script: Path) -> Path:

@@ -29,3 +29,5 @@ from harness.stan.find import compiler_version as compiler_version
 from harness.stan.find import find_cmdstan as find_cmdstan
 from harness.stan.find import inspect_cmdstan as inspect_cmdstan
 from harness.stan.install import ensure_cmdstan as ensure_cmdstan
+from harness.stan.source import declared_data as declared_data
+from harness.stan.source import random_data as random_data

@@ -34,7 +34,6 @@ def prepare(
     Runs in a worker process. ``library`` says whether the gradient is needed in process.
     """
     try:
-        program = stan.compile_program(model.stan_file, cmdstan)
         info = stan.program_info(model.stan_file, cmdstan)
         if not info.parameters:
             return "the program has no parameters: there is nothing to infer"
@@ -43,10 +42,11 @@ def prepare(
             info,
             model.data_file.name if model.data_file else "the data",
         )
+        if complaints:
+            return "; ".join(complaints)
+        program = stan.compile_program(model.stan_file, cmdstan)
     except (stan.ToolchainError, stan.ProgramError, ModelError) as error:
         return str(error)
-    if complaints:
-        return "; ".join(complaints)
     probe = RunSpec(model.name, "nuts", {}, 0, 1)
     seed = cmdstan_seed(probe, stan.program_hash(model.stan_file), data_hash)
     context = RunContext(program, model.data_file, timeout_s, seed)
