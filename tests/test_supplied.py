@@ -232,3 +232,21 @@ def test_what_the_program_does_not_have_is_left_out(
     chosen = choose_reference(model, (), str(tmp_path / "r.json"))
     assert chosen.selection.names == ("x[1]", "x[2]")
     assert "not of the program, so not compared: weight" in chosen.selection.notes
+
+
+@pytest.mark.stan
+def test_each_of_several_models_may_have_some_of_the_quantities(
+    fresh_results: Path, model: Model, tmp_path: Path
+) -> None:
+    """A name is wrong only if no model has it."""
+    assert fresh_results.is_dir()
+    (tmp_path / "q.stan").write_text("parameters { real z; } model { z ~ normal(0, 1); }")
+    both = (model, folders.user_model(tmp_path / "q.stan", None))
+
+    def errors(*quantities: str) -> list[bool]:
+        models = tuple(replace(m, quantities=quantities) for m in both)
+        asked = Plan(models, methods=("nuts",), explain=False, figures=False)
+        return [m.error is not None for m in comparing.run(asked)[0].models]
+
+    assert errors("x", "z") == [False, False]
+    assert errors("x", "zed") == [True, True]

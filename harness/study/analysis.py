@@ -32,6 +32,7 @@ from harness.study.task import (
     Needs,
     Want,
     code_hash,
+    reference_hash,
     with_draws,
 )
 from harness.why.verdicts import explained as with_facts
@@ -159,7 +160,7 @@ def _write_draws(
             name = f"{run.spec.method}-{run.spec.seed}"
             write_draws(folder, name, run.key, run.draws, run.trace)
     if reference.draws is not None and reference.kind != "nuts":
-        key = digest([task.model.reference, task.data_hash, code_hash()])
+        key = digest([reference_hash(task), task.model.reference, task.data_hash, code_hash()])
         write_draws(folder, "reference", key, reference.draws, None)
 
 

@@ -164,39 +164,40 @@ class Planner:
         model, supplied = work.model, self._plan.reference not in {"auto", "nuts"}
         if self._cmdstan is None or not (model.quantities or supplied):
             return
-        declared = self._declared(model, work.program_hash)
+        declared = self._declared(model)
         if not declared:
             return  # stanc refuses the program, and says why where it is compiled
-        for name in model.quantities:
-            elsewhere = (o for o in self._plan.models if o is not model)
-            if base_name(name) in declared or any(name in o.quantities for o in elsewhere):
-                continue
+        absent = [name for name in model.quantities if base_name(name) not in declared]
+        if absent:
+            # Of several models, each may have some of the quantities.
+            others = [m for m in self._plan.models if m is not model]
+            elsewhere = {name for other in others for name in self._declared(other)}
+            absent = [name for name in absent if base_name(name) not in elsewhere]
+        for name in absent:
             near = difflib.get_close_matches(name, declared, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"no quantity {name!r}{hint} (there are {listed(declared, 20)})")
         if supplied:
-            names = dict.fromkeys(
-                base_name(n)
-                for n in read_supplied(self._plan.reference, iid=self._plan.reference_iid).names
-            )
+            draws = read_supplied(self._plan.reference, iid=self._plan.reference_iid)
+            names = dict.fromkeys(base_name(name) for name in draws.names)
             if not set(names) & set(declared):
                 raise ValueError(
                     f"the reference has draws of {listed(list(names), 20)}, and none of the "
                     f"program's quantities: {listed(declared, 20)}"
                 )
 
-    def _declared(self, model: Model, program_hash: str) -> list[str]:
+    def _declared(self, model: Model) -> list[str]:
         """Return the variables that a program writes, none if stanc refuses it."""
         assert self._cmdstan is not None  # noqa: S101 - asked before
-        key = digest(["declared", program_hash, self._versions["cmdstan"]])
-        known = self._store.recall(key, _NAMES)
-        if known is None:
-            try:
+        try:
+            key = digest(["declared", stan.program_hash(model.stan_file), dict(self._versions)])
+            known = self._store.recall(key, _NAMES)
+            if known is None:
                 info = stan.program_info(model.stan_file, self._cmdstan)
-            except (stan.ToolchainError, stan.ProgramError):
-                return []
-            known = [*info.parameters, *info.transformed_parameters, *info.generated_quantities]
-            self._store.keep(key, _NAMES, known)
+                known = [*info.parameters, *info.transformed_parameters, *info.generated_quantities]
+                self._store.keep(key, _NAMES, known)
+        except (stan.ToolchainError, stan.ProgramError):
+            return []
         return known
 
     def _left_out(self, model: Model, name: str) -> str | None:

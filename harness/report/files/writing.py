@@ -65,6 +65,7 @@ def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
                 "why": model.reference.why,
                 "short": model.reference.short,
                 "findings": [_plain_finding(f) for f in model.reference.findings],
+                "attempts": [dataclasses.asdict(a) for a in model.reference.attempts],
             },
             "notes": model.notes,
             "verdicts": [_plain_verdict(v) for v in model.verdicts],
