@@ -201,10 +201,14 @@ def test_divergences_at_every_step_size_are_refused() -> None:
 
 
 def test_stuck_chains_are_not_made_again() -> None:
-    """Smaller steps do not bring chains together."""
+    """Smaller steps do not bring chains together, and neither do deeper trees."""
     values = chains(np.random.default_rng(1), 2, 0.0)
-    values[0] += 5
-    assert again(choose(nuts(values, diverging=4))) == {}
+    values[0] += 8
+    run = nuts(values, diverging=4)
+    assert again(choose(run)) == {}
+    assert run.draws is not None
+    run.draws.stats["tree_depth"][:] = 10.0  # type: ignore[index]
+    assert again(choose(run)) == {}
 
 
 def test_too_few_effective_draws_are_lengthened_up_to_the_budget() -> None:

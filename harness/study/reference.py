@@ -26,6 +26,9 @@ from harness.study.supplied import read_supplied
 ADAPT_DELTAS = (0.95, 0.99)
 """With these NUTS is made again where transitions diverged: each makes its steps smaller."""
 
+APART = 1.5
+"""An R-hat above which chains are in different places, whatever their steps."""
+
 DEEPEST = 14
 """The maximum tree depth goes up to this, where trajectories are cut short."""
 
@@ -124,17 +127,18 @@ def _confirmed(model: Model, one: _Try, tries: Sequence[_Try], measuring: Measur
 def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mapping[str, Any]:
     """Return the options with which a run that is not trusted may be, empty if there are none.
 
-    Smaller steps where transitions diverged, unless chains are stuck; more draws, within the
-    budget, if only their number is at fault.
+    Smaller steps where transitions diverged, deeper trees where trajectories were cut short; more
+    draws, within the budget, if only their number is at fault. Nothing brings chains together.
     """
     faults = {f.measure.metric: f for f in found.findings}
     if found.trusted or found.missing or not faults:
         return {}
+    if not found.worst[RHAT.id] <= APART:
+        return {}
     if DIVERGENCES.id in faults:
-        stuck = RHAT.id in faults and faults[RHAT.id].level == "wrong"
         now = float(run.spec.options["adapt_delta"])
         larger = next((delta for delta in ADAPT_DELTAS if delta > now), None)
-        return {} if stuck or larger is None else {"adapt_delta": larger}
+        return {} if larger is None else {"adapt_delta": larger}
     if TREEDEPTH_HITS.id in faults:
         deeper = int(run.spec.options["max_treedepth"]) + 2
         return {"max_treedepth": deeper} if deeper <= DEEPEST else {}
