@@ -26,6 +26,7 @@ import numpy as np
 from harness import judge
 from harness.metrics.measure import Yardstick, select
 from harness.records import Cost, Draws, Level, Model, Reference, RunResult, RunSpec, Verdict
+from harness.records.budget import MAX_DRAWS
 from harness.study.pool import cores
 
 if TYPE_CHECKING:
@@ -198,10 +199,18 @@ class Bench:
         self.summaries = self.yardstick.own_summaries()
         self.context = judge.JudgeContext(len(selection.names), kinds=self.yardstick.kinds())
 
-    def verdict(self) -> Verdict:
-        """Judge one fresh run."""
-        values = self.case.approximation(self.rng, DRAWS, self.case.d)[None]
-        spec = RunSpec("benchmark", "method", {}, 1, DRAWS)
+    def verdict(self) -> tuple[Verdict, bool]:
+        """Judge one fresh run, again with more draws if that may decide, as the harness does."""
+        found = self._judge(DRAWS)
+        (seed,) = found.by_seed
+        needed = max((f.draws_needed or 0 for f in seed.findings if f.level == "unsure"), default=0)
+        if found.level != "unknown" or not needed:
+            return found, False
+        return self._judge(min(int(1.3 * needed), MAX_DRAWS)), True
+
+    def _judge(self, n: int) -> Verdict:
+        values = self.case.approximation(self.rng, n, self.case.d)[None]
+        spec = RunSpec("benchmark", "method", {}, 1, n)
         draws = Draws(self.names, values)
         run = RunResult(spec, "", "ok", "", draws, None, {}, Cost(0.0), {})
         measures = [*self.summaries, *self.yardstick.run(run).measures]
@@ -216,6 +225,7 @@ class Outcome:
     repetitions: int
     levels: Counter[str]
     reasons: Counter[str]
+    again: int  # repetitions that took more draws
     seconds: float
 
     @property
@@ -234,16 +244,18 @@ def run_case(case: Case, repetitions: int, seed: int) -> Outcome:
     rng = np.random.default_rng([seed, case.d, case.draws, *case.name.encode()])
     levels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    looks = 0
     started = time.perf_counter()
     bench = Bench(case, rng)
     for repetition in range(repetitions):
         if repetition and repetition % SEEDS_PER_REFERENCE == 0:
             bench = Bench(case, rng)
-        verdict = bench.verdict()
+        verdict, again = bench.verdict()
+        looks += again
         levels[verdict.level] += 1
         if verdict.level not in case.expected:
             reasons.update(f"{f.measure.metric} {f.level}" for f in verdict.findings)
-    return Outcome(case, repetitions, levels, reasons, time.perf_counter() - started)
+    return Outcome(case, repetitions, levels, reasons, looks, time.perf_counter() - started)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -272,14 +284,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(not all(o.good for o in outcomes))
 
 
-def _run(index: int, repetitions: int, seed: int) -> tuple[int, Counter[str], Counter[str], float]:
+def _run(
+    index: int, repetitions: int, seed: int
+) -> tuple[int, Counter[str], Counter[str], int, float]:
     """Run one case in a worker, by name: its lambdas cannot be sent there."""
     done = run_case(CASES[index], repetitions, seed)
-    return done.repetitions, done.levels, done.reasons, done.seconds
+    return done.repetitions, done.levels, done.reasons, done.again, done.seconds
 
 
 HEAD = (
-    "| case | quantities | reference | must be | replays | pass | unknown | warn | fail | s each |"
+    "| case | quantities | reference | must be | replays | more draws "
+    "| pass | unknown | warn | fail | s each |"
 )
 MARK = "<!-- benchmarks/false_alarms.py -->"
 
@@ -290,7 +305,8 @@ def _row(outcome: Outcome) -> str:
     shares = [f"{outcome.levels[k] / outcome.repetitions:.1%}" for k in LEVELS]
     why = ", ".join(f"{k} × {v}" for k, v in outcome.reasons.most_common(3))
     cells = [
-        case.name, case.d, case.draws, " or ".join(case.expected), outcome.repetitions, *shares,
+        case.name, case.d, case.draws, " or ".join(case.expected), outcome.repetitions,
+        f"{outcome.again / outcome.repetitions:.1%}", *shares,
         f"{outcome.seconds / outcome.repetitions:.3f}",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |" + ("" if outcome.good else f" TOO MANY: {why}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from harness.judge.context import Bench
@@ -23,12 +23,12 @@ def more_draws(
     bench: Bench, m: Measure, rule: Rule, run: RunResult | None
 ) -> tuple[int | None, Scarce | None]:
     """Return how many draws of the scarcer sample to take, and that sample if they are too few."""
-    scene = bench.scene(m)
+    own, theirs = _figures(bench, m)
     samples = []
     if run is not None and run.draws is not None:
-        samples.append(_of_run(run.draws, scene.own))
+        samples.append(_of_run(run.draws, own))
     if bench.reference.draws is not None:
-        samples.append(_of_reference(bench.reference, bench.reference.draws, scene.theirs))
+        samples.append(_of_reference(bench.reference, bench.reference.draws, theirs))
     if not samples:
         return None, None
     least = min(samples, key=lambda sample: sample.effective)
@@ -39,7 +39,19 @@ def more_draws(
     return (least.most if least.most > least.draws else None), least.whose
 
 
-def _of_run(draws: Draws, figures: Mapping[str, Estimate]) -> _Sample:
+Figures = Sequence[Mapping[str, Estimate]]
+"""The summaries of a sample: of one quantity, or of all of them."""
+
+
+def _figures(bench: Bench, m: Measure) -> tuple[Figures, Figures]:
+    if m.quantity is not None:
+        scene = bench.scene(m)
+        return [scene.own], [scene.theirs]
+    own = [f for (seed, q), f in bench.own.items() if seed == m.seed and q is not None]
+    return own, list(bench.summaries.values())
+
+
+def _of_run(draws: Draws, figures: Figures) -> _Sample:
     chains, samples = draws.values.shape[:2]
     n = chains * samples
     if draws.iid:
@@ -48,7 +60,7 @@ def _of_run(draws: Draws, figures: Mapping[str, Estimate]) -> _Sample:
     return _Sample(_effective(n, figures), n, max(n, chains * MAX_NUTS_SAMPLES), "nuts")
 
 
-def _of_reference(reference: Reference, draws: Draws, figures: Mapping[str, Estimate]) -> _Sample:
+def _of_reference(reference: Reference, draws: Draws, figures: Figures) -> _Sample:
     chains, samples = draws.values.shape[:2]
     n = chains * samples
     if reference.kind == "nuts":
@@ -58,7 +70,11 @@ def _of_reference(reference: Reference, draws: Draws, figures: Mapping[str, Esti
     return _Sample(_effective(n, figures), n, n, "supplied")
 
 
-def _effective(n: int, figures: Mapping[str, Estimate]) -> float:
-    if not {MEAN.id, SD.id} <= set(figures) or figures[MEAN.id].mcse <= 0:
-        return float(n)
-    return (figures[SD.id].value / figures[MEAN.id].mcse) ** 2
+def _effective(n: int, figures: Figures) -> float:
+    """Return the effective size of the quantity that has the smallest."""
+    sizes = [
+        (f[SD.id].value / f[MEAN.id].mcse) ** 2
+        for f in figures
+        if {MEAN.id, SD.id} <= set(f) and f[MEAN.id].mcse > 0
+    ]
+    return min(sizes, default=float(n))

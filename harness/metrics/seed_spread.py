@@ -13,7 +13,7 @@ from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 
 
 def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:
-    """Return the sd of a method's mean over its seeds, in the reference's unit.
+    """Return the sd of a method's mean (of heavy tails, median) over its seeds, in σ.
 
     What the draws' own error adds (``mcses``, shape ``(seed,)``) is removed in quadrature, not
     below zero. The standard error is that of an sd of k values, s / sqrt(2 (k − 1)), with s
@@ -35,15 +35,19 @@ def seed_spread(means: FloatArray, mcses: FloatArray, ref: Sample) -> Estimate:
     return Estimate(math.sqrt(max(spread**2 - own, 0.0)), spread / math.sqrt(2 * (k - 1)))
 
 
+def _centre(s: Scene) -> str:
+    return "median" if s.context.kinds.get(s.quantity) == "heavy" else "mean"
+
+
 def _clause(s: Scene, size: str) -> str:
     if math.isinf(s.value):
-        return f"in some seeds {s.method}'s mean is not finite"
-    return f"{s.method}'s mean moves by {size} sd from seed to seed"
+        return f"in some seeds {s.method}'s {_centre(s)} is not finite"
+    return f"{s.method}'s {_centre(s)} moves by {size} sd from seed to seed"
 
 
 SEED_SPREAD = Metric(
     id="seed_spread",
-    noun="spread over seeds of the mean",
+    noun="spread over seeds",
     unit="sd",
     scope="seeds",
     measure=seed_spread,
@@ -56,5 +60,5 @@ SEED_SPREAD = Metric(
     ),
     telling=16,
     clause=_clause,
-    brief=lambda s, size: f"mean of {s.quantity} moves by {size} sd between seeds",
+    brief=lambda s, size: f"{_centre(s)} of {s.quantity} moves by {size} sd between seeds",
 )
