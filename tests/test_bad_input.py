@@ -47,6 +47,11 @@ PROGRAMS: Mapping[str, tuple[str, Any, str]] = {
         "parameters { real m; } model { target += negative_infinity(); }\n", {}, "does not start",
     ),
     "empty": ("model { }\n", {}, "no parameters"),
+    "random": (
+        "transformed data { real y = normal_rng(0, 1); } " + GOOD,
+        {}, "draws random numbers (`real y = normal_rng(0, 1);`), so that every run would fit",
+    ),
+    "scalar": ("data { array[1] real y; } " + GOOD, {"y": 0.7}, "write [0.7]"),
 }  # fmt: skip
 
 

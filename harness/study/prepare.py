@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness import stan
 from harness.methods import METHODS
@@ -35,15 +36,9 @@ def prepare(
     """
     try:
         info = stan.program_info(model.stan_file, cmdstan)
-        if not info.parameters:
-            return "the program has no parameters: there is nothing to infer"
-        complaints = check_data(
-            kept_data(model.data_file, data_hash),
-            info,
-            model.data_file.name if model.data_file else "the data",
-        )
-        if complaints:
-            return "; ".join(complaints)
+        refusal = _refusal(model, info, kept_data(model.data_file, data_hash))
+        if refusal:
+            return refusal
         program = stan.compile_program(model.stan_file, cmdstan)
     except (stan.ToolchainError, stan.ProgramError, ModelError) as error:
         return str(error)
@@ -61,3 +56,19 @@ def prepare(
             return dataclasses.replace(program, library_error=str(error))
         program = dataclasses.replace(program, library=built)
     return program
+
+
+def _refusal(model: Model, info: stan.ProgramInfo, data: Mapping[str, Any]) -> str:
+    """Say why a program cannot be compared with its data; empty if it can, as far as is known."""
+    if not info.parameters:
+        return "the program has no parameters: there is nothing to infer"
+    if random := stan.random_data(model.stan_file):
+        more = "" if len(random) == 1 else f" and {len(random) - 1} more"
+        return (
+            f"transformed data draws random numbers (`{random[0]}`{more}), so that every run "
+            "would fit other data; draw them once, declare the variable in the data block "
+            "instead, and write its values to the data file"
+        )
+    return "; ".join(
+        check_data(data, info, model.data_file.name if model.data_file else "the data")
+    )
