@@ -22,8 +22,10 @@ def program(folder: Path, text: str) -> Path:
         ("", ()),
         ("transformed data { real y; { y = normal_rng(0, 1); } }", ("y = normal_rng(0, 1);",)),
         (
-            "functions { real own_rng(real m) { return normal_rng(m, 1); } }\n"
-            "transformed data { real a = 1; real y = 2 * own_rng(a); }",
+            (
+                "functions { real own_rng(real m) { return normal_rng(m, 1); } } "
+                "transformed data { real a = 1; real y = 2 * own_rng(a); }"
+            ),
             ("real y = 2 * own_rng(a);",),
         ),
         (
