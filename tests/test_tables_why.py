@@ -67,7 +67,7 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
          "r": 0.9, "sd_of": "a", "sd": 0.4, "predicted": 0.41},
     ),
     "label switching": ({"basins": 2, "mass": 0.5, "switched": ["mu", "theta"]},),
-    "curved": ({"of": "y", "on": "x", "share": 0.4},),
+    "curved": ({"of": "y", "on": "x", "share": 0.4, "arms": False},),
     "hard edge": (
         {"edges": [{"of": "s", "side": "lower", "at": 0.0}], "lost": 0.3},
         {"edges": [{"of": s, "side": "lower", "at": 0.0} for s in "st"]},

@@ -117,7 +117,7 @@ def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
         text.append(f" ({seeds})", style="not bold")
     if verdict.headline and verdict.level != "pass":
         text.append(f"\n{verdict.headline}", style="not bold default")
-    if reasons and verdict.level in _BAD:
+    if reasons and (verdict.level in _BAD or verdict.causes):
         for word, said in (
             ("why", str(cause_in_short(verdict))),
             ("try", remedy_in_short(verdict)),
@@ -187,7 +187,7 @@ def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     """Group the verdicts that fail or warn by cause and remedy."""
     groups: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.level in _BAD:
+        if verdict.level in _BAD or verdict.causes:
             key = (cause_in_short(verdict).key, remedy_key(verdict))
             groups.setdefault(key, []).append(verdict)
     return list(groups.values())

@@ -36,6 +36,7 @@ from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture
 from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
+from harness.why import tempered
 from harness.why.causes import by_size, causes_of
 from harness.why.causes.modes import switched
 from harness.why.causes.row import COUNTS, Evidence, FamilyScene, OptimiserScene
@@ -60,6 +61,9 @@ NO_LOG_Z = LogZ(NO_ESTIMATE, "none")
 
 EVEN = 0.1
 """Added to every mode's share of the proposals, because ELBOs misjudge masses."""
+
+SHAPE_S = 10.0
+"""Seconds of densities that a rough sample may take where nothing else shows the shape."""
 
 NO_BEST = "the best member of its family is unknown"
 
@@ -140,10 +144,11 @@ def _explained(
         refuted = _above(log_z, found)
         if refuted:
             shown, log_z = None, _log_z(search, model, data, None, found)
-    if shown is None and log_z.posterior is not None:
-        shown = replace(log_z.posterior, names=stan_names(bridged.unconstrained_names()))
-        worth = count(len(shown.z), "draw")
-        search.notes.append(f"the posterior's shape is that of weighted draws of q, worth {worth}")
+    alone = shown is None
+    if shown is None:
+        shown = _alone(search, log_z, found)
+    if shown is not None and not shown.names:
+        shown = replace(shown, names=stan_names(bridged.unconstrained_names()))
     log_z = _undoubted(log_z, found, search.notes)
     means = [b.theta[: search.target.dimension] for b in found["meanfield"].best.modes]
     scene = FamilyScene(
@@ -153,12 +158,33 @@ def _explained(
         fullrank_gap=None,
         posterior=shown,
         rng=search.rng,
+        alone=alone,
         switched=switched([entries(bridged, mean) for mean in means]),
     )
     gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, scene, edges)}
     keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
     every = [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
     return log_z, every, refuted
+
+
+def _alone(search: Search, log_z: LogZ, found: Mapping[FamilyName, Family]) -> Posterior | None:
+    """Return what the fits and the density show of the posterior by themselves, without names."""
+    if log_z.posterior is not None:
+        worth = count(len(log_z.posterior.z), "draw")
+        search.notes.append(f"the posterior's shape is that of weighted draws of q, worth {worth}")
+        return log_z.posterior
+    if search.target.dimension > tempered.MOST or search.seconds * tempered.DENSITIES > SHAPE_S:
+        return None
+    try:
+        proposal = _proposal(search, found)
+        z = tempered.tempered(search.target, proposal, search.rng, search.clock)
+    except TimeLimitError:
+        return None
+    if z is None:
+        return None
+    particles = count(len(z), "particle")
+    search.notes.append(f"the posterior's shape is that of {particles} moved from q to it")
+    return Posterior(z, tempered.EFFECTIVE, ())
 
 
 def _undoubted(log_z: LogZ, found: Mapping[FamilyName, Family], notes: list[str]) -> LogZ:

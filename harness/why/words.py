@@ -75,8 +75,12 @@ def _family(causes: Sequence[VerdictCause]) -> Brief:
     digits = 3 if len(causes) == 1 and whole.mcse < SHARP * whole.value else 2
     if len(causes) == 1:
         name = cause_name(causes[0].cause)
-        return Brief(f"family: {name}", number(causes[0].cause.nats, digits))
-    names = [f"{cause_name(c.cause)} {number(c.cause.nats)} nats" for c in causes]
+        known = not math.isnan(causes[0].cause.nats)
+        return Brief(f"family: {name}", number(causes[0].cause.nats, digits) if known else "")
+    names = [
+        cause_name(c.cause) + (f" {number(c.cause.nats)} nats" if c.cause.nats > 0 else "")
+        for c in causes
+    ]
     return Brief(f"family: {', '.join(names)}")
 
 
@@ -105,7 +109,8 @@ def _cause_sentence(found: VerdictCause, method: str) -> str:
     cause = found.cause
     name, words = cause_name(cause), cause_sentence(cause)
     if found.family is not None:
-        return ended(capital(f"{name}, {number(cause.nats)} nats: {words}"))
+        size = "" if math.isnan(cause.nats) else f", {number(cause.nats)} nats"
+        return ended(capital(f"{name}{size}: {words}"))
     if cause.gap != "optimiser":
         return ended(capital(f"{name}: {words}"))
     lost, who = f"{span(found.nats)} nats below", title(method)

@@ -19,7 +19,8 @@ AGREES = 0.1
 def _detect(scene: FamilyScene) -> Found | None:
     """Compare the best full-rank Gaussian with the best mean-field one."""
     closer, gap = scene.correlation, scene.gap
-    if scene.family != "meanfield" or closer is None or math.isnan(gap.value):
+    unknown = math.isnan(gap.value)
+    if scene.family != "meanfield" or closer is None or (unknown and not scene.alone):
         return None
     if not closer.value - 2 * closer.mcse > max(COUNTS, SHARE * gap.value):
         return None
@@ -27,7 +28,8 @@ def _detect(scene: FamilyScene) -> Found | None:
     full = scene.fullrank_gap
     if full is not None and math.isfinite(full.value):
         evidence["fullrank"] = Estimate(max(full.value, 0.0), full.mcse)
-    return Found(min(closer.value, gap.value), evidence | _pair(scene))
+    nats = closer.value if unknown else min(closer.value, gap.value)
+    return Found(nats, evidence | _pair(scene))
 
 
 def _pair(scene: FamilyScene) -> dict[str, Any]:

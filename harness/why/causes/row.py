@@ -83,6 +83,8 @@ class FamilyScene(Scene):
     """log Z − ELBO of full-rank's q*, where it is known."""
     posterior: Posterior | None
     """None where neither a reference nor weighted draws show it; causes may need it."""
+    alone: bool = False
+    """Whether no reference is trusted, so that causes of an unknown gap are named too."""
     switched: tuple[str, ...] = ()
     """Parameters whose entries change places between modes."""
     rng: np.random.Generator

@@ -15,7 +15,7 @@ from scipy import stats
 from harness import metrics
 from harness.records import Estimate
 from harness.records.text import number, percent, with_error
-from harness.why.causes.row import CauseRow, Evidence, FamilyScene, Found
+from harness.why.causes.row import COUNTS, CauseRow, Evidence, FamilyScene, Found
 
 if TYPE_CHECKING:
     from harness.why.posterior import Posterior
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 CURVED, CURVED_LEFT = 0.1, 0.01
 """Share of a parameter's variance about a straight line that the other's square must explain; and
 the least of it that must be left."""
+
+ARMS = 2.3
+"""Kurtosis below which a parameter has two arms where the other one is far out: a normal has 3, and
+a funnel's mouth more. Both are wide there."""
 
 ENOUGH = 0.1
 """Share of what is left of a gap from which a marginal's shape is taken to explain it."""
@@ -34,10 +38,11 @@ def _shape(scene: FamilyScene) -> tuple[str, dict[str, Any]]:
     if posterior is None:
         return "other shape", {"why": "no draws"}
     names, funnel = posterior.names, posterior.funnel
-    if funnel is not None and metrics.is_funnel(funnel):
+    curve = _curve(posterior)
+    arms = curve is not None and curve["arms"]
+    if funnel is not None and metrics.is_funnel(funnel) and not arms:
         pair = {"of": names[funnel.of], "on": names[funnel.on]}
         return "funnel", {**pair, "ratio": funnel.ratio, "wide": funnel.wide}
-    curve = _curve(posterior)
     return _marginal(scene, posterior) if curve is None else ("curved", curve)
 
 
@@ -51,7 +56,7 @@ def _marginal(scene: FamilyScene, posterior: Posterior) -> tuple[str, dict[str, 
         return "other shape", {"why": "no marginal"}
     nats = np.where(usable[:, None], nats, 0.0)
     skew, tails = nats.sum(axis=0).tolist()
-    if max(skew, tails) < ENOUGH * scene.rest:
+    if not max(skew, tails) > max(COUNTS, ENOUGH * scene.rest):
         return "other shape", {"why": "unexplained", "skew": skew, "tails": tails}
     k = int(np.argmax(nats[:, 0 if skew >= tails else 1]))
     of, found = names[k], shapes[k]
@@ -82,12 +87,17 @@ def _curve(posterior: Posterior) -> dict[str, Any] | None:
     most = float(share[on, of])
     if not math.sqrt(most) - 4 / math.sqrt(posterior.effective) > math.sqrt(CURVED):
         return None
-    return {"of": posterior.names[of], "on": posterior.names[on], "share": min(most, 1.0)}
+    far = np.argsort(-np.sign(square[:, on] @ x[:, of]) * x[:, of])[: n // 3]
+    arms = bool(stats.kurtosis(posterior.z[far, on], fisher=False) < ARMS)
+    names = {"of": posterior.names[of], "on": posterior.names[on]}
+    return {**names, "share": min(most, 1.0), "arms": arms}
 
 
 def _row(name: str, title: str, sentence: Callable[[Evidence], str]) -> CauseRow:
     def detect(scene: FamilyScene) -> Found | None:
-        found, evidence = _shape(scene) if scene.left else ("", {})
+        # Without log Z a shape can still be seen, but not that something else is missing.
+        unknown = scene.alone and math.isnan(scene.gap.value) and name != "other shape"
+        found, evidence = _shape(scene) if scene.left or unknown else ("", {})
         return Found(scene.rest, evidence) if found == name else None
 
     return CauseRow(name, title, "family", FamilyScene, detect, sentence)
