@@ -14,6 +14,7 @@ import pytest
 import harness
 from harness.models import folders
 from harness.records import Model, ModelComparison
+from harness.report.html.program import program
 from harness.study import comparing
 from harness.study.plan import Plan
 
@@ -71,6 +72,8 @@ def compared(
     folder = tmp_path_factory.mktemp("programs")
     models = [write(folder, name, text, data) for name, (text, data, _) in PROGRAMS.items()]
     models.append(write(folder, "shapes", SHAPES, {}))
+    (folder / "latin.stan").write_bytes(b"// caf\xe9\n" + GOOD.encode())
+    models.append(folders.user_model(folder / "latin.stan", None))
     plan = Plan(tuple(models), methods=("meanfield",), seeds=2)
     return {m.model.name: m for m in comparing.compare(plan)[0].models}
 
@@ -95,6 +98,14 @@ def test_what_is_wrong_with_a_model_is_said_in_its_own_words(
     assert model.error is not None
     assert PROGRAMS[name][2] in model.error
     assert model.verdicts == ()
+
+
+def test_latin_1_in_a_comment_costs_nothing(compared: Mapping[str, ModelComparison]) -> None:
+    """Stan reads bytes; reports show what is no UTF-8 as replaced."""
+    model = compared["latin"]
+    assert model.error is None
+    assert model.verdicts
+    assert "caf\N{REPLACEMENT CHARACTER}" in program(model.model.stan_file).html
 
 
 def test_matrices_simplexes_and_useless_quantities(

@@ -65,6 +65,31 @@ def test_netcdf_round_trip(tmp_path: Path, iid: bool) -> None:
     assert read_draws(tmp_path / "absent.nc") == (None, None)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("draw", "chain", "sample", "lp__", "lp", "log_p", "x"),
+        ("draw[1]", "draw[2]", "draw_", "chain[1,1]"),
+        ("b[1]", "b[2]", "b_dim_0", "b_dim_0_"),
+        ("α[1]", "α[2]", "größe", "t:1", "t:2[1]"),
+    ],
+)
+def test_every_name_of_a_variable_survives(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Names of dimensions, of sampler statistics, and letters beyond ASCII come back."""
+    values = np.random.default_rng(4).normal(size=(2, 9, len(names)))
+    copies = np.ones((2, 9))
+    draws = Draws(names, values, stats={"copies": copies})
+    tree = to_datatree(draws)
+    assert tree["posterior"].sizes["draw"] == 9
+    write_draws(tmp_path, "run", "key", draws, None)
+    for got in (draws_from_datatree(tree), read_draws(tmp_path / "run.nc")[0]):
+        assert got is not None
+        assert set(got.names) == set(names)
+        assert all(np.array_equal(got.quantity(n), draws.quantity(n)) for n in names)
+        assert got.copies is not None
+        assert np.array_equal(got.copies, copies)
+
+
 def test_a_file_of_the_same_run_is_not_written_again(tmp_path: Path) -> None:
     """The key decides: same key, same file; another key, new file."""
     draws = some_draws()

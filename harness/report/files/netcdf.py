@@ -28,7 +28,9 @@ def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTre
 
     Group ``posterior`` has every variable with its own shape, constrained scale;
     ``sample_stats`` has ``log_p``, ``log_q`` (unconstrained scale, nats) and, for NUTS,
-    ``diverging``, ``energy``, ``tree_depth``, ….
+    ``diverging``, ``energy``, ``tree_depth``, …. A variable that is called as a dimension
+    (``draw``, ``chain``, ``b_dim_0`` beside ``b``) gets an underscore, and its name as attribute
+    ``stan_name``.
     """
     import arviz_base
 
@@ -39,12 +41,30 @@ def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTre
         stats["lp" if not draws.iid else "log_p"] = draws.log_p
     if draws.log_q is not None:
         stats["log_q"] = draws.log_q
-    groups: dict[str, Any] = {"posterior": variables(draws.names, draws.values)}
+    arrays = variables(draws.names, draws.values)
+    called = _names_in_tree(arrays)
+    groups: dict[str, Any] = {"posterior": {called[k]: a for k, a in arrays.items()}}
     if stats:
         groups["sample_stats"] = stats
     tree = arviz_base.from_dict(groups)
     tree.attrs.update({k: str(v) for k, v in (attrs or {}).items()})
+    for name, other in called.items():
+        if other != name:
+            tree["posterior"][other].attrs["stan_name"] = name
     return tree
+
+
+def _names_in_tree(arrays: Mapping[str, FloatArray]) -> dict[str, str]:
+    """Return names of variables that are no names of dimensions."""
+    axes = {f"{name}_dim_{i}" for name, a in arrays.items() for i in range(a.ndim - 2)}
+    taken = {"chain", "draw", *axes}
+    found: dict[str, str] = {}
+    for name in arrays:
+        other = name
+        while other in taken or (other != name and other in arrays):
+            other += "_"
+        found[name] = other
+    return found
 
 
 def write_draws(
@@ -123,7 +143,8 @@ def posterior_of(tree: DataTree) -> Mapping[Any, Any]:
     if "posterior" not in tree.children:
         groups = listed(sorted(tree.children), _NAMED) or "none"
         raise ValueError(f"the DataTree has no group 'posterior'; its groups: {groups}")
-    return tree["posterior"].to_dataset().data_vars
+    found = tree["posterior"].to_dataset().data_vars
+    return {v.attrs.get("stan_name", name): v for name, v in found.items()}
 
 
 def draws_of(given: Mapping[Any, Any], *, iid: bool) -> Draws:

@@ -112,7 +112,7 @@ def _relative(path: Path | None) -> str | None:
 
 def _program_text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 

@@ -22,8 +22,8 @@ class Program(NamedTuple):
 def program(path: Path) -> Program:
     """Return the program for display, or why it could not be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
         return Program(path.name, 0, escape(f"The program could not be read: {error}"))
     coloured = highlight(text, StanLexer(), HtmlFormatter(nowrap=True))
     # Pygments escapes the program's text itself.
