@@ -173,23 +173,30 @@ def test_critical_z_is_the_designs() -> None:
 def test_draws_needed_grow_with_the_square_of_the_error() -> None:
     """Ten times the allowed error needs a hundred times the draws, in round figures."""
     rule = BY_METRIC["bias"]
-    enough = 0.15 / NormalDist().inv_cdf(1 - 0.05 / 3)
-    assert judge.draws_needed(_measure("bias", 0.0, 9.99 * enough), rule, Z, 1000) == 100_000
+    enough = 0.15 / (Z + NormalDist().inv_cdf(1 - 0.05 / 3))
+    found = _measure("bias", 0.0, 9.99 * enough)
+    assert judge.draws_needed(found, rule, Z, 1000) == 100_000
     # A value beyond the bound is decided when it is off.
-    assert judge.draws_needed(_measure("bias", 0.3, 2 / Z), rule, Z, 1000) == 100_000
+    assert judge.draws_needed(_measure("bias", 0.3, 1.99 / Z), rule, Z, 1000) == 100_000
+    # Only a sample's own part of the error shrinks; where the rest is too large, nothing helps.
+    assert judge.draws_needed(found, rule, Z, 1000, share=0.995) == pytest.approx(200_000, rel=0.1)
+    assert judge.draws_needed(found, rule, Z, 1000, share=0.98) == math.inf
     assert judge.draws_needed(_measure("bias", 0.0, math.nan), rule, Z, 1000) is None
-    assert judge.draws_needed(_measure("bias", 0.0, 1e300), rule, Z, 1000) is None
+    assert judge.draws_needed(_measure("bias", 0.0, 1e300), rule, Z, 1000) == math.inf
 
 
 @pytest.mark.parametrize("metric", ["bias", "tail", "probability", "log_width_ratio"])
 def test_as_many_draws_as_needed_decide(metric: str) -> None:
-    """The same value with the error of that many draws is close or off."""
+    """The value without its noise, with as much noise again, is close; or the value is off."""
     rule = BY_METRIC[metric]
     for value in rule.close * np.linspace(0, 1.9, 20):
-        found = _measure(metric, float(value), rule.close)
+        found = _measure(metric, float(value), rule.close / 2)
         needed = judge.draws_needed(found, rule, Z, 1000)
         assert needed is not None
-        assert _closeness(metric, float(value), rule.close * math.sqrt(1000 / needed)) != "unsure"
+        error = rule.close / 2 * math.sqrt(1000 / needed)
+        again = max(float(value) - Z * rule.close / 2, 0.0) + Z * error
+        levels = _closeness(metric, again, error), _closeness(metric, float(value), error)
+        assert levels[0] == "close" or levels[1] == "off"
 
 
 def _model(limits: dict[str, dict[str, float]]) -> Model:

@@ -286,10 +286,12 @@ def test_spread_over_seeds_counts_for_the_method() -> None:
 
 
 def test_unsure_says_how_many_draws() -> None:
-    """A mean known to 0.1 sd, needed to 0.15 / z₁: (0.1 z₁ / 0.15)² times as many draws."""
+    """A mean known to 0.1 sd from 1000 draws and 40 000 is needed to t = 0.15 / (z + z₁)."""
     verdict = _judge([_run(n=1000)], [*_measures(figures=CLOSE | {"w1": 0.0}, mcse=0.1)])
     needed = {f.measure.metric: f.draws_needed for f in verdict.findings}
-    assert needed["bias"] == pytest.approx(1000 * (1.645 / 1.5) ** 2, rel=0.1)
+    share, t = 40 / 41, 0.15 / (judge.critical_z(1) + 1.645)
+    expected = 1000 * share / ((t / 0.1) ** 2 - (1 - share))
+    assert needed["bias"] == pytest.approx(expected, rel=0.1)
     assert "draws would decide" in verdict.findings[-1].sentence
 
 
@@ -299,10 +301,13 @@ def test_the_scarcer_sample_is_asked_for_more() -> None:
         "nuts", trusted=True, why="good", draws=Draws(("x",), np.zeros((4, 1000, 1)), iid=False)
     )
     figures = {"mean": 0.0, "sd": 1.0}
-    summaries = _measures(None, figures, method="reference", mcse=0.1)
-    verdict = _judge([_run()], [*summaries, *_measures(mcse=0.1)], reference)
+    summaries = _measures(None, figures, method="reference", mcse=0.05)
+    own = _measures(figures=CLOSE | {"bias": 0.08}, mcse=0.05)
+    verdict = _judge([_run()], [*summaries, *own], reference)
     bias = next(f for f in verdict.findings if f.measure.metric == "bias")
-    assert bias.draws_needed == pytest.approx(4000 * (1.645 / 1.5) ** 2, rel=0.05)
+    share, t = 1 / (1 + 400 / 10_000), 0.15 / (judge.critical_z(1) + 1.645)
+    expected = 4000 * share / ((t / 0.05) ** 2 - (1 - share))
+    assert bias.draws_needed == pytest.approx(expected, rel=0.1)
     assert bias.beyond is None
 
 
@@ -312,18 +317,22 @@ def test_no_more_draws_are_asked_for_than_the_harness_takes() -> None:
     nuts = Reference("nuts", trusted=True, why="", draws=Draws(("x",), values, iid=False))
     supplied = Reference("supplied", trusted=True, why="", draws=Draws(("x",), values))
     summaries = _measures(None, {"mean": 0.0, "sd": 1.0}, method="reference", mcse=0.5)
-    for reference, n, beyond, draws in (
-        (nuts, 10_000, "nuts", 16_000),
-        (supplied, 10_000, "supplied", None),
-        (EXACT, 10_000, "run", 100_000),
-        (EXACT, 100_000, "exact", None),
+    figures = CLOSE | {"bias": 0.08}
+    for reference, n, mcse, beyond, draws in (
+        (nuts, 10_000, 0.5, "nuts", 16_000),
+        (supplied, 10_000, 0.5, "supplied", None),
+        (EXACT, 10_000, 0.0615, "run", 100_000),
+        # However many draws q has, the reference's own part of the error is too large.
+        (EXACT, 10_000, 0.5, "exact", 100_000),
+        (EXACT, 100_000, 0.5, "exact", None),
     ):
-        found = _judge([_run(n=n)], [*summaries, *_measures(mcse=0.5)], reference)
+        own = _measures(figures=figures, mcse=mcse)
+        found = _judge([_run(n=n)], [*summaries, *own], reference)
         bias = next(f for f in found.findings if f.measure.metric == "bias")
         assert (bias.beyond, bias.draws_needed) == (beyond, draws)
-        for words in (bias.sentence, found.headline):
-            assert bias.beyond is not None
-            assert TAKEN[bias.beyond] in words
+        assert bias.beyond is not None
+        assert TAKEN[bias.beyond] in bias.sentence
+        assert "needs more than the" in found.headline
 
 
 def test_khat_alarm_depends_on_the_number_of_draws() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,12 +32,17 @@ def more_draws(
         samples.append(_of_reference(bench.reference, bench.reference.draws, theirs))
     if not samples:
         return None, None
-    least = min(samples, key=lambda sample: sample.effective)
+    least, *others = sorted(samples, key=lambda sample: sample.effective)
+    share = 1 / (1 + sum(least.effective / other.effective for other in others))
     typical = bench.typical.get((m.method, m.quantity, m.metric))
-    needed = draws_needed(m, rule, bench.z_of(m.quantity), least.draws, typical)
-    if needed is None or needed <= least.most:
-        return needed, None
-    return (least.most if least.most > least.draws else None), least.whose
+    needed = draws_needed(m, rule, bench.z_of(m.quantity), least.draws, typical, share)
+    if needed is None:
+        return None, None
+    if needed <= least.most:
+        return int(needed), None
+    # Where no number of its draws would do, the other sample's have to give.
+    whose = others[0].whose if others and needed == math.inf else least.whose
+    return (least.most if least.most > least.draws else None), whose
 
 
 Figures = Sequence[Mapping[str, Estimate]]

@@ -131,20 +131,31 @@ def typical_sizes(
 
 
 def draws_needed(
-    measure: Measure, rule: Rule, z: float, draws: float, typical: float | None = None
-) -> int | None:
-    """Return how many draws of the scarcer sample decide if the value stays, in two figures.
+    measure: Measure,
+    rule: Rule,
+    z: float,
+    draws: float,
+    typical: float | None = None,
+    share: float = 1.0,
+) -> float | None:
+    """Return how many draws of the scarcer sample decide, in two figures.
 
-    The value is then either bounded or off: draws (se / t)², with t the larger of the errors that
-    suffice, (1.5 limit − |value|) / z₁ and (|value| − limit) / z. None where no number would.
+    Of the value, z errors may be noise, and may be so again. With an error of t, the larger of
+    (1.5 limit − v) / (z + z₁) and (|value| − limit) / z for v = |value| − z se, not below 0, the
+    value is then bounded or off. ``share`` is the sample's part of the squared error, which alone
+    shrinks; infinite where the other part is too large already. None where the error is unknown.
     """
-    value = size(measure.value, rule)
-    bounded = value if typical is None else typical
-    enough = max((rule.close * rule.bound_factor - bounded) / bound_z(z), (value - rule.close) / z)
-    if not (math.isfinite(measure.mcse) and math.isfinite(draws) and 0 < enough < math.inf):
+    value, mcse = size(measure.value, rule), measure.mcse
+    if not (math.isfinite(value) and 0 < mcse < math.inf and math.isfinite(draws)):
         return None
-    needed = draws * (measure.mcse / enough) * (measure.mcse / enough)
-    if not 0 < needed < math.inf:
+    least = max((value if typical is None else typical) - z * mcse, 0.0)
+    limit = rule.close * rule.bound_factor
+    enough = max((limit - least) / (z + bound_z(z)), (value - rule.close) / z) / mcse
+    left = enough**2 - (1 - share)
+    if not enough > 0:
         return None
+    if not left > 0 or not math.isfinite(draws * share / left):
+        return math.inf
+    needed = draws * share / left
     unit = 10.0 ** max(math.floor(math.log10(needed)) - 1, 0)
-    return int(math.ceil(needed / unit) * unit)
+    return math.ceil(needed / unit) * unit

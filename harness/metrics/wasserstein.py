@@ -85,6 +85,12 @@ DIRECTIONS = 50
 LEVELS = 500
 """How many random directions, and at how many quantiles each is compared."""
 
+HEAVY = 3.0
+"""A column whose sd is more than this many robust sds counts as heavy-tailed, …"""
+
+REACH = 10.0
+"""… and its draws count as at most this many robust sds from the median."""
+
 
 def _sliced(joint: Joint, q: Block, ref: Block) -> Estimate:
     """Return the mean Wasserstein distance over random directions, by quantiles.
@@ -96,7 +102,7 @@ def _sliced(joint: Joint, q: Block, ref: Block) -> Estimate:
     directions = rng.normal(size=(DIRECTIONS, len(ref.z)))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     levels = (np.arange(LEVELS) + 0.5) / LEVELS
-    projected = [directions @ b.flat for b in (q, ref)]
+    projected = [directions @ flat for flat in _bounded(q, ref)]
     n, m = q.least_worth, ref.least_worth
     _, unit = centre_and_scale(projected[1])
     deviation = np.minimum(unit, np.std(projected[1], axis=1))[:, None]
@@ -120,6 +126,15 @@ def _sliced(joint: Joint, q: Block, ref: Block) -> Estimate:
         # Only squares or sums that overflow get here: effective sizes are checked above.
         return INFINITE
     return Estimate(value, error)
+
+
+def _bounded(q: Block, ref: Block) -> tuple[FloatArray, FloatArray]:
+    """Return the draws, clipped where a column's tails are so heavy that its mean is unknown."""
+    heavy = np.std(ref.flat, axis=1) > HEAVY
+    if not np.any(heavy):
+        return q.flat, ref.flat
+    reach = np.where(heavy, REACH, np.inf)[:, None]
+    return np.clip(q.flat, -reach, reach), np.clip(ref.flat, -reach, reach)
 
 
 def _at_levels(projected: FloatArray, levels: FloatArray) -> FloatArray:
