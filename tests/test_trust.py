@@ -224,6 +224,13 @@ def test_too_few_effective_draws_are_lengthened_up_to_the_budget() -> None:
     assert again(choose(slow, end)) == {}
 
 
+def test_a_few_divergences_beside_other_faults_are_followed_by_smaller_steps() -> None:
+    """A funnel's ESS suffers from what the sampler could not enter: length comes second."""
+    slow = chains(np.random.default_rng(3), 2, 0.9)
+    assert again(choose(nuts(slow, diverging=3))) == {"adapt_delta": 0.95}
+    assert "samples" in again(choose(nuts(slow, diverging=3, adapt_delta=0.99)))
+
+
 def test_trajectories_that_are_cut_short_get_deeper_trees() -> None:
     """Two doublings more, twice."""
     run = good(1)

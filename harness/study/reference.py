@@ -131,14 +131,14 @@ def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mappin
     draws, within the budget, if only their number is at fault. Nothing brings chains together.
     """
     faults = {f.measure.metric: f for f in found.findings}
-    if found.trusted or found.missing or not faults:
+    if found.trusted or found.missing or not faults or not found.worst[RHAT.id] <= APART:
         return {}
-    if not found.worst[RHAT.id] <= APART:
-        return {}
+    now = float(run.spec.options["adapt_delta"])
+    larger = next((delta for delta in ADAPT_DELTAS if delta > now), None)
+    if found.worst[DIVERGENCES.id] > 0 and larger is not None:
+        return {"adapt_delta": larger}
     if DIVERGENCES.id in faults:
-        now = float(run.spec.options["adapt_delta"])
-        larger = next((delta for delta in ADAPT_DELTAS if delta > now), None)
-        return {} if larger is None else {"adapt_delta": larger}
+        return {}
     if TREEDEPTH_HITS.id in faults:
         deeper = int(run.spec.options["max_treedepth"]) + 2
         return {"max_treedepth": deeper} if deeper <= DEEPEST else {}
