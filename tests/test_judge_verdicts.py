@@ -322,9 +322,9 @@ def test_no_more_draws_are_asked_for_than_the_harness_takes() -> None:
         (nuts, 10_000, 0.5, "nuts", 16_000),
         (supplied, 10_000, 0.5, "supplied", None),
         (EXACT, 10_000, 0.0615, "run", 100_000),
-        # However many draws q has, the reference's own part of the error is too large.
+        # However many draws one sample has, the other one's part of the error is too large.
         (EXACT, 10_000, 0.5, "exact", 100_000),
-        (EXACT, 100_000, 0.5, "exact", None),
+        (EXACT, 100_000, 0.5, "run", None),
     ):
         own = _measures(figures=figures, mcse=mcse)
         found = _judge([_run(n=n)], [*summaries, *own], reference)
