@@ -391,6 +391,26 @@ def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
     assert "curvature" not in few.faults[0].words
 
 
+def test_a_linear_response_that_is_worse_than_mean_field_says_so() -> None:
+    """On a funnel it is hundreds of nats farther; on a correlated normal it is closer."""
+    with np.errstate(over="ignore"):
+        bad = fit_response(problem(funnel(10), DADVI_LR))
+    assert bad.reason is Reason.LOWER_ELBO
+    assert "nats below mean field's" in bad.message
+    good = fit_response(problem(ill_conditioned(10), DADVI_LR))
+    assert good.reason is None
+
+
+def test_an_improper_posterior_names_the_flat_direction() -> None:
+    """The first parameter has no prior."""
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return -0.5 * z[:, 1] ** 2, -z * [0, 1]
+
+    with pytest.raises(FitError, match=r"log p does not fall along x\[1\]$"):
+        fit_family(problem(Density(2, function), DADVI))
+
+
 def test_a_density_with_one_mode_has_one_basin() -> None:
     """No alarm on a normal, a banana, a hierarchy or an autoregression."""
     for target in (ill_conditioned(5), banana(), hierarchy(), autoregression()):

@@ -52,9 +52,9 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-# Version 3 starts far from the best basin too, and doubts a linear response below mean field.
+# Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=4)
+_row = functools.partial(Method, bridge=True, version=5)
 
 DADVI = _row(
     name="dadvi",

@@ -27,6 +27,9 @@ OTHER_MASS = 0.01
 LOWER = 0.1
 """Nats below mean field's ELBO from which linear response has made the fit worse."""
 
+LOWER_S = 0.5
+"""Seconds that finding out may take."""
+
 SHARED = 0.3
 """Part of a flat direction from which a parameter is named."""
 
@@ -210,9 +213,10 @@ def _lower_elbo(problem: Problem[ResponseOptions], optimum: Optimum, q: Judged) 
     """Add the fault of a linear response that is farther from the posterior than mean field."""
     both = [Gaussian(optimum.mean, optimum.sd), q]
     rng = problem.rng.spawn(1)[0]
-    _, found = elbos(problem.target, both, rng, problem.clock, size=16, most=256)
+    most = int(np.clip(LOWER_S / max(optimum.seconds_per_point, 1e-9), 256, 8192))
+    _, found = elbos(problem.target, both, rng, problem.clock, size=16, most=most)
     lost, error = found.below
-    if not (found.lost or lost > LOWER + 4 * error):
+    if not (found.lost or lost > LOWER + 2 * error):
         return q
     size = "infinitely far" if found.lost else f"{number(lost)} nats"
     words = f"linear response's Gaussian has an ELBO {size} below mean field's"
