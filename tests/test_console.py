@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.records import Reason
@@ -138,3 +140,32 @@ def test_a_flood_of_messages_is_cut_in_the_middle() -> None:
     assert said.endswith("last")
     assert "more lines" in said
     assert len(said) < 2000
+
+
+PROGRAM = """parameters { real m; } // generated quantities {
+model {
+  m ~ normal(0, 1);
+}
+generated quantities {
+  if (m > 1.5) reject("too large: ", m);
+}
+"""
+
+
+def test_exceptions_of_generated_quantities_are_no_failed_fit(tmp_path: Path) -> None:
+    """The line tells the block: what stands before generated quantities belongs to the fit."""
+    path = tmp_path / "some.stan"
+    path.write_text(PROGRAM)
+    thrown = "Exception: too large: 2.7 (in './some.stan', line 6, column 15 to column 40)"
+    model = "Exception: bad (in './some.stan', line 3, column 2 to column 4)"
+    other = "Exception: bad (in 'included.stan', line 9, column 2 to column 4)"
+    said = console.generated_error(f"The maximum number\n{thrown}\n", path)
+    assert said.startswith("the fit ended, its generated quantities failed: too large: 2.7 (in")
+    assert console.generated_error(f"{thrown}\n{model}\n", path) == ""
+    assert console.generated_error(other, path) == ""
+    assert console.generated_error("", path) == ""
+    warned = console.sampler_warning(f"{thrown}\n{thrown}\n{model}\n{other}\n", path)
+    assert warned.startswith("2 proposals rejected, the first: bad (in './some.stan', line 3")
+    assert "; 2 draws without generated quantities, the first: too large: 2.7" in warned
+    assert "generated" not in console.sampler_warning(model, path)
+    assert console.sampler_warning("", path) == ""

@@ -78,7 +78,8 @@ def attempt(
         message = f"the process was killed (signal {signals}); often the machine is out of memory"
     elif any(c != 0 for c in codes):
         status = "failed"
-        said = console.error_text(text) or words.strip().split("\n")[0]
+        thrown = console.generated_error(text, context.program.stan_file)
+        said = thrown or console.error_text(text) or words.strip().split("\n")[0]
         message = said or f"exit code {codes[0]}"
     else:
         try:

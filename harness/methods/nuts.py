@@ -106,7 +106,7 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
     # Its cost has no gradients: the leapfrog steps of the warm-up are not saved.
     return dataclasses.replace(
         ended,
-        message=console.sampler_warning(text),
+        message=console.sampler_warning(text, context.program.stan_file),
         draws=Draws(
             names=tables[0].quantities,
             values=np.stack([t.quantity_values() for t in tables]),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.records import Reason, Status
+from harness.records.text import count
+from harness.stan.source import generated_line
 
 _MAX_ITERATIONS = "The maximum number of iterations is reached"
 _NOT_GOOD = "may not have converged to a good optimum"
@@ -93,12 +96,35 @@ def error_text(text: str) -> str:
     return " ".join(unique[-6:])[:600]
 
 
-def sampler_warning(text: str) -> str:
-    """Return the number of rejected proposals and the first message, or ``""``."""
-    rejected = re.findall(r"^Exception: (.*)$", text, re.MULTILINE)
-    if not rejected:
+def sampler_warning(text: str, stan_file: Path) -> str:
+    """Return how many proposals and generated quantities threw, with the first message of each."""
+    thrown = re.findall(r"^Exception: (.*)$", text, re.MULTILINE)
+    generated = [words for words in thrown if _is_generated(words, stan_file)]
+    rejected = [words for words in thrown if words not in generated]
+    said = []
+    if rejected:
+        first = rejected[0].strip()[:200]
+        said.append(f"{count(len(rejected), 'proposal')} rejected, the first: {first}")
+    if generated:
+        first = generated[0].strip()[:200]
+        said.append(
+            f"{count(len(generated), 'draw')} without generated quantities, the first: {first}"
+        )
+    return "; ".join(said)
+
+
+def generated_error(text: str, stan_file: Path) -> str:
+    """Return CmdStan's words for generated quantities that ended a run; empty if none did."""
+    thrown = re.findall(r"Exception: (.*)", text)
+    if not thrown or not _is_generated(thrown[-1], stan_file):
         return ""
-    return f"{len(rejected)} proposals rejected, the first: {rejected[0].strip()[:200]}"
+    return f"the fit ended, its generated quantities failed: {thrown[-1].strip()[:400]}"
+
+
+def _is_generated(words: str, stan_file: Path) -> bool:
+    begins = generated_line(stan_file)
+    place = rf"in '(?:[^']*/)?{re.escape(stan_file.name)}', line (\d+)"
+    return begins is not None and any(int(n) >= begins for n in re.findall(place, words))
 
 
 def excerpt(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def random_data(stan_file: Path) -> tuple[str, ...]:
     """
     found = _RANDOM.findall(_block(_code(stan_file), r"\btransformed\s+data"))
     return tuple(" ".join(statement.split()) for statement in found)
+
+
+@functools.cache
+def generated_line(stan_file: Path) -> int | None:
+    """Return the line on which generated quantities begin, None where there are none."""
+    try:
+        text = stan_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    code = _TOKENS.sub(lambda match: "\n" * match.group().count("\n"), text)
+    begins = re.search(r"\bgenerated\s+quantities\s*\{", code)
+    return None if begins is None else code.count("\n", 0, begins.start()) + 1
 
 
 def _code(stan_file: Path, seen: frozenset[str] = frozenset()) -> str:
