@@ -62,15 +62,18 @@ def differences(name: str, case: Mapping[str, Any]) -> tuple[str, list[str]]:
         left = [f"{path.name} was left in the user's folder" for path in here.iterdir()]
     if "error" in case:
         return "it ran", ["it should have been refused"]
+    return _short(result.comparison.models[0]), [*left, *wrong(case, result)]
+
+
+def wrong(case: Mapping[str, Any], result: harness.ComparisonResult) -> list[str]:
+    """Return what of a comparison is not what the case expects."""
     (model,) = result.comparison.models
-    found = [
-        *left,
+    return [
         *_reference(case, model),
         *_verdicts(case, model),
         *_gaps(case, model),
         *_means(case, result),
     ]
-    return _short(model), found
 
 
 def _supplied(parts: list[list[float]], path: Path) -> Path:
