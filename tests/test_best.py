@@ -128,13 +128,13 @@ def test_full_rank_is_never_below_mean_field(target: Density) -> None:
 
 
 def test_the_better_mode_is_found_from_a_start_only_the_caller_knows() -> None:
-    """Of two normals 60 sds apart it finds the one at 0; with a start, both and the better."""
-    target = two_normals(60)
+    """Of two normals 6000 sds apart it finds the one at 0; with a start, both and the better."""
+    target = two_normals(6000)
     alone = meanfield(target)
     assert abs(alone.q.mean[0]) < 0.01
-    for start in (one(60, 1), one(57, 0.3), one(62, 2)):
+    for start in (one(6000, 1), one(5997, 0.3), one(6002, 2)):
         started = meanfield(target, one(0, 1), start)
-        assert abs(started.q.mean[0] - 60) < 0.01
+        assert abs(started.q.mean[0] - 6000) < 0.01
         assert abs(started.q.sd[0] - 1) < 0.01
         masses = sorted(b.mass for b in started.optimum.basins if b.separate)
         np.testing.assert_allclose(masses, [0.2, 0.8], atol=0.01)
@@ -176,9 +176,9 @@ def test_extra_starts_of_fit_are_starts() -> None:
 
     The random numbers are the same, and so is what is found without it.
     """
-    target = two_normals(60)
+    target = two_normals(6000)
     settings = deterministic.Settings()
-    extra = [np.array([58.0, 0.5])]
+    extra = [np.array([5998.0, 0.5])]
 
     def fit(extra: list[FloatArray]) -> deterministic.Optimum:
         rng = np.random.default_rng(1)
@@ -186,7 +186,7 @@ def test_extra_starts_of_fit_are_starts() -> None:
 
     alone, started = fit([]), fit(extra)
     assert abs(alone.mean[0]) < 0.01
-    assert abs(started.mean[0] - 60) < 0.01
+    assert abs(started.mean[0] - 6000) < 0.01
     np.testing.assert_allclose(started.elbo - alone.elbo, math.log(4), atol=0.01)
     known = fit([np.array([0.1, 0.1])])
     np.testing.assert_allclose(known.theta, alone.theta, atol=1e-6)
