@@ -27,6 +27,9 @@ from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Target
 
 TURNS = 3  # how often an optimum is polished, each time because another had a larger ELBO
+WIDEST = 1e150
+"""Sds from here on have no finite variance."""
+
 IMPROPER = (
     "the posterior is flat or improper in some direction, or has a hard edge: give the "
     "parameters priors, and declare <lower=…, upper=…> where they end"
@@ -148,10 +151,11 @@ def _polished_basin(best: Basin, reached: Reached) -> Basin:
 def _optimum(
     top: Basin, others: list[Basin], reached: Reached, seconds: float, refused: int
 ) -> Optimum:
-    """Put the result together; raise :class:`StartError` if q is not finite."""
+    """Put the result together; raise :class:`StartError` if q or its variances are not finite."""
     d = len(top.theta) // 2
-    sd = np.exp(top.theta[d:])
-    if not (np.isfinite(top.theta).all() and np.isfinite(sd).all() and math.isfinite(top.elbo)):
+    with np.errstate(over="ignore"):
+        sd = np.exp(top.theta[d:])
+    if not (np.isfinite(top.theta).all() and np.all(sd < WIDEST) and math.isfinite(top.elbo)):
         raise StartError(IMPROPER)
     covariance = reached.covariance
     return Optimum(
