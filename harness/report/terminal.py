@@ -14,6 +14,7 @@ from harness import judge
 from harness.methods import title
 from harness.records import levels
 from harness.records.text import count, integer
+from harness.report.next_step import next_command
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def print_verdicts(comparison: Comparison) -> None:
     for model in comparison.models:
         if model.error is not None:
             console.print(Text(f"✗ {model.model.name}: {model.error}", style="red"))
+    for model in comparison.models:
+        if command := next_command(comparison, model):
+            # A command that is folded cannot be copied.
+            said = Text(f"unknown on {model.model.name}; next: ").append(command, style="bold")
+            console.print(said, soft_wrap=True)
     _print_claims(console, comparison)
 
 
@@ -117,7 +123,7 @@ def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
         text.append(f" ({seeds})", style="not bold")
     if verdict.headline and verdict.level != "pass":
         text.append(f"\n{verdict.headline}", style="not bold default")
-    if reasons and (verdict.level in _BAD or verdict.causes):
+    if reasons and _reasoned(verdict):
         for word, said in (
             ("why", str(cause_in_short(verdict))),
             ("try", remedy_in_short(verdict)),
@@ -126,6 +132,11 @@ def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
                 text.append(f"\n{word}: ", style="not bold dim")
                 text.append(said, style="not bold default")
     return text
+
+
+def _reasoned(verdict: Verdict) -> bool:
+    """Whether a reason is given: for what is not well, and what is known without a reference."""
+    return verdict.level in _BAD or (verdict.level == "unknown" and bool(verdict.causes))
 
 
 def _wide(comparison: Comparison, methods: Sequence[str], *, reasons: bool) -> Table:
@@ -187,7 +198,7 @@ def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     """Group the verdicts that fail or warn by cause and remedy."""
     groups: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.level in _BAD or verdict.causes:
+        if _reasoned(verdict):
             key = (cause_in_short(verdict).key, remedy_key(verdict))
             groups.setdefault(key, []).append(verdict)
     return list(groups.values())

@@ -13,6 +13,7 @@ from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, estimate, listed, one_line
 from harness.report.figures.looks import KINDS, in_order, look
+from harness.report.next_step import next_command
 from harness.why.words import cause_in_short
 
 SYMBOLS: Mapping[str, str] = {**LEVEL_SYMBOLS, "missing": "–"}
@@ -69,6 +70,8 @@ class Row(NamedTuple):
     error: str | None
     others: tuple[Cell, ...] = ()
     """Verdicts of methods that have no column."""
+    command: str = ""
+    """The next command to type, where verdicts are unknown."""
 
 
 class ClaimRow(NamedTuple):
@@ -127,7 +130,9 @@ def summarise(comparison: Comparison) -> Summary:
         others=len(columns) < len(methods),
         compact=len(columns) > WITH_REASONS,
         causes=len(columns) <= WITH_CAUSES,
-        rows=tuple(_row(m, columns, methods) for m in comparison.models),
+        rows=tuple(
+            _row(m, columns, methods, next_command(comparison, m)) for m in comparison.models
+        ),
         claims=claim_rows,
         claims_line=_claims_line(claim_rows),
     )
@@ -210,7 +215,7 @@ def _day(date: Any) -> str:
     return f"{found.day} {found:%B %Y}"
 
 
-def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
+def _row(entry: ModelComparison, columns: list[str], methods: list[str], command: str = "") -> Row:
     judged = {v.method for v in entry.verdicts}
     return Row(
         model=entry.model.name,
@@ -220,6 +225,7 @@ def _row(entry: ModelComparison, columns: list[str], methods: list[str]) -> Row:
         cells=tuple(_cell(entry, m) for m in columns),
         error=entry.error and _clipped(entry.error),
         others=tuple(_cell(entry, m) for m in methods if m in judged - set(columns)),
+        command=command,
     )
 
 

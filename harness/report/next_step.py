@@ -1,0 +1,86 @@
+"""The next command to type where verdicts are unknown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
+from harness.records import Comparison, ModelComparison, Reference
+
+OWN_DRAWS = ("--reference", "DRAWS.nc")
+"""Draws of the user's own: what is left where NUTS cannot be made to serve."""
+
+_LONGER = 4  # times as many draws, or seeds
+_DEEPER = 3  # doublings of NUTS's longest trajectory
+
+
+def next_command(comparison: Comparison, entry: ModelComparison) -> str:
+    """Return the command that may decide a model's unknown verdicts, empty where there are none."""
+    # Where all approximations are decided, nobody waits for NUTS to be trusted.
+    waiting = [v for v in entry.verdicts if v.method != "nuts"] or entry.verdicts
+    if entry.error is not None or all(v.level != "unknown" for v in waiting):
+        return ""
+    reference = entry.reference
+    options = list(_draws(entry) if reference.trusted else _reference(reference))
+    return shlex.join(_with(_command(comparison, entry), options or [OWN_DRAWS]))
+
+
+def _command(comparison: Comparison, entry: ModelComparison) -> list[str]:
+    """Return the words that compare this model, with the user's own options where it was alone."""
+    words = shlex.split(str(comparison.provenance.get("command", "")).replace("…", ""))
+    if len(comparison.models) == 1 and words[:2] == ["harness", "compare"]:
+        return words
+    model = entry.model
+    if model.stan_file.parent.name == model.name:
+        return ["harness", "compare", model.name]
+    data = [str(model.data_file)] if model.data_file else []
+    return ["harness", "compare", str(model.stan_file), *data]
+
+
+def _with(words: list[str], options: list[tuple[str, str]]) -> list[str]:
+    """Return a command with options, which replace those that it has."""
+    for name, value in options:
+        key = value.partition("=")[0] if name == "--set" else ""
+        for i in range(len(words) - 2, 0, -1):
+            if words[i] == name and words[i + 1].partition("=")[0] == (key or words[i + 1]):
+                del words[i : i + 2]
+        words = [*words, name, value]
+    return words
+
+
+def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
+    """Yield what may make an untrusted reference one that serves."""
+    if reference.kind == "supplied":
+        yield "--reference", "auto"
+        return
+    bad = {f.measure.metric: f for f in reference.findings if f.level != "close"}
+    apart = RHAT.id in bad and bad[RHAT.id].level == "wrong"
+    # Longer chains stay in their modes.
+    if reference.refuted is not None or reference.draws is None or apart:
+        return
+    last = reference.attempts[-1] if reference.attempts else None
+    if DIVERGENCES.id in bad:
+        delta = last.adapt_delta if last else 0.8
+        yield "--set", f"nuts.adapt_delta={1 - (1 - delta) / 10:.6g}"
+    if TREEDEPTH_HITS.id in bad:
+        yield "--set", f"nuts.max_treedepth={(last.max_treedepth if last else 10) + _DEEPER}"
+    if {RHAT.id, ESS_BULK.id, ESS_TAIL.id} & set(bad):
+        yield "--set", f"nuts.samples={_LONGER * reference.draws.values.shape[1]}"
+
+
+def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
+    """Yield what gives an undecided comparison more draws, or more seeds."""
+    unsure = [
+        f
+        for v in entry.verdicts
+        if v.level == "unknown"
+        for f in v.findings
+        if f.level == "unsure" and not f.rule.alarm
+    ]
+    draws = entry.reference.draws if entry.reference.kind == "nuts" else None
+    short = any(f.measure.seed is not None and f.beyond != "run" for f in unsure)
+    if draws is not None and short:
+        yield "--set", f"nuts.samples={_LONGER * draws.values.shape[1]}"
+    if any(f.measure.seed is None for f in unsure):
+        yield "--seeds", str(_LONGER * max(v.seeds for v in entry.verdicts))
