@@ -213,7 +213,7 @@ def _why(verdicts: Sequence[Verdict]) -> str:
     if len(set(figures)) != len(figures) or len(figures) > _FIGURES:
         return causes[0].words
     # In the order of the methods beside them.
-    return f"{causes[0].words}, {' / '.join(figures)} nats"
+    return f"{causes[0].words}, {' / '.join(f or 'unknown' for f in figures)} nats"
 
 
 def _print_claims(console: Console, comparison: Comparison) -> None:

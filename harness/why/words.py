@@ -66,7 +66,8 @@ def _key(causes: Sequence[VerdictCause], *, figure: bool) -> tuple[object, ...]:
     """Return which causes there are, in how many seeds, and their nats but for the last figure."""
     facts = [(c.cause.gap, c.cause.name, len(c.seeds), c.of, c.cause.nats) for c in causes]
     shown = [f for f in facts if f[0] != "none"] or facts
-    return (*shown[:-1], shown[-1][:-1] if figure else shown[-1])
+    unsaid = figure or math.isnan(shown[-1][-1])  # NaN equals nothing, itself included
+    return (*shown[:-1], shown[-1][:-1] if unsaid else shown[-1])
 
 
 def _family(causes: Sequence[VerdictCause]) -> Brief:
