@@ -7,7 +7,7 @@ from typing import Literal
 MAX_DRAWS = 100_000
 """An undecided comparison takes up to this many draws of q."""
 
-MAX_NUTS_SAMPLES = 4_000
+MAX_NUTS_SAMPLES = 10_000
 """An undecided comparison lets NUTS take up to this many draws per chain."""
 
 EXACT_DRAWS = 40_000
