@@ -136,11 +136,11 @@ def test_a_changed_prior_is_caught(models: Path, tmp_path: Path) -> None:
 
 
 def test_one_changed_datum_is_caught(models: Path, tmp_path: Path) -> None:
-    """One score of 103 that became 123 moves the degrees of freedom; the variable is named."""
+    """One score of 103 that became 123 moves the difference of sds; the variable is named."""
     folder = copied(models, "drug_trial", tmp_path)
     edited(folder / "drug_trial.json", ("105, 103, 100,", "105, 123, 100,"))
     outcome = check(folder)
-    assert ("nu", "mean") in changed(outcome)
+    assert ("difference_of_sds", "mean") in changed(outcome)
     assert outcome.models[0].reasons[0].endswith("values of drug")
 
 

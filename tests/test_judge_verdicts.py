@@ -319,7 +319,7 @@ def test_no_more_draws_are_asked_for_than_the_harness_takes() -> None:
     summaries = _measures(None, {"mean": 0.0, "sd": 1.0}, method="reference", mcse=0.5)
     figures = CLOSE | {"bias": 0.08}
     for reference, n, mcse, beyond, draws in (
-        (nuts, 10_000, 0.5, "nuts", 16_000),
+        (nuts, 10_000, 0.5, "nuts", 40_000),
         (supplied, 10_000, 0.5, "supplied", None),
         (EXACT, 10_000, 0.0615, "run", 100_000),
         # However many draws one sample has, the other one's part of the error is too large.

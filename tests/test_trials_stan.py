@@ -63,7 +63,9 @@ class Bench:
         return self.run(spec) if there is None else there
 
 
-def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> Bench:
+def bench(
+    name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path, samples: int = 1000
+) -> Bench:
     """Compare methods on a lecture model, in this process."""
     model = folders.load(name)
     program = dataclasses.replace(
@@ -76,8 +78,9 @@ def bench(name: str, seeds: dict[str, int], cmdstan: CmdStan, folder: Path) -> B
         context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
         return METHODS[spec.method].run(spec, context, scratch)
 
+    longer = {"nuts": {"samples": samples}}
     runs = tuple(
-        run(RunSpec(name, m, METHODS[m].defaults, seed, METHODS[m].draws))
+        run(RunSpec(name, m, {**METHODS[m].defaults, **longer.get(m, {})}, seed, METHODS[m].draws))
         for m, count in seeds.items()
         for seed in range(1, count + 1)
     )
@@ -97,21 +100,22 @@ def test_a_smaller_step_prevents_the_runaway_of_the_normal_mean(
     assert step.level_before == "fail"
     assert step.helps
     assert trial_words(step).startswith("A fixed step size of 0.1: sd of m ")
-    assert "in the worst seed" in trial_words(step)
+    assert " in 2 of 3 seeds" in trial_words(step)
     tuned = tried["tuned settings"]
     assert tuned.level_after == "pass"
     # ln of the sd's ratio: five of its own errors and 1% for what the optimiser leaves.
     assert abs(tuned.after.value) < 5 * tuned.after.mcse + 0.01
     assert abs(tuned.before.value) > 0.4
     assert not tried["reweighted"].helps
-    assert "k-hat is" in trial_words(tried["reweighted"])
+    assert "importance weights cannot correct q" in trial_words(tried["reweighted"])
 
 
 @pytest.fixture(scope="module")
 def regression(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Return the comparison of the regression by tuned mean-field, DADVI + LR and NUTS."""
     seeds = {"meanfield_tuned": 2, "dadvi_lr": 2, "nuts": 1}
-    return bench("linear_regression", seeds, cmdstan, tmp_path_factory.mktemp("runs"))
+    # As many draws of NUTS as a comparison takes that is undecided at first.
+    return bench("linear_regression", seeds, cmdstan, tmp_path_factory.mktemp("runs"), samples=4000)
 
 
 def test_full_rank_and_linear_response_correct_mean_field(regression: Bench) -> None:
@@ -128,8 +132,8 @@ def test_full_rank_and_linear_response_correct_mean_field(regression: Bench) -> 
     assert (best.level_after, best.helps) == ("fail", False)
     weighed = tried["reweighted"]
     assert not weighed.helps
-    # Two sds of a half, the correlation lost: k-hat is just above its limit.
-    assert "k-hat is 0.7" in trial_words(weighed)
+    # Two sds of a half, the correlation lost: single weights are too large.
+    assert "importance weights cannot correct q" in trial_words(weighed)
     assert weighed.level_after == "unknown"
     failed = regression.compared.verdicts["meanfield_tuned"]
     helped = dataclasses.replace(
@@ -154,10 +158,12 @@ def test_nuts_from_q_passes_with_a_short_warm_up(regression: Bench) -> None:
 
 def test_nuts_from_a_q_of_one_mode_is_found_out(cmdstan: CmdStan, tmp_path: Path) -> None:
     """All chains start in the mode that q holds and agree on it: the reference tells, not R-hat."""
-    found = bench("mixture", {"meanfield": 1, "nuts": 1}, cmdstan, tmp_path)
-    trial = found.trials("meanfield", ["nuts from q"])["nuts from q"]
+    found = bench("mixture", {"meanfield_tuned": 1, "nuts": 1}, cmdstan, tmp_path)
+    trial = found.trials("meanfield_tuned", ["nuts from q"])["nuts from q"]
     assert trial.after.value < 1.01
-    assert (trial.level_before, trial.level_after, trial.helps) == ("unknown", "fail", False)
+    # Four chains of NUTS itself may also have stayed in one mode.
+    assert trial.level_before in {"unknown", "reference"}
+    assert (trial.level_after, trial.helps) == ("fail", False)
     assert "its diagnostics pass, but its draws of" in trial_words(trial)
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -177,7 +178,8 @@ class Store:
             return None
         except (OSError, ValueError) as error:
             self._damaged(key, error)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             return None
 
     def keep(self, key: str, kind: TypeAdapter[T], value: T) -> None:
