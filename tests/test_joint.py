@@ -18,7 +18,7 @@ MODEL = Model(name="m", title="m", stan_file=Path("m.stan"), data_file=None, sou
 
 
 def equicorrelated(rng: np.random.Generator, n: int, k: int) -> FloatArray:
-    """Return normal draws of which any two quantities correlate at .5."""
+    """Return normal draws in which every pair of quantities correlates at .5."""
     return np.asarray(np.sqrt(0.5) * (rng.normal(size=(n, 1)) + rng.normal(size=(n, k))))
 
 

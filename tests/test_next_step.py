@@ -7,7 +7,6 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -15,7 +14,6 @@ from harness.metrics.chains import DIVERGENCES, ESS_BULK, RHAT
 from harness.records import (
     Attempt,
     Comparison,
-    Draws,
     Finding,
     Level,
     Measure,
@@ -30,7 +28,6 @@ from harness.report import html, terminal
 from harness.report.next_step import next_command
 
 RULE = Rule(0.1, 0.5, "both", "a reason")
-DRAWS = Draws(("x",), np.zeros((4, 1000, 1)), iid=False)
 TYPED = "harness compare a.stan a.json --set nuts.adapt_delta=0.9 --seeds 2"
 
 
@@ -51,10 +48,10 @@ def comparison(
 
 
 def refused(*found: Finding, refuted: Refuted | None = None) -> Reference:
-    """Return NUTS refused after a run at adapt_delta .99."""
+    """Return NUTS refused after a run at adapt_delta .99; what is shown has no draws any more."""
     attempt = Attempt(0.99, 10, 1000, 3, trusted=False, short="")
     return Reference(
-        "nuts", False, "why", DRAWS, found, "short", attempts=(attempt,), refuted=refuted
+        "nuts", False, "why", None, found, "short", attempts=(attempt,), refuted=refuted
     )  # fmt: skip
 
 
@@ -63,7 +60,7 @@ CASES = {
     "a small ESS": (refused(finding(ESS_BULK.id)), "--set nuts.samples=4000"),
     "chains apart": (refused(finding(RHAT.id, wrong=True)), "--reference DRAWS.nc"),
     "a missing mode": (refused(refuted=Refuted("mode", 0.0)), "--reference DRAWS.nc"),
-    "chains of others": (Reference("supplied", False, "why", DRAWS), "--reference auto"),
+    "chains of others": (Reference("supplied", False, "why"), "--reference auto"),
     "no draws": (Reference("none", False, "why"), "--reference DRAWS.nc"),
 }
 
@@ -81,7 +78,7 @@ def test_the_command_answers_why_the_reference_was_refused(case: str) -> None:
 
 def test_undecided_seeds_ask_for_more_seeds_and_undecided_draws_for_longer_chains() -> None:
     """With a trusted reference the sample that is too small grows."""
-    trusted = Reference("nuts", True, "why", DRAWS)
+    trusted = replace(refused(), trusted=True)
     found = comparison(trusted, finding("bias"), finding("seed_spread", seed=None))
     command = next_command(found, found.models[0])
     assert command.endswith("--set nuts.samples=4000 --seeds 8")

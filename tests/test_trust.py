@@ -1,4 +1,4 @@
-"""Trust in NUTS: what noise alone does is no fault, what is mended is said, the rest is refused."""
+"""NUTS as the reference: noise does not refuse it, and what can be corrected is corrected."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_limit_that_was_used_is_printed() -> None:
 
 
 def choose(*runs: RunResult) -> Chosen:
-    """Choose a reference among runs of NUTS, the last of which is the present one."""
+    """Choose a reference among runs of NUTS; the last is the present one."""
     return choose_reference(MODEL, runs[-1:], "auto", earlier=runs[:-1])
 
 

@@ -161,7 +161,7 @@ class ModelComparison:
     notes: tuple[str, ...] = ()
     """What was left out and why: skipped methods, constant quantities, …"""
     explanation: Explanation | None = None
-    """None where nobody asked why."""
+    """None if causes were not asked for."""
     trials: tuple[Trial, ...] = ()
     """Remedies that were tried, in the order of the verdicts."""
 

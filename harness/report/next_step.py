@@ -17,7 +17,7 @@ _DEEPER = 3  # doublings of NUTS's longest trajectory
 
 def next_command(comparison: Comparison, entry: ModelComparison) -> str:
     """Return the command that may decide a model's unknown verdicts, empty where there are none."""
-    # Where all approximations are decided, nobody waits for NUTS to be trusted.
+    # Once every approximation is decided, it no longer matters whether NUTS can be trusted.
     waiting = [v for v in entry.verdicts if v.method != "nuts"] or entry.verdicts
     if entry.error is not None or all(v.level != "unknown" for v in waiting):
         return ""
@@ -57,16 +57,15 @@ def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
     bad = {f.measure.metric: f for f in reference.findings if f.level != "close"}
     apart = RHAT.id in bad and bad[RHAT.id].level == "wrong"
     # Longer chains stay in their modes.
-    if reference.refuted is not None or reference.draws is None or apart:
+    if reference.refuted is not None or not reference.attempts or apart:
         return
-    last = reference.attempts[-1] if reference.attempts else None
+    last = reference.attempts[-1]
     if DIVERGENCES.id in bad:
-        delta = last.adapt_delta if last else 0.8
-        yield "--set", f"nuts.adapt_delta={1 - (1 - delta) / 10:.6g}"
+        yield "--set", f"nuts.adapt_delta={1 - (1 - last.adapt_delta) / 10:.6g}"
     if TREEDEPTH_HITS.id in bad:
-        yield "--set", f"nuts.max_treedepth={(last.max_treedepth if last else 10) + _DEEPER}"
+        yield "--set", f"nuts.max_treedepth={last.max_treedepth + _DEEPER}"
     if {RHAT.id, ESS_BULK.id, ESS_TAIL.id} & set(bad):
-        yield "--set", f"nuts.samples={_LONGER * reference.draws.values.shape[1]}"
+        yield "--set", f"nuts.samples={_LONGER * last.samples}"
 
 
 def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
@@ -78,9 +77,10 @@ def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
         for f in v.findings
         if f.level == "unsure" and not f.rule.alarm
     ]
-    draws = entry.reference.draws if entry.reference.kind == "nuts" else None
+    # A comparison that is shown has no draws any more; how many there were is in its attempts.
+    attempts = entry.reference.attempts
     short = any(f.measure.seed is not None and f.beyond != "run" for f in unsure)
-    if draws is not None and short:
-        yield "--set", f"nuts.samples={_LONGER * draws.values.shape[1]}"
+    if attempts and short:
+        yield "--set", f"nuts.samples={_LONGER * attempts[-1].samples}"
     if any(f.measure.seed is None for f in unsure):
         yield "--seeds", str(_LONGER * max(v.seeds for v in entry.verdicts))

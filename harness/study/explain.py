@@ -132,7 +132,7 @@ def _unexplained(words: str, *, complete: bool = False) -> Explanation:
 def _refuted(task: AnalysisTask, reference: Reference, runs: Sequence[RunResult]) -> Refuted | None:
     """Return what proves the reference wrong by the basins of deterministic fits alone.
 
-    Only where a run found several, and nobody asks why: an explanation finds out by itself.
+    Only if a run found several and causes are not wanted: an explanation looks for them itself.
     """
     model = _opened(task) if reference.trusted and _several(runs) else ""
     if isinstance(model, str):
