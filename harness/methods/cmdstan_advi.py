@@ -101,6 +101,7 @@ def _row(family: FamilyName, **more: Any) -> Method:
         family=family,
         seeds=10,
         usual=True,
+        since=(2, 27),
         **more,
     )
 

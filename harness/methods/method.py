@@ -89,6 +89,9 @@ class Method:
     seeds: int = 5
     usual: bool = False  # every program gets it unless --methods says otherwise
     bridge: bool = False  # it needs the program's gradient in process
+    rebinds: bool = False  # and binds new data to it while it runs: only a compiled library can
+    # The first CmdStan that runs it, None where CmdStan does not.
+    since: tuple[int, int] | None = None
     extends: bool = True  # False where more draws would be another fit (particles)
     # The Gaussian family of q, None where q is no Gaussian; an option "family" goes before it.
     family: FamilyName | None = None

@@ -40,6 +40,7 @@ MINIBATCH = Method(
     options=MinibatchOptions(),
     look=Look("#00798c", SOLID, ">"),
     bridge=True,
+    rebinds=True,
     family="meanfield",
     unfit=_unfit,
 )

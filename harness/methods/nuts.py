@@ -140,5 +140,6 @@ NUTS = Method(
     seeds=1,
     look=Look("#1769aa", SOLID, "o"),
     usual=True,
+    since=(2, 27),
     repairable=False,
 )

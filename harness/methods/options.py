@@ -10,7 +10,7 @@ from harness.methods import METHODS
 from harness.methods.settings import OptionError
 from harness.records import Model
 
-RESERVED = ("seeds", "draws", "skip")
+RESERVED = ("seeds", "draws", "skip", "engine")
 """Settings of model.toml that are not options of the method."""
 
 

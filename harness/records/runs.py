@@ -45,6 +45,10 @@ class Reason(StrEnum):
     NOT_SETTLED = "not settled"
 
 
+EngineName = Literal["embedded", "cmdstan"]
+"""What evaluates a program: the engine in a wheel, or CmdStan with the compiled bridge."""
+
+
 WITHOUT_DRAWS: frozenset[Status] = frozenset({"failed", "timed_out", "killed"})
 
 
@@ -138,6 +142,8 @@ class RunResult:
     """What CmdStan printed, as it printed it."""
     reason: Reason | None = None
     """Why it did not end ``ok``; None for ``ok``, and where an earlier version stored the run."""
+    engine: EngineName | None = None
+    """What evaluated the program; None where nothing did, or where an earlier version ran it."""
 
 
 class RunContext(NamedTuple):
