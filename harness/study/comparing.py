@@ -215,6 +215,7 @@ class _Study:
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
             figures=self.plan.figures,
             explain=self.plan.explain,
+            program=program,
             library=program.library if program is not None else None,
             library_error=work.library_error or (program.library_error if program else ""),
             remedies=self.plan.remedies,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, TypeAdapter
 
 from harness.methods import METHODS
-from harness.records import Model, ModelComparison, RunResult, RunSpec
+from harness.records import Model, ModelComparison, Program, RunResult, RunSpec
 from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.store import Store, digest
 from harness.study.supplied import files_of
@@ -98,8 +98,10 @@ class AnalysisTask:
     figures: bool = True
     explain: bool = False
     """Whether causes are wanted."""
+    program: Program | None = None
+    """Whose density is opened, without which there are no causes."""
     library: Path | None = None
-    """The program behind the bridge, without which there are no causes."""
+    """The program behind the bridge."""
     library_error: str = ""
     remedies: bool = False
     """Whether remedies are to be tried."""
