@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.records import Program, RunContext, RunSpec
-from harness.study.pool import Pool, RunTask, longest_first, run_task
+from harness.study.pool import Pool, RunTask, Turn, longest_first, run_task
 from harness.study.store import Store
 
 
@@ -70,6 +70,18 @@ def test_a_killed_worker_is_noticed_and_the_rest_goes_on() -> None:
     pool.close()
     assert isinstance(out["dead"][1], ChildProcessError)
     assert [out[b][0] for b in (1, 2, 4)] == [4.0, 2.0, 1.0]
+
+
+def test_what_is_cheap_overtakes_what_waits() -> None:
+    """With one worker, calls end in the order of their turns, and of submission within a turn."""
+    pool = Pool(1)
+    pool.submit("first", _divide, 1, 1, turn=Turn.RUN)
+    for label, turn in (("run", Turn.RUN), ("build", Turn.BUILD), ("run 2", Turn.RUN)):
+        pool.submit(label, _divide, 1, 1, turn=turn)
+    pool.submit("start", _divide, 1, 1, turn=Turn.START)
+    out = _drain(pool)
+    pool.close()
+    assert list(out) == ["first", "start", "build", "run", "run 2"]
 
 
 def _start_sleeper(note: str) -> None:

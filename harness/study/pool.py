@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import heapq
+import itertools
 import os
 import shutil
 import signal
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,19 +71,36 @@ def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
 
 
 def _isolate(register: str) -> None:
-    """Give a worker its own process group: Ctrl-C reaches only the parent, which handles it."""
+    """Give a worker its own process group: Ctrl-C reaches only the parent, which handles it.
+
+    Windows has neither process groups nor priorities by number.
+    """
     if hasattr(os, "setsid"):
         with contextlib.suppress(OSError):
             os.setsid()
     (Path(register) / str(os.getpid())).touch()
-    with contextlib.suppress(OSError):
-        # Leave the machine responsive for its user.
-        os.nice(5)
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            # Leave the machine responsive for its user.
+            os.nice(5)
+
+
+class Turn(IntEnum):
+    """Which of the calls that wait is made next: what is cheap and shows something goes first."""
+
+    AGAIN = 0
+    START = 1
+    CHEAP = 2
+    JUDGE = 3
+    BUILD = 4
+    RUN = 5
 
 
 class Job(NamedTuple):
-    """A submitted call and its label."""
+    """A submitted call: when it is its turn, its number, and its label."""
 
+    turn: Turn
+    number: int
     label: Any
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -93,6 +112,9 @@ class Pool:
     In ``concurrent.futures`` a worker that dies breaks its whole pool. Here a new pool runs the
     unfinished calls one at a time until the culprit is found: a call whose process dies while it
     runs alone counts as killed, and the others go on.
+
+    The executor holds only as many calls as there are workers: the others wait here, so that a
+    call may overtake those whose turn is later.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -100,7 +122,8 @@ class Pool:
         self._register = Path(tempfile.mkdtemp(prefix="harness-pool-"))
         self._executor: Executor | None = None
         self._pending: dict[Future[Any], Job] = {}
-        self._held: deque[Job] = deque()
+        self._held: list[Job] = []
+        self._numbers = itertools.count()
         self._singly = 0
 
     def _start(self) -> Executor:
@@ -115,16 +138,32 @@ class Pool:
             )
         return self._executor
 
-    def submit(self, label: Any, function: Callable[..., Any], *args: Any) -> None:
+    def submit(
+        self, label: Any, function: Callable[..., Any], *args: Any, turn: Turn = Turn.RUN
+    ) -> None:
         """Submit ``function(*args)``; its outcome is returned with ``label``."""
-        self._held.append(Job(label, function, args))
+        self._hold(Job(turn, next(self._numbers), label, function, args))
         self._release()
 
+    def _hold(self, job: Job) -> None:
+        heapq.heappush(self._held, job)
+
     def _release(self) -> None:
-        """Start the waiting calls: all of them, or one at a time while the culprit is sought."""
-        while self._held and not (self._singly and self._pending):
-            job = self._held.popleft()
-            self._pending[self._start().submit(job.function, *job.args)] = job
+        """Start calls that wait: one a worker, or one at a time while the culprit is sought."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        while self._held and len(self._pending) < (1 if self._singly else self._jobs):
+            job = heapq.heappop(self._held)
+            try:
+                future = self._start().submit(job.function, *job.args)
+            except BrokenProcessPool:
+                # A worker died a moment ago.
+                self._hold(job)
+                if self._pending:
+                    return  # `finished` sees to it
+                self._kill()
+            else:
+                self._pending[future] = job
 
     @property
     def busy(self) -> bool:
@@ -145,6 +184,7 @@ class Pool:
                 broken.append(job)
                 continue
             self._singly = max(self._singly - 1, 0)
+            self._release()
             yield job.label, None if error else future.result(), error
         if broken:
             broken += self._pending.values()
@@ -155,16 +195,17 @@ class Pool:
                 dead = ChildProcessError("its process was killed twice, perhaps for memory")
                 yield broken[0].label, None, dead
             else:
-                # Calls start in the order of submission, so the culprit is among the first.
-                self._held.extendleft(reversed(broken))
-                self._singly = 2 * self._jobs + 2
+                for job in broken:
+                    self._hold(job._replace(turn=Turn.AGAIN))
+                self._singly = len(broken)
         self._release()
 
     def _kill(self) -> None:
         """Kill the workers and their children."""
         for entry in self._register.iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                os.killpg(int(entry.name), signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(OSError, ValueError):
+                    os.killpg(int(entry.name), signal.SIGKILL)
             entry.unlink(missing_ok=True)
         if self._executor is not None:
             # Only loky's executor knows kill_workers, and _start makes no other.
