@@ -10,9 +10,8 @@ import numpy as np
 from harness.methods.bridged import Problem, densities
 from harness.methods.dadvi import PsisOptions, WeightOptions
 from harness.methods.dadvi_gaussian import Fault, Judged, faults_of, fitted, optimum_of, response_of
-from harness.metrics.weights import khat
+from harness.methods.weighting import weighed
 from harness.records import Reason
-from harness.records.text import count, integer, number, percent, with_error
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, importance
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
@@ -89,31 +88,13 @@ def _weighted(
     n = _proposals(problem, proposal)
     z = proposal.draw(n, problem.rng)
     log_p, log_q = densities(problem, z, max(1, n // 20)), proposal.log_density(z)
-    weights = importance.smoothed_weights(log_p, log_q, lambda p, q: khat(p, q).value)
-    index = importance.systematic(weights.weight, problem.draws, problem.rng)
-    copies = np.bincount(index, minlength=n)[index].astype(np.float64)
-    faults, notes = list(q.faults), list(q.notes)
-    if not weights.trusted:
-        faults.append(Fault(Reason.WEIGHTS, _doubt(weights)))
-    if weights.outside:
-        notes.append(f"{integer(weights.outside)} of {integer(n)} proposals have no density")
-    tail, wide = (khat(log_p, log_q, tails=t) for t in (1, 2))
-    if abs(tail.value - wide.value) > 2 * math.hypot(tail.mcse, wide.mcse):
-        notes.append(
-            f"k-hat is uncertain: {with_error(tail)} from the largest weights, "
-            f"{with_error(wide)} from twice as many"
-        )
-    more = {
-        "khat": tail.value,
-        "khat_error": tail.mcse,
-        "khat_wide": wide.value,
-        "weight_ess": weights.ess,
-        "weight_largest": weights.largest,
-        "proposals": float(n),
-    }
+    found = weighed(log_p, log_q, problem.draws, problem.rng, "this Gaussian")
+    faults, notes = list(q.faults), [*q.notes, *found.notes]
+    if found.doubt:
+        faults.append(Fault(Reason.WEIGHTS, found.doubt))
     whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
-    found = fitted(problem, optimum, whole, z[index], None, more)
-    return dataclasses.replace(found, copies=copies if copies.max() > 1 else None)
+    fit = fitted(problem, optimum, whole, z[found.chosen], None, found.diagnostics)
+    return dataclasses.replace(fit, copies=found.copies)
 
 
 def _proposals(problem: Problem[WeightOptions], proposal: importance.Proposal) -> int:
@@ -129,14 +110,3 @@ def _proposals(problem: Problem[WeightOptions], proposal: importance.Proposal) -
     halvings = math.ceil(math.log2(max(took / max(options.weights_s, 1e-9), 1.0)))
     n = int(max(problem.draws, USUAL_DRAWS) * options.proposals * 0.5**halvings)
     return max(min(n, MOST_NUMBERS // problem.target.dimension), FEWEST_PROPOSALS)
-
-
-def _doubt(weights: importance.Weights) -> str:
-    """Say why weights are not believed."""
-    n = len(weights.weight)
-    words = (
-        f"{count(n, 'weighted draw')} have an effective sample size of {number(weights.ess, 3)}, "
-        f"and the largest weight is {percent(weights.largest)} of their sum (allowed: at least "
-        f"{percent(importance.LEAST_SHARE)}, at most {percent(importance.LARGEST)})"
-    )
-    return f"{words}: weighting cannot correct this Gaussian"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.records import FloatArray
 from harness.vi.gaussian import LOG_TWO_PI, diagonal, log_normal, scaled
@@ -164,7 +165,7 @@ class Mixture:
         return np.asarray(np.logaddexp.reduce(np.stack(each), axis=0))
 
 
-def systematic(weight: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+def systematic(weight: FloatArray, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return ``count`` indices, each i about ``count · weight[i]`` times, in random order."""
     edges = np.cumsum(weight)
     edges /= edges[-1]
