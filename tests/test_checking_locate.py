@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from checking_builders import described, found, keep, mine, project, request
 
 from harness.check.baseline.file import CANDIDATE, read, write
 from harness.check.baseline.form import BaselineError
-from harness.check.request import locate
+from harness.check.request import locate, to_write
 from harness.cli.common import read_models
 from harness.models import folders
 from harness.models.data import ModelError
@@ -130,12 +131,35 @@ def test_data_that_are_broken_are_an_error(root: Path) -> None:
     assert "not valid JSON" in (found(root)["mine"].error or "")
 
 
+def test_a_program_without_the_data_it_declares_is_an_error_at_once(root: Path) -> None:
+    """For a baseline and a check of it alike, by its name, its file or its folder."""
+    program = root / "models" / "mine.stan"
+    program.write_text("data { int N; } parameters { real m; } model { m ~ normal(0, N); }")
+    said = r"mine\.stan declares data \(N\), and no data file follows it: name one behind it"
+    for look in (locate, to_write):
+        with pytest.raises(ModelError, match=said):
+            look([str(program)], request(root), read_models)
+    path = keep(root, folders.user_model(program, None))
+    for look in (locate, to_write):
+        (target,) = look(["mine"], request(root), read_models)
+        assert re.search(said, target.error or "")
+        assert target.model is None
+    path.unlink()
+    own = root / "own"
+    shutil.copy(program, own / "own.stan")
+    for data in own.glob("data.*"):
+        data.unlink()
+    with pytest.raises(ModelError, match=r"own\.stan declares data \(N\); write .*own/data\.json"):
+        locate([str(own)], request(root), read_models)
+
+
 def test_a_damaged_baseline_is_an_error_and_hides_nothing(root: Path) -> None:
     """The others are checked, also where the damaged one is asked for by its program."""
     keep(root, mine(root)).write_text("<<<<<<< HEAD\n", encoding="utf-8")
     keep(root, folders.load("mixture"))
     assert set(found(root)) == {"mine", "mixture", "normal_mean"}
-    for words in ((), ("mine",), (str(root / "models" / "mine.stan"),)):
+    files = [str(root / "models" / f"mine.{suffix}") for suffix in ("stan", "json")]
+    for words in ((), ("mine",), files):
         assert "is not JSON" in (found(root, *words)["mine"].error or "")
 
 
@@ -198,7 +222,7 @@ def test_words_are_baselines_lecture_models_and_programs(root: Path) -> None:
 def test_a_baselines_name_stands_for_its_own_program(root: Path) -> None:
     """Though a lecture model has the same name."""
     (root / "models" / "mine.stan").rename(root / "models" / "mixture.stan")
-    model = folders.user_model(root / "models" / "mixture.stan", None)
+    model = folders.user_model(root / "models" / "mixture.stan", root / "models" / "mine.json")
     keep(root, model)
     assert found(root, "mixture")["mixture"].model == model
 
@@ -211,7 +235,7 @@ def test_a_baselines_name_stands_for_its_own_program(root: Path) -> None:
         (("mine", "mixture", "nothing"), "unknown model 'nothing'"),
         (("mine", "mine"), "mine is named twice"),
         (("mixture", "mixture"), "mixture is named twice"),
-        (("mine", "{root}/models/mine.stan"), "mine is named twice"),
+        (("mine", "{root}/models/mine.stan", "{root}/models/mine.json"), "mine is named twice"),
     ],
 )
 def test_words_that_name_nothing_or_one_thing_twice_are_errors(

@@ -25,11 +25,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Maker = Callable[[Path], Model]
 
 
+def _without_data(root: Path) -> Model:
+    """Return the user's program in a form that declares no data."""
+    program = root / "models" / "mine.stan"
+    program.write_text("parameters { real x; } model { x ~ normal(0, 1); }", encoding="utf-8")
+    return folders.user_model(program, None)
+
+
 @pytest.mark.parametrize(
     "make",
     [
         mine,
-        lambda root: folders.user_model(root / "models" / "mine.stan", None),
+        _without_data,
         lambda root: folders.load(str(root / "own")),
         lambda _: folders.load("mixture"),
     ],

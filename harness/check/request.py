@@ -115,7 +115,7 @@ def to_write(
     Raises
     ------
     harness.ModelError
-        For a word that names nothing.
+        For a word that names nothing, and a program without the data that it declares.
     """
     if not words and not any(request.folder.glob(f"*{SUFFIX}")):
         return [_of_model(m, request.folder) for m in read_models([])]
@@ -146,7 +146,7 @@ def locate(
     Raises
     ------
     harness.ModelError
-        For a word that names nothing.
+        For a word that names nothing, and a program without the data that it declares.
     harness.check.baseline.form.BaselineError
         If there is nothing to check at all.
     """
@@ -162,7 +162,9 @@ def locate(
             targets.append(_unaccepted(named, folder))
         else:
             targets.append(_target(named))
-    targets += [_of_model(m, folder) for m in (read_models(others) if others else [])]
+    models = read_models(others) if others else []
+    folders.require_data(models)
+    targets += [_of_model(m, folder) for m in models]
     names = [t.name for t in targets]
     for name in names:
         if names.count(name) > 1:
@@ -251,6 +253,7 @@ def _target(path: Path) -> Target:
         else:
             why = f"{path} does not name its model; write it again"
             return Target(name, path, old=old, error=why)
+        folders.require_data([model])
     except ModelError as error:
         return Target(name, path, old=old, error=f"the model of {path} cannot be read: {error}")
     return _beside(old, Target(name, path, model))

@@ -196,10 +196,13 @@ def require_data(models: Iterable[Model]) -> None:
     for model in models:
         declared = () if model.data_file is not None else stan.declared_data(model.stan_file)
         if declared:
-            msg = f"{model.stan_file.name} declares data ({', '.join(declared)})"
+            program, folder = model.stan_file.name, model.stan_file.parent
+            msg = f"{program} declares data ({', '.join(declared)})"
+            if (folder / "model.toml").is_file():
+                raise ModelError(f"{msg}; write {folder / 'data.json'}, or a data.py beside it")
             raise ModelError(
-                f"{msg}, and no data file follows it: harness compare {model.stan_file.name} "
-                "DATA.json; each program needs a data file of its own"
+                f"{msg}, and no data file follows it: name one behind it, {program} DATA.json; "
+                "each program needs a data file of its own"
             )
 
 
