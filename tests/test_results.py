@@ -99,6 +99,27 @@ def test_json_is_strict_and_reads_back(compared: Comparison, tmp_path: Path) -> 
     assert len(again.claims) == len(compared.claims)
 
 
+def test_what_more_draws_cannot_decide_reads_back(compared: Comparison, tmp_path: Path) -> None:
+    """Which sample's limit is too low is in every finding; older files know none."""
+    model = next(m for m in compared.models if any(v.findings for v in m.verdicts))
+    verdict = next(v for v in model.verdicts if v.findings)
+    beyond = replace(verdict.findings[0], level="unsure", beyond="exact")
+    verdict = replace(verdict, findings=(beyond,), by_seed=())
+    model = replace(model, verdicts=(verdict,), explanation=None, trials=())
+    files.write(replace(compared, models=(model,)), tmp_path)
+    path = tmp_path / "results.json"
+
+    def found() -> object:
+        return files.read(tmp_path).models[0].verdicts[0].findings[0].beyond
+
+    assert found() == "exact"
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    for row in plain["models"][0]["verdicts"][0]["findings"]:
+        row.pop()
+    path.write_text(json.dumps(plain), encoding="utf-8")
+    assert found() is None
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

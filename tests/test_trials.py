@@ -9,12 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trial_records import MODEL, Compared, chains, compare, run, spec, verdict
+from trial_records import MODEL, Compared, chains, compare, judged, run, spec, verdict
 
 from harness.methods import METHODS
 from harness.methods.settings import OptionError
 from harness.metrics import sample_of
-from harness.records import NO_ESTIMATE, Better, Cause, Draws, Estimate, Gap, Trial, Verdict
+from harness.metrics.measure import select
+from harness.records import (
+    NO_ESTIMATE,
+    Better,
+    Cause,
+    Draws,
+    Estimate,
+    Gap,
+    Reference,
+    Trial,
+    Verdict,
+)
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.judge import luck
 from harness.why.remedies.reweighted import reweighted
@@ -466,6 +477,33 @@ def test_nuts_from_q_is_not_trusted_for_its_diagnostics_alone(wide: Compared) ->
     assert "cannot be trusted (" in trial_words(parted)
     nothing = attempt(wide, FROM_Q, [])
     assert not nothing.helps
+
+
+@pytest.mark.parametrize(("generated", "level"), [(("y",), "fail"), ((), "reference")])
+def test_nuts_from_q_judges_generated_quantities_apart(
+    generated: tuple[str, ...], level: str
+) -> None:
+    """A mean off by 3.6 errors more than allowed: over one quantity's limit, not over 201's."""
+    rng = np.random.default_rng(1)
+    names = ("x", *(f"y[{i}]" for i in range(200)))
+
+    def beside(draws: Draws) -> Draws:
+        more = rng.standard_normal((*draws.values.shape[:2], 200))
+        values = np.concatenate([draws.values, more], axis=2)
+        return dataclasses.replace(draws, names=names, values=values)
+
+    exact = beside(Draws(("x",), rng.standard_normal((1, 40_000, 1))))
+    reference = Reference("exact", trusted=True, why="exact", draws=exact)
+    runs = [run(spec("meanfield"), sd=6.5), chains(spec("nuts"), seconds=3.0)]
+    runs = [dataclasses.replace(r, draws=beside(r.draws)) for r in runs]
+    compared = judged(MODEL, runs, reference, select(MODEL, exact, generated))
+    moved = chains(spec("nuts", warmup=150), shift=0.16)
+    values = beside(moved.draws)
+    values.values[:, :, 0] += (
+        0.1 + 3.6 * math.sqrt(1 / 4000 + 1 / 40_000) - values.quantity("x").mean()
+    )
+    trial = attempt(compared, FROM_Q, [dataclasses.replace(moved, draws=values)])
+    assert trial.level_after == level
 
 
 def a_trial(remedy: str, after: Any, seconds: float, *, helps: bool) -> Trial:

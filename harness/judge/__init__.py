@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from harness.judge.context import z_of
 from harness.judge.levels import levels
 from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
-from harness.judge.trust import RHAT_CAP, ChainJudgement, chain_rules, disproved, judge_chains
+from harness.judge.trust import (
+    RHAT_CAP,
+    ChainJudgement,
+    chain_rules,
+    disproved,
+    judge_chains,
+    unsearched,
+)
 from harness.judge.verdict import judge_method, level_text, seeds_text
 from harness.metrics.metric import JudgeContext
 
@@ -23,4 +31,6 @@ __all__ = [
     "levels",
     "rules_for",
     "seeds_text",
+    "unsearched",
+    "z_of",
 ]

@@ -107,6 +107,14 @@ def disproved(reference: Reference, fact: Refuted) -> Reference:
     return replace(reference, trusted=False, why=why, short=short, refuted=fact)
 
 
+def unsearched(reference: Reference, why: str) -> Reference:
+    """Return a trusted reference with the reason why nobody knows whether it misses a mode."""
+    if not (why and reference.trusted):
+        return reference
+    said = f"{reference.why}; whether it misses a mode is not known: {why}"
+    return replace(reference, why=said, unsought=why)
+
+
 def judge_chains(
     measures: Sequence[Measure],
     rules: Mapping[str, Rule] | None = None,

@@ -97,6 +97,8 @@ class Explanation:
     """False where time, memory or a missing library cut it short: next time may be different."""
     refuted: Refuted | None = None
     """What proves the reference wrong; None where nothing does."""
+    unsought: str = ""
+    """Why a trusted reference was not searched for a mode that it misses; empty where it was."""
 
     def of(self, method: str) -> tuple[Gap, ...]:
         """Return the gaps of one method, a seed each."""

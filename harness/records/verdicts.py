@@ -144,6 +144,8 @@ class Reference:
     attempts: tuple[Attempt, ...] = ()
     refuted: Refuted | None = None
     """What proves it wrong; it is then not trusted, whatever its diagnostics say."""
+    unsought: str = ""
+    """Why nobody knows whether it misses a mode, where something suggests to look."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,6 +59,10 @@ def print_verdicts(comparison: Comparison) -> None:
         if model.error is not None:
             console.print(Text(f"✗ {model.model.name}: {model.error}", style="red"))
     for model in comparison.models:
+        if why := model.reference.unsought:
+            doubt = f"{model.model.name}: whether the reference misses a mode is not known: {why}"
+            console.print(Text(doubt, style="yellow"))
+    for model in comparison.models:
         if command := next_command(comparison, model):
             # A command that is folded cannot be copied.
             said = Text(f"unknown on {model.model.name}; next: ").append(command, style="bold")

@@ -97,11 +97,13 @@ def _first_round(
     if explain.lacks_library(task, store, proposing=proposing):
         known = Known(measuring.found)
         return Analysis(None, needs=Needs(library=True), known=known, lasting=False)
-    explanation, refuted = explain.explained(task, reference, runs, store)
-    if refuted is not None:
-        reference = judge.disproved(reference, refuted)
+    explanation, reference = explain.explained(task, reference, runs, store)
+    if reference.refuted is not None:
         judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
-    comparison = with_facts(dataclasses.replace(judged.comparison, explanation=explanation))
+    comparison = dataclasses.replace(judged.comparison, explanation=explanation)
+    if reference.unsought:
+        comparison = dataclasses.replace(comparison, reference=reference)
+    comparison = with_facts(comparison)
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
         proposals = explain.proposed(task, comparison, runs)

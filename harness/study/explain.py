@@ -94,49 +94,62 @@ def _several(runs: Sequence[RunResult]) -> bool:
 
 def explained(
     task: AnalysisTask, reference: Reference, runs: Sequence[RunResult], store: Store
-) -> tuple[Explanation | None, Refuted | None]:
-    """Return why fits are off, if that was asked, and what proves the reference wrong."""
-    if not task.explain:
-        return None, _refuted(task, reference, runs)
-    explanation = _explanation(task, reference, runs, store)
-    return explanation, explanation.refuted
+) -> tuple[Explanation | None, Reference]:
+    """Return why fits are off, if that was asked, and the reference with what it misses."""
+    if task.explain:
+        explanation = _explanation(task, reference, runs, store)
+        refuted, unsought = explanation.refuted, explanation.unsought
+    else:
+        explanation = None
+        refuted, unsought = _refuted(task, reference, runs)
+    if refuted is not None:
+        return explanation, judge.disproved(reference, refuted)
+    return explanation, judge.unsearched(reference, unsought)
 
 
 def _explanation(
     task: AnalysisTask, reference: Reference, runs: Sequence[RunResult], store: Store
 ) -> Explanation:
     if not explainable(task.results):
-        return _unexplained("no run of a Gaussian family gave draws", complete=True)
+        words = "no run of a Gaussian family gave draws"
+        return Explanation(records.NO_ESTIMATE, "none", (), (words,))
     key = explanation_key(task)
     kept = store.recall(key, _kind())
     if kept is not None:
         return kept[0]
     if task.library is None:
-        why = task.library_error or "the program was not built as a library"
-        return _unexplained(f"the gaps are unknown: {why}")
+        return _unexplained(_not_built(task))
     from harness.why.explain import explain
 
     try:
         found = explain(task.model, runs, reference, task.library, task.timeout_s, task.data_hash)
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
-        return _unexplained(f"the gaps are unknown: {type(error).__name__}: {error}")
+        return _unexplained(f"{type(error).__name__}: {error}")
     if found.complete:
         store.keep(key, _kind(), (found,))
     return found
 
 
-def _unexplained(words: str, *, complete: bool = False) -> Explanation:
-    return Explanation(records.NO_ESTIMATE, "none", (), (words,), complete=complete)
+def _unexplained(why: str) -> Explanation:
+    words = f"the gaps are unknown: {why}"
+    return Explanation(records.NO_ESTIMATE, "none", (), (words,), complete=False, unsought=why)
 
 
-def _refuted(task: AnalysisTask, reference: Reference, runs: Sequence[RunResult]) -> Refuted | None:
+def _not_built(task: AnalysisTask) -> str:
+    return task.library_error or "the program was not built as a library"
+
+
+def _refuted(
+    task: AnalysisTask, reference: Reference, runs: Sequence[RunResult]
+) -> tuple[Refuted | None, str]:
     """Return what proves the reference wrong by the basins of deterministic fits alone.
 
     Only if a run found several and causes are not wanted: an explanation looks for them itself.
+    The words say why it was not looked for.
     """
     model = _opened(task) if reference.trusted and _several(runs) else ""
     if isinstance(model, str):
-        return None
+        return None, model
     from harness.why.refute import missing_mode_of
 
     return missing_mode_of(reference, model, task.timeout_s)
@@ -172,7 +185,7 @@ def _opened(task: AnalysisTask) -> BridgeModel | str:
     from harness.methods.bridged import arrays
 
     if task.library is None:
-        return "the program was not built as a library"
+        return _not_built(task)
     try:
         return BridgeModel(task.library, arrays(kept_data(task.model.data_file, task.data_hash)))
     except (BridgeError, ModelError, OSError) as error:

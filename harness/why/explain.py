@@ -52,7 +52,7 @@ from harness.why.fits import (
 )
 from harness.why.log_evidence import LogZ, log_evidence
 from harness.why.posterior import Posterior, edges_of, entries, posterior_of, stan_names
-from harness.why.refute import missing_mode
+from harness.why.refute import missing_mode, not_sought
 
 PREDICTED = 0.3
 """Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
@@ -90,19 +90,22 @@ def explain(
         bridged = BridgeModel(library, bound)
     except (BridgeError, ModelError, OSError) as error:
         words = f"the program cannot be evaluated: {error}"
-        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False)
+        return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False, unsought=words)
     content = f"{program_hash(model.stan_file)} {data_hash}"
     target, rng = BridgeTarget(bridged), np.random.default_rng(seed_of(content))
     numbers = sum(value.size for value in bound.values())
     a_density = 1e-6 * (1 + target.dimension / 10) + SECONDS_A_NUMBER * numbers
     search = Search(target, rng, Clock(timeout_s), a_density)
     if lost := lost_coordinates(bridged):
-        words = f"q and its gaps are unknown: draws do not determine the unconstrained {lost}"
-        return Explanation(NO_ESTIMATE, "none", (), (words,))
+        why = f"draws do not determine the unconstrained {lost}"
+        words = f"q and its gaps are unknown: {why}"
+        return Explanation(NO_ESTIMATE, "none", (), (words,), unsought=why)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         log_z, gaps, refuted = _explained(search, model, data, runs, reference, bridged)
     notes = tuple(search.notes)
-    return Explanation(log_z.value, log_z.source, tuple(gaps), notes, search.complete, refuted)
+    return Explanation(
+        log_z.value, log_z.source, tuple(gaps), notes, search.complete, refuted, search.unsought
+    )
 
 
 def _explained(
@@ -119,6 +122,7 @@ def _explained(
         return NO_LOG_Z, [], None
     posterior, said = posterior_of(reference, bridged)
     search.notes += said
+    search.unsought = "" if posterior is not None else "; ".join(said)
     found: dict[FamilyName, Family] = {}
     refuted: Refuted | None = None
     try:
@@ -126,12 +130,14 @@ def _explained(
         if posterior is not None and reference.draws is not None:
             optimum = found["meanfield"].best.optimum
             refuted = missing_mode(optimum, posterior, reference.draws, bridged, search.clock)
-    except StartError as error:
-        search.notes.append(f"the families' best members could not be found: {error}")
-    except TimeLimitError:
-        limit = seconds(search.clock.limit_s)
-        search.notes.append(f"the search for the families' best members took over {limit}")
-        search.complete = False
+    except (StartError, TimeLimitError) as error:
+        search.unsought = search.unsought or not_sought(error, search.clock)
+        if isinstance(error, StartError):
+            search.notes.append(f"the families' best members could not be found: {error}")
+        else:
+            limit = seconds(search.clock.limit_s)
+            search.notes.append(f"the search for the families' best members took over {limit}")
+            search.complete = False
     lost = any(f.lost > 0 for f in fits)
     edges = edges_of(bridged, search.target, search.rng) if lost or not found else ()
     if not found:

@@ -51,7 +51,7 @@ class Family(NamedTuple):
 class Search:
     """A search: its target, random numbers, clock, and seconds of a density.
 
-    ``notes`` and ``complete`` belong to the explanation.
+    ``notes``, ``complete`` and ``unsought`` belong to the explanation.
     """
 
     target: Target
@@ -60,6 +60,7 @@ class Search:
     seconds: float
     notes: list[str] = dataclasses.field(default_factory=list)
     complete: bool = True
+    unsought: str = ""
 
     def families(
         self, fits: Sequence[Fit], posterior: Posterior | None

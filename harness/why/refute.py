@@ -7,6 +7,7 @@ import numpy as np
 from harness.methods.bridged import BridgeTarget
 from harness.records import Draws, FloatArray, Reference, Refuted
 from harness.records.names import stan_name
+from harness.records.text import seconds
 from harness.stan.bridge import BridgeModel
 from harness.vi.deterministic import Basin, Objective, Optimum, StartError, fit
 from harness.vi.deterministic.basins import modes_of, settle, valley
@@ -44,19 +45,28 @@ def missing_mode(
     return None
 
 
-def missing_mode_of(reference: Reference, bridged: BridgeModel, timeout_s: float) -> Refuted | None:
-    """Find the modes of a program, and return one that a reference misses."""
+def missing_mode_of(
+    reference: Reference, bridged: BridgeModel, timeout_s: float
+) -> tuple[Refuted | None, str]:
+    """Find the modes of a program; return one that a reference misses, and why none was sought."""
     target, rng = BridgeTarget(bridged), np.random.default_rng(0)
-    posterior, _ = posterior_of(reference, bridged)
+    posterior, said = posterior_of(reference, bridged)
     if posterior is None or reference.draws is None:
-        return None
+        return None, "; ".join(said)
     clock = Clock(timeout_s)
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             optimum = fit(target, rng, clock, wanted="meanfield")
-            return missing_mode(optimum, posterior, reference.draws, bridged, clock)
-    except (StartError, TimeLimitError):
-        return None
+            return missing_mode(optimum, posterior, reference.draws, bridged, clock), ""
+    except (StartError, TimeLimitError) as error:
+        return None, not_sought(error, clock)
+
+
+def not_sought(error: StartError | TimeLimitError, clock: Clock) -> str:
+    """Say why the search for modes came to no end."""
+    if isinstance(error, TimeLimitError):
+        return f"the search took over {seconds(clock.limit_s)}"
+    return f"the search found no start: {error}"
 
 
 def visited(objective: Objective, basin: Basin, posterior: Posterior) -> bool:

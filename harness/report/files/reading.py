@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from harness import records
 from harness.judge import rules_for
 from harness.records import Closeness
+from harness.records.budget import Scarce
 from harness.records.text import one_line
 from harness.report.files.netcdf import read_draws
 from harness.report.files.numbers import from_json
@@ -22,8 +23,11 @@ from harness.why.verdicts import explained
 
 _Measure = tuple[str, int | None, str | None, str, float, float, Closeness | None]
 _Finding = tuple[
-    str, int | None, str | None, str, float, float, str, float, float, Closeness, str, int | None
-]
+    str, int | None, str | None, str, float, float, str, float, float, Closeness, str, int | None,
+    Scarce | None,
+]  # fmt: skip
+
+_FIELDS = 13  # of a finding
 
 
 class ResultsError(ValueError):
@@ -95,6 +99,7 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
             draws=read_draws(drawn / "reference.nc")[0],
             findings=_findings(name, reference["findings"]),
             short=reference.get("short", ""),
+            unsought=reference.get("unsought", ""),
         ),
         runs=tuple(_run(name, r, drawn) for r in raw["runs"]),
         measures=tuple(records.Measure(name, *row) for row in figures),
@@ -110,10 +115,11 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
 def _findings(model: str, raw: list[Any]) -> tuple[records.Finding, ...]:
     rules = rules_for()
     found = []
-    for row in _as(list[_Finding], raw):
-        close, wrong, level, said, needed = row[7:]
+    # Findings of older files end before what is beyond.
+    for row in _as(list[_Finding], [[*row, None][:_FIELDS] for row in raw]):
+        close, wrong, *judged = row[7:]
         rule = dataclasses.replace(rules[row[3]], close=close, wrong=wrong)
-        found.append(records.Finding(rule, records.Measure(model, *row[:7]), level, said, needed))
+        found.append(records.Finding(rule, records.Measure(model, *row[:7]), *judged))
     return tuple(found)
 
 

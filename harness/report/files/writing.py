@@ -65,6 +65,7 @@ def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
                 "why": model.reference.why,
                 "short": model.reference.short,
                 "findings": [_plain_finding(f) for f in model.reference.findings],
+                "unsought": model.reference.unsought,
                 "attempts": [dataclasses.asdict(a) for a in model.reference.attempts],
             },
             "notes": model.notes,
@@ -154,7 +155,8 @@ def _plain_finding(finding: records.Finding) -> list[Any]:
     m = finding.measure
     where = [m.method, m.seed, m.quantity, m.metric, m.value, m.mcse, m.reference]
     rule = [finding.rule.close, finding.rule.wrong]
-    return [*where, *rule, finding.level, finding.sentence, finding.draws_needed]
+    said = [finding.level, finding.sentence, finding.draws_needed, finding.beyond]
+    return [*where, *rule, *said]
 
 
 def _plain_run(run: records.RunResult) -> dict[str, Any]:

@@ -224,13 +224,13 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
 def _far(judging: Judging, run: RunResult, rules: Mapping[str, Rule]) -> list[str] | None:
     """Return the quantities in which the chains differ from the reference; None if they agree."""
     measures = judging.yardstick.run(run).measures
-    z = judge.critical_z(len(judging.yardstick.names))
+    z_of = judge.z_of(judging.context, judging.yardstick.names)
     off = [
         m
         for m in measures
         if m.metric in rules
         and not rules[m.metric].alarm
-        and judge.closeness(m, rules[m.metric], z) in {"off", "wrong"}
+        and judge.closeness(m, rules[m.metric], z_of(m.quantity)) in {"off", "wrong"}
     ]
     return sorted({m.quantity for m in off if m.quantity is not None}) if off else None
 
