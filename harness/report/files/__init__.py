@@ -10,5 +10,4 @@ from harness.report.files.tables import COLUMNS as COLUMNS
 from harness.report.files.tables import method_seconds as method_seconds
 from harness.report.files.tables import tables as tables
 from harness.report.files.writing import SCHEMA as SCHEMA
-from harness.report.files.writing import gravest as gravest
 from harness.report.files.writing import write as write

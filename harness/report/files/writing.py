@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from harness.why.causes import cause_sentence
 SCHEMA = 1
 
 SENTENCES = 60
-"""Findings kept as sentences, per method and per seed; every level is in ``measures`` anyway."""
+"""Findings of a method kept as sentences; every figure and level is in ``measures`` anyway."""
 
 
 def write(comparison: records.Comparison, folder: Path) -> None:
@@ -36,17 +35,19 @@ def write(comparison: records.Comparison, folder: Path) -> None:
         "claims": to_json([dataclasses.asdict(c) for c in comparison.claims]),
         "models": [_plain_model(m) for m in comparison.models],
     }
-    text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
-    (folder / "results.json").write_text(_on_one_line(text) + "\n", encoding="utf-8")
+    (folder / "results.json").write_text(_text(plain) + "\n", encoding="utf-8")
 
 
-def _on_one_line(text: str) -> str:
-    """Write objects and lists without inner ones on one line: half the file is measures."""
-    return re.sub(
-        r"[\[{]\n\s+([^\[\]{}]*?)\n\s+([\]}])",
-        lambda m: m.group(0)[0] + re.sub(r"\n\s+", " ", m.group(1)) + m.group(2),
-        text,
-    )
+def _text(value: Any, indent: str = "\n") -> str:
+    """Return JSON in which lists and objects without inner ones take one line: a measure does."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(v, dict | list) for v in inner):
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    further = f"{indent} "
+    if isinstance(value, list):
+        return f"[{further}{f',{further}'.join(_text(v, further) for v in value)}{indent}]"
+    named = (f"{_text(k)}: {_text(v, further)}" for k, v in value.items())
+    return f"{{{further}{f',{further}'.join(named)}{indent}}}"
 
 
 def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
@@ -126,27 +127,27 @@ def _plain_verdict(verdict: records.Verdict) -> dict[str, Any]:
         "causes": words.cause_sentences(verdict),
         "remedy": words.remedy_in_short(verdict),
         "remedies": words.remedy_sentences(verdict),
-        "findings": [_plain_finding(f) for f in gravest(verdict.findings)],
+        "findings": [_plain_finding(f) for f in _gravest(verdict.findings, SENTENCES)],
         "by_seed": [
             {
                 "seed": s.seed,
                 "level": s.level,
                 "status": s.status,
-                "findings": [_plain_finding(f) for f in gravest(s.findings)],
+                "findings": [_plain_finding(f) for f in _gravest(s.findings, 0)],
             }
             for s in verdict.by_seed
         ],
     }
 
 
-def gravest(findings: tuple[records.Finding, ...]) -> tuple[records.Finding, ...]:
+def _gravest(findings: tuple[records.Finding, ...], most: int) -> tuple[records.Finding, ...]:
     """Return the findings that are written as sentences, the gravest where there are too many.
 
     The gravest of each metric is always there: causes are found again from these.
     """
     ordered = sorted(findings, key=lambda f: -GRAVITY.index(f.level))
     first = {f.measure.metric: i for i, f in reversed(list(enumerate(ordered)))}
-    kept = sorted({*first.values(), *range(SENTENCES - len(first))})
+    kept = sorted({*first.values(), *range(most - len(first))})
     return tuple(ordered[i] for i in kept if i < len(ordered))
 
 
