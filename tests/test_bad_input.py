@@ -17,6 +17,7 @@ from harness.records import Model, ModelComparison
 from harness.report.html.program import program
 from harness.study import comparing
 from harness.study.plan import Plan
+from harness.why.words import cause_in_short, cause_sentences
 
 pytestmark = pytest.mark.stan
 
@@ -36,6 +37,14 @@ generated quantities {
   real constant = 3;
   real broken = not_a_number();
   matrix[2, 2] half = Sigma / 2;
+}
+"""
+
+THROWS = """
+parameters { real m; }
+model { m ~ normal(0, 1); }
+generated quantities {
+  if (m > 1) reject("too large: ", m);
 }
 """
 
@@ -72,6 +81,7 @@ def compared(
     folder = tmp_path_factory.mktemp("programs")
     models = [write(folder, name, text, data) for name, (text, data, _) in PROGRAMS.items()]
     models.append(write(folder, "shapes", SHAPES, {}))
+    models.append(write(folder, "throws", THROWS, {}))
     (folder / "latin.stan").write_bytes(b"// caf\xe9\n" + GOOD.encode())
     models.append(folders.user_model(folder / "latin.stan", None))
     plan = Plan(tuple(models), methods=("meanfield",), seeds=2)
@@ -106,6 +116,21 @@ def test_latin_1_in_a_comment_costs_nothing(compared: Mapping[str, ModelComparis
     assert model.error is None
     assert model.verdicts
     assert "caf\N{REPLACEMENT CHARACTER}" in program(model.model.stan_file).html
+
+
+def test_generated_quantities_that_throw_do_not_read_as_a_failed_fit(
+    compared: Mapping[str, ModelComparison],
+) -> None:
+    """CmdStan's ADVI then leaves a few draws at most, which tell nothing of the fit."""
+    (verdict,) = compared["throws"].verdicts
+    words = (verdict.headline, cause_in_short(verdict), *verdict.notes, *cause_sentences(verdict))
+    said = " ".join(map(str, words))
+    assert "left no draws: the fit ended, its generated quantities failed" in said
+    assert verdict.causes[0].cause.name == "generated quantities throw"
+    assert "too large" in said
+    assert "line 5" in said
+    assert "runs failed" not in said
+    assert "failed runs" not in said
 
 
 def test_matrices_simplexes_and_useless_quantities(

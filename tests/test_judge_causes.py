@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.judge.notes import how_it_ended
 from harness.methods import METHODS
 from harness.records import (
     WITHOUT_DRAWS,
@@ -71,6 +72,7 @@ def run(
     status: Status = "ok",
     message: str = "",
     diagnostics: Mapping[str, float] | None = None,
+    reason: Reason | None = None,
 ) -> RunResult:
     """Return a run; it has draws if its status lets it."""
     row = METHODS[method]
@@ -79,8 +81,9 @@ def run(
     if status not in WITHOUT_DRAWS:
         draws = Draws(("x",), np.zeros((2, 4, 1)), iid=row.approximate)
     return RunResult(
-        spec, f"{method}-{seed}", status, message, draws, None, diagnostics or {}, Cost(1.0), {}
-    )
+        spec, f"{method}-{seed}", status, message, draws, None, diagnostics or {}, Cost(1.0), {},
+        reason=reason,
+    )  # fmt: skip
 
 
 def verdict(
@@ -314,6 +317,15 @@ def test_a_method_of_which_every_run_failed_says_so() -> None:
     assert caused([], runs).cause == "failed runs"
     assert caused([], runs).causes == ("Failed runs: 2 of 2 runs: failed.",)
     assert caused([], runs[:1]).cause == "failed runs"
+
+
+def test_generated_quantities_that_throw_are_no_failed_runs() -> None:
+    """Beside one that did fail: each is counted by itself, and the fit is not to blame."""
+    thrown = [run(s, status="failed", message="y", reason=Reason.GENERATED) for s in (1, 2)]
+    found = caused([], [*thrown, run(3, status="failed", message="boom")])
+    assert found.cause == "generated quantities throw (2 of 3); failed runs (1 of 3)"
+    assert found.causes[0].startswith("Generated quantities throw: 2 of 3 runs: y; CmdStan writes")
+    assert how_it_ended(thrown[0]) == "left no draws"
 
 
 def test_failed_runs_of_other_methods_do_not_count() -> None:

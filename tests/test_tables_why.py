@@ -111,6 +111,9 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
     "gaps not known": ({"why": ""}, {"family": FIGURE, "optimiser": [0.01, 0.02]}),
     "no gap counts": ({"family": [0.002, 0.001], "optimiser": [0.001, 0.001]},),
     "not found": ({"notes": []}, {"notes": ["no compiler"]}),
+    "generated quantities throw": (
+        {"failed": 2, "of": 5, "status": "failed", "message": "the fit ended, y is 3"},
+    ),
     "failed runs": ({"failed": 2, "of": 5, "status": "timed_out", "message": ""},),
 }  # fmt: skip
 """Evidence as each row's detector gives it, plain data."""

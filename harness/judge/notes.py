@@ -10,7 +10,7 @@ from harness.judge.context import Bench, lost
 from harness.metrics.bias import BIAS
 from harness.metrics.summaries import MEAN, SD
 from harness.metrics.width import WIDTH
-from harness.records import WITHOUT_DRAWS, Finding, Measure, RunResult
+from harness.records import WITHOUT_DRAWS, Finding, Measure, Reason, RunResult
 from harness.records.text import ended, listed, number, setting
 from harness.records.verdicts import Far
 
@@ -65,6 +65,8 @@ def how_it_ended(run: RunResult) -> str:
     """Say how a run without draws ended."""
     if run.status not in WITHOUT_DRAWS:
         return "gave no draws"
+    if run.reason is Reason.GENERATED:
+        return "left no draws"
     return "timed out" if run.status == "timed_out" else run.status
 
 

@@ -79,6 +79,7 @@ def attempt(
     elif any(c != 0 for c in codes):
         status = "failed"
         thrown = console.generated_error(text, context.program.stan_file)
+        reason = Reason.GENERATED if thrown else None
         said = thrown or console.error_text(text) or words.strip().split("\n")[0]
         message = said or f"exit code {codes[0]}"
     else:

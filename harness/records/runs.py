@@ -43,6 +43,7 @@ class Reason(StrEnum):
     APPROXIMATE_SDS = "approximate sds"
     WEIGHTS = "weights"
     NOT_SETTLED = "not settled"
+    GENERATED = "generated quantities"
 
 
 EngineName = Literal["embedded", "cmdstan"]

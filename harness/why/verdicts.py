@@ -26,7 +26,7 @@ from harness.records import (
 )
 from harness.why.causes import causes_of, last_if_unknown
 from harness.why.causes.row import OtherScene
-from harness.why.causes.unknown import FAILED_RUNS, VerdictScene
+from harness.why.causes.unknown import FAILED_RUNS, THROWN, VerdictScene
 
 NEEDS_CAUSE = ("fail", "warn")
 
@@ -84,9 +84,11 @@ def with_causes(
     own = [r for r in runs if r.spec.method == verdict.method]
     reasons = _of_gaps(gaps) if gaps else _of_method(verdict, own, explanation)
     scene = VerdictScene(gaps=gaps, runs=own, explanation=explanation, named=len(reasons))
-    lost = tuple(r.spec.seed for r in scene.failed)
+    lost = {FAILED_RUNS.id: scene.failed, THROWN.id: scene.thrown}
     reasons += [
-        VerdictCause(c, lost, of=len(own)) if c.name == FAILED_RUNS.id else VerdictCause(c)
+        VerdictCause(c, tuple(r.spec.seed for r in lost[c.name]), of=len(own))
+        if c.name in lost
+        else VerdictCause(c)
         for c in causes_of(scene)
     ]
     return dataclasses.replace(verdict, causes=tuple(reasons))

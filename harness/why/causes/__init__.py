@@ -52,6 +52,7 @@ CAUSES: Mapping[str, CauseRow] = {
         unknown.GAPS_UNKNOWN,
         unknown.NO_GAP_COUNTS,
         unknown.NOT_FOUND,
+        unknown.THROWN,
         unknown.FAILED_RUNS,
     )
 }

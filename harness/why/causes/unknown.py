@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import WITHOUT_DRAWS, Estimate, Explanation, Gap, RunResult
+from harness.records import WITHOUT_DRAWS, Estimate, Explanation, Gap, Reason, RunResult
 from harness.records.text import count, listed
 from harness.why.causes.row import CauseRow, Evidence, Found, Scene, cause, figure
 
@@ -26,7 +26,17 @@ class VerdictScene(Scene):
 
     @property
     def failed(self) -> list[RunResult]:
-        """The runs without draws."""
+        """The runs whose fit has no draws."""
+        return [r for r in self.without_draws if r.reason is not Reason.GENERATED]
+
+    @property
+    def thrown(self) -> list[RunResult]:
+        """The runs that lost their draws to generated quantities, after the fit."""
+        return [r for r in self.without_draws if r.reason is Reason.GENERATED]
+
+    @property
+    def without_draws(self) -> list[RunResult]:
+        """All runs without draws."""
         return [r for r in self.runs if r.status in WITHOUT_DRAWS]
 
 
@@ -57,7 +67,7 @@ def _seeds_sentence(e: Evidence) -> str:
 
 def _looked(scene: VerdictScene) -> tuple[str, dict[str, Any]]:
     """Return which row says what was looked at in vain, and its evidence; empty if none does."""
-    if scene.named or scene.found or len(scene.failed) == len(scene.runs):
+    if scene.named or scene.found or len(scene.without_draws) == len(scene.runs):
         return "", {}
     if not scene.gaps:
         return "not found", {"notes": list(scene.explanation.notes)}
@@ -102,17 +112,30 @@ def _nothing_sentence(e: Evidence) -> str:
 
 
 def _detect_failed(scene: VerdictScene) -> Found | None:
-    """Find runs without draws."""
-    if not scene.failed:
+    """Find failed fits."""
+    return _ended(scene, scene.failed)
+
+
+def _detect_thrown(scene: VerdictScene) -> Found | None:
+    """Find fits whose generated quantities threw, which ends CmdStan's ADVI."""
+    return _ended(scene, scene.thrown)
+
+
+def _ended(scene: VerdictScene, runs: Sequence[RunResult]) -> Found | None:
+    if not runs:
         return None
-    first, of = scene.failed[0], len(scene.runs)
-    said = {"status": first.status, "message": first.message}
-    return Found(math.nan, {"failed": len(scene.failed), "of": of, **said}, place=1)
+    said = {"status": runs[0].status, "message": runs[0].message}
+    return Found(math.nan, {"failed": len(runs), "of": len(scene.runs), **said}, place=1)
 
 
 def _failed_sentence(e: Evidence) -> str:
     how = {"failed": "failed", "timed_out": "timed out", "killed": "killed"}
     return f"{e['failed']} of {count(e['of'], 'run')}: {e['message'] or how[e['status']]}"
+
+
+def _thrown_sentence(e: Evidence) -> str:
+    runs = f"{e['failed']} of {count(e['of'], 'run')}"
+    return f"{runs}: {e['message']}; CmdStan writes no draws after the first that throws"
 
 
 FAMILY_UNKNOWN = cause(
@@ -125,4 +148,7 @@ SEEDS_UNKNOWN = cause("gap not known", VerdictScene, _detect_seeds, _seeds_sente
 GAPS_UNKNOWN = _row("gaps not known", _unknown_sentence, name="not known")
 NO_GAP_COUNTS = _row("no gap counts", _small_sentence)
 NOT_FOUND = _row("not found", _nothing_sentence)
+THROWN = cause(
+    "generated quantities throw", VerdictScene, _detect_thrown, _thrown_sentence, gap="method"
+)
 FAILED_RUNS = cause("failed runs", VerdictScene, _detect_failed, _failed_sentence, gap="method")
