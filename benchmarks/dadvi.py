@@ -32,7 +32,7 @@ def main() -> int:
     for name, limit in LIMITS_S.items():
         model = folders.load(name)
         built = library(model.stan_file, cmdstan)
-        program = Program(model.stan_file, Path("unused"), cmdstan.path, {}, built)
+        program = Program(model.stan_file, {}, Path("unused"), cmdstan.path, built)
         walls, cpus, draws = [], [], 0
         # The first run imports; it does not count.
         for seed in range(repetitions + 1):

@@ -38,7 +38,7 @@ def ours(name: str, cmdstan: CmdStan, scratch: Path) -> tuple[float, float, RunR
     begin = time.perf_counter()
     built = bridge.library(model.stan_file, cmdstan)
     compiling = time.perf_counter() - begin
-    program = Program(model.stan_file, Path("unused"), cmdstan.path, {}, built)
+    program = Program(model.stan_file, {}, Path("unused"), cmdstan.path, built)
     own = {**row.defaults, **options}
     if row.batch:
         own["batch"] = dict(model.batch or {})

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from harness.models import folders
+from harness.records import Program
 from harness.stan import cache_dir, ensure_cmdstan
 from harness.stan.bridge import library
 from harness.study import comparing
@@ -40,8 +41,9 @@ def main() -> int:
         runs = store.with_arrays(found.runs)
         reference = choose_reference(model, runs, "auto").reference
         built = library(model.stan_file, cmdstan)
+        program = Program(model.stan_file, {}, library=built)
         begin = time.perf_counter()
-        explained = explain(model, runs, reference, built)
+        explained = explain(model, runs, reference, program)
         seconds = time.perf_counter() - begin
         spent = sum(r.cost.seconds for r in runs)
         missed |= seconds > LIMIT * spent or not explained.complete

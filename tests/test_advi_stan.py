@@ -241,7 +241,7 @@ def test_every_row_is_a_method(row: Method, cmdstan: CmdStan, tmp_path: Path) ->
     """Run as the harness runs it, each gives draws with both densities, costs and a trace."""
     model = folders.load("mixture")
     program = Program(
-        model.stan_file, tmp_path, tmp_path, {}, library=library(model.stan_file, cmdstan)
+        model.stan_file, {}, tmp_path, tmp_path, library=library(model.stan_file, cmdstan)
     )
     options = {**row.defaults, "iterations": 300}
     spec = RunSpec("mixture", row.name, options, 1, 500)

@@ -27,7 +27,7 @@ def run(name: str, cmdstan: CmdStan, seed: int = 1, **options: Any) -> RunResult
     model = folders.load(name)
     spec = RunSpec(name, "bbvi", {**BBVI.defaults, **options}, seed, 4000)
     program = Program(
-        model.stan_file, Path("unused"), Path("unused"), {}, library(model.stan_file, cmdstan)
+        model.stan_file, {}, Path("unused"), Path("unused"), library(model.stan_file, cmdstan)
     )
     context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
     return BBVI.run(spec, context, Path("unused"))

@@ -39,7 +39,7 @@ def program(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Progr
     """Build a program with a vector, a transformed parameter and an array of arrays."""
     file = tmp_path_factory.mktemp("programs") / "positive.stan"
     file.write_text(PROGRAM, encoding="utf-8")
-    return Program(file, Path("unused"), cmdstan.path, {}, bridge.library(file, cmdstan))
+    return Program(file, {}, Path("unused"), cmdstan.path, bridge.library(file, cmdstan))
 
 
 def run(program: Program, fit: Callable[[Problem[Options]], Fitted], **data: Any) -> RunResult:
@@ -206,7 +206,7 @@ def test_the_same_seed_gives_the_same_draws(method: str, cmdstan: CmdStan, tmp_p
     model = folders.load(name)
     row = METHODS[method]
     built = bridge.library(model.stan_file, cmdstan) if row.bridge else None
-    program = Program(model.stan_file, Path("unused"), cmdstan.path, {}, built)
+    program = Program(model.stan_file, {}, Path("unused"), cmdstan.path, built)
     spec = RunSpec(name, method, {**row.defaults, **options}, 1, 200)
     context = RunContext(program, model.data_file, 60.0, 12345)
     first, second = (row.run(spec, context, tmp_path) for _ in range(2))

@@ -195,7 +195,7 @@ def test_data_that_cannot_be_used_are_refused(bad: list[Any]) -> None:
 
 def context(tmp_path: Path, data_file: Path | None = MODEL.data_file) -> RunContext:
     """Return a context without a compiled program, which these rows do not need."""
-    return RunContext(Program(MODEL.stan_file, tmp_path, tmp_path, {}), data_file, 60.0, 12345)
+    return RunContext(Program(MODEL.stan_file, {}, tmp_path, tmp_path), data_file, 60.0, 12345)
 
 
 @pytest.mark.parametrize("method", [CAVI, SVI], ids=lambda m: m.name)

@@ -40,7 +40,7 @@ def run(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Run:
     def once(name: str, method: Method, seed: int = 1, **options: Any) -> RunResult:
         model = folders.load(name)
         program = Program(
-            model.stan_file, Path("unused"), cmdstan.path, {}, library(model.stan_file, cmdstan)
+            model.stan_file, {}, Path("unused"), cmdstan.path, library(model.stan_file, cmdstan)
         )
         context = RunContext(program, model.data_file, 300.0, 7000 + seed)
         spec = RunSpec(name, method.name, {**method.defaults, **options}, seed, method.draws)

@@ -17,7 +17,7 @@ from harness.study.store import Store
 
 def task(method: str = "meanfield", **options: object) -> RunTask:
     """Return a task whose program does not exist."""
-    program = Program(Path("m.stan"), Path("/nowhere/m"), Path("/nowhere"), {"cmdstan": "2.27.0"})
+    program = Program(Path("m.stan"), {"cmdstan": "2.27.0"}, Path("/nowhere/m"), Path("/nowhere"))
     spec = RunSpec("m", method, options, 1, 10)
     return RunTask("ab" * 32, spec, RunContext(program, None, 1.0, 1))
 

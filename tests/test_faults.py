@@ -237,6 +237,7 @@ def test_a_truncated_csv_is_no_sameness(
     folder = copied(models, "linear_regression", tmp_path)
     program = stan.compile_program(folder / "linear_regression.stan", cmdstan)
     cache = tmp_path / "cache"
+    assert program.executable is not None
     own = cache / "programs" / program.executable.parent.name
     shutil.copytree(program.executable.parent, own)
     executable = own / program.executable.name

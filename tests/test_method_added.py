@@ -127,7 +127,7 @@ def test_it_goes_from_the_plan_to_every_output(
     assert work.error is None
     assert [spec.seed for spec in work.specs] == [1, 2, 3]
     assert work.specs[0].options == {**ROW.defaults, **options}
-    program = Program(model.stan_file, Path("unused"), Path("unused"), {})
+    program = Program(model.stan_file, {}, Path("unused"), Path("unused"))
     for key, spec in work.waiting.items():
         context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
         work.done[key] = run_task(RunTask(key, spec, context), store)

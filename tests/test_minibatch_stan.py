@@ -57,7 +57,7 @@ def run(
     spec = RunSpec(
         stan_file.stem, "minibatch", {**MINIBATCH.defaults, "batch": batch, **options}, 1, draws
     )
-    program = Program(stan_file, Path("unused"), Path("unused"), {}, file)
+    program = Program(stan_file, {}, Path("unused"), Path("unused"), file)
     return MINIBATCH.run(spec, RunContext(program, data_file, 120.0, 20_191), Path("unused"))
 
 

@@ -263,7 +263,7 @@ def test_a_uniform_parameter_is_the_edge_of_the_family() -> None:
 def run(method: Method, stan_file: Path, cmdstan: CmdStan, data_file: Path | None) -> RunResult:
     """Run a row on a program."""
     built = library(stan_file, cmdstan)
-    program = Program(stan_file, built, cmdstan.path, {}, built)
+    program = Program(stan_file, {}, built, cmdstan.path, built)
     spec = RunSpec(stan_file.stem, method.name, method.defaults, 1, method.draws)
     return method.run(spec, RunContext(program, data_file, 60.0, 4711), Path())
 

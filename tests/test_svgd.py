@@ -208,7 +208,7 @@ def run(cmdstan: CmdStan, seed: int, draws: int, **options: Any) -> RunResult:
     """Run the row on the lecture's mixture."""
     model = folders.load("mixture")
     built = library(model.stan_file, cmdstan)
-    program = Program(model.stan_file, built, cmdstan.path, {}, built)
+    program = Program(model.stan_file, {}, built, cmdstan.path, built)
     spec = RunSpec(model.name, "svgd", {**SVGD.defaults, **options}, seed, draws)
     return SVGD.run(spec, RunContext(program, model.data_file, 60.0, 1000 + seed), Path())
 

@@ -443,12 +443,19 @@ def test_a_program_is_compiled_once(tmp_path: Path, cmdstan: CmdStan) -> None:
     data.write_text('{"N": 1, "y": [0.5]}', encoding="utf-8")
     options = ["sample", "num_samples=5", "num_warmup=5", "data", f"file={data}"]
     done = subprocess.run(
-        [program.executable, *options], cwd=tmp_path, capture_output=True, text=True, check=True
+        [str(program.executable), *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "Elapsed Time" in done.stdout
 
+    assert program.executable is not None
     made = program.executable.stat().st_mtime_ns
-    assert compile_program(stan, cmdstan).executable.stat().st_mtime_ns == made
+    again = compile_program(stan, cmdstan).executable
+    assert again is not None
+    assert again.stat().st_mtime_ns == made
     # A read-only cache serves what it holds: nothing is locked or written for it.
     shutil.rmtree(cache_dir() / "locks")
     assert compile_program(stan, cmdstan) == program
@@ -458,6 +465,7 @@ def test_a_program_is_compiled_once(tmp_path: Path, cmdstan: CmdStan) -> None:
 def _compile_in_child(stan: str, path: str, queue: multiprocessing.Queue[tuple[str, int]]) -> None:
     cmdstan = inspect_cmdstan(Path(path), "a test")
     executable = compile_program(Path(stan), cmdstan).executable
+    assert executable is not None
     queue.put((str(executable), executable.stat().st_mtime_ns))
 
 

@@ -21,6 +21,7 @@ from harness.records import (
     Explanation,
     Gap,
     Model,
+    Program,
     Reference,
     RunContext,
     RunResult,
@@ -81,7 +82,8 @@ class Case(NamedTuple):
 
     def explained(self, timeout_s: float = 120.0) -> Explanation:
         """Return the explanation."""
-        return explain(self.model, self.runs, self.reference, self.library, timeout_s)
+        program = Program(self.model.stan_file, {}, library=self.library)
+        return explain(self.model, self.runs, self.reference, program, timeout_s)
 
 
 @pytest.fixture(scope="module")

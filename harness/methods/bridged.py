@@ -1,4 +1,4 @@
-"""What all methods on the bridge share: the program with its data, names, counts, time limits.
+"""What all methods on a density in process share: program and data, names, counts, time limits.
 
 A method hands a ``fit`` function to :func:`on_bridge`; it gets a :class:`Problem` and returns
 a :class:`~harness.vi.target.Fitted` on the unconstrained scale. The rest is done here: draws on
@@ -23,7 +23,9 @@ from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
 from harness.records import Cost, Draws, RunContext, RunSpec
 from harness.records.names import stan_name
-from harness.stan.bridge import BridgeError, BridgeModel
+from harness.stan import ProgramError
+from harness.stan.density import Density, EngineError
+from harness.stan.engine import open_density
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class FitError(RuntimeError):
 class BridgeTarget:
     """A Stan program as a :class:`~harness.vi.target.Target`: Jacobian and constants included."""
 
-    def __init__(self, model: BridgeModel) -> None:
+    def __init__(self, model: Density) -> None:
         self.model = model
         self.dimension = model.dimension
         self._point = model.at_point()
@@ -83,7 +85,7 @@ class Problem(Generic[Own_co]):
     """What a fit works on."""
 
     target: Counted
-    model: BridgeModel
+    model: Density
     data: Mapping[str, NDArray[Any]]  # as arrays, for methods that split them by rows
     options: Own_co
     draws: int
@@ -125,10 +127,6 @@ def _run(
     del scratch
     if isinstance(fit, str):
         fit = pkgutil.resolve_name(f"harness.methods.{fit}")
-    library = context.program.library
-    if library is None:
-        why = context.program.library_error or "the program was not built as a library"
-        return Outcome("failed", message=why)
     clock = Clock(context.timeout_s)
     target: Counted | None = None
     found: Fitted | None = None
@@ -141,7 +139,7 @@ def _run(
     try:
         data = arrays(kept_data(context.data_file, context.data_hash))
         seed = context.cmdstan_seed
-        model = BridgeModel(library, data, seed)
+        model = open_density(context.program, context.data_file, data, seed)
         target = Counted(BridgeTarget(model))
         rng = np.random.default_rng(seed)
         problem = Problem(target, model, data, options, spec.draws, rng, clock, seed)
@@ -150,7 +148,7 @@ def _run(
             drawn = _drawn(found, problem)
     except TimeLimitError:
         return timed_out(context, cost(), None if found is None else found.trace)
-    except (BridgeError, ModelError, FitError) as error:
+    except (EngineError, ProgramError, ModelError, FitError) as error:
         return Outcome("failed", cost(), str(error))
     unweighed = ""
     if drawn.draws is not None and found.log_q is not None and drawn.draws.log_p is None:

@@ -16,6 +16,7 @@ from harness.methods.settings import Options
 from harness.methods.svgd import SvgdOptions
 from harness.records import FloatArray, Reason
 from harness.stan.bridge import BridgeModel
+from harness.stan.density import Density
 from harness.vi import gradients, loop, minibatch, one_dimensional, quadrature, svgd
 from harness.vi.families import MeanField
 from harness.vi.optimisers import Adam
@@ -85,12 +86,14 @@ def batches(problem: Problem[MinibatchOptions]) -> Fitted:
     Raises FitError if the data do not split as the options' ``batch`` says, or the program does
     not scale its likelihood.
     """
-    options = problem.options
+    options, model = problem.options, problem.model
+    if not isinstance(model, BridgeModel):
+        raise FitError("batches need the compiled program: the embedded engine takes no new data")
     try:
         split = split_of(options.batch, problem.data)
         target = Subsampled(
             problem.target,
-            functools.partial(problem.model.rebind, seed=problem.seed),
+            functools.partial(model.rebind, seed=problem.seed),
             problem.data,
             split,
             options.rows,
@@ -179,7 +182,7 @@ def _one_dimensional(
     )
 
 
-def _refuse_other_supports(model: BridgeModel) -> None:
+def _refuse_other_supports(model: Density) -> None:
     """Refuse a parameter that is not in (0, 1).
 
     Stan has such a parameter as the logit of its value; that is what is looked at, because a

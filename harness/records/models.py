@@ -67,13 +67,18 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A compiled Stan program as the runs need it: plain paths and versions."""
+    """A Stan program as the runs need it: plain paths and versions."""
 
     stan_file: Path
-    executable: Path
-    cmdstan: Path
     versions: Mapping[str, str]
+    executable: Path | None = None
+    """CmdStan's; None where there is no CmdStan, or it has not been built yet."""
+    cmdstan: Path | None = None
     library: Path | None = None
     """The program behind the bridge's interface, where a method needs it."""
     library_error: str = ""
     """Why there is no library, in the compiler's words."""
+    embedded: bool = False
+    """Whether the embedded engine makes the density."""
+    embedded_error: str = ""
+    """Why it does not, in the engine's words."""

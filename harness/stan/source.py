@@ -44,6 +44,18 @@ def generated_line(stan_file: Path) -> int | None:
     return None if begins is None else code.count("\n", 0, begins.start()) + 1
 
 
+def without_generated(program: bytes) -> bytes:
+    """Return a program's text without its generated quantities, unless an include has them."""
+    text = program.decode(errors="surrogateescape")
+    # Comments and strings become blanks of their length, so that places stay the same.
+    blank = _TOKENS.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+    begins = re.search(r"\bgenerated\s+quantities\s*\{", blank)
+    if begins is None:
+        return program
+    end = _closing(blank, begins.end())
+    return (text[: begins.start()] + text[end + 1 :]).encode(errors="surrogateescape")
+
+
 def _code(stan_file: Path, seen: frozenset[str] = frozenset()) -> str:
     """Return a program with its includes and without comments and strings."""
 
@@ -65,9 +77,15 @@ def _block(code: str, name: str) -> str:
     start = re.search(rf"{name}\s*\{{", code)
     if start is None:
         return ""
+    end = _closing(code, start.end())
+    return code[start.end() : end]
+
+
+def _closing(code: str, start: int) -> int:
+    """Return where the brace closes that was opened before ``start``."""
     depth = 1
-    for brace in re.finditer(r"[{}]", code[start.end() :]):
+    for brace in re.finditer(r"[{}]", code[start:]):
         depth += 1 if brace.group() == "{" else -1
         if depth == 0:
-            return code[start.end() : start.end() + brace.start()]
-    return ""
+            return start + brace.start()
+    return len(code)

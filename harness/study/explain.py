@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
-from harness import judge, records, why
+from harness import judge, records, stan, why
 from harness.methods import METHODS
 from harness.models.data import ModelError, kept_data
 from harness.records import (
     Explanation,
     ModelComparison,
+    Program,
     Reference,
     Refuted,
     RunResult,
@@ -27,7 +28,8 @@ from harness.records import (
     Verdict,
 )
 from harness.stan import bridge
-from harness.stan.bridge import BridgeError, BridgeModel
+from harness.stan.density import Density, EngineError
+from harness.stan.engine import open_density
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
 from harness.vi.deterministic.basins import LEAST_MASS
@@ -122,7 +124,7 @@ def _explanation(
     from harness.why.explain import explain
 
     try:
-        found = explain(task.model, runs, reference, task.library, task.timeout_s, task.data_hash)
+        found = explain(task.model, runs, reference, _program(task), task.timeout_s, task.data_hash)
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
         return _unexplained(f"{type(error).__name__}: {error}")
     if found.complete:
@@ -180,19 +182,24 @@ def proposed(
     return tuple(found)
 
 
-def _opened(task: AnalysisTask) -> BridgeModel | str:
+def _program(task: AnalysisTask) -> Program:
+    return Program(task.model.stan_file, {}, library=task.library, library_error=task.library_error)
+
+
+def _opened(task: AnalysisTask) -> Density | str:
     """Return the program with its data, or why there is none."""
     from harness.methods.bridged import arrays
 
     if task.library is None:
         return _not_built(task)
     try:
-        return BridgeModel(task.library, arrays(kept_data(task.model.data_file, task.data_hash)))
-    except (BridgeError, ModelError, OSError) as error:
+        data = arrays(kept_data(task.model.data_file, task.data_hash))
+        return open_density(_program(task), task.model.data_file, data)
+    except (EngineError, stan.ProgramError, ModelError, OSError) as error:
         return str(error)
 
 
-def _start(model: BridgeModel | str, verdict: Verdict, runs: Sequence[RunResult]) -> Options | str:
+def _start(model: Density | str, verdict: Verdict, runs: Sequence[RunResult]) -> Options | str:
     """Return where NUTS would start from a method's q: that of its first seed."""
     from harness.why.remedies.nuts_from_q import start_from
 

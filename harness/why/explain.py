@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,15 @@ from harness.records import (
     FamilyName,
     Gap,
     Model,
+    Program,
     Reference,
     Refuted,
     RunResult,
 )
 from harness.records.text import count, number, percent, seconds
-from harness.stan import program_hash
-from harness.stan.bridge import BridgeError, BridgeModel
+from harness.stan import ProgramError, program_hash
+from harness.stan.density import Density, EngineError
+from harness.stan.engine import open_density
 from harness.vi.deterministic import StartError, fit_fullrank
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture
@@ -75,7 +76,7 @@ def explain(
     model: Model,
     runs: Sequence[RunResult],
     reference: Reference,
-    library: Path,
+    program: Program,
     timeout_s: float = 600.0,
     data_hash: str = "",
 ) -> Explanation:
@@ -87,8 +88,8 @@ def explain(
     try:
         data = kept_data(model.data_file, data_hash)
         bound = arrays(data)
-        bridged = BridgeModel(library, bound)
-    except (BridgeError, ModelError, OSError) as error:
+        bridged = open_density(program, model.data_file, bound)
+    except (EngineError, ProgramError, ModelError, OSError) as error:
         words = f"the program cannot be evaluated: {error}"
         return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False, unsought=words)
     content = f"{program_hash(model.stan_file)} {data_hash}"
@@ -114,7 +115,7 @@ def _explained(
     data: Mapping[str, Any],
     runs: Sequence[RunResult],
     reference: Reference,
-    bridged: BridgeModel,
+    bridged: Density,
 ) -> tuple[LogZ, list[Gap], Refuted | None]:
     fits = _fits(runs, bridged, search.notes)
     if not fits:
@@ -204,7 +205,7 @@ def _undoubted(log_z: LogZ, found: Mapping[FamilyName, Family], notes: list[str]
     return LogZ(NO_ESTIMATE, "none", doubt)
 
 
-def _fits(runs: Sequence[RunResult], bridged: BridgeModel, notes: list[str]) -> list[Fit]:
+def _fits(runs: Sequence[RunResult], bridged: Density, notes: list[str]) -> list[Fit]:
     """Return q of every run that has draws; one that cannot be recovered is a note."""
     found = []
     for run in runs:

@@ -11,7 +11,7 @@ from harness.methods import METHODS
 from harness.records import Draws, FamilyName, RunResult
 from harness.records.names import stan_name, variables
 from harness.records.text import count, listed
-from harness.stan.bridge import BridgeError, BridgeModel
+from harness.stan.density import Density, EngineError
 from harness.vi.gaussian import Gaussian
 from harness.vi.recover import SPARE, recover
 
@@ -46,7 +46,7 @@ def family_of(run: RunResult) -> FamilyName | None:
     return METHODS[run.spec.method].family_of(run.spec.options)
 
 
-def fit_of(run: RunResult, model: BridgeModel) -> Fit:
+def fit_of(run: RunResult, model: Density) -> Fit:
     """Return the Gaussian behind a run's draws.
 
     Raises
@@ -111,7 +111,7 @@ def _with_q(fit: Fit, mean: FloatArray, covariance: FloatArray) -> Fit:
     return fit._replace(q=q)
 
 
-def lost_coordinates(model: BridgeModel) -> str:
+def lost_coordinates(model: Density) -> str:
     """Name the unconstrained parameters that draws do not determine, such as unit vectors'.
 
     A point must come back from the constrained scale. Empty where all do.
@@ -130,7 +130,7 @@ class MissingParametersError(ValueError):
     """Draws without some of the program's parameters."""
 
 
-def unconstrained(model: BridgeModel, draws: Draws, index: Sequence[int]) -> FloatArray:
+def unconstrained(model: Density, draws: Draws, index: Sequence[int]) -> FloatArray:
     """Return chosen draws on the unconstrained scale, shape ``(len(index), d)``.
 
     ``index`` counts the draws of all chains, one chain after the other. A draw that violates its
@@ -153,6 +153,6 @@ def unconstrained(model: BridgeModel, draws: Draws, index: Sequence[int]) -> Flo
     for i in range(len(chosen)):
         try:
             out[i] = model.unconstrain({k: v[0, i] for k, v in by_name.items()})
-        except BridgeError:
+        except EngineError:
             continue
     return out

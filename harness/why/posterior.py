@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import FloatArray
-    from harness.stan.bridge import BridgeModel
+    from harness.stan.density import Density
     from harness.vi.target import Target
 
 DRAWS = 4000
@@ -100,9 +100,7 @@ class Posterior:
         return [Gaussian(self.z.mean(axis=0), np.asarray(factor, dtype=np.float64))]
 
 
-def posterior_of(
-    reference: Reference, model: BridgeModel
-) -> tuple[Posterior | None, tuple[str, ...]]:
+def posterior_of(reference: Reference, model: Density) -> tuple[Posterior | None, tuple[str, ...]]:
     """Return what a reference shows of the posterior, and notes on what it does not.
 
     None where the reference is not trusted, lacks parameters, or is worth too few draws.
@@ -140,11 +138,11 @@ def posterior_of(
 
 
 def stan_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names of the bridge as people write them: ``beta[2]``."""
+    """Return names of a density as people write them: ``beta[2]``."""
     return tuple(stan_name(n) for n in names)
 
 
-def entries(model: BridgeModel, z: FloatArray) -> dict[str, FloatArray]:
+def entries(model: Density, z: FloatArray) -> dict[str, FloatArray]:
     """Return a point's constrained entries by parameter; scalars are together under no name."""
     names = stan_names(model.constrained_names(transformed=False))
     found: dict[str, list[float]] = {}
@@ -154,7 +152,7 @@ def entries(model: BridgeModel, z: FloatArray) -> dict[str, FloatArray]:
 
 
 def edges_of(
-    model: BridgeModel, target: Target, rng: np.random.Generator
+    model: Density, target: Target, rng: np.random.Generator
 ) -> tuple[Mapping[str, Any], ...]:
     """Return where the density ends in a parameter that is declared without that bound."""
     names = dict(enumerate(stan_names(model.unconstrained_names())))

@@ -8,7 +8,7 @@ from harness.methods.bridged import BridgeTarget
 from harness.records import Draws, FloatArray, Reference, Refuted
 from harness.records.names import stan_name
 from harness.records.text import seconds
-from harness.stan.bridge import BridgeModel
+from harness.stan.density import Density
 from harness.vi.deterministic import Basin, Objective, Optimum, StartError, fit
 from harness.vi.deterministic.basins import modes_of, settle, valley
 from harness.vi.target import Clock, TimeLimitError
@@ -25,7 +25,7 @@ NAMED = 3
 
 
 def missing_mode(
-    optimum: Optimum, posterior: Posterior, draws: Draws, bridged: BridgeModel, clock: Clock
+    optimum: Optimum, posterior: Posterior, draws: Draws, bridged: Density, clock: Clock
 ) -> Refuted | None:
     """Return the largest separate mode of more than 1% of the mass without a reference draw.
 
@@ -46,7 +46,7 @@ def missing_mode(
 
 
 def missing_mode_of(
-    reference: Reference, bridged: BridgeModel, timeout_s: float
+    reference: Reference, bridged: Density, timeout_s: float
 ) -> tuple[Refuted | None, str]:
     """Find the modes of a program; return one that a reference misses, and why none was sought."""
     target, rng = BridgeTarget(bridged), np.random.default_rng(0)
@@ -91,7 +91,7 @@ def visited(objective: Objective, basin: Basin, posterior: Posterior) -> bool:
     return False
 
 
-def _place(bridged: BridgeModel, z: FloatArray, draws: Draws) -> tuple[tuple[str, float], ...]:
+def _place(bridged: Density, z: FloatArray, draws: Draws) -> tuple[tuple[str, float], ...]:
     """Return the parameters in which a point is farthest from draws, and its values."""
     names = [stan_name(n) for n in bridged.constrained_names(transformed=False)]
     values, _ = bridged.constrain(z[None], transformed=False)

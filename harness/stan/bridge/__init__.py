@@ -32,7 +32,8 @@ many points, and ``at_point`` if each point depends on the last.
 from __future__ import annotations
 
 from harness.stan.bridge.build import library, version
-from harness.stan.bridge.loading import BridgeError, Status
-from harness.stan.bridge.model import BridgeModel, Evaluation, Point
+from harness.stan.bridge.loading import BridgeError
+from harness.stan.bridge.model import BridgeModel, Point
+from harness.stan.density import Evaluation, Status
 
 __all__ = ["BridgeError", "BridgeModel", "Evaluation", "Point", "Status", "library", "version"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import enum
 import hashlib
 import os
 import re
@@ -12,23 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.stan.density import EngineError
+
 INTERFACE = 2
 """Version of the C interface; libraries with another version are refused."""
 
 _NAMED = re.compile(r"bridge-[0-9a-f]+-(?P<content>[0-9a-f]{16})\.so")
 
 
-class BridgeError(RuntimeError):
-    """The Stan program threw, with its message; or it cannot be used, with the reason."""
-
-
-class Status(enum.IntEnum):
-    """How an evaluation ended."""
-
-    OK = 0
-    REJECT = 1
-    FAILED = 2
-    NOT_FINITE = 3
+BridgeError = EngineError  # the name that Python users know
 
 
 class Array(ctypes.Structure):

@@ -6,14 +6,14 @@ import ctypes
 import operator
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from harness.stan.bridge.arrays import described
-from harness.stan.bridge.loading import BridgeError, PointBuffers, Status, address, opened, text
+from harness.stan.bridge.loading import BridgeError, PointBuffers, address, opened, text
+from harness.stan.density import Evaluation, Status
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -29,25 +29,6 @@ _SEEDS = 2**32
 STAGED = 1024
 """Numbers that are copied to and from buffers at known addresses, because looking up an array's
 address costs more than copying up to this many."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """Log densities at several points."""
-
-    value: FloatArray
-    """Shape ``(point,)``, nats; −inf where the program rejects, NaN where it fails."""
-    gradient: FloatArray | None
-    """Shape ``(point, dimension)``, NaN where evaluation fails; None if it was not requested."""
-    status: NDArray[np.int32]
-    """Shape ``(point,)``, see :class:`Status`."""
-    message: str = ""
-    """The program's message at the first point that is not OK; empty if there is none."""
-
-    @property
-    def ok(self) -> NDArray[np.bool_]:
-        """Which points are OK, shape ``(point,)``."""
-        return np.asarray(self.status == Status.OK)
 
 
 class Staged:
@@ -86,6 +67,9 @@ class BridgeModel:
         If the data do not fit or ``transformed data`` throws, with Stan's message; or if the
         library is damaged or has another interface.
     """
+
+    engine: Literal["bridge"] = "bridge"
+    constants: Literal[True] = True
 
     def __init__(self, library: Path, data: Mapping[str, Any], seed: int = 1) -> None:
         self.library = opened(library)

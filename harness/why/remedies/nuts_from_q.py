@@ -15,7 +15,7 @@ from harness.metrics import METRICS, RHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
 from harness.records.names import stan_name, variables
 from harness.records.text import count, fixed, integer, listed, seconds
-from harness.stan.bridge import BridgeError
+from harness.stan.density import EngineError
 from harness.why.remedies.judge import (
     NOWHERE,
     Before,
@@ -30,7 +30,7 @@ from harness.why.remedies.sentence import headline, trial_sentence
 
 if TYPE_CHECKING:
     from harness.records import Draws, FloatArray
-    from harness.stan.bridge import BridgeModel
+    from harness.stan.density import Density
 
 WARMUP = 150
 """Iterations of warm-up for NUTS from q: the fewest that CmdStan divides into its three phases
@@ -70,7 +70,7 @@ class _Chains:
 
 
 def start_from(
-    draws: Draws, model: BridgeModel, chains: int, rng: np.random.Generator
+    draws: Draws, model: Density, chains: int, rng: np.random.Generator
 ) -> Options | str:
     """Choose a start for each chain among q's draws (constrained), and estimate q's variances.
 
@@ -95,7 +95,7 @@ def start_from(
         point = {k: v[0, 0].tolist() for k, v in variables(parameters, theta[None, None]).items()}
         try:
             rows.append(model.unconstrain(point))
-        except BridgeError as error:
+        except EngineError as error:
             why = str(error)
             continue
         points.append(point)

@@ -1,0 +1,12 @@
+"""Stan programs without a compiler: Stan's own compiler and kernels in one Python package.
+
+An :class:`EmbeddedModel` is a program with its data in stanli's shared library. ``available()``
+says why there is no engine, ``version()`` names it.
+"""
+
+from __future__ import annotations
+
+from harness.stan.embedded.library import available, version
+from harness.stan.embedded.model import EmbeddedModel, EmbeddedPoint
+
+__all__ = ["EmbeddedModel", "EmbeddedPoint", "available", "version"]

@@ -1,0 +1,520 @@
+"""A Stan program with its data in the embedded engine."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import json
+import math
+import operator
+import re
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import numpy as np
+
+from harness.stan.density import EngineError, Evaluation, Status
+from harness.stan.embedded import library
+from harness.stan.embedded.library import WORDS, Sink
+from harness.stan.source import without_generated
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from harness.records import FloatArray
+
+_SEEDS = 2**32
+
+_CLOSED = "the model is closed; make it again"
+
+_FIRST_ERROR = "first error: "
+"""What stands before the program's message where NUTS cannot start."""
+
+_SAMPLER_COLUMNS = 7
+
+_BARE = re.compile(rb"(?<![\"\w])(-?)(NaN|Infinity)(?![\"\w])")
+"""Numbers that Stan's JSON has and strict JSON has not."""
+
+NOT_EVALUATED = "the log density cannot be evaluated"
+
+NOT_FINITE = "the log density or its gradient is not finite"
+
+
+class EmbeddedModel:
+    """A Stan program with its data in the embedded engine.
+
+    Several programs, and several data sets of one program, can exist side by side. Calls of one
+    model hold its lock; different models work in parallel. After a fork, both processes can use
+    the model; it cannot be pickled. A point at which the program throws is rejected, whatever it
+    throws, as NUTS does. The density lacks a constant unless ``constants`` says
+    otherwise.
+
+    Parameters
+    ----------
+    stan_file
+        The program; includes are searched in its folder.
+    data
+        JSON as CmdStan reads it: a file, or its text.
+    seed
+        Seed of random numbers in ``transformed data``, from 0 to 2³² − 1.
+    edit
+        Changes the program's text before it is translated.
+
+    Raises
+    ------
+    harness.stan.ProgramError
+        If the engine's stanc rejects the program.
+    EngineError
+        If there is no engine, or it cannot run the program, or the data do not fit; in its words.
+    """
+
+    engine: Literal["embedded"] = "embedded"
+
+    def __init__(
+        self,
+        stan_file: Path,
+        data: Path | bytes | None = None,
+        seed: int = 1,
+        *,
+        edit: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self.library = library.opened()
+        self.lock = threading.RLock()
+        self.constants = False
+        self._call = self.library.call
+        self.gradient_of = self._call.stanli_grad
+        self.sink = Sink()
+        self._error = ""
+        self._stan_file, self._data, self._seed = stan_file, data, _seed(seed)
+        if edit is None:
+            translated = library.translated(stan_file)
+        else:
+            translated = library.translate(edit(stan_file.read_bytes()), stan_file)
+        words = ctypes.create_string_buffer(WORDS)
+        options = library.ModelOptions(self._seed, 1, 0)
+        with self.library.making:
+            self.listen()
+            handle = self._call.stanli_model_new_with_opts(
+                translated, _text(data), ctypes.addressof(options), words, WORDS
+            )
+        if not handle:
+            raise EngineError(_said(words))
+        self._handle: int | None = handle
+        self._free = weakref.finalize(self, self._call.stanli_model_free, handle)
+        # At the interpreter's exit another thread may still use it; the system frees everything.
+        self._free.atexit = False
+        self._free_other: weakref.finalize[Any, Any] | None = None
+        warned = self._call.stanli_warnings(handle).decode(errors="replace").strip()
+        if warned:
+            self.sink.add(f"{warned}\n")
+        self._width = int(self._call.stanli_wa_n_columns(handle))
+        self._dimension = int(self._call.stanli_n_unconstrained(handle))
+        parameters = int(self._call.stanli_n_constrained(handle))
+        if parameters > self._width:
+            # It would write parameters only, and what the program generates would be missing.
+            self.close()
+            raise EngineError(warned or "the engine cannot write the program's values")
+        names = [self._call.stanli_wa_column_name(handle, i) for i in range(self._width)]
+        generated = int(self._call.stanli_wa_n_generated_start(handle))
+        self._names = tuple(name.decode() for name in names)
+        self._ends = (parameters, generated)
+        self.library.models.add(self)
+
+    def close(self) -> None:
+        """Free the program and its data; later calls raise EngineError."""
+        with self.lock:
+            self._handle = None
+            self._free()
+            if self._free_other is not None:
+                self._free_other()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, because the handle belongs to this process."""
+        raise TypeError(
+            "an EmbeddedModel cannot be pickled; pass the program's file and the data to the "
+            "other process, and make the model there"
+        )
+
+    @property
+    def dimension(self) -> int:
+        """The number of unconstrained parameters."""
+        return self._dimension
+
+    @property
+    def handle(self) -> int:
+        """The engine's handle, for calls that hold ``lock``."""
+        if self._handle is None:
+            raise EngineError(_CLOSED)
+        return self._handle
+
+    @property
+    def random_data(self) -> bool:
+        """Whether ``transformed data`` drew random numbers."""
+        with self.lock:
+            return bool(self._call.stanli_transformed_data_rng(self.handle))
+
+    @functools.cached_property
+    def _unconstrained_names(self) -> tuple[str, ...]:
+        parameters = self.constrained_names()
+        if len(parameters) == self._dimension:
+            return parameters  # no transform has more unconstrained than constrained values
+        return tuple(self._call.bs_param_unc_names(self._other).decode().split(","))
+
+    def unconstrained_names(self) -> tuple[str, ...]:
+        """Return the names of the unconstrained parameters in Stan's form, ``beta.2``.
+
+        Arrays are listed with the first index fastest, but ``z`` has one element after the other.
+        This affects names of arrays of vectors, of matrices, and with two indices.
+        """
+        with self.lock:
+            self.handle  # noqa: B018 - raises if the model is closed
+            return self._unconstrained_names if self._dimension else ()
+
+    def constrained_names(
+        self, *, transformed: bool = False, generated: bool = False
+    ) -> tuple[str, ...]:
+        """Return the names of the constrained values, in the order of :meth:`constrain`."""
+        with self.lock:
+            self.handle  # noqa: B018 - raises if the model is closed
+            return tuple(self._names[i] for i in self._columns(transformed, generated))
+
+    def at_point(self) -> EmbeddedPoint:
+        """Return a point with its own buffers, the fastest way to single gradients."""
+        return EmbeddedPoint(self)
+
+    def log_density(self, z: ArrayLike) -> Evaluation:
+        """Evaluate the log density at points of shape ``(point, dimension)``."""
+        return self._evaluate(z, gradient=False)
+
+    def log_density_gradient(self, z: ArrayLike) -> Evaluation:
+        """Evaluate the log density and its gradient at points ``(point, dimension)``.
+
+        The gradient is with respect to ``z``. Points that the program rejects do not affect the
+        others.
+        """
+        return self._evaluate(z, gradient=True)
+
+    def value_and_gradient(self, z: ArrayLike) -> tuple[float, FloatArray]:
+        """Evaluate at one point of shape ``(dimension,)``.
+
+        Raises
+        ------
+        EngineError
+            If the program throws there, or the value or gradient is not finite.
+        """
+        point = np.asarray(z, dtype=np.float64)
+        if point.shape != (self._dimension,):
+            raise ValueError(f"a point of shape {point.shape}; allowed: ({self._dimension},)")
+        found = self._evaluate(point[None], gradient=True)
+        if found.status[0] != Status.OK or found.gradient is None:
+            raise EngineError(found.message)
+        return float(found.value[0]), found.gradient[0]
+
+    def constrain(
+        self, z: ArrayLike, *, transformed: bool = True, generated: bool = False, seed: int = 1
+    ) -> tuple[FloatArray, NDArray[np.int32]]:
+        """Return constrained values ``(point, value)`` and each point's status.
+
+        ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers.
+        """
+        points = self._points(z)
+        columns = self._columns(transformed, generated)
+        out = np.full((len(points), self._width), np.nan)
+        status = np.zeros(len(points), dtype=np.int32)
+        row, call = 8 * self._width, self._call
+        with self.lock:
+            self.listen()
+            call.stanli_wa_seed(self.handle, _seed(seed))
+            write = call.stanli_wa_row
+            if not generated and not transformed:
+                write = call.stanli_constrain
+            rows = zip(_rows(points, 8 * self._dimension), _rows(out, row), strict=True)
+            failed = [write(self.handle, at_z, at_out) != 0 for at_z, at_out in rows]
+            bad = np.flatnonzero(failed)
+            if len(bad):
+                out[bad] = np.nan
+                status[bad] = Status.REJECT
+                self._error = self._why_not_generated(points[bad[0]])
+                if transformed and not generated:
+                    out[bad, : len(columns)], status[bad] = self._plain.constrain(points[bad])
+        return np.ascontiguousarray(out[:, columns]), status
+
+    def unconstrain(self, theta: Mapping[str, Any]) -> FloatArray:
+        """Return the point ``(dimension,)`` for constrained parameters by name.
+
+        Raises
+        ------
+        EngineError
+            If a parameter is missing, has another shape, or violates its constraint.
+        """
+        out = np.empty(self._dimension)
+        given = {}
+        for name, shape in self._shapes.items():
+            if name not in theta:
+                raise EngineError(f"there is no value of the parameter {name}")
+            value = np.asarray(theta[name], dtype=np.float64)
+            if value.shape != shape:
+                msg = f"{name} has the shape {value.shape}; its declaration has {shape}"
+                raise EngineError(msg)
+            given[name] = value.tolist()
+        words = ctypes.create_string_buffer(WORDS)
+        with self.lock:
+            self.listen()
+            text = json.dumps(given).encode()
+            if self._call.stanli_unconstrain_inits(self.handle, text, _at(out), words, WORDS):
+                self._error = _said(words)
+                raise EngineError(self._error)
+        return out
+
+    def messages(self) -> str:
+        """Return what the program printed since the last call of this method."""
+        with self.lock:
+            return self.sink.taken()
+
+    def last_error(self) -> str:
+        """Return the message of the first failure in the last call that had one."""
+        return self._error
+
+    @functools.cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters that have elements, from their names."""
+        last = {}
+        for name in self.constrained_names():
+            base, *index = name.split(".")
+            last[base] = tuple(int(i) for i in index)
+        return last
+
+    def _columns(self, transformed: bool, generated: bool) -> range | list[int]:  # noqa: FBT001
+        parameters, end = self._ends
+        columns = range(end if transformed else parameters)
+        return [*columns, *range(end, self._width)] if generated else columns
+
+    def _points(self, z: ArrayLike) -> FloatArray:
+        points = np.ascontiguousarray(z, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != self._dimension:  # noqa: PLR2004
+            msg = f"points of shape {points.shape}; allowed: (any number, {self._dimension})"
+            raise ValueError(msg)
+        return points
+
+    def listen(self) -> None:
+        """Keep what programs print on this thread from now on; called with ``lock`` held."""
+        self.library.printed.to = self.sink
+
+    def _evaluate(self, z: ArrayLike, *, gradient: bool) -> Evaluation:
+        points = self._points(z)
+        n, d = points.shape
+        value, slope = np.empty(n), np.empty((n if gradient else 1, d))
+        status = np.zeros(n, dtype=np.int32)
+        message = ""
+        with self.lock:
+            self.listen()
+            # A map over addresses: the engine evaluates one point a call, and a small program's
+            # gradient costs less than a turn of Python's loop.
+            slopes = _rows(slope, 8 * d) if gradient else itertools.repeat(_at(slope))
+            codes = map(
+                self.gradient_of,
+                itertools.repeat(self.handle), _rows(points, 8 * d), _rows(value, 8), slopes,
+            )  # fmt: skip
+            bad = [i for i, code in enumerate(codes) if code]
+            if bad:
+                value[bad], status[bad] = -np.inf, Status.REJECT
+                message = self.why_not(points[bad[0]])
+                if gradient:
+                    slope[bad] = np.nan
+            finite = np.isfinite(value)
+            if gradient:
+                finite &= np.isfinite(slope).all(axis=1)
+            status[~finite & (status == Status.OK)] = Status.NOT_FINITE
+            if not finite.all():
+                self._error = message = message or NOT_FINITE
+        return Evaluation(value, slope if gradient else None, status, message)
+
+    def why_not(self, z: FloatArray) -> str:
+        """Return the message of a point that cannot be evaluated; :meth:`last_error` from now on.
+
+        The engine's gradient has none. NUTS started at the point says why it cannot start there.
+        """
+        start = np.array(z)
+        options, metric = library.SampleOptions(), library.MetricOptions()
+        report, stopped = library.SampleReport(), ctypes.c_int(0)
+        self._call.stanli_sample_opts_init(ctypes.addressof(options))
+        self._call.stanli_metric_opts_init(ctypes.addressof(metric))
+        options.chains = options.samples = options.max_depth = options.num_threads = 1
+        options.warmup = metric.adapt_engaged = 0
+        options.inits = _at(start)
+        draws = np.empty(self._dimension + self._width + _SAMPLER_COLUMNS)
+        raw, stats = _at(draws), _at(draws[self._dimension :])
+        out = _at(draws[self._dimension + _SAMPLER_COLUMNS :])
+        words = ctypes.create_string_buffer(WORDS)
+        self._call.stanli_sample_multi_metric(
+            self.handle, ctypes.addressof(options), ctypes.addressof(metric), 0, raw, stats, out,
+            None, None, None, None, ctypes.addressof(stopped), ctypes.addressof(report),
+            words, WORDS,
+        )  # fmt: skip
+        self._error = _said(words).partition(_FIRST_ERROR)[2] or NOT_EVALUATED
+        return self._error
+
+    def _why_not_generated(self, z: FloatArray) -> str:
+        """Return the message of generated quantities that throw; the engine itself has none."""
+        error = _BridgeStanError(self._call)
+        rng = self._call.bs_rng_construct(self._seed, error.at)
+        out = np.empty(self._width)
+        try:
+            wanted = (True, True)  # transformed parameters and generated quantities
+            self._call.bs_param_constrain(self._other, *wanted, _at(z), _at(out), rng, error.at)
+            return error.words()
+        finally:
+            self._call.bs_rng_destruct(rng)
+
+    @functools.cached_property
+    def _plain(self) -> EmbeddedModel:
+        """The program without generated quantities, for draws on which these throw."""
+        return EmbeddedModel(self._stan_file, self._data, self._seed, edit=without_generated)
+
+    @functools.cached_property
+    def _other(self) -> int:
+        """The same model behind BridgeStan's interface, which has what the engine's own lacks.
+
+        These are names of unconstrained parameters, and messages of generated quantities; it is
+        made where one of them is needed.
+        """
+        about = {
+            "build_id": self.library.build,
+            "mir": library.translated(self._stan_file).decode(),
+            "name": "model",
+        }
+        text = _BARE.sub(rb'"\1\2"', _text(self._data))
+        inside = text[text.index(b"{") + 1 :]
+        comma = b"" if inside.lstrip()[:1] == b"}" else b","
+        whole = b'{"__stanli":' + json.dumps(about).encode() + comma + inside
+        error = _BridgeStanError(self._call)
+        with self.library.making:
+            handle = self._call.bs_model_construct(whole, self._seed, error.at)
+        if not handle:
+            raise EngineError(error.words())
+        self._free_other = weakref.finalize(self, self._call.bs_model_destruct, handle)
+        self._free_other.atexit = False
+        return int(handle)
+
+
+class EmbeddedPoint:
+    """A point for repeated evaluations, made by :meth:`EmbeddedModel.at_point`.
+
+    Write the point into ``z`` (unconstrained, zero at first), call, and read ``gradient``, which
+    every call overwrites, with NaN if evaluation failed; both have shape ``(dimension,)``. Points
+    are cheap; each thread should have its own. The model exists as long as its points.
+    """
+
+    __slots__ = ("_at", "_failed", "_model", "_value", "gradient", "z")
+
+    def __init__(self, model: EmbeddedModel) -> None:
+        self._model = model
+        self.z: FloatArray = np.zeros(model.dimension)
+        self.gradient: FloatArray = np.full(model.dimension, np.nan)
+        self._value = ctypes.c_double(np.nan)
+        self._at = (_at(self.z), ctypes.addressof(self._value), _at(self.gradient))
+        self._failed = Status.OK
+
+    def __call__(self) -> float:
+        """Return the log density at ``z``, nats, and set ``gradient``.
+
+        −inf if the program throws. ``status`` has the reason, also if the value is finite but the
+        gradient is not.
+        """
+        model = self._model
+        with model.lock:
+            model.library.printed.to = model.sink
+            if model.gradient_of(model.handle, *self._at):
+                self.gradient[:] = np.nan
+                self._failed = Status.REJECT
+                return -math.inf
+            self._failed = Status.OK
+            return self._value.value
+
+    evaluate = __call__
+
+    @property
+    def status(self) -> Status:
+        """How the last call ended."""
+        if self._failed or (math.isfinite(self._value.value) and np.isfinite(self.gradient).all()):
+            return self._failed
+        return Status.NOT_FINITE
+
+    @property
+    def ok(self) -> bool:
+        """Whether the last call gave a finite value and gradient."""
+        return self.status == Status.OK
+
+    def check(self) -> None:
+        """Raise if the last call failed.
+
+        Raises
+        ------
+        EngineError
+            With the program's message; ``z`` is still the point of that call.
+        """
+        if self._failed:
+            with self._model.lock:
+                raise EngineError(self._model.why_not(self.z))
+        if not self.ok:
+            raise EngineError(NOT_FINITE)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, because the buffers belong to this process."""
+        msg = "a point cannot be pickled; make one with model.at_point() where it is needed"
+        raise TypeError(msg)
+
+
+class _BridgeStanError:
+    """A message that BridgeStan's interface may leave."""
+
+    def __init__(self, call: ctypes.CDLL) -> None:
+        self._call = call
+        self._text = ctypes.c_void_p()
+        self.at = ctypes.addressof(self._text)
+
+    def words(self) -> str:
+        """Return the message, and free the library's copy."""
+        if not self._text.value:
+            return "the engine has no message"
+        said = ctypes.string_at(self._text.value).decode(errors="replace").strip()
+        self._call.bs_free_error_msg(self._text)
+        self._text.value = None
+        return said
+
+
+def _text(data: Path | bytes | None) -> bytes:
+    if data is None:
+        return b"{}"
+    if isinstance(data, bytes):
+        return data
+    try:
+        return data.read_bytes()
+    except OSError as error:
+        raise EngineError(f"cannot read the data {data}: {error.strerror or error}") from error
+
+
+def _at(array: Any) -> int:
+    """Return the address of a contiguous array's data, which the caller keeps alive."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _rows(array: FloatArray, size: int) -> Iterable[int]:
+    """Return the addresses of an array's rows of ``size`` bytes."""
+    start = _at(array)
+    return range(start, start + len(array) * size, size) if size else [start] * len(array)
+
+
+def _said(words: ctypes.Array[ctypes.c_char]) -> str:
+    return words.value.decode(errors="replace").strip()
+
+
+def _seed(seed: int) -> int:
+    number = operator.index(seed)
+    if not 0 <= number < _SEEDS:
+        raise ValueError(f"seed {number}; allowed: 0 to {_SEEDS - 1}")
+    return number
