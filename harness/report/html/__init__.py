@@ -121,10 +121,14 @@ def _slug(method: str) -> str:
 
 
 def _method_colours(comparison: Comparison) -> str:
-    """Return CSS rules that give each method's name the colour of its curves."""
+    """Return CSS rules that give each method's name the colour of its curves, made legible."""
     methods = {run.spec.method for m in comparison.models for run in m.runs}
     methods |= {v.method for m in comparison.models for v in m.verdicts}
-    return "".join(f".{_slug(m)}{{color:{looks.look(m).colour}}}\n" for m in sorted(methods))
+    colours = {m: looks.look(m).colour for m in sorted(methods)}
+    return "".join(
+        f".{_slug(m)}{{color:{c};color:color-mix(in srgb,{c} var(--own),var(--other))}}\n"
+        for m, c in colours.items()
+    )
 
 
 def _drawings() -> Callable[[Panel], Markup]:

@@ -104,8 +104,8 @@ class Summary(NamedTuple):
 
 
 def anchor(name: str) -> str:
-    """Return a model's id in the page."""
-    return "model-" + re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    """Return a model's id in the page, another one for every name."""
+    return "model-" + re.sub(r"[^A-Za-z0-9_-]", lambda m: f"-{ord(m.group()):x}-", name)
 
 
 def summarise(comparison: Comparison) -> Summary:
