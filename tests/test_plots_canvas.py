@@ -124,6 +124,13 @@ def test_labels_keep_their_digits_when_coordinates_lose_theirs() -> None:
     assert compact.compact(text) == '<svg><text y="2.72">0.2884</text></svg>'
 
 
+def test_labels_keep_their_words_whatever_these_are() -> None:
+    """What is dropped or closed up inside tags stays between them."""
+    label = "a &amp; &lt;b&gt;; c: d font-family: e; 1.23456"
+    text = f'<svg><text style="fill: red; font-family: x">{label}</text></svg>'
+    assert compact.compact(text) == f'<svg><text style="fill:red;">{label}</text></svg>'
+
+
 def test_a_drawing_is_the_same_without_what_the_page_does_not_need() -> None:
     """Names, style sheet and groups without attributes go; the view and the rest stay."""
     text = (

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import report_fixture as fixture
 import report_records
 
 from harness import judge
-from harness.report import html
+from harness.records import Comparison
+from harness.report import files, html
 from harness.report.figures import figures_for
 from harness.report.html import findings, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.records import Comparison, ModelComparison
+    from harness.records import ModelComparison
 
 VOID = {"meta", "link", "br", "wbr", "hr"}
 
@@ -186,6 +189,29 @@ def test_text_from_outside_is_escaped(text: str) -> None:
     """Angle brackets of a program or a message never become tags."""
     assert "fixture output of mixture &lt;meanfield&gt; &amp; seed 1" in text
     assert "<meanfield>" not in text
+
+
+ODD = ("été & <b>: $a$ [b]x", "α", "β", "draw", "__proto__")
+
+
+def test_odd_names_come_through_page_and_tables(tmp_path: Path) -> None:
+    """On the page, in its figures and links, in every CSV file and in the JSON."""
+    rng = np.random.default_rng(8)
+    models = tuple(fixture.normal(tmp_path, 2, 400, rng, name) for name in ODD)
+    found = Comparison(models, (), {"command": "harness compare"})
+    page = Page(html.to_html(found))
+    ids = [tag["id"] for _, tag in page.tags if "id" in tag]
+    assert len(ids) == len(set(ids))
+    for name in ODD:
+        assert f"#{summary.anchor(name)}" in {a.get("href") for a in page.named("a")}
+        assert summary.anchor(name) in ids
+        # In the navigation, the table of verdicts, the heading, and the figure of the costs.
+        assert page.text.count(name) >= 4
+    files.write(found, tmp_path / "out")
+    for table in ("measures", "verdicts", "runs"):
+        with (tmp_path / "out" / f"{table}.csv").open(newline="", encoding="utf-8") as file:
+            assert {row["model"] for row in csv.DictReader(file)} == set(ODD)
+    assert [m.model.name for m in files.read(tmp_path / "out").models] == list(ODD)
 
 
 def test_the_stan_program_is_shown_in_full(page: Page) -> None:

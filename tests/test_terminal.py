@@ -54,6 +54,23 @@ def show(
     return out.getvalue()
 
 
+@pytest.mark.parametrize("width", [60, 110, 160, 220])
+@pytest.mark.parametrize("methods", [["dadvi", "nuts"], USUAL])
+def test_odd_names_are_printed_as_they_are(
+    width: int, methods: list[str], printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither styles nor pictures are read out of them."""
+    name = "α[b]c[/b]:x: $d$"
+    causes = (VerdictCause(Cause("family", "correlation", 0.4, {"said": "[b]draw[/b]"})),)
+    entry = model(name, methods)
+    verdicts = tuple(replace(v, headline="[i]lp_[/i]", causes=causes) for v in entry.verdicts)
+    said = show(
+        Comparison((replace(entry, verdicts=verdicts),), (), {}), width, printed, monkeypatch
+    )
+    assert name in said
+    assert width == 110 or "[i]lp_[/i]" in said
+
+
 @pytest.mark.parametrize("width", [60, 100, 120, 160, 220])
 def test_no_verdict_is_lost_or_cut(
     width: int, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch

@@ -104,7 +104,7 @@ def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[st
             lines = [Text(f"{title(v.method)} ").append_text(_level(v)) for v in others]
             cells.append(Text("\n").join(lines))
         kind = model.reference.kind + ("" if model.reference.trusted else " ?")
-        table.add_row(model.model.name, *cells, kind)
+        table.add_row(Text(model.model.name), *cells, kind)
     return table
 
 
@@ -153,7 +153,7 @@ def _wide(comparison: Comparison, methods: Sequence[str], *, reasons: bool) -> T
         by_method = {v.method: v for v in model.verdicts}
         kind = model.reference.kind + ("" if model.reference.trusted else " (not trusted)")
         cells = [_cell(by_method.get(m), reasons=reasons) for m in methods]
-        table.add_row(model.model.name, kind, *cells)
+        table.add_row(Text(model.model.name), kind, *cells)
     return table
 
 
@@ -188,9 +188,8 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
     for i in sorted(graver[:_REASONS]):
         name, several = rows[i]
         methods = ", ".join(title(v.method) for v in several)
-        table.add_row(
-            name if name != last else "", methods, _why(several), remedy_in_short(several[0])
-        )
+        words = (name if name != last else "", methods, _why(several), remedy_in_short(several[0]))
+        table.add_row(*map(Text, words))
         last = name
     console.print(table)
     if len(rows) > _REASONS:
@@ -237,7 +236,7 @@ def print_models(models: Sequence[Model], methods: Mapping[str, Method]) -> None
         table.add_column(heading, no_wrap=heading == "model")
     for model in models:
         kind = "exact" if model.reference else "NUTS"
-        table.add_row(model.name, model.source, kind, model.title)
+        table.add_row(*map(Text, (model.name, model.source, kind, model.title)))
     console.print(table)
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("method", "what it is", "seeds", "draws", "usual"):

@@ -90,7 +90,7 @@ class Live(Progress):
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=Console(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}

@@ -33,18 +33,22 @@ def compact(text: str) -> str:
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = _PATH.sub(lambda m: f' d="{_shorter(m.group(1))}"', text)
-    # Only inside tags: labels keep their digits.
-    text = _TAG.sub(lambda t: _LONG.sub(lambda m: _trim(float(m.group(0))), t.group(0)), text)
-    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
-    # Releases differ in how they write the font.
-    text = re.sub(r"font:\s*([\d.]+)px[^;\"]*", r"font-size:\1px", text)
-    text = re.sub(r"font-family:[^;\"]*;?", "", text)
-    text = re.sub(r' transform="rotate\(-?0(?: [^)]*)?\)"', "", text)
+    # Only inside tags: labels keep their digits and whatever else is written in them.
+    text = _TAG.sub(lambda tag: _shorter_tag(tag.group()), text)
     text = re.sub(r">\s+<", "><", text)
-    text = re.sub(r"(?<=[;:]) +", "", text)
     box = re.search(r'viewBox="[^"]*"', text)
     text = re.sub(r"^<svg[^>]*>", f"<svg {box.group(0)}>" if box else "<svg>", text)
     return _without_bare_groups(text.replace("xlink:href", "href")).strip()
+
+
+def _shorter_tag(tag: str) -> str:
+    tag = _LONG.sub(lambda m: _trim(float(m.group())), tag)
+    tag = re.sub(r"<g id=\"[^\"]*\"", "<g", tag)
+    # Releases differ in how they write the font.
+    tag = re.sub(r"font:\s*([\d.]+)px[^;\"]*", r"font-size:\1px", tag)
+    tag = re.sub(r"font-family:[^;\"]*;?", "", tag)
+    tag = re.sub(r' transform="rotate\(-?0(?: [^)]*)?\)"', "", tag)
+    return re.sub(r"(?<=[;:]) +", "", tag)
 
 
 def _without_bare_groups(text: str) -> str:

@@ -163,7 +163,8 @@ def _labels(ax: Axes, mine: list[Point]) -> None:
         labels.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
         middle = bottom + _LABEL_HEIGHT / 2
         where = back.transform((left / scale, middle / scale))
-        ax.text(where[0], where[1], p.model, size=_LABEL_PT, color=INK, va="center")
+        words = p.model.replace("$", r"\$")  # no mathematics
+        ax.text(where[0], where[1], words, size=_LABEL_PT, color=INK, va="center")
         if abs(middle - y) > _LABEL_HEIGHT:
             # From the point to the nearest edge of its label, never over the letters.
             near_x = min(max(x, left), left + width)
