@@ -14,7 +14,13 @@ from targets import Density, Mixture, Normal, banana, funnel, ill_conditioned, l
 
 from harness.methods.bridged import FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
-from harness.methods.dadvi_gaussian import _chosen_response, basin_faults, fit_family, fit_response
+from harness.methods.dadvi_gaussian import (
+    _chosen_response,
+    basin_faults,
+    fit_family,
+    fit_response,
+    optimum_of,
+)
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.methods.method import Method
 from harness.metrics.weights import khat
@@ -340,6 +346,14 @@ class _Names:
     def unconstrained_names(self) -> list[str]:
         return [f"x.{i}" for i in range(1, self.dimension + 1)]
 
+    def constrained_names(self, *, transformed: bool) -> list[str]:
+        del transformed
+        return self.unconstrained_names()
+
+    def constrain(self, z: FloatArray, *, transformed: bool) -> tuple[FloatArray, None]:
+        del transformed
+        return z, None
+
 
 def problem(target: Target, method: Method, **options: Any) -> Any:
     """Return the parts of a problem that the methods' fits read."""
@@ -414,6 +428,18 @@ def test_an_improper_posterior_names_the_flat_direction() -> None:
         except FitError as error:
             words = str(error)
     assert words.endswith("log p does not fall along x[1]")
+
+
+@pytest.mark.parametrize("row", [DADVI, DADVI_LR])
+def test_a_combination_that_nothing_identifies_ends_the_fit(row: Method) -> None:
+    """Mean field has an optimum where only the sum has a density; the difference is named."""
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        off = z.sum(axis=1) - 3
+        return -5 * off**2, np.repeat(-10 * off[:, None], 2, axis=1)
+
+    with pytest.raises(FitError, match=r"log p does not fall along x\[1\] − x\[2\]$"):
+        optimum_of(problem(Density(2, function), row), "meanfield")
 
 
 def test_a_density_with_one_mode_has_one_basin() -> None:

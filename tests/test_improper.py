@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from targets import Density, cut, standard, student
+from targets import Density, Normal, any_normal, banana, cut, funnel, standard, student
 
 from harness.records import FloatArray
-from harness.vi.deterministic.improper import flat_directions, hard_edges
+from harness.vi.deterministic.improper import flat_directions, hard_edges, level_directions
+from harness.vi.target import Target
 
 Function = Callable[[FloatArray], FloatArray]
 
@@ -35,8 +36,30 @@ def test_a_difference_that_nothing_determines_is_flat() -> None:
     """Only the sum has a prior: the direction is that of the difference."""
     target = density(lambda z: -0.5 * (z[:, 0] + z[:, 1]) ** 2)
     (found,) = flat_directions(target, np.random.default_rng(1))
-    np.testing.assert_allclose(np.abs(found), np.sqrt([0.5, 0.5]), rtol=1e-6)
-    assert found[0] * found[1] < 0
+    np.testing.assert_allclose(found / found[0], [1, -1], rtol=1e-9)
+
+
+def test_a_direction_has_few_parameters_and_its_own_units() -> None:
+    """One joins a mean to its group's levels, one two parameters of other sizes."""
+    rows = np.zeros((4, 6))
+    rows[:3, 0] = rows[[0, 1, 2], [1, 2, 3]] = 1
+    rows[3, 4:] = 100, 0.01
+    target = Density(6, lambda z: (-0.5 * ((z @ rows.T) ** 2).sum(axis=1), -z @ rows.T @ rows))
+    rng, scale = np.random.default_rng(1), np.array([1, 1, 1, 1, 0.01, 100])
+    found = level_directions(target, rng.normal(size=(20, 6)) * scale, scale)
+    found = sorted(found, key=lambda v: v[0] == 0)
+    np.testing.assert_allclose(found[0] / found[0][0], [1, -1, -1, -1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found[1] / found[1][5], [0, 0, 0, 0, -1e-4, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [standard(2), student(2), banana(), funnel(3), any_normal(5, 1)])
+def test_what_falls_somewhere_is_not_level(target: Target) -> None:
+    """Proper densities, two with tails; a difference a thousand times as wide as the sum, too."""
+    rng = np.random.default_rng(1)
+    d = target.dimension
+    assert level_directions(target, rng.normal(size=(2 * d + 8, d)), np.ones(d)) == []
+    wide = Normal(np.zeros(2), 1e6 * np.array([[1, -1], [-1, 1]]) + np.eye(2))
+    assert level_directions(wide, rng.normal(size=(12, 2)), np.ones(2)) == []
 
 
 @pytest.mark.parametrize("target", [standard(3), student(2)])

@@ -47,6 +47,7 @@ from harness.why.causes.row import (
     OptimiserScene,
     OtherScene,
 )
+from harness.why.causes.steps import ImproperScene
 from harness.why.causes.unknown import VerdictScene
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.judge import judge_runs
@@ -56,6 +57,7 @@ from harness.why.remedies.sentence import trial_sentence
 from harness.why.trials import propose, tried, wanted
 from harness.why.verdicts import explained
 
+SCENES = (FamilyScene, OptimiserScene, OtherScene, ImproperScene, VerdictScene)
 NOT_A_NUMBER = Estimate(math.nan, math.nan)
 FIGURE = [0.5, 0.01]
 LOOKS = {"earlier": 3.0, "later": 1.0, "shrinking": True}
@@ -71,6 +73,10 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
     "hard edge": (
         {"edges": [{"of": "s", "side": "lower", "at": 0.0}], "lost": 0.3},
         {"edges": [{"of": s, "side": "lower", "at": 0.0} for s in "st"]},
+    ),
+    "flat direction": (
+        {"along": [{"terms": [["a", 1.0], ["b", -1.0]], "unconstrained": False}]},
+        {"along": [{"terms": [["a", 1.0], ["b", 0.3]], "unconstrained": True}] * 2},
     ),
     "several modes": ({"basins": 2, "mass": 0.2}, {"of": "x", "missed": [0.2, 0.01]}),
     "funnel": ({"of": "b", "on": "a", "ratio": [3.0, 0.1], "wide": "upper"},),
@@ -131,7 +137,7 @@ def test_every_cause_has_its_parts(row: CauseRow) -> None:
     """Its id is its key; its name and its sentences read well, whatever the evidence."""
     assert CAUSES[row.id] is row
     reads_well(row.name)
-    assert issubclass(row.scene, (FamilyScene, OptimiserScene, OtherScene, VerdictScene))
+    assert issubclass(row.scene, SCENES)
     assert row.gap in {"family", "optimiser", "method", "none"}
     for evidence in EVIDENCE[row.id]:
         sentence = cause_sentence(Cause(row.gap, row.id, 0.5, evidence))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.records import Estimate
 from harness.records.text import (
+    combination,
     count,
     estimate,
     fixed,
@@ -130,3 +131,11 @@ def test_counts_ranges_and_lists() -> None:
     assert [fixed(1.00234, 3), fixed(-0.001, 1), integer(123456)] == [
         "1.002", "0.0", "123\u202f456",
     ]  # fmt: skip
+
+
+def test_linear_combinations() -> None:
+    """Factors of one are left out, signs stand between, and a long one is cut."""
+    assert combination([("a", 1.0), ("b", -1.0)]) == "a − b"
+    assert combination([("a", -1.0), ("b", 0.5)]) == "−a + 0.50 b"
+    terms = [(f"x[{i}]", 1.0) for i in range(9)]
+    assert combination(terms, 2) == "x[0] + x[1] and 7 more terms"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -23,6 +23,7 @@ from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
 from harness.records import Cost, Draws, RunContext, RunSpec
 from harness.records.names import stan_name
+from harness.records.text import combination, listed
 from harness.stan import ProgramError
 from harness.stan.density import Density, EngineError
 from harness.stan.engine import open_density
@@ -52,6 +53,10 @@ RECORDED = 1000
 """At most this many points of a run's path are kept."""
 
 
+NAMED = 1e-3
+"""Part of a direction, relative to the largest, from which a parameter is named."""
+
+
 class FitError(RuntimeError):
     """A fit that cannot be made, with what was wrong and what to do."""
 
@@ -78,6 +83,33 @@ class BridgeTarget:
         found = self.model.log_density_gradient(z)
         assert found.gradient is not None  # noqa: S101 - it was asked for
         return found.value, found.gradient
+
+
+def untransformed(model: Density) -> frozenset[str]:
+    """Return the parameters that are the same on the unconstrained scale."""
+    z = np.random.default_rng(0).uniform(-1, 1, (1, model.dimension))
+    values, _ = model.constrain(z, transformed=False)
+    names = map(stan_name, model.constrained_names(transformed=False))
+    return frozenset(n for n, value in zip(names, values[0], strict=True) if value in z[0])
+
+
+def along(model: Density, direction: FloatArray) -> dict[str, Any]:
+    """Return a direction as plain facts: its terms, and whether they are unconstrained."""
+    names = [stan_name(n) for n in model.unconstrained_names()]
+    first = direction[np.argmax(np.abs(direction) > NAMED * np.abs(direction).max())]
+    terms = [
+        (name, round(float(part), 6))
+        for name, part in zip(names, direction / first, strict=True)
+        if abs(part) > NAMED * abs(direction / first).max()
+    ]
+    return {"terms": terms, "unconstrained": not untransformed(model) >= {n for n, _ in terms}}
+
+
+def along_words(directions: Sequence[Mapping[str, Any]]) -> str:
+    """Write that log p does not fall along some directions, the same ones once."""
+    said = dict.fromkeys(combination(d["terms"]) for d in directions)
+    scale = " (unconstrained scale)" if any(d["unconstrained"] for d in directions) else ""
+    return f"log p does not fall along {listed(list(said), 3)}{scale}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

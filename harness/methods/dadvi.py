@@ -54,7 +54,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
 
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=5)
+_row = functools.partial(Method, bridge=True, version=6)
 
 DADVI = _row(
     name="dadvi",

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem
+from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem, along, along_words
 from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
 from harness.records import FloatArray, Reason, Trace
 from harness.records.names import stan_name
 from harness.records.text import count, estimate, fixed, integer, listed, number, percent, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings, Wanted
-from harness.vi.deterministic.improper import flat_directions, hard_edges
+from harness.vi.deterministic.improper import flat_directions, hard_edges, level_of
 from harness.vi.elbo import elbos
 from harness.vi.gaussian import Gaussian
 from harness.vi.target import Fitted
@@ -29,9 +29,6 @@ LOWER = 0.1
 
 LOWER_S = 0.5
 """Seconds that finding out may take."""
-
-SHARED = 0.3
-"""Part of a flat direction from which a parameter is named."""
 
 NAMED = 3
 """Other basins that a message names."""
@@ -136,11 +133,15 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
         seconds=1e-6 * (1 + problem.target.dimension / 10) + SECONDS_A_NUMBER * numbers,
     )
     try:
-        return deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
+        optimum = deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
     except np.linalg.LinAlgError as error:
         raise _improper(problem, deterministic.StartError(deterministic.IMPROPER)) from error
     except deterministic.StartError as error:
         raise _improper(problem, error) from error
+    if level := level_of(problem.target, optimum):
+        directions = [along(problem.model, v) for v in level]
+        raise FitError(f"{deterministic.IMPROPER}; {along_words(directions)}")
+    return optimum
 
 
 def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
@@ -233,11 +234,8 @@ def _improper(problem: Problem[Any], error: Exception) -> FitError:
         for e in hard_edges(problem.target, problem.rng)
     ]
     flat = [] if said else flat_directions(problem.target, problem.rng)
-    along = dict.fromkeys(
-        " and ".join(names[int(j)] for j in np.flatnonzero(np.abs(v) > SHARED)) for v in flat
-    )
-    if along:
-        said = [f"log p does not fall along {listed(list(along), NAMED)}"]
+    if flat:
+        said = [along_words([along(problem.model, v) for v in flat])]
     return FitError("; ".join([str(error) or deterministic.IMPROPER, *said[:NAMED]]))
 
 

@@ -164,6 +164,17 @@ def span(values: Sequence[float], digits: int = 2) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def combination(terms: Sequence[tuple[str, float]], at_most: int = 6) -> str:
+    """Write a linear combination: ``a − 0.50 b``."""
+    said = ""
+    for name, factor in terms[:at_most]:
+        sign = "−" if factor < 0 else "+"
+        said += f" {sign} " if said else sign.replace("+", "")
+        said += name if abs(factor) == 1 else f"{number(abs(factor))} {name}"
+    more = len(terms) - at_most
+    return f"{said} and {count(more, 'more term')}" if more > 0 else said
+
+
 def listed(items: Sequence[str], at_most: int = 6) -> str:
     """Write a list; one that is too long is cut and says by how much."""
     if len(items) > at_most:

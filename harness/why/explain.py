@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import metrics
 from harness.methods import title
-from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, arrays
+from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, along, arrays
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
 from harness.records import (
@@ -35,13 +35,14 @@ from harness.stan.engine import open_density
 from harness.vi.deterministic import StartError, fit_fullrank
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture
+from harness.vi.deterministic.improper import level_of
 from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
 from harness.why import tempered
 from harness.why.causes import by_size, causes_of
 from harness.why.causes.modes import switched
 from harness.why.causes.row import COUNTS, Evidence, FamilyScene, OptimiserScene
-from harness.why.causes.steps import HARD_EDGE
+from harness.why.causes.steps import HARD_EDGE, ImproperScene
 from harness.why.causes.stopping import looks_of
 from harness.why.family_search import BUDGET_S, WANTED, Family, Search
 from harness.why.fits import (
@@ -141,10 +142,9 @@ def _explained(
             search.complete = False
     lost = any(f.lost > 0 for f in fits)
     edges = edges_of(bridged, search.target, search.rng) if lost or not found else ()
-    if not found:
-        causes = (Cause("optimiser", HARD_EDGE.id, math.nan, {"edges": edges}),) if edges else ()
-        unknown = [_unknown(fit, NO_BEST, causes=causes) for fit in fits]
-        return NO_LOG_Z, unknown, None
+    causes = _gapless(search, bridged, found, edges)
+    if causes is not None:
+        return NO_LOG_Z, [_unknown(fit, NO_BEST, causes=causes) for fit in fits], None
     shown = None if refuted else posterior
     log_z = _log_z(search, model, data, shown, found)
     if log_z.by == "bridge":
@@ -172,6 +172,26 @@ def _explained(
     keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
     every = [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
     return log_z, every, refuted
+
+
+def _gapless(
+    search: Search,
+    bridged: Density,
+    found: Mapping[FamilyName, Family],
+    edges: tuple[Evidence, ...],
+) -> tuple[Cause, ...] | None:
+    """Return the causes where no fit can have a gap; None where fits can.
+
+    There is no best member of a family, or the posterior is improper.
+    """
+    if not found:
+        return (Cause("optimiser", HARD_EDGE.id, math.nan, {"edges": edges}),) if edges else ()
+    optimum = found["meanfield"].best.optimum
+    level = level_of(search.target, optimum)
+    if not level:
+        return None
+    search.notes.append("log Z and every gap are unknown: the posterior is improper")
+    return causes_of(ImproperScene(along=[along(bridged, v) for v in level]))
 
 
 def _alone(search: Search, log_z: LogZ, found: Mapping[FamilyName, Family]) -> Posterior | None:

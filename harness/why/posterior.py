@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import metrics
+from harness.methods.bridged import untransformed
 from harness.metrics.influence import LEAST_EFFECTIVE
 from harness.metrics.missed_mass import missed_mass
 from harness.records import Estimate, Reference
@@ -156,10 +157,7 @@ def edges_of(
 ) -> tuple[Mapping[str, Any], ...]:
     """Return where the density ends in a parameter that is declared without that bound."""
     names = dict(enumerate(stan_names(model.unconstrained_names())))
-    z = rng.uniform(-1, 1, (1, model.dimension))
-    values = model.constrain(z, transformed=False)[0][0]
-    declared = stan_names(model.constrained_names(transformed=False))
-    free = {n for n, value in zip(declared, values, strict=True) if value in z[0]}
+    free = untransformed(model)
     found = [e for e in hard_edges(target, rng) if names[e.which] in free]
     return tuple({"of": names[e.which], "side": e.side, "at": e.at} for e in found)
 

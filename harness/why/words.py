@@ -10,7 +10,7 @@ from statistics import median
 from harness.methods import title
 from harness.records import Better, Trial, Verdict, VerdictCause
 from harness.records.text import capital, count, ended, listed, number, seconds, span
-from harness.why.causes import cause_name, cause_sentence
+from harness.why.causes import cause_brief, cause_name, cause_sentence
 from harness.why.causes.row import figure
 from harness.why.remedies import REMEDIES
 from harness.why.remedies.sentence import VERBS
@@ -75,7 +75,7 @@ def _family(causes: Sequence[VerdictCause]) -> Brief:
     whole = causes[0].whole
     digits = 3 if len(causes) == 1 and whole.mcse < SHARP * whole.value else 2
     if len(causes) == 1:
-        name = cause_name(causes[0].cause)
+        name = cause_brief(causes[0].cause)
         known = not math.isnan(causes[0].cause.nats)
         return Brief(f"family: {name}", number(causes[0].cause.nats, digits) if known else "")
     names = [

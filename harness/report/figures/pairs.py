@@ -48,6 +48,8 @@ def region(x: FloatArray, y: FloatArray, across: Window, up: Window) -> list[Lin
     steps = (xs[1] - xs[0], ys[1] - ys[0])
     sds = (float(np.std(x[inside])), float(np.std(y[inside])))
     smooth = [max(narrow * sd / step, 0.5) for sd, step in zip(sds, steps, strict=True)]
+    if not np.isfinite(smooth).all():  # draws so far out that their variance overflows
+        return []
     density = gaussian_filter(counts, smooth, mode="constant")
     ranked = np.sort(density.ravel())[::-1]
     total = np.cumsum(ranked) / max(counts.sum(), 1.0) * inside.mean()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.linalg import qr
 
 from harness.records import FloatArray
-from harness.vi.deterministic.curvature import hessian
+from harness.vi.deterministic.fit import Optimum
+from harness.vi.gaussian import Gaussian
 from harness.vi.target import Target
 
 POINTS = 8
 """Points of Stan's box from which lines start."""
 
-FAR = (10.0, 100.0, 1000.0)
+FAR = (10.0, 100.0, 1000.0, 1e4)
 """Distances at which log p must have fallen, and by how much it then has not."""
 
 FALLS = 1.0
@@ -22,11 +24,18 @@ FALLS = 1.0
 MOST = 100
 """Parameters up to which every direction is tried."""
 
+MOST_LEVEL, LEVEL_S = 300, 1.0
+"""Parameters and seconds of gradients up to which a fit is asked for level directions."""
+
+ROUNDING = 1e-7
+"""Part of a direction that is rounding."""
+
 REACH, HALVINGS, AGREES = (1.0, 3.0, 10.0), 50, 1e-6
 """Steps that look for an edge, how often they are halved, and how closely edges must agree."""
 
-FLAT = 1e-9
-"""Curvature, relative to the largest, below which a direction counts as without any."""
+LEVEL = 1e-10
+"""Part of unit gradients, relative to the largest, below which a direction counts as without any.
+A prior a million times wider than what the data say leaves more."""
 
 
 class Edge(NamedTuple):
@@ -37,31 +46,58 @@ class Edge(NamedTuple):
     at: float
 
 
-def _inside(target: Target, rng: np.random.Generator) -> FloatArray:
+def _inside(target: Target, rng: np.random.Generator, count: int = POINTS) -> FloatArray:
     z = rng.uniform(-2, 2, (64 * POINTS, target.dimension))
-    return np.asarray(z[np.isfinite(target.log_density(z))][:POINTS])
+    return np.asarray(z[np.isfinite(target.log_density(z))][:count])
 
 
 def flat_directions(target: Target, rng: np.random.Generator) -> list[FloatArray]:
-    """Return unit vectors ``(d,)`` along which log p does not fall, single parameters first.
+    """Return directions ``(d,)`` along which log p does not fall, single parameters first.
 
     A direction counts if log p has not fallen by a nat at any of the distances at which it is
-    finite, from every point. Directions of several parameters are those without curvature.
+    finite, from every point.
     """
     d = target.dimension
-    points = _inside(target, rng)
-    if not len(points) or d > MOST:
+    if d > MOST:
+        return []
+    points = _inside(target, rng, d + POINTS)
+    if not len(points):
         return []
     single = [s * row for row in np.eye(d) for s in (1.0, -1.0)]
-    found = [v for v in single if _flat(target, points, v)]
-    if found:
-        return found
-    curvature = hessian(target, points[0], np.ones(d))
-    if not np.isfinite(curvature).all():
+    found = [v for v in single if _flat(target, points[:POINTS], v)]
+    return found or level_directions(target, points, np.ones(d))
+
+
+def level_directions(target: Target, points: FloatArray, scale: FloatArray) -> list[FloatArray]:
+    """Return directions along which log p is level everywhere, each of few parameters.
+
+    Their part of every gradient is nothing, and log p does not fall. ``points`` are more than
+    parameters, as from a fit; ``scale`` ``(d,)`` are its sds, the unit of distances.
+    """
+    slope = target.log_density_gradient(points)[1] * scale
+    size = np.linalg.norm(slope, axis=1)
+    good = np.isfinite(size) & (size > 0)
+    if good.sum() <= len(scale):
         return []
-    value, vector = np.linalg.eigh(curvature)
-    none = np.abs(value) < FLAT * np.abs(value).max()
-    return [v for v in vector.T[none] if _flat(target, points, v)]
+    _, value, vector = np.linalg.svd(slope[good] / size[good, None], full_matrices=False)
+    null = vector[value < LEVEL * value[0]]
+    if not len(null):
+        return []
+    # Each with a parameter of its own, so that what is independent is not mixed.
+    own = qr(null, mode="r", pivoting=True)[1][: len(null)]
+    null = np.linalg.solve(null[:, own], null)
+    null[np.abs(null) < ROUNDING] = 0.0
+    begin = points[good][:POINTS]
+    return [v * scale for v in null if _flat(target, begin, v * scale / np.abs(v).max())]
+
+
+def level_of(target: Target, optimum: Optimum) -> list[FloatArray]:
+    """Return the level directions at an optimum; none where looking would take too long."""
+    count = 2 * len(optimum.mean) + POINTS
+    if len(optimum.mean) > MOST_LEVEL or count * optimum.seconds_per_point > LEVEL_S:
+        return []
+    z = Gaussian(optimum.mean, optimum.sd).draw(count, np.random.default_rng(0))
+    return level_directions(target, z, optimum.sd)
 
 
 def _flat(target: Target, points: FloatArray, v: FloatArray) -> bool:

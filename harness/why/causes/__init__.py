@@ -27,6 +27,7 @@ CAUSES: Mapping[str, CauseRow] = {
         shape.LIGHT_TAILS,
         shape.HEAVY_TAILS,
         shape.OTHER_SHAPE,
+        steps.FLAT_DIRECTION,
         steps.OTHER_BASIN,
         steps.RUNAWAY,
         steps.HARD_EDGE,
@@ -88,6 +89,14 @@ def cause_name(cause: Cause) -> str:
     """Return what people read for a cause; one that is not in the table keeps its id."""
     row = CAUSES.get(cause.name)
     return cause.name if row is None else row.name
+
+
+def cause_brief(cause: Cause) -> str:
+    """Return what people read for a cause in a table."""
+    row = CAUSES.get(cause.name)
+    if row is None or row.brief is None or "said" in cause.evidence:
+        return cause_name(cause)
+    return row.brief(cause.evidence)
 
 
 def cause_sentence(cause: Cause) -> str:

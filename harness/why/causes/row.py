@@ -169,6 +169,8 @@ class CauseRow:
     """Returns what it found, or None. Rows are asked in the order of the table."""
     sentence: Callable[[Evidence], str]
     """Writes the evidence, without a capital or a full stop."""
+    brief: Callable[[Evidence], str] | None = None
+    """Writes what is read instead of the name where there is no room for a sentence."""
 
 
 def cause(
@@ -179,9 +181,10 @@ def cause(
     *,
     name: str = "",
     gap: Kind | None = None,
+    brief: Callable[[Evidence], str] | None = None,
 ) -> CauseRow:
     """Return a row that is called as its id, and is of its scene's kind, unless told otherwise."""
-    return CauseRow(row_id, name or row_id, gap or scene.kind, scene, detect, sentence)
+    return CauseRow(row_id, name or row_id, gap or scene.kind, scene, detect, sentence, brief)
 
 
 def figure(nats: Sequence[float]) -> str:

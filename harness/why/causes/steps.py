@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.judge.notes import LARGE_STEP
 from harness.methods import METHODS
+from harness.methods.bridged import along_words
 from harness.records.text import count, listed, number, percent, setting
 from harness.why.causes import row
-from harness.why.causes.row import CauseRow, Evidence, Found, Looks, OptimiserScene, cause, figure
+from harness.why.causes.row import (
+    CauseRow,
+    Evidence,
+    Found,
+    Looks,
+    OptimiserScene,
+    Scene,
+    cause,
+    figure,
+)
 
 FAR = 0.125
 """Nats from which a run with a large step has run away: a mean 0.5 sd off, the wrong limit."""
@@ -42,6 +54,14 @@ def _runaway_sentence(e: Evidence) -> str:
     words = "the run left the posterior" if e["away"] else "the last steps were too coarse"
     lost = f"; {percent(e['lost'])} of its draws have no density" if e["lost"] > 0 else ""
     return f"with step size {setting(e['eta'])}, which CmdStan's adaptation chose, {words}{lost}"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ImproperScene(Scene):
+    """A program whose log density does not fall in some directions, so that nothing has a gap."""
+
+    kind = "family"
+    along: Sequence[Evidence]
 
 
 def _detect_edge(scene: OptimiserScene) -> Found | None:
@@ -134,6 +154,13 @@ def _optimum_sentence(e: Evidence) -> str:
     return "" if other is None else other[1]
 
 
+FLAT_DIRECTION = cause(
+    "flat direction",
+    ImproperScene,
+    lambda scene: Found(math.nan, {"along": scene.along}) if scene.along else None,
+    lambda e: f"{along_words(e['along'])}: the posterior is improper; give the parameters priors",
+    brief=lambda e: along_words(e["along"]),
+)
 OTHER_BASIN = cause("other basin", OptimiserScene, _detect_basin, _basin_sentence)
 RUNAWAY = cause("runaway", OptimiserScene, _detect_runaway, _runaway_sentence)
 HARD_EDGE = cause("hard edge", OptimiserScene, _detect_edge, _edge_sentence)
