@@ -82,3 +82,5 @@ class Program:
     """Whether the embedded engine makes the density."""
     embedded_error: str = ""
     """Why it does not, in the engine's words."""
+    constants: bool = False
+    """Whether the embedded density has all constants; the bridge's always has."""

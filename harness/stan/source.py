@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 _TOKENS = re.compile(
     r"""^[ \t]*\#include[ \t]+[<"]?([^\s">]+)[>"]?|("[^"\n]*")|//[^\n]*|\#[^\n]*|/\*.*?\*/""",
     re.MULTILINE | re.DOTALL,
 )
+_STRING = re.compile(r'"[^"\n]*"')
 _RANDOM = re.compile(r"[^;{}]*\b\w+_rng\s*\([^;]*;")
 _DECLARED = re.compile(r"(\w+)\s*;")
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
@@ -44,26 +46,48 @@ def generated_line(stan_file: Path) -> int | None:
     return None if begins is None else code.count("\n", 0, begins.start()) + 1
 
 
-def without_generated(program: bytes) -> bytes:
-    """Return a program's text without its generated quantities, unless an include has them."""
-    text = program.decode(errors="surrogateescape")
-    # Comments and strings become blanks of their length, so that places stay the same.
-    blank = _TOKENS.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
-    begins = re.search(r"\bgenerated\s+quantities\s*\{", blank)
-    if begins is None:
-        return program
-    end = _closing(blank, begins.end())
-    return (text[: begins.start()] + text[end + 1 :]).encode(errors="surrogateescape")
+def expanded(stan_file: Path) -> str:
+    """Return a program's text with its includes and without comments."""
+    return _expanded(stan_file, lambda string: string)
 
 
-def _code(stan_file: Path, seen: frozenset[str] = frozenset()) -> str:
+def blanked(text: str) -> str:
+    """Return a text without what stands in strings; places stay the same."""
+    return _STRING.sub(lambda match: " " * len(match.group()), text)
+
+
+def without_generated(text: str) -> str:
+    """Return an expanded program without its generated quantities."""
+    code = blanked(text)
+    begins = re.search(r"\bgenerated\s+quantities\s*\{", code)
+    return text if begins is None else text[: begins.start()] + text[closing(code, begins.end()) :]
+
+
+def closing(code: str, start: int, pair: str = "{}") -> int:
+    """Return the place after the bracket that closes what was opened before ``start``."""
+    depth = 1
+    for bracket in re.finditer(f"[{re.escape(pair)}]", code[start:]):
+        depth += 1 if bracket.group() == pair[0] else -1
+        if depth == 0:
+            return start + bracket.end()
+    return len(code)
+
+
+def _code(stan_file: Path) -> str:
     """Return a program with its includes and without comments and strings."""
+    return _expanded(stan_file, lambda _: '""')
 
+
+def _expanded(
+    stan_file: Path, string: Callable[[str], str], seen: frozenset[str] = frozenset()
+) -> str:
     def replaced(match: re.Match[str]) -> str:
-        name, string = match.groups()
+        name, text = match.groups()
+        if text:
+            return string(text)
         if name is None or name in seen:
-            return '""' if string else " "
-        return _code(stan_file.parent / name, seen | {name})
+            return " "
+        return _expanded(stan_file.parent / name, string, seen | {name})
 
     try:
         text = stan_file.read_text(encoding="utf-8", errors="replace")
@@ -75,17 +99,4 @@ def _code(stan_file: Path, seen: frozenset[str] = frozenset()) -> str:
 def _block(code: str, name: str) -> str:
     """Return what stands in a block's braces."""
     start = re.search(rf"{name}\s*\{{", code)
-    if start is None:
-        return ""
-    end = _closing(code, start.end())
-    return code[start.end() : end]
-
-
-def _closing(code: str, start: int) -> int:
-    """Return where the brace closes that was opened before ``start``."""
-    depth = 1
-    for brace in re.finditer(r"[{}]", code[start:]):
-        depth += 1 if brace.group() == "{" else -1
-        if depth == 0:
-            return start + brace.start()
-    return len(code)
+    return "" if start is None else code[start.end() : closing(code, start.end()) - 1]

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from harness.stan.cache import ProgramError
 from harness.stan.compile import program_hash
 from harness.stan.density import EngineError
+from harness.stan.source import expanded
 
 VERSION = "0.24.0"
 """The version of stanli, as in pyproject.toml."""
@@ -254,32 +255,22 @@ def _install() -> str:
     return f"{Path(sys.executable).name} -m pip install stanli=={VERSION}"
 
 
-def translated(stan_file: Path) -> bytes:
+def translated(stan_file: Path, edit: Callable[[str], str] | None = None) -> bytes:
     """Return a program in the engine's own form, made once per process for the same text.
 
-    Includes are searched in the program's folder.
+    Includes are searched in the program's folder. ``edit`` changes the text, with its includes.
 
     Raises
     ------
     harness.stan.ProgramError
         If the program cannot be read, or the engine's stanc rejects it, with its message.
     """
-    return _translated(stan_file, program_hash(stan_file))
+    return _translated(stan_file, edit, program_hash(stan_file))
 
 
 @functools.lru_cache(maxsize=64)
-def _translated(stan_file: Path, _: str) -> bytes:
-    return translate(stan_file.read_bytes(), stan_file)
-
-
-def translate(text: bytes, stan_file: Path) -> bytes:
-    """Return a program's text in the engine's own form; ``stan_file`` is for includes and words.
-
-    Raises
-    ------
-    harness.stan.ProgramError
-        If the engine's stanc rejects the program, with its message.
-    """
+def _translated(stan_file: Path, edit: Callable[[str], str] | None, _: str) -> bytes:
+    text = stan_file.read_bytes() if edit is None else edit(expanded(stan_file)).encode()
     call = opened().call
     words = ctypes.create_string_buffer(WORDS)
     folders = (ctypes.c_char_p * 1)(os.fsencode(stan_file.absolute().parent))

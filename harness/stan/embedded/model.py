@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.stan.density import EngineError, Evaluation, Status
 from harness.stan.embedded import library
+from harness.stan.embedded.constants import with_constants
 from harness.stan.embedded.library import WORDS, Sink
 from harness.stan.source import without_generated
 
@@ -50,8 +51,7 @@ class EmbeddedModel:
     Several programs, and several data sets of one program, can exist side by side. Calls of one
     model hold its lock; different models work in parallel. After a fork, both processes can use
     the model; it cannot be pickled. A point at which the program throws is rejected, whatever it
-    throws, as NUTS does. The density lacks a constant unless ``constants`` says
-    otherwise.
+    throws, as NUTS does.
 
     Parameters
     ----------
@@ -61,6 +61,9 @@ class EmbeddedModel:
         JSON as CmdStan reads it: a file, or its text.
     seed
         Seed of random numbers in ``transformed data``, from 0 to 2³² − 1.
+    constants
+        Whether to evaluate the program with ``~`` written as ``target +=``, which has all
+        constants. See :func:`harness.stan.engine.embed`, which checks that it is the same density.
     edit
         Changes the program's text before it is translated.
 
@@ -70,6 +73,7 @@ class EmbeddedModel:
         If the engine's stanc rejects the program.
     EngineError
         If there is no engine, or it cannot run the program, or the data do not fit; in its words.
+        With ``constants``, also if the program cannot be rewritten.
     """
 
     engine: Literal["embedded"] = "embedded"
@@ -80,26 +84,24 @@ class EmbeddedModel:
         data: Path | bytes | None = None,
         seed: int = 1,
         *,
-        edit: Callable[[bytes], bytes] | None = None,
+        constants: bool = False,
+        edit: Callable[[str], str] | None = None,
     ) -> None:
         self.library = library.opened()
         self.lock = threading.RLock()
-        self.constants = False
+        self.constants = constants
         self._call = self.library.call
         self.gradient_of = self._call.stanli_grad
         self.sink = Sink()
         self._error = ""
         self._stan_file, self._data, self._seed = stan_file, data, _seed(seed)
-        if edit is None:
-            translated = library.translated(stan_file)
-        else:
-            translated = library.translate(edit(stan_file.read_bytes()), stan_file)
+        self._translated = library.translated(stan_file, with_constants if constants else edit)
         words = ctypes.create_string_buffer(WORDS)
         options = library.ModelOptions(self._seed, 1, 0)
         with self.library.making:
             self.listen()
             handle = self._call.stanli_model_new_with_opts(
-                translated, _text(data), ctypes.addressof(options), words, WORDS
+                self._translated, _text(data), ctypes.addressof(options), words, WORDS
             )
         if not handle:
             raise EngineError(_said(words))
@@ -384,7 +386,7 @@ class EmbeddedModel:
         """
         about = {
             "build_id": self.library.build,
-            "mir": library.translated(self._stan_file).decode(),
+            "mir": self._translated.decode(),
             "name": "model",
         }
         text = _BARE.sub(rb'"\1\2"', _text(self._data))
