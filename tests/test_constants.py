@@ -22,10 +22,10 @@ from harness.stan.engine import embed
         ("k ~ poisson_log(a + f[1]);", "target += poisson_log_lpmf(k | a + f[1]);"),
         ("x ~ std_normal();", "target += std_normal_lpdf(x | );"),
         (
-            "for (n in 1:N) if (n > f(2)) y[n] ~ normal(g(n, 1), s); else y[n] ~ cauchy(0, 1);",
-            "for (n in 1:N) if (n > f(2)) target += normal_lpdf(y[n] | g(n, 1), s); "
-            "else target += cauchy_lpdf(y[n] | 0, 1);",
+            "for (n in 1:N) if (n > f(2)) y[n] ~ cauchy(g(n, 1), s);",
+            "for (n in 1:N) if (n > f(2)) target += cauchy_lpdf(y[n] | g(n, 1), s);",
         ),
+        ("if (b) y ~ gamma(1, 1); else y ~ own(2);", "else target += own_lpdf(y | 2);"),
         ("{ real a = 1; to_vector(z) ~ own(a); }", "target += own_lpdf(to_vector(z) | a)"),
         ("target += normal_lupdf(y | 0, 1);", "target += normal_lpdf(y | 0, 1);"),
         ('print("y ~ normal(0, 1);");', 'print("y ~ normal(0, 1);");'),

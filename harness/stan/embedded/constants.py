@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from harness.stan.density import Density
 
 POINTS = 5
-"""At so many points the density and the one with constants must differ by one constant."""
+"""Number of points at which the density and the one with constants must differ by one constant."""
 
 TRIED = 50
-"""Among so many points, because some may be rejected."""
+"""They are taken from this many points, because some may be rejected."""
 
 TOLERANCE = 1e-8
 """Of the larger density; rounding in sums over many data is far smaller."""
