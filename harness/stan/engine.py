@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from harness.records.names import stan_name, variables
+from harness.records.text import count, listed, number
 from harness.stan.bridge import BridgeModel
 from harness.stan.cache import ProgramError
 from harness.stan.density import Density, EngineError
@@ -16,7 +20,16 @@ from harness.stan.embedded.constants import same_but_for_a_constant
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.records import Program
+    from harness.records import Draws, FloatArray, Program
+
+COMPARED = 20
+"""Draws at which an embedded density must equal CmdStan's up to one constant."""
+
+CANDIDATES = 100
+"""They are taken from this many, because digits are lost in draws close to a bound."""
+
+TOLERANCE = 1e-8
+"""Of the density, beside ten times what the last digit of the draw changes in it."""
 
 
 def embed(program: Program, data_file: Path | None) -> Program:
@@ -61,3 +74,81 @@ def open_density(
     if program.embedded_error and not program.library_error:
         raise EngineError(f"needs a compiler: {program.embedded_error}")
     raise EngineError(program.library_error or "the program was not built as a library")
+
+
+class MissingParametersError(ValueError):
+    """Draws without some of the program's parameters."""
+
+
+def unconstrained(model: Density, draws: Draws, index: Sequence[int]) -> FloatArray:
+    """Return chosen draws on the unconstrained scale, shape ``(len(index), d)``.
+
+    ``index`` counts the draws of all chains, one chain after the other. A draw that violates its
+    constraint, such as one rounded onto a bound, is a row of NaN.
+
+    Raises
+    ------
+    MissingParametersError
+        If the draws do not have all parameters.
+    """
+    return _unconstrained(model, *_parameters(model, draws, index))
+
+
+def _parameters(
+    model: Density, draws: Draws, index: Sequence[int]
+) -> tuple[tuple[str, ...], FloatArray]:
+    """Return the parameters' names, and their values in chosen draws."""
+    names = tuple(stan_name(n) for n in model.constrained_names())
+    have = {name: i for i, name in enumerate(draws.names)}
+    absent = [n for n in names if n not in have]
+    if absent:
+        raise MissingParametersError(f"the draws lack {listed(absent, 4)}")
+    flat = draws.values.reshape(-1, draws.values.shape[2])
+    return names, flat[np.asarray(index, dtype=int)][:, [have[n] for n in names]]
+
+
+def _unconstrained(model: Density, names: Sequence[str], values: FloatArray) -> FloatArray:
+    by_name = variables(names, values[None])
+    out = np.full((len(values), model.dimension), np.nan)
+    for i in range(len(values)):
+        try:
+            out[i] = model.unconstrain({k: v[0, i] for k, v in by_name.items()})
+        except EngineError:
+            continue
+    return out
+
+
+def disagreement(model: Density, draws: Draws, log_p: FloatArray) -> str:
+    """Say how a density differs from what CmdStan wrote beside its draws; empty if it does not.
+
+    ``log_p`` is NUTS's ``lp__`` or ADVI's ``log_p__``, shape ``(chain, draw)``. The two may differ
+    by one constant. A density that cannot be compared disagrees.
+    """
+    total = log_p.size
+    index = np.unique(np.linspace(0, total - 1, min(CANDIDATES, total)).astype(int))
+    try:
+        names, theta = _parameters(model, draws, index.tolist())
+    except MissingParametersError as error:
+        return f"the densities cannot be compared: {error}"
+    theirs = log_p.reshape(-1)[index]
+    z = _unconstrained(model, names, theta)
+    beside = _unconstrained(model, names, theta * (1 + np.finfo(float).eps))
+    usable = np.isfinite(theirs) & np.isfinite(z).all(axis=1) & np.isfinite(beside).all(axis=1)
+    theirs, z, beside = theirs[usable], z[usable], beside[usable]
+    ours = model.log_density(z).value
+    if lost := int(np.count_nonzero(~np.isfinite(ours))):
+        return f"the density is not finite at {lost} of {count(len(z), 'draw')} of CmdStan"
+    # What the last digit changes: close to a bound, a draw does not determine its point.
+    digit = np.nan_to_num(np.abs(model.log_density(beside).value - ours), nan=np.inf)
+    allowed = TOLERANCE * np.maximum(np.abs(theirs), 1) + 10 * digit
+    chosen = np.argsort(allowed, kind="stable")[:COMPARED]
+    chosen = chosen[np.isfinite(allowed[chosen])]
+    if len(chosen) < COMPARED:
+        return f"the densities can be compared at {count(len(chosen), 'draw')} only"
+    difference = (ours - theirs)[chosen]
+    off = np.abs(difference - np.median(difference))
+    wrong = int(np.count_nonzero(off > allowed[chosen]))
+    if not wrong:
+        return ""
+    most = number(float(off.max()))
+    return f"the density differs from CmdStan's by up to {most} nats at {wrong} of {COMPARED} draws"

@@ -15,6 +15,7 @@ from harness.methods import title
 from harness.methods.bridged import SECONDS_A_NUMBER, BridgeTarget, along, arrays
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
+from harness.models.exact_evidence import LOG_EVIDENCE
 from harness.records import (
     NO_ESTIMATE,
     Cause,
@@ -31,7 +32,7 @@ from harness.records import (
 from harness.records.text import count, number, percent, seconds
 from harness.stan import ProgramError, program_hash
 from harness.stan.density import Density, EngineError
-from harness.stan.engine import open_density
+from harness.stan.engine import MissingParametersError, open_density
 from harness.vi.deterministic import StartError, fit_fullrank
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture
@@ -47,7 +48,6 @@ from harness.why.causes.stopping import looks_of
 from harness.why.family_search import BUDGET_S, WANTED, Family, Search
 from harness.why.fits import (
     Fit,
-    MissingParametersError,
     family_of,
     fit_of,
     lost_coordinates,
@@ -98,6 +98,9 @@ def explain(
     numbers = sum(value.size for value in bound.values())
     a_density = 1e-6 * (1 + target.dimension / 10) + SECONDS_A_NUMBER * numbers
     search = Search(target, rng, Clock(timeout_s), a_density)
+    if model.reference in LOG_EVIDENCE and not bridged.constants:
+        search.notes.append("the formula of log Z is not used: the density lacks a constant")
+        model = replace(model, reference=None)
     if lost := lost_coordinates(bridged):
         why = f"draws do not determine the unconstrained {lost}"
         words = f"q and its gaps are unknown: {why}"

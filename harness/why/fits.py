@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness.methods import METHODS
 from harness.records import Draws, FamilyName, RunResult
-from harness.records.names import stan_name, variables
+from harness.records.names import stan_name
 from harness.records.text import count, listed
-from harness.stan.density import Density, EngineError
+from harness.stan.density import Density
+from harness.stan.engine import unconstrained
 from harness.vi.gaussian import Gaussian
 from harness.vi.recover import SPARE, recover
 
@@ -124,35 +124,3 @@ def lost_coordinates(model: Density) -> str:
     found = [stan_name(model.unconstrained_names()[int(j)]) for j in np.flatnonzero(lost)]
     why = "the radius of a unit_vector is in none of them"
     return f"{listed(found, 4)}, because {why}" if found else ""
-
-
-class MissingParametersError(ValueError):
-    """Draws without some of the program's parameters."""
-
-
-def unconstrained(model: Density, draws: Draws, index: Sequence[int]) -> FloatArray:
-    """Return chosen draws on the unconstrained scale, shape ``(len(index), d)``.
-
-    ``index`` counts the draws of all chains, one chain after the other. A draw that violates its
-    constraint, such as one rounded onto a bound, is a row of NaN.
-
-    Raises
-    ------
-    MissingParametersError
-        If the draws do not have all parameters.
-    """
-    names = [stan_name(n) for n in model.constrained_names(transformed=False, generated=False)]
-    have = {name: i for i, name in enumerate(draws.names)}
-    absent = [n for n in names if n not in have]
-    if absent:
-        raise MissingParametersError(f"the draws lack {listed(absent, 4)}")
-    flat = draws.values.reshape(-1, draws.values.shape[2])
-    chosen = flat[np.asarray(index)][:, [have[n] for n in names]]
-    by_name = variables(names, chosen[None])
-    out = np.full((len(chosen), model.dimension), np.nan)
-    for i in range(len(chosen)):
-        try:
-            out[i] = model.unconstrain({k: v[0, i] for k, v in by_name.items()})
-        except EngineError:
-            continue
-    return out

@@ -1,7 +1,7 @@
 """A Stan program with the constants that ``~`` drops.
 
-The engine evaluates ``y ~ normal(mu, sigma)`` without the terms that depend on no parameter, so that
-its density lacks a constant. ``target += normal_lpdf(y | mu, sigma)`` has them all. Whether the
+The engine evaluates ``y ~ normal(mu, sigma)`` without the terms that depend on no parameter: its
+density lacks a constant. ``target += normal_lpdf(y | mu, sigma)`` has them all. Whether the
 two programs differ by one constant is checked where the rewritten one is used.
 """
 

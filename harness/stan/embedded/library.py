@@ -234,10 +234,17 @@ def opened() -> Library:
     EngineError
         If it is not installed, or is of another version or interface.
     """
-    return Library(_path())
+    return Library(path())
 
 
-def _path() -> Path:
+def path() -> Path:
+    """Return the library's file.
+
+    Raises
+    ------
+    EngineError
+        If stanli is not installed, or not at the tested version.
+    """
     if named := os.environ.get(LIBRARY):
         return Path(named)
     # Found, not imported: stanli's Python part opens the library with types of its own.

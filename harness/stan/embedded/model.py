@@ -94,7 +94,7 @@ class EmbeddedModel:
         self.gradient_of = self._call.stanli_grad
         self.sink = Sink()
         self._error = ""
-        self._stan_file, self._data, self._seed = stan_file, data, _seed(seed)
+        self.stan_file, self._data, self._seed = stan_file, data, _seed(seed)
         self._translated = library.translated(stan_file, with_constants if constants else edit)
         words = ctypes.create_string_buffer(WORDS)
         options = library.ModelOptions(self._seed, 1, 0)
@@ -375,7 +375,7 @@ class EmbeddedModel:
     @functools.cached_property
     def _plain(self) -> EmbeddedModel:
         """The program without generated quantities, for draws on which these throw."""
-        return EmbeddedModel(self._stan_file, self._data, self._seed, edit=without_generated)
+        return EmbeddedModel(self.stan_file, self._data, self._seed, edit=without_generated)
 
     @functools.cached_property
     def _other(self) -> int:
