@@ -6,12 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.records import Reason, Status
 from harness.records.text import count
 from harness.stan.source import generated_line
 
+_NUMBER = r"-?(?:[\d.]+(?:e[+-]?\d+)?|inf|nan)"
+_STEP = re.compile(rf"^\s*(\d+)(?:\s+{_NUMBER}){{5}}\s+(\d+)(?:\s|$)", re.IGNORECASE)
+_PATH = re.compile(r"^Path \[(\d+)\] : *Iter ")
+_CHOSEN = re.compile(r"Path \[(\d+)\] : *Best Iter: \[\d+\] ELBO \(([^)]+)\)")
 _MAX_ITERATIONS = "The maximum number of iterations is reached"
 _NOT_GOOD = "may not have converged to a good optimum"
 _DIVERGING = "MAY BE DIVERGING"
@@ -86,6 +90,60 @@ def read_advi(text: str) -> AdviConsole:
         # The counter continues over all step sizes tried, and every 50th is printed.
         max(steps, default=0),
     )
+
+
+def elbo_of(line: str) -> tuple[int, float] | None:
+    """Return iteration and ELBO of a row of ADVI's table, three decimals; None for other lines."""
+    row = _ROW.match(line)
+    return None if row is None else (int(row[1]), float(row[2]))
+
+
+class Climb(NamedTuple):
+    """How L-BFGS climbed log p, by its table."""
+
+    iterations: int
+    gradients: int
+    log_densities: int = 0
+    """Of the draws by which Pathfinder estimated ELBOs."""
+    elbo: float | None = None
+    """Pathfinder's, of the iterate that it chose; None where it chose none."""
+
+
+def read_climb(text: str) -> Climb | None:
+    """Read the optimiser's table; None without one. Its evaluations are a running total."""
+    found = [_STEP.match(line) for line in text.splitlines()]
+    rows = [m for m in found if m is not None]
+    return Climb(int(rows[-1][1]), int(rows[-1][2])) if rows else None
+
+
+def read_pathfinder(text: str, elbo_draws: int) -> dict[int, Climb]:
+    """Read the tables of Pathfinder's paths, printed with ``refresh=1``, by the path's number.
+
+    Each row follows a header that names its path. Its column of evaluations adds the running total
+    of L-BFGS's gradients again at every iteration, and the draws of that iteration's ELBO, where
+    it was estimated. What the last row adds beside those draws is the number of gradients.
+    """
+    rows: dict[int, list[tuple[int, int]]] = {}
+    path = 0
+    for line in text.splitlines():
+        named, step = _PATH.match(line), _STEP.match(line)
+        if named is not None:
+            path = int(named[1])
+        elif step is not None:
+            rows.setdefault(path, []).append((int(step[1]), int(step[2])))
+    chosen = {int(m[1]): float(m[2]) for m in _CHOSEN.finditer(text)}
+    found = {}
+    for path, steps in rows.items():
+        gradients = log_densities = before = 0
+        for _, evaluations in steps:
+            added = evaluations - before
+            before = evaluations
+            if added - elbo_draws >= gradients:
+                log_densities += elbo_draws
+                added -= elbo_draws
+            gradients = added
+        found[path] = Climb(steps[-1][0], gradients, log_densities, chosen.get(path))
+    return found
 
 
 def error_text(text: str) -> str:
