@@ -136,7 +136,7 @@ def test_a_runs_options_are_checked_again() -> None:
 
 def test_what_the_harness_hands_over_cannot_be_set() -> None:
     """The batch table is the model's, NUTS's starts are q's draws."""
-    for word in ("minibatch.batch=1", "nuts.start=1", "nuts.inv_metric=1"):
+    for word in ("minibatch.batch=1", "nuts.inits=1", "nuts.inv_metric=1"):
         with pytest.raises(OptionError, match="no option"):
             from_words([word])
     assert [m.name for m in ROWS if m.batch] == ["minibatch"]

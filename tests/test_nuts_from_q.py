@@ -59,7 +59,7 @@ def test_the_defaults_know_nothing_of_it() -> None:
 def test_every_chain_starts_where_it_is_told(run: Run) -> None:
     """In the mixture's modes, 8 of their sds apart, which short chains do not leave."""
     places = [-0.3, 0.5, 0.5, -0.3]
-    result = run("mixture", warmup=10, samples=40, start=[{"x": x} for x in places])
+    result = run("mixture", warmup=10, samples=40, inits=[{"x": x} for x in places])
     assert result.draws is not None, result.message
     x = result.draws.quantity("x")
     # Five sds of a mode about it.
@@ -69,7 +69,7 @@ def test_every_chain_starts_where_it_is_told(run: Run) -> None:
 
 def test_one_start_is_all_chains_and_may_be_given_in_part(run: Run) -> None:
     """A mapping stands for every chain."""
-    result = run("mixture", warmup=10, samples=40, start={"x": -0.3})
+    result = run("mixture", warmup=10, samples=40, inits={"x": -0.3})
     assert result.draws is not None, result.message
     np.testing.assert_allclose(result.draws.quantity("x"), -0.3, atol=0.5)
 
@@ -107,10 +107,10 @@ def test_the_leapfrog_steps_are_counted(run: Run) -> None:
         ({"inv_metric": 1.0}, "0 dimensions; allowed"),
         ({"inv_metric": [[1.0], [1.0, 2.0]]}, "inhomogeneous"),
         (
-            {"start": {"intercept": 1.0, "slope": 1.0, "sigma": -1.0}},
+            {"inits": {"intercept": 1.0, "slope": 1.0, "sigma": -1.0}},
             "must be greater than or equal to 0",
         ),
-        ({"start": [{"sigma": 1.0}] * 3}, "3 points for 4 chains; allowed: one a chain"),
+        ({"inits": [{"sigma": 1.0}] * 3}, "3 points for 4 chains; allowed: one a chain"),
     ],
 )
 def test_bad_shapes_are_a_failed_run_with_the_reason(

@@ -42,7 +42,7 @@ def test_defaults_are_all_methods_with_their_seeds(tmp_path: Path, model: Model)
     work = planner(tmp_path).work(model)
     assert work.judged == DEFAULT_METHODS
     assert count(work.specs) == {m: METHODS[m].seeds for m in DEFAULT_METHODS}
-    assert len(work.waiting) == 4 * 10 + 3 * 5 + 1
+    assert len(work.waiting) == 4 * 10 + 5 * 5 + 1
     assert not work.done
 
 

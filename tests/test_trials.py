@@ -36,7 +36,7 @@ from harness.why.words import remedy_in_short, remedy_sentences, trial_words
 
 CHANGES = {row.id: row.change for row in REMEDIES.values() if row.change is not None}
 
-START = {"start": [{"x": float(i)} for i in range(4)], "inv_metric": [1.0]}
+START = {"inits": [{"x": float(i)} for i in range(4)], "inv_metric": [1.0]}
 
 
 def gap(method: str, *causes: tuple[Any, str]) -> Gap:
@@ -230,7 +230,7 @@ def test_nuts_starts_from_q_only_where_there_is_both() -> None:
             "nuts",
             draws=4000,
             warmup=150,
-            start=[{"x": 0.0}, {"x": 1.0}, {"x": 2.0}, {"x": 3.0}],
+            inits=[{"x": 0.0}, {"x": 1.0}, {"x": 2.0}, {"x": 3.0}],
             inv_metric=[1.0],
         ),
         spec("nuts", draws=4000, warmup=150),
@@ -438,7 +438,7 @@ FROM_Q = Proposal("meanfield", "nuts from q", "nuts", {"warmup": 150}, (), seeds
 
 def test_nuts_from_q_helps_by_less_work_for_the_same_trust(wide: Compared) -> None:
     """Seconds and leapfrog steps, those of the warm-up estimated, beside the comparison's."""
-    from_q = chains(spec("nuts", warmup=150, start=[]), seconds=1.5)
+    from_q = chains(spec("nuts", warmup=150, inits=[]), seconds=1.5)
     stuck = chains(spec("nuts", warmup=150), seconds=1.0, stuck=3.0)
     trial = attempt(wide, FROM_Q, [from_q, stuck])
     assert (trial.level_before, trial.level_after, trial.helps) == ("reference", "reference", True)
@@ -455,7 +455,7 @@ def test_nuts_from_q_helps_by_less_work_for_the_same_trust(wide: Compared) -> No
 
 def test_a_short_warm_up_alone_is_no_merit_of_q(wide: Compared) -> None:
     """The same from random starts that does as well, or was never run, leaves q without credit."""
-    from_q = chains(spec("nuts", warmup=150, start=[]), seconds=1.5)
+    from_q = chains(spec("nuts", warmup=150, inits=[]), seconds=1.5)
     control = chains(spec("nuts", warmup=150), seconds=1.5)
     trial = attempt(wide, FROM_Q, [from_q, control])
     assert not trial.helps

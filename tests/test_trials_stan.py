@@ -173,7 +173,7 @@ def test_starts_are_draws_of_q_and_its_variances(regression: Bench) -> None:
     assert run.draws is not None
     start = start_from(run.draws, regression.bridge, 4, np.random.default_rng(2))
     assert not isinstance(start, str)
-    rows = [tuple(p[n] for n in ("intercept", "slope", "sigma")) for p in start["start"]]
+    rows = [tuple(p[n] for n in ("intercept", "slope", "sigma")) for p in start["inits"]]
     assert len(set(rows)) == 4
     assert set(rows) <= {tuple(float(x) for x in row) for row in run.draws.values[0]}
     logs = np.log(run.draws.quantity("sigma")[0])

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.methods import advi, bbvi, cavi, cmdstan_advi, dadvi, minibatch, nuts, quadrature, svgd
+from harness.methods import (
+    advi,
+    bbvi,
+    cavi,
+    cmdstan_advi,
+    dadvi,
+    laplace,
+    minibatch,
+    nuts,
+    pathfinder,
+    quadrature,
+    svgd,
+)
 from harness.methods.method import Method
 
 METHODS: Mapping[str, Method] = {
@@ -18,6 +30,8 @@ METHODS: Mapping[str, Method] = {
         dadvi.DADVI_LR,
         dadvi.DADVI_PSIS,
         dadvi.DADVI_BASINS,
+        pathfinder.PATHFINDER,
+        laplace.LAPLACE,
         advi.ADVI,
         advi.ADVI_FULLRANK,
         advi.ADVI_ADAM,
@@ -36,7 +50,7 @@ METHODS: Mapping[str, Method] = {
 """In the order in which tables and figures show them."""
 
 DEFAULT_METHODS = tuple(m.name for m in METHODS.values() if m.usual)
-"""CmdStan's own, and deterministic ADVI: what any program gets unless --methods says otherwise."""
+"""Stan's own, and deterministic ADVI: what any program gets unless --methods says otherwise."""
 
 
 def title(name: str) -> str:

@@ -87,7 +87,8 @@ def attempt(
             found = read()
         except (CsvError, OSError) as error:
             status, reason = "failed", Reason.BAD_OUTPUT
-            message = console.error_text(text) or f"CmdStan's output: {error}"
+            # CmdStanPy refuses some arguments before it starts anything.
+            message = console.error_text(text) or words or f"CmdStan's output: {error}"
     outcome = Outcome(status, cost, message, reason, console=console.excerpt(text))
     return Attempt(outcome, text, found)
 

@@ -6,14 +6,23 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.methods.cmdstan import attempt
 from harness.methods.method import DASHED, SOLID, Look, Method, Outcome
+from harness.methods.served import by_cmdstan, draws_of, served
 from harness.methods.settings import Options, real, switch, whole
-from harness.records import Cost, Draws, FamilyName, RunContext, RunSpec
+from harness.records import Cost, Draws, FamilyName, RunContext, RunSpec, Trace
 from harness.stan import console
 from harness.stan.csv import CsvError, read_elbo, read_stan_csv
+
+if TYPE_CHECKING:
+    from harness.stan.embedded.model import EmbeddedModel
+    from harness.vi.target import Clock
+
+SINCE = (2, 27)
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,14 @@ def _fit(
     scratch: Path,
     options: CmdStanAdviOptions,
 ) -> Outcome:
-    """Run CmdStan's ADVI.
+    """Run CmdStan's ADVI, or without CmdStan that of Stan in the embedded engine.
 
     The draws have ``log_p`` with its Jacobian and constants, on the unconstrained scale, and
     ``log_q`` without its constant, which importance ratios do not need.
     """
+    if not by_cmdstan(context.program, SINCE):
+        embedded = functools.partial(_embedded, algorithm, spec, context, options)
+        return served(context, algorithm, SINCE, embedded, constants=True)
     ended, text, draws = attempt(
         context,
         scratch,
@@ -59,7 +71,40 @@ def _fit(
         require_converged=False,
         **options.plain(),
     )
-    trace = read_elbo(scratch)
+    ended = dataclasses.replace(ended, engine="cmdstan")
+    return _ended(ended, text, draws, read_elbo(scratch), options)
+
+
+def _embedded(
+    algorithm: FamilyName,
+    spec: RunSpec,
+    context: RunContext,
+    options: CmdStanAdviOptions,
+    model: EmbeddedModel,
+    clock: Clock,
+) -> Outcome:
+    """Run Stan's ADVI in the embedded engine; its ELBO is known to three decimals."""
+    from harness.stan.embedded import services
+
+    limit = clock.limit_s - clock.elapsed_s
+    found = services.variational(
+        model, algorithm, context.cmdstan_seed, spec.draws, limit, **options.plain()
+    )
+    rows = [(*row, at) for at, _, line in found.lines if (row := console.elbo_of(line))]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    trace = Trace(table[:, 0].copy(), table[:, 2].copy(), table[:, 1].copy())
+    ended = Outcome("ok", Cost(clock.elapsed_s), console=console.excerpt(found.text))
+    return _ended(ended, found.text, draws_of(found), trace, options)
+
+
+def _ended(
+    ended: Outcome,
+    text: str,
+    draws: Draws | None,
+    trace: Trace | None,
+    options: CmdStanAdviOptions,
+) -> Outcome:
+    """Add draws and path, and what the console says of how they came about."""
     said = console.read_advi(text)
     diagnostics: dict[str, float] = {}
     if trace is not None and trace.iteration.size:
@@ -101,7 +146,7 @@ def _row(family: FamilyName, **more: Any) -> Method:
         family=family,
         seeds=10,
         usual=True,
-        since=(2, 27),
+        since=SINCE,
         **more,
     )
 

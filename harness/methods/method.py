@@ -10,7 +10,17 @@ from typing import Any, Literal, NamedTuple
 
 from harness import records
 from harness.methods.settings import OptionError, Options
-from harness.records import Draws, FamilyName, Model, Reason, RunContext, RunSpec, Status, Trace
+from harness.records import (
+    Draws,
+    EngineName,
+    FamilyName,
+    Model,
+    Reason,
+    RunContext,
+    RunSpec,
+    Status,
+    Trace,
+)
 from harness.records.text import seconds
 
 Kind = Literal[
@@ -18,6 +28,7 @@ Kind = Literal[
     "CmdStan's ADVI",
     "stochastic gradients",
     "deterministic",
+    "Laplace",
     "weighted draws",
     "particles",
     "conjugate",
@@ -54,6 +65,8 @@ class Outcome:
     trace: Trace | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     console: str = ""
+    engine: EngineName | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)  # beside the program's own
 
 
 def timed_out(context: RunContext, cost: records.Cost, trace: Trace | None = None) -> Outcome:
@@ -147,4 +160,5 @@ class Method:
         ended = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
         ended["diagnostics"] = {"cmdstan_seed": context.cmdstan_seed, **outcome.diagnostics}
         ended["reason"] = outcome.reason or _REASONS.get(outcome.status)
-        return records.RunResult(spec=spec, key="", versions=context.program.versions, **ended)
+        ended["versions"] = {**context.program.versions, **outcome.versions}
+        return records.RunResult(spec=spec, key="", **ended)

@@ -1,21 +1,44 @@
-"""CmdStan's NUTS."""
+"""CmdStan's NUTS, or where there is no CmdStan, that of Stan in the embedded engine."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.methods import pathfinder
 from harness.methods.cmdstan import attempt
 from harness.methods.method import SOLID, Look, Method, Outcome
-from harness.methods.settings import Options, between, whole
-from harness.records import Draws, FloatArray, Reason, RunContext, RunSpec
+from harness.methods.served import by_cmdstan, served
+from harness.methods.settings import Options, between, whole, word
+from harness.records import Cost, Draws, Reason, RunContext, RunSpec
+from harness.records.names import variables
+from harness.records.text import count
 from harness.stan import console
 from harness.stan.csv import CsvError, StanTable, read_stan_csv
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
+    from harness.stan.embedded.model import EmbeddedModel
+    from harness.vi.target import Clock
+
+
+SINCE = (2, 27)
+
+_STATISTICS = {
+    "diverging": "divergent",
+    "energy": "energy",
+    "tree_depth": "treedepth",
+    "n_steps": "n_leapfrog",
+    "step_size": "stepsize",
+    "acceptance_rate": "accept_stat",
+}
+"""Statistics of a draw, and Stan's columns of them."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +50,38 @@ class NutsOptions(Options):
     samples: int = whole(1000, 1)
     adapt_delta: float = between(0.8, 0, 1)
     max_treedepth: int = whole(10, 1)
-    # Where chains start: values by parameter on the constrained scale (CmdStan's inits), of one
-    # point for all chains or a list of one for each.
-    start: Any = None
+    # Where chains start: in Stan's random points, or at draws of Pathfinder.
+    start: str = word("random", ("random", "pathfinder"), late=True)
+    # Where they start instead: values by parameter on the constrained scale (CmdStan's inits), of
+    # one point for all chains or a list of one for each.
+    inits: Any = None
     # The inverse metric that adaptation starts from: d variances on the unconstrained scale
     # (diagonal), or a d × d covariance (dense).
     inv_metric: Any = None
+
+
+def _points(options: NutsOptions) -> list[Mapping[str, Any]] | None:
+    """Return the starting point of each chain; None for random ones."""
+    given, chains = options.inits, options.chains
+    if given is None:
+        return None
+    points = [given] * chains if isinstance(given, Mapping) else list(given)
+    if len(points) != chains:
+        msg = f"inits has {len(points)} points for {chains} chains; allowed: one a chain, or one"
+        raise ValueError(msg)
+    return points
+
+
+def _metric(options: NutsOptions) -> tuple[str, FloatArray] | None:
+    """Return the kind of the inverse metric and its numbers; None for Stan's own beginning."""
+    if options.inv_metric is None:
+        return None
+    kinds = {1: "diag_e", 2: "dense_e"}
+    dimensions = np.ndim(options.inv_metric)
+    if dimensions not in kinds:
+        msg = f"inv_metric has {dimensions} dimensions; allowed: d variances, or d × d numbers"
+        raise ValueError(msg)
+    return kinds[dimensions], np.asarray(options.inv_metric, dtype=np.float64)
 
 
 def _beginning(options: NutsOptions, scratch: Path) -> dict[str, Any]:
@@ -40,26 +89,15 @@ def _beginning(options: NutsOptions, scratch: Path) -> dict[str, Any]:
     import stanio
 
     found: dict[str, Any] = {}
-    start, chains = options.start, options.chains
-    if start is not None:
-        starts = [start] * chains if isinstance(start, Mapping) else list(start)
-        if len(starts) != chains:
-            msg = (
-                f"start has {len(starts)} points for {chains} chains; allowed: one a chain, or one"
-            )
-            raise ValueError(msg)
-        found["inits"] = [str(scratch / f"start_{i + 1}.json") for i in range(chains)]
-        for path, point in zip(found["inits"], starts, strict=True):
+    points, metric = _points(options), _metric(options)
+    if points is not None:
+        found["inits"] = [str(scratch / f"start_{i + 1}.json") for i in range(len(points))]
+        for path, point in zip(found["inits"], points, strict=True):
             stanio.write_stan_json(path, point)
-    if options.inv_metric is not None:
-        kinds = {1: "diag_e", 2: "dense_e"}
-        dimensions = np.ndim(options.inv_metric)
-        if dimensions not in kinds:
-            msg = f"inv_metric has {dimensions} dimensions; allowed: d variances, or d × d numbers"
-            raise ValueError(msg)
+    if metric is not None:
         path = str(scratch / "inv_metric.json")
         stanio.write_stan_json(path, {"inv_metric": options.inv_metric})
-        found |= {"metric": kinds[dimensions], "inv_metric": path}
+        found |= {"metric": metric[0], "inv_metric": path}
     return found
 
 
@@ -68,11 +106,58 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
 
     Other runs keep the other cores busy, and the seconds are then one core's seconds.
     """
-    del spec
+    seconds = 0.0
+    if options.start == "pathfinder" and options.inits is None:
+        begun = starts(spec, context, scratch, options.chains)
+        if isinstance(begun, Outcome):
+            return begun
+        points, seconds = begun
+        options = dataclasses.replace(options, inits=points)
     try:
-        beginning = _beginning(options, scratch)
+        if by_cmdstan(context.program, SINCE):
+            ended = _by_cmdstan(context, scratch, options)
+        else:
+            _points(options), _metric(options)
+            embedded = functools.partial(_embedded, context, options)
+            ended = served(context, "nuts", SINCE, embedded)
     except (TypeError, ValueError) as error:
         return Outcome("failed", message=str(error), reason=Reason.OPTIONS)
+    whole = dataclasses.replace(ended.cost, seconds=ended.cost.seconds + seconds)
+    return dataclasses.replace(ended, cost=whole)
+
+
+def starts(
+    spec: RunSpec, context: RunContext, scratch: Path, chains: int
+) -> tuple[list[dict[str, Any]], float] | Outcome:
+    """Return a draw of Pathfinder for each chain, parameters by name, and the seconds it took.
+
+    Draws are distinct where there are enough; where Pathfinder fails, so does NUTS.
+    """
+    row = pathfinder.PATHFINDER
+    folder = scratch / "pathfinder"
+    folder.mkdir()
+    asked = RunSpec(spec.model, row.name, row.defaults, spec.seed, max(1000, chains))
+    found = row.fit(asked, context, folder, row.options)
+    if found.draws is None:
+        words = f"no starts for NUTS: Pathfinder ended without draws: {found.message}"
+        return dataclasses.replace(found, message=words)
+    draws = found.draws
+    flat = draws.values[0]
+    usable = np.isfinite(flat).any(axis=1)
+    if draws.log_p is not None:
+        usable &= np.isfinite(draws.log_p[0])
+    distinct = np.unique(flat[usable], axis=0)
+    if not len(distinct):
+        words = "no starts for NUTS: no draw of Pathfinder has a density"
+        return Outcome("failed", found.cost, words, Reason.NO_FINITE_DRAWS)
+    rng = np.random.default_rng(context.cmdstan_seed)
+    chosen = distinct[rng.choice(len(distinct), chains, replace=len(distinct) < chains)]
+    by_name = variables(draws.names, chosen[None])
+    points = [{k: v[0, i].tolist() for k, v in by_name.items()} for i in range(chains)]
+    return points, found.cost.seconds
+
+
+def _by_cmdstan(context: RunContext, scratch: Path, options: NutsOptions) -> Outcome:
     chains, samples = options.chains, options.samples
 
     def read() -> list[StanTable]:
@@ -95,36 +180,65 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
         adapt_delta=options.adapt_delta,
         max_treedepth=options.max_treedepth,
         show_progress=False,
-        **beginning,
+        **_beginning(options, scratch),
     )
+    ended = dataclasses.replace(ended, engine="cmdstan")
     if tables is None:
         return ended
+    values = np.stack([t.quantity_values() for t in tables])
+    stats = {
+        own: np.stack([t.column(f"{column}__") for t in tables])
+        for own, column in _STATISTICS.items()
+    }
+    log_p = np.stack([t.column("lp__") for t in tables])
+    ended = dataclasses.replace(
+        ended, message=console.sampler_warning(text, context.program.stan_file)
+    )
+    return _sampled(
+        ended, options, Draws(tables[0].quantities, values, log_p, stats=stats, iid=False)
+    )
 
-    def stacked(name: str) -> FloatArray:
-        return np.stack([t.column(name) for t in tables])
 
-    # Its cost has no gradients: the leapfrog steps of the warm-up are not saved.
+def _embedded(
+    context: RunContext, options: NutsOptions, model: EmbeddedModel, clock: Clock
+) -> Outcome:
+    from harness.stan.embedded import services
+
+    points, metric = _points(options), _metric(options)
+    found = services.sample(
+        model,
+        context.cmdstan_seed,
+        clock.limit_s - clock.elapsed_s,
+        chains=options.chains,
+        samples=options.samples,
+        inits=None if points is None else np.stack([model.unconstrain(p) for p in points]),
+        inv_metric=None if metric is None else metric[1],
+        warmup=options.warmup,
+        delta=options.adapt_delta,
+        max_depth=options.max_treedepth,
+    )
+    values, message = found.values, ""
+    # A draw whose generated quantities throw is all NaN, and has its parameters nevertheless.
+    lost = np.isnan(values).all(axis=2)
+    if lost.any():
+        assert found.unconstrained is not None  # noqa: S101 - the sampler returns it
+        own, _ = model.constrain(found.unconstrained[lost], transformed=True, generated=False)
+        values[lost, : own.shape[1]] = own
+        message = f"{count(int(lost.sum()), 'draw')} without generated quantities"
+    stats = {own: found.stats[column] for own, column in _STATISTICS.items()}
+    ended = Outcome("ok", Cost(clock.elapsed_s), message)
+    return _sampled(ended, options, Draws(found.names, values, found.log_p, stats=stats, iid=False))
+
+
+def _sampled(ended: Outcome, options: NutsOptions, draws: Draws) -> Outcome:
+    """Add draws and what they say; the cost has no gradients, as the warm-up's are not saved."""
     return dataclasses.replace(
         ended,
-        message=console.sampler_warning(text, context.program.stan_file),
-        draws=Draws(
-            names=tables[0].quantities,
-            values=np.stack([t.quantity_values() for t in tables]),
-            log_p=stacked("lp__"),
-            stats={
-                "diverging": stacked("divergent__"),
-                "energy": stacked("energy__"),
-                "tree_depth": stacked("treedepth__"),
-                "n_steps": stacked("n_leapfrog__"),
-                "step_size": stacked("stepsize__"),
-                "acceptance_rate": stacked("accept_stat__"),
-            },
-            iid=False,
-        ),
+        draws=draws,
         diagnostics={
-            "iterations": float(chains * (options.warmup + samples)),
+            "iterations": float(options.chains * (options.warmup + options.samples)),
             "max_tree_depth": float(options.max_treedepth),
-            "sampling_leapfrogs": float(stacked("n_leapfrog__").sum()),
+            "sampling_leapfrogs": float(draws.stats["n_steps"].sum()),
         },
     )
 
@@ -132,7 +246,7 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
 NUTS = Method(
     name="nuts",
     title="NUTS",
-    what="CmdStan's NUTS, four chains",
+    what="Stan's NUTS, four chains",
     kind="sampler",
     fit=fit,
     options=NutsOptions(),
@@ -140,6 +254,6 @@ NUTS = Method(
     seeds=1,
     look=Look("#1769aa", SOLID, "o"),
     usual=True,
-    since=(2, 27),
+    since=SINCE,
     repairable=False,
 )

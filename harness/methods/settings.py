@@ -29,6 +29,7 @@ class Allowed:
     open_low: bool = False
     open_high: bool = False
     choices: tuple[str, ...] = ()
+    late: bool = False  # newer than stored runs: only another value than the default is in a spec
 
     def read(self, value: Any) -> Any:
         """Return a value, perhaps text from a command line, as the option's type.
@@ -102,9 +103,9 @@ def between(default: float, low: float, high: float, *, closed: bool = False) ->
     return _option(default, Allowed(float, low, high, open_low=True, open_high=not closed))
 
 
-def word(default: str, choices: tuple[str, ...]) -> Any:
+def word(default: str, choices: tuple[str, ...], *, late: bool = False) -> Any:
     """Return an option that is one of some words."""
-    return _option(default, Allowed(str, choices=choices))
+    return _option(default, Allowed(str, choices=choices, late=late))
 
 
 def switch(*, default: bool) -> Any:
@@ -166,5 +167,10 @@ class Options:
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:
-        """Return what users can set, as a plain mapping."""
-        return {name: getattr(self, name) for name in self.allowed()}
+        """Return what users can set, as a plain mapping for a run's spec."""
+        found = {name: getattr(self, name) for name in self.allowed()}
+        for field in dataclasses.fields(self):
+            late = _ALLOWED in field.metadata and field.metadata[_ALLOWED].late
+            if late and found[field.name] == field.default:
+                del found[field.name]
+        return found

@@ -74,7 +74,7 @@ def start_from(
 ) -> Options | str:
     """Choose a start for each chain among q's draws (constrained), and estimate q's variances.
 
-    Returns :mod:`harness.methods.nuts`' options: ``start``, for each chain the parameters by name,
+    Returns :mod:`harness.methods.nuts`' options: ``inits``, for each chain the parameters by name,
     nested as Stan's JSON, and ``inv_metric``, variances on the unconstrained scale. A string says
     why there is no start.
     """
@@ -104,7 +104,7 @@ def start_from(
     variances = np.var(np.stack(rows), axis=0, ddof=1)
     if not (np.isfinite(variances) & (variances > 0)).all():
         return "q's variances are not all positive and finite: it has collapsed or run away"
-    return {"start": points[:chains], "inv_metric": [float(v) for v in variances]}
+    return {"inits": points[:chains], "inv_metric": [float(v) for v in variances]}
 
 
 def _plan(remedy: Remedy, planning: Planning) -> Proposal:
