@@ -287,3 +287,14 @@ def test_an_infinite_gap_has_a_cause(method: str, error: float) -> None:
     for lost in (0.0, 0.025):
         found = optimiser_causes(run(method, eta=None), Estimate(math.inf, error), None, lost)
         assert [math.isinf(c.nats) for c in found] == [True]
+
+
+@pytest.mark.parametrize(("eta", "name"), [(100.0, "runaway"), (0.1, "collapsed")])
+def test_a_q_without_width_has_a_cause(eta: float, name: str) -> None:
+    """Its gap is infinite; a large step explains it, and otherwise it is called collapsed."""
+    infinite = Estimate(math.inf, 0.0)
+    scene = OptimiserScene(gap=infinite, rest=math.inf, run=run(eta=eta), best=BEST, collapsed=True)
+    (cause,) = causes_of(scene)
+    assert cause.name == name
+    assert math.isinf(cause.nats)
+    assert "collapsed to a point" in cause_sentence(cause)

@@ -307,6 +307,15 @@ def _gaps(
         for fit, elbo in its.fits:
             if elbo is None:
                 words = f"q cannot be recovered from its draws: {fit.words}"
+                if fit.collapsed:
+                    # Without any width its divergence is infinite.
+                    lost = Estimate(math.inf, 0.0)
+                    scene_of = OptimiserScene(
+                        gap=lost, rest=lost.value, run=fit.run, best=best, collapsed=True
+                    )
+                    both = (*causes_of(scene_of), *causes)
+                    yield replace(_unknown(fit, words, gap, both), optimiser_gap=lost)
+                    continue
                 yield _unknown(fit, words, gap, causes)
                 continue
             below = _with_moments(fit, elbo.below, search.target.dimension)

@@ -39,6 +39,8 @@ class Fit(NamedTuple):
     """Share of its draws that are no point of the unconstrained scale, or have no density."""
     draws: int = 0
     """How many draws its moments come from, where nothing else is known."""
+    collapsed: bool = False
+    """Whether it has no width in some direction: its ELBO is −∞."""
 
 
 def family_of(run: RunResult) -> FamilyName | None:
@@ -104,10 +106,12 @@ def _with_q(fit: Fit, mean: FloatArray, covariance: FloatArray) -> Fit:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
             why = "q's covariance is singular: q has collapsed in some direction"
-            return fit._replace(exact=False, words=why)
+            return fit._replace(exact=False, words=why, collapsed=True)
     q = Gaussian(np.asarray(mean, dtype=np.float64), np.asarray(factor, dtype=np.float64))
     if not q.usable:
-        return fit._replace(exact=False, words="q has collapsed to a point")
+        if not (np.isfinite(q.mean).all() and np.isfinite(q.factor).all()):
+            return fit._replace(exact=False, words="q is not finite")
+        return fit._replace(exact=False, words="q has collapsed to a point", collapsed=True)
     return fit._replace(q=q)
 
 

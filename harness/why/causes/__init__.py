@@ -30,6 +30,7 @@ CAUSES: Mapping[str, CauseRow] = {
         steps.FLAT_DIRECTION,
         steps.OTHER_BASIN,
         steps.RUNAWAY,
+        steps.COLLAPSED,
         steps.HARD_EDGE,
         steps.DROPPED,
         steps.LINEAR_RESPONSE,

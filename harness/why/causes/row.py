@@ -115,6 +115,8 @@ class OptimiserScene(Scene):
     """ELBO(q*) − ELBO of the optimum to which climbing from q leads, if it is another one."""
     lost: float = 0.0
     """The share of q's draws without a density."""
+    collapsed: bool = False
+    """Whether q has no width in some direction."""
     looks: Looks | None = None
     """At the ELBO; None where there were too few."""
     edges: tuple[Evidence, ...] = ()

@@ -47,11 +47,14 @@ def _detect_runaway(scene: OptimiserScene) -> Found | None:
     eta = scene.run.diagnostics.get("eta", math.nan)
     if not (scene.left and eta >= LARGE_STEP and scene.rest > FAR):
         return None
-    return Found(scene.rest, {"eta": eta, "away": scene.rest > LEFT, "lost": scene.lost})
+    evidence = {"eta": eta, "away": scene.rest > LEFT, "lost": scene.lost}
+    return Found(scene.rest, evidence | ({"collapsed": True} if scene.collapsed else {}))
 
 
 def _runaway_sentence(e: Evidence) -> str:
     words = "the run left the posterior" if e["away"] else "the last steps were too coarse"
+    if "collapsed" in e:
+        words = "the run lost all its width: q has collapsed to a point"
     lost = f"; {percent(e['lost'])} of its draws have no density" if e["lost"] > 0 else ""
     return f"with step size {setting(e['eta'])}, which CmdStan's adaptation chose, {words}{lost}"
 
@@ -62,6 +65,19 @@ class ImproperScene(Scene):
 
     kind = "family"
     along: Sequence[Evidence]
+
+
+def _detect_collapse(scene: OptimiserScene) -> Found | None:
+    """Find a q without width whose steps were not too large."""
+    if not (scene.left and scene.collapsed):
+        return None
+    eta = scene.run.diagnostics.get("eta", math.nan)
+    return Found(scene.rest, {"eta": eta} if math.isfinite(eta) else {})
+
+
+def _collapse_sentence(e: Evidence) -> str:
+    step = f" with step size {setting(e['eta'])}" if "eta" in e else ""
+    return f"q has collapsed to a point{step}, and its ELBO is −∞"
 
 
 def _detect_edge(scene: OptimiserScene) -> Found | None:
@@ -163,6 +179,7 @@ FLAT_DIRECTION = cause(
 )
 OTHER_BASIN = cause("other basin", OptimiserScene, _detect_basin, _basin_sentence)
 RUNAWAY = cause("runaway", OptimiserScene, _detect_runaway, _runaway_sentence)
+COLLAPSED = cause("collapsed", OptimiserScene, _detect_collapse, _collapse_sentence)
 HARD_EDGE = cause("hard edge", OptimiserScene, _detect_edge, _edge_sentence)
 DROPPED = cause("dropped evaluations", OptimiserScene, _detect_dropped, _dropped_sentence)
 NOISY_STEPS = cause("noisy steps", OptimiserScene, _detect_noise, _noise_sentence)
