@@ -123,7 +123,8 @@ def program_info(stan_file: Path, cmdstan: CmdStan) -> ProgramInfo:
     """
     output = _stanc(stan_file, cmdstan, ["--info"])
     try:
-        blocks = json.loads(output)
+        # stanc's remarks on a program, such as integer division, stand before its description.
+        blocks = json.loads(output[max(output.find("\n{"), 0) :])
         return ProgramInfo(
             inputs=blocks["inputs"],
             parameters=blocks["parameters"],

@@ -19,7 +19,7 @@ _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 
 def declared_data(stan_file: Path) -> tuple[str, ...]:
     """Return the names of the variables in the program's data block."""
-    block = _block(_code(stan_file), r"(?<!transformed)(?:^|\s)data")
+    block = blocks(stan_file).get("data", "")
     while _BRACKETS.search(block):
         block = _BRACKETS.sub("", block)
     return tuple(_DECLARED.findall(block))
@@ -30,7 +30,7 @@ def random_data(stan_file: Path) -> tuple[str, ...]:
 
     Stan requires that a function's name ends in ``_rng`` if it, or a function that it calls, draws.
     """
-    found = _RANDOM.findall(_block(_code(stan_file), r"\btransformed\s+data"))
+    found = _RANDOM.findall(blocks(stan_file).get("transformed data", ""))
     return tuple(" ".join(statement.split()) for statement in found)
 
 
@@ -96,7 +96,13 @@ def _expanded(
     return _TOKENS.sub(replaced, text)
 
 
-def _block(code: str, name: str) -> str:
-    """Return what stands in a block's braces."""
-    start = re.search(rf"{name}\s*\{{", code)
-    return "" if start is None else code[start.end() : closing(code, start.end()) - 1]
+_BLOCK = re.compile(r"\b((?:transformed\s+)?(?:data|parameters)|generated\s+quantities)\s*\{")
+
+
+def blocks(stan_file: Path) -> dict[str, str]:
+    """Return what stands in each block of declarations, without comments and strings."""
+    code, found, at = _code(stan_file), {}, 0
+    while begins := _BLOCK.search(code, at):
+        at = closing(code, begins.end())
+        found[" ".join(begins[1].split())] = code[begins.end() : at - 1]
+    return found

@@ -6,7 +6,8 @@ says why there is no engine, ``version()`` names it.
 
 from __future__ import annotations
 
+from harness.stan.embedded.info import program_info
 from harness.stan.embedded.library import available, version
 from harness.stan.embedded.model import EmbeddedModel, EmbeddedPoint
 
-__all__ = ["EmbeddedModel", "EmbeddedPoint", "available", "version"]
+__all__ = ["EmbeddedModel", "EmbeddedPoint", "available", "program_info", "version"]

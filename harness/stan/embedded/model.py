@@ -20,6 +20,7 @@ import numpy as np
 from harness.stan.density import EngineError, Evaluation, Status
 from harness.stan.embedded import library
 from harness.stan.embedded.constants import with_constants
+from harness.stan.embedded.info import program_info
 from harness.stan.embedded.library import WORDS, Sink
 from harness.stan.source import without_generated
 
@@ -256,6 +257,9 @@ class EmbeddedModel:
         out = np.empty(self._dimension)
         given = {}
         for name, shape in self._shapes.items():
+            if 0 in shape:
+                given[name] = []
+                continue
             if name not in theta:
                 raise EngineError(f"there is no value of the parameter {name}")
             value = np.asarray(theta[name], dtype=np.float64)
@@ -283,8 +287,10 @@ class EmbeddedModel:
 
     @functools.cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters that have elements, from their names."""
-        last = {}
+        """Shapes of the parameters, from their elements' names; ``(0,)`` where there are none."""
+        last: dict[str, tuple[int, ...]] = dict.fromkeys(
+            program_info(self.stan_file).parameters, (0,)
+        )
         for name in self.constrained_names():
             base, *index = name.split(".")
             last[base] = tuple(int(i) for i in index)
