@@ -255,7 +255,7 @@ class EmbeddedModel:
             If a parameter is missing, has another shape, or violates its constraint.
         """
         out = np.empty(self._dimension)
-        given = {}
+        given: dict[str, Any] = {}
         for name, shape in self._shapes.items():
             if 0 in shape:
                 given[name] = []
