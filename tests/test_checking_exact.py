@@ -9,13 +9,13 @@ import pytest
 from baseline_builders import conclusions, figures, place, sampler, scattered, whole
 from checking_builders import compared, now
 
-from harness.check.baseline.change import Change, Margins, exit_code
+from harness.check.baseline.change import Change, Margins, NewMethod, exit_code
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, Trouble
-from harness.check.look import _changes
+from harness.check.look import _changes, newly_usual
 from harness.check.run import _exact
-from harness.check.show.words import reason
+from harness.check.show.words import note, reason
 from harness.records import Status
 
 
@@ -98,6 +98,20 @@ def test_methods_that_are_missing_or_new_are_changed() -> None:
     assert (found["gone"].kind, found["gone"].conclusion) == ("missing", "changed")
     assert (found["fresh"].kind, found["fresh"].conclusion) == ("new", "changed")
     assert found["nuts / x / mean"].conclusion == "same"
+
+
+def test_a_method_that_every_program_gets_by_now_is_no_change() -> None:
+    """A newer harness has it; a baseline of chosen methods was to have no other."""
+    seen = now({"nuts": sampler(), "pathfinder": sampler(), "fresh": sampler()})
+    old = whole({"nuts": sampler()}, request={"methods": None})
+    found = compared(old, seen)
+    assert "pathfinder" not in {name.partition(" ")[0] for name in found}
+    assert found["fresh"].kind == "new"
+    assert newly_usual(old, seen) == ["pathfinder"]
+    assert note(NewMethod("pathfinder")).startswith("pathfinder: every program gets it by now")
+    chosen = whole({"nuts": sampler()}, request={"methods": ["nuts"]})
+    assert compared(chosen, seen)["pathfinder"].conclusion == "changed"
+    assert newly_usual(chosen, seen) == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from harness.check.baseline.compare import SUSPICIOUS, compare_method
 from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, observe, without_samples
 from harness.check.request import Request
+from harness.methods import DEFAULT_METHODS
 from harness.records import Model, ModelComparison
 from harness.records.text import listed
 from harness.report import files
@@ -131,8 +132,18 @@ def _changes(model: str, old: Baseline, seen: Observation, margins: Margins) -> 
             continue
         changes += compare_method(model, name, before, now, seen.samples[name], margins)
         changes += _lost_runs(model, name, old, seen)
-    new = [name for name in seen.methods if name not in old.methods]
+    new = [n for n in seen.methods if n not in old.methods and n not in newly_usual(old, seen)]
     return [*changes, *(Change(model, name, "", "method", "new", "changed") for name in new)]
+
+
+def newly_usual(old: Baseline, seen: Observation) -> list[str]:
+    """Return the usual methods that a baseline of the usual methods lacks.
+
+    A newer harness has more of them: nothing that the baseline holds has changed by that.
+    """
+    if old.request.get("methods") is not None:
+        return []
+    return [name for name in seen.methods if name not in old.methods and name in DEFAULT_METHODS]
 
 
 def _reference_changes(model: str, old: Baseline, seen: Observation) -> list[Change]:

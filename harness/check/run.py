@@ -18,6 +18,7 @@ from harness.check.baseline.change import (
     Conclusion,
     LeftOut,
     ModelCheck,
+    NewMethod,
     NoMoments,
     Note,
     WideMargins,
@@ -28,7 +29,7 @@ from harness.check.baseline.file import CANDIDATE
 from harness.check.baseline.form import Baseline
 from harness.check.baseline.observe import Observation, describe_data, describe_program
 from harness.check.baseline.summarise import fingerprint
-from harness.check.look import Looked, look, today
+from harness.check.look import Looked, look, newly_usual, today
 from harness.check.request import Request, Target, as_asked
 from harness.check.write import write_baselines
 from harness.records import Model
@@ -201,7 +202,7 @@ class _Checking:
             tuple(changes),
             reasons=tuple(said),
             diff=diff,
-            notes=tuple(self._notes(old)) if seen is not None else (),
+            notes=tuple(self._notes(old, seen)) if seen is not None else (),
             error=error,
             path=self.paths[model.name],
             identical=identical,
@@ -221,8 +222,8 @@ class _Checking:
             said.append(f"other seeds: from {self.request.seed_offset + 1}")
         return [s for s in said if s], diff
 
-    def _notes(self, old: Baseline) -> list[Note]:
-        notes: list[Note] = []
+    def _notes(self, old: Baseline, seen: Observation) -> list[Note]:
+        notes: list[Note] = [NewMethod(name) for name in newly_usual(old, seen)]
         for name, kept in old.methods.items():
             taken = self.seeds.get((old.model, name), 0)
             if taken > len(kept.seeds):

@@ -169,6 +169,12 @@ class LeftOut(NamedTuple):
     figures: tuple[tuple[str, str, str], ...]
 
 
+class NewMethod(NamedTuple):
+    """A method that every program gets by now, and that was none when the baseline was written."""
+
+    method: str
+
+
 class NoMoments(NamedTuple):
     """A method is compared by its level and its shares of seeds only."""
 
@@ -176,7 +182,7 @@ class NoMoments(NamedTuple):
     why: str
 
 
-Note = AddedSeeds | WideMargins | LeftOut | NoMoments
+Note = AddedSeeds | WideMargins | LeftOut | NewMethod | NoMoments
 """What else a reader should know."""
 
 

@@ -10,6 +10,7 @@ from harness.check.baseline.change import (
     Change,
     Conclusion,
     LeftOut,
+    NewMethod,
     NoMoments,
     Note,
     Reason,
@@ -116,6 +117,11 @@ def note(said: Note) -> str:
             more = len(each) - _WRITTEN_OUT
             rest = f"; and {more} more" if more > 0 else ""
             words = f"not compared: {'; '.join(each[:_WRITTEN_OUT])}{rest}"
+        case NewMethod():
+            words = (
+                "every program gets it by now and the baseline does not have it, so nothing was "
+                "compared; write the baseline again to include it"
+            )
         case NoMoments():
             words = f"level and shares of seeds only: {said.why}"
     return f"{said.method}: {words}"
