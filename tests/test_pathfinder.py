@@ -23,7 +23,7 @@ from harness.methods.pathfinder import PATHFINDER, PathfinderOptions
 from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.records import Draws, Program, Reason, RunContext, RunResult, RunSpec
-from harness.stan import CmdStan, compile_program, console
+from harness.stan import CmdStan, compile_program, console, engine
 from harness.stan.embedded.model import EmbeddedModel
 from harness.why.fits import fit_of
 
@@ -305,18 +305,73 @@ def test_without_an_engine_words_say_what_is_needed(run: Run) -> None:
         assert run(method, program=why).status == "failed"
 
 
-@pytest.mark.parametrize("method", ["meanfield", "fullrank", "meanfield_tuned"])
-def test_advi_needs_all_constants(run: Run, tmp_path: Path, method: str) -> None:
+TRUNCATED = """
+parameters { real<lower=0> m; }
+model { m ~ normal(0, 1) T[0, ]; }
+"""
+
+
+def test_advi_needs_all_constants(run: Run, tmp_path: Path) -> None:
     """Its stopping rule is relative to the ELBO: without constants it would be another one."""
-    code = "parameters { real m; } model { target += normal_lpdf(m | 0, 1); }"
-    result = run(method, written(tmp_path, code), draws=2000)
-    if result.status != "failed":
-        assert result.trace is not None
-        assert result.engine == "embedded"
-        assert abs(result.trace.elbo[-1]) < 0.5  # of a normalised density q reaches, 0
-        assert result.cost.gradient_evaluations is not None
-    else:
-        assert "lacks constants" in result.message
+    program = engine.embed(Program(written(tmp_path, TRUNCATED), {}, embedded=True), None)
+    assert program.embedded
+    assert not program.constants
+    for method in ("meanfield", "fullrank_tuned"):
+        result = run(method, program.stan_file, program=program)
+        assert result.status == "failed"
+        assert "lacks constants that ~ drops" in result.message
+    assert run("laplace", program.stan_file, program=program).status == "ok"
+
+
+@pytest.mark.stan
+@pytest.mark.parametrize("family", ["meanfield", "fullrank"])
+def test_advi_finds_what_cmdstans_finds(run: Run, cmdstan: CmdStan, family: str) -> None:
+    """With tuned settings, means and sds of both differ by less than seeds of CmdStan's do.
+
+    The allowance is 4.5 standard errors of a difference between two means of six seeds.
+    """
+    lecture = folders.load("linear_regression")
+    method = f"{family}_tuned"
+    programs = (
+        compile_program(lecture.stan_file, cmdstan),
+        engine.embed(Program(lecture.stan_file, {}), lecture.data_file),
+    )
+    found = []
+    for program in programs:
+        results = [
+            run(method, "linear_regression", program=program, seed=s * 7919, draws=1000)
+            for s in range(1, 7)
+        ]
+        assert {r.engine for r in results} == {"embedded" if program.embedded else "cmdstan"}
+        draws = [r.draws.values[0] for r in results if r.draws is not None]
+        assert len(draws) == 6, [r.message for r in results]
+        moments = [np.concatenate([d.mean(axis=0), np.log(d.std(axis=0))]) for d in draws]
+        elbo = [r.diagnostics["elbo"] for r in results]
+        found.append(np.column_stack([moments, elbo]))
+        for result in results:
+            assert result.trace is not None
+            assert result.trace.iteration[-1] == result.diagnostics["iterations"]
+            assert (np.diff(result.trace.elapsed_s) >= 0).all()
+            assert result.cost.gradient_evaluations == 20 * result.diagnostics["iterations"]
+    theirs, ours = found
+    error = np.sqrt((theirs.var(axis=0, ddof=1) + ours.var(axis=0, ddof=1)) / 6)
+    assert (np.abs(theirs.mean(axis=0) - ours.mean(axis=0)) < STANDARD_ERRORS * error).all()
+
+
+def test_advis_path_and_words_are_the_consoles(run: Run) -> None:
+    """Step size, ELBO by iteration and what is said of convergence, as of CmdStan's."""
+    lecture = folders.load("normal_mean")
+    program = engine.embed(Program(lecture.stan_file, {}), lecture.data_file)
+    result = run("meanfield", program=program, iter=300)
+    assert result.status == "not_converged"
+    assert result.reason is Reason.ITERATION_LIMIT
+    assert result.trace is not None
+    assert result.trace.iteration.tolist() == [100, 200, 300]
+    assert result.diagnostics["eta"] in {100, 10, 1, 0.1, 0.01}
+    assert result.diagnostics["elbo"] == result.trace.elbo[-1]
+    assert result.draws is not None
+    assert result.draws.log_q is not None
+    assert "The maximum number of iterations is reached" in result.console
 
 
 def test_nuts_starts_from_pathfinder(run: Run) -> None:

@@ -65,12 +65,18 @@ def served(
         needs = f"{method} needs CmdStan {since[0]}.{since[1]} or the embedded engine"
         why = program.embedded_error
         return Outcome("failed", message=f"{needs}: {why}" if why else needs)
+    if constants and not program.constants:
+        return Outcome("failed", message=f"{method}: {_LACKING}")
     clock = Clock(context.timeout_s)
     try:
-        model = EmbeddedModel(program.stan_file, context.data_file, context.cmdstan_seed)
+        model = EmbeddedModel(
+            program.stan_file,
+            context.data_file,
+            context.cmdstan_seed,
+            constants=program.constants,
+        )
         try:
-            lacking = constants and not model.constants
-            ended = Outcome("failed", message=_LACKING) if lacking else fit(model, clock)
+            ended = fit(model, clock)
         finally:
             model.close()
     except ServiceTimeoutError as error:
