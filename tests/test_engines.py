@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 from harness.models.data import to_json
-from harness.stan import CmdStan
+from harness.records import Program
+from harness.stan import CmdStan, random_data
 from harness.stan.bridge import BridgeModel, library
 from harness.stan.density import Density, EngineError, Status
 from harness.stan.embedded import EmbeddedModel
+from harness.stan.engine import embed, open_density
+
+CASES = Path(__file__).parents[1] / "benchmarks" / "cases"
 
 Opened = Callable[..., Density]
 """Opens a program's text with data by name."""
@@ -105,6 +109,42 @@ def test_bad_data_are_an_exception_with_stans_words(
     """Missing, of another size, or out of their bounds."""
     with pytest.raises(EngineError, match=words):
         engine(THROWING, data)
+
+
+OLD = """
+data { int N; real y[N]; }
+parameters { real mu; real z[2]; }
+model { y ~ normal(mu, 1); z ~ normal(mu, 1); mu ~ normal(0, 10); }
+"""
+
+
+@pytest.mark.stan
+def test_old_syntax_is_updated_by_cmdstans_stanc(cmdstan: CmdStan, tmp_path: Path) -> None:
+    """Arrays as Stan wrote them until 2.32 are embedded with CmdStan's help, else refused."""
+    file, data = tmp_path / "old.stan", tmp_path / "old.json"
+    file.write_text(OLD, encoding="utf-8")
+    data.write_text('{"N": 2, "y": [1, 2]}', encoding="utf-8")
+    alone = embed(Program(file, {}), data)
+    assert not alone.embedded
+    assert "line 2, column" in alone.embedded_error
+    with pytest.raises(EngineError, match="needs a compiler: "):
+        open_density(alone, data, {})
+    helped = embed(alone, data, cmdstan)
+    assert helped.embedded
+    assert helped.constants
+    model = open_density(helped, data, {})
+    assert model.constrained_names() == ("mu", "z.1", "z.2")
+    assert np.isfinite(model.log_density([[0.0, 0.0, 0.0]]).value[0])
+
+
+@pytest.mark.parametrize("name", ["td_rng", "level_320"])
+def test_random_numbers_in_transformed_data_are_seen_by_the_engine_too(name: str) -> None:
+    """The text and the engine say the same, and such a program is not embedded."""
+    file = CASES / name / "model.stan"
+    data = CASES / name / "data.json"
+    program = embed(Program(file, {}), data if data.is_file() else None)
+    assert program.embedded == (not random_data(file))
+    assert ("random numbers" in program.embedded_error) == bool(random_data(file))
 
 
 def test_the_embedded_engine_names_a_file_it_cannot_read(tmp_path: Path) -> None:

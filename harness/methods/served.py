@@ -70,7 +70,7 @@ def served(
     clock = Clock(context.timeout_s)
     try:
         model = EmbeddedModel(
-            program.stan_file,
+            program.embedded_file,
             context.data_file,
             context.cmdstan_seed,
             constants=program.constants,

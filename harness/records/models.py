@@ -84,3 +84,10 @@ class Program:
     """Why it does not, in the engine's words."""
     constants: bool = False
     """Whether the embedded density has all constants; the bridge's always has."""
+    updated: Path | None = None
+    """The program in today's syntax, where the embedded engine needs that."""
+
+    @property
+    def embedded_file(self) -> Path:
+        """The program as the embedded engine reads it."""
+        return self.updated or self.stan_file

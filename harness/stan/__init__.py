@@ -21,6 +21,7 @@ from harness.stan.compile import program_info as program_info
 from harness.stan.compile import program_texts as program_texts
 from harness.stan.compile import run_versions as run_versions
 from harness.stan.compile import translate as translate
+from harness.stan.compile import updated_program as updated_program
 from harness.stan.doctor import Check as Check
 from harness.stan.doctor import diagnose as diagnose
 from harness.stan.find import CmdStan as CmdStan

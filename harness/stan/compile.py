@@ -20,6 +20,7 @@ from harness.stan.cache import (
     ProgramError,
     build_folder,
     cache_dir,
+    cache_folder,
     first_errors,
     locked,
     make_command,
@@ -134,6 +135,26 @@ def program_info(stan_file: Path, cmdstan: CmdStan) -> ProgramInfo:
     except (ValueError, KeyError, TypeError) as error:
         message = f"{stan_file}: stanc {cmdstan.version_text} printed no description: {output!r}"
         raise ProgramError(message) from error
+
+
+def updated_program(stan_file: Path, cmdstan: CmdStan) -> Path:
+    """Return a program in the syntax that CmdStan's stanc prefers, in a file of the cache.
+
+    CmdStan 2.27 to 2.32 write arrays as Stan does since 2.33, and functions by their new names.
+
+    Raises
+    ------
+    ProgramError
+        If stanc rejects the program, with stanc's message.
+    ToolchainError
+        If the cache cannot be written to.
+    """
+    text = _stanc(stan_file, cmdstan, ["--print-canonical"])
+    name = hashlib.sha256(text.encode()).hexdigest()[:24]
+    folder = cache_folder("updated")
+    with scratch_folder(name, folder) as scratch:
+        (scratch / name).write_text(text, encoding="utf-8")
+        return (scratch / name).replace(folder / f"{name}.stan")
 
 
 def run_versions(cmdstan: CmdStan) -> dict[str, str]:

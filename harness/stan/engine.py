@@ -12,7 +12,8 @@ import numpy as np
 from harness.records.names import stan_name, variables
 from harness.records.text import count, listed, number
 from harness.stan.bridge import BridgeModel
-from harness.stan.cache import ProgramError
+from harness.stan.cache import ProgramError, ToolchainError
+from harness.stan.compile import updated_program
 from harness.stan.density import Density, EngineError
 from harness.stan.embedded import EmbeddedModel
 from harness.stan.embedded.constants import same_but_for_a_constant
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import Draws, FloatArray, Program
+    from harness.stan.find import CmdStan
 
 COMPARED = 20
 """Draws at which an embedded density must equal CmdStan's up to one constant."""
@@ -32,21 +34,34 @@ TOLERANCE = 1e-8
 """Of the density, beside ten times what the last digit of the draw changes in it."""
 
 
-def embed(program: Program, data_file: Path | None) -> Program:
+def embed(program: Program, data_file: Path | None, cmdstan: CmdStan | None = None) -> Program:
     """Return a program with what the embedded engine says to it and its data.
 
-    It does not check that the density is right: see :func:`disagreement`.
+    A program in an older syntax is updated by CmdStan's stanc where there is one. Whether the
+    density is right is another question: see :func:`disagreement`.
     """
+    updated: Path | None = None
     try:
-        model = EmbeddedModel(program.stan_file, data_file)
-    except (EngineError, ProgramError) as error:
+        try:
+            model = EmbeddedModel(program.stan_file, data_file)
+        except ProgramError:
+            if cmdstan is None:
+                raise
+            updated = updated_program(program.stan_file, cmdstan)
+            model = EmbeddedModel(updated, data_file)
+    except (EngineError, ProgramError, ToolchainError) as error:
         return dataclasses.replace(program, embedded=False, embedded_error=str(error))
+    if model.random_data:
+        why = "transformed data draws random numbers: every run would fit other data"
+        return dataclasses.replace(program, embedded=False, embedded_error=why)
     try:
-        whole = EmbeddedModel(program.stan_file, data_file, constants=True)
+        whole = EmbeddedModel(model.stan_file, data_file, constants=True)
         constants = same_but_for_a_constant(model, whole)
     except (EngineError, ProgramError):
         constants = False
-    return dataclasses.replace(program, embedded=True, embedded_error="", constants=constants)
+    return dataclasses.replace(
+        program, embedded=True, embedded_error="", constants=constants, updated=updated
+    )
 
 
 def open_density(
@@ -68,7 +83,7 @@ def open_density(
         If the embedded engine's stanc rejects the program.
     """
     if program.embedded:
-        return EmbeddedModel(program.stan_file, data_file, seed, constants=program.constants)
+        return EmbeddedModel(program.embedded_file, data_file, seed, constants=program.constants)
     if program.library is not None:
         return BridgeModel(program.library, data, seed)
     if program.embedded_error and not program.library_error:
