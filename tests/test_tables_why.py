@@ -78,6 +78,7 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
         {"along": [{"terms": [["a", 1.0], ["b", -1.0]], "unconstrained": False}]},
         {"along": [{"terms": [["a", 1.0], ["b", 0.3]], "unconstrained": True}] * 2},
     ),
+    "ridge": ({"basins": 5, "falls": 0.0007},),
     "several modes": ({"basins": 2, "mass": 0.2}, {"of": "x", "missed": [0.2, 0.01]}),
     "funnel": ({"of": "b", "on": "a", "ratio": [3.0, 0.1], "wide": "upper"},),
     "skew": ({"of": "x", "skewness": [1.1, math.inf], "l_skewness": [0.1, 0.01]},),

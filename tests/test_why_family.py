@@ -396,3 +396,19 @@ def test_label_switching_takes_the_place_of_several_modes() -> None:
         (cause,) = causes_of(scene)
         assert cause.name == name
         assert cause.nats == pytest.approx(math.log(2))
+
+
+def test_basins_on_one_ridge_are_no_modes() -> None:
+    """What several modes would cost is the ridge's, and so is the rest of the gap."""
+    top = optimum().basins[0]
+    basins = tuple(dataclasses.replace(top, separate=True, mass=0.5) for _ in range(2))
+    two = best(np.zeros(2), np.ones(2), basins=basins)
+    gap = Estimate(1.5, 0.001)
+    for falls, names in ((0.01, ["ridge"]), (None, ["other shape", "several modes"])):
+        scene = FamilyScene(
+            gap=gap, rest=gap.value, family="meanfield", best=two, correlation=None,
+            fullrank_gap=None, posterior=None, rng=np.random.default_rng(1), ridge=falls,
+        )  # fmt: skip
+        causes = causes_of(scene)
+        assert sorted(c.name for c in causes) == names
+        assert sum(c.nats for c in causes) == pytest.approx(gap.value)

@@ -55,6 +55,7 @@ from harness.why.fits import (
 from harness.why.log_evidence import LogZ, log_evidence
 from harness.why.posterior import Posterior, edges_of, entries, posterior_of, stan_names
 from harness.why.refute import missing_mode, not_sought
+from harness.why.ridge import DENSITIES, ridge
 
 PREDICTED = 0.3
 """Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
@@ -169,12 +170,33 @@ def _explained(
         posterior=shown,
         rng=search.rng,
         alone=alone,
+        ridge=_ridge(search, found["meanfield"].best),
         switched=switched([entries(bridged, mean) for mean in means]),
     )
     gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, scene, edges)}
     keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
     every = [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
     return log_z, every, refuted
+
+
+def _ridge(search: Search, best: Best) -> float | None:
+    """Return by how much log p falls on the way between all basins, if none is separate."""
+    d, modes = search.target.dimension, best.modes
+    if len(modes) == 1 or DENSITIES * (len(modes) - 1) * search.seconds > SHAPE_S:
+        return None
+    thetas = np.array([b.theta for b in modes])
+    means = thetas[:, :d]
+    sd = np.sqrt(np.var(means, axis=0) + np.exp(2 * thetas[:, d:]).mean(axis=0))
+    most = 0.0
+    for other in means[1:]:
+        try:
+            falls = ridge(search.target, (means[0], other), sd, search.clock)
+        except TimeLimitError:
+            return None
+        if falls is None:
+            return None
+        most = max(most, falls)
+    return most
 
 
 def _gapless(

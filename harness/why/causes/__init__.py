@@ -19,6 +19,7 @@ CAUSES: Mapping[str, CauseRow] = {
     row.id: row
     for row in (
         correlation.CORRELATION,
+        modes.RIDGE,
         modes.LABEL_SWITCHING,
         modes.SEVERAL_MODES,
         shape.FUNNEL,

@@ -29,12 +29,23 @@ MISSES = ("missed_mass", "bias", "w1")
 
 def _detect(scene: FamilyScene) -> Found | None:
     """Find the mass in modes that q* leaves out; it costs −ln of the mass that it holds."""
-    return None if scene.switched else _counted(scene)
+    return None if scene.switched or scene.ridge is not None else _counted(scene)
+
+
+def _detect_ridge(scene: FamilyScene) -> Found | None:
+    """Find basins that a ridge joins: what they cost cannot be told from the rest."""
+    if scene.ridge is None or _modes(scene) is None:
+        return None
+    unknown = math.isnan(scene.gap.value)
+    if not (scene.alone if unknown else scene.left):
+        return None
+    basins = sum(b.separate for b in scene.best.optimum.basins)
+    return Found(scene.rest, {"basins": basins, "falls": scene.ridge})
 
 
 def _detect_switching(scene: FamilyScene) -> Found | None:
     """Find modes that are one another with the labels exchanged."""
-    found = _counted(scene) if scene.switched else None
+    found = _counted(scene) if scene.switched and scene.ridge is None else None
     if found is None:
         return None
     return found._replace(evidence={**found.evidence, "switched": scene.switched})
@@ -96,6 +107,14 @@ def _sentence(e: Evidence) -> str:
     )
 
 
+def _sentence_ridge(e: Evidence) -> str:
+    return (
+        f"climbing from several starts finds {count(e['basins'], 'basin')}, but log p falls by "
+        f"{number(e['falls'])} nats at most on the way from one to another: they lie on one ridge, "
+        "a ring or a bend, which no Gaussian follows"
+    )
+
+
 def _sentence_switching(e: Evidence) -> str:
     return (
         f"{_sentence(e)}; the modes differ only in the order of the entries of "
@@ -122,6 +141,7 @@ def _sentence_other(e: Evidence) -> str:
 
 
 SEVERAL_MODES = cause("several modes", FamilyScene, _detect, _sentence)
+RIDGE = cause("ridge", FamilyScene, _detect_ridge, _sentence_ridge, name="ring or bent ridge")
 LABEL_SWITCHING = cause("label switching", FamilyScene, _detect_switching, _sentence_switching)
 KEPT_TO_A_MODE = cause(
     "kept to one mode", OtherScene, _detect_other, _sentence_other, name="several modes"

@@ -87,6 +87,8 @@ class FamilyScene(Scene):
     """Whether no reference is trusted, so that causes of an unknown gap are named too."""
     switched: tuple[str, ...] = ()
     """Parameters whose entries change places between modes."""
+    ridge: float | None = None
+    """Nats by which log p falls on the way between the basins, where a ridge joins them all."""
     rng: np.random.Generator
 
     @property

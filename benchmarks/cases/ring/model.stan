@@ -1,0 +1,1 @@
+parameters { real x; real y; } model { target += normal_lpdf(sqrt(square(x)+square(y)) | 3, 0.1) ; }
