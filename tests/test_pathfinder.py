@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from harness.methods import METHODS
 from harness.methods import laplace as laplace_method
@@ -22,9 +23,11 @@ from harness.methods.options import from_words
 from harness.methods.pathfinder import PATHFINDER, PathfinderOptions
 from harness.methods.settings import OptionError
 from harness.models import folders
-from harness.records import Draws, Program, Reason, RunContext, RunResult, RunSpec
+from harness.records import Draws, Program, Reason, Reference, RunContext, RunResult, RunSpec
 from harness.stan import CmdStan, compile_program, console, engine
 from harness.stan.embedded.model import EmbeddedModel
+from harness.why.causes import cause_sentence
+from harness.why.explain import explain
 from harness.why.fits import fit_of
 
 STANDARD_ERRORS = 4.5
@@ -201,6 +204,25 @@ def test_laplaces_gaussian_is_known_exactly(run: Run) -> None:
     hessian = (np.asarray(ends[0]) - np.asarray(ends[1])) / 2e-4
     covariance = found.q.factor @ found.q.factor.T
     np.testing.assert_allclose(covariance @ -hessian, np.eye(3), atol=1e-4)
+
+
+def test_laplaces_gap_is_explained(run: Run) -> None:
+    """A Student-t's best Gaussian is 0.0407 nats away; the rest is that of the mode's curvature.
+
+    At the mode of a t with 3 degrees of freedom, log p has the curvature −4/3: q is N(0, 3/4).
+    """
+    lecture = folders.load("student_t")
+    result = dataclasses.replace(run("laplace", "student_t"), key="k")
+    program = engine.embed(Program(lecture.stan_file, {}), None)
+    (gap,) = explain(lecture, [result], Reference("none", False, ""), program).gaps
+    assert gap.exact
+    x = np.sqrt(0.75) * np.random.default_rng(5).standard_normal(400_000)
+    ratio = stats.norm.logpdf(x, scale=np.sqrt(0.75)) - stats.t.logpdf(x, 3)
+    error = STANDARD_ERRORS * np.hypot(gap.kl.mcse, ratio.std() / np.sqrt(ratio.size))
+    assert abs(gap.kl.value - ratio.mean()) < error
+    assert abs(gap.family_gap.value - 0.04070) < STANDARD_ERRORS * gap.family_gap.mcse
+    assert [c.name for c in gap.causes if c.gap == "optimiser"] == ["curvature at the mode"]
+    assert "its mean is the mode" in cause_sentence(gap.causes[0])
 
 
 SLOPE = "parameters { vector[2] x; } model { target += x[1] - square(x[2]); }"

@@ -94,6 +94,7 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
     "collapsed": ({}, {"eta": 0.1}),
     "dropped evaluations": ({"lost": 0.025, "cmdstan": True},),
     "linear response": ({"method": "dadvi_lr"},),
+    "curvature at the mode": ({"method": "laplace"},),
     "other objective": ({"method": "quadrature_mse"},),
     "few base draws": ({"method": "dadvi"},),
     "not known": ({},),
@@ -148,6 +149,11 @@ def test_every_cause_has_its_parts(row: CauseRow) -> None:
         assert not sentence.endswith(".")
         kept = json.loads(json.dumps(evidence))
         assert cause_sentence(Cause(row.gap, row.id, math.nan, kept)) == sentence
+
+
+def test_every_other_optimum_is_a_cause() -> None:
+    """What a method's row says of its optimum is found under that name."""
+    assert {m.other_optimum[0] for m in METHODS.values() if m.other_optimum} <= set(CAUSES)
 
 
 def test_the_names_of_tails_speak_of_q() -> None:

@@ -197,7 +197,7 @@ LAPLACE = Method(
     repairable=False,
     other_optimum=(
         "curvature at the mode",
-        "its covariance is the inverse curvature at the mode, which does not maximise the ELBO",
+        "its mean is the mode and its covariance the inverse curvature there, not the ELBO's best",
     ),
     one_mode="it stays in the one to whose peak it climbed",
 )

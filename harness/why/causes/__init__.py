@@ -35,6 +35,7 @@ CAUSES: Mapping[str, CauseRow] = {
         steps.HARD_EDGE,
         steps.DROPPED,
         steps.LINEAR_RESPONSE,
+        steps.CURVATURE,
         steps.OTHER_OBJECTIVE,
         steps.FEW_BASE_DRAWS,
         stopping.UNRECORDED,
