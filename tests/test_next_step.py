@@ -7,13 +7,19 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from harness.cli import main
+from harness.methods import METHODS
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, RHAT
 from harness.records import (
     Attempt,
     Comparison,
+    Cost,
+    Draws,
     Finding,
     Level,
     Measure,
@@ -22,19 +28,25 @@ from harness.records import (
     Reference,
     Refuted,
     Rule,
+    RunResult,
+    RunSpec,
     Verdict,
 )
-from harness.report import html, terminal
+from harness.records.budget import Scarce
+from harness.report import files, html, terminal
+from harness.report.files.netcdf import to_datatree
 from harness.report.next_step import next_command
 
 RULE = Rule(0.1, 0.5, "both", "a reason")
 TYPED = "harness compare a.stan a.json --set nuts.adapt_delta=0.9 --seeds 2"
 
 
-def finding(metric: str, *, wrong: bool = False, seed: int | None = 1) -> Finding:
+def finding(
+    metric: str, *, wrong: bool = False, seed: int | None = 1, beyond: Scarce | None = None
+) -> Finding:
     """Return a figure that is off, or wrong."""
     measure = Measure("a", "nuts", seed, "x", metric, 1.0, 0.0, "nuts")
-    return Finding(RULE, measure, "wrong" if wrong else "unsure", "a sentence")
+    return Finding(RULE, measure, "wrong" if wrong else "unsure", "a sentence", None, beyond)
 
 
 def comparison(
@@ -47,9 +59,9 @@ def comparison(
     return Comparison((entry,), (), {"command": typed})
 
 
-def refused(*found: Finding, refuted: Refuted | None = None) -> Reference:
-    """Return NUTS refused after a run at adapt_delta .99; what is shown has no draws any more."""
-    attempt = Attempt(0.99, 10, 1000, 3, trusted=False, short="")
+def refused(*found: Finding, refuted: Refuted | None = None, delta: float = 0.99) -> Reference:
+    """Return NUTS refused after its last run; what is shown has no draws any more."""
+    attempt = Attempt(delta, 10, 1000, 3, trusted=False, short="")
     return Reference(
         "nuts", False, "why", None, found, "short", attempts=(attempt,), refuted=refuted
     )  # fmt: skip
@@ -57,6 +69,7 @@ def refused(*found: Finding, refuted: Refuted | None = None) -> Reference:
 
 CASES = {
     "divergences": (refused(finding(DIVERGENCES.id)), "--set nuts.adapt_delta=0.999"),
+    "divergences at .999": (refused(finding(DIVERGENCES.id), delta=0.999), "--reference DRAWS.nc"),
     "a small ESS": (refused(finding(ESS_BULK.id)), "--set nuts.samples=4000"),
     "chains apart": (refused(finding(RHAT.id, wrong=True)), "--reference DRAWS.nc"),
     "a missing mode": (refused(refuted=Refuted("mode", 0.0)), "--reference DRAWS.nc"),
@@ -85,6 +98,46 @@ def test_undecided_seeds_ask_for_more_seeds_and_undecided_draws_for_longer_chain
     assert "--seeds 2" not in command
 
 
+OWN = {
+    "meanfield": "--seeds 8",
+    "dadvi_psis": "--set dadvi_psis.proposals=16 --set dadvi_psis.weights_s=40",
+    "svgd": "--set svgd.particles=4000",
+}
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_a_method_whose_own_draws_are_too_few_gets_more_of_them(method: str) -> None:
+    """Longer chains would not help: proposals, particles, or more seeds do."""
+    found = comparison(replace(refused(), trusted=True), finding("bias", beyond="run"))
+    (entry,) = found.models
+    row = METHODS[method]
+    run = RunResult(
+        RunSpec("a", method, row.defaults, 1, row.draws),
+        "key",
+        "ok",
+        "",
+        None,
+        None,
+        {},
+        Cost(1.0),
+        {},
+    )
+    entry = replace(
+        entry, runs=(run,), verdicts=tuple(replace(v, method=method) for v in entry.verdicts)
+    )
+    command = next_command(found, entry)
+    assert command.endswith(OWN[method])
+    assert "nuts.samples" not in command
+    assert "--reference" not in command
+
+
+def test_supplied_draws_that_are_too_few_give_way_to_nuts() -> None:
+    """NUTS draws as many as it takes."""
+    supplied = replace(refused(), kind="supplied", trusted=True, attempts=())
+    found = comparison(supplied, finding("bias", beyond="supplied"))
+    assert next_command(found, found.models[0]).endswith("--reference auto")
+
+
 @pytest.mark.parametrize("level", ["pass", "warn", "fail", "reference"])
 def test_decided_verdicts_need_no_command(level: Level) -> None:
     """There is nothing to type."""
@@ -107,6 +160,43 @@ def test_from_python_the_command_names_program_and_data() -> None:
     found = comparison(refused(), typed="harness.compare('a.stan', …)")
     words = shlex.split(next_command(found, found.models[0]))
     assert words[:4] == ["harness", "compare", "a.stan", "a.json"]
+
+
+def test_a_page_made_again_gives_the_same_command(tmp_path: Path) -> None:
+    """Results keep what the command is made from."""
+    found = comparison(refused(finding(DIVERGENCES.id), finding(ESS_BULK.id)))
+    files.write(found, tmp_path)
+    again = files.read(tmp_path)
+    assert next_command(again, again.models[0]) == next_command(found, found.models[0])
+
+
+TOO_FEW = {
+    "particles": ["--methods", "svgd", "--set", "svgd.particles=100"],
+    "draws of others": ["--methods", "dadvi", "--reference", "few.nc"],
+}
+
+
+@pytest.mark.stan
+@pytest.mark.parametrize("case", TOO_FEW)
+def test_the_command_decides(
+    case: str, fresh_results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed as it is given, two times at most."""
+    assert fresh_results.is_dir()
+    monkeypatch.chdir(tmp_path)
+    Path("a.stan").write_text("parameters { real m; } model { m ~ normal(0, 1); }\n")
+    draws = Draws(("m",), np.random.default_rng(1).normal(size=(4, 120, 1)))
+    to_datatree(draws).to_netcdf("few.nc", engine="h5netcdf")
+    command = ["harness", "compare", "a.stan", "--seeds", "2", "--no-why", "-q", *TOO_FEW[case]]
+    for typed in range(3):
+        monkeypatch.setattr("sys.argv", command)
+        CliRunner().invoke(main, command[1:])
+        found = files.read(tmp_path / "reports" / "a")
+        command = shlex.split(next_command(found, found.models[0]))
+        assert bool(command) or typed > 0
+        if not command:
+            return
+    pytest.fail(f"still to type: {shlex.join(command)}")
 
 
 @pytest.mark.parametrize("width", [70, 160])

@@ -192,15 +192,6 @@ def test_a_seed_is_repeated() -> None:
     assert (first != other).any()
 
 
-def test_there_are_no_more_draws_than_particles() -> None:
-    """There are never copies; fewer draws are a subset without repetition."""
-    z = np.arange(10.0)[:, None]
-    rng = np.random.default_rng(6)
-    assert svgd.deliver(z, 10, rng) is z
-    assert svgd.deliver(z, 25, rng) is z
-    assert len(np.unique(svgd.deliver(z, 4, rng))) == 4
-
-
 # --- the row of METHODS on Stan programs ------------------------------------------------------
 
 
@@ -240,9 +231,10 @@ def test_both_modes_of_the_mixture_are_covered_with_the_masses_of_the_start(
 
 
 @pytest.mark.stan
-def test_there_are_as_many_draws_as_particles_and_none_twice(cmdstan: CmdStan) -> None:
+@pytest.mark.parametrize("draws", [50, 2500])
+def test_there_are_as_many_draws_as_particles_and_none_twice(cmdstan: CmdStan, draws: int) -> None:
     """More draws than particles would make errors look too small."""
-    found = run(cmdstan, 1, 2500, particles=100, iterations=20)
+    found = run(cmdstan, 1, draws, particles=100, iterations=20)
     assert found.draws is not None
     assert len(np.unique(found.draws.quantity("x"))) == found.draws.quantity("x").size == 100
 

@@ -97,6 +97,7 @@ DADVI_PSIS = _row(
     options=PsisOptions(),
     look=Look("#4f1237", DOTTED, "*"),
     usual=True,
+    sized_by=("proposals", "weights_s"),
     repairable=False,
     one_mode="its proposals lie in one mode, and weights cannot put draws where there are none",
 )
@@ -110,5 +111,6 @@ DADVI_BASINS = _row(
     # More starts than the others take: what none of them finds is missing.
     options=WeightOptions(starts=24),
     look=Look("#7a1fa2", DASHED, "$b$"),
+    sized_by=("proposals", "weights_s"),
     repairable=False,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -119,12 +118,9 @@ def batches(problem: Problem[MinibatchOptions]) -> Fitted:
 
 
 def particles(problem: Problem[SvgdOptions]) -> Fitted:
-    """Run SVGD; the draws are the particles."""
+    """Run SVGD; the draws are the particles, however many draws were asked for."""
     settings = svgd.Settings(**problem.options.plain())
-    found = svgd.svgd(problem.target, settings, problem.rng, problem.clock)
-    if found.z is None:
-        return found
-    return dataclasses.replace(found, z=svgd.deliver(found.z, problem.draws, problem.rng))
+    return svgd.svgd(problem.target, settings, problem.rng, problem.clock)
 
 
 def mean_square(problem: Problem[Options]) -> Fitted:

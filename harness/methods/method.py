@@ -106,6 +106,8 @@ class Method:
     # The first CmdStan that runs it, None where CmdStan does not.
     since: tuple[int, int] | None = None
     extends: bool = True  # False where more draws would be another fit (particles)
+    # The options that, made larger, give a run of it the worth of more draws.
+    sized_by: tuple[str, ...] = ()
     # The Gaussian family of q, None where q is no Gaussian; an option "family" goes before it.
     family: FamilyName | None = None
     # Why the method cannot be used on a model, in a sentence.

@@ -33,6 +33,7 @@ SVGD = Method(
     look=Look("#7a4aa3", SOLID, "H"),
     bridge=True,
     extends=False,
+    sized_by=("particles",),
     repairable=False,
     one_mode="where a particle starts decides in which mode it stays",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from harness.methods import METHODS
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.records import Comparison, ModelComparison, Reference
 
@@ -12,6 +13,7 @@ OWN_DRAWS = ("--reference", "DRAWS.nc")
 """Draws of the user's own: what is left where NUTS cannot be made to serve."""
 
 _LONGER = 4  # times as many draws, or seeds
+_FINEST = 0.999  # divergences at this adapt_delta are not cured by a larger one
 _DEEPER = 3  # doublings of NUTS's longest trajectory
 
 
@@ -60,6 +62,8 @@ def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
     if reference.refuted is not None or not reference.attempts or apart:
         return
     last = reference.attempts[-1]
+    if DIVERGENCES.id in bad and last.adapt_delta >= _FINEST:
+        return
     if DIVERGENCES.id in bad:
         yield "--set", f"nuts.adapt_delta={1 - (1 - last.adapt_delta) / 10:.6g}"
     if TREEDEPTH_HITS.id in bad:
@@ -70,17 +74,31 @@ def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
 
 def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
     """Yield what gives an undecided comparison more draws, or more seeds."""
-    unsure = [
-        f
-        for v in entry.verdicts
-        if v.level == "unknown"
-        for f in v.findings
-        if f.level == "unsure" and not f.rule.alarm
-    ]
+    short = dict.fromkeys(_short(entry))
     # A comparison that is shown has no draws any more; how many there were is in its attempts.
     attempts = entry.reference.attempts
-    short = any(f.measure.seed is not None and f.beyond != "run" for f in unsure)
-    if attempts and short:
+    if "reference" in short and attempts:
         yield "--set", f"nuts.samples={_LONGER * attempts[-1].samples}"
-    if any(f.measure.seed is None for f in unsure):
+    elif "reference" in short and entry.reference.kind == "supplied":
+        yield "--reference", "auto"
+    for run in {r.spec.method: r for r in entry.runs if r.spec.method in short}.values():
+        for name in METHODS[run.spec.method].sized_by:
+            yield "--set", f"{run.spec.method}.{name}={_LONGER * run.spec.options[name]:g}"
+    if "seeds" in short:
         yield "--seeds", str(_LONGER * max(v.seeds for v in entry.verdicts))
+
+
+def _short(entry: ModelComparison) -> Iterator[str]:
+    """Yield what there is too little of: the reference's draws, a method's own, or seeds."""
+    for verdict in (v for v in entry.verdicts if v.level == "unknown"):
+        row = METHODS[verdict.method]
+        for f in verdict.findings:
+            if f.level != "unsure" or f.rule.alarm:
+                continue
+            if f.measure.seed is not None and f.beyond != "run" and row.extends:
+                yield "reference"
+            elif f.measure.seed is not None and row.sized_by:
+                yield verdict.method
+            else:
+                # Seeds are judged by what they have in common, which more of them make surer.
+                yield "seeds"

@@ -169,14 +169,6 @@ def svgd(target: Target, settings: Settings, rng: np.random.Generator, clock: Cl
     return Fitted(state.z, status=status, message=why, diagnostics=diagnostics)
 
 
-def deliver(z: FloatArray, draws: int, rng: np.random.Generator) -> FloatArray:
-    """Return all particles, or a random subset without repetition if fewer draws are wanted.
-
-    There are never more draws than particles: copies would feign information.
-    """
-    return z if draws >= len(z) else np.asarray(z[rng.permutation(len(z))[:draws]])
-
-
 class Kernel:
     """The sums over the kernel, in buffers that are made once.
 

@@ -99,6 +99,7 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
             draws=read_draws(drawn / "reference.nc")[0],
             findings=_findings(name, reference["findings"]),
             short=reference.get("short", ""),
+            attempts=_as(tuple[records.Attempt, ...], reference.get("attempts", ())),
             unsought=reference.get("unsought", ""),
         ),
         runs=tuple(_run(name, r, drawn) for r in raw["runs"]),
