@@ -44,6 +44,7 @@ class Reason(StrEnum):
     WEIGHTS = "weights"
     NOT_SETTLED = "not settled"
     GENERATED = "generated quantities"
+    NOT_MIXED = "not mixed"
 
 
 EngineName = Literal["embedded", "cmdstan"]

@@ -1,0 +1,221 @@
+"""Coordinates in which a posterior is about a standard normal, and densities drawn from in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from harness.vi.deterministic.importance import Defensive
+from harness.vi.gaussian import LOG_TWO_PI
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.target import Clock, Target
+
+RANK = 80
+"""Directions in which low-rank coordinates differ from independent ones."""
+
+BASE = 8
+"""Points over which a curvature is averaged: that of the density in the middle of q alone would be
+far too large or too small where it varies."""
+
+DIFFERENCE = 1e-4
+"""Length of the differences of gradients, in sds of q."""
+
+MOST_STRETCH = 100.0
+"""The most by which a direction is stretched or shortened beyond its mean-field sd."""
+
+
+class Coordinates(Protocol):
+    """``z = mean + L u``."""
+
+    mean: FloatArray
+
+    def push(self, u: FloatArray) -> FloatArray:
+        """Return ``L u`` for rows of ``u``, shape ``(n, d)``."""
+
+    def pull(self, slope: FloatArray) -> FloatArray:
+        """Return ``Lᵀ slope`` for rows: gradients with respect to ``u``."""
+
+    def whiten(self, z: FloatArray) -> FloatArray:
+        """Return ``u`` for rows of ``z``."""
+
+    @property
+    def log_det(self) -> float:
+        """ln |det L|."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dense:
+    """Coordinates of a lower-triangular factor, shape ``(d, d)``."""
+
+    mean: FloatArray
+    factor: FloatArray
+
+    def push(self, u: FloatArray) -> FloatArray:
+        """See :class:`Coordinates`."""
+        return np.asarray(u @ self.factor.T)
+
+    def pull(self, slope: FloatArray) -> FloatArray:
+        """See :class:`Coordinates`."""
+        return np.asarray(slope @ self.factor)
+
+    def whiten(self, z: FloatArray) -> FloatArray:
+        """See :class:`Coordinates`."""
+        return np.asarray(solve_triangular(self.factor, (z - self.mean).T, lower=True).T)
+
+    @property
+    def log_det(self) -> float:
+        """See :class:`Coordinates`."""
+        return float(np.log(np.diag(self.factor)).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRank:
+    """Coordinates of ``L = diag(sd) (1 + V diag(stretch − 1) Vᵀ)``, V with orthonormal columns."""
+
+    mean: FloatArray
+    sd: FloatArray  # shape (d,)
+    vectors: FloatArray  # shape (d, k)
+    stretch: FloatArray  # shape (k,)
+
+    def push(self, u: FloatArray) -> FloatArray:
+        """See :class:`Coordinates`."""
+        return np.asarray(self._stretched(u, self.stretch) * self.sd)
+
+    def pull(self, slope: FloatArray) -> FloatArray:
+        """See :class:`Coordinates`."""
+        return self._stretched(slope * self.sd, self.stretch)
+
+    def whiten(self, z: FloatArray) -> FloatArray:
+        """See :class:`Coordinates`."""
+        return self._stretched((z - self.mean) / self.sd, 1 / self.stretch)
+
+    def _stretched(self, x: FloatArray, by: FloatArray) -> FloatArray:
+        return np.asarray(x + ((x @ self.vectors) * (by - 1)) @ self.vectors.T)
+
+    @property
+    def log_det(self) -> float:
+        """See :class:`Coordinates`."""
+        return float(np.log(self.sd).sum() + np.log(self.stretch).sum())
+
+
+def from_covariance(mean: FloatArray, covariance: FloatArray) -> Dense | None:
+    """Return the coordinates of a Gaussian, None if its covariance is not positive definite."""
+    try:
+        factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return None
+    return Dense(mean, factor) if np.isfinite(factor).all() else None
+
+
+def low_rank(
+    target: Target, mean: FloatArray, sd: FloatArray, rng: np.random.Generator, clock: Clock
+) -> LowRank:
+    """Return coordinates with the curvature of log p, averaged over a mean-field Gaussian.
+
+    Lanczos' method on ``−S E[∇²log p] S``, S the diagonal of sds, finds the directions in which
+    that differs most from the identity, which it would be if parameters were independent. Products
+    with the Hessian are differences of gradients at ``BASE`` points in antithetic pairs.
+    """
+    d = len(mean)
+    half = rng.standard_normal((BASE // 2, d))
+    base = np.concatenate([half, -half])
+
+    def product(v: FloatArray) -> FloatArray:
+        clock.check()
+        step = DIFFERENCE * v * math.sqrt(d)
+        points = mean + sd * np.concatenate([base + step, base - step])
+        _, slope = target.log_density_gradient(points)
+        both = (slope[BASE:] - slope[:BASE]).mean(axis=0) * sd
+        return np.asarray(both / (2 * DIFFERENCE * math.sqrt(d)))
+
+    values, vectors = _lanczos(product, d, min(RANK, d), rng)
+    chosen = np.isfinite(values) & (values > MOST_STRETCH**-2)
+    stretch = np.clip(values[chosen] ** -0.5, 1 / MOST_STRETCH, MOST_STRETCH)
+    return LowRank(mean, sd, vectors[:, chosen], stretch)
+
+
+def _lanczos(
+    product: object, d: int, rank: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Return Ritz values ``(k,)`` and vectors ``(d, k)`` of a symmetric matrix."""
+    basis = np.zeros((rank, d))
+    images = np.zeros((rank, d))
+    v = rng.standard_normal(d)
+    made = 0
+    for k in range(rank):
+        # Twice, because once leaves rounding in what was subtracted.
+        for _ in range(2):
+            v = v - basis[:k].T @ (basis[:k] @ v)
+        size = float(np.linalg.norm(v))
+        if not size > 1e-10:  # noqa: PLR2004 - an invariant space is complete
+            break
+        basis[k] = v / size
+        images[k] = product(basis[k])  # type: ignore[operator]
+        if not np.isfinite(images[k]).all():
+            break
+        v = images[k]
+        made = k + 1
+    basis, images = basis[:made], images[:made]
+    small = basis @ images.T
+    values, turned = np.linalg.eigh(0.5 * (small + small.T))
+    return np.asarray(values), np.asarray(basis.T @ turned)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Coordinates of each region of a posterior, with their shares: a proposal, and a map."""
+
+    each: tuple[Coordinates, ...]
+    shares: FloatArray  # shape (part,), sum 1
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws with a tenth of heavier tails, shape ``(n, d)``, in random order."""
+        counts = rng.multinomial(n, self.shares)
+        drawn = [
+            c.mean + c.push(self._unit.draw(int(k), rng))
+            for c, k in zip(self.each, counts, strict=True)
+        ]
+        return np.asarray(rng.permutation(np.concatenate(drawn)))
+
+    def log_densities(self, z: FloatArray) -> FloatArray:
+        """Return ln of each part's share times its density, shape ``(point, part)``, nats."""
+        return np.stack(
+            [
+                math.log(share) + self._unit.log_density(c.whiten(z)) - c.log_det
+                for c, share in zip(self.each, self.shares, strict=True)
+            ],
+            axis=1,
+        )
+
+    def nearest(self, z: FloatArray) -> NDArray[np.intp]:
+        """Return the part that most likely made each point, shape ``(point,)``."""
+        return np.argmax(self.log_densities(z), axis=1)
+
+    @property
+    def _unit(self) -> Defensive:
+        d = len(self.each[0].mean)
+        return Defensive(np.zeros(d), np.ones(d))
+
+
+def ball(d: int) -> float:
+    """Return the entropy of a standard normal of ``d`` dimensions, nats."""
+    return 0.5 * d * (1 + LOG_TWO_PI)
+
+
+def located(parts: Sequence[Coordinates], which: NDArray[np.intp], z: FloatArray) -> FloatArray:
+    """Return ``u`` of each point in the coordinates of its part, shape ``(point, d)``."""
+    out = np.empty_like(z)
+    for k, own in enumerate(parts):
+        mine = which == k
+        if mine.any():
+            out[mine] = own.whiten(z[mine])
+    return out

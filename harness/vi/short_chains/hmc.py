@@ -1,0 +1,162 @@
+"""Hamiltonian Monte Carlo on many chains at once, in whitened coordinates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.target import Clock, Target, finite_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.short_chains.coordinates import Coordinates
+
+LENGTH, SHORTEST = 1.6, 0.5
+"""Length of a path in sds, and the least part of it that a path has.
+
+A quarter of a standard normal's period is π / 2; paths of one common length could resonate.
+"""
+
+JITTER = 0.2
+"""Relative range of steps: a common step could be a direction's own period."""
+
+LONGEST = 12
+"""Leapfrogs of a path. Where steps must be so small that they do not suffice, chains are slow, and
+the checks say so."""
+
+WANTED = 0.85
+"""Acceptance that the step is adapted to."""
+
+ROUNDS, PILOTS = 25, 32
+"""Transitions and chains on which the step is adapted."""
+
+
+@dataclass(slots=True, eq=False)
+class Chains:
+    """Where chains are, with log p and its gradient there; arrays are replaced, never changed."""
+
+    z: FloatArray  # shape (chain, d)
+    value: FloatArray  # nats, shape (chain,)
+    slope: FloatArray  # shape (chain, d)
+    part: NDArray[np.intp]  # whose coordinates a chain moves in, shape (chain,)
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Chains:
+        """Return some of the chains."""
+        return Chains(self.z[which], self.value[which], self.slope[which], self.part[which])
+
+    def put(self, which: NDArray[np.bool_], other: Chains) -> None:
+        """Let some of the chains be where others are."""
+        for name in ("z", "value", "slope", "part"):
+            new = getattr(self, name).copy()
+            new[which] = getattr(other, name)
+            setattr(self, name, new)
+
+
+def chains_at(target: Target, z: FloatArray, part: NDArray[np.intp]) -> Chains:
+    """Return chains that start at points; those without a density or gradient are left out."""
+    value, slope = target.log_density_gradient(z)
+    good = finite_rows(value, slope)
+    return Chains(z[good], value[good], slope[good], part[good])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """What a transition did to each chain, shape ``(chain,)``."""
+
+    chance: FloatArray  # of acceptance
+    accepted: NDArray[np.bool_]
+    leapfrogs: NDArray[np.intp]
+    energy: FloatArray  # at the start, nats
+
+
+def transition(
+    target: Target,
+    parts: Sequence[Coordinates],
+    at: Chains,
+    step: FloatArray | float,
+    rng: np.random.Generator,
+    clock: Clock,
+) -> tuple[Chains, Moved]:
+    """Move every chain once; ``step`` is common or one for each chain, in whitened units.
+
+    Each chain moves in the coordinates of its part, which does not change, so that all leave the
+    posterior invariant. A path that meets a point without a density is rejected.
+    """
+    n, d = at.z.shape
+    length = LENGTH * rng.uniform(SHORTEST, 1, n)
+    size = step * rng.uniform(1 - JITTER, 1 + JITTER, n)
+    count = np.clip(np.ceil(length / size), 1, LONGEST).astype(np.intp)
+    size = np.minimum(size, length / count)[:, None]
+    momentum = rng.standard_normal((n, d))
+    before = at.value - 0.5 * (momentum**2).sum(axis=1)
+    z, value, slope = at.z.copy(), at.value.copy(), at.slope.copy()
+    alive = np.ones(n, dtype=bool)
+    for i in range(int(count.max())):
+        clock.check()
+        now = np.flatnonzero(alive & (count > i))
+        if not len(now):
+            break
+        part, h = at.part[now], size[now]
+        p = momentum[now] + 0.5 * h * _by_part(parts, part, slope[now], "pull")
+        moved = z[now] + h * _by_part(parts, part, p, "push")
+        found, gradient = target.log_density_gradient(moved)
+        good = finite_rows(found, gradient)
+        alive[now[~good]] = False
+        ok = now[good]
+        z[ok], value[ok], slope[ok] = moved[good], found[good], gradient[good]
+        momentum[ok] = p[good] + 0.5 * h[good] * _by_part(
+            parts, part[good], gradient[good], "pull"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        after = value - 0.5 * (momentum**2).sum(axis=1)
+        chance = np.where(alive, np.exp(np.minimum(after - before, 0)), 0.0)
+    chance = np.where(np.isfinite(chance), chance, 0.0)
+    yes = rng.random(n) < chance
+    new = Chains(
+        np.where(yes[:, None], z, at.z),
+        np.where(yes, value, at.value),
+        np.where(yes[:, None], slope, at.slope),
+        at.part,
+    )
+    return new, Moved(chance, yes, count, -before)
+
+
+def _by_part(
+    parts: Sequence[Coordinates], which: NDArray[np.intp], x: FloatArray, name: str
+) -> FloatArray:
+    """Return each chain's vector in or from the coordinates of its part."""
+    if len(parts) == 1:
+        return np.asarray(getattr(parts[0], name)(x))
+    out = np.empty_like(x)
+    for k, own in enumerate(parts):
+        mine = which == k
+        if mine.any():
+            out[mine] = getattr(own, name)(x[mine])
+    return out
+
+
+def adapted_step(
+    target: Target,
+    parts: Sequence[Coordinates],
+    at: Chains,
+    rng: np.random.Generator,
+    clock: Clock,
+) -> float:
+    """Return the step at which these chains accept ``WANTED`` of their proposals.
+
+    The chains are used for nothing else, so that a step does not depend on the draws it makes.
+    """
+    log_step, kept = math.log(min(1.0, 1.5 * at.z.shape[1] ** -0.25)), []
+    for i in range(ROUNDS):
+        at, moved = transition(target, parts, at, math.exp(log_step), rng, clock)
+        log_step += (float(moved.chance.mean()) - WANTED) * 3 / (1 + i) ** 0.6
+        log_step = min(log_step, math.log(LENGTH))
+        kept.append(log_step)
+    return math.exp(float(np.mean(kept[ROUNDS // 2 :])))

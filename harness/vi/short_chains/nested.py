@@ -1,0 +1,80 @@
+"""Nested R-hat, memory and effective size: what many short chains tell of themselves.
+
+All work on columns at once: chains have shape ``(chain, draw, column)``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from harness.records import FloatArray
+
+
+def nested_rhat(chains: FloatArray) -> FloatArray:
+    """Return the nested R-hat of each column, shape ``(column,)``; NaN where nothing varies.
+
+    ``chains`` has shape ``(superchain, chain, draw, column)``: the chains of a superchain start
+    from (nearly) the same point. With the means of chains and of superchains,
+    B = the variance of superchains' means, W = the mean over superchains of the variance between
+    their chains' means plus the mean variance within chains (0 for one draw a chain), and the
+    value is √((W + B) / W) (Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari and Gelman 2024,
+    *Nested R-hat: assessing the convergence of Markov chain Monte Carlo when running many short
+    chains*, Bayesian Analysis, arXiv 2110.13017, definition 3.1).
+    """
+    means = chains.mean(axis=2)
+    between = means.mean(axis=1).var(axis=0, ddof=1)
+    among = means.var(axis=1, ddof=1) if means.shape[1] > 1 else np.zeros_like(means[:, 0])
+    within = chains.var(axis=2, ddof=1).mean(axis=1) if chains.shape[2] > 1 else np.zeros_like(among)
+    whole = (among + within).mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.sqrt((whole + between) / whole))
+
+
+def superchains(chains: FloatArray, by: FloatArray, count: int) -> FloatArray:
+    """Return chains in groups of neighbours by a start, ``(superchain, chain, draw, column)``.
+
+    ``by`` has shape ``(chain, column)``, so that each column has groups of its own. The chains that
+    a whole number of equal groups leaves over are left out, from the middle.
+    """
+    size = len(chains) // count
+    order = np.argsort(by, axis=0, kind="stable")
+    drop = len(chains) - size * count
+    first = (len(chains) - drop) // 2
+    order = np.concatenate([order[:first], order[first + drop :]])
+    found = np.take_along_axis(chains, order[:, None, :], axis=0)
+    return np.asarray(found.reshape(count, size, *chains.shape[1:]))
+
+
+def ranked(chains: FloatArray) -> FloatArray:
+    """Return normal scores of ranks over all chains and draws, column by column."""
+    flat = chains.reshape(-1, chains.shape[-1])
+    scores = ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25))
+    return np.asarray(scores.reshape(chains.shape))
+
+
+def folded(chains: FloatArray) -> FloatArray:
+    """Return distances from each column's median."""
+    return np.asarray(np.abs(chains - np.median(chains, axis=(0, 1))))
+
+
+def rank_correlation(one: FloatArray, two: FloatArray) -> FloatArray:
+    """Return Spearman's correlation over chains, column by column; arrays ``(chain, column)``."""
+    a, b = (rankdata(x, axis=0) for x in (one, two))
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
+
+
+def effective(chains: FloatArray) -> FloatArray:
+    """Return the effective number of draws for the mean of each column.
+
+    Chains are independent, so that the mean's variance is that of the chains' means over their
+    number; no autocorrelation has to be estimated.
+    """
+    n, draws = chains.shape[:2]
+    means = chains.mean(axis=1).var(axis=0, ddof=1)
+    whole = chains.reshape(n * draws, -1).var(axis=0, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.minimum(n * whole / means, float(n * draws)))

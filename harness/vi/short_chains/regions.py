@@ -1,0 +1,100 @@
+"""Whether far chains ended in another region: one behind a valley of log p."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.deterministic.basins import VALLEY
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.short_chains.coordinates import Parts
+    from harness.vi.short_chains.hmc import Chains
+    from harness.vi.target import Target
+
+COMPARABLE = math.log(100)
+"""Nats under the home region's level at which a region's density still counts."""
+
+LEVEL = 0.001
+"""Quantile of log p at home that is its level."""
+
+FARTHER, TYPICAL = 1.2, 0.99
+"""A point is away from home if it is this many times farther from every home point than those are
+from their neighbours, at this quantile: nearer ones need no straight line."""
+
+LINES = 8
+"""Home points to which there must be a valley.
+
+Where a posterior bends, straight lines to some of its own points leave it.
+"""
+
+ALONG = 17
+"""Points on a line."""
+
+TESTED = 64
+"""Points away from home that are looked at, those of the highest density."""
+
+
+def level_of(value: FloatArray) -> float:
+    """Return the level of log p that points of the posterior exceed, nats."""
+    return float(np.quantile(value, LEVEL))
+
+
+def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np.intp]:
+    """Return one far chain for each region apart from home, the highest density first."""
+    near = _distances(parts, home, far)
+    ratio = np.min([r for r, _ in near], axis=0)
+    which = np.argmin([r for r, _ in near], axis=0)
+    away = (ratio > FARTHER) & (far.value > level_of(home.value) - COMPARABLE)
+    order = np.flatnonzero(away)[np.argsort(-far.value[away])][:TESTED]
+    found: list[int] = []
+    for i in order:
+        # Chains in a region that is known already tell nothing new.
+        if found and not all(_valleys(target, far, i, far.z[found], far.value[found])):
+            continue
+        lines = near[which[i]][1][i]
+        if all(_valleys(target, far, i, home.z[lines], home.value[lines])):
+            found.append(int(i))
+    return np.array(found, dtype=np.intp)
+
+
+def _distances(
+    parts: Parts, home: Chains, far: Chains
+) -> list[tuple[FloatArray, NDArray[np.intp]]]:
+    """Return, for each part's coordinates, relative distances from home and the nearest points."""
+    out = []
+    own = parts.nearest(home.z)
+    for k, coordinates in enumerate(parts.each):
+        mine = np.flatnonzero(own == k)
+        if len(mine) <= LINES:
+            continue
+        at = coordinates.whiten(home.z[mine])
+        between = _square(at, at)
+        np.fill_diagonal(between, np.inf)
+        usual = float(np.quantile(between.min(axis=1), TYPICAL))
+        to = _square(coordinates.whiten(far.z), at)
+        nearest = mine[np.argpartition(to, LINES, axis=1)[:, :LINES]]
+        out.append((np.sqrt(to.min(axis=1) / usual), nearest))
+    return out
+
+
+def _square(one: FloatArray, two: FloatArray) -> FloatArray:
+    """Return squared distances, ``(one, two)``."""
+    both = (one**2).sum(axis=1)[:, None] + (two**2).sum(axis=1) - 2 * one @ two.T
+    return np.asarray(np.maximum(both, 0.0))
+
+
+def _valleys(
+    target: Target, far: Chains, i: int, ends: FloatArray, values: FloatArray
+) -> NDArray[np.bool_]:
+    """Return whether log p dips on the straight line to each end, shape ``(end,)``."""
+    share = np.linspace(0, 1, ALONG)[1:-1, None, None]
+    points = (1 - share) * far.z[i] + share * ends
+    found = target.log_density(points.reshape(-1, points.shape[-1])).reshape(len(share), -1)
+    lowest = np.where(np.isnan(found), -np.inf, found).min(axis=0)
+    return np.asarray(lowest < np.minimum(far.value[i], values) - VALLEY)

@@ -1,0 +1,194 @@
+"""Where chains start: the regions of a fit, distinct weighted draws of them, and far away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.deterministic import fit_fullrank
+from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.short_chains.coordinates import (
+    Coordinates,
+    Dense,
+    Parts,
+    from_covariance,
+    low_rank,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.deterministic import Basin, Optimum
+    from harness.vi.target import Clock, Target
+
+MOST_PARTS = 8
+FLOOR = 0.1
+"""Share of the proposals that all regions have in equal parts, whatever their ELBOs say."""
+
+WIDE, FREEDOM = (1.5, 3.0, 6.0, 12.0), 4
+"""Scales of wide starts in sds of the fit, and their degrees of freedom."""
+
+BOX = 2.0
+"""Stan's own starts are uniform on (−2, 2)."""
+
+TRIES = 4
+"""Rounds of drawing far starts until enough of them have a density."""
+
+AT_ONCE = 2048
+"""Densities between looks at the clock."""
+
+
+def parts_of(
+    target: Target,
+    optimum: Optimum,
+    basins: Sequence[Basin],
+    rng: np.random.Generator,
+    clock: Clock,
+) -> tuple[Parts, float]:
+    """Return coordinates of each separate basin, and the mass by ELBO of those left out.
+
+    Those of the optimum are linear response's; a full-rank fit gives the others theirs where it
+    can be made. Everywhere else they are low-rank corrections of the mean-field sds.
+    """
+    modes = [b for b in basins if b.separate][:MOST_PARTS]
+    each: list[Coordinates] = []
+    levels = []
+    for basin in modes:
+        d = len(basin.theta) // 2
+        mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
+        found: Coordinates | None = None
+        level = basin.elbo
+        if optimum.covariance is not None and np.array_equal(mean, optimum.mean):
+            found = from_covariance(mean, optimum.covariance)
+        elif d <= FULLRANK_LIMIT:
+            full = fit_fullrank(target, mean, np.diag(sd**2), rng, clock)
+            if math.isfinite(full.elbo) and np.isfinite(full.factor).all():
+                found, level = Dense(full.mean, full.factor), full.elbo
+        each.append(found or low_rank(target, mean, sd, rng, clock))
+        levels.append(level)
+    share = np.exp(np.array(levels) - max(levels))
+    share = (1 - FLOOR) * share / share.sum() + FLOOR / len(share)
+    left = 1 - sum(b.mass for b in modes)
+    return Parts(tuple(each), share), max(left, 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighted:
+    """Proposals with their densities, weights and regions."""
+
+    z: FloatArray  # shape (proposal, d)
+    log_p: FloatArray  # nats
+    weight: FloatArray  # sum 1, truncated
+    part: NDArray[np.intp]
+
+    @property
+    def ess(self) -> float:
+        """The effective number of weights."""
+        return float(1 / np.sum(self.weight**2))
+
+    def share_error(self, count: int) -> float:
+        """Return the largest standard error of a region's share of the mass.
+
+        Weights are those of independent proposals; 0 with one region.
+        """
+        if count == 1:
+            return 0.0
+        shares = np.bincount(self.part, self.weight, count)
+        inside = self.part[:, None] == np.arange(count)
+        return float(np.sqrt(((self.weight[:, None] * (inside - shares)) ** 2).sum(axis=0)).max())
+
+
+def weigh(
+    target: Target, parts: Parts, count: int, rng: np.random.Generator, clock: Clock
+) -> Weighted:
+    """Draw proposals and weight them; points without a density have weight 0.
+
+    Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
+    chains repair what the truncation biases.
+    """
+    z = parts.draw(count, rng)
+    log_p = np.empty(count)
+    for i in range(0, count, AT_ONCE):
+        clock.check()
+        log_p[i : i + AT_ONCE] = target.log_density(z[i : i + AT_ONCE])
+    each = parts.log_densities(z)
+    log_w = log_p - np.logaddexp.reduce(each, axis=1)
+    log_w = np.where(np.isfinite(log_w), log_w, -np.inf)
+    weight = np.exp(log_w - log_w.max()) if np.isfinite(log_w.max()) else np.zeros(count)
+    if weight.any():
+        weight = np.minimum(weight, weight.mean() * math.sqrt(count))
+        weight /= weight.sum()
+    return Weighted(z, log_p, weight, np.argmax(each, axis=1))
+
+
+def distinct(found: Weighted, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return indices of distinct proposals, drawn by their weights, in random order.
+
+    Each region gets as many as its share of the weight, because chains will not change that.
+    Within one, the chances of the largest weights are cut at 1, because chains do forget that.
+    """
+    regions = int(found.part.max()) + 1
+    mass = np.bincount(found.part, found.weight, regions)
+    edges = np.cumsum(mass) / mass.sum()
+    where = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
+    wanted = np.bincount(np.minimum(where, regions - 1), minlength=regions)
+    chosen = []
+    for k in range(regions):
+        mine = rng.permutation(np.flatnonzero((found.part == k) & (found.weight > 0)))
+        n = min(int(wanted[k]), len(mine))
+        if n:
+            chosen.append(mine[_systematic(_chances(found.weight[mine], n), rng)])
+    return np.asarray(rng.permutation(np.concatenate(chosen)))
+
+
+def _chances(weight: FloatArray, count: int) -> FloatArray:
+    """Return chances of being drawn, proportional to weights but at most 1, with sum ``count``."""
+    sure = np.zeros(len(weight), dtype=bool)
+    while True:
+        rest = float(weight[~sure].sum())
+        chance = np.where(sure, 1.0, weight * ((count - sure.sum()) / rest if rest > 0 else 0.0))
+        over = (chance > 1) & ~sure
+        if not over.any():
+            return np.asarray(chance)
+        sure |= over
+
+
+def _systematic(chance: FloatArray, rng: np.random.Generator) -> NDArray[np.intp]:
+    edges = np.cumsum(chance)
+    picks = np.arange(round(float(edges[-1]))) + rng.random()
+    found = np.searchsorted(edges, picks, side="right")
+    return np.unique(np.minimum(found, len(chance) - 1))
+
+
+def far_points(
+    target: Target, home: Coordinates, count: int, rng: np.random.Generator
+) -> FloatArray:
+    """Return far starts with a density, half of them wide, half of them from Stan's box.
+
+    Wide ones are Student-t around the fit, in its coordinates, of several scales. They are fewer
+    where too few points have a density.
+    """
+    d = len(home.mean)
+    out = [np.empty((0, d))]
+    for box in (False, True):
+        wanted, made = (count + (not box)) // 2, 0
+        for _ in range(TRIES):
+            n = wanted - made
+            if box:
+                z = rng.uniform(-BOX, BOX, (n, d))
+            else:
+                scale = np.resize(WIDE, n) / max(1.0, math.sqrt(d) / 3)
+                heavy = np.sqrt(rng.chisquare(FREEDOM, n) / FREEDOM)
+                u = rng.standard_normal((n, d)) * (scale / heavy)[:, None]
+                z = home.mean + home.push(u)
+            z = z[np.isfinite(target.log_density(z))]
+            out.append(z)
+            made += len(z)
+            if made >= wanted:
+                break
+    return np.concatenate(out)
