@@ -220,7 +220,6 @@ PROGRAMS = (
     normal("corr2", equal_correlation(2, 0.99)),
     normal("ridge", np.linalg.inv(np.array([[100.0001, 100.0], [100.0, 100.0001]]))),
     normal("gauss100", spread_out(100)),
-    normal("gauss310", equal_correlation(310, 0.9)),
     log_gamma("gamma03", 0.3),
     on_grid("boundary", boundary, -30.0, 5.0),
     on_grid("halfcauchy", half_cauchy, -5.0, 30.0),

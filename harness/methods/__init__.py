@@ -15,6 +15,7 @@ from harness.methods import (
     nuts,
     pathfinder,
     quadrature,
+    short_chains,
     svgd,
 )
 from harness.methods.method import Method
@@ -30,6 +31,7 @@ METHODS: Mapping[str, Method] = {
         dadvi.DADVI_LR,
         dadvi.DADVI_PSIS,
         dadvi.DADVI_BASINS,
+        short_chains.SHORT_CHAINS,
         pathfinder.PATHFINDER,
         laplace.LAPLACE,
         advi.ADVI,

@@ -219,13 +219,16 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
     names = model.constrained_names(transformed=True, generated=True)
+    chains = max(found.chains, 1)
+    stats = {} if found.copies is None else {"copies": found.copies[None]}
     draws = Draws(
         names=tuple(stan_name(n) for n in names),
-        values=values[None],
-        log_p=None if log_p is None else log_p[None],
+        values=values.reshape(chains, -1, values.shape[1]),
+        log_p=None if log_p is None else log_p.reshape(chains, -1),
         # Without log p it says nothing of the weights, but from it q itself can be told.
         log_q=None if found.log_q is None else found.log_q[None],
-        stats={} if found.copies is None else {"copies": found.copies[None]},
+        stats={**stats, **found.stats},
+        iid=found.chains == 0,
     )
     return dataclasses.replace(ended, draws=draws, message=message)
 

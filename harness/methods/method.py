@@ -30,6 +30,7 @@ Kind = Literal[
     "deterministic",
     "Laplace",
     "weighted draws",
+    "short chains",
     "particles",
     "conjugate",
     "quadrature",

@@ -94,6 +94,10 @@ class Fitted:
     reason: Reason | None = None
     copies: FloatArray | None = None
     """How many of the draws are copies of the same weighted proposal, shape (draw,)."""
+    chains: int = 0
+    """Of how many Markov chains the draws are, one after the other; 0 where they are independent."""
+    stats: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Statistics of a sampler, each of shape (chain, draw)."""
 
 
 def finite_rows(value: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from harness.vi.deterministic.importance import Defensive
-from harness.vi.gaussian import LOG_TWO_PI
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +27,17 @@ far too large or too small where it varies."""
 
 DIFFERENCE = 1e-4
 """Length of the differences of gradients, in sds of q."""
+
+PER_DIMENSION = 20
+"""Effective weights for each dimension from which weighted draws give a better covariance than the
+curvature: at most some 20% off in any direction."""
+
+CLIPPED = 0.02
+"""Share of the weight in either tail of a coordinate that a covariance takes to lie at its edge:
+heavy tails have no variance of their own."""
+
+NORMAL_PART = 0.9298
+"""Variance of a standard normal so clipped."""
 
 MOST_STRETCH = 100.0
 """The most by which a direction is stretched or shortened beyond its mean-field sd."""
@@ -206,9 +216,28 @@ class Parts:
         return Defensive(np.zeros(d), np.ones(d))
 
 
-def ball(d: int) -> float:
-    """Return the entropy of a standard normal of ``d`` dimensions, nats."""
-    return 0.5 * d * (1 + LOG_TWO_PI)
+def refined(own: Coordinates, z: FloatArray, weight: FloatArray) -> Coordinates:
+    """Return coordinates by weighted draws, or the same where the weights are worth too little."""
+    n, d = z.shape
+    total = float(weight.sum())
+    if not total > 0 or total**2 < PER_DIMENSION * d * float(weight @ weight):
+        return own
+    u, w = own.whiten(z), weight / total
+    order = np.argsort(u, axis=0)
+    heap = np.cumsum(w[order], axis=0)
+    low, high = (
+        np.take_along_axis(u, np.take_along_axis(order, at[None], axis=0), axis=0)
+        for at in ((heap < CLIPPED).sum(axis=0), np.minimum((heap < 1 - CLIPPED).sum(axis=0), n - 1))
+    )
+    u = np.clip(u, low, high)
+    centre = w @ u
+    u = (u - centre) * np.sqrt(w)[:, None]
+    turned = from_covariance(centre, u.T @ u / NORMAL_PART)
+    if turned is None:
+        return own
+    # L L' of a product of two factors; the product itself need not be triangular.
+    wide = own.push(turned.factor.T)
+    return from_covariance(own.mean + own.push(centre[None])[0], wide.T @ wide) or own
 
 
 def located(parts: Sequence[Coordinates], which: NDArray[np.intp], z: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from harness.vi.deterministic.basins import find_basins
 from harness.vi.deterministic.basins import weigh as weigh_basins
 from harness.vi.deterministic.starts import start_at
 from harness.vi.short_chains import nested, regions, starts
-from harness.vi.short_chains.coordinates import Parts, located
+from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined
 from harness.vi.short_chains.hmc import (
     PILOTS,
     Chains,
@@ -84,7 +84,7 @@ class Ensemble:
     shares: FloatArray  # of chains in each region, shape (region,)
     places: FloatArray  # the means of regions, shape (region, d)
     elsewhere: FloatArray  # one point of each region apart, shape (region, d)
-    slowest: int  # the coordinate with the largest nested R-hat; d: log p
+    slowest: int | None  # the parameter along whose direction chains mix worst; None: log p
     figures: Mapping[str, float]  # by a check's id
 
 
@@ -120,14 +120,14 @@ def run(
             begun = [start_at(np.concatenate([far.z[i], sd])) for i in other[: starts.MOST_PARTS]]
             basins = weigh_basins(target, find_basins(optimum.objective, begun, basins))
             home = _Home.of(target, optimum, basins, rng, clock, sizes)
-    made = _kept(target, home.parts.each, home.starts, home.step, sizes.draws, rng, clock)
+    made = _kept(target, home.maps, home.starts, home.step, sizes.draws, rng, clock)
     group = home.starts.part
     if len(home.parts.each) > 1:
         ended = home.parts.nearest(made.z[:, -1])
         if float(np.mean(ended != group)) > SWITCHED:
             group = np.zeros_like(group)
             begin = Chains(home.starts.z, home.starts.value, home.starts.slope, group)
-            made = _kept(target, home.parts.each, begin, home.step, sizes.draws, rng, clock)
+            made = _kept(target, home.maps, begin, home.step, sizes.draws, rng, clock)
     figures, slowest = _own_figures(home, made, group)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
@@ -153,7 +153,8 @@ def run(
 class _Home:
     """The regions of a fit, and chains that start in them."""
 
-    parts: Parts
+    parts: Parts  # by which regions are told apart, and proposals drawn
+    maps: tuple[Coordinates, ...]  # of each region, in which its chains move
     left: float  # mass by ELBO of basins that are left out
     weights: starts.Weighted
     starts: Chains
@@ -181,8 +182,13 @@ class _Home:
             raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
         pilots = starts.distinct(weights, PILOTS, rng)
         others = chains_at(target, weights.z[pilots], weights.part[pilots])
-        step = adapted_step(target, parts.each, others, rng, clock)
-        return cls(parts, left, weights, begin, step)
+        maps = tuple(
+            refined(own, weights.z[mine], weights.weight[mine])
+            for k, own in enumerate(parts.each)
+            for mine in [(weights.part == k) & (weights.weight > 0)]
+        )
+        step = adapted_step(target, maps, others, rng, clock)
+        return cls(parts, maps, left, weights, begin, step)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +239,7 @@ def _arrive(
     target: Target, home: _Home, count: int, rng: np.random.Generator, clock: Clock
 ) -> Chains:
     """Let far starts come to where log p is as high as at home, each with a step of its own."""
-    points = starts.far_points(target, home.parts.each[0], count, rng)
+    points = starts.far_points(target, home.maps[0], count, rng)
     at = chains_at(target, points, np.zeros(len(points), dtype=np.intp))
     step = np.full(len(at.z), home.step)
     level = regions.level_of(home.starts.value)
@@ -241,7 +247,7 @@ def _arrive(
         away = at.value < level
         if not away.any():
             break
-        new, moved = transition(target, home.parts.each, at.take(away), step[away], rng, clock)
+        new, moved = transition(target, home.maps, at.take(away), step[away], rng, clock)
         at.put(away, new)
         factor = np.where(moved.chance > OFTEN, LONGER, SHORTER)
         step[away] = np.minimum(step[away] * factor, home.step)
@@ -253,14 +259,14 @@ def _columns(
 ) -> FloatArray:
     """Return coordinates and log p as columns, ``(chain, draw, d + 1)``."""
     n, draws, d = z.shape
-    u = located(home.parts.each, np.repeat(group, draws), z.reshape(-1, d)).reshape(n, draws, d)
+    u = located(home.maps, np.repeat(group, draws), z.reshape(-1, d)).reshape(n, draws, d)
     return np.concatenate([u, value[:, :, None]], axis=2)
 
 
 def _own_figures(
     home: _Home, made: _Kept, group: NDArray[np.intp]
-) -> tuple[dict[str, float], int]:
-    """Return what chains say of themselves, and the slowest column."""
+) -> tuple[dict[str, float], int | None]:
+    """Return what chains say of themselves, and the slowest parameter."""
     x = _columns(home, made.z, made.value, group)
     first = _columns(home, made.start.z[:, None], made.start.value[:, None], group)
     for k in np.unique(group):
@@ -286,10 +292,22 @@ def _own_figures(
         "nested_rhat": float(np.max(rhat)),
         "memory": float(np.max(memory)),
         "weight_share": home.weights.ess / len(home.weights.weight),
-        "ess": float(np.min(nested.effective(scores))),
+        # Not of log p, which keeps half of its deviation whatever the path: momenta bring the rest.
+        "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
     }
-    slow = np.where(np.isnan(rhat), np.inf, rhat)
-    return figures, int(np.argmax(slow)) % x.shape[2]
+    return figures, _slowest(home, made, np.where(np.isnan(rhat), np.inf, rhat))
+
+
+def _slowest(home: _Home, made: _Kept, rhat: FloatArray) -> int | None:
+    """Return the parameter that the coordinate of the largest nested R-hat moves most, in sds."""
+    d = made.z.shape[2]
+    worst = int(np.argmax(rhat)) % (d + 1)
+    if worst == d:
+        return None
+    unit = np.zeros((1, d))
+    unit[0, worst] = 1.0
+    sd = made.z.reshape(-1, d).std(axis=0)
+    return int(np.argmax(np.abs(home.maps[0].push(unit)[0]) / np.maximum(sd, 1e-300)))
 
 
 def _far_figures(
@@ -310,7 +328,7 @@ def _far_figures(
         own = far.take(arrived)
         own.part = home.parts.nearest(own.z) if group.any() else np.zeros_like(own.part)
         ran = _kept(
-            target, home.parts.each, own, home.step, FAR_DRAWS, rng, clock, burn=FAR_DRAWS
+            target, home.maps, own, home.step, FAR_DRAWS, rng, clock, burn=FAR_DRAWS
         )
         ends = Chains(far.z, far.value, far.slope, far.part)
         ends.put(arrived, ran.end)

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.short_chains.coordinates import Coordinates
 
-LENGTH, SHORTEST = 1.6, 0.5
+LENGTH, SHORTEST = 1.9, 0.65
 """Length of a path in sds, and the least part of it that a path has.
 
-A quarter of a standard normal's period is π / 2; paths of one common length could resonate.
+They lie around a quarter of a standard normal's period, π / 2: over such paths cos t and
+cos² t, the autocorrelations of a coordinate and of its square, have means of about 0. Paths of one
+common length could resonate.
 """
+
+LARGEST = 1.5
+"""The largest step, in sds; from 2 on leapfrogs are unstable."""
 
 JITTER = 0.2
 """Relative range of steps: a common step could be a direction's own period."""
@@ -157,6 +162,6 @@ def adapted_step(
     for i in range(ROUNDS):
         at, moved = transition(target, parts, at, math.exp(log_step), rng, clock)
         log_step += (float(moved.chance.mean()) - WANTED) * 3 / (1 + i) ** 0.6
-        log_step = min(log_step, math.log(LENGTH))
+        log_step = min(log_step, math.log(LARGEST))
         kept.append(log_step)
     return math.exp(float(np.mean(kept[ROUNDS // 2 :])))

@@ -28,7 +28,7 @@ FARTHER, TYPICAL = 1.2, 0.99
 from their neighbours, at this quantile: nearer ones need no straight line."""
 
 LINES = 8
-"""Home points to which there must be a valley.
+"""Home points of each part to which there must be a valley.
 
 Where a posterior bends, straight lines to some of its own points leave it.
 """
@@ -49,7 +49,7 @@ def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np
     """Return one far chain for each region apart from home, the highest density first."""
     near = _distances(parts, home, far)
     ratio = np.min([r for r, _ in near], axis=0)
-    which = np.argmin([r for r, _ in near], axis=0)
+    ends = np.concatenate([nearest for _, nearest in near], axis=1)
     away = (ratio > FARTHER) & (far.value > level_of(home.value) - COMPARABLE)
     order = np.flatnonzero(away)[np.argsort(-far.value[away])][:TESTED]
     found: list[int] = []
@@ -57,8 +57,7 @@ def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np
         # Chains in a region that is known already tell nothing new.
         if found and not all(_valleys(target, far, i, far.z[found], far.value[found])):
             continue
-        lines = near[which[i]][1][i]
-        if all(_valleys(target, far, i, home.z[lines], home.value[lines])):
+        if all(_valleys(target, far, i, home.z[ends[i]], home.value[ends[i]])):
             found.append(int(i))
     return np.array(found, dtype=np.intp)
 

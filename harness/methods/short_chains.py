@@ -1,0 +1,34 @@
+"""Short chains as a method: an ensemble that starts from deterministic ADVI and replaces it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.methods.bridged import on_bridge
+from harness.methods.dadvi import DadviOptions
+from harness.methods.method import DASHED, Look, Method
+from harness.methods.settings import whole
+
+
+@dataclass(frozen=True)
+class ChainsOptions(DadviOptions):
+    """The options of ``short_chains``; those of the fit concern what it starts from."""
+
+    chains: int = whole(512, 128)
+    far: int = whole(512, 128)  # far starts, which look for other regions
+
+
+SHORT_CHAINS = Method(
+    name="short_chains",
+    title="Short chains",
+    what="512 short chains from weighted draws of deterministic ADVI, checked by far starts",
+    kind="short chains",
+    fit=on_bridge("short_chains_fit:fit"),
+    # As many starts as dadvi_basins: chains do not move between modes.
+    options=ChainsOptions(starts=24),
+    look=Look("#1f8a70", DASHED, "$s$"),
+    draws=10_240,
+    bridge=True,
+    repairable=False,
+    one_mode="none of its starts, near or far, led to another",
+)

@@ -1,0 +1,99 @@
+"""From a program to an ensemble of short chains, and what keeps it from being believed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.methods.bridged import FitError, Problem
+from harness.methods.dadvi_gaussian import optimum_of
+from harness.methods.short_chains import ChainsOptions
+from harness.records.names import stan_name
+from harness.records.text import count, fixed, integer, listed, number, percent, setting
+from harness.vi import short_chains
+from harness.vi.deterministic import StartError
+from harness.vi.short_chains import Check, Ensemble, Sizes
+from harness.vi.target import Fitted
+
+FEWEST_DRAWS = 20
+"""Draws of a chain: its checks need them, however few draws are wanted."""
+
+SHOWN = 3
+"""Parameters that describe a region, and regions that are described."""
+
+
+def fit(problem: Problem[ChainsOptions]) -> Fitted:
+    """Fit deterministic ADVI, run the ensemble from it, and say what it doubts."""
+    optimum = optimum_of(problem, "response")
+    options = problem.options
+    draws = max(FEWEST_DRAWS, -(-problem.draws // options.chains))
+    sizes = Sizes(options.chains, draws, options.far)
+    try:
+        found = short_chains.run(problem.target, optimum, problem.rng, problem.clock, sizes)
+    except StartError as error:
+        raise FitError(str(error)) from error
+    names = [stan_name(n) for n in problem.model.unconstrained_names()]
+    doubts = short_chains.doubts(found.figures)
+    return Fitted(
+        z=found.z.reshape(-1, problem.target.dimension),
+        status="not_converged" if doubts else "ok",
+        reason=doubts[0].reason if doubts else None,
+        message="; ".join(_doubt(check, found, names) for check in doubts),
+        diagnostics={
+            **{f"chains_{name}": value for name, value in found.figures.items()},
+            "elbo": optimum.elbo,
+            "basins": float(len(found.shares)),
+            "step_size": found.step,
+            "chains": float(len(found.z)),
+        },
+        words="\n".join(_described(found, names)),
+        chains=len(found.z),
+        stats={
+            "acceptance_rate": found.chance,
+            "energy": found.energy,
+            "n_steps": found.leapfrogs,
+            "step_size": np.full(found.chance.shape, found.step),
+        },
+    )
+
+
+def _doubt(check: Check, found: Ensemble, names: list[str]) -> str:
+    """Say which limit a figure breaks, where, and why there is one."""
+    value = found.figures.get(check.id, float("nan"))
+    side = "at least" if check.rule.at_least else "at most"
+    words = f"{check.noun}: {_size(check, value)} (allowed: {side} {_size(check, check.rule.close)})"
+    if check.id == "nested_rhat":
+        where = "log p" if found.slowest is None else names[found.slowest]
+        words += f", largest along {where}"
+    if check.id == "other_regions" and len(found.elsewhere):
+        words += f", at {listed([_place(z, names) for z in found.elsewhere], SHOWN)}"
+    return f"{words}, because {check.rule.why}"
+
+
+def _size(check: Check, value: float) -> str:
+    if check.form == "percent":
+        return percent(value, 1)
+    if check.form == "integer":
+        return integer(value)
+    return fixed(value, check.digits) if check.digits > 2 else number(value)  # noqa: PLR2004
+
+
+def _place(z: np.ndarray, names: list[str]) -> str:
+    """Describe a point by its first unconstrained parameters."""
+    shown = ", ".join(f"{n} = {number(float(v))}" for n, v in zip(names[:SHOWN], z, strict=False))
+    return f"({shown}{', …' if len(names) > SHOWN else ''})"
+
+
+def _described(found: Ensemble, names: list[str]) -> list[str]:
+    """Return a line on the chains, and one for each region where there are several."""
+    n, draws = found.log_p.shape
+    lines = [
+        f"{count(n, 'chain')} of {count(draws, 'draw')}, step size {setting(found.step)} sd, "
+        f"mean acceptance {number(float(found.chance.mean()))}"
+    ]
+    if len(found.shares) > 1:
+        lines += [
+            f"region {k}: {percent(float(share))} of the chains, around {_place(place, names)}, "
+            "unconstrained"
+            for k, (share, place) in enumerate(zip(found.shares, found.places, strict=True), 1)
+        ]
+    return lines
