@@ -60,7 +60,9 @@ def _doubt(check: Check, found: Ensemble, names: list[str]) -> str:
     """Say which limit a figure breaks, where, and why there is one."""
     value = found.figures.get(check.id, float("nan"))
     side = "at least" if check.rule.at_least else "at most"
-    words = f"{check.noun}: {_size(check, value)} (allowed: {side} {_size(check, check.rule.close)})"
+    words = (
+        f"{check.noun}: {_size(check, value)} (allowed: {side} {_size(check, check.rule.close)})"
+    )
     if check.id == "nested_rhat":
         where = "log p" if found.slowest is None else names[found.slowest]
         words += f", largest along {where}"
@@ -86,14 +88,12 @@ def _place(z: np.ndarray, names: list[str]) -> str:
 def _described(found: Ensemble, names: list[str]) -> list[str]:
     """Return a line on the chains, and one for each region where there are several."""
     n, draws = found.log_p.shape
-    lines = [
-        f"{count(n, 'chain')} of {count(draws, 'draw')}, step size {setting(found.step)} sd, "
-        f"mean acceptance {number(float(found.chance.mean()))}"
-    ]
+    size, rate = setting(round(found.step, 3)), number(float(found.chance.mean()))
+    made = f"{count(n, 'chain')} of {count(draws, 'draw')}"
+    lines = [f"{made}, step size {size} sd, mean acceptance {rate}"]
     if len(found.shares) > 1:
+        each = zip(found.shares, found.places, strict=True)
         lines += [
-            f"region {k}: {percent(float(share))} of the chains, around {_place(place, names)}, "
-            "unconstrained"
-            for k, (share, place) in enumerate(zip(found.shares, found.places, strict=True), 1)
+            f"{percent(float(share))} of chains around {_place(z, names)}" for share, z in each
         ]
     return lines

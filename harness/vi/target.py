@@ -95,7 +95,7 @@ class Fitted:
     copies: FloatArray | None = None
     """How many of the draws are copies of the same weighted proposal, shape (draw,)."""
     chains: int = 0
-    """Of how many Markov chains the draws are, one after the other; 0 where they are independent."""
+    """The number of Markov chains that the draws are, one after the other; 0: independent draws."""
     stats: Mapping[str, FloatArray] = field(default_factory=dict)
     """Statistics of a sampler, each of shape (chain, draw)."""
 

@@ -55,6 +55,12 @@ CHECKS = (
         Reason.WEIGHTS,
     ),
     Check(
+        "balance",
+        "standard errors by which a region's share changed from start to end",
+        _most(4, "shares that chains change were wrong at the start"),
+        Reason.WEIGHTS,
+    ),
+    Check(
         "stuck",
         "share of chains that never moved",
         _most(0.002, "chains are stuck where the density is too narrow for the common step"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +46,9 @@ MOST_STRETCH = 100.0
 class Coordinates(Protocol):
     """``z = mean + L u``."""
 
-    mean: FloatArray
+    @property
+    def mean(self) -> FloatArray:
+        """Where ``u`` is 0, shape ``(d,)``."""
 
     def push(self, u: FloatArray) -> FloatArray:
         """Return ``L u`` for rows of ``u``, shape ``(n, d)``."""
@@ -59,7 +61,7 @@ class Coordinates(Protocol):
 
     @property
     def log_det(self) -> float:
-        """ln |det L|."""
+        """The logarithm of |det L|."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +156,7 @@ def low_rank(
 
 
 def _lanczos(
-    product: object, d: int, rank: int, rng: np.random.Generator
+    product: Callable[[FloatArray], FloatArray], d: int, rank: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Return Ritz values ``(k,)`` and vectors ``(d, k)`` of a symmetric matrix."""
     basis = np.zeros((rank, d))
@@ -169,7 +171,7 @@ def _lanczos(
         if not size > 1e-10:  # noqa: PLR2004 - an invariant space is complete
             break
         basis[k] = v / size
-        images[k] = product(basis[k])  # type: ignore[operator]
+        images[k] = product(basis[k])
         if not np.isfinite(images[k]).all():
             break
         v = images[k]
@@ -208,7 +210,7 @@ class Parts:
 
     def nearest(self, z: FloatArray) -> NDArray[np.intp]:
         """Return the part that most likely made each point, shape ``(point,)``."""
-        return np.argmax(self.log_densities(z), axis=1)
+        return np.asarray(np.argmax(self.log_densities(z), axis=1))
 
     @property
     def _unit(self) -> Defensive:
@@ -227,7 +229,10 @@ def refined(own: Coordinates, z: FloatArray, weight: FloatArray) -> Coordinates:
     heap = np.cumsum(w[order], axis=0)
     low, high = (
         np.take_along_axis(u, np.take_along_axis(order, at[None], axis=0), axis=0)
-        for at in ((heap < CLIPPED).sum(axis=0), np.minimum((heap < 1 - CLIPPED).sum(axis=0), n - 1))
+        for at in (
+            (heap < CLIPPED).sum(axis=0),
+            np.minimum((heap < 1 - CLIPPED).sum(axis=0), n - 1),
+        )
     )
     u = np.clip(u, low, high)
     centre = w @ u

@@ -14,6 +14,7 @@ from harness.vi.deterministic.basins import find_basins
 from harness.vi.deterministic.basins import weigh as weigh_basins
 from harness.vi.deterministic.starts import start_at
 from harness.vi.short_chains import nested, regions, starts
+from harness.vi.short_chains.checks import doubts
 from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined
 from harness.vi.short_chains.hmc import (
     PILOTS,
@@ -51,14 +52,25 @@ FAR_DRAWS = 10
 """Transitions of arrived chains with the common step that are thrown away, and that are kept."""
 
 SWITCHED = 0.02
-"""Share of chains that change basins from which basins are one region with one kernel.
+"""Share of chains that change regions from which each transition has the kernel of any region.
 
-A kernel chosen by a chain's start leaves the posterior invariant only in a basin that the chain
-does not leave.
+A kernel chosen by a chain's start leaves the posterior invariant only in a region that the chain
+does not leave; one chosen at random leaves it so everywhere.
 """
 
+BULK = 4.0
+"""Root dimensions by which a squared distance may exceed its mean in a region's bulk: the valleys
+between regions are looked for from there."""
+
+SLOW, FAR_APART, THIN = frozenset({"nested_rhat", "memory", "ess"}), 1.1, 4
+"""Checks that longer chains may pass, unless nested R-hat exceeds the second figure; they then go
+on with so many transitions for each draw."""
+
+WIDTHS = (0.1, 1.0)
+"""Sds of q, in those of the fit, from which it is fitted in a region that may be narrower."""
+
 FEW = 20
-"""Chains of a basin that are enough for an acceptance of its own."""
+"""Chains in a region that are enough for an acceptance of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +125,24 @@ def run(
     far = None
     if sizes.far:
         far = _arrive(target, home, sizes.far, rng, clock)
-        other = regions.apart(target, home.parts, home.starts, far)
-        if len(other):
-            # What far chains found becomes a basin, which then has starts by its weight.
-            sd = np.log(optimum.sd)
-            begun = [start_at(np.concatenate([far.z[i], sd])) for i in other[: starts.MOST_PARTS]]
-            basins = weigh_basins(target, find_basins(optimum.objective, begun, basins))
-            home = _Home.of(target, optimum, basins, rng, clock, sizes)
-    made = _kept(target, home.maps, home.starts, home.step, sizes.draws, rng, clock)
-    group = home.starts.part
-    if len(home.parts.each) > 1:
-        ended = home.parts.nearest(made.z[:, -1])
-        if float(np.mean(ended != group)) > SWITCHED:
-            group = np.zeros_like(group)
-            begin = Chains(home.starts.z, home.starts.value, home.starts.slope, group)
-            made = _kept(target, home.maps, begin, home.step, sizes.draws, rng, clock)
-    figures, slowest = _own_figures(home, made, group)
+    more = _more_basins(target, home, far, optimum, basins)
+    if more:
+        home = _Home.of(target, optimum, more, rng, clock, sizes)
+    made, roaming = _kept(target, home, home.starts, sizes.draws, rng, clock), False
+    if len(home.maps) > 1:
+        roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
+    if roaming:
+        made = _kept(target, home, home.starts, sizes.draws, rng, clock, roam=True)
+    frame = _Frame(home, roaming, made)
+    figures, slowest = _own_figures(frame, made)
+    if _merely_slow(figures):
+        end = Chains(made.end.z, made.end.value, made.end.slope, home.starts.part)
+        made = _kept(target, home, end, sizes.draws, rng, clock, roam=roaming, thin=THIN)
+        frame = _Frame(home, roaming, made)
+        figures, slowest = _own_figures(frame, made)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
-        found, elsewhere = _far_figures(target, home, made, group, far, sizes, rng, clock)
+        found, elsewhere = _far_figures(target, frame, made, far, sizes, rng, clock)
         figures |= found
     count = len(home.parts.each)
     return Ensemble(
@@ -141,7 +152,7 @@ def run(
         made.leapfrogs,
         made.energy,
         home.step,
-        np.bincount(home.starts.part, minlength=count) / len(group),
+        np.bincount(home.starts.part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
         elsewhere,
         slowest,
@@ -193,13 +204,14 @@ class _Home:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    """What chains did: arrays ``(chain, draw, …)``, and ``moved`` and ``start`` by chain."""
+    """What chains did: arrays ``(chain, draw, …)``, and ``moved``, ``start``, ``end`` by chain."""
 
     z: FloatArray
     value: FloatArray
     chance: FloatArray
     leapfrogs: FloatArray
     energy: FloatArray
+    kernel: NDArray[np.intp]
     moved: NDArray[np.bool_]
     start: Chains
     end: Chains
@@ -207,21 +219,28 @@ class _Kept:
 
 def _kept(
     target: Target,
-    parts: Sequence[object],
+    home: _Home,
     begin: Chains,
-    step: float,
     draws: int,
     rng: np.random.Generator,
     clock: Clock,
+    *,
     burn: int = BURN,
+    roam: bool = False,
+    thin: int = 1,
 ) -> _Kept:
-    """Run chains with the common step."""
+    """Run chains with the common step, each with its own kernel or, to ``roam``, with all.
+
+    ``burn`` and ``draws`` are in units of ``thin`` transitions.
+    """
     at, moved = begin, np.zeros(len(begin.z), dtype=bool)
     kept: list[tuple[Chains, Moved]] = []
-    for i in range(burn + draws):
-        at, done = transition(target, parts, at, step, rng, clock)  # type: ignore[arg-type]
+    for i in range((burn + draws) * thin):
+        if roam:
+            at = Chains(at.z, at.value, at.slope, rng.integers(len(home.maps), size=len(at.z)))
+        at, done = transition(target, home.maps, at, home.step, rng, clock)
         moved |= done.accepted
-        if i >= burn:
+        if i >= burn * thin and (i + 1) % thin == 0:
             kept.append((at, done))
     return _Kept(
         np.stack([c.z for c, _ in kept], axis=1),
@@ -229,10 +248,42 @@ def _kept(
         np.stack([m.chance for _, m in kept], axis=1),
         np.stack([m.leapfrogs for _, m in kept], axis=1).astype(np.float64),
         np.stack([m.energy for _, m in kept], axis=1),
+        np.stack([c.part for c, _ in kept], axis=1),
         moved,
         begin,
         at,
     )
+
+
+def _more_basins(
+    target: Target,
+    home: _Home,
+    far: Chains | None,
+    optimum: Optimum,
+    basins: Sequence[Basin],
+) -> Sequence[Basin]:
+    """Return all basins, if there are more than those of the fit, else none.
+
+    Where far chains, or starts outside the bulk of all regions, lie behind a valley, q is fitted
+    from there: a basin then has starts by its weight.
+    """
+    own = home.starts
+    u = located(home.parts.each, own.part, own.z)
+    d = u.shape[1]
+    inside = (u**2).sum(axis=1) <= d + BULK * math.sqrt(d)
+    others = own.take(~inside)
+    if far is not None:
+        others = others.and_(far)
+    apart = regions.apart(target, home.parts, own.take(inside), others)[: starts.MOST_PARTS]
+    if not len(apart):
+        return ()
+    begun = [
+        start_at(np.concatenate([others.z[i], np.log(width * optimum.sd)]))
+        for i in apart
+        for width in WIDTHS
+    ]
+    found = weigh_basins(target, find_basins(optimum.objective, begun, basins))
+    return found if sum(b.separate for b in found) > len(home.maps) else ()
 
 
 def _arrive(
@@ -254,41 +305,61 @@ def _arrive(
     return at
 
 
-def _columns(
-    home: _Home, z: FloatArray, value: FloatArray, group: NDArray[np.intp]
-) -> FloatArray:
-    """Return coordinates and log p as columns, ``(chain, draw, d + 1)``."""
-    n, draws, d = z.shape
-    u = located(home.maps, np.repeat(group, draws), z.reshape(-1, d)).reshape(n, draws, d)
-    return np.concatenate([u, value[:, :, None]], axis=2)
+class _Frame:
+    """Coordinates in which draws are looked at: those of their regions, centred there.
+
+    The shares of regions are the weights', not the chains'. Within a region everything must mix.
+    """
+
+    def __init__(self, home: _Home, roaming: bool, made: _Kept) -> None:  # noqa: FBT001
+        """Take where chains move; ``roaming``: between regions."""
+        self.home, self.roaming = home, roaming
+        x = self._located(made.z, made.value, made.start.part)
+        region = self.regions(made.z, made.start.part)
+        self.centres = np.zeros((len(home.maps), x.shape[2]))
+        for k in np.unique(region):
+            self.centres[k] = x[region == k].mean(axis=0)
+
+    def regions(self, z: FloatArray, kernel: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the region of each draw, ``(chain, draw)``: where it is, or where it started."""
+        n, draws, d = z.shape
+        if not self.roaming:
+            return np.repeat(kernel[:, None], draws, axis=1)
+        return self.home.parts.nearest(z.reshape(-1, d)).reshape(n, draws)
+
+    def columns(self, z: FloatArray, value: FloatArray, kernel: NDArray[np.intp]) -> FloatArray:
+        """Return centred coordinates and log p, ``(chain, draw, d + 1)``."""
+        return self._located(z, value, kernel) - self.centres[self.regions(z, kernel)]
+
+    def _located(self, z: FloatArray, value: FloatArray, kernel: NDArray[np.intp]) -> FloatArray:
+        n, draws, d = z.shape
+        u = located(self.home.maps, self.regions(z, kernel).ravel(), z.reshape(-1, d))
+        return np.concatenate([u.reshape(n, draws, d), value[:, :, None]], axis=2)
 
 
-def _own_figures(
-    home: _Home, made: _Kept, group: NDArray[np.intp]
-) -> tuple[dict[str, float], int | None]:
+def _own_figures(frame: _Frame, made: _Kept) -> tuple[dict[str, float], int | None]:
     """Return what chains say of themselves, and the slowest parameter."""
-    x = _columns(home, made.z, made.value, group)
-    first = _columns(home, made.start.z[:, None], made.start.value[:, None], group)
-    for k in np.unique(group):
-        centre = x[group == k].mean(axis=(0, 1))
-        x[group == k] -= centre
-        first[group == k] -= centre
+    home, kernel = frame.home, made.start.part
+    x = frame.columns(made.z, made.value, kernel)
+    first = frame.columns(made.start.z[:, None], made.start.value[:, None], kernel)[:, 0]
     middle = np.median(x, axis=(0, 1))
-    start = np.concatenate([first[:, 0], np.abs(first[:, 0] - middle)], axis=1)
+    start = np.concatenate([first, np.abs(first - middle)], axis=1)
     scores = np.concatenate([nested.ranked(x), nested.ranked(np.abs(x - middle))], axis=2)
     memory = np.abs(nested.rank_correlation(start, scores[:, -1]))
     rhat = nested.nested_rhat(nested.superchains(scores, start, SUPERCHAINS))
+    region = frame.regions(made.z, kernel)
     acceptance = [
-        float(made.chance[group == k].mean())
-        for k in np.unique(group)
-        if np.count_nonzero(group == k) >= FEW
+        float(made.chance[own].mean())
+        for k in range(len(home.maps))
+        for own in [(region == k) & (made.kernel == k)]
+        if np.count_nonzero(own) >= FEW * made.z.shape[1]
     ]
-    count = len(home.parts.each)
     figures = {
         "other_mass": home.left,
-        "share_error": home.weights.share_error(count) if group.any() else 0.0,
+        "share_error": home.weights.share_error(len(home.maps)),
+        "balance": _balance(kernel, region[:, -1]),
         "stuck": float(np.mean(~made.moved)),
-        "acceptance": min(acceptance),
+        "acceptance": min(acceptance, default=math.nan),
         "nested_rhat": float(np.max(rhat)),
         "memory": float(np.max(memory)),
         "weight_share": home.weights.ess / len(home.weights.weight),
@@ -296,6 +367,26 @@ def _own_figures(
         "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
     }
     return figures, _slowest(home, made, np.where(np.isnan(rhat), np.inf, rhat))
+
+
+def _merely_slow(figures: Mapping[str, float]) -> bool:
+    """Return whether chains are right but for their length, and a longer one may do."""
+    doubted = {c.id for c in doubts(figures)}
+    return bool(doubted) and doubted <= SLOW and figures["nested_rhat"] < FAR_APART
+
+
+def _balance(start: NDArray[np.intp], end: NDArray[np.intp]) -> float:
+    """Return by how many standard errors chains have left a region more often than come to it.
+
+    If all regions have their shares at the start, as many come as go. Chains move independently,
+    so that the difference has the variance of the sum.
+    """
+    most = 0.0
+    for k in np.union1d(start, end):
+        gone = int(np.count_nonzero((start == k) & (end != k)))
+        come = int(np.count_nonzero((start != k) & (end == k)))
+        most = max(most, abs(come - gone) / math.sqrt(come + gone or 1))
+    return most
 
 
 def _slowest(home: _Home, made: _Kept, rhat: FloatArray) -> int | None:
@@ -312,40 +403,35 @@ def _slowest(home: _Home, made: _Kept, rhat: FloatArray) -> int | None:
 
 def _far_figures(
     target: Target,
-    home: _Home,
+    frame: _Frame,
     made: _Kept,
-    group: NDArray[np.intp],
     far: Chains,
     sizes: Sizes,
     rng: np.random.Generator,
     clock: Clock,
 ) -> tuple[dict[str, float], FloatArray]:
     """Return what far starts say, and a point of each region apart that they found."""
+    home = frame.home
     arrived = far.value >= regions.level_of(made.value)
     figures = {"arrived": float(np.count_nonzero(arrived)) / sizes.far, "far_rhat": math.nan}
     ends = far
     if np.count_nonzero(arrived) >= FEWEST:
         own = far.take(arrived)
-        own.part = home.parts.nearest(own.z) if group.any() else np.zeros_like(own.part)
-        ran = _kept(
-            target, home.maps, own, home.step, FAR_DRAWS, rng, clock, burn=FAR_DRAWS
-        )
+        own.part = home.parts.nearest(own.z)
+        size, roam = FAR_DRAWS, frame.roaming
+        ran = _kept(target, home, own, size, rng, clock, burn=size, roam=roam)
         ends = Chains(far.z, far.value, far.slope, far.part)
         ends.put(arrived, ran.end)
-        figures["far_rhat"] = _agreement(home, made, group, ran)
+        figures["far_rhat"] = _agreement(frame, made, ran)
     other = regions.apart(target, home.parts, made.end, ends)
     figures["other_regions"] = float(len(other))
     return figures, ends.z[other]
 
 
-def _agreement(home: _Home, made: _Kept, group: NDArray[np.intp], far: _Kept) -> float:
+def _agreement(frame: _Frame, made: _Kept, far: _Kept) -> float:
     """Return the largest nested R-hat of two superchains, the ensemble's and the far chains."""
-    here = _columns(home, made.z[:, -FAR_DRAWS:], made.value[:, -FAR_DRAWS:], group)
-    there = _columns(home, far.z, far.value, far.start.part)
-    for k in np.unique(group):
-        centre = here[group == k].mean(axis=(0, 1))
-        here[group == k] -= centre
-        there[far.start.part == k] -= centre
+    here = frame.columns(made.z[:, -FAR_DRAWS:], made.value[:, -FAR_DRAWS:], made.start.part)
+    there = frame.columns(far.z, far.value, far.start.part)
     n = min(len(here), len(there))
     both = np.concatenate([here[:n], there[:n]])
     scores = np.concatenate([nested.ranked(both), nested.ranked(nested.folded(both))], axis=2)

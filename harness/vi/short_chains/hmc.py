@@ -56,6 +56,15 @@ class Chains:
         """Return some of the chains."""
         return Chains(self.z[which], self.value[which], self.slope[which], self.part[which])
 
+    def and_(self, other: Chains) -> Chains:
+        """Return these chains and others."""
+        return Chains(
+            np.concatenate([self.z, other.z]),
+            np.concatenate([self.value, other.value]),
+            np.concatenate([self.slope, other.slope]),
+            np.concatenate([self.part, other.part]),
+        )
+
     def put(self, which: NDArray[np.bool_], other: Chains) -> None:
         """Let some of the chains be where others are."""
         for name in ("z", "value", "slope", "part"):
@@ -116,9 +125,7 @@ def transition(
         alive[now[~good]] = False
         ok = now[good]
         z[ok], value[ok], slope[ok] = moved[good], found[good], gradient[good]
-        momentum[ok] = p[good] + 0.5 * h[good] * _by_part(
-            parts, part[good], gradient[good], "pull"
-        )
+        momentum[ok] = p[good] + 0.5 * h[good] * _by_part(parts, part[good], gradient[good], "pull")
     with np.errstate(over="ignore", invalid="ignore"):
         after = value - 0.5 * (momentum**2).sum(axis=1)
         chance = np.where(alive, np.exp(np.minimum(after - before, 0)), 0.0)

@@ -26,7 +26,9 @@ def nested_rhat(chains: FloatArray) -> FloatArray:
     means = chains.mean(axis=2)
     between = means.mean(axis=1).var(axis=0, ddof=1)
     among = means.var(axis=1, ddof=1) if means.shape[1] > 1 else np.zeros_like(means[:, 0])
-    within = chains.var(axis=2, ddof=1).mean(axis=1) if chains.shape[2] > 1 else np.zeros_like(among)
+    within = (
+        chains.var(axis=2, ddof=1).mean(axis=1) if chains.shape[2] > 1 else np.zeros_like(among)
+    )
     whole = (among + within).mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.sqrt((whole + between) / whole))

@@ -48,6 +48,8 @@ def level_of(value: FloatArray) -> float:
 def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np.intp]:
     """Return one far chain for each region apart from home, the highest density first."""
     near = _distances(parts, home, far)
+    if not near or not len(far.z):
+        return np.empty(0, dtype=np.intp)
     ratio = np.min([r for r, _ in near], axis=0)
     ends = np.concatenate([nearest for _, nearest in near], axis=1)
     away = (ratio > FARTHER) & (far.value > level_of(home.value) - COMPARABLE)
@@ -70,14 +72,14 @@ def _distances(
     own = parts.nearest(home.z)
     for k, coordinates in enumerate(parts.each):
         mine = np.flatnonzero(own == k)
-        if len(mine) <= LINES:
+        if len(mine) < LINES:
             continue
         at = coordinates.whiten(home.z[mine])
         between = _square(at, at)
         np.fill_diagonal(between, np.inf)
         usual = float(np.quantile(between.min(axis=1), TYPICAL))
         to = _square(coordinates.whiten(far.z), at)
-        nearest = mine[np.argpartition(to, LINES, axis=1)[:, :LINES]]
+        nearest = mine[np.argpartition(to, LINES - 1, axis=1)[:, :LINES]]
         out.append((np.sqrt(to.min(axis=1) / usual), nearest))
     return out
 

@@ -19,6 +19,7 @@ REMEDIES: Mapping[str, Remedy] = {
         settings.DADVI_LR,
         settings.DADVI_PSIS,
         settings.ALL_BASINS,
+        settings.SHORT_CHAINS,
         reweighted.REWEIGHTED,
         reparameterise.REPARAMETERISE,
         nuts_from_q.NUTS_FROM_Q,

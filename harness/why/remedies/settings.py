@@ -175,3 +175,10 @@ ALL_BASINS = runs_remedy(
     "several modes",
     name=title("dadvi_basins"),
 )
+SHORT_CHAINS = runs_remedy(
+    "short chains",
+    _take("short_chains"),
+    _titled,
+    "weights", "curved", "several modes",
+    name=title("short_chains"),
+)  # fmt: skip

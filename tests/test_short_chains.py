@@ -1,0 +1,296 @@
+"""Short chains: their kernel, coordinates, starts, and the ensembles that they make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import targets
+
+from harness.records import FloatArray
+from harness.vi import deterministic, short_chains
+from harness.vi.deterministic import Optimum, Settings
+from harness.vi.short_chains import Ensemble, Sizes, hmc, nested, starts
+from harness.vi.short_chains.coordinates import Dense, LowRank, Parts, low_rank, refined
+from harness.vi.target import Clock, Counted, Target, TimeLimitError
+
+K = 4.5
+"""Standard errors allowed."""
+
+
+def optimum_of(target: Target, seed: int = 1, **settings: int) -> Optimum:
+    """Return the fit that an ensemble starts from."""
+    rng = np.random.default_rng(seed)
+    return deterministic.fit(target, rng, Clock(60), Settings(seconds=2e-6, **settings))
+
+
+def ensemble_of(
+    target: Target, seed: int = 1, sizes: Sizes | None = None, optimum: Optimum | None = None
+) -> Ensemble:
+    """Fit and run."""
+    optimum = optimum_of(target, seed, starts=24) if optimum is None else optimum
+    return short_chains.run(target, optimum, np.random.default_rng(seed), Clock(60), sizes)
+
+
+def at(target: Target, z: FloatArray) -> hmc.Chains:
+    """Return chains at points, all in the first coordinates."""
+    return hmc.chains_at(target, z, np.zeros(len(z), dtype=np.intp))
+
+
+# --- the kernel ------------------------------------------------------------------------------
+
+
+def test_a_transition_leaves_the_posterior_invariant() -> None:
+    """Exact draws of a bent posterior, moved thirty times, are draws of it still."""
+    target, rng, n = targets.banana(0.3), np.random.default_rng(1), 40_000
+    x, e = rng.standard_normal((2, n))
+    chains = at(target, np.column_stack([x, 0.3 * (x**2 - 1) + e]))
+    home = (Dense(np.zeros(2), np.diag([1.3, 0.6])),)
+    for _ in range(30):
+        chains, _ = hmc.transition(target, home, chains, 0.7, rng, Clock(60))
+    x, y = chains.z.T
+    e = y - 0.3 * (x**2 - 1)
+    for found, mean, variance in (
+        (x, 0, 1), (e, 0, 1), (x**2, 1, 2), (e**2, 1, 2), (x * e, 0, 1),
+    ):  # fmt: skip
+        assert abs(found.mean() - mean) < K * math.sqrt(variance / n)
+
+
+def test_steps_of_their_own_do_not_change_what_chains_converge_to() -> None:
+    """Far chains with one step each stay draws of the posterior, too."""
+    target, rng, n = targets.standard(1), np.random.default_rng(2), 40_000
+    chains = at(target, rng.standard_normal((n, 1)))
+    step = rng.uniform(0.1, 1.9, n)
+    for _ in range(10):
+        chains, _ = hmc.transition(
+            target, (Dense(np.zeros(1), np.eye(1)),), chains, step, rng, Clock(60)
+        )
+    assert abs(np.mean(chains.z**2) - 1) < K * math.sqrt(2 / n)
+
+
+def test_the_step_is_adapted_to_the_wanted_acceptance() -> None:
+    """In 20 dimensions acceptance is within .07 of .85: 32 pilots over 25 rounds know no more."""
+    target, rng = targets.standard(20), np.random.default_rng(3)
+    home = (Dense(np.zeros(20), np.eye(20)),)
+    step = hmc.adapted_step(target, home, at(target, rng.standard_normal((32, 20))), rng, Clock(60))
+    chains = at(target, rng.standard_normal((2000, 20)))
+    _, moved = hmc.transition(target, home, chains, step, rng, Clock(60))
+    assert abs(moved.chance.mean() - hmc.WANTED) < 0.07
+
+
+def test_points_without_a_density_are_never_entered() -> None:
+    """A path across an edge is rejected, be log p there −∞ or NaN."""
+    for nothing in (-math.inf, math.nan):
+        target, rng = targets.cut(targets.standard(2), 0.5, nothing), np.random.default_rng(4)
+        z = rng.standard_normal((500, 2))
+        chains = at(target, z)
+        assert len(chains.z) == np.count_nonzero(z[:, 0] <= 0.5)
+        for _ in range(5):
+            chains, _ = hmc.transition(
+                target, (Dense(np.zeros(2), np.eye(2)),), chains, 1.0, rng, Clock(60)
+            )
+        assert (chains.z[:, 0] <= 0.5).all()
+        assert np.isfinite(chains.value).all()
+
+
+# --- coordinates -----------------------------------------------------------------------------
+
+
+def test_coordinates_are_undone_and_have_their_volume() -> None:
+    """Whitening undoes pushing, pulling is its transpose, and ln |det L| is that of the matrix."""
+    rng = np.random.default_rng(5)
+    vectors, _ = np.linalg.qr(rng.standard_normal((6, 2)))
+    both = (
+        Dense(rng.standard_normal(6), np.linalg.cholesky(targets.any_covariance(6, rng))),
+        LowRank(rng.standard_normal(6), rng.uniform(0.5, 2, 6), vectors, np.array([3.0, 0.2])),
+    )
+    for own in both:
+        matrix = own.push(np.eye(6)).T
+        u = rng.standard_normal((4, 6))
+        np.testing.assert_allclose(own.whiten(own.mean + own.push(u)), u, atol=1e-12)
+        np.testing.assert_allclose(own.pull(u), u @ matrix, atol=1e-12)
+        assert own.log_det == pytest.approx(np.linalg.slogdet(matrix)[1])
+
+
+def test_low_rank_coordinates_find_the_directions_that_differ() -> None:
+    """700 parameters that all correlate at .9: one direction is far wider than the sds say."""
+    d = 700
+    target = targets.Normal(np.zeros(d), np.full((d, d), 0.9) + 0.1 * np.eye(d))
+    sd = 1 / np.sqrt(np.diag(target.precision))
+    own = low_rank(target, np.zeros(d), sd, np.random.default_rng(6), Clock(60))
+    wide = own.push(np.eye(d))
+    # Differences of gradients are exact to some 1e-6 here.
+    np.testing.assert_allclose(wide @ wide.T, target.covariance, rtol=1e-3, atol=1e-5)
+
+
+def test_weighted_draws_refine_coordinates() -> None:
+    """Half the sd becomes the right one; a few weights change nothing."""
+    rng, n = np.random.default_rng(7), 20_000
+    own = Dense(np.zeros(1), np.array([[0.5]]))
+    found = refined(own, rng.standard_normal((n, 1)) * 1.0 + 3.0, np.full(n, 1 / n))
+    # The sd of a clipped normal's variance is below that of the normal's own, √(2 / n).
+    assert found.push(np.ones((1, 1)))[0, 0] == pytest.approx(
+        1.0, abs=K * math.sqrt(0.5 / n) + 1e-3
+    )
+    assert found.mean[0] == pytest.approx(3.0, abs=K / math.sqrt(n))
+    weight = np.zeros(n)
+    weight[:3] = 1 / 3
+    assert refined(own, rng.standard_normal((n, 1)), weight) is own
+
+
+# --- starts ----------------------------------------------------------------------------------
+
+
+def test_starts_are_distinct_and_keep_the_shares_of_regions() -> None:
+    """A weight of a tenth is one start; each region has as many as its mass, to within one."""
+    rng = np.random.default_rng(8)
+    weight = rng.gamma(0.3, size=5000)
+    weight[0] = weight.sum() / 9
+    weight /= weight.sum()
+    part = (rng.random(5000) < 0.3).astype(np.intp)
+    found = starts.Weighted(np.zeros((5000, 1)), np.zeros(5000), weight, part)
+    chosen = starts.distinct(found, 512, rng)
+    assert len(np.unique(chosen)) == len(chosen) >= 510
+    for k in (0, 1):
+        assert abs(np.mean(part[chosen] == k) - weight[part == k].sum()) < 3 / 512
+
+
+def test_weights_are_unbiased_and_their_error_is_told() -> None:
+    """Proposals with equal shares of two regions of .2 and .8 give those, with their error."""
+    target = targets.two_normals(12.0)
+    each = tuple(Dense(np.array([m]), np.eye(1)) for m in (0.0, 12.0))
+    parts, errors = Parts(each, np.array([0.5, 0.5])), []
+    for seed in range(40):
+        found = starts.weigh(target, parts, 2000, np.random.default_rng(seed), Clock(60))
+        errors.append((found.weight[found.part == 0].sum() - 0.2) / found.share_error(2))
+    assert abs(np.mean(errors)) < K / math.sqrt(40)
+    # The standard error of an sd of 40 values is 1/√80.
+    assert abs(np.std(errors) - 1) < K / math.sqrt(80)
+
+
+# --- ensembles -------------------------------------------------------------------------------
+
+
+def log_gamma(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the logarithm of a gamma(.3) variable: linear response is 14 sds off its mean."""
+    return (0.3 * z - np.exp(z))[:, 0], 0.3 - np.exp(z)
+
+
+def above(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a mean above 0 of ten points around 0, on the log scale."""
+    mu = np.exp(z)
+    return (-5 * mu**2 + z)[:, 0], 1 - 10 * mu**2
+
+
+def near(found: FloatArray, mean: float, sd: float, worth: float) -> bool:
+    """Return whether draws of this effective number have this mean."""
+    return abs(found.mean() - mean) < K * sd / math.sqrt(worth)
+
+
+@pytest.mark.parametrize(
+    ("function", "mean", "variance"),
+    [
+        (log_gamma, -2.1121, 12.245),  # digamma and trigamma of .3
+        (above, 0.25231, 0.036338),  # of exp(z): half-normal of sd √.1
+    ],
+)
+def test_skewed_posteriors_are_sampled_right(
+    function: Callable[[FloatArray], tuple[FloatArray, FloatArray]], mean: float, variance: float
+) -> None:
+    """No check refuses, and the mean is right within its error."""
+    from scipy.special import digamma, polygamma
+
+    target = targets.Density(1, function)
+    found = ensemble_of(target)
+    assert short_chains.doubts(found.figures) == ()
+    draws = found.z[..., 0]
+    if function is log_gamma:
+        mean, variance = float(digamma(0.3)), float(polygamma(1, 0.3))
+    else:
+        draws = np.exp(draws)
+        mean, variance = math.sqrt(0.2 / math.pi), 0.1 * (1 - 2 / math.pi)
+    worth = min(float(nested.effective(draws[..., None])[0]), found.figures["ess"])
+    assert near(draws, mean, math.sqrt(variance), worth)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        targets.lecture_mixture(),
+        targets.Mixture([0.4, 0.6], [[0.0], [3.5]], [[0.3], [0.3]]),
+        targets.Mixture([0.4, 0.6], np.array([[0.0] * 3, [20.0] * 3]), np.ones((2, 3))),
+        targets.Mixture([0.2, 0.5, 0.3], [[-6, 0], [0, 5], [6, -5]], [[0.2, 1], [1, 0.3], [2, 2]]),
+    ],
+    ids=["lecture", "silent", "hidden", "widths"],
+)
+def test_all_modes_are_sampled_with_their_masses(target: targets.Mixture) -> None:
+    """Each mode has its share within its error, which is the weights', and no check refuses."""
+    found = ensemble_of(target)
+    assert short_chains.doubts(found.figures) == ()
+    z = found.z.reshape(-1, target.dimension)
+    nearest = np.argmin(((z[:, None] - target.means) ** 2).sum(axis=2), axis=1)
+    for k, share in enumerate(target.shares):
+        # Counts of 512 chains are whole numbers.
+        assert abs(np.mean(nearest == k) - share) < K * found.figures["share_error"] + 2 / 512
+
+
+def test_chains_between_modes_keep_masses_and_are_trusted() -> None:
+    """A low pass that few chains cross: longer chains, or all kernels at random, serve."""
+    target = targets.two_normals(4.5, 0.3)
+    found = ensemble_of(target)
+    assert short_chains.doubts(found.figures) == ()
+    # Within the error of the shares and that of 512 chains.
+    assert abs(found.z.mean() - 0.7 * 4.5) < K * 4.5 * math.hypot(0.01, math.sqrt(0.21 / 512))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_cannot_mix_is_refused(seed: int) -> None:
+    """Neal's funnel in ten dimensions, by checks of mixing."""
+    doubts = short_chains.doubts(ensemble_of(targets.funnel(10), seed).figures)
+    assert {c.id for c in doubts} & {"nested_rhat", "memory", "ess", "stuck"}
+
+
+def test_far_starts_find_what_the_fit_does_not() -> None:
+    """A fit with few starts misses the other mode; far chains find it, and it gets its share."""
+    target = targets.Mixture([0.5, 0.5], [[0.0, 0.0], [14.0, 9.0]], np.ones((2, 2)))
+    alone = deterministic.fit(
+        targets.standard(2), np.random.default_rng(1), Clock(60), Settings(seconds=2e-6)
+    )
+    objective = deterministic.Objective(target, alone.objective.eps, Clock(60))
+    blind = _with(alone, objective=objective)
+    without = ensemble_of(target, sizes=Sizes(far=0), optimum=blind)
+    assert len(without.shares) == 1
+    assert short_chains.doubts(without.figures) == ()
+    found = ensemble_of(target, optimum=blind)
+    assert short_chains.doubts(found.figures) == ()
+    assert abs(np.mean(found.z[..., 0] > 7) - 0.5) < K * found.figures["share_error"] + 2 / 512
+
+
+def _with(optimum: Optimum, **changed: object) -> Optimum:
+    import dataclasses
+
+    return dataclasses.replace(optimum, **changed)  # type: ignore[arg-type]
+
+
+def test_a_seed_gives_the_same_ensemble_at_a_known_cost() -> None:
+    """Two runs are equal to the last bit; gradients are as many as the docstring says."""
+    target = Counted(targets.any_normal(3, 1))
+    optimum = optimum_of(target)
+    before = target.gradients
+    one = ensemble_of(target, optimum=optimum)
+    spent = target.gradients - before
+    two = ensemble_of(target, optimum=optimum)
+    np.testing.assert_array_equal(one.z, two.z)
+    assert one.figures == two.figures
+    assert target.gradients - before == 2 * spent
+    assert spent < (512 * 30 + 512 * 40) * 4
+
+
+def test_the_clock_ends_an_ensemble() -> None:
+    """A run that is out of time raises, whatever it was doing."""
+    target = targets.standard(2)
+    optimum = optimum_of(target)
+    with pytest.raises(TimeLimitError):
+        short_chains.run(target, optimum, np.random.default_rng(1), Clock(0))
