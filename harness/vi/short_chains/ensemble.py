@@ -64,7 +64,7 @@ between regions are looked for from there."""
 
 SLOW, FAR_APART, THIN = frozenset({"nested_rhat", "memory", "ess"}), 1.1, 4
 """Checks that longer chains may pass, unless nested R-hat exceeds the second figure; they then go
-on with so many transitions for each draw."""
+on with as many transitions for each draw as the third figure."""
 
 WIDTHS = (0.1, 1.0)
 """Sds of q, in those of the fit, from which it is fitted in a region that may be narrower."""
