@@ -14,8 +14,9 @@ from harness.vi.deterministic import StartError
 from harness.vi.short_chains import Check, Ensemble, Sizes
 from harness.vi.target import Fitted
 
-FEWEST_DRAWS = 20
-"""Draws of a chain: its checks need them, however few draws are wanted."""
+DRAWS = 20
+"""Draws of each chain. If more are wanted there are more chains, because longer ones would not know
+better how much mass separate modes have."""
 
 SHOWN = 3
 """Parameters that describe a region, and regions that are described."""
@@ -25,8 +26,8 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
     """Fit deterministic ADVI, run the ensemble from it, and say what it doubts."""
     optimum = optimum_of(problem, "response")
     options = problem.options
-    draws = max(FEWEST_DRAWS, -(-problem.draws // options.chains))
-    sizes = Sizes(options.chains, draws, options.far)
+    chains = max(options.chains, -(-problem.draws // DRAWS))
+    sizes = Sizes(chains, DRAWS, options.far)
     try:
         found = short_chains.run(problem.target, optimum, problem.rng, problem.clock, sizes)
     except StartError as error:

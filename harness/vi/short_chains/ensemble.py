@@ -80,7 +80,7 @@ class Sizes:
     chains: int = 512
     draws: int = 20  # of each chain, after ``BURN``
     far: int = 512
-    proposals: int = 20_000
+    proposals: int = 40  # for each chain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,10 +182,11 @@ class _Home:
         sizes: Sizes,
     ) -> _Home:
         parts, left = starts.parts_of(target, optimum, basins, rng, clock)
-        weights = starts.weigh(target, parts, sizes.proposals, rng, clock)
+        count = sizes.proposals * sizes.chains
+        weights = starts.weigh(target, parts, count, rng, clock)
         if np.count_nonzero(weights.weight) < 2 * FEWEST:
             inside = np.count_nonzero(weights.weight)
-            msg = f"of {sizes.proposals} draws of the fit only {inside} have a density"
+            msg = f"of {count} draws of the fit only {inside} have a density"
             raise StartError(msg)
         chosen = starts.distinct(weights, sizes.chains, rng)
         begin = chains_at(target, weights.z[chosen], weights.part[chosen])
@@ -290,7 +291,7 @@ def _arrive(
     target: Target, home: _Home, count: int, rng: np.random.Generator, clock: Clock
 ) -> Chains:
     """Let far starts come to where log p is as high as at home, each with a step of its own."""
-    points = starts.far_points(target, home.maps[0], count, rng)
+    points = starts.far_points(target, home.maps[0], count, rng, clock)
     at = chains_at(target, points, np.zeros(len(points), dtype=np.intp))
     step = np.full(len(at.z), home.step)
     level = regions.level_of(home.starts.value)

@@ -36,6 +36,10 @@ Where a posterior bends, straight lines to some of its own points leave it.
 ALONG = 17
 """Points on a line."""
 
+COMPARED = 2048
+"""Home points that are looked at, because all distances to them are computed; their order is
+random."""
+
 TESTED = 64
 """Points away from home that are looked at, those of the highest density."""
 
@@ -47,6 +51,7 @@ def level_of(value: FloatArray) -> float:
 
 def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np.intp]:
     """Return one far chain for each region apart from home, the highest density first."""
+    home = home.take(np.arange(len(home.z)) < COMPARED)
     near = _distances(parts, home, far)
     if not near or not len(far.z):
         return np.empty(0, dtype=np.intp)

@@ -37,7 +37,9 @@ BOX = 2.0
 """Stan's own starts are uniform on (−2, 2)."""
 
 TRIES = 4
-"""Rounds of drawing far starts until enough of them have a density."""
+"""Points of the box for each start that it gives, because some have no density."""
+
+BEST_OF = 128
 
 AT_ONCE = 2048
 """Densities between looks at the clock."""
@@ -166,29 +168,30 @@ def _systematic(chance: FloatArray, rng: np.random.Generator) -> NDArray[np.intp
 
 
 def far_points(
-    target: Target, home: Coordinates, count: int, rng: np.random.Generator
+    target: Target, home: Coordinates, count: int, rng: np.random.Generator, clock: Clock
 ) -> FloatArray:
     """Return far starts with a density, half of them wide, half of them from Stan's box.
 
-    Wide ones are Student-t around the fit, in its coordinates, of several scales. They are fewer
-    where too few points have a density.
+    Wide ones are Student-t around the fit, in its coordinates, of several scales. Every other one
+    is the best of ``BEST_OF`` that are about as far away: a narrow mode draws few chains to it, and
+    a density costs less than a path. There are fewer where too few points have a density.
     """
     d = len(home.mean)
-    out = [np.empty((0, d))]
-    for box in (False, True):
-        wanted, made = (count + (not box)) // 2, 0
-        for _ in range(TRIES):
-            n = wanted - made
-            if box:
-                z = rng.uniform(-BOX, BOX, (n, d))
-            else:
-                scale = np.resize(WIDE, n) / max(1.0, math.sqrt(d) / 3)
-                heavy = np.sqrt(rng.chisquare(FREEDOM, n) / FREEDOM)
-                u = rng.standard_normal((n, d)) * (scale / heavy)[:, None]
-                z = home.mean + home.push(u)
-            z = z[np.isfinite(target.log_density(z))]
-            out.append(z)
-            made += len(z)
-            if made >= wanted:
-                break
-    return np.concatenate(out)
+    box = rng.uniform(-BOX, BOX, (TRIES * count // 2, d))
+    box = box[np.isfinite(target.log_density(box))][: count // 2]
+    wide = count - count // 2
+    n = wide // 2 * BEST_OF
+    scale = np.resize(WIDE, n) / max(1.0, math.sqrt(d) / 3)
+    u = rng.standard_normal((n, d))
+    u *= (scale / np.sqrt(rng.chisquare(FREEDOM, n) / FREEDOM))[:, None]
+    value = np.empty(n)
+    for i in range(0, n, AT_ONCE):
+        clock.check()
+        value[i : i + AT_ONCE] = target.log_density(home.mean + home.push(u[i : i + AT_ONCE]))
+    good = np.isfinite(value)
+    u, value = u[good], value[good]
+    picked = rng.permutation(len(u))[: wide - wide // 2]
+    groups = np.array_split(np.argsort((u**2).sum(axis=1)), wide // 2)
+    best = [g[np.argmax(value[g])] for g in groups if len(g)]
+    chosen = u[np.concatenate([picked, np.array(best, dtype=np.intp)])]
+    return np.concatenate([home.mean + home.push(chosen), box])
