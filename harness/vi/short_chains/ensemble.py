@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -61,6 +61,9 @@ does not leave; one chosen at random leaves it so everywhere.
 BULK = 4.0
 """Root dimensions by which a squared distance may exceed its mean in a region's bulk: the valleys
 between regions are looked for from there."""
+
+HIGHER = 1.0
+"""Nats above the density at a region's mean that are no longer its bulk either."""
 
 SLOW, FAR_APART, THIN = frozenset({"nested_rhat", "memory", "ess"}), 1.1, 4
 """Checks that longer chains may pass, unless nested R-hat exceeds the second figure; they then go
@@ -133,13 +136,12 @@ def run(
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
     if roaming:
         made = _kept(target, home, home.starts, sizes.draws, rng, clock, roam=True)
-    frame = _Frame(home, roaming, made)
-    figures, slowest = _own_figures(frame, made)
-    if _merely_slow(figures):
+    looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
+    frame, figures, slowest = _looked(home, made, looks)
+    if any(_merely_slow(_own_figures(_Frame(home, look, made), made)[0]) for look in looks):
         end = Chains(made.end.z, made.end.value, made.end.slope, home.starts.part)
         made = _kept(target, home, end, sizes.draws, rng, clock, roam=roaming, thin=THIN)
-        frame = _Frame(home, roaming, made)
-        figures, slowest = _own_figures(frame, made)
+        frame, figures, slowest = _looked(home, made, looks)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
         found, elsewhere = _far_figures(target, frame, made, far, sizes, rng, clock)
@@ -265,13 +267,16 @@ def _more_basins(
 ) -> Sequence[Basin]:
     """Return all basins, if there are more than those of the fit, else none.
 
-    Where far chains, or starts outside the bulk of all regions, lie behind a valley, q is fitted
+    Where far chains, or starts outside the bulk of their region, lie behind a valley, q is fitted
     from there: a basin then has starts by its weight.
     """
     own = home.starts
     u = located(home.parts.each, own.part, own.z)
     d = u.shape[1]
     inside = (u**2).sum(axis=1) <= d + BULK * math.sqrt(d)
+    # A spike inside a region is no part of its bulk.
+    top = target.log_density(np.stack([c.mean for c in home.parts.each]))
+    inside &= ~(own.value > top[own.part] + HIGHER)
     others = own.take(~inside)
     if far is not None:
         others = others.and_(far)
@@ -306,15 +311,20 @@ def _arrive(
     return at
 
 
+Look = Literal["starts", "regions", "whole"]
+"""Where a draw counts as: where its chain started, in the region where it is, or in one of all."""
+
+
 class _Frame:
     """Coordinates in which draws are looked at: those of their regions, centred there.
 
-    The shares of regions are the weights', not the chains'. Within a region everything must mix.
+    Where regions are told apart, their shares are the weights', not the chains', and everything
+    must mix within a region. In the whole everything must mix, and shares are the chains'.
     """
 
-    def __init__(self, home: _Home, roaming: bool, made: _Kept) -> None:  # noqa: FBT001
-        """Take where chains move; ``roaming``: between regions."""
-        self.home, self.roaming = home, roaming
+    def __init__(self, home: _Home, look: Look, made: _Kept) -> None:
+        """Take what chains did as the centre."""
+        self.home, self.look = home, look
         x = self._located(made.z, made.value, made.start.part)
         region = self.regions(made.z, made.start.part)
         self.centres = np.zeros((len(home.maps), x.shape[2]))
@@ -322,11 +332,12 @@ class _Frame:
             self.centres[k] = x[region == k].mean(axis=0)
 
     def regions(self, z: FloatArray, kernel: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the region of each draw, ``(chain, draw)``: where it is, or where it started."""
+        """Return the region of each draw, ``(chain, draw)``."""
         n, draws, d = z.shape
-        if not self.roaming:
-            return np.repeat(kernel[:, None], draws, axis=1)
-        return self.home.parts.nearest(z.reshape(-1, d)).reshape(n, draws)
+        if self.look == "regions":
+            return self.home.parts.nearest(z.reshape(-1, d)).reshape(n, draws)
+        own = np.zeros_like(kernel) if self.look == "whole" else kernel
+        return np.repeat(own[:, None], draws, axis=1)
 
     def columns(self, z: FloatArray, value: FloatArray, kernel: NDArray[np.intp]) -> FloatArray:
         """Return centred coordinates and log p, ``(chain, draw, d + 1)``."""
@@ -336,6 +347,17 @@ class _Frame:
         n, draws, d = z.shape
         u = located(self.home.maps, self.regions(z, kernel).ravel(), z.reshape(-1, d))
         return np.concatenate([u.reshape(n, draws, d), value[:, :, None]], axis=2)
+
+
+def _looked(
+    home: _Home, made: _Kept, looks: Sequence[Look]
+) -> tuple[_Frame, dict[str, float], int | None]:
+    """Return the frame in which least is doubted, with what chains say there."""
+    found = []
+    for look in looks:
+        frame = _Frame(home, look, made)
+        found.append((frame, *_own_figures(frame, made)))
+    return min(found, key=lambda f: len(doubts(f[1])))
 
 
 def _own_figures(frame: _Frame, made: _Kept) -> tuple[dict[str, float], int | None]:
@@ -348,17 +370,20 @@ def _own_figures(frame: _Frame, made: _Kept) -> tuple[dict[str, float], int | No
     scores = np.concatenate([nested.ranked(x), nested.ranked(np.abs(x - middle))], axis=2)
     memory = np.abs(nested.rank_correlation(start, scores[:, -1]))
     rhat = nested.nested_rhat(nested.superchains(scores, start, SUPERCHAINS))
+    apart = frame.look != "whole"
     region = frame.regions(made.z, kernel)
+    where = region if apart else home.parts.nearest(made.z.reshape(-1, made.z.shape[2]))
+    fit_there = made.kernel == where.reshape(region.shape)
     acceptance = [
         float(made.chance[own].mean())
         for k in range(len(home.maps))
-        for own in [(region == k) & (made.kernel == k)]
+        for own in [fit_there & (made.kernel == k)]
         if np.count_nonzero(own) >= FEW * made.z.shape[1]
     ]
     figures = {
         "other_mass": home.left,
-        "share_error": home.weights.share_error(len(home.maps)),
-        "balance": _balance(kernel, region[:, -1]),
+        "share_error": home.weights.share_error(len(home.maps)) if apart else 0.0,
+        "balance": _balance(kernel, region[:, -1]) if apart else 0.0,
         "stuck": float(np.mean(~made.moved)),
         "acceptance": min(acceptance, default=math.nan),
         "nested_rhat": float(np.max(rhat)),
@@ -419,7 +444,7 @@ def _far_figures(
     if np.count_nonzero(arrived) >= FEWEST:
         own = far.take(arrived)
         own.part = home.parts.nearest(own.z)
-        size, roam = FAR_DRAWS, frame.roaming
+        size, roam = FAR_DRAWS, frame.look != "starts"
         ran = _kept(target, home, own, size, rng, clock, burn=size, roam=roam)
         ends = Chains(far.z, far.value, far.slope, far.part)
         ends.put(arrived, ran.end)
