@@ -103,7 +103,7 @@ def test_coordinates_are_undone_and_have_their_volume() -> None:
     rng = np.random.default_rng(5)
     vectors, _ = np.linalg.qr(rng.standard_normal((6, 2)))
     both = (
-        Dense(rng.standard_normal(6), np.linalg.cholesky(targets.any_covariance(6, rng))),
+        Dense(rng.standard_normal(6), np.tril(rng.uniform(0.5, 1.5, (6, 6)))),
         LowRank(rng.standard_normal(6), rng.uniform(0.5, 2, 6), vectors, np.array([3.0, 0.2])),
     )
     for own in both:
@@ -186,7 +186,7 @@ def above(z: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def near(found: FloatArray, mean: float, sd: float, worth: float) -> bool:
     """Return whether draws of this effective number have this mean."""
-    return abs(found.mean() - mean) < K * sd / math.sqrt(worth)
+    return bool(abs(found.mean() - mean) < K * sd / math.sqrt(worth))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,9 @@ def test_skewed_posteriors_are_sampled_right(
         targets.lecture_mixture(),
         targets.Mixture([0.4, 0.6], [[0.0], [3.5]], [[0.3], [0.3]]),
         targets.Mixture([0.4, 0.6], np.array([[0.0] * 3, [20.0] * 3]), np.ones((2, 3))),
-        targets.Mixture([0.2, 0.5, 0.3], [[-6, 0], [0, 5], [6, -5]], [[0.2, 1], [1, 0.3], [2, 2]]),
+        targets.Mixture(
+            [0.2, 0.5, 0.3], [[-6, 0], [0, 5], [6, -5]], [[0.2, 1.0], [1.0, 0.3], [2.0, 2.0]]
+        ),
     ],
     ids=["lecture", "silent", "hidden", "widths"],
 )
