@@ -396,6 +396,33 @@ def test_advis_path_and_words_are_the_consoles(run: Run) -> None:
     assert "The maximum number of iterations is reached" in result.console
 
 
+THROWING = """
+parameters { real m; }
+transformed parameters { real twice = 2 * m; }
+model { m ~ normal(0, 1); }
+generated quantities { int n = poisson_rng(twice); real after = m + 1; }
+"""
+
+
+@pytest.mark.parametrize("method", ["pathfinder", "laplace", "meanfield", "nuts"])
+def test_generated_quantities_that_throw_are_nan(run: Run, tmp_path: Path, method: str) -> None:
+    """They count against themselves, and the fit is what it would be without them."""
+    program = engine.embed(Program(written(tmp_path, THROWING), {}), None)
+    result = run(method, program.stan_file, program=program, draws=1000)
+    assert result.draws is not None, result.message
+    assert result.draws.names == ("m", "twice", "n", "after")
+    m, twice, n, after = np.moveaxis(result.draws.values, 2, 0)
+    assert np.isfinite(m).all()
+    np.testing.assert_array_equal(twice, 2 * m)
+    assert (np.isnan(n) == (m < 0)).all()
+    assert (np.isnan(after) == (m < 0)).all()
+    np.testing.assert_allclose(after[m > 0], m[m > 0] + 1, atol=1e-12)
+    lost = int((m < 0).sum())
+    assert 300 < lost < 4000
+    assert f"{lost} " in result.message.replace("\N{NO-BREAK SPACE}", "")
+    assert "without generated" in result.message or "no generated quantities" in result.message
+
+
 def test_nuts_starts_from_pathfinder(run: Run) -> None:
     """Its chains begin at draws of Pathfinder: with the same seed they are others, and as right."""
     plain, started = run("nuts"), run("nuts", start="pathfinder")

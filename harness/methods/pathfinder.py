@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.methods.cmdstan import attempt
 from harness.methods.method import DASHED, Look, Method, Outcome
-from harness.methods.served import by_cmdstan, cmdstan_version, served
+from harness.methods.served import by_cmdstan, cmdstan_version, generates, served
 from harness.methods.settings import Options, real, switch, whole
 from harness.records import Cost, Draws, Reason, RunContext, RunSpec, Status
 from harness.records.text import count, number
@@ -126,6 +126,8 @@ def _embedded(
         else:
             lines += part.lines
             parts.append(part)
+    if failures and generates(model):
+        raise services.ServiceError(failures[0], lines)  # perhaps for them
     text = services.text_of(lines)
     said = "\n".join(dict.fromkeys(line.text for line in lines if line.level))
     if not parts:

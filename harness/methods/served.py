@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from harness.methods.method import Outcome, timed_out
 from harness.records import Cost, Draws, Program, RunContext
+from harness.records.names import stan_name
 from harness.stan import console
 from harness.stan.cache import ProgramError
+from harness.stan.source import without_generated
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
@@ -57,7 +62,6 @@ def served(
     at a relative change of the ELBO would be another rule.
     """
     from harness.stan.density import EngineError
-    from harness.stan.embedded.model import EmbeddedModel
     from harness.stan.embedded.services import ServiceError, ServiceTimeoutError, text_of
 
     program = context.program
@@ -69,16 +73,7 @@ def served(
         return Outcome("failed", message=f"{method}: {_LACKING}")
     clock = Clock(context.timeout_s)
     try:
-        model = EmbeddedModel(
-            program.embedded_file,
-            context.data_file,
-            context.cmdstan_seed,
-            constants=program.constants,
-        )
-        try:
-            ended = fit(model, clock)
-        finally:
-            model.close()
+        ended = _fitted(context, fit, clock)
     except ServiceTimeoutError as error:
         ended = timed_out(context, Cost(clock.elapsed_s))
         ended = dataclasses.replace(ended, console=console.excerpt(text_of(error.lines)))
@@ -88,6 +83,68 @@ def served(
     except (EngineError, ProgramError) as error:
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error))
     return dataclasses.replace(ended, engine="embedded", versions={"stan": LABEL})
+
+
+def _fitted(
+    context: RunContext, fit: Callable[[EmbeddedModel, Clock], Outcome], clock: Clock
+) -> Outcome:
+    """Fit; where a service ends because generated quantities throw, fit without them.
+
+    They are then computed draw by draw, and those that throw are NaN.
+    """
+    from harness.stan.embedded.model import EmbeddedModel
+    from harness.stan.embedded.services import ServiceError, ServiceTimeoutError
+
+    program = context.program
+    file, data, seed = program.embedded_file, context.data_file, context.cmdstan_seed
+    with closing(EmbeddedModel(file, data, seed, constants=program.constants)) as model:
+        try:
+            return fit(model, clock)
+        except ServiceTimeoutError:
+            raise
+        except ServiceError as error:
+            if not generates(model):
+                raise
+            bare = _whole_without_generated if program.constants else without_generated
+            try:
+                with closing(EmbeddedModel(file, data, seed, edit=bare)) as other:
+                    ended = fit(other, clock)
+            except ServiceTimeoutError:
+                raise
+            except ServiceError:
+                raise error from None  # it was not for them
+        if ended.draws is None:
+            return ended
+        draws, lost = _generated(ended.draws, model, seed)
+        words = "; ".join(w for w in (ended.message, lost) if w)
+        cost = dataclasses.replace(ended.cost, seconds=clock.elapsed_s)
+        return dataclasses.replace(ended, draws=draws, message=words, cost=cost)
+
+
+def generates(model: EmbeddedModel) -> bool:
+    """Return whether a program has generated quantities, which may throw."""
+    return len(model.constrained_names(generated=True)) > len(model.constrained_names())
+
+
+def _whole_without_generated(text: str) -> str:
+    from harness.stan.embedded.constants import with_constants
+
+    return without_generated(with_constants(text))
+
+
+def _generated(draws: Draws, model: EmbeddedModel, seed: int) -> tuple[Draws, str]:
+    """Return draws with their generated quantities, and how many have none."""
+    from harness.stan.engine import unconstrained
+
+    chains, n, own = draws.values.shape
+    z = unconstrained(model, draws, range(chains * n))
+    values, failures = model.constrain(z, transformed=True, generated=True, seed=seed)
+    values[failures != 0] = np.nan
+    whole = np.concatenate([draws.values, values.reshape(chains, n, -1)[..., own:]], axis=2)
+    names = tuple(map(stan_name, model.constrained_names(transformed=True, generated=True)))
+    lost = int(np.count_nonzero(failures))
+    words = f"{lost} of {chains * n} draws have no generated quantities: {model.last_error()}"
+    return dataclasses.replace(draws, names=names, values=whole), words if lost else ""
 
 
 def draws_of(found: Served, *, iid: bool = True) -> Draws:
