@@ -108,6 +108,14 @@ def test_a_file_that_is_no_json_says_how_to_write_it(tmp_path: Path, name: str) 
         read_models([str(path), str(tmp_path / "m.stan")])
 
 
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    """Some editors write one, and CmdStan does not read it."""
+    path = tmp_path / "d.json"
+    path.write_text("{}", encoding="utf-8-sig")
+    with pytest.raises(ModelError, match="save it as UTF-8 without one"):
+        read_data(path)
+
+
 def test_a_program_that_declares_data_needs_them_at_once(tmp_path: Path) -> None:
     """Two programs with one data file: the first has none, which is an error before any run."""
     text = "// data { int k; }\ndata { int N; array[N] real y; vector[N] x[2, dims(y)[1]]; }\n"

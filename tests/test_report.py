@@ -18,6 +18,7 @@ from harness import judge
 from harness.records import Comparison
 from harness.report import files, html
 from harness.report.figures import figures_for
+from harness.report.files.netcdf import write_draws
 from harness.report.html import findings, summary
 
 if TYPE_CHECKING:
@@ -212,6 +213,19 @@ def test_odd_names_come_through_page_and_tables(tmp_path: Path) -> None:
         with (tmp_path / "out" / f"{table}.csv").open(newline="", encoding="utf-8") as file:
             assert {row["model"] for row in csv.DictReader(file)} == set(ODD)
     assert [m.model.name for m in files.read(tmp_path / "out").models] == list(ODD)
+
+
+def test_nuts_is_drawn_as_the_reference_on_a_page_made_again(tmp_path: Path) -> None:
+    """Its draws are kept once, as a run's."""
+    entry = fixture.regression(tmp_path, 2, 400, np.random.default_rng(3))
+    assert entry.reference.kind == "nuts"
+    nuts = next(r for r in entry.runs if r.spec.method == "nuts")
+    files.write(Comparison((entry,), (), {"command": "harness compare"}), tmp_path)
+    write_draws(tmp_path / "draws" / entry.model.name, "nuts-1", "key", nuts.draws, None)
+    draws = files.read(tmp_path).models[0].reference.draws
+    assert draws is not None
+    assert nuts.draws is not None
+    assert np.array_equal(draws.values, nuts.draws.values)
 
 
 def test_the_stan_program_is_shown_in_full(page: Page) -> None:

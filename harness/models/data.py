@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
 import hashlib
@@ -42,6 +43,8 @@ def read_data(path: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    if content.startswith(codecs.BOM_UTF8):
+        raise ModelError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
     try:
         text = content.decode()
         if not text.strip():

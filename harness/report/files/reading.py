@@ -89,6 +89,11 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
     rows = _as(list[_Measure], raw["measures"])
     figures = [(*row[:6], reference["kind"]) for row in rows]
     why = raw.get("explanation")
+    runs = tuple(_run(name, r, drawn) for r in raw["runs"])
+    draws = read_draws(drawn / "reference.nc")[0]
+    if draws is None and reference["kind"] == "nuts":
+        # Draws of NUTS are kept once, as those of its run.
+        draws = next((r.draws for r in runs if r.draws is not None and not r.draws.iid), None)
     found = records.ModelComparison(
         model=_as(records.Model, {**raw["model"], "stan_file": stan_file}),
         error=raw["error"],
@@ -96,13 +101,13 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
             kind=reference["kind"],
             trusted=reference["trusted"],
             why=reference["why"],
-            draws=read_draws(drawn / "reference.nc")[0],
+            draws=draws,
             findings=_findings(name, reference["findings"]),
             short=reference.get("short", ""),
             attempts=_as(tuple[records.Attempt, ...], reference.get("attempts", ())),
             unsought=reference.get("unsought", ""),
         ),
-        runs=tuple(_run(name, r, drawn) for r in raw["runs"]),
+        runs=runs,
         measures=tuple(records.Measure(name, *row) for row in figures),
         levels=tuple(row[6] for row in rows),
         verdicts=tuple(_verdict(name, v) for v in raw["verdicts"]),
