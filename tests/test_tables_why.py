@@ -67,6 +67,7 @@ EVIDENCE: Mapping[str, tuple[Evidence, ...]] = {
         {"closer": FIGURE, "gap": FIGURE},
         {"closer": FIGURE, "gap": [0.6, 0.01], "fullrank": [0.0, 0.0], "pair": ["a", "b"],
          "r": 0.9, "sd_of": "a", "sd": 0.4, "predicted": 0.41},
+        {"widened": "x[7]", "times": 2.3},
     ),
     "label switching": ({"basins": 2, "mass": 0.5, "switched": ["mu", "theta"]},),
     "curved": ({"of": "y", "on": "x", "share": 0.4, "arms": False},),

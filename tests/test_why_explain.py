@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness.methods import METHODS
+from harness.methods.bridged import BridgeTarget
 from harness.models.folders import user_model
 from harness.records import (
     Draws,
@@ -26,11 +27,17 @@ from harness.records import (
     RunContext,
     RunResult,
     RunSpec,
+    Verdict,
 )
 from harness.stan import CmdStan, cache_dir, compile_program
 from harness.stan.bridge import library
+from harness.stan.engine import open_density
+from harness.vi.family_optimum import best_meanfield
+from harness.vi.target import Clock
 from harness.why.causes import cause_sentence
-from harness.why.explain import explain
+from harness.why.explain import _widened, explain
+from harness.why.family_search import Search
+from harness.why.verdicts import with_causes
 
 pytestmark = pytest.mark.stan
 
@@ -232,6 +239,79 @@ def test_a_funnel_is_named(funnel: Case) -> None:
         assert "times as widely spread" in cause_sentence(cause)
     # A funnel is symmetric in x: full-rank can do nothing that mean-field cannot.
     assert "correlation" not in family_names(only(found, "meanfield_tuned"))
+
+
+WIDE = """
+data { int<lower=1> N; real<lower=0, upper=1> r; }
+parameters { vector[N] x; }
+model {
+  x[1] ~ normal(0, 1);
+  for (n in 2:N) x[n] ~ normal(r * x[n - 1], sqrt(1 - square(r)));
+}
+"""
+"""An autoregression, each of whose entries is N(0, 1): mean field's sd is √((1 − r²)/(1 + r²))."""
+
+
+@pytest.mark.parametrize("r", [0.0, 0.9])
+def test_many_parameters_without_a_reference_show_their_correlation(
+    r: float, tmp_path: Path
+) -> None:
+    """By linear response, with a Hessian or by conjugate gradients; a note says what is missing.
+
+    3.09 times wider by hand at r = .9. Without correlation there is no cause, and weighted draws of
+    q show that.
+    """
+    file, data = tmp_path / "wide.stan", tmp_path / "wide.json"
+    file.write_text(WIDE, encoding="utf-8")
+    data.write_text(json.dumps({"N": 60, "r": r}), encoding="utf-8")
+    program, method = Program(file, {}, embedded=True), METHODS["dadvi"]
+    spec = RunSpec("wide", "dadvi", method.defaults, 1, method.draws)
+    run = method.run(spec, RunContext(program, data, 300.0, 7), tmp_path)
+    reference = Reference("none", trusted=False, why="there is none")
+    found = explain(user_model(file, data), [run], reference, program)
+    said = any("only draws of a trusted reference show what" in n for n in found.notes)
+    assert said == (r > 0)
+    causes = found.gaps[0].causes
+    assert [c.name for c in causes] == (["correlation"] if r else [])
+    times = math.sqrt((1 + r**2) / (1 - r**2))
+    if r:
+        assert causes[0].evidence["times"] == pytest.approx(times, rel=0.01)
+        assert "linear response's sd of x[" in cause_sentence(causes[0])
+    bridged = open_density(program, data, {})
+    target, rng = BridgeTarget(bridged), np.random.default_rng(1)
+    best = best_meanfield(target, rng, Clock(), seconds=1e-6)
+    bare = dataclasses.replace(best.optimum, covariance=None)
+    search = Search(target, rng, Clock(), 1e-6)
+    widened = _widened(search, dataclasses.replace(best, optimum=bare), bridged)
+    assert (widened is not None) == (r > 0)
+    if widened is not None:
+        # The entries at the ends are less wide.
+        assert widened[1] == pytest.approx(times, rel=0.01)
+
+
+def test_a_unit_vector_has_neither_gap_nor_false_cause(tmp_path: Path) -> None:
+    """Its radius is in no draw: q is unknown, the note says so, and no cause is made up."""
+    file = tmp_path / "direction.stan"
+    file.write_text(
+        "parameters { unit_vector[3] u; real m; }\n"
+        "model { m ~ normal(u[1], 1); target += 2 * u[3]; }\n",
+        encoding="utf-8",
+    )
+    program, method = Program(file, {}, embedded=True), METHODS["dadvi"]
+    spec = RunSpec("direction", "dadvi", method.defaults, 1, method.draws)
+    run = method.run(spec, RunContext(program, None, 60.0, 7), tmp_path)
+    assert run.draws is not None, run.message
+    exact = Reference("supplied", trusted=True, why="draws", draws=run.draws)
+    found = explain(user_model(file, None), [run], exact, program)
+    assert found.gaps == ()
+    assert math.isnan(found.log_evidence.value)
+    why = "the radius of a unit_vector is in none of them"
+    assert [why in note for note in found.notes] == [True]
+    assert why in found.unsought
+    failed = Verdict("direction", "dadvi", "fail", "fail", 1, 1, "", ())
+    (cause,) = with_causes(failed, found, [run]).causes
+    assert cause.cause.gap == "none"
+    assert why in cause_sentence(cause.cause)
 
 
 # --- what is missing ------------------------------------------------------------------------

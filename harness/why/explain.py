@@ -33,7 +33,7 @@ from harness.records.text import count, number, percent, seconds
 from harness.stan import ProgramError, program_hash
 from harness.stan.density import Density, EngineError
 from harness.stan.engine import MissingParametersError, open_density
-from harness.vi.deterministic import StartError, fit_fullrank
+from harness.vi.deterministic import Objective, StartError, fit_fullrank, response_variances
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture
 from harness.vi.deterministic.improper import level_of
@@ -67,6 +67,10 @@ EVEN = 0.1
 
 SHAPE_S = 10.0
 """Seconds of densities that a rough sample may take where nothing else shows the shape."""
+
+WIDENED, PRODUCTS, WIDER = 8, 120, 1.15
+"""Parameters whose sd by linear response is looked at where there is no Hessian, gradients at all
+base draws that one is taken to need, and how many times wider is correlation: the close limit."""
 
 NO_BEST = "the best member of its family is unknown"
 
@@ -170,6 +174,9 @@ def _explained(
         posterior=shown,
         rng=search.rng,
         alone=alone,
+        widened=_widened(search, found["meanfield"].best, bridged)
+        if shown is None and search.target.dimension > FULLRANK_LIMIT
+        else None,
         ridge=_ridge(search, found["meanfield"].best),
         switched=switched([entries(bridged, mean) for mean in means]),
     )
@@ -367,8 +374,8 @@ def _correlation(
         return metrics.correlation_gap(posterior.z, posterior.effective)
     if d > FULLRANK_LIMIT:
         search.notes.append(
-            f"with over {FULLRANK_LIMIT} parameters correlation shows only in the draws of a "
-            "trusted reference, and there is none"
+            f"with over {FULLRANK_LIMIT} parameters only draws of a trusted reference show what "
+            "correlation costs, and there are none"
         )
     if "fullrank" not in found:
         return None
@@ -380,6 +387,32 @@ def _correlation(
         return None
     # Otherwise it is closer for another reason: it may sit in another basin.
     return closer if predicted > PREDICTED * closer.value else None
+
+
+def _widened(search: Search, best: Best, bridged: Density) -> tuple[str, float] | None:
+    """Return the parameter whose sd linear response widens most, and how many times.
+
+    Without a Hessian some parameters are looked at, by conjugate gradients.
+    """
+    optimum, d = best.optimum, search.target.dimension
+    if optimum.covariance is not None:
+        chosen, variance = np.arange(d), np.diag(optimum.covariance) / optimum.sd**2
+    else:
+        few = Objective(search.target, optimum.objective.eps[:1], search.clock)
+        if WIDENED * PRODUCTS * few.draws * optimum.seconds_per_point > SHAPE_S:
+            return None
+        chosen = np.unique(np.linspace(0, d - 1, WIDENED).astype(int))
+        try:
+            variance, ended = response_variances(few, optimum.theta, chosen)
+        except TimeLimitError:
+            return None
+        if ended != "solved":
+            return None
+    k = int(np.argmax(variance))
+    times = math.sqrt(max(float(variance[k]), 0.0))
+    if not times > WIDER:
+        return None
+    return stan_names(bridged.unconstrained_names())[int(chosen[k])], times
 
 
 def _basin(search: Search, best: Best, fit: Fit, below: Estimate) -> Estimate | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.records import FloatArray
 from harness.vi.deterministic.elbo import Objective
@@ -64,7 +65,7 @@ def solve(
 
 
 def response_variances(
-    objective: Objective, theta: FloatArray, chosen: FloatArray
+    objective: Objective, theta: FloatArray, chosen: NDArray[np.int_]
 ) -> tuple[FloatArray, Ended]:
     """Return linear-response variances of chosen means, in units of s².
 

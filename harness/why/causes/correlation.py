@@ -20,6 +20,9 @@ def _detect(scene: FamilyScene) -> Found | None:
     """Compare the best full-rank Gaussian with the best mean-field one."""
     closer, gap = scene.correlation, scene.gap
     unknown = math.isnan(gap.value)
+    if scene.family == "meanfield" and closer is None and scene.widened is not None:
+        of, times = scene.widened
+        return Found(math.nan, {"widened": of, "times": times})
     if scene.family != "meanfield" or closer is None or (unknown and not scene.alone):
         return None
     if not closer.value - 2 * closer.mcse > max(COUNTS, SHARE * gap.value):
@@ -57,6 +60,11 @@ def _pair(scene: FamilyScene) -> dict[str, Any]:
 
 
 def _sentence(e: Evidence) -> str:
+    if "widened" in e:
+        return (
+            f"linear response's sd of {e['widened']} is {number(e['times'])} times this "
+            "Gaussian's; what that costs in nats is not known"
+        )
     words = f"the best full-rank Gaussian is {figure(e['closer'])} nats closer"
     if "fullrank" in e:
         left, gap = figure(e["fullrank"]), figure(e["gap"])

@@ -87,6 +87,9 @@ class FamilyScene(Scene):
     """Whether no reference is trusted, so that causes of an unknown gap are named too."""
     switched: tuple[str, ...] = ()
     """Parameters whose entries change places between modes."""
+    widened: tuple[str, float] | None = None
+    """The parameter whose sd linear response widens most, and how many times; looked for where no
+    full-rank Gaussian and no draws show correlation."""
     ridge: float | None = None
     """Nats by which log p falls on the way between the basins, where a ridge joins them all."""
     rng: np.random.Generator
