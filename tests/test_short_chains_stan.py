@@ -126,3 +126,14 @@ def test_draws_are_chains_with_their_statistics(tmp_path: Path) -> None:
     assert set(draws.stats) == {"acceptance_rate", "energy", "n_steps", "step_size"}
     assert all(value.shape == (128, 20) for value in draws.stats.values())
     assert ((draws.stats["acceptance_rate"] >= 0) & (draws.stats["acceptance_rate"] <= 1)).all()
+
+
+def test_short_chains_are_not_judged_as_long_ones(tmp_path: Path) -> None:
+    """They are written without a warning, and R-hat of long chains is not asked of them."""
+    from harness.report.files.netcdf import to_datatree
+
+    draws = ran(tmp_path, GAMMA, chains=128, far=128, draws=2560).draws
+    assert draws is not None
+    assert not draws.long_chains
+    tree = to_datatree(draws)
+    assert dict(tree["posterior"].sizes) == {"chain": 128, "draw": 20}

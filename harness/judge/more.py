@@ -60,8 +60,8 @@ def _figures(bench: Bench, m: Measure) -> tuple[Figures, Figures]:
 def _of_run(draws: Draws, figures: Figures) -> _Sample:
     chains, samples = draws.values.shape[:2]
     n = chains * samples
-    if draws.iid:
-        # Of weighted draws fewer are effective.
+    if not draws.long_chains:
+        # Of weighted draws, and of chains, fewer are effective.
         return _Sample(_effective(n, figures), n, max(n, MAX_DRAWS), "run")
     return _Sample(_effective(n, figures), n, max(n, chains * MAX_NUTS_SAMPLES), "nuts")
 

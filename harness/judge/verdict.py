@@ -166,7 +166,7 @@ def _judge_seed(
     chains = [m for m in own if METRICS[m.metric].about_chains]
     findings = _findings(bench, [m for m in own if not METRICS[m.metric].about_chains], run)
     absent = _absent(bench, own, quantities)
-    if not run.draws.iid:
+    if run.draws.long_chains:
         findings = [*chain_findings(chains, bench.rules, bench.context), *findings]
         absent += missing_diagnostics(chains)
     level = _level_of(findings)

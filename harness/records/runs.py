@@ -98,6 +98,14 @@ class Draws:
         return self.values[:, :, self.names.index(name)]
 
     @property
+    def long_chains(self) -> bool:
+        """Whether they are Markov chains that R-hat and its like are for: few and long.
+
+        Many short ones, more chains than draws in each, have checks of their own.
+        """
+        return not self.iid and self.values.shape[0] <= self.values.shape[1]
+
+    @property
     def copies(self) -> FloatArray | None:
         """How many draws are copies of the same proposal, None where all are distinct."""
         return self.stats.get("copies")

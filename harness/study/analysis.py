@@ -200,7 +200,7 @@ def judge_model(
         comparison = ModelComparison(model, None, empty, runs, (), (), verdicts, notes)
         return Judged(comparison, selection, {}), None
     yardstick = measure.Yardstick(model.name, reference, selection)
-    nuts = next((r for r in runs if r.draws is not None and not r.draws.iid), None)
+    nuts = next((r for r in runs if r.draws is not None and r.draws.long_chains), None)
     is_nuts = reference.kind == "nuts" and nuts is not None
     against = nuts.key if is_nuts and nuts is not None else reference.kind
     own = yardstick.own_summaries()
@@ -211,7 +211,7 @@ def judge_model(
         measures += found.measures
         if found.pair is not None:
             pairs.setdefault(run.spec.method, {})[run.spec.seed] = found.pair
-        if run.draws is not None and not run.draws.iid:
+        if run.draws is not None and run.draws.long_chains:
             measures += measuring.chains(run, against, reference.kind, selection.names)
     measures += yardstick.spread(measures)
     context = judge.JudgeContext(

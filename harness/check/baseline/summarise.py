@@ -108,7 +108,9 @@ def of_draws(
         sample = samples[name] = metrics.sample_of(draws, name)
         if draws.iid or not sample.finite or sample.constant:
             continue
-        r, ess = rhat(sample.values), sample.ess_least
+        # Many short chains have been judged by a nested R-hat of their own.
+        r = rhat(sample.values) if draws.long_chains else 1.0
+        ess = sample.ess_least
         if not (r <= worst and ess >= fewest):
             why = (
                 f"the chains have not mixed: R-hat {number(r, 3)}, effective size {integer(ess)} "

@@ -46,7 +46,8 @@ def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTre
     groups: dict[str, Any] = {"posterior": {called[k]: a for k, a in arrays.items()}}
     if stats:
         groups["sample_stats"] = stats
-    tree = arviz_base.from_dict(groups)
+    # Many short chains are no mistaken dimensions.
+    tree = arviz_base.from_dict(groups, check_conventions=False)
     tree.attrs.update({k: str(v) for k, v in (attrs or {}).items()})
     for name, other in called.items():
         if other != name:
