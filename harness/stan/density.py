@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from harness.records import FloatArray
@@ -27,6 +28,27 @@ class Status(enum.IntEnum):
     NOT_FINITE = 3
 
 
+def check_parameters(theta: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Check values by name against the names of the constrained parameters' elements.
+
+    Raises
+    ------
+    EngineError
+        If a parameter is missing or has another shape.
+    """
+    last = {}
+    for name in names:
+        base, *index = name.split(".")
+        last[base] = tuple(int(i) for i in index if i.isdigit()), index[-1:] in (["real"], ["imag"])
+    for name, (shape, is_complex) in last.items():
+        variable = name.partition(":")[0]  # of a tuple
+        if variable not in theta:
+            raise EngineError(f"there is no value of the parameter {variable}")
+        found = np.shape(theta[variable])
+        if found != shape and not is_complex and variable == name:
+            raise EngineError(f"{name} has shape {found}; the program has {shape}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """Log densities at several points."""
@@ -43,8 +65,6 @@ class Evaluation:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which points are OK, shape ``(point,)``."""
-        import numpy as np
-
         return np.asarray(self.status == Status.OK)
 
 

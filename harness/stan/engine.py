@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,16 @@ from harness.stan.compile import updated_program
 from harness.stan.density import Density, EngineError
 from harness.stan.embedded import EmbeddedModel
 from harness.stan.embedded.constants import same_but_for_a_constant
+from harness.stan.source import blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import Draws, FloatArray, Program
     from harness.stan.find import CmdStan
+
+_NEW_SIMPLEX = (2, 37, 0)
+"""Until then a simplex was transformed by breaking a stick."""
 
 COMPARED = 20
 """Draws at which an embedded density must equal CmdStan's up to one constant."""
@@ -37,9 +42,14 @@ TOLERANCE = 1e-8
 def embed(program: Program, data_file: Path | None, cmdstan: CmdStan | None = None) -> Program:
     """Return a program with what the embedded engine says to it and its data.
 
-    A program in an older syntax is updated by CmdStan's stanc where there is one. Whether the
-    density is right is another question: see :func:`disagreement`.
+    ``cmdstan`` is the one that runs the other methods, if there is one. Its stanc updates a program
+    in an older syntax; and where it transforms a parameter in another way than the engine, both
+    would have Gaussians on different scales. Whether the density is right is another question: see
+    :func:`disagreement`.
     """
+    if cmdstan is not None and cmdstan.version < _NEW_SIMPLEX and _has_simplex(program.stan_file):
+        why = f"CmdStan {cmdstan.version_text} has another transform of a simplex"
+        return dataclasses.replace(program, embedded=False, embedded_error=why)
     updated: Path | None = None
     try:
         try:
@@ -62,6 +72,11 @@ def embed(program: Program, data_file: Path | None, cmdstan: CmdStan | None = No
     return dataclasses.replace(
         program, embedded=True, embedded_error="", constants=constants, updated=updated
     )
+
+
+def _has_simplex(stan_file: Path) -> bool:
+    declared = blocks(stan_file).get("parameters", "")
+    return re.search(r"\bsimplex\b|_stochastic_matrix\b", declared) is not None
 
 
 def open_density(

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.stan.bridge.arrays import described
 from harness.stan.bridge.loading import BridgeError, PointBuffers, address, opened, text
-from harness.stan.density import Evaluation, Status
+from harness.stan.density import Evaluation, Status, check_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -206,6 +206,8 @@ class BridgeModel:
         BridgeError
             If a parameter is missing, has another shape, or violates its constraint.
         """
+        # Stan reads a value that is not there from memory that is not its own.
+        check_parameters(theta, self.constrained_names())
         arrays, kept = described(theta)
         with self.library.lock:
             out = np.empty(self.dimension)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from harness.stan.density import EngineError, Evaluation, Status
+from harness.stan.density import EngineError, Evaluation, Status, check_parameters
 from harness.stan.embedded import library
 from harness.stan.embedded.constants import with_constants
 from harness.stan.embedded.info import program_info
@@ -255,22 +255,12 @@ class EmbeddedModel:
             If a parameter is missing, has another shape, or violates its constraint.
         """
         out = np.empty(self._dimension)
-        given: dict[str, Any] = {}
-        for name, shape in self._shapes.items():
-            if 0 in shape:
-                given[name] = []
-                continue
-            if name not in theta:
-                raise EngineError(f"there is no value of the parameter {name}")
-            value = np.asarray(theta[name], dtype=np.float64)
-            if value.shape != shape:
-                msg = f"{name} has the shape {value.shape}; its declaration has {shape}"
-                raise EngineError(msg)
-            given[name] = value.tolist()
+        check_parameters(theta, self.constrained_names())
+        whole = {n: np.asarray(theta.get(n, []), float).tolist() for n in self._parameters}
         words = ctypes.create_string_buffer(WORDS)
         with self.lock:
             self.listen()
-            text = json.dumps(given).encode()
+            text = json.dumps(whole).encode()
             if self._call.stanli_unconstrain_inits(self.handle, text, _at(out), words, WORDS):
                 self._error = _said(words)
                 raise EngineError(self._error)
@@ -286,15 +276,9 @@ class EmbeddedModel:
         return self._error
 
     @functools.cached_property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters, from their elements' names; ``(0,)`` where there are none."""
-        last: dict[str, tuple[int, ...]] = dict.fromkeys(
-            program_info(self.stan_file).parameters, (0,)
-        )
-        for name in self.constrained_names():
-            base, *index = name.split(".")
-            last[base] = tuple(int(i) for i in index)
-        return last
+    def _parameters(self) -> tuple[str, ...]:
+        """Names of the parameters' variables; those without elements have no constrained names."""
+        return tuple(program_info(self.stan_file).parameters)
 
     def _columns(self, transformed: bool, generated: bool) -> range | list[int]:  # noqa: FBT001
         parameters, end = self._ends
@@ -319,6 +303,9 @@ class EmbeddedModel:
         status = np.zeros(n, dtype=np.int32)
         message = ""
         with self.lock:
+            if self._handle is None:
+                value[:], slope[:], status[:] = np.nan, np.nan, Status.FAILED
+                return Evaluation(value, slope if gradient else None, status, _CLOSED)
             self.listen()
             # A map over addresses: the engine evaluates one point a call, and a small program's
             # gradient costs less than a turn of Python's loop.
@@ -430,13 +417,19 @@ class EmbeddedPoint:
     def __call__(self) -> float:
         """Return the log density at ``z``, nats, and set ``gradient``.
 
-        −inf if the program throws. ``status`` has the reason, also if the value is finite but the
-        gradient is not.
+        −inf if the program throws, NaN if the model is closed. ``status`` has the reason, also if
+        the value is finite but the gradient is not.
         """
         model = self._model
         with model.lock:
             model.library.printed.to = model.sink
-            if model.gradient_of(model.handle, *self._at):
+            try:
+                rejected = model.gradient_of(model.handle, *self._at)
+            except EngineError:  # it is closed
+                self.gradient[:] = np.nan
+                self._failed = Status.FAILED
+                return math.nan
+            if rejected:
                 self.gradient[:] = np.nan
                 self._failed = Status.REJECT
                 return -math.inf

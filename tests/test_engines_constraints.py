@@ -1,4 +1,4 @@
-"""Every constraint type, and arrays of each: transforms, their log determinants, gradients."""
+"""Every constraint type, and arrays of each, on both engines: transforms, Jacobians, gradients."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from harness.stan import CmdStan, cache_dir
-from harness.stan.bridge import BridgeModel, Status, library
-
-pytestmark = pytest.mark.stan
+from harness.stan.bridge import BridgeModel, library
+from harness.stan.density import Density, Status
+from harness.stan.embedded import EmbeddedModel
 
 TYPES = {
     "free": "real",
@@ -65,6 +65,16 @@ def names_of(suffix: str) -> Iterable[str]:
     return GRIDS if suffix == "_2" else TYPES
 
 
+def terms() -> Iterator[tuple[float, str, tuple[int, ...]]]:
+    """Yield weight, variable and array's index of each term of the density."""
+    for number, name in enumerate(TYPES):
+        cells = [(name, ()), (f"{name}_1", (0,)), (f"{name}_1", (1,))]
+        if name in GRIDS:
+            cells += [(f"{name}_2", (i, j)) for i in (0, 1) for j in (0, 1)]
+        for k, (variable, index) in enumerate(cells):
+            yield round(0.1 * (number + k + 1), 1), variable, index
+
+
 def program() -> str:
     """Return a program that declares every type and arrays of it."""
     declared = [
@@ -74,26 +84,30 @@ def program() -> str:
     ]
     # Stan's own densities would hide the transforms: fixed simple functions show them.
     used = []
-    for number, (name, kind) in enumerate(TYPES.items()):
-        flat = "{}" if kind.startswith("real") else "sum({})"
-        cells = [flat.format(name), *(flat.format(f"{name}_1[{i}]") for i in (1, 2))]
-        if name in GRIDS:
-            cells += [flat.format(f"{name}_2[{i}, {j}]") for i in (1, 2) for j in (1, 2)]
-        used += [f"{0.1 * (number + k + 1):.1f} * {cell}" for k, cell in enumerate(cells)]
+    for weight, variable, index in terms():
+        cell = variable + "".join(f"[{i + 1}]" for i in index)
+        real = TYPES[variable.partition("_")[0]].startswith("real")
+        used.append(f"{weight} * {cell}" if real else f"{weight} * sum({cell})")
     density = "    + ".join(f"{term}\n" for term in used)
     body = f"  target += -0.01 * square(\n    {density}  );"
     return "parameters {\n" + "\n".join(declared) + "\n}\nmodel {\n" + body + "\n}\n"
 
 
-@pytest.fixture(scope="module")
-def model(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeModel]:
-    """Build the program of all constraints, without optimising: that would take minutes.
+@pytest.fixture(scope="module", params=["embedded", pytest.param("bridge", marks=pytest.mark.stan)])
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Density]:
+    """Open the program of all constraints; the bridge does not optimise: that would take minutes.
 
     In a cache of its own, for a flag of the environment must not get into the real one.
     """
-    folder = cache_dir() / "unoptimised"
     file = tmp_path_factory.mktemp("programs") / "constraints.stan"
     file.write_text(program(), encoding="utf-8")
+    if request.param == "embedded":
+        yield EmbeddedModel(file)
+        return
+    cmdstan: CmdStan = request.getfixturevalue("cmdstan")
+    folder = cache_dir() / "unoptimised"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(folder))
         patch.setenv("CMDSTAN", str(cmdstan.path))
@@ -126,7 +140,7 @@ def arrays(names: tuple[str, ...], values: np.ndarray[Any, Any]) -> dict[str, An
     return theta
 
 
-def test_every_type_goes_there_and_back(model: BridgeModel) -> None:
+def test_every_type_goes_there_and_back(model: Density) -> None:
     """Unconstrained, constrained, unconstrained again: the same point, for every type."""
     z = np.random.default_rng(3).normal(size=model.dimension) * 0.7
     names = model.constrained_names()
@@ -146,7 +160,7 @@ def test_every_type_goes_there_and_back(model: BridgeModel) -> None:
     np.testing.assert_array_equal(model.unconstrain(turned), again)
 
 
-def test_every_type_holds_its_constraint(model: BridgeModel) -> None:
+def test_every_type_holds_its_constraint(model: Density) -> None:
     """Bounds, sums, orders, lengths, triangles and definiteness, at a point drawn at random."""
     z = np.random.default_rng(4).normal(size=(1, model.dimension))
     theta = arrays(model.constrained_names(), model.constrain(z)[0][0])
@@ -171,7 +185,7 @@ def test_every_type_holds_its_constraint(model: BridgeModel) -> None:
             assert (np.linalg.eigvalsh(t) > 0).all()
 
 
-def test_affine_and_positive_transforms_have_their_formulas(model: BridgeModel) -> None:
+def test_affine_and_positive_transforms_have_their_formulas(model: Density) -> None:
     """exp, logistic and affine, cell by cell, in the same order in scalars and arrays."""
     z = np.random.default_rng(5).normal(size=model.dimension)
     names = model.constrained_names()
@@ -204,8 +218,8 @@ def test_affine_and_positive_transforms_have_their_formulas(model: BridgeModel) 
             np.testing.assert_allclose(t, formulas[name](turned), rtol=1e-12, atol=1e-14)
 
 
-def test_the_jacobian_is_the_transforms_log_determinant(model: BridgeModel) -> None:
-    """What ``jacobian`` adds is the sum of log |det dθ/dz|, taken by central differences.
+def test_the_jacobian_is_the_transforms_log_determinant(model: Density) -> None:
+    """The density has the sum of log |det dθ/dz|, taken by central differences, once.
 
     Of a simplex all but the last element, of a matrix its lower triangle; a unit vector has
     −|z|²/2 in its place. The differences are good to about 1e-9 a variable.
@@ -228,20 +242,27 @@ def test_the_jacobian_is_the_transforms_log_determinant(model: BridgeModel) -> N
             and not (kind == "s" and cell[-1] == 2)
         ]
         expected += float(np.linalg.slogdet(slopes[np.ix_(chosen, inner[base])])[1])
-    for propto in (True, False):
-        with_it, without = (
-            model.log_density(z[None], propto=propto, jacobian=j).value[0] for j in (True, False)
-        )
-        np.testing.assert_allclose(with_it - without, expected, rtol=1e-7)
+    theta = arrays(model.constrained_names(), model.constrain(z[None])[0][0])
+    total = sum(weight * theta[variable][index].sum() for weight, variable, index in terms())
+    found = model.log_density(z[None]).value[0]
+    np.testing.assert_allclose(found + 0.01 * total**2, expected, rtol=1e-7)
+    if isinstance(model, BridgeModel):
+        for propto in (True, False):
+            without = model.log_density(z[None], propto=propto, jacobian=False).value[0]
+            np.testing.assert_allclose(found - without, expected, rtol=1e-7)
 
 
-def test_gradients_agree_with_finite_differences(model: BridgeModel) -> None:
-    """Through every transform, for all combinations of propto and jacobian."""
+def test_gradients_agree_with_finite_differences(model: Density) -> None:
+    """Through every transform; on the bridge for all combinations of propto and jacobian."""
     z = np.random.default_rng(7).normal(size=model.dimension) * 0.7
     step = 1e-5 * np.eye(model.dimension)
-    for propto, jacobian in itertools.product((True, False), repeat=2):
-        _, gradient = model.value_and_gradient(z, propto=propto, jacobian=jacobian)
-        up = model.log_density(z + step, propto=propto, jacobian=jacobian).value
-        down = model.log_density(z - step, propto=propto, jacobian=jacobian).value
+    flags: list[dict[str, bool]] = [{}]
+    if isinstance(model, BridgeModel):
+        both = itertools.product((True, False), repeat=2)
+        flags = [{"propto": propto, "jacobian": jacobian} for propto, jacobian in both]
+    for flag in flags:
+        _, gradient = model.value_and_gradient(z, **flag)
+        up = model.log_density(z + step, **flag).value
+        down = model.log_density(z - step, **flag).value
         # Rounding: 1e-16 × |log density| of some hundreds / 1e-5, about 1e-8 at most.
         np.testing.assert_allclose((up - down) / 2e-5, gradient, rtol=1e-6, atol=1e-6)
