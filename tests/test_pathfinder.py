@@ -225,6 +225,20 @@ def test_laplaces_gap_is_explained(run: Run) -> None:
     assert "its mean is the mode" in cause_sentence(gap.causes[0])
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "parameters { vector[2] x; } model { target += -square(x[1] - x[2]); }",
+        "parameters { real a; real b; } model { b ~ normal(0, 1); }",
+    ],
+)
+def test_an_improper_posterior_has_no_laplace(run: Run, tmp_path: Path, code: str) -> None:
+    """A ridge's curvature is a rounding error, by which Stan divides."""
+    result = run("laplace", written(tmp_path, code))
+    assert result.status == "failed"
+    assert result.message.endswith("the posterior is improper")
+
+
 SLOPE = "parameters { vector[2] x; } model { target += x[1] - square(x[2]); }"
 
 FUNNEL = """

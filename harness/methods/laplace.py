@@ -14,7 +14,7 @@ import numpy as np
 from harness.methods.cmdstan import attempt
 from harness.methods.method import DOTTED, Look, Method, Outcome
 from harness.methods.pathfinder import LbfgsOptions
-from harness.methods.served import by_cmdstan, draws_of, served
+from harness.methods.served import by_cmdstan, draws_of, generates, served
 from harness.methods.settings import switch, whole, word
 from harness.records import Cost, Draws, Reason, RunContext, RunSpec
 from harness.stan import console
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from harness.vi.target import Clock
 
 SINCE = (2, 32)
+
+_NO_GAUSSIAN = (
+    "log p has no Gaussian's curvature where the optimiser ended: its Hessian is not negative "
+    "definite there, or not finite"
+)
 
 _LOG_Q = {"log_q__", "log_q"}
 
@@ -71,21 +76,30 @@ def _embedded(
     model: EmbeddedModel,
     clock: Clock,
 ) -> Outcome:
+    from harness.methods.bridged import BridgeTarget, along, along_words
     from harness.stan.embedded import services
+    from harness.vi.deterministic.improper import flat_directions
 
     given = options.plain()
     for name in ("algorithm", "jacobian", "calculate_lp"):
         del given[name]
     seed, limit = context.cmdstan_seed, clock.limit_s
     mode = services.optimize(model, seed, limit, **given)
-    found = services.laplace(
-        model,
-        mode.z,
-        seed,
-        spec.draws,
-        limit - clock.elapsed_s,
-        calculate_lp=options.calculate_lp,
-    )
+    flat = flat_directions(BridgeTarget(model), np.random.default_rng(seed))
+    if flat:
+        words = f"{along_words([along(model, v) for v in flat])}: the posterior is improper"
+        return Outcome("failed", Cost(clock.elapsed_s), words)
+    left = limit - clock.elapsed_s
+    whether = options.calculate_lp
+    try:
+        found = services.laplace(model, mode.z, seed, spec.draws, left, calculate_lp=whether)
+    except services.ServiceTimeoutError:
+        raise
+    except services.ServiceError as error:
+        if generates(model):
+            raise  # perhaps for generated quantities
+        words = f"{_NO_GAUSSIAN} ({error})"
+        return Outcome("failed", Cost(clock.elapsed_s), words, Reason.NO_FINITE_DRAWS)
     said = "\n".join(dict.fromkeys(line.text for line in found.lines if line.level))
     # The Hessian is differenced from two gradients for each parameter, beside the mode's own.
     gradients = None if mode.gradients is None else mode.gradients + 2 * model.dimension + 1
@@ -146,13 +160,8 @@ def _outcome(
     if not options.calculate_lp:
         draws = dataclasses.replace(draws, log_p=None, log_q=None)
     elif not gaussian(draws):
-        words = (
-            "log p has no Gaussian's curvature where the optimiser ended: its Hessian is not "
-            "negative definite there, or not finite"
-        )
-        return Outcome(
-            "failed", cost, words, Reason.NO_FINITE_DRAWS, diagnostics=diagnostics, console=said
-        )
+        reason = Reason.NO_FINITE_DRAWS
+        return Outcome("failed", cost, _NO_GAUSSIAN, reason, diagnostics=diagnostics, console=said)
     ended = Outcome("ok", cost, draws=draws, diagnostics=diagnostics, console=said)
     if iterations is None:
         why = "it is unknown whether the optimiser arrived at the mode"
