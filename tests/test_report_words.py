@@ -189,8 +189,9 @@ def test_limits_that_a_model_changes_are_printed_with_its_name(comparison: Compa
 
 
 def test_names_with_odd_characters_make_valid_anchors() -> None:
-    """A file name with spaces and dots is an identifier without them."""
-    assert summary.anchor("my model.v2/β") == "model-my-model-v2--"
+    """A file name with spaces and dots is an identifier without them, and no other name has it."""
+    assert summary.anchor("my model.v2/β") == "model-my-20-model-2e-v2-2f--3b2-"
+    assert len({summary.anchor(name) for name in ("α", "β", " ", "-")}) == 4
 
 
 def test_measures_without_levels_are_tolerated(comparison: Comparison) -> None:
