@@ -11,9 +11,11 @@ import pytest
 import targets
 from test_short_chains import ensemble_of, optimum_of
 
-from harness.records import FloatArray, Reason
-from harness.vi.short_chains import CHECKS, Sizes, doubts, ensemble, hmc, nested, regions
+from harness.check.baseline.summarise import of_draws
+from harness.records import Draws, FloatArray, Reason
+from harness.vi.short_chains import CHECKS, Sizes, doubts, hmc, nested, regions
 from harness.vi.short_chains.coordinates import Dense, Parts
+from harness.vi.short_chains.figures import balance
 
 K = 4.5
 """Standard errors allowed."""
@@ -250,10 +252,10 @@ def test_a_share_that_chains_change_fires_balance() -> None:
     start = np.repeat(np.array([0, 1]), 256)
     end = start.copy()
     end[:30] = 1
-    assert ensemble._balance(start, end) == pytest.approx(math.sqrt(30))
+    assert balance(start, end) == pytest.approx(math.sqrt(30))
     end[15:30] = 0
     end[300:315] = 0
-    assert ensemble._balance(start, end) == 0
+    assert balance(start, end) == 0
 
 
 def test_far_starts_that_stay_away_fire_arrived() -> None:
@@ -310,3 +312,14 @@ def test_a_region_of_no_mass_is_not_comparable() -> None:
 def test_reasons_are_those_of_the_run() -> None:
     """Other regions, weights, and mixing are told apart."""
     assert {c.reason for c in CHECKS} == {Reason.OTHER_BASINS, Reason.WEIGHTS, Reason.NOT_MIXED}
+
+
+def test_long_chains_are_told_from_many_short_ones() -> None:
+    """512 × 20 draws are summarised for a baseline; 4 × 2560 with four means have not mixed."""
+    rng = np.random.default_rng(8)
+    for chains, draws, apart in ((512, 20, 0.0), (4, 2560, 1.0)):
+        values = rng.standard_normal((chains, draws, 1)) + apart * np.arange(chains)[:, None, None]
+        found = Draws(("x",), values, iid=False)
+        assert found.long_chains is (chains == 4)
+        assert bool(of_draws(found).no_moments) is (chains == 4)
+    assert not Draws(("x",), np.zeros((4, 100, 1))).long_chains

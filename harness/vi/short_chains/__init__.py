@@ -10,6 +10,7 @@ arXiv 2302.12419, and of Margossian et al. (2024), *Nested R-hat*, arXiv 2110.13
 from __future__ import annotations
 
 from harness.vi.short_chains.checks import CHECKS, Check, doubts
-from harness.vi.short_chains.ensemble import Ensemble, Sizes, run
+from harness.vi.short_chains.ensemble import Ensemble, run
+from harness.vi.short_chains.home import Sizes
 
 __all__ = ["CHECKS", "Check", "Ensemble", "Sizes", "doubts", "run"]

@@ -1,0 +1,188 @@
+"""What chains say of themselves: the figures that an ensemble is judged by."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.vi.short_chains import nested, regions
+from harness.vi.short_chains.checks import doubts
+from harness.vi.short_chains.coordinates import located
+from harness.vi.short_chains.hmc import Chains
+from harness.vi.short_chains.home import FEWEST
+from harness.vi.short_chains.kept import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.short_chains.home import Home
+    from harness.vi.short_chains.kept import Kept
+    from harness.vi.target import Clock, Target
+
+SUPERCHAINS = 16
+
+FAR_DRAWS = 10
+"""Transitions of arrived chains with the common step that are thrown away, and that are kept."""
+
+SLOW, FAR_APART = frozenset({"nested_rhat", "memory", "ess"}), 1.1
+"""Checks that longer chains may pass, unless nested R-hat exceeds the second figure."""
+
+FEW = 20
+"""Chains in a region that are enough for an acceptance of its own."""
+
+Look = Literal["starts", "regions", "whole"]
+"""Where a draw counts as: where its chain started, in the region where it is, or in one of all."""
+
+
+class Frame:
+    """Coordinates in which draws are looked at: those of their regions, centred there.
+
+    Where regions are told apart, their shares are the weights', not the chains', and everything
+    must mix within a region. In the whole everything must mix, and shares are the chains'.
+    """
+
+    def __init__(self, home: Home, look: Look, made: Kept) -> None:
+        """Take what chains did as the centre."""
+        self.home, self.look = home, look
+        x = self._located(made.z, made.value, made.start.part)
+        region = self.regions(made.z, made.start.part)
+        self.centres = np.zeros((len(home.maps), x.shape[2]))
+        for k in np.unique(region):
+            self.centres[k] = x[region == k].mean(axis=0)
+
+    def regions(self, z: FloatArray, kernel: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the region of each draw, ``(chain, draw)``."""
+        n, draws, d = z.shape
+        if self.look == "regions":
+            return self.home.parts.nearest(z.reshape(-1, d)).reshape(n, draws)
+        own = np.zeros_like(kernel) if self.look == "whole" else kernel
+        return np.repeat(own[:, None], draws, axis=1)
+
+    def columns(self, z: FloatArray, value: FloatArray, kernel: NDArray[np.intp]) -> FloatArray:
+        """Return centred coordinates and log p, ``(chain, draw, d + 1)``."""
+        return self._located(z, value, kernel) - self.centres[self.regions(z, kernel)]
+
+    def _located(self, z: FloatArray, value: FloatArray, kernel: NDArray[np.intp]) -> FloatArray:
+        n, draws, d = z.shape
+        u = located(self.home.maps, self.regions(z, kernel).ravel(), z.reshape(-1, d))
+        return np.concatenate([u.reshape(n, draws, d), value[:, :, None]], axis=2)
+
+
+def looked(
+    home: Home, made: Kept, looks: Sequence[Look]
+) -> tuple[Frame, dict[str, float], int | None]:
+    """Return the frame in which least is doubted, with what chains say there."""
+    found = []
+    for look in looks:
+        frame = Frame(home, look, made)
+        found.append((frame, *own_figures(frame, made)))
+    return min(found, key=lambda f: len(doubts(f[1])))
+
+
+def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]:
+    """Return what chains say of themselves, and the slowest parameter."""
+    home, kernel = frame.home, made.start.part
+    x = frame.columns(made.z, made.value, kernel)
+    first = frame.columns(made.start.z[:, None], made.start.value[:, None], kernel)[:, 0]
+    middle = np.median(x, axis=(0, 1))
+    start = np.concatenate([first, np.abs(first - middle)], axis=1)
+    scores = np.concatenate([nested.ranked(x), nested.ranked(np.abs(x - middle))], axis=2)
+    memory = np.abs(nested.rank_correlation(start, scores[:, -1]))
+    rhat = nested.nested_rhat(nested.superchains(scores, start, SUPERCHAINS))
+    apart = frame.look != "whole"
+    region = frame.regions(made.z, kernel)
+    where = region if apart else home.parts.nearest(made.z.reshape(-1, made.z.shape[2]))
+    fit_there = made.kernel == where.reshape(region.shape)
+    acceptance = [
+        float(made.chance[own].mean())
+        for k in range(len(home.maps))
+        for own in [fit_there & (made.kernel == k)]
+        if np.count_nonzero(own) >= FEW * made.z.shape[1]
+    ]
+    figures = {
+        "other_mass": home.left,
+        "share_error": home.weights.share_error(len(home.maps)) if apart else 0.0,
+        "balance": balance(kernel, region[:, -1]) if apart else 0.0,
+        "stuck": float(np.mean(~made.moved)),
+        "acceptance": min(acceptance, default=math.nan),
+        "nested_rhat": float(np.max(rhat)),
+        "memory": float(np.max(memory)),
+        "weight_share": home.weights.ess / len(home.weights.weight),
+        # Not of log p, which keeps half of its deviation whatever the path: momenta bring the rest.
+        "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
+    }
+    return figures, _slowest(home, made, np.where(np.isnan(rhat), np.inf, rhat))
+
+
+def merely_slow(figures: Mapping[str, float]) -> bool:
+    """Return whether chains are right but for their length, and a longer one may do."""
+    doubted = {c.id for c in doubts(figures)}
+    return bool(doubted) and doubted <= SLOW and figures["nested_rhat"] < FAR_APART
+
+
+def balance(start: NDArray[np.intp], end: NDArray[np.intp]) -> float:
+    """Return by how many standard errors chains have left a region more often than come to it.
+
+    If all regions have their shares at the start, as many come as go. Chains move independently,
+    so that the difference has the variance of the sum.
+    """
+    most = 0.0
+    for k in np.union1d(start, end):
+        gone = int(np.count_nonzero((start == k) & (end != k)))
+        come = int(np.count_nonzero((start != k) & (end == k)))
+        most = max(most, abs(come - gone) / math.sqrt(come + gone or 1))
+    return most
+
+
+def _slowest(home: Home, made: Kept, rhat: FloatArray) -> int | None:
+    """Return the parameter that the coordinate of the largest nested R-hat moves most, in sds."""
+    d = made.z.shape[2]
+    worst = int(np.argmax(rhat)) % (d + 1)
+    if worst == d:
+        return None
+    unit = np.zeros((1, d))
+    unit[0, worst] = 1.0
+    sd = made.z.reshape(-1, d).std(axis=0)
+    return int(np.argmax(np.abs(home.maps[0].push(unit)[0]) / np.maximum(sd, 1e-300)))
+
+
+def far_figures(
+    target: Target,
+    frame: Frame,
+    made: Kept,
+    far: Chains,
+    started: int,
+    rng: np.random.Generator,
+    clock: Clock,
+) -> tuple[dict[str, float], FloatArray]:
+    """Return what far starts say, and a point of each region apart that they found."""
+    home = frame.home
+    arrived = far.value >= regions.level_of(made.value)
+    figures = {"arrived": float(np.count_nonzero(arrived)) / started, "far_rhat": math.nan}
+    ends = far
+    if np.count_nonzero(arrived) >= FEWEST:
+        own = far.take(arrived)
+        own.part = home.parts.nearest(own.z)
+        size, roam = FAR_DRAWS, frame.look != "starts"
+        ran = kept(target, home, own, size, rng, clock, burn=size, roam=roam)
+        ends = Chains(far.z, far.value, far.slope, far.part)
+        ends.put(arrived, ran.end)
+        figures["far_rhat"] = _agreement(frame, made, ran)
+    other = regions.apart(target, home.parts, made.end, ends)
+    figures["other_regions"] = float(len(other))
+    return figures, ends.z[other]
+
+
+def _agreement(frame: Frame, made: Kept, far: Kept) -> float:
+    """Return the largest nested R-hat of two superchains, the ensemble's and the far chains."""
+    here = frame.columns(made.z[:, -FAR_DRAWS:], made.value[:, -FAR_DRAWS:], made.start.part)
+    there = frame.columns(far.z, far.value, far.start.part)
+    n = min(len(here), len(there))
+    both = np.concatenate([here[:n], there[:n]])
+    scores = np.concatenate([nested.ranked(both), nested.ranked(nested.folded(both))], axis=2)
+    return float(np.max(nested.nested_rhat(scores.reshape(2, n, *scores.shape[1:]))))

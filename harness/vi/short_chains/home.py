@@ -1,0 +1,155 @@
+"""Where an ensemble is at home: the regions of a fit, chains that start there, and far ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.deterministic import StartError
+from harness.vi.deterministic.basins import find_basins
+from harness.vi.deterministic.basins import weigh as weigh_basins
+from harness.vi.deterministic.starts import start_at
+from harness.vi.short_chains import regions, starts
+from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined
+from harness.vi.short_chains.hmc import PILOTS, Chains, adapted_step, chains_at, transition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.vi.deterministic import Basin, Optimum
+    from harness.vi.target import Clock, Target
+
+FEWEST = 64
+"""Chains without which there is no ensemble, and far ones without which there is no comparison."""
+
+ON_THE_WAY = 60
+"""Transitions in which far starts may arrive, with a step of their own each."""
+
+LONGER, SHORTER, OFTEN = 1.15, 0.7, 0.6
+"""Factors of a far chain's step where its last proposal's chance was above or below this."""
+
+BULK = 4.0
+"""Root dimensions by which a squared distance may exceed its mean in a region's bulk: the valleys
+between regions are looked for from there."""
+
+HIGHER = 1.0
+"""Nats above the density at a region's mean that are no longer its bulk either."""
+
+WIDTHS = (0.1, 1.0)
+"""Sds of q, in those of the fit, from which it is fitted in a region that may be narrower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What an ensemble may cost."""
+
+    chains: int = 512
+    draws: int = 20  # of each chain, after ``BURN``
+    far: int = 512
+    proposals: int = 40  # for each chain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Home:
+    """The regions of a fit, and chains that start in them."""
+
+    parts: Parts  # by which regions are told apart, and proposals drawn
+    maps: tuple[Coordinates, ...]  # of each region, in which its chains move
+    left: float  # mass by ELBO of basins that are left out
+    weights: starts.Weighted
+    starts: Chains
+    step: float
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        optimum: Optimum,
+        basins: Sequence[Basin],
+        rng: np.random.Generator,
+        clock: Clock,
+        sizes: Sizes,
+    ) -> Home:
+        """Draw and weigh proposals, choose starts by the weights, and adapt the step.
+
+        Raises
+        ------
+        harness.vi.deterministic.StartError
+            If too few proposals have a density and gradient.
+        """
+        parts, left = starts.parts_of(target, optimum, basins, rng, clock)
+        count = sizes.proposals * sizes.chains
+        weights = starts.weigh(target, parts, count, rng, clock)
+        if np.count_nonzero(weights.weight) < 2 * FEWEST:
+            inside = np.count_nonzero(weights.weight)
+            msg = f"of {count} draws of the fit only {inside} have a density"
+            raise StartError(msg)
+        chosen = starts.distinct(weights, sizes.chains, rng)
+        begin = chains_at(target, weights.z[chosen], weights.part[chosen])
+        if len(begin.z) < FEWEST:
+            raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
+        pilots = starts.distinct(weights, PILOTS, rng)
+        others = chains_at(target, weights.z[pilots], weights.part[pilots])
+        maps = tuple(
+            refined(own, weights.z[mine], weights.weight[mine])
+            for k, own in enumerate(parts.each)
+            for mine in [(weights.part == k) & (weights.weight > 0)]
+        )
+        step = adapted_step(target, maps, others, rng, clock)
+        return cls(parts, maps, left, weights, begin, step)
+
+
+def more_basins(
+    target: Target,
+    home: Home,
+    far: Chains | None,
+    optimum: Optimum,
+    basins: Sequence[Basin],
+) -> Sequence[Basin]:
+    """Return all basins, if there are more than those of the fit, else none.
+
+    Where far chains, or starts outside the bulk of their region, lie behind a valley, q is fitted
+    from there: a basin then has starts by its weight.
+    """
+    own = home.starts
+    u = located(home.parts.each, own.part, own.z)
+    d = u.shape[1]
+    inside = (u**2).sum(axis=1) <= d + BULK * math.sqrt(d)
+    # A spike inside a region is no part of its bulk.
+    top = target.log_density(np.stack([c.mean for c in home.parts.each]))
+    inside &= ~(own.value > top[own.part] + HIGHER)
+    others = own.take(~inside)
+    if far is not None:
+        others = others.and_(far)
+    apart = regions.apart(target, home.parts, own.take(inside), others)[: starts.MOST_PARTS]
+    if not len(apart):
+        return ()
+    begun = [
+        start_at(np.concatenate([others.z[i], np.log(width * optimum.sd)]))
+        for i in apart
+        for width in WIDTHS
+    ]
+    found = weigh_basins(target, find_basins(optimum.objective, begun, basins))
+    return found if sum(b.separate for b in found) > len(home.maps) else ()
+
+
+def arrive(
+    target: Target, home: Home, count: int, rng: np.random.Generator, clock: Clock
+) -> Chains:
+    """Let far starts come to where log p is as high as at home, each with a step of its own."""
+    points = starts.far_points(target, home.maps[0], count, rng, clock)
+    at = chains_at(target, points, np.zeros(len(points), dtype=np.intp))
+    step = np.full(len(at.z), home.step)
+    level = regions.level_of(home.starts.value)
+    for _ in range(ON_THE_WAY):
+        away = at.value < level
+        if not away.any():
+            break
+        new, moved = transition(target, home.maps, at.take(away), step[away], rng, clock)
+        at.put(away, new)
+        factor = np.where(moved.chance > OFTEN, LONGER, SHORTER)
+        step[away] = np.minimum(step[away] * factor, home.step)
+    return at

@@ -1,0 +1,73 @@
+"""What chains do: transitions with the common step, thrown away and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.vi.short_chains.hmc import Chains, Moved, transition
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
+    from harness.vi.short_chains.home import Home
+    from harness.vi.target import Clock, Target
+
+BURN = 10
+"""Transitions that are thrown away."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What chains did: arrays ``(chain, draw, …)``, and ``moved``, ``start``, ``end`` by chain."""
+
+    z: FloatArray
+    value: FloatArray
+    chance: FloatArray
+    leapfrogs: FloatArray
+    energy: FloatArray
+    kernel: NDArray[np.intp]
+    moved: NDArray[np.bool_]
+    start: Chains
+    end: Chains
+
+
+def kept(
+    target: Target,
+    home: Home,
+    begin: Chains,
+    draws: int,
+    rng: np.random.Generator,
+    clock: Clock,
+    *,
+    burn: int = BURN,
+    roam: bool = False,
+    thin: int = 1,
+) -> Kept:
+    """Run chains with the common step, each with its own kernel or, to ``roam``, with all.
+
+    ``burn`` and ``draws`` are in units of ``thin`` transitions.
+    """
+    at, moved = begin, np.zeros(len(begin.z), dtype=bool)
+    kept: list[tuple[Chains, Moved]] = []
+    for i in range((burn + draws) * thin):
+        if roam:
+            at = Chains(at.z, at.value, at.slope, rng.integers(len(home.maps), size=len(at.z)))
+        at, done = transition(target, home.maps, at, home.step, rng, clock)
+        moved |= done.accepted
+        if i >= burn * thin and (i + 1) % thin == 0:
+            kept.append((at, done))
+    return Kept(
+        np.stack([c.z for c, _ in kept], axis=1),
+        np.stack([c.value for c, _ in kept], axis=1),
+        np.stack([m.chance for _, m in kept], axis=1),
+        np.stack([m.leapfrogs for _, m in kept], axis=1).astype(np.float64),
+        np.stack([m.energy for _, m in kept], axis=1),
+        np.stack([c.part for c, _ in kept], axis=1),
+        moved,
+        begin,
+        at,
+    )
