@@ -2,7 +2,8 @@
 
 ``python benchmarks/gradients.py`` prints a table. Times are the smallest of several short runs,
 which a busy machine disturbs least. The peer is the same gradient written by hand in NumPy; it is
-checked for equal values first. A ratio below 1 means that the bridge is faster.
+checked for equal values first. A ratio below 1 means that the engine is faster. Without CmdStan
+only the embedded engine is timed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from harness.models import folders
 from harness.models.data import load_data
 from harness.stan import find_cmdstan
 from harness.stan.bridge import BridgeModel, library
+from harness.stan.embedded import EmbeddedModel
 
 if TYPE_CHECKING:
-    from harness.records import FloatArray
+    from harness.records import FloatArray, Model
     from harness.stan import CmdStan
 
 RUNS = 40
@@ -38,7 +40,7 @@ ROWS, COLUMNS, MINIBATCH = 40_000, 100, 500
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case: seconds per point of the bridge and of the peer, and the limit."""
+    """A case: seconds per point of the engine and of the peer, and the limit."""
 
     name: str
     seconds: float
@@ -82,11 +84,22 @@ def columns_by_hand(y: FloatArray, scale: float, z: FloatArray) -> FloatArray:
     ])  # fmt: skip
 
 
-def small(cmdstan: CmdStan) -> Iterator[Row]:
+def opened(entry: Model, cmdstan: CmdStan | None) -> BridgeModel | EmbeddedModel:
+    """Return a model on the bridge, without CmdStan in the embedded engine."""
+    if cmdstan is None:
+        return EmbeddedModel(entry.stan_file, entry.data_file, constants=True)
+    return BridgeModel(library(entry.stan_file, cmdstan), load_data(entry))
+
+
+LIMITS = {"bridge": (1.5e-6, 0.2e-6), "embedded": (2.5e-6, 1.2e-6)}
+"""Seconds on the mixture: of a single point, of a point of a batch."""
+
+
+def small(cmdstan: CmdStan | None) -> Iterator[Row]:
     """Time the mixture and the regression of 50 points."""
     for name in ("mixture", "linear_regression"):
         entry = folders.load(name)
-        model = BridgeModel(library(entry.stan_file, cmdstan), load_data(entry))
+        model = opened(entry, cmdstan)
         z = np.random.default_rng(1).normal(size=(BATCH, model.dimension))
         mixture = name == "mixture"
         if mixture:
@@ -97,42 +110,50 @@ def small(cmdstan: CmdStan) -> Iterator[Row]:
         point = model.at_point()
         point.z[:] = z[0]
         one = z[:1]
+        single, batch = LIMITS[model.engine] if mixture else (None, None)
         yield Row(
-            f"{name}, one point, own buffers",
+            f"{name}, {model.engine}, one point, own buffers",
             least(point, 200),
             least(lambda one=one: mixture_by_hand(one), 20) if mixture else None,  # type: ignore[misc]
-            1.5e-6 if mixture else None,
+            single,
         )
         yield Row(
-            f"{name}, one point, any array",
+            f"{name}, {model.engine}, one point, any array",
             least(lambda m=model, one=one: m.log_density_gradient(one), 50),  # type: ignore[misc]
             None,
         )
         yield Row(
-            f"{name}, a point of a batch of {BATCH}",
+            f"{name}, {model.engine}, a point of a batch of {BATCH}",
             least(lambda m=model, z=z: m.log_density_gradient(z), 2) / BATCH,  # type: ignore[misc]
             least(lambda z=z: mixture_by_hand(z), 2) / BATCH if mixture else None,  # type: ignore[misc]
-            0.2e-6 if mixture else None,
+            batch,
         )
 
 
-def wide(cmdstan: CmdStan) -> Iterator[Row]:
-    """Time the model of columns: minibatches of gathered rows, and all rows."""
+def wide(cmdstan: CmdStan | None) -> Iterator[Row]:
+    """Time the model of columns: all rows, and on the bridge minibatches of gathered rows."""
     rng = np.random.default_rng(2)
-    y = rng.normal(size=(ROWS, COLUMNS)) + np.arange(COLUMNS)
     z = np.concatenate([np.arange(COLUMNS) + 0.1, rng.normal(size=COLUMNS) * 0.1])
-    batch = np.empty((MINIBATCH, COLUMNS))
-    scale = ROWS / MINIBATCH
-    model = BridgeModel(library(folders.load("wide_normal").stan_file, cmdstan), given(y, 1.0))
+    entry = folders.load("wide_normal")
+    y = np.asarray(load_data(entry)["y"])
+    begin = time.perf_counter()
+    model = opened(entry, cmdstan)
+    yield Row(
+        f"{ROWS} × {COLUMNS} columns, {model.engine}, load", time.perf_counter() - begin, None
+    )
     point = model.at_point()
     point.z[:] = z
     point()
     np.testing.assert_allclose(point.gradient, columns_by_hand(y, 1.0, z), rtol=1e-6, atol=1e-3)
     yield Row(
-        f"{ROWS} × {COLUMNS} columns, full gradient",
+        f"{ROWS} × {COLUMNS} columns, {model.engine}, full gradient",
         least(point, 1, 10),
         least(lambda: columns_by_hand(y, 1.0, z), 1, 10),
     )
+    if not isinstance(model, BridgeModel):
+        return
+    batch = np.empty((MINIBATCH, COLUMNS))
+    scale = ROWS / MINIBATCH
 
     def gather() -> None:
         np.take(y, rng.integers(0, ROWS, MINIBATCH), axis=0, out=batch)
@@ -162,18 +183,18 @@ def main() -> int:
     """Print the table; the exit code says whether every limit holds."""
     cmdstan = find_cmdstan()
     if cmdstan is None:
-        print("there is no CmdStan; `harness doctor --install` gets one")
-        return 2
-    print(f"{'gradient':<54}{'µs':>10}{'NumPy µs':>10}{'ratio':>8}{'limit µs':>10}")
+        print("there is no CmdStan, so no bridge; `harness doctor --install` gets one")
+    engines = (None,) if cmdstan is None else (cmdstan, None)
+    print(f"{'gradient':<62}{'µs':>12}{'NumPy µs':>12}{'ratio':>8}{'limit µs':>10}")
     missed = 0
-    for row in (*small(cmdstan), *wide(cmdstan)):
+    for row in (row for engine in engines for part in (small, wide) for row in part(engine)):
         peer = "" if row.peer is None else f"{row.peer * 1e6:.2f}"
         ratio = "" if row.peer is None else f"{row.seconds / row.peer:.2f}"
         limit = "" if row.limit is None else f"{row.limit * 1e6:.1f}"
         over = row.limit is not None and row.seconds > row.limit
         missed += over
         mark = "  over" if over else ""
-        print(f"{row.name:<54}{row.seconds * 1e6:>10.2f}{peer:>10}{ratio:>8}{limit:>10}{mark}")
+        print(f"{row.name:<62}{row.seconds * 1e6:>12.2f}{peer:>12}{ratio:>8}{limit:>10}{mark}")
     return 1 if missed else 0
 
 

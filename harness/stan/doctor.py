@@ -52,6 +52,7 @@ def diagnose() -> list[Check]:
         _tried("C++ compiler", compiler_version, install_hint()),
         _tried("make", _make_version, install_hint()),
         _cmdstan(),
+        _embedded(),
         _tried("cache", _cache_size, "export HARNESS_CACHE=…"),
         *_packages(),
         Check("browser", ok=True, found=f"{browsers} (only the report's own tests need it)"),
@@ -90,6 +91,15 @@ def _cmdstan() -> Check:
     return Check("CmdStan", ok=True, found=found)
 
 
+def _embedded() -> Check:
+    # Imported here: the command line's help does without NumPy.
+    from harness.stan.embedded import available, version
+
+    why = available()
+    fix = f"{sys.executable} -m pip install {version().replace(' ', '==')}" if why else ""
+    return Check("embedded engine", ok=not why, found=why or version(), fix=fix)
+
+
 def _cache_size() -> str:
     size = sum(_size(file) for file in cache_folder().rglob("*"))
     return f"{cache_dir()} ({fixed(size / 1e9, 1)} GB)"
@@ -106,7 +116,8 @@ def _packages() -> list[Check]:
     own = _package(_NAME, "-c constraints.txt -e .")
     if not own.ok:
         return [own]
-    needed = [line for line in metadata.requires(_NAME) or [] if "extra ==" not in line]
+    requires = metadata.requires(_NAME) or []
+    needed = [r for r in requires if "extra ==" not in r and not r.startswith("stanli")]
     names = sorted({re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in needed})
     return [own, *_others(), *(_package(name, name) for name in names)]
 

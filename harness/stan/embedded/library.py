@@ -187,13 +187,12 @@ class Library:
             raise EngineError(f"{path} cannot be used: {error}") from error
         if abi != ABI:
             msg = f"{path} has interface {abi}, this harness needs {ABI}"
-            raise EngineError(f"{msg}: {_install()}")
+            raise EngineError(msg)
         for name, result, arguments in _FUNCTIONS:
             function = getattr(self.call, name)
             function.restype, function.argtypes = result, arguments
         if not (self.call.stanli_exact_lp() and self.call.stanli_thread_safe()):
-            msg = f"{path} was built without exact densities or without threads"
-            raise EngineError(f"{msg}: {_install()}")
+            raise EngineError(f"{path} was built without exact densities or without threads")
         self.build = self.call.stanli_build_id().decode()
         # Stan's ADVI, Pathfinder, Laplace and optimisation have a tape in this thread only.
         self.loaded_by = threading.current_thread()
@@ -250,16 +249,12 @@ def path() -> Path:
     # Found, not imported: stanli's Python part opens the library with types of its own.
     found = importlib.util.find_spec("stanli")
     if found is None or found.origin is None:
-        raise EngineError(f"stanli is not installed: {_install()}")
+        raise EngineError("stanli is not installed")
     have = metadata.version("stanli")
     if have != VERSION:
-        raise EngineError(f"stanli {have} is installed, this harness needs {VERSION}: {_install()}")
+        raise EngineError(f"stanli {have} is installed, this harness needs {VERSION}")
     names = {"darwin": "libstanli.dylib", "win32": "stanli.dll"}
     return Path(found.origin).parent / "_bin" / names.get(sys.platform, "libstanli.so")
-
-
-def _install() -> str:
-    return f"{Path(sys.executable).name} -m pip install stanli=={VERSION}"
 
 
 def translated(stan_file: Path, edit: Callable[[str], str] | None = None) -> bytes:

@@ -38,6 +38,10 @@ _FIRST_ERROR = "first error: "
 
 _SAMPLER_COLUMNS = 7
 
+_STAGED = 1024
+"""Numbers that are copied to and from buffers at known addresses, because looking up an array's
+address costs more than copying up to this many."""
+
 _BARE = re.compile(rb"(?<![\"\w])(-?)(NaN|Infinity)(?![\"\w])")
 """Numbers that Stan's JSON has and strict JSON has not."""
 
@@ -125,6 +129,7 @@ class EmbeddedModel:
         generated = int(self._call.stanli_wa_n_generated_start(handle))
         self._names = tuple(name.decode() for name in names)
         self._ends = (parameters, generated)
+        self._staged = Staged(max(1, _STAGED // max(self._dimension, 1)), self._dimension)
         self.library.models.add(self)
 
     def close(self) -> None:
@@ -299,34 +304,53 @@ class EmbeddedModel:
     def _evaluate(self, z: ArrayLike, *, gradient: bool) -> Evaluation:
         points = self._points(z)
         n, d = points.shape
-        value, slope = np.empty(n), np.empty((n if gradient else 1, d))
         status = np.zeros(n, dtype=np.int32)
-        message = ""
         with self.lock:
             if self._handle is None:
-                value[:], slope[:], status[:] = np.nan, np.nan, Status.FAILED
+                value, slope = np.full(n, np.nan), np.full((n, d), np.nan)
+                status[:] = Status.FAILED
                 return Evaluation(value, slope if gradient else None, status, _CLOSED)
             self.listen()
+            staged = self._staged
+            if n > staged.rows:
+                staged = Staged(n, d, x=points)
+            else:
+                staged.x[:n] = points
             # A map over addresses: the engine evaluates one point a call, and a small program's
             # gradient costs less than a turn of Python's loop.
-            slopes = _rows(slope, 8 * d) if gradient else itertools.repeat(_at(slope))
+            at_x, at_value, at_slope = staged.at
             codes = map(
-                self.gradient_of,
-                itertools.repeat(self.handle), _rows(points, 8 * d), _rows(value, 8), slopes,
-            )  # fmt: skip
+                self.gradient_of, itertools.repeat(self._handle, n), at_x, at_value, at_slope
+            )
             bad = [i for i, code in enumerate(codes) if code]
-            if bad:
-                value[bad], status[bad] = -np.inf, Status.REJECT
-                message = self.why_not(points[bad[0]])
-                if gradient:
-                    slope[bad] = np.nan
-            finite = np.isfinite(value)
-            if gradient:
-                finite &= np.isfinite(slope).all(axis=1)
-            status[~finite & (status == Status.OK)] = Status.NOT_FINITE
-            if not finite.all():
-                self._error = message = message or NOT_FINITE
+            value = staged.value[:n].copy()
+            slope = staged.gradient[:n] if gradient else np.empty((n, 0))
+            if staged is self._staged:
+                slope = slope.copy()
+            message = ""
+            if bad or not math.isfinite(value.sum() + slope.sum()):
+                message = self._sorted_out(points, value, slope, status, bad)
         return Evaluation(value, slope if gradient else None, status, message)
+
+    def _sorted_out(
+        self,
+        points: FloatArray,
+        value: FloatArray,
+        slope: FloatArray,
+        status: NDArray[np.int32],
+        bad: list[int],
+    ) -> str:
+        """Mark points at which the program throws, and what is not finite; return a message."""
+        message = ""
+        if bad:
+            value[bad], slope[bad], status[bad] = -np.inf, np.nan, Status.REJECT
+            message = self.why_not(points[bad[0]])
+        finite = np.isfinite(value) & np.isfinite(slope).all(axis=1)
+        if finite.all():
+            return message
+        status[~finite & (status == Status.OK)] = Status.NOT_FINITE
+        self._error = message or NOT_FINITE
+        return self._error
 
     def why_not(self, z: FloatArray) -> str:
         """Return the message of a point that cannot be evaluated; :meth:`last_error` from now on.
@@ -394,6 +418,18 @@ class EmbeddedModel:
         self._free_other = weakref.finalize(self, self._call.bs_model_destruct, handle)
         self._free_other.atexit = False
         return int(handle)
+
+
+class Staged:
+    """Buffers for points, values and gradients, with the addresses of their rows."""
+
+    def __init__(self, rows: int, dimension: int, x: FloatArray | None = None) -> None:
+        self.rows = rows
+        self.x = np.empty((rows, dimension)) if x is None else x
+        self.gradient = np.empty((rows, dimension))
+        self.value = np.empty(rows)
+        size = 8 * dimension
+        self.at = (_rows(self.x, size), _rows(self.value, 8), _rows(self.gradient, size))
 
 
 class EmbeddedPoint:
