@@ -19,10 +19,10 @@ import pytest
 from harness.models import folders
 from harness.stan import console
 from harness.stan.density import EngineError
-from harness.stan.embedded import services
+from harness.stan.embedded import calls, services
+from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
 from harness.stan.embedded.library import MetricOptions, SampleOptions
 from harness.stan.embedded.model import EmbeddedModel
-from harness.stan.embedded.services import ServiceError, ServiceTimeoutError
 
 STANDARD_ERRORS = 4.5
 
@@ -70,14 +70,14 @@ def compare(found: services.Served, worth: float = 1.0) -> None:
     ("kind", "service", "defaults"),
     [
         (
-            services.VariationalOptions,
+            calls.VariationalOptions,
             "stanli_variational",
             {"iter": 10_000, "grad_samples": 1, "elbo_samples": 100, "eta": 1.0, "adapt_iter": 50}
             | {"adapt_engaged": 1, "tol_rel_obj": 0.01, "eval_elbo": 100, "output_samples": 1000}
             | {"init_radius": 2.0, "init": None, "algorithm": 0, "chain_id": 1},
         ),
         (
-            services.PathfinderOptions,
+            calls.PathfinderOptions,
             "stanli_pathfinder",
             {"num_paths": 1, "num_draws": 1000, "num_psis_draws": 1000, "num_elbo_draws": 25}
             | {"max_lbfgs_iters": 1000, "history_size": 5, "init_alpha": 0.001, "tol_obj": 1e-12}
@@ -86,12 +86,12 @@ def compare(found: services.Served, worth: float = 1.0) -> None:
             | {"refresh": 0, "chain_id": 1},
         ),
         (
-            services.LaplaceOptions,
+            calls.LaplaceOptions,
             "stanli_laplace",
             {"draws": 1000, "jacobian": 1, "calculate_lp": 1, "refresh": 0},
         ),
         (
-            services.OptimizeOptions,
+            calls.OptimizeOptions,
             "stanli_optimize",
             {"chain_id": 1, "iter": 2000, "jacobian": 1, "init_alpha": 0.001, "tol_obj": 1e-12}
             | {"tol_rel_obj": 1e4, "tol_grad": 1e-8, "tol_rel_grad": 1e7, "tol_param": 1e-8}
@@ -117,7 +117,7 @@ def test_every_field_is_where_the_engine_has_it(
     model: EmbeddedModel, kind: type, service: str, defaults: dict[str, object]
 ) -> None:
     """Filled by the engine, each option has Stan's default."""
-    options = services.filled(model, kind, service)
+    options = calls.filled(model, kind, service)
     found = {name: getattr(options, name) for name, _ in kind._fields_}  # type: ignore[attr-defined]
     if service != "stanli_metric":
         assert found.pop("seed") == 1
@@ -305,7 +305,7 @@ def test_options_that_do_not_fit_are_refused(model: EmbeddedModel) -> None:
 def test_a_layout_of_another_size_is_refused(model: EmbeddedModel) -> None:
     """A structure that the engine fills beyond its end is not this interface's."""
     with pytest.raises(EngineError, match="options of another layout"):
-        services.filled(model, services.LaplaceOptions, "stanli_sample")
+        calls.filled(model, calls.LaplaceOptions, "stanli_sample")
 
 
 def test_another_thread_is_refused(model: EmbeddedModel) -> None:

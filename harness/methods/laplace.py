@@ -78,6 +78,7 @@ def _embedded(
 ) -> Outcome:
     from harness.methods.bridged import BridgeTarget, along, along_words
     from harness.stan.embedded import services
+    from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
     from harness.vi.deterministic.improper import flat_directions
 
     given = options.plain()
@@ -93,9 +94,9 @@ def _embedded(
     whether = options.calculate_lp
     try:
         found = services.laplace(model, mode.z, seed, spec.draws, left, calculate_lp=whether)
-    except services.ServiceTimeoutError:
+    except ServiceTimeoutError:
         raise
-    except services.ServiceError as error:
+    except ServiceError as error:
         if generates(model):
             raise  # perhaps for generated quantities
         words = f"{_NO_GAUSSIAN} ({error})"

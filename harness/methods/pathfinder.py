@@ -105,6 +105,7 @@ def _embedded(
 ) -> Outcome:
     """Run the paths one after the other."""
     from harness.stan.embedded import services
+    from harness.stan.embedded.calls import Line, ServiceError, ServiceTimeoutError, text_of
 
     given = options.plain()
     columns = len(model.constrained_names(transformed=True, generated=True))
@@ -112,23 +113,23 @@ def _embedded(
     for name in ("num_paths", "num_draws", "psis_resample"):
         del given[name]
     parts: list[services.Served] = []
-    lines: list[services.Line] = []
+    lines: list[Line] = []
     failures: list[str] = []
     for path in range(1, options.num_paths + 1):
         left = clock.limit_s - clock.elapsed_s
         try:
             part = services.pathfinder(model, context.cmdstan_seed, path, wanted, left, **given)
-        except services.ServiceTimeoutError:
+        except ServiceTimeoutError:
             raise
-        except services.ServiceError as error:
+        except ServiceError as error:
             lines += error.lines
             failures.append(str(error))
         else:
             lines += part.lines
             parts.append(part)
     if failures and generates(model):
-        raise services.ServiceError(failures[0], lines)  # perhaps for them
-    text = services.text_of(lines)
+        raise ServiceError(failures[0], lines)  # perhaps for them
+    text = text_of(lines)
     said = "\n".join(dict.fromkeys(line.text for line in lines if line.level))
     if not parts:
         return Outcome("failed", Cost(clock.elapsed_s), failures[0], console=said)

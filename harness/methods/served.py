@@ -62,7 +62,7 @@ def served(
     at a relative change of the ELBO would be another rule.
     """
     from harness.stan.density import EngineError
-    from harness.stan.embedded.services import ServiceError, ServiceTimeoutError, text_of
+    from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError, text_of
 
     program = context.program
     if not program.embedded:
@@ -92,8 +92,8 @@ def _fitted(
 
     They are then computed draw by draw, and those that throw are NaN.
     """
+    from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
     from harness.stan.embedded.model import EmbeddedModel
-    from harness.stan.embedded.services import ServiceError, ServiceTimeoutError
 
     program = context.program
     file, data, seed = program.embedded_file, context.data_file, context.cmdstan_seed
