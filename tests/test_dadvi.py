@@ -178,7 +178,7 @@ def test_the_optimiser_takes_back_steps_over_an_edge() -> None:
 
 
 def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
-    """Means and linear response's covariance to 1e-6; mean field has the sds 1 / √Λᵢᵢ."""
+    """Means and linear response's covariance to 1e-6; mean field has the sds 1 / √Λᵢᵢ to .0014."""
     target = ill_conditioned(50)
     mean, covariance = target.mean, target.covariance
     found = fitted(target)
@@ -190,7 +190,8 @@ def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
     np.testing.assert_allclose(found.covariance / np.outer(sd, sd), covariance / np.outer(sd, sd),
                                atol=1e-6)  # fmt: skip
     narrow = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
-    np.testing.assert_allclose(found.sd, narrow, rtol=1e-6)
+    # What a decrement of 1e-6 nats leaves.
+    np.testing.assert_allclose(found.sd, narrow, rtol=1.4e-3)
     # KL(q, p) = ½ (Σ ln Λᵢᵢ + ln |Σ|).
     gap = -np.log(narrow).sum() + 0.5 * np.linalg.slogdet(covariance)[1]
     assert abs(found.elbo + gap) < 1e-6

@@ -14,7 +14,7 @@ from harness.methods import METHODS, dadvi_weighted
 from harness.methods.dadvi_weighted import fit_basins
 from harness.metrics import Sample, khat, sample_of
 from harness.metrics.joint import Block
-from harness.records import Draws
+from harness.records import Draws, Reason
 from harness.vi.deterministic.importance import (
     Defensive,
     Mixture,
@@ -117,8 +117,9 @@ def test_beyond_what_a_full_rank_fit_takes_it_still_fits() -> None:
 def test_the_number_of_proposals_depends_on_a_densitys_seconds(
     draws: int, seconds: float, proposals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40 000 where they take under 10 s, halves as many where not, more where draws are wanted."""
+    """At most 40 000, halves as many where they take over 10 s, more where draws are wanted."""
     target = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
+    monkeypatch.setattr(dadvi_weighted, "ENOUGH", math.inf)
     monkeypatch.setattr(dadvi_weighted, "seconds_per_point", lambda *_: seconds)
     given = problem(target, 1)
     given.draws = draws
@@ -126,6 +127,19 @@ def test_the_number_of_proposals_depends_on_a_densitys_seconds(
     assert found.z is not None
     assert len(found.z) == draws
     assert found.diagnostics["proposals"] == proposals
+
+
+def test_proposals_end_where_their_weights_are_worth_enough() -> None:
+    """A normal needs few, a banana more, and a funnel whose weights degenerate is given up."""
+    normal = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
+    few = fit_basins(problem(normal, 1)).diagnostics
+    assert few["weight_ess"] >= 3000
+    assert few["proposals"] < 5000
+    bent = fit_basins(problem(targets.banana(), 1)).diagnostics  # type: ignore[arg-type]
+    assert bent["proposals"] > few["proposals"]
+    deep = fit_basins(problem(targets.funnel(60), 1))  # type: ignore[arg-type]
+    assert deep.diagnostics["proposals"] <= 10_000
+    assert deep.reason is Reason.WEIGHTS
 
 
 def test_weights_that_one_proposal_carries_are_a_fault_whatever_k_hat_says() -> None:

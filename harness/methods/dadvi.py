@@ -41,7 +41,7 @@ class ResponseOptions(DadviOptions):
 class WeightOptions(DadviOptions):
     """The options of ``dadvi_basins``."""
 
-    # Proposals for each draw that is wanted; of few draws, as many as of 10 000.
+    # At most this many proposals for each draw that is wanted; of few draws, as many as of 10 000.
     proposals: float = real(4.0, above=0)
     # The seconds that 10 000 draws' proposals may take; if they take longer, halves as many.
     weights_s: float = real(10.0)
@@ -52,6 +52,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
 _row = functools.partial(Method, bridge=True, version=6)

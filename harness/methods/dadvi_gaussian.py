@@ -27,6 +27,9 @@ OTHER_MASS = 0.01
 LOWER = 0.1
 """Nats below mean field's ELBO from which linear response has made the fit worse."""
 
+LOWER_ERROR = 0.03
+"""Nats to which that has to be known."""
+
 LOWER_S = 0.5
 """Seconds that finding out may take."""
 
@@ -215,8 +218,11 @@ def _lower_elbo(problem: Problem[ResponseOptions], optimum: Optimum, q: Judged) 
     """Add the fault of a linear response that is farther from the posterior than mean field."""
     both = [Gaussian(optimum.mean, optimum.sd), q]
     rng = problem.rng.spawn(1)[0]
-    most = int(np.clip(LOWER_S / max(optimum.seconds_per_point, 1e-9), 256, 8192))
-    _, found = elbos(problem.target, both, rng, problem.clock, size=16, most=most)
+    most = int(np.clip(LOWER_S / max(optimum.seconds_per_point, 1e-9), 1024, 8192))
+    _, found = elbos(
+        problem.target, both, rng, problem.clock,
+        error=LOWER_ERROR, share=0.2, size=64, most=most, level=False,
+    )  # fmt: skip
     lost, error = found.below
     if not (found.lost or lost > LOWER + 2 * error):
         return q

@@ -46,12 +46,13 @@ def elbos(
     share: float = 0.01,
     size: int = 64,
     most: int = 1 << 16,
+    level: bool = True,
 ) -> tuple[Elbo, ...]:
     """Estimate the ELBO of each Gaussian, and how far it lies below that of the first.
 
     The number of blocks of ``size`` draws, a power of two, is doubled until the standard error of
-    ``below`` (of ``value`` for the first Gaussian) is at most ``error`` nats or ``share`` of the
-    difference, or until ``most`` draws are used.
+    ``below`` (of ``value`` for the first Gaussian, if its ``level`` matters) is at most ``error``
+    nats or ``share`` of the difference, or until ``most`` draws are used.
 
     Raises
     ------
@@ -84,7 +85,8 @@ def elbos(
                     clock.check()
                 return _together(found)
             found[k] = _elbo(terms[0], terms[k], used[k])
-        still = [k for k in open_ if not _enough(found[k], error, share, first=k == 0)]
+        asked = open_ if level else [k for k in open_ if k]
+        still = [k for k in asked if not _enough(found[k], error, share, first=k == 0)]
         if not still or 2 * wanted * size > most or wanted >= MOST_BLOCKS:
             return _together(found)
         # All others are compared with the first, so it needs every block.

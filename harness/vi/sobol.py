@@ -8,9 +8,10 @@ from scipy.stats import qmc
 
 from harness.records import FloatArray
 
-WHITEN_FROM = 2
-"""Pairs per dimension from which the whole second moment is matched. With fewer pairs, whitening
-would distort the points too much, and only the scales are matched."""
+WHITEN_FROM = 1
+"""Pairs per dimension from which the whole second moment is matched. Points that are as many as
+dimensions become orthogonal, and have about the length of a normal's; with fewer only the scales
+can be matched."""
 
 _TINY = 2.0**-32  # half of Sobol's smallest step keeps every point of the cube away from infinity
 
@@ -33,7 +34,7 @@ def antithetic_normals(dimension: int, size: int, rng: np.random.Generator) -> F
 def base_block(dimension: int, size: int, rng: np.random.Generator) -> FloatArray:
     """Return one scramble in antithetic pairs with matched second moments, ``(size, dimension)``.
 
-    All odd moments vanish. With ``size / 2 >= 2 dimension`` the second moment is exactly the
+    All odd moments vanish. With ``size / 2 >= dimension`` the second moment is exactly the
     identity, and the ELBO of any quadratic log density is exact; otherwise only the diagonal of
     the second moment is matched.
 

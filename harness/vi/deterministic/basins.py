@@ -9,19 +9,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.records import FloatArray
+from harness.vi.deterministic.climb import climb, dips
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 from harness.vi.deterministic.starts import Start, StartError
-from harness.vi.target import Target
+from harness.vi.target import Clock, Target
 
 SAME = 0.5  # optima closer than this, in sds of q for means and in log sds, count as one
-VALLEY = 1.0  # nats by which log p must dip between two optima that are separate modes
 NEAR = 0.5  # nats above a known optimum at which a run close to it is taken to lead there
 LONGEST = 2.0  # the largest first step of an iteration in a log sd
 ITERATIONS = 150  # the largest number of iterations from a start
+LEAST_STEPS = 3  # iterations before a metric that comes from elsewhere is believed to be small
 NARROWED = 12  # how often a q too wide to be evaluated is halved
 LEAST_MASS = 0.01  # share of the mass from which a mode counts, as in the limit on missed mass
 COMPARED = 4  # optima that are compared after optimising them on all base draws
+HOPELESS = 20.0  # nats below the best, on some of the base draws, from which an optimum has no mass
+LOOK = 10  # iterations from one look at a run from a far start to the next
+QUICKER = 3.0  # how much faster than in the last iterations a run may come down
+CLIMB = 60  # the largest number of iterations of a climb of log p from a far start
+
+
+NOWHERE = (
+    "the ELBO cannot be evaluated from any start: however narrow, q reaches points without a "
+    "finite density or gradient"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,19 +59,29 @@ def narrower(theta: FloatArray) -> FloatArray:
 
 
 def settle(
-    objective: Objective, theta: FloatArray, metric: Metric, known: Sequence[Basin]
+    objective: Objective,
+    theta: FloatArray,
+    metric: Metric,
+    known: Sequence[Basin],
+    iterations: int = ITERATIONS,
+    *,
+    far: bool = False,
 ) -> Basin | None:
     """Optimise from one start, narrowing a q that is too wide; return None if none works.
 
-    A run that comes close to a known optimum ends there.
+    A run that comes close to a known optimum ends there. So does a ``far`` one once no valley is
+    left between it and a known optimum, and it is given up if at its pace it would end hopelessly
+    below the best.
     """
     d = objective.dimension
+    run = _Run(objective.target, known, iterations)
 
     # Far from the optimum a quasi-Newton step in a log sd may overflow.
     longest = np.concatenate([np.full(d, np.inf), np.full(d, LONGEST)])
 
     def arrived(x: FloatArray, value: float) -> bool:
-        return any(value < NEAR - b.elbo and same(x, b.theta) for b in known)
+        near = any(value < NEAR - b.elbo and same(x, b.theta) for b in known)
+        return near or (far and run.over(x, value))
 
     for _ in range(NARROWED):
         path = lbfgs(
@@ -68,20 +89,57 @@ def settle(
             theta,
             metric=metric,
             tolerance=1e-3,
-            iterations=ITERATIONS,
+            iterations=iterations,
+            least=LEAST_STEPS,
             arrived=arrived,
             longest=longest,
         )
+        if run.hopeless:
+            return None
+        if run.joined is not None:
+            return replace(run.joined, starts=1)
         if math.isfinite(path.value):
             return Basin(path.x, -path.value, 1, path.converged, path.values, metric)
         theta = narrower(theta)
     return None
 
 
+class _Run:
+    """Looks every few iterations whether a run from a far start still may lead elsewhere."""
+
+    def __init__(self, target: Target, known: Sequence[Basin], iterations: int) -> None:
+        self._target, self._known, self._left = target, known, iterations
+        self._last = math.inf
+        self.joined: Basin | None = None
+        self.hopeless = False
+
+    def over(self, x: FloatArray, value: float) -> bool:
+        """Return whether it joined a known basin or is hopeless."""
+        self._left -= 1
+        if not self._known or self._left % LOOK:
+            return False
+        d = len(x) // 2
+        same_mode = (b for b in self._known if not dips(self._target, b.theta[:d], x[:d]))
+        self.joined = next(same_mode, None)
+        # Runs quicken as they learn the curvature.
+        fall = QUICKER * (self._last - value) * self._left / LOOK
+        best = max(b.elbo for b in self._known)
+        self.hopeless = self.joined is None and value - fall > HOPELESS - best
+        self._last = value
+        return self.hopeless or self.joined is not None
+
+
 def find_basins(
-    scout: Objective, starts: Sequence[Start], known: Sequence[Basin] = ()
+    scout: Objective,
+    starts: Sequence[Start],
+    known: Sequence[Basin] = (),
+    iterations: int = ITERATIONS,
+    *,
+    far: bool = False,
 ) -> list[Basin]:
     """Return the known optima, and those that starts lead to on few base draws, best first.
+
+    See :func:`settle` for the meaning of ``far``.
 
     Raises
     ------
@@ -90,35 +148,90 @@ def find_basins(
     """
     ended = list(known)
     for start in starts:
-        basin = settle(scout, start.theta, start.metric, ended)
+        basin = settle(scout, start.theta, start.metric, ended, iterations, far=far)
         if basin is not None:
-            ended.append(replace(basin, informed=start.informed))
+            ended.append(replace(basin, informed=basin.informed or start.informed))
     found = merge(ended)
     if not found:
-        raise StartError(
-            "the ELBO cannot be evaluated from any start: however narrow, q reaches points "
-            "without a finite density or gradient"
-        )
+        raise StartError(NOWHERE)
     # A run that was cut short is not an optimum unless it is the best there is.
     return [b for i, b in enumerate(found) if b.converged or i == 0]
+
+
+def beyond_valleys(
+    target: Target,
+    starts: Sequence[Start],
+    known: Sequence[Basin],
+    seen: Sequence[FloatArray],
+    clock: Clock,
+) -> tuple[list[Basin], list[Start]]:
+    """Climb log p from starts; return the known basins and the starts that lead elsewhere.
+
+    A climb costs one gradient a step where an optimisation of the ELBO costs many. If no valley
+    lies between its end and a known basin, it counts as one of that basin's starts, and if none
+    lies between it and one of the points ``seen``, q has started there already. Otherwise q starts
+    at its end.
+    """
+    d = target.dimension
+    if not starts:
+        return list(known), []
+    points = np.stack([start.theta[:d] for start in starts])
+    widths = np.exp(2 * known[0].theta[d:])
+    # A density without a maximum is climbed little higher than the maximum of a Gaussian.
+    top = max(target.log_density(np.stack([b.theta[:d] for b in known])).tolist()) + 0.5 * d + 10
+    ends = climb(
+        target, points, clock, covariance=widths, tolerance=0.1, iterations=CLIMB, enough=top
+    )
+    counted, left = list(known), []
+    for start, z, value in zip(starts, ends.z, ends.value.tolist(), strict=True):
+        for i, basin in enumerate(counted):
+            if math.isfinite(value) and not dips(target, basin.theta[:d], z):
+                counted[i] = replace(basin, starts=basin.starts + 1)
+                break
+        else:
+            if not math.isfinite(value) or all(dips(target, point, z) for point in seen):
+                left.append(start._replace(theta=np.concatenate([z, start.theta[d:]])))
+    return counted, left
 
 
 def compared(objective: Objective, found: list[Basin], *, cheap: bool) -> list[Basin]:
     """Return the basins in order of their ELBO on all base draws.
 
     If evaluations are cheap the best few are optimised on all base draws, else only those of them
-    that are separate modes; the others are only evaluated. ELBOs from few base draws are biased
-    upwards and are not compared with these.
+    that are separate modes; the others are only evaluated. Each is optimised on a part of the base
+    draws first. ELBOs from few base draws are biased upwards and are not compared with these.
     """
-    found = weigh(objective.target, found)
-    chosen = (found if cheap else [b for b in found if b.separate])[:COMPARED]
-    again = []
+    part = Objective(objective.target, objective.eps[:1], objective.clock)
+    found = weigh(
+        objective.target, _optimised(part, weigh(objective.target, found), cheap=cheap, few=True)
+    )
+    return _optimised(objective, found, cheap=cheap)
+
+
+def _optimised(
+    objective: Objective, found: list[Basin], *, cheap: bool, few: bool = False
+) -> list[Basin]:
+    """Optimise the best few basins further, evaluate the others, and merge them."""
+    chosen = [b for b in found if cheap or b.separate][:COMPARED]
+    chosen = [b for b in chosen if b.elbo > found[0].elbo - HOPELESS]
+    # Polishing optimises one that has no rival.
+    chosen = chosen if few or len(chosen) > 1 else []
+    again: list[Basin] = []
+
+    def arrived(x: FloatArray, value: float) -> bool:
+        return any(value < NEAR - b.elbo and same(x, b.theta) for b in again)
+
     for basin in found:
         iterations = 50 if any(basin is b for b in chosen) else 0
         theta = basin.theta
         for _ in range(NARROWED if iterations else 1):
             path = lbfgs(
-                objective, theta, metric=basin.metric, tolerance=1e-4, iterations=iterations
+                objective,
+                theta,
+                metric=basin.metric,
+                tolerance=1e-4,
+                iterations=iterations,
+                arrived=arrived,
             )
             if math.isfinite(path.value):
                 elbo, values = -path.value, (*basin.values, *path.values[1:])
@@ -190,7 +303,4 @@ def weigh(target: Target, basins: Sequence[Basin]) -> list[Basin]:
 def valley(target: Target, one: Basin, two: Basin) -> bool:
     """Return whether log p dips on the line between two means."""
     d = len(one.theta) // 2
-    share = np.linspace(0, 1, 17)[:, None]
-    value = target.log_density((1 - share) * one.theta[:d] + share * two.theta[:d])
-    lowest = np.min(np.where(np.isnan(value), -np.inf, value))
-    return bool(lowest < min(value[0], value[-1]) - VALLEY)
+    return dips(target, one.theta[:d], two.theta[:d])

@@ -78,6 +78,19 @@ def hessians(
     diagonal of S, and differences are ``STEP`` times it, to the side that ``sign``, 1 or −1, says
     for each point.
     """
+    rows = _differences(target, z, gradient, scale, sign, pattern)
+    return _symmetric(rows[:, pattern.colour], rows[:, pattern.colour], pattern)
+
+
+def _differences(
+    target: Target,
+    z: FloatArray,
+    gradient: FloatArray,
+    scale: FloatArray,
+    sign: FloatArray,
+    pattern: Pattern,
+) -> FloatArray:
+    """Return the scaled differences for each group of columns, shape ``(point, colour, d)``."""
     n, d = z.shape
     step = np.zeros((pattern.colours, d))
     step[pattern.colour, np.arange(d)] = STEP * scale
@@ -85,9 +98,17 @@ def hessians(
     _, there = target.log_density_gradient(moved.reshape(-1, d))
     rows = (there.reshape(n, -1, d) - gradient[:, None]) * scale
     rows /= (sign * STEP)[:, None, None]
-    W = rows[:, pattern.colour] * pattern.known.T
-    both = pattern.known.astype(np.float64)
-    return np.asarray((W + W.transpose(0, 2, 1)) / np.maximum(both + both.T, 1.0))
+    return np.asarray(rows)
+
+
+def _symmetric(rows: FloatArray, columns: FloatArray, pattern: Pattern) -> FloatArray:
+    """Return matrices ``(…, d, d)`` from what differences say of their rows and columns.
+
+    ``columns`` has the columns as rows; where both are known their mean counts.
+    """
+    known = pattern.known.T.astype(np.float64)
+    both = np.swapaxes(columns * known, -1, -2)
+    return np.asarray((rows * known + both) / np.maximum(known + known.T, 1.0))
 
 
 def hessian(target: Target, z: FloatArray, scale: FloatArray) -> FloatArray:
@@ -126,6 +147,40 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
     return pattern if error < 0.01 * max(1.0, np.abs(product).max()) else dense(d)
 
 
+def mean_hessian(objective: Objective, theta: FloatArray, pattern: Pattern) -> FloatArray:
+    """Return the mean of −S ∇²log p S over q's base draws, shape ``(d, d)``."""
+    d = objective.dimension
+    scale = np.exp(theta[d:])
+    z = theta[:d] + scale * objective.eps.reshape(-1, d)
+    _, gradient = objective.target.log_density_gradient(z)
+    half = np.repeat([1.0, -1.0], objective.eps.shape[1] // 2)
+    sign = np.tile(half, objective.eps.shape[0])
+    W = hessians(objective.target, z, gradient, scale, sign, pattern)
+    return np.asarray(-W.mean(axis=0))
+
+
+def _moments(
+    rows: FloatArray, e: FloatArray, pattern: Pattern
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the sums over points of W, W diag(e) and diag(e) W diag(e), each ``(d, d)``.
+
+    They are linear in the differences ``rows``, so that no W is written out.
+    """
+    colour, d = pattern.colour, e.shape[1]
+    weighted = rows * e[:, None]
+    left, both = np.empty((2, d, d))  # sums of diag(e) W, and of diag(e) W diag(e)
+    for c in range(pattern.colours):
+        members = np.flatnonzero(colour == c)
+        left[members] = e[:, members].T @ rows[:, c]
+        both[members] = e[:, members].T @ weighted[:, c]
+    plain, right = rows.sum(axis=0)[colour], weighted.sum(axis=0)[colour]
+    return (
+        _symmetric(plain, plain, pattern),
+        _symmetric(right, left, pattern),
+        _symmetric(both, both, pattern),
+    )
+
+
 def elbo_hessians(
     objective: Objective, theta: FloatArray, pattern: Pattern, *, size: int
 ) -> FloatArray:
@@ -146,7 +201,7 @@ def elbo_hessians(
     sign = np.repeat([1.0, -1.0], half)
     where = np.broadcast_to(theta, (blocks, 2 * d))
     out = np.zeros((blocks, 2 * d, 2 * d))
-    draws = max(1, CHUNK // (pattern.colours * d + d * d))
+    draws = max(1, CHUNK // (pattern.colours * d))
     for b in range(blocks):
         scale = np.exp(where[b, d:])
         for i in range(0, 2 * half, draws):
@@ -154,10 +209,13 @@ def elbo_hessians(
             e, side = eps[b, i : i + draws], sign[i : i + draws]
             z = where[b, :d] + scale * e
             _, gradient = objective.target.log_density_gradient(z)
-            W = hessians(objective.target, z, gradient, scale, side, pattern)
-            out[b, :d, :d] += W.sum(axis=0)
-            out[b, :d, d:] += np.einsum("nij,nj->ij", W, e)
-            out[b, d:, d:] += np.einsum("ni,nij,nj->ij", e, W, e)
+            rows = _differences(objective.target, z, gradient, scale, side, pattern)
+            for part, found in zip(
+                ((slice(0, d), slice(0, d)), (slice(0, d), slice(d, None)), (slice(d, None),) * 2),
+                _moments(rows, e, pattern),
+                strict=True,
+            ):
+                out[b][part] += found
             out[b, d:, d:] += np.diag((gradient * scale * e).sum(axis=0))
         out[b, d:, :d] = out[b, :d, d:].T
     return np.asarray(out / (-2.0 * half))

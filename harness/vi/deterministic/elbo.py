@@ -29,6 +29,7 @@ class Objective:
         self.clock = clock
         self.dimension = eps.shape[2]
         self.refused = 0  # evaluations with a point without a finite density or gradient
+        self._last: tuple[FloatArray, FloatArray, FloatArray] | None = None
 
     @property
     def draws(self) -> int:
@@ -43,7 +44,15 @@ class Objective:
         return float(value.mean()), gradient.mean(axis=0)
 
     def by_block(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return F and its gradient on each block: ``(block,)`` and ``(block, 2 d)``."""
+        """Return F and its gradient on each block: ``(block,)`` and ``(block, 2 d)``.
+
+        The last result is kept: where one search ends the next begins.
+        """
+        if self._last is None or not np.array_equal(theta, self._last[0]):
+            self._last = (theta.copy(), *self._evaluated(theta))
+        return self._last[1], self._last[2]
+
+    def _evaluated(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         self.clock.check()
         blocks, size, d = self.eps.shape
         mu, omega = theta[:d], theta[d:]

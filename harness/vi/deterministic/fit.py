@@ -10,18 +10,26 @@ import numpy as np
 
 from harness.records import FloatArray
 from harness.vi.deterministic import sizes
-from harness.vi.deterministic.basins import ITERATIONS, Basin, compared, find_basins, weigh
+from harness.vi.deterministic.basins import (
+    ITERATIONS,
+    Basin,
+    compared,
+    weigh,
+)
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps
 from harness.vi.deterministic.newton import Errors
-from harness.vi.deterministic.polish import Reached, Wanted, hessian_pattern, polish, polish_large
+from harness.vi.deterministic.polish import (
+    Reached,
+    Wanted,
+    polish,
+    polish_large,
+)
+from harness.vi.deterministic.search import Begin, search
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.starts import (
     StartError,
-    far_starts,
-    start_at,
     starting_points,
-    usual_starts,
 )
 from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Target
@@ -40,7 +48,6 @@ DIRECT_S = 5.0
 """Predicted seconds of a run from one of Stan's points above which q does not start there: far
 from a maximum of log p, q needs many iterations. Only log p is then climbed from these points."""
 
-FAR_STARTS = 8  # starts far from the best basin for each direct start
 FEW_EXTRA = 2  # the caller's starts that are used with such a target
 
 
@@ -100,20 +107,15 @@ def fit(
     if climbs > len(points):
         points = np.concatenate([points, starting_points(target, climbs - len(points), rng)])
     objective = Objective(target, base_blocks(d, blocks, size, rng), clock)
-    # Starts are tried on few base draws, a power of two.
-    scouts = int(2 ** int(math.log2(min(max(sizes.SCOUT_S / seconds, 8), size))))
-    few = base_blocks(d, 1, scouts, rng) if scouts < size else objective.eps[:1]
+    few = base_blocks(d, 1, sizes.SCOUTS, rng) if size > sizes.SCOUTS else objective.eps[:1]
     scout = Objective(target, few, clock)
-    if ITERATIONS * scouts * seconds > DIRECT_S:
+    if ITERATIONS * few.shape[1] * seconds > DIRECT_S:
         direct, extra = 0, extra[:FEW_EXTRA]
-    starts = usual_starts(target, points[:climbs], peaks, direct, settings.dense_limit, clock)
-    found = find_basins(scout, [*starts, *(start_at(theta) for theta in extra)])
-    # Where all of Stan's points lead to one mode, only starts far away may lead to another.
-    far = far_starts(found[0].theta, direct * FAR_STARTS, rng.spawn(1)[0])
-    found = find_basins(scout, far, found)
-    found = _compared(objective, found, seconds)
+    begin = Begin(points[:climbs], peaks, direct, extra)
+    found, pattern = search(scout, begin, settings.dense_limit, rng)
     refused = scout.refused
-    if d > settings.dense_limit:
+    found = _compared(objective, found, seconds)
+    if pattern is None:
         while True:
             reached = polish_large(objective, found[0])
             top, others = _polished_basin(found[0], reached), found[1:]
@@ -122,7 +124,6 @@ def fit(
             # Polishing only raises an ELBO, so the next one is now the best.
             found = sorted([top, *others], key=lambda b: -b.elbo)
         return _optimum(top, others, reached, seconds, refused)
-    pattern = hessian_pattern(objective, found[0].theta, seconds, rng)
     for turn in range(TURNS):
         begun = objective
         # In the last turn all ELBOs stay on the same base draws.

@@ -41,6 +41,7 @@ def lbfgs(
     metric: Metric | None = None,
     tolerance: float = 1e-5,
     iterations: int = 200,
+    least: int = 0,
     arrived: Callable[[FloatArray, float], bool] | None = None,
     longest: FloatArray | None = None,
 ) -> Path:
@@ -58,6 +59,9 @@ def lbfgs(
         Applies an approximate inverse Hessian, the initial matrix of L-BFGS.
     tolerance
         Largest half decrement gᵀHg at convergence: the predicted decrease of a Newton step, nats.
+    least
+        The fewest pairs of steps and gradients in memory at convergence. Without any, it is the
+        metric alone that says that the decrease will be small.
     arrived
         Called with each new point and its value; True ends the search as converged.
     longest
@@ -76,13 +80,15 @@ def lbfgs(
             memory.clear()
             direction = -gradient if metric is None else -metric(gradient)
             slope = float(gradient @ direction)
-        if -slope / 2 < tolerance and (memory or metric is not None):
+        small = -slope / 2 < tolerance and (bool(memory) or metric is not None)
+        if small and len(memory) >= least:
             return Path(x, value, gradient, tuple(values), converged=True)
-        first = 1.0 if memory or metric is not None else 1 / max(1.0, math.sqrt(-slope))
-        if longest is not None:
-            first = min(first, float(np.min(longest / np.maximum(np.abs(direction), 1e-300))))
+        scaled = bool(memory) or metric is not None
+        first = _first_step(direction, slope, scaled=scaled, longest=longest)
         found = _search(function, x, value, direction, slope, first)
         if found is None:
+            if small:
+                return Path(x, value, gradient, tuple(values), converged=True)
             # Rounding, or an edge of the support: without memory nothing else can be tried.
             if not memory:
                 break
@@ -99,6 +105,16 @@ def lbfgs(
         if still >= 3 or (arrived is not None and arrived(x, value)):  # noqa: PLR2004 - no visible progress
             return Path(x, value, gradient, tuple(values), converged=True)
     return Path(x, value, gradient, tuple(values), converged=False)
+
+
+def _first_step(
+    direction: FloatArray, slope: float, *, scaled: bool, longest: FloatArray | None
+) -> float:
+    """Return the step that a line search tries first."""
+    first = 1.0 if scaled else 1 / max(1.0, math.sqrt(-slope))
+    if longest is None:
+        return first
+    return min(first, float(np.min(longest / np.maximum(np.abs(direction), 1e-300))))
 
 
 def _inverse_hessian(

@@ -8,14 +8,17 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from harness.records import FloatArray
 from harness.vi.deterministic.curvature import Pattern, elbo_hessians
 from harness.vi.deterministic.elbo import Objective
-from harness.vi.deterministic.lbfgs import Steps
+from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 
 SETTLED = 1e-6  # half the Newton decrement, in nats, at convergence: 0.0014 sd
 LARGEST_STEP = 1.0  # the longest Newton step in sds of q, beyond which the quadratic is not trusted
+TURNS, ITERATIONS = 5, 60  # how often the Hessian is computed, and the iterations with each
+NEAR = 5e-4  # nats for each parameter of a move after which a Hessian still is the optimum's
 
 PRIOR_BLOCKS = 4
 """Weight, in blocks, of the mean square towards which errors of coordinates are shrunk."""
@@ -45,21 +48,43 @@ def _in_units(gradient: FloatArray, theta: FloatArray) -> FloatArray:
     return scaled
 
 
-def newton(
-    objective: Objective, theta: FloatArray, pattern: Pattern, size: int, *, steps: int = 12
-) -> Polished:
-    """Minimise from a point near the optimum.
+def _by_blocks(
+    objective: Objective, theta: FloatArray, pattern: Pattern, size: int, metric: Metric
+) -> FloatArray:
+    """Return each block's Hessian at about its own optimum, in the units of the common one.
 
-    The Hessian is recomputed only if a step with the last one does not reduce the decrement
-    tenfold.
+    Their spread then includes what the optimum's error does to the curvature. ``metric`` says how
+    far a block's gradient would move it.
     """
     d = objective.dimension
-    value, gradient = objective(theta)
-    values = [(time.perf_counter(), value)]
-    H = elbo_hessians(objective, theta, pattern, size=size)
-    fresh, last = True, math.inf
+    _, gradient = objective.by_block(theta)
+    near = np.zeros_like(gradient)
+    if np.isfinite(gradient).all():
+        near = -np.stack([metric(g) for g in gradient])
+        near[:, :d] /= np.exp(theta[d:])
+        near = np.clip(near, -0.5, 0.5)
+    moved = near.copy()
+    moved[:, :d] *= np.exp(theta[d:])
+    H = elbo_hessians(objective, theta + moved, pattern, size=size)
+    # Back to the units of the common optimum: S⁻¹ H S⁻¹ for the means.
+    units = np.ones_like(near)
+    units[:, :d] = np.exp(-near[:, d:])
+    return np.asarray(H * units[:, :, None] * units[:, None, :])
+
+
+def newton(
+    objective: Objective, theta: FloatArray, pattern: Pattern, size: int, metric: Metric
+) -> Polished:
+    """Minimise from a point near the optimum, by L-BFGS with the inverse Hessian as its metric.
+
+    The Hessian comes from ``size`` draws of each block, and is computed again only if the optimum
+    turns out to be elsewhere.
+    """
+    d = objective.dimension
+    values = [(time.perf_counter(), objective(theta)[0])]
     settled, definite = False, False
-    for _ in range(steps):
+    for turn in range(TURNS):
+        H = _by_blocks(objective, theta, pattern, size, metric)
         if not np.isfinite(H).all():
             # At an edge of the support, or with an infinitely wide q.
             definite = False
@@ -68,34 +93,28 @@ def newton(
         definite = bool(eigenvalues[0] > 0)
         # Steps go downhill even in directions of negative curvature.
         sizes = np.maximum(np.abs(eigenvalues), 1e-3)
-        g = _in_units(gradient, theta)
-        step = -(vectors / sizes) @ (vectors.T @ g)
-        decrement = -0.5 * float(g @ step)
-        if decrement < SETTLED and definite:
-            settled = True
+        units = np.ones(2 * d)
+        units[:d] = np.exp(theta[d:])
+        inverse = (vectors / sizes) @ vectors.T * units * units[:, None]
+        metric = inverse.__matmul__
+        path = lbfgs(
+            objective, theta, metric=metric, tolerance=SETTLED, iterations=ITERATIONS,
+            longest=LARGEST_STEP * units,
+        )  # fmt: skip
+        values += path.values[1:]
+        step = vectors.T @ ((path.x - theta) / units)
+        near = 0.5 * float(step @ (sizes * step)) < NEAR * d
+        settled = path.converged and definite
+        if near:
+            # The Hessian stays, in the new units.
+            change = np.ones(2 * d)
+            change[:d] = np.exp(path.x[d:] - theta[d:])
+            H = H * change * change[:, None]
+            theta = path.x
             break
-        if not fresh and (decrement > 0.1 * last or not definite):
-            H = elbo_hessians(objective, theta, pattern, size=size)
-            fresh, last = True, math.inf
-            continue
-        step *= min(1.0, LARGEST_STEP / float(np.abs(step).max()))
-        step[:d] *= np.exp(theta[d:])
-        for _ in range(20):
-            trial, slope = objective(theta + step)
-            if trial <= value + 1e-9 * abs(value):
-                break
-            step /= 2
-        else:
-            break
-        theta, value, gradient = theta + step, trial, slope
-        values.append((time.perf_counter(), value))
-        fresh, last = False, decrement
-    if not fresh:
-        # The reported curvature must be that of the optimum.
-        H = elbo_hessians(objective, theta, pattern, size=size)
-        finite = bool(np.isfinite(H).all())
-        definite = finite and bool(np.linalg.eigvalsh(H.mean(axis=0))[0] > 0)
-        settled = settled and finite
+        settled = False
+        if turn < TURNS - 1:
+            theta = path.x
     return Polished(theta, H, settled, definite, tuple(values))
 
 
@@ -112,20 +131,16 @@ class Errors:
 def covariance_in_units(H: FloatArray) -> FloatArray:
     """Return linear response's covariance of mu / s; LinAlgError if H is not positive definite."""
     d = len(H) // 2
-    factor = np.linalg.cholesky(H)
-    half = np.linalg.solve(factor, np.eye(2 * d, d))
+    half = solve_triangular(np.linalg.cholesky(H), np.eye(2 * d, d), lower=True)
     return np.asarray(half.T @ half)
 
 
-def errors(
-    objective: Objective, polished: Polished, pattern: Pattern, size: int, *, shifted: bool
-) -> Errors:
+def errors(objective: Objective, polished: Polished) -> Errors:
     """Return the errors from base draws, estimated from the spread between independent blocks.
 
     Each block is an independent scramble, so the estimate includes the gain from antithetic
     pairs, moment matching and Sobol's balance. The error of linear response is a jackknife over
-    blocks. If ``shifted``, it includes the effect of the optimum's error on the curvature: each
-    block's Hessian is taken at its own optimum, which costs another Hessian.
+    blocks, its bias included, because a Hessian from few draws is not only uncertain.
     """
     d = objective.dimension
     value, gradient = objective.by_block(polished.theta)
@@ -148,15 +163,6 @@ def errors(
     except np.linalg.LinAlgError:
         return Errors(spread[:d], spread[d:], np.full(d, np.nan), elbo)
     H = polished.hessians
-    if shifted:
-        near = np.clip(steps, -0.5, 0.5)
-        moved = near.copy()
-        moved[:, :d] *= np.exp(polished.theta[d:])
-        H = elbo_hessians(objective, polished.theta + moved, pattern, size=size)
-        # Back to the units of the common optimum: S⁻¹ H S⁻¹ for the means.
-        units = np.ones((blocks, 2 * d))
-        units[:, :d] = np.exp(-near[:, d:])
-        H = H * units[:, :, None] * units[:, None, :]
     others = (H.sum(axis=0) - H) / (blocks - 1)
     logs = np.full((blocks, d), np.nan)
     for b in range(blocks):
@@ -167,7 +173,8 @@ def errors(
             logs[b] = np.inf if b % 2 else -np.inf
     with np.errstate(invalid="ignore"):
         deviations = (logs - logs.mean(axis=0)) * (blocks - 1)
-    response = np.sqrt(_shrunk(deviations, d) / blocks)
+        bias = (logs.mean(axis=0) - 0.5 * np.log(whole)) * (blocks - 1)
+    response = np.sqrt(_shrunk(deviations, d) / blocks + bias**2)
     response = np.where(np.isfinite(response), response, np.inf)
     return Errors(spread[:d] / np.sqrt(whole), spread[d:], response, elbo)
 

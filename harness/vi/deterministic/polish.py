@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,18 +12,29 @@ import numpy as np
 from harness.records import FloatArray
 from harness.vi.deterministic.basins import NARROWED, Basin, narrower
 from harness.vi.deterministic.conjugate_gradients import hessian_product, solve
-from harness.vi.deterministic.curvature import Pattern, dense, find_pattern
+from harness.vi.deterministic.curvature import Pattern, dense, find_pattern, mean_hessian
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps, lbfgs
 from harness.vi.deterministic.newton import Errors, Polished, covariance_in_units, errors, newton
 from harness.vi.deterministic.sizes import Settings
+from harness.vi.deterministic.starts import metric_of
 from harness.vi.sobol import base_blocks
 
 Wanted = Literal["meanfield", "response"]
 """Whose error must be small: that of the mean-field sds, or of the linear-response sds."""
 
-SPARSE_FROM_S = 0.5
-"""Seconds of a dense Hessian of the ELBO above which it pays to look for zeros in it."""
+EVALUATIONS, FEWEST = 4, 8
+"""A first Hessian costs as much as this many evaluations of the ELBO, unless this is fewer draws
+of a block than the second number."""
+
+FAR = 10.0
+"""The factor by which the curvature of an optimum may be off where it is used as a metric."""
+
+MOST = 100_000
+"""Gradients that a Hessian may cost."""
+
+LEAST = 1e-3
+"""The smallest curvature, in sds of q, of a metric."""
 
 
 class Reached(NamedTuple):
@@ -40,15 +52,28 @@ class Reached(NamedTuple):
     refused: int  # the steps taken back on smaller sets of base draws
 
 
-def hessian_pattern(
-    objective: Objective, theta: FloatArray, seconds: float, rng: np.random.Generator
-) -> Pattern:
+def hessian_pattern(objective: Objective, theta: FloatArray, rng: np.random.Generator) -> Pattern:
     """Return the zeros of the Hessian of log p around q, if it pays to look for them."""
     d = objective.dimension
-    if d <= 8 or objective.draws * d * seconds < SPARSE_FROM_S:  # noqa: PLR2004
+    if d <= 8:  # noqa: PLR2004
         return dense(d)
     sd = np.exp(theta[d:])
     return find_pattern(objective.target, theta[:d] + sd * rng.standard_normal((10, d)), sd)
+
+
+def informed(objective: Objective, basin: Basin, pattern: Pattern) -> Basin:
+    """Return a basin whose metric comes from the mean Hessian of log p around its q.
+
+    At an optimum its diagonal is about 1. Where most of it is far from that, q is far from an
+    optimum, and the basin stays as it is.
+    """
+    H = mean_hessian(objective, basin.theta, pattern)
+    if not (np.isfinite(H).all() and 1 / FAR < np.median(np.diag(H)) < FAR):
+        return basin
+    eigenvalues, vectors = np.linalg.eigh(H)
+    sd = np.exp(basin.theta[objective.dimension :])
+    inverse = (vectors / np.maximum(np.abs(eigenvalues), LEAST)) @ vectors.T
+    return replace(basin, metric=metric_of(inverse * np.outer(sd, sd)), informed=True)
 
 
 def polish(
@@ -60,24 +85,37 @@ def polish(
     wanted: Wanted,
     rng: np.random.Generator | None,
 ) -> Reached:
-    """Polish an optimum by Newton's method; double the base draws while their error is too large.
+    """Polish an optimum by Newton's method on more and more draws until their error is small.
 
-    Without ``rng`` the base draws stay as they are.
+    The Hessian needs fewer draws than the optimum and begins with a part of them. Without ``rng``
+    there are no new base draws.
     """
     refused, theta = 0, best.theta
+    used = _first_size(objective, pattern)
     while True:
-        polished, used = _polished(objective, theta, best, pattern, seconds, settings.curvature_s)
-        cost = objective.draws * (pattern.colours + 1) * seconds
-        known = errors(objective, polished, pattern, used, shifted=cost < 1.0)
-        error = _largest(known, wanted)
-        enough = error <= settings.error or 2 * objective.draws > settings.most_draws
-        if rng is None or enough or 2 * cost > settings.curvature_s:
-            break
-        refused += objective.refused
-        theta = polished.theta
         blocks, size, d = objective.eps.shape
-        eps = np.concatenate([objective.eps, base_blocks(d, blocks, size, rng)])
-        objective = Objective(objective.target, eps, objective.clock)
+        each = blocks * (pattern.colours + 1) * seconds
+        curvature_s = settings.curvature_s
+        while used > 4 and used * each > curvature_s:  # noqa: PLR2004
+            used //= 2
+        polished = _polished(objective, theta, best, pattern, used)
+        known = errors(objective, polished)
+        error = _largest(known, wanted)
+        if error <= settings.error:
+            break
+        means = max(known.mean.max(), known.log_sd.max())
+        dear = 2 * used * blocks * (pattern.colours + 1) > MOST or 2 * used * each > curvature_s
+        if dear:
+            break
+        if used < size and not settings.error < means < math.inf:
+            used *= 2
+        elif rng is not None and 2 * objective.draws <= settings.most_draws:
+            refused += objective.refused
+            eps = np.concatenate([objective.eps, base_blocks(d, blocks, size, rng)])
+            objective = Objective(objective.target, eps, objective.clock)
+        else:
+            break
+        theta = polished.theta
     covariance = None
     if polished.definite:
         # A matrix whose smallest eigenvalue is rounding may have no factor.
@@ -88,6 +126,14 @@ def polish(
         objective, polished.theta, value, polished.hessian, covariance, known, error,
         polished.settled, polished.values, refused,
     )  # fmt: skip
+
+
+def _first_size(objective: Objective, pattern: Pattern) -> int:
+    """Return the draws of each block that a Hessian begins with."""
+    size = whole = int(objective.eps.shape[1])
+    while size > FEWEST and size * (pattern.colours + 1) > EVALUATIONS * whole:
+        size //= 2
+    return size
 
 
 def polish_large(objective: Objective, best: Basin) -> Reached:
@@ -118,18 +164,9 @@ def polish_large(objective: Objective, best: Basin) -> Reached:
 
 
 def _polished(
-    objective: Objective,
-    theta: FloatArray,
-    best: Basin,
-    pattern: Pattern,
-    seconds: float,
-    curvature_s: float,
-) -> tuple[Polished, int]:
-    """Return the optimum on all base draws, and the draws of each block in its Hessian."""
-    blocks, size, _ = objective.eps.shape
-    used = size
-    while used > 4 and blocks * used * (pattern.colours + 1) * seconds > curvature_s:  # noqa: PLR2004
-        used //= 2
+    objective: Objective, theta: FloatArray, best: Basin, pattern: Pattern, used: int
+) -> Polished:
+    """Return the optimum on all base draws, its Hessian from ``used`` draws of each block."""
     value, _ = objective(theta)
     if not math.isfinite(value):
         for _ in range(NARROWED):
@@ -138,11 +175,11 @@ def _polished(
             if math.isfinite(path.value):
                 theta = path.x
                 break
-    polished = newton(objective, theta, pattern, used)
+    polished = newton(objective, theta, pattern, used, best.metric)
     if not (polished.settled and polished.definite):
         path = lbfgs(objective, polished.theta, metric=best.metric, tolerance=1e-7, iterations=500)
-        polished = newton(objective, path.x, pattern, used)
-    return polished, used
+        polished = newton(objective, path.x, pattern, used, best.metric)
+    return polished
 
 
 def _largest(known: Errors, wanted: Wanted) -> float:

@@ -16,7 +16,7 @@ SLOWER = 20.0  # a target that exceeds its expected seconds by this factor is ti
 REPEATS, ENOUGH_S = 5, 0.05
 """The largest number of timings of a batch of gradients, and the seconds after which they end."""
 
-SCOUT_S = 0.002  # seconds of an evaluation of the ELBO while starts are tried, on few base draws
+SCOUTS = 16  # base draws on which starts are tried
 
 CHEAP_S, BLOCK_S = 0.05, 0.15
 """Seconds of an evaluation of the ELBO that count as cheap, and the most a block may take."""

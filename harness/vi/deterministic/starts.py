@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.records import FloatArray
+from harness.vi.deterministic.climb import climb, dips
 from harness.vi.deterministic.curvature import hessian
-from harness.vi.deterministic.lbfgs import Metric, lbfgs
+from harness.vi.deterministic.lbfgs import Metric
 from harness.vi.target import Clock, Target, finite_rows
 
 DIRECT_SDS = (1.0, 0.1, 0.3)
@@ -67,7 +68,7 @@ def starting_points(target: Target, count: int, rng: np.random.Generator) -> Flo
 
 def start_at(theta: FloatArray) -> Start:
     """Return a start at given means and log sds, shape ``(2 d,)``."""
-    return Start(theta, _metric(np.exp(2 * theta[len(theta) // 2 :])), informed=False)
+    return Start(theta, metric_of(np.exp(2 * theta[len(theta) // 2 :])), informed=False)
 
 
 def far_starts(theta: FloatArray, count: int, rng: np.random.Generator) -> list[Start]:
@@ -87,32 +88,43 @@ def far_starts(theta: FloatArray, count: int, rng: np.random.Generator) -> list[
 
 def usual_starts(
     target: Target, points: FloatArray, peaks: int, direct: int, dense_limit: int, clock: Clock
-) -> list[Start]:
-    """Return starts at up to ``peaks`` maxima of log p, then at Stan's points.
+) -> tuple[list[Start], FloatArray]:
+    """Return starts at up to ``peaks`` maxima of log p, then at Stan's points; and points left.
 
-    log p is climbed from each of the points, and q starts at the first ``direct`` of them. The
-    Hessian of a maximum is computed in up to ``dense_limit`` dimensions.
+    log p is climbed from each of the points, and q starts at the first ``direct`` of them, at one
+    at least where no climb found a maximum. The Hessian of a maximum is computed in up to
+    ``dense_limit`` dimensions. The points left are those from which climbs found none.
 
     Raises
     ------
     harness.vi.target.TimeLimitError
         If the clock runs out.
     """
-    found = _peaks(target, points, peaks, dense_limit, clock)
+    ends = climb(target, points, clock, tolerance=1e-3, iterations=ITERATIONS)
+    found: list[_Peak] = []
+    open_ = ~ends.converged
+    for i in np.flatnonzero(ends.converged).tolist():
+        z = ends.z[i]
+        if len(found) < peaks and all(dips(target, p.z, z) for p in found):
+            peak = _peak(target, z, dense_limit)
+            # Without curvature it may be no maximum: a density may also rise without end.
+            open_[i] = peak.precision is None and target.dimension <= dense_limit
+            if not open_[i]:
+                found.append(peak)
     starts = []
     for peak in found:
         known = peak.precision
         covariance = peak.scale**2 if known is None else np.asarray(np.linalg.inv(known))
         theta = np.concatenate([peak.z, np.log(peak.scale)])
-        starts.append(Start(theta, _metric(covariance), known is not None))
+        starts.append(Start(theta, metric_of(covariance), known is not None))
     # A maximum's scales are the best guess of the units of the parameters.
     units = next((p.scale**2 for p in found if p.precision is not None), None)
-    for i in range(min(direct, len(points))):
+    for i in range(min(direct if found else max(direct, 1), len(points))):
         sd = DIRECT_SDS[i % len(DIRECT_SDS)]
         widths = np.full(target.dimension, sd**2) if units is None else units
         theta = np.concatenate([points[i], np.full(target.dimension, math.log(sd))])
-        starts.append(Start(theta, _metric(widths), informed=False))
-    return starts
+        starts.append(Start(theta, metric_of(widths), informed=False))
+    return starts, points[open_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,19 +132,11 @@ class _Peak:
     """A maximum of log p: its precision, if positive definite, and the sds of a Gaussian there."""
 
     z: FloatArray
-    value: float
     precision: FloatArray | None
     scale: FloatArray
 
-    def holds(self, z: FloatArray, value: float) -> bool:
-        """Return whether a point is this maximum."""
-        if self.precision is None:
-            return bool(np.all(np.abs(z - self.z) < 0.01 * self.scale))
-        step = z - self.z
-        return abs(value - self.value) < 0.1 and float(step @ self.precision @ step) < 0.1  # noqa: PLR2004
 
-
-def _metric(covariance: FloatArray) -> Metric:
+def metric_of(covariance: FloatArray) -> Metric:
     """Return the inverse Hessian of a Gaussian's negative ELBO, given covariance or variances."""
     d = len(covariance)
 
@@ -144,31 +148,9 @@ def _metric(covariance: FloatArray) -> Metric:
     return apply
 
 
-def _peaks(
-    target: Target, points: FloatArray, wanted: int, dense_limit: int, clock: Clock
-) -> list[_Peak]:
-    """Climb log p from each point; return the different maxima."""
-
-    def negative(z: FloatArray) -> tuple[float, FloatArray]:
-        clock.check()
-        value, gradient = target.log_density_gradient(z[None])
-        bad = not (math.isfinite(value[0]) and np.isfinite(gradient).all())
-        return (math.inf if bad else -float(value[0])), -gradient[0]
-
-    found: list[_Peak] = []
-    for point in points:
-        path = lbfgs(negative, point, tolerance=1e-3, iterations=ITERATIONS)
-        if not math.isfinite(path.value) or any(p.holds(path.x, -path.value) for p in found):
-            continue
-        found.append(_peak(target, path.x, -path.value, dense_limit))
-        if len(found) >= wanted:
-            break
-    return found
-
-
-def _peak(target: Target, z: FloatArray, value: float, dense_limit: int) -> _Peak:
+def _peak(target: Target, z: FloatArray, dense_limit: int) -> _Peak:
     d = len(z)
-    unknown = _Peak(z, value, None, np.full(d, UNKNOWN_SCALE))
+    unknown = _Peak(z, None, np.full(d, UNKNOWN_SCALE))
     if d > dense_limit:
         return unknown
     scale = np.full(d, 0.01)
@@ -179,4 +161,4 @@ def _peak(target: Target, z: FloatArray, value: float, dense_limit: int) -> _Pea
     # The sds of the best mean-field Gaussian if log p is quadratic.
     scale = 1 / np.sqrt(diagonal)
     definite = np.linalg.eigvalsh(precision * np.outer(scale, scale))[0] > 1e-6  # noqa: PLR2004
-    return _Peak(z, value, precision if definite else None, scale)
+    return _Peak(z, precision if definite else None, scale)
