@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from harness.records import FloatArray
-from harness.vi.deterministic.basins import VALLEY
+from harness.vi.deterministic.climb import VALLEY
 from harness.vi.target import Clock, Target
 
 IMAGES, MOVES = 33, 100

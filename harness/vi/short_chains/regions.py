@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.deterministic.basins import VALLEY
+from harness.vi.deterministic.climb import VALLEY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
