@@ -1,3 +1,4 @@
+# make quick:  a first answer without a compiler -> reports/quick/index.html
 # make report: everything from nothing to reports/latest/index.html
 # make sample: the same into reports/lecture/, the sample that is committed
 # make test:   the same set-up, then all tests
@@ -20,10 +21,11 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n au
 # From an outer environment these would put other packages in front of the pinned ones.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: report sample check baselines test test-unit test-slow lint format figure cases bench bench-calibration env cmdstan clean clean-all help
+.PHONY: quick report sample check baselines test test-unit test-slow lint format figure cases bench bench-calibration env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
+	@echo 'make quick      the lecture models without a compiler and NUTS, into reports/quick/'
 	@echo 'make report     fit and judge the lecture models, write reports/latest/index.html'
 	@echo 'make sample     renew the committed sample, reports/lecture/'
 	@echo 'make check      run the lecture again and say what changed since baselines/ was written'
@@ -59,6 +61,9 @@ $(STAMP): pyproject.toml constraints.txt
 cmdstan: $(STAMP)
 	@echo 'Looking for CmdStan (the first time it is installed and built: 2 to 4 minutes)'
 	@$(RUN)/python -m harness.stan
+
+quick: $(STAMP)
+	$(RUN)/harness compare --quick --out reports/quick
 
 report: cmdstan
 	$(RUN)/harness compare --remedies --out reports/latest

@@ -16,7 +16,8 @@ from harness.records import Comparison, Model, Verdict
 from harness.report import files
 from harness.report.files.netcdf import to_datatree
 from harness.study import comparing, progress
-from harness.study.plan import Plan, methods_run
+from harness.study.engines import Wanted
+from harness.study.plan import QUICK, Plan, methods_run
 from harness.study.store import Store
 
 if TYPE_CHECKING:
@@ -124,8 +125,10 @@ def compare(
     jobs: int | None = None,
     timeout_s: float = 600.0,
     seed: int = 1,
-    why: bool = True,
+    why: bool | None = None,
     remedies: bool = False,
+    engine: Wanted = "auto",
+    quick: bool = False,
     quiet: bool = True,
 ) -> ComparisonResult:
     """Compare variational inference with NUTS on a Stan program.
@@ -142,9 +145,13 @@ def compare(
     options
         By method: ``{"advi": {"iterations": 20_000}}``.
     why
-        Whether to split the divergence of each Gaussian fit into family and optimiser gap.
+        Whether to split the divergence of each Gaussian fit into family and optimiser gap; None
+        leaves it out with ``quick``.
     remedies
         Whether remedies are tried for methods that fail or warn. It needs ``why``.
+    engine, quick
+        As on the command line: ``"auto"``, ``"embedded"`` (no CmdStan) or ``"cmdstan"`` (no
+        embedded engine); with ``quick`` no NUTS, and only methods that end in seconds.
     quiet
         Whether to show no progress.
 
@@ -161,7 +168,7 @@ def compare(
     harness.OptionError
         If an option is unknown, or has a value its method does not take.
     harness.ToolchainError
-        If there is no CmdStan and none can be installed.
+        If the engine that is wanted is not there and cannot be installed.
     harness.NothingToRunError
         If the program cannot be run at all; the message says why.
     harness.StoreError
@@ -169,8 +176,11 @@ def compare(
     harness.Interrupted
         On Ctrl-C; finished runs are kept.
     ValueError
-        If a method is unknown, or ``remedies`` are wanted without ``why``.
+        If a method is unknown, ``remedies`` are wanted without ``why``, or ``quick`` on CmdStan.
     """
+    if quick and engine == "cmdstan":
+        raise ValueError("quick=True runs on the embedded engine; drop it or engine='cmdstan'")
+    why = (not quick or remedies) if why is None else why
     if remedies and not why:
         msg = "remedies=True needs the causes that why=False leaves out; drop one of them"
         raise ValueError(msg)
@@ -181,10 +191,14 @@ def compare(
     if quantities:
         model = replace(model, quantities=tuple(quantities))
     given = checked(options)
-    refuse_unused(given, methods_run((model,), methods))
+    if quick:
+        engine, methods, seeds = "embedded", methods or QUICK, seeds or 1
+    refuse_unused(given, methods_run((model,), methods, nuts=not quick))
     plan = Plan(
         models=(model,),
         methods=None if methods is None else tuple(methods),
+        engine=engine,
+        nuts=not quick,
         seeds=seeds,
         reference=str(reference),
         reference_iid=reference_iid,

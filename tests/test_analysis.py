@@ -12,18 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 import trial_records
+from engine_builders import engines
 
 from harness.metrics import measure
 from harness.models import data
 from harness.models.data import data_hash, kept_data
 from harness.models.folders import user_model
-from harness.records import Cost, Draws, Model, RunResult, RunSpec
+from harness.records import Cost, Draws, Model, Program, RunResult, RunSpec
 from harness.study import task as tasks
 from harness.study.analysis import analyse
 from harness.study.plan import Plan, Planner
 from harness.study.reference import exact_draws
 from harness.study.store import Store
 from harness.study.task import AnalysisTask
+
+WITHOUT = Program(Path("m.stan"), {}, library_error="no compiler")
+"""A program whose density no engine can evaluate."""
 
 X = [0.5, 1.5, 2.0]
 """The posterior's mean is Σx / 4 = 1, its sd 1/2."""
@@ -140,7 +144,7 @@ def test_remedies_are_judged_without_loading_or_measuring_the_runs_again(
 ) -> None:
     """The last round loads only what the remedies need, and ends like an analysis in one."""
     runs = [run("meanfield", s, 10_000, sd=0.2) for s in (1, 2)]
-    first = asked(model, runs, tmp_path, explain=True, remedies=True, library_error="no compiler")
+    first = asked(model, runs, tmp_path, explain=True, remedies=True, program=WITHOUT)
     proposing = analyse(first)
     assert proposing.comparison is None
     assert proposing.needs.remedies
@@ -163,7 +167,7 @@ def test_a_library_is_asked_for_only_where_something_can_be_explained(
 ) -> None:
     """A Gaussian q needs the program's density; particles do not."""
     gaussian = asked(model, [run("meanfield", 1, 20_000)], tmp_path, explain=True)
-    assert analyse(gaussian).needs.library
+    assert analyse(gaussian).needs.density
     particles = asked(model, [run("svgd", 1, 20_000)], tmp_path, explain=True)
     assert not analyse(particles).needs
 
@@ -172,7 +176,7 @@ def test_what_an_analysis_needs_is_kept_and_recalled(model: Model, tmp_path: Pat
     """Comparisons, needs and proposals read back equal; what may change is not kept."""
     store = Store(tmp_path)
     runs = [run("meanfield", 1, 10_000, sd=0.2)]
-    first = asked(model, runs, tmp_path, explain=True, remedies=True, library_error="no compiler")
+    first = asked(model, runs, tmp_path, explain=True, remedies=True, program=WITHOUT)
     proposing = analyse(first)
     assert not proposing.lasting
     tasks.keep(store, "a", proposing)
@@ -207,8 +211,7 @@ def test_a_study_reads_and_hashes_a_data_file_once(
     )
     monkeypatch.setattr(np, "load", lambda *a, **k: (reads.update(["load"]), load(*a, **k))[1])
     read = user_model(model.stan_file, model.data_file)
-    versions = {"cmdstan": "2.27.0", "compiler": "g++ 12"}
-    work = Planner(Plan(()), versions, Store(tmp_path / "s")).work(read)
+    work = Planner(Plan(()), engines(), Store(tmp_path / "s")).work(read)
     for _ in range(3):
         given = kept_data(read.data_file, work.data_hash)
     exact_draws(model, work.data_hash)

@@ -16,8 +16,7 @@ from harness.methods.settings import Options
 from harness.models import folders
 from harness.models.data import write_data
 from harness.records import Program, Reason, RunContext, RunResult, RunSpec, Trace
-from harness.stan import CmdStan, ToolchainError, bridge
-from harness.study.prepare import prepare
+from harness.stan import CmdStan, bridge
 from harness.vi.target import Clock, Counted, Fitted
 
 pytestmark = pytest.mark.stan
@@ -138,26 +137,6 @@ def test_without_a_library_the_reason_is_the_message(program: Program) -> None:
     found = run(broken, given)
     assert found.status == "failed"
     assert found.message == "no shared libraries here"
-
-
-def test_a_library_that_cannot_be_built_is_no_error_of_the_model(
-    cmdstan: CmdStan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The model is prepared all the same; only methods on the bridge get the reason."""
-
-    def refuse(*_: Any) -> Path:
-        msg = "the bridge: the linker is missing"
-        raise ToolchainError(msg)
-
-    monkeypatch.setattr(bridge, "library", refuse)
-    model = folders.load("normal_mean")
-    found = prepare(model, cmdstan, 60.0, True)
-    assert isinstance(found, Program)
-    assert found.library is None
-    assert "the linker is missing" in found.library_error
-    untouched = prepare(model, cmdstan, 60.0, False)
-    assert isinstance(untouched, Program)
-    assert untouched.library_error == ""
 
 
 def test_expensive_draws_get_no_densities_and_that_is_said(

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from engine_builders import engines
 
 from harness.check.baseline.change import exit_code
 from harness.check.baseline.compare import compare_method
@@ -44,8 +45,6 @@ from harness.why.trials import propose
 
 X = [0.5, 1.5, 2.0]
 """The posterior's mean is Σx / 4 = 1, its sd 1/2."""
-
-VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++"}
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,11 @@ def test_it_goes_from_the_plan_to_every_output(
     """Planned, run, judged, offered remedies, printed, drawn, written, and held to a baseline."""
     store = tmp_path / "store"
     plan = Plan(models=(model,), methods=(ROW.name,), options={ROW.name: options})
-    work = Planner(plan, VERSIONS, Store(store)).work(model)
+    work = Planner(plan, engines(), Store(store)).work(model)
     assert work.error is None
     assert [spec.seed for spec in work.specs] == [1, 2, 3]
     assert work.specs[0].options == {**ROW.defaults, **options}
-    program = Program(model.stan_file, {}, Path("unused"), Path("unused"))
+    program = Program(model.stan_file, {})
     for key, spec in work.waiting.items():
         context = RunContext(program, model.data_file, 60.0, cmdstan_seed(spec, "p", "d"))
         work.done[key] = run_task(RunTask(key, spec, context), store)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from engine_builders import engines
 
 from harness.cli import main
 from harness.methods.options import checked, from_words, own_options, refuse_unused
@@ -15,8 +16,6 @@ from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.study.plan import Plan, Planner, methods_run
 from harness.study.store import Store
-
-VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++"}
 
 
 def test_words_become_the_defaults_types() -> None:
@@ -65,7 +64,7 @@ def test_an_unknown_option_in_a_models_folder_is_the_models_error(tmp_path: Path
     model = folders.load("normal_mean")
     misspelt = dataclasses.replace(model, settings={"meanfield": {"itr": 5}})
     plan = Plan(models=(misspelt,), methods=("meanfield",))
-    work = Planner(plan, VERSIONS, Store(tmp_path)).work(misspelt)
+    work = Planner(plan, engines(), Store(tmp_path)).work(misspelt)
     assert work.error is not None
     assert "model.toml of normal_mean" in work.error
     assert "did you mean iter?" in work.error
@@ -78,7 +77,7 @@ def test_what_is_set_goes_before_the_models_own(tmp_path: Path) -> None:
     )
     given: dict[str, dict[str, Any]] = {"meanfield": {"iter": 7}}
     plan = Plan(models=(model,), methods=("meanfield",), options=given)
-    options = Planner(plan, VERSIONS, Store(tmp_path)).work(model).specs[0].options
+    options = Planner(plan, engines(), Store(tmp_path)).work(model).specs[0].options
     assert (options["iter"], options["grad_samples"], options["eval_elbo"]) == (7, 2, 100)
 
 

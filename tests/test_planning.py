@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_builders import engines
 
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Cost, Model, RunResult, RunSpec, Status
@@ -15,8 +16,6 @@ from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.plan import Plan, Planner, expected_work
 from harness.study.store import Store
 from harness.study.task import Known, Needs, Want, with_draws
-
-VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12", "python": "3.13"}
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def model(tmp_path: Path) -> Model:
 
 def planner(tmp_path: Path, **options: Any) -> Planner:
     """Return a planner with an empty store."""
-    return Planner(Plan((), **options), VERSIONS, Store(tmp_path / "store"))
+    return Planner(Plan((), **options), engines(), Store(tmp_path / "store"))
 
 
 def count(work_specs: list[RunSpec]) -> Mapping[str, int]:
@@ -78,9 +77,7 @@ def test_nuts_runs_where_it_is_the_reference(
 
 
 def _store(tmp_path: Path, key: str, spec: RunSpec, status: Status, timeout_s: float) -> None:
-    result = RunResult(
-        spec, key, status, "", None, None, {"timeout_s": timeout_s}, Cost(1.0), VERSIONS
-    )
+    result = RunResult(spec, key, status, "", None, None, {"timeout_s": timeout_s}, Cost(1.0), {})
     Store(tmp_path / "store").put(result)
 
 

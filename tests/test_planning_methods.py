@@ -6,16 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engine_builders import engines
 
 from harness.cli.compare import left_out
 from harness.methods import DEFAULT_METHODS
 from harness.records import Model
 from harness.stan import bridge
 from harness.study.plan import Plan, Planner, usual_methods
-from harness.study.prepare import needs_library
 from harness.study.store import Store
-
-VERSIONS = {"cmdstan": "2.27.0", "compiler": "g++ 12"}
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def model(tmp_path: Path) -> Model:
 def planner(tmp_path: Path, *methods: str) -> Planner:
     """Return a planner with an empty store."""
     plan = Plan((), methods=methods or None)
-    return Planner(plan, VERSIONS, Store(tmp_path / "store"))
+    return Planner(plan, engines(), Store(tmp_path / "store"))
 
 
 def test_a_models_own_methods_come_before_the_sampler(model: Model) -> None:
@@ -81,19 +79,14 @@ def test_the_bridge_is_part_of_the_keys_of_methods_that_use_it(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another bridge makes other runs of them, and leaves CmdStan's alone."""
-    before = planner(tmp_path, "meanfield", "svgd").work(model)
+    plan = Plan((), methods=("meanfield", "svgd"))
+    compiled = Planner(plan, engines(embedded=False), Store(tmp_path / "store"))
+    before = compiled.work(model)
     monkeypatch.setattr(bridge, "version", lambda: "another")
-    after = planner(tmp_path, "meanfield", "svgd").work(model)
+    after = compiled.work(model)
     kept = set(before.waiting) & set(after.waiting)
     assert {before.waiting[k].method for k in kept} == {"meanfield"}
     assert {s.method for k, s in after.waiting.items() if k not in kept} == {"svgd"}
-
-
-def test_a_library_is_built_only_where_a_method_needs_it() -> None:
-    """CmdStan's own methods run without the bridge."""
-    assert not needs_library(("meanfield", "nuts"))
-    assert needs_library(("meanfield", "dadvi"))
-    assert not needs_library(("cavi",))
 
 
 def test_the_command_line_says_which_named_methods_cannot_be_run(model: Model) -> None:

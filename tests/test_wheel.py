@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import tomllib
 import venv
 from collections.abc import Callable
@@ -26,6 +27,12 @@ def test_fit(posterior_regression):
     posterior_regression.check(
         {{"mu": {mean} + rng.normal(size=(4, 2000)), "beta": rng.normal(size=(4, 2000, 2))}}
     )
+"""
+
+PROGRAM = """
+data { int N; array[N] real y; }
+parameters { real m; real<lower=0> s; }
+model { m ~ normal(0, 5); s ~ normal(0, 5); y ~ normal(m, s); }
 """
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -96,6 +103,19 @@ def test_a_suite_of_another_repository(call: Call, tmp_path: Path) -> None:
     assert "old ± error" in said
     assert "--posterior-regen test_model.py::test_fit" in said
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_answer_in_seconds_without_a_compiler(call: Call, tmp_path: Path) -> None:
+    """Nothing but wheels: a table of verdicts in under 10 s, for a program of the user's own."""
+    folder = tmp_path / "project"
+    (folder / "my.stan").write_text(PROGRAM, encoding="utf-8")
+    (folder / "my.json").write_text('{"N": 4, "y": [1.2, 0.3, 2.1, 1.7]}', encoding="utf-8")
+    begin = time.monotonic()
+    done = call("stan-advi-harness", "compare", "my.stan", "my.json", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "DADVI + PSIS" in done.stdout
+    assert "next: harness compare my.stan my.json" in done.stdout
+    assert time.monotonic() - begin < 10
 
 
 def test_the_installed_command_has_the_lectures_models(call: Call) -> None:

@@ -62,6 +62,7 @@ def look(
         methods=request.methods,
         seeds=request.seeds,
         reference=request.reference,
+        engine=request.engine,
         jobs=request.jobs,
         timeout_s=request.timeout_s,
         command=request.command,

@@ -16,6 +16,7 @@ from harness.models import folders
 from harness.models.data import ModelError
 from harness.records import Model
 from harness.records.text import listed
+from harness.study.engines import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Request:
     budget: int = BUDGET
     seed_offset: int = 0
     exact: bool = False
+    engine: Wanted = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,16 @@ def as_asked(old: Baseline | None, request: Request) -> Request:
         seeds=old.request.get("seeds") if request.seeds is None else request.seeds,
         reference=reference if request.reference == "auto" else request.reference,
     )
+
+
+def engines_of(old: Baseline) -> Wanted:
+    """Return the engines that a baseline was made with: a check uses them, whatever else is there.
+
+    So another engine is never the reason for a change.
+    """
+    if "embedded" in old.written:
+        return "both" if "cmdstan" in old.written else "embedded"
+    return "cmdstan" if "cmdstan" in old.written else "auto"
 
 
 def to_write(

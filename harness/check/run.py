@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from harness import stan
 from harness.check.baseline import differs
 from harness.check.baseline.change import (
     CHANGED,
@@ -30,9 +29,10 @@ from harness.check.baseline.form import Baseline
 from harness.check.baseline.observe import Observation, describe_data, describe_program
 from harness.check.baseline.summarise import fingerprint
 from harness.check.look import Looked, look, newly_usual, today
-from harness.check.request import Request, Target, as_asked
+from harness.check.request import Request, Target, as_asked, engines_of
 from harness.check.write import write_baselines
 from harness.records import Model
+from harness.study import engines
 from harness.study.progress import Progress
 
 
@@ -134,7 +134,9 @@ class _Checking:
         """Look at models; those with the same request go together."""
         groups: dict[Request, list[Model]] = defaultdict(list)
         for model in models:
-            groups[as_asked(self.old[model.name], self.request)].append(model)
+            old = self.old[model.name]
+            asked = dataclasses.replace(as_asked(old, self.request), engine=engines_of(old))
+            groups[asked].append(model)
         for request, group in groups.items():
             seen = look(group, request, self.seeds, self.old, self.progress)
             self.versions = seen.versions
@@ -178,10 +180,9 @@ class _Checking:
 
     def _refusals(self) -> dict[str, str]:
         """Name the models whose draws cannot be equal to the last digit, with the reason."""
-        cmdstan = stan.ensure_cmdstan(self.progress.say)
-        self.versions = stan.run_versions(cmdstan)
         out = {}
         for name, old in self.old.items():
+            self.versions = engines.choose(engines_of(old), self.progress.say).versions
             then, now = ({v: side.get(v) for v in differs.VERSIONS_OF_DRAWS}
                          for side in (old.written, self.versions))  # fmt: skip
             if said := "; ".join(differs.version_reasons(then, now)):

@@ -36,6 +36,12 @@ TIMEOUT = setting(
     default=600.0,
     help="Time limit of one run, in seconds.",
 )
+ENGINE = setting(
+    "--engine",
+    type=click.Choice(["auto", "embedded", "cmdstan"]),
+    default="auto",
+    help="auto: densities by the embedded engine, NUTS and ADVI by CmdStan if there is one.",
+)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 BASELINES = setting(

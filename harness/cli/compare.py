@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.cli import common
 
@@ -23,6 +24,7 @@ FAIL_ON = ("fail", "warn", "unknown")
     harness compare                       all lecture models
     harness compare mixture --seeds 20    one of them
     harness compare my.stan my.json       your own program
+    harness compare my.stan my.json --quick        in seconds, without a compiler
     """
 )
 @common.WHAT
@@ -58,12 +60,19 @@ FAIL_ON = ("fail", "warn", "unknown")
     "--why/--no-why",
     "explain",
     default=True,
-    help="Split the divergence of each Gaussian fit into family and optimiser gap, in nats.",
+    help="Split the divergence of each Gaussian fit into family and optimiser gap, in nats; "
+    "--quick leaves it out unless it is named.",
 )
 @click.option(
     "--remedies",
     is_flag=True,
     help="Try remedies for every method that fails or warns, and report their effect.",
+)
+@common.ENGINE
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Deterministic ADVI, Pathfinder and Laplace on the embedded engine, without NUTS.",
 )
 @common.quiet_option(help="No progress; only the verdicts.")
 @click.option(
@@ -78,6 +87,7 @@ def compare(
     settings: tuple[str, ...],
     quantities: tuple[str, ...] | None,
     out: Path | None,
+    quick: bool,
     quiet: bool,
     fail_on: str | None,
     **chosen: Any,
@@ -85,12 +95,22 @@ def compare(
     """Compare ADVI with NUTS on lecture models, or on your own program and data."""
     from harness.methods.options import from_words, refuse_unused
     from harness.models.folders import require_data
-    from harness.study.plan import Plan, methods_run
+    from harness.study.plan import QUICK, Plan, methods_run
 
     options = from_words(settings)
     models = common.read_models(what, quantities)
     require_data(models)
-    refuse_unused(options, methods_run(models, methods))
+    if quick:
+        if chosen["engine"] == "cmdstan":
+            raise common.fail("--quick runs on the embedded engine; drop it or --engine cmdstan")
+        chosen["engine"] = "embedded"
+        methods = methods or QUICK
+        chosen["seeds"] = chosen["seeds"] or 1
+        context = click.get_current_context()
+        if context.get_parameter_source("explain") is ParameterSource.DEFAULT:
+            # Causes take longer than the fits.
+            chosen["explain"] = chosen["remedies"]
+    refuse_unused(options, methods_run(models, methods, nuts=not quick))
     if chosen["remedies"] and not chosen["explain"]:
         raise common.fail("--remedies needs the causes that --no-why leaves out; drop one of them")
     for sentence in left_out(models, methods or ()):
@@ -100,6 +120,7 @@ def compare(
         methods=methods,
         out=out or default_out(what, models),
         options=options,
+        nuts=not quick,
         command=common.command_line(),
         **chosen,
     )

@@ -33,7 +33,7 @@ from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
 from harness.metrics.wasserstein import SLICED_W1, W1
-from harness.metrics.weights import KHAT, khat, khat_limit
+from harness.metrics.weights import KHAT, divergence, khat, khat_limit
 from harness.metrics.width import LOG_SD_RATIO, WIDTH
 from harness.metrics.worst_direction import WORST_DIRECTION
 from harness.records import NO_ESTIMATE, Estimate, FloatArray
@@ -151,6 +151,7 @@ __all__ = [
     "copies",
     "correlation_gap",
     "correlation_nats",
+    "divergence",
     "funnel",
     "is_funnel",
     "khat",

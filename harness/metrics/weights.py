@@ -75,6 +75,23 @@ def khat(log_p: FloatArray, log_q: FloatArray, *, tails: int = 1) -> Estimate:
     return Estimate(k, (1 + max(k, 0.0)) / math.sqrt(tail)) if math.isfinite(k) else INFINITE
 
 
+def divergence(log_p: FloatArray, log_q: FloatArray) -> Estimate:
+    """Return KL(q ‖ p) in nats, by the importance weights of q's own draws.
+
+    It is ``log mean w − mean log w`` with ``w = p / q``: log Z by weights less the ELBO. Either
+    density may lack a constant. Mass that q never draws is not in it, and where k-hat is large,
+    neither is all of the rest. No estimate where a weight is not finite.
+    """
+    log_w = np.ravel(log_p) - np.ravel(log_q)
+    if log_w.size < FEWEST or not np.all(np.isfinite(log_w)):
+        return NO_ESTIMATE
+    log_w = log_w - np.max(log_w)
+    w = np.exp(log_w)
+    mean = float(np.mean(w))
+    error = np.std(w / mean - log_w, ddof=1) / math.sqrt(log_w.size)
+    return Estimate(math.log(mean) - float(np.mean(log_w)), float(error))
+
+
 def _of_run(result: RunResult) -> Estimate | None:
     """Return k-hat of a run's draws, or that of the weights which a method has used up."""
     draws = result.draws

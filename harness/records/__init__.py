@@ -46,6 +46,7 @@ from harness.records.verdicts import ModelComparison as ModelComparison
 from harness.records.verdicts import Reference as Reference
 from harness.records.verdicts import Rule as Rule
 from harness.records.verdicts import SeedVerdict as SeedVerdict
+from harness.records.verdicts import Standing as Standing
 from harness.records.verdicts import Verdict as Verdict
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from harness.records.budget import Scarce
 from harness.records.gaps import Better, Explanation, Refuted, Trial, VerdictCause
 from harness.records.levels import Closeness, Level
 from harness.records.models import ClaimResult, Model
-from harness.records.runs import Draws, RunResult, Status
+from harness.records.numbers import Estimate
+from harness.records.runs import Draws, Reason, RunResult, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,27 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a method where there is no reference: how it compares with another one.
+
+    ``beside`` is the method whose draws it was measured against, itself for that one; nothing
+    vouches for them. ``level`` is what its verdict would be if they were right, and ``short`` the
+    headline of that verdict, for people. ``divergence`` is KL(q ‖ p) in nats by the importance
+    weights of its own draws, which see only what q sees; ``khat`` tells how far to believe them.
+    ``doubts`` counts its runs that report something wrong with themselves.
+    """
+
+    method: str
+    beside: str
+    level: Level
+    short: str
+    divergence: Estimate
+    khat: Estimate
+    runs: int
+    doubts: Mapping[Reason, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A run of NUTS that was made to be the reference.
 
@@ -166,6 +188,8 @@ class ModelComparison:
     """None if causes were not asked for."""
     trials: tuple[Trial, ...] = ()
     """Remedies that were tried, in the order of the verdicts."""
+    standings: tuple[Standing, ...] = ()
+    """Where there is no reference: what the methods say of each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

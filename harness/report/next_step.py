@@ -24,8 +24,11 @@ def next_command(comparison: Comparison, entry: ModelComparison) -> str:
     if entry.error is not None or all(v.level != "unknown" for v in waiting):
         return ""
     reference = entry.reference
+    words = _command(comparison, entry)
+    if "--quick" in words:
+        return shlex.join([word for word in words if word != "--quick"])
     options = list(_draws(entry) if reference.trusted else _reference(reference))
-    return shlex.join(_with(_command(comparison, entry), options or [OWN_DRAWS]))
+    return shlex.join(_with(words, options or [OWN_DRAWS]))
 
 
 def _command(comparison: Comparison, entry: ModelComparison) -> list[str]:

@@ -14,6 +14,7 @@ from harness import judge
 from harness.methods import title
 from harness.records import levels
 from harness.records.text import count, integer
+from harness.report import standing
 from harness.report.next_step import next_command
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
@@ -62,6 +63,8 @@ def print_verdicts(comparison: Comparison) -> None:
         if why := model.reference.unsought:
             doubt = f"{model.model.name}: whether the reference misses a mode is not known: {why}"
             console.print(Text(doubt, style="yellow"))
+        if summary := standing.summary(model):
+            console.print(Text(f"{model.model.name}: {summary}"), soft_wrap=True)
     for model in comparison.models:
         if command := next_command(comparison, model):
             # A command that is folded cannot be copied.

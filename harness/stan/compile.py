@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
 
 from harness.records import Program
 from harness.stan.cache import (
@@ -35,6 +34,7 @@ from harness.stan.find import (
     stanc_path,
 )
 from harness.stan.install import prepare
+from harness.stan.source import Declaration
 
 # Raised when programs that an older harness compiled must not be used any more.
 _FORMAT = 1
@@ -42,13 +42,6 @@ _COMPLETE = "complete.json"
 _INCLUDE = re.compile(
     rb"""^[ \t]*#include[ \t]+(?:<([^>\n]+)>|"([^"\n]+)"|([^\s"<>]+))""", re.MULTILINE
 )
-
-
-class Declaration(TypedDict):
-    """A variable's scalar type and number of dimensions, as reported by stanc."""
-
-    type: str
-    dimensions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +150,19 @@ def updated_program(stan_file: Path, cmdstan: CmdStan) -> Path:
         return (scratch / name).replace(folder / f"{name}.stan")
 
 
-def run_versions(cmdstan: CmdStan) -> dict[str, str]:
-    """Return the versions that a result depends on."""
+def run_versions(cmdstan: CmdStan | None) -> dict[str, str]:
+    """Return the versions that a result depends on; without CmdStan those of all else."""
+    tools = (
+        {}
+        if cmdstan is None
+        else {
+            "cmdstan": cmdstan.version_text,
+            "compiler": compiler_version(cmdstan),
+            "cmdstanpy": package_version("cmdstanpy"),
+        }
+    )
     return {
-        "cmdstan": cmdstan.version_text,
-        "compiler": compiler_version(cmdstan),
-        "cmdstanpy": package_version("cmdstanpy"),
+        **tools,
         "python": platform.python_version(),
         "numpy": package_version("numpy"),
         "arviz_stats": package_version("arviz-stats"),

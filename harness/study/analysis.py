@@ -19,9 +19,11 @@ from harness.metrics.measure import REFERENCE
 from harness.metrics.summaries import MEAN, SD
 from harness.records import Draws, Measure, ModelComparison, Reference, RunResult, Verdict
 from harness.report.files.netcdf import write_draws
+from harness.report.standing import headline
 from harness.study import explain
 from harness.study.measuring import Measuring
-from harness.study.reference import choose_reference, exact_draws, made_again
+from harness.study.reference import choose_reference, exact_draws, generated_of, made_again
+from harness.study.standing import standings
 from harness.study.store import Store, digest
 from harness.study.supplied import read_supplied
 from harness.study.task import (
@@ -71,6 +73,8 @@ def _first_round(
 ) -> Analysis | tuple[Judged, measure.Yardstick | None]:
     """Judge the model and explain its fits, or say what is needed first."""
     runs = store.with_arrays(task.results)
+    if task.agreement and (doubt := explain.doubt(task, runs, store)):
+        return Analysis(None, needs=Needs(doubt=doubt), known=task.known)
     measuring = Measuring(task.known.found)
     earlier = store.with_arrays(task.earlier)
     chosen = choose_reference(
@@ -94,9 +98,9 @@ def _first_round(
     if wants:
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
     proposing = task.explain and task.remedies and task.trials is None
-    if explain.lacks_library(task, store, proposing=proposing):
+    if explain.lacks_density(task, store, proposing=proposing):
         known = Known(measuring.found)
-        return Analysis(None, needs=Needs(library=True), known=known, lasting=False)
+        return Analysis(None, needs=Needs(density=True), known=known, lasting=False)
     explanation, reference = explain.explained(task, reference, runs, store)
     if reference.refuted is not None:
         judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
@@ -197,7 +201,17 @@ def judge_model(
             )
             for m in task.judged
         )
-        comparison = ModelComparison(model, None, empty, runs, (), (), verdicts, notes)
+        beside = standings(model, task.judged, runs, generated_of(model), measuring)
+        words = {s.method: headline(s) for s in beside}
+        verdicts = tuple(
+            dataclasses.replace(v, headline=words[v.method])
+            if v.level == "unknown" and v.method in words
+            else v
+            for v in verdicts
+        )
+        comparison = ModelComparison(
+            model, None, empty, runs, verdicts=verdicts, notes=notes, standings=beside
+        )
         return Judged(comparison, selection, {}), None
     yardstick = measure.Yardstick(model.name, reference, selection)
     nuts = next((r for r in runs if r.draws is not None and r.draws.long_chains), None)

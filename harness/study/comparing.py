@@ -6,21 +6,44 @@ are not made again. A failure becomes a result or a model's error, and the rest 
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import records, stan
 from harness.judge.claims import check_claim
 from harness.methods import METHODS
-from harness.records import Comparison, ModelComparison, Program, Reference, RunContext
+from harness.records import (
+    Comparison,
+    EngineName,
+    Measure,
+    ModelComparison,
+    Program,
+    Reference,
+    RunContext,
+    RunResult,
+    RunSpec,
+)
 from harness.records.text import count, setting
 from harness.report import files
-from harness.study.plan import Plan, Planner, Work, data_size, expected_work
-from harness.study.pool import Pool, RunTask, cores, failed, longest_first, run_task
-from harness.study.prepare import needs_library, prepare
+from harness.report.standing import first_words
+from harness.study import engines
+from harness.study.plan import (
+    BUILD_S,
+    JUDGE_S,
+    QUICK,
+    Plan,
+    Planner,
+    Work,
+    data_size,
+    expected_seconds,
+    expected_work,
+)
+from harness.study.pool import Pool, RunTask, Turn, cores, failed, longest_first, run_task
+from harness.study.prepare import Prepared, build, start
 from harness.study.progress import Progress, Quiet
 from harness.study.store import Store, StoreError, cmdstan_seed
 from harness.study.task import Analysis, AnalysisTask, analysis_key, keep, recall
@@ -69,25 +92,26 @@ class _Study:
         self.progress = progress
         self.begin = time.monotonic()
         self.said: set[str] = set()
-        self.cmdstan = stan.ensure_cmdstan(progress.say)
-        self.versions = stan.run_versions(self.cmdstan)
+        self.engines = engines.choose(plan.engine, progress.say)
         self.store = Store(stan.cache_dir() / "results", self._say_once)
-        self.planner = Planner(plan, self.versions, self.store, self.cmdstan)
+        self.planner = Planner(plan, self.engines, self.store)
         self.works = [self.planner.work(model) for model in plan.models]
         self.pool = Pool(plan.jobs or cores())
         self.runs_done = 0
         self.builds = 0
-        self.builds_planned = sum(bool(w.waiting) and w.error is None for w in self.works)
+        self.builds_done = 0
+        self.spent_s = 0.0
 
     def run(self) -> Compared:
         ends: Mapping[str, Callable[..., None]] = {
+            "start": self._started,
             "build": self._built,
             "run": self._ran,
+            "tell": self._tell,
             "judge": self._analysed,
         }
         try:
-            if self.builds_planned:
-                self.progress.phase("compile", self.builds_planned)
+            if self._runs():
                 self.progress.phase("run", self._runs())
             self.progress.phase("judge", sum(w.error is None for w in self.works))
             # Models with large data first: their runs are long, and must not start last.
@@ -99,6 +123,7 @@ class _Study:
                         # The cache is at fault: no method may be blamed.
                         raise error
                     ends[kind](*about, value, error)
+                self._outlook()
         except KeyboardInterrupt as interrupt:
             self.pool.close(kill=True)
             kept = f"{self.runs_done} of {self._runs()} runs finished and are kept"
@@ -119,6 +144,16 @@ class _Study:
     def _runs(self) -> int:
         return self.runs_done + sum(len(w.waiting) for w in self.works)
 
+    def _outlook(self) -> None:
+        """Tell the display how much of the expected work is done."""
+        going = [w for w in self.works if w.error is None and w.analysis is None]
+        left_s = sum(expected_seconds(s, w.model) for w in going for s in w.waiting.values())
+        left_s += BUILD_S * (self.builds - self.builds_done) + JUDGE_S * len(going)
+        done_s = (
+            self.spent_s + BUILD_S * self.builds_done + JUDGE_S * (len(self.works) - len(going))
+        )
+        self.progress.outlook(done_s, done_s + left_s)
+
     def _give_up(self, work: Work, why: str) -> None:
         """Give up a model, or only its remedies if its comparison stands without them."""
         if work.waiting:
@@ -138,74 +173,166 @@ class _Study:
     # --- one model after another step --------------------------------------------------------
 
     def _go_on(self, work: Work) -> None:
-        """Do what a model needs next: build its program, run its methods, or analyse."""
-        if work.error is not None:
+        """Do what a model needs next: prepare its program, run its methods, or analyse."""
+        if work.error is not None or work.building:
             return
-        program = work.program
-        as_library = program is not None and bool(program.library or program.library_error)
-        bridged = needs_library(s.method for s in work.waiting.values())
-        if work.waiting and (program is None or (bridged and not as_library)):
-            self._build(work, library=bridged or self._explains(work))
+        if (work.waiting or work.wants_density) and work.program is None:
+            self._prepare(work)
         elif work.waiting:
             self._run(work)
-        elif work.wants_library and not as_library and not work.library_error:
-            self._build(work, library=True)
+        elif work.wants_density and not _evaluates(work.program):
+            self._build(work, executable=False, library=True)
         else:
             self._analyse(work)
 
-    def _explains(self, work: Work) -> bool:
-        """Tell whether causes are wanted, and some method has a Gaussian q to look at."""
-        return self.plan.explain and any(
-            METHODS[s.method].family_of(s.options) is not None for s in work.specs
-        )
-
-    def _build(self, work: Work, *, library: bool) -> None:
-        self.builds += 1
-        self.progress.phase("compile", max(self.builds, self.builds_planned))
-        args = (work.model, self.cmdstan, self.plan.timeout_s, library, work.data_hash)
-        self.pool.submit(("build", work), prepare, *args)
-
-    def _built(self, work: Work, value: Program | str, error: BaseException | None) -> None:
-        self.progress.advance("compile", work.model.name)
-        why = str(value) if error is None else _explain(error)
-        if isinstance(value, Program):
-            work.program = value
-        elif work.waiting:
-            self._give_up(work, why)
-            return
+    def _prepare(self, work: Work) -> None:
+        """Load a program into the embedded engine, or compile it where that does not serve."""
+        if self.engines.embedded and "embedded" not in work.refused:
+            work.building = True
+            args = (work.model, self.engines, work.data_hash)
+            self.pool.submit(("start", work), start, *args, turn=Turn.START)
         else:
+            work.program = self._compiled(work)
+            self._go_on(work)
+
+    def _compiled(self, work: Work) -> Program:
+        """Return a model's program before anything of it is built."""
+        why = {**self.engines.absent, **work.refused}.get("embedded", "")
+        return Program(work.model.stan_file, self.engines.versions, embedded_error=why)
+
+    def _started(self, work: Work, value: Prepared | None, error: BaseException | None) -> None:
+        self._prepared(work, "embedded", value, error)
+
+    def _prepared(
+        self, work: Work, engine: EngineName, value: Prepared | None, error: BaseException | None
+    ) -> None:
+        work.building = False
+        if value is None:
+            words = _explain(error) if error else ""
+            value = Prepared(refused=words) if engine == "embedded" else Prepared(error=words)
+        if value.refused:
+            self.planner.refuse(work, engine, value.refused)
+            if work.error is not None:
+                self._give_up(work, work.error)
+                return
+            self.progress.phase("run", self._runs())
+        elif value.error and work.waiting:
+            self._give_up(work, value.error)
+            return
+        elif value.error:
             # All runs are there; only their causes stay unknown.
-            work.library_error = why
+            work.program = dataclasses.replace(self._compiled(work), library_error=value.error)
+        else:
+            work.program = value.program
+            if engine == "embedded" and value.program is not None:
+                self.planner.accept(work, value.program)
         self._go_on(work)
 
+    def _build(self, work: Work, *, executable: bool, library: bool) -> None:
+        work.building = True
+        self.builds += 1
+        self.progress.phase("compile", self.builds)
+        parts = (executable, library)
+        args = (work.model, self.engines, work.program, parts, self.plan.timeout_s, work.data_hash)
+        self.pool.submit(("build", work), build, *args, turn=Turn.BUILD)
+
+    def _built(self, work: Work, value: Prepared | None, error: BaseException | None) -> None:
+        self.builds_done += 1
+        self.progress.advance("compile", work.model.name)
+        self._prepared(work, "cmdstan", value, error)
+
     def _run(self, work: Work) -> None:
-        assert work.program is not None  # noqa: S101 - built before it is run
+        """Hand out the runs whose engine is ready, and build what the others need."""
+        assert work.program is not None  # noqa: S101 - prepared before
         hashes = work.program_hash, work.data_hash
-        about = (work.program, work.model.data_file, self.plan.timeout_s)
-        tasks = [
-            RunTask(key, spec, RunContext(*about, cmdstan_seed(spec, *hashes), work.data_hash))
-            for key, spec in work.waiting.items()
-        ]
-        for task in longest_first(tasks, expected_work):
-            self.pool.submit(("run", work, task), run_task, task, self.store.root)
+        tasks, executable, library = [], False, False
+        for key, spec in work.waiting.items():
+            engine, row = self.planner.engine(work, spec.method), METHODS[spec.method]
+            if key in work.handed_out:
+                continue
+            if engine == "cmdstan" and row.bridge and not _library(work.program):
+                library = True
+                continue
+            if engine == "cmdstan" and row.since and work.program.executable is None:
+                executable = True
+                continue
+            program = self.engines.of_run(work.program, engine, spec)
+            context = RunContext(
+                program,
+                work.model.data_file,
+                self.plan.timeout_s,
+                cmdstan_seed(spec, *hashes),
+                work.data_hash,
+            )
+            tasks.append(RunTask(key, spec, context, engine))
+        cheap = [t for t in tasks if _cheap(t.spec, t.engine)]
+        others = [t for t in tasks if not _cheap(t.spec, t.engine)]
+        # Idle workers take what comes first.
+        for task in (*cheap, *longest_first(others, expected_work)):
+            work.handed_out.add(task.key)
+            turn = Turn.CHEAP if _cheap(task.spec, task.engine) else Turn.RUN
+            self.pool.submit(("run", work, task), run_task, task, self.store.root, turn=turn)
+        if executable or library:
+            self._build(work, executable=executable, library=library)
 
     def _ran(self, work: Work, task: RunTask, value: Any, error: BaseException | None) -> None:
         if error is not None:
             value = failed(task, _explain(error), killed=isinstance(error, ChildProcessError))
         work.done[task.key] = value
-        work.waiting.pop(task.key, None)
+        wanted = work.waiting.pop(task.key, None)
         self.runs_done += 1
+        self.spent_s += expected_seconds(task.spec, work.model)
         self.progress.advance("run", f"{work.model.name} {task.spec.method}")
-        if not work.waiting:
+        if wanted is not None and not work.waiting:
             self._go_on(work)
+        elif wanted is not None and not work.told:
+            self._tell_soon(work)
 
-    def _analyse(self, work: Work) -> None:
-        program = work.program
-        task = AnalysisTask(
+    def _tell_soon(self, work: Work) -> None:
+        """Once the cheap runs of a model are made, judge them while the others are made."""
+        left = work.waiting.values()
+        if any(_cheap(s, self.planner.engine(work, s.method)) for s in left):
+            return
+        work.told = True
+        unfinished = {s.method for s in left}
+        ready = [s for s in work.specs if s.method not in unfinished and s.method in QUICK]
+        methods = tuple(m for m in work.judged if any(s.method == m for s in ready))
+        if methods:
+            task = dataclasses.replace(
+                self._task(work, ready),
+                earlier=(),
+                judged=methods,
+                draws_folder=None,
+                figures=False,
+                explain=False,
+                remedies=False,
+                trials=None,
+                agreement="",
+            )
+            self.pool.submit(("tell", work), analyse, task, turn=Turn.CHEAP)
+
+    def _tell(self, work: Work, value: Analysis | None, error: BaseException | None) -> None:
+        """Print the first verdicts; the analysis of all runs meets what kept them from being."""
+        del error
+        if value is not None and value.comparison is not None and work.waiting:
+            for sentence in first_words(value.comparison, len(work.waiting)):
+                self.progress.say(sentence)
+
+    def _take_over(self, work: Work, doubt: str) -> None:
+        """Give the runs of the embedded engine, whose density is doubted, to the bridge."""
+        self._say_once(f"{work.model.name}: {doubt}; the compiled bridge takes over")
+        self.planner.refuse(work, "embedded", doubt, doubt=True)
+        if work.program is not None:
+            work.program = dataclasses.replace(work.program, embedded=False, embedded_error=doubt)
+        self.progress.phase("run", self._runs())
+        self._go_on(work)
+
+    def _task(self, work: Work, specs: Sequence[RunSpec]) -> AnalysisTask:
+        return AnalysisTask(
             model=work.model,
             program_hash=work.program_hash,
             data_hash=work.data_hash,
-            results=self.planner.results(work, work.specs),
+            results=self.planner.results(work, specs),
             earlier=self.planner.results(work, work.earlier),
             reference=self.plan.reference,
             reference_iid=self.plan.reference_iid,
@@ -215,15 +342,17 @@ class _Study:
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
             figures=self.plan.figures,
             explain=self.plan.explain,
-            program=program,
-            library=program.library if program is not None else None,
-            library_error=work.library_error or (program.library_error if program else ""),
+            program=work.program,
+            agreement=self.planner.agreement(work),
             remedies=self.plan.remedies,
             trials=self.planner.trials(work),
             options=self.plan.options,
             timeout_s=self.plan.timeout_s,
             known=work.known,
         )
+
+    def _analyse(self, work: Work) -> None:
+        task = self._task(work, work.specs)
         try:
             key = analysis_key(task)
         except (OSError, ValueError) as error:
@@ -235,7 +364,7 @@ class _Study:
         if known is not None and _draws_written(task, known):
             self._analysed(work, known, None)
         else:
-            self.pool.submit(("judge", work), analyse_and_keep, task, key)
+            self.pool.submit(("judge", work), analyse_and_keep, task, key, turn=Turn.JUDGE)
 
     def _analysed(self, work: Work, value: Any, error: BaseException | None) -> None:
         if error is not None:
@@ -244,6 +373,21 @@ class _Study:
             return
         for sentence in value.said:
             self._say_once(sentence)
+        if value.needs.doubt:
+            self._say_once(
+                f"{work.model.name}: {value.needs.doubt}; the compiled bridge takes over"
+            )
+            self.planner.refuse(work, "embedded", value.needs.doubt, doubt=True)
+            work.program = (
+                None
+                if work.program is None
+                else dataclasses.replace(
+                    work.program, embedded=False, embedded_error=value.needs.doubt
+                )
+            )
+            self.progress.phase("run", self._runs())
+            self._go_on(work)
+            return
         if value.needs:
             self.planner.meet(work, value.needs, value.known)
             if work.waiting:
@@ -267,14 +411,15 @@ class _Study:
     def _gather(self) -> Comparison:
         models = tuple(_outcome(w) for w in self.works)
         claims = tuple(
-            check_claim(m.model.name, claim, m.measures, m.runs)
+            check_claim(m.model.name, claim, *_claimed(m))
             for m in models
             for claim in m.model.claims
         )
         provenance = {
             "command": self.plan.command,
             "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "versions": dict(self.versions),
+            "versions": dict(self.engines.versions),
+            "engine": self.plan.engine,
             "reference": self.plan.reference,
             "seeds": self.plan.seeds or "each method's own",
             "timeout_s": self.plan.timeout_s,
@@ -299,6 +444,27 @@ def _outcome(work: Work) -> ModelComparison:
     )
 
 
+def _claimed(entry: ModelComparison) -> tuple[Sequence[Measure], Sequence[RunResult]]:
+    """Return what claims may be measured by: not rows of CmdStan's that another engine made.
+
+    A claim about CmdStan's ADVI, or about what full data cost, is none about the embedded engine.
+    """
+    settings = entry.model.settings
+    others = {
+        run.spec.method
+        for run in entry.runs
+        if run.engine == "embedded"
+        and (
+            METHODS[run.spec.method].since is not None
+            or settings.get(run.spec.method, {}).get("engine") == "cmdstan"
+        )
+    }
+    return (
+        [m for m in entry.measures if m.method not in others],
+        [r for r in entry.runs if r.spec.method not in others],
+    )
+
+
 def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
     """Tell whether the draws of a kept analysis are still in the output folder."""
     if task.draws_folder is None or known.comparison is None:
@@ -308,13 +474,33 @@ def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
     return (task.draws_folder / task.model.name / "keys.json").is_file()
 
 
+def analyse(task: AnalysisTask) -> Analysis:
+    """Analyse in a worker process."""
+    from harness.study import analysis
+
+    return analysis.analyse(task)
+
+
 def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
     """Analyse in a worker process and keep the outcome for the next comparison."""
-    from harness.study.analysis import analyse
-
     analysis = analyse(task)
     keep(Store(task.store_root), key, analysis)
     return analysis
+
+
+def _cheap(spec: RunSpec, engine: EngineName | None) -> bool:
+    """Tell whether a run ends in seconds, compiles nothing, and so is made first."""
+    return spec.method in QUICK and engine == "embedded"
+
+
+def _library(program: Program) -> bool:
+    """Tell whether a program's library is built, or cannot be."""
+    return bool(program.library or program.library_error)
+
+
+def _evaluates(program: Program | None) -> bool:
+    """Tell whether the program's density can be evaluated, or is known to be out of reach."""
+    return program is not None and (program.embedded or _library(program))
 
 
 def _explain(error: BaseException) -> str:

@@ -27,9 +27,9 @@ from harness.records import (
     Trial,
     Verdict,
 )
-from harness.stan import bridge
+from harness.stan import bridge, embedded
 from harness.stan.density import Density, EngineError
-from harness.stan.engine import open_density
+from harness.stan.engine import disagreement, open_density
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
 from harness.vi.deterministic.basins import LEAST_MASS
@@ -55,9 +55,12 @@ def explanation_key(task: AnalysisTask) -> str:
             "data": task.data_hash,
             "runs": [[r.key, r.status] for r in task.results],
             "reference": reference_hash(task),
-            "bridge": bridge.version(),
+            "engine": embedded.version() if _program(task).embedded else bridge.version(),
         }
     )
+
+
+WORDS = TypeAdapter(str)
 
 
 @cache
@@ -78,15 +81,36 @@ def complete(comparison: ModelComparison) -> bool:
     return comparison.explanation is None or comparison.explanation.complete
 
 
-def lacks_library(task: AnalysisTask, store: Store, *, proposing: bool) -> bool:
-    """Tell whether the program must be built as a library before the analysis can go on."""
-    if task.library is not None or task.library_error:
+def lacks_density(task: AnalysisTask, store: Store, *, proposing: bool) -> bool:
+    """Tell whether the program must be loaded or built before the analysis can go on."""
+    program = task.program
+    if program is not None and (program.embedded or program.library or program.library_error):
         return False
     if not task.explain:
         return _several(task.results)
     if not explainable(task.results):
         return False
     return proposing or store.recall(explanation_key(task), _kind()) is None
+
+
+def doubt(task: AnalysisTask, runs: Sequence[RunResult], store: Store) -> str:
+    """Return how the embedded density differs from CmdStan's, and keep what was found.
+
+    Empty where it does not, or where CmdStan left no densities to compare with.
+    """
+    with_density = (r for r in runs if r.engine == "cmdstan" and METHODS[r.spec.method].since)
+    run = next((r for r in with_density if r.draws is not None and r.draws.log_p is not None), None)
+    if run is None or run.draws is None or run.draws.log_p is None or not _program(task).embedded:
+        return ""
+    density = _opened(task)
+    if isinstance(density, str):
+        return density
+    try:
+        found = disagreement(density, run.draws, run.draws.log_p)
+    finally:
+        density.close()
+    store.keep(task.agreement, WORDS, found)
+    return found
 
 
 def _several(runs: Sequence[RunResult]) -> bool:
@@ -119,12 +143,14 @@ def _explanation(
     kept = store.recall(key, _kind())
     if kept is not None:
         return kept[0]
-    if task.library is None:
-        return _unexplained(_not_built(task))
+    program = _program(task)
+    if not (program.embedded or program.library):
+        lacking = program.library_error or program.embedded_error
+        return _unexplained(lacking or "the program was not built as a library")
     from harness.why.explain import explain
 
     try:
-        found = explain(task.model, runs, reference, _program(task), task.timeout_s, task.data_hash)
+        found = explain(task.model, runs, reference, program, task.timeout_s, task.data_hash)
     except Exception as error:  # noqa: BLE001 - why a fit fails must not cost the comparison
         return _unexplained(f"{type(error).__name__}: {error}")
     if found.complete:
@@ -135,10 +161,6 @@ def _explanation(
 def _unexplained(why: str) -> Explanation:
     words = f"the gaps are unknown: {why}"
     return Explanation(records.NO_ESTIMATE, "none", (), (words,), complete=False, unsought=why)
-
-
-def _not_built(task: AnalysisTask) -> str:
-    return task.library_error or "the program was not built as a library"
 
 
 def _refuted(
@@ -183,15 +205,13 @@ def proposed(
 
 
 def _program(task: AnalysisTask) -> Program:
-    return Program(task.model.stan_file, {}, library=task.library, library_error=task.library_error)
+    return task.program or Program(task.model.stan_file, {})
 
 
 def _opened(task: AnalysisTask) -> Density | str:
     """Return the program with its data, or why there is none."""
     from harness.methods.bridged import arrays
 
-    if task.library is None:
-        return _not_built(task)
     try:
         data = arrays(kept_data(task.model.data_file, task.data_hash))
         return open_density(_program(task), task.model.data_file, data)

@@ -16,10 +16,11 @@ from harness.methods import DEFAULT_METHODS, METHODS, title
 from harness.methods.options import planned
 from harness.methods.settings import OptionError
 from harness.models.data import data_hash
-from harness.records import Model, Program, RunResult, RunSpec
+from harness.records import EngineName, Model, Program, RunResult, RunSpec
 from harness.records.names import base_name
 from harness.records.text import listed
-from harness.stan import bridge
+from harness.study.engines import Engines, NoEngineError, Wanted
+from harness.study.prepare import describe
 from harness.study.store import Store, digest, run_key
 from harness.study.supplied import read_supplied
 from harness.study.task import Analysis, Known, Needs, with_draws, with_options
@@ -27,11 +28,20 @@ from harness.study.task import Analysis, Known, Needs, with_draws, with_options
 if TYPE_CHECKING:
     from harness.why.remedies.row import Proposal
 
-_KEYED_VERSIONS = ("cmdstan", "compiler")
-"""Versions that can change a draw, and so are part of every run's key."""
-
-
 _NAMES = TypeAdapter(list[str])
+
+_WORDS = TypeAdapter(str)
+
+_REFUSAL = TypeAdapter(tuple[str, bool, Path | None])
+"""Why the embedded engine refuses a program, whether its density has all constants, and the
+program's text in today's syntax where that is another."""
+
+QUICK = tuple(
+    name
+    for name in DEFAULT_METHODS
+    if METHODS[name].approximate and METHODS[name].kind != "CmdStan's ADVI"
+)
+"""The usual methods that end in seconds."""
 
 UNKNOWN_WORK = 10_000.0
 """Gradients that a method is assumed to need if its options do not say."""
@@ -46,10 +56,12 @@ def usual_methods(model: Model) -> tuple[str, ...]:
     return (*fits, *own, *samplers)
 
 
-def methods_run(models: Iterable[Model], named: Sequence[str] | None) -> set[str]:
+def methods_run(
+    models: Iterable[Model], named: Sequence[str] | None, *, nuts: bool = True
+) -> set[str]:
     """Return every method that some model gets: those named, else the usual ones, and NUTS."""
     chosen = {m for model in models for m in usual_methods(model)} if named is None else set(named)
-    return {*chosen, "nuts"}
+    return {*chosen, "nuts"} if nuts else chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,9 @@ class Plan:
     reference: str = "auto"
     reference_iid: bool = False
     """Whether the draws of a supplied reference are independent."""
+    engine: Wanted = "auto"
+    nuts: bool = True
+    """Whether NUTS is run as the reference where there is no other."""
     out: Path | None = None
     jobs: int | None = None
     timeout_s: float = 600.0
@@ -83,7 +98,8 @@ class Plan:
 class Work:
     """The state of one model while it is worked on.
 
-    ``specs`` are its runs in order; each is in ``done`` or in ``waiting`` under its key.
+    ``specs`` are its runs in order; each is in ``done`` or in ``waiting`` under its key. Of those
+    that wait, ``handed_out`` are being made.
     """
 
     model: Model
@@ -94,9 +110,17 @@ class Work:
     """The runs of NUTS that the one among ``specs`` was made after, to be a better reference."""
     done: dict[str, RunResult] = field(default_factory=dict)
     waiting: dict[str, RunSpec] = field(default_factory=dict)
+    handed_out: set[str] = field(default_factory=set)
     program_hash: str = ""
     data_hash: str = ""
     program: Program | None = None
+    refused: dict[EngineName, str] = field(default_factory=dict)
+    """Why an engine does not serve this program, in its words."""
+    doubt: str = ""
+    """What shows that the embedded engine's density is another one than CmdStan's."""
+    building: bool = False
+    told: bool = False
+    """Whether the first verdicts were told, while other runs are still made."""
     error: str | None = None
     analysis: Analysis | None = None
     known: Known = field(default_factory=Known)
@@ -105,9 +129,8 @@ class Work:
     """The key of its first round, under which the end is kept too; empty if it must not be."""
     met: bool = False
     """Whether runs were made because an analysis needed them, so that it took several rounds."""
-    wants_library: bool = False
-    library_error: str = ""
-    """Why the program could not be built as a library for the explanation."""
+    wants_density: bool = False
+    """Whether the analysis is to evaluate the program."""
     proposals: tuple[Proposal, ...] | None = None
     """Remedies to try, once they are known."""
 
@@ -115,16 +138,9 @@ class Work:
 class Planner:
     """Turns a plan into runs, and finds those that are stored."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        versions: Mapping[str, str],
-        store: Store,
-        cmdstan: stan.CmdStan | None = None,
-    ) -> None:
+    def __init__(self, plan: Plan, engines: Engines, store: Store) -> None:
         self._plan = plan
-        self._cmdstan = cmdstan
-        self._versions = {k: versions[k] for k in _KEYED_VERSIONS}
+        self._engines = engines
         self._store = store
 
     def work(self, model: Model) -> Work:
@@ -137,9 +153,10 @@ class Planner:
         except (OSError, ValueError, stan.ToolchainError, stan.ProgramError) as error:
             work.error = str(error)
             return work
+        self._recall_refusals(work)
         judged = []
         for name in self._plan.methods or usual_methods(model):
-            why = self._left_out(model, name)
+            why = self._left_out(work, name)
             if why is not None:
                 work.notes.append(f"{title(name)} left out: {why}")
                 continue
@@ -152,7 +169,7 @@ class Planner:
         if not judged:
             work.error = "; ".join(work.notes)
             return work
-        if "nuts" not in judged and not self._has_other_reference(model):
+        if self._plan.nuts and "nuts" not in judged and not self._has_other_reference(model):
             work.specs += self._specs(model, "nuts")
         work.judged = tuple(judged)
         for spec in work.specs:
@@ -162,7 +179,7 @@ class Planner:
     def _check_names(self, work: Work) -> None:
         """Raise ValueError if quantities or a supplied reference are not of the program."""
         model, supplied = work.model, self._plan.reference not in {"auto", "nuts"}
-        if self._cmdstan is None or not (model.quantities or supplied):
+        if not (model.quantities or supplied):
             return
         declared = self._declared(model)
         if not declared:
@@ -188,25 +205,31 @@ class Planner:
 
     def _declared(self, model: Model) -> list[str]:
         """Return the variables that a program writes, none if stanc refuses it."""
-        assert self._cmdstan is not None  # noqa: S101 - asked before
         try:
-            key = digest(["declared", stan.program_hash(model.stan_file), dict(self._versions)])
+            versions = dict(self._engines.versions)
+            key = digest(["declared", stan.program_hash(model.stan_file), versions])
             known = self._store.recall(key, _NAMES)
             if known is None:
-                info = stan.program_info(model.stan_file, self._cmdstan)
+                info = describe(model.stan_file, self._engines)
                 known = [*info.parameters, *info.transformed_parameters, *info.generated_quantities]
                 self._store.keep(key, _NAMES, known)
         except (stan.ToolchainError, stan.ProgramError):
             return []
         return known
 
-    def _left_out(self, model: Model, name: str) -> str | None:
+    def _left_out(self, work: Work, name: str) -> str | None:
         """Return why a method is not run: it cannot be used here, or is skipped unless named."""
+        model = work.model
         if name not in METHODS:
             return f"model.toml names it, but there is no such method (known: {', '.join(METHODS)})"
         why = METHODS[name].unfit(model)
         if why is None and self._plan.methods is None:
             why = model.settings.get(name, {}).get("skip")
+        if why is None:
+            try:
+                self.engine(work, name)
+            except NoEngineError as error:
+                why = str(error)
         return why
 
     def _has_other_reference(self, model: Model) -> bool:
@@ -232,8 +255,12 @@ class Planner:
     def key(self, work: Work, spec: RunSpec) -> str:
         """Return the key a run is stored under."""
         method = METHODS[spec.method]
-        versions = self._versions | ({"bridge": bridge.version()} if method.bridge else {})
+        versions = self._engines.keyed(self.engine(work, spec.method), spec)
         return run_key(spec, work.program_hash, work.data_hash, method.version, versions)
+
+    def engine(self, work: Work, name: str) -> EngineName | None:
+        """Return the engine that makes a method's runs; see :meth:`Engines.of`."""
+        return self._engines.of(METHODS[name], work.model, work.refused)
 
     def _look_up(self, work: Work, spec: RunSpec) -> None:
         """Take the stored result, or put the run on the waiting list."""
@@ -247,13 +274,15 @@ class Planner:
         if stored is None:
             work.waiting[key] = spec
         else:
-            work.done[key] = dataclasses.replace(stored, spec=spec)
+            # An earlier version did not write down the engine, but it is in the key.
+            engine = self.engine(work, spec.method)
+            work.done[key] = dataclasses.replace(stored, spec=spec, engine=engine)
 
     def meet(self, work: Work, needs: Needs, known: Known) -> None:
         """Plan what an analysis needs; runs that are stored are not made again."""
         work.known = known
         work.met |= bool(needs.draws or needs.nuts or needs.remedies)
-        work.wants_library |= needs.library
+        work.wants_density |= needs.density
         if needs.nuts:
             i = next(i for i, spec in enumerate(work.specs) if spec.method == "nuts")
             self._instead(work, i, with_options(work.specs[i], needs.nuts))
@@ -285,6 +314,78 @@ class Planner:
             return None
         return tuple((p, self.results(work, p.spec or ())) for p in work.proposals)
 
+    def _refusal_key(self, work: Work) -> str:
+        own = self._engines.versions["embedded"]
+        # CmdStan's stanc brings old syntax up to date.
+        cmdstan = self._engines.versions.get("cmdstan")
+        return digest(["refusal", work.program_hash, work.data_hash, own, cmdstan])
+
+    def _agreement_key(self, work: Work) -> str:
+        versions = dict(self._engines.versions)
+        about = [versions.get(name) for name in ("embedded", "cmdstan", "compiler")]
+        return digest(["agreement", work.program_hash, work.data_hash, *about])
+
+    def _recall_refusals(self, work: Work) -> None:
+        """Find out what was learnt of the embedded engine on this program and its data."""
+        if not self._engines.embedded:
+            return
+        known = self._store.recall(self._refusal_key(work), _REFUSAL)
+        words = None if known is None else known[0]
+        if not words and self._engines.cmdstan is not None:
+            work.doubt = self._store.recall(self._agreement_key(work), _WORDS) or ""
+        if words or work.doubt:
+            work.refused["embedded"] = words or work.doubt
+        elif known is not None and (known[2] is None or known[2].is_file()):
+            _, constants, updated = known
+            work.program = Program(
+                work.model.stan_file,
+                self._engines.versions,
+                embedded=True,
+                constants=constants,
+                updated=updated,
+            )
+
+    def accept(self, work: Work, program: Program) -> None:
+        """Note that the embedded engine serves the program with its data."""
+        self._store.keep(
+            self._refusal_key(work), _REFUSAL, ("", program.constants, program.updated)
+        )
+
+    def agreement(self, work: Work) -> str:
+        """Return the key of the comparison with CmdStan's densities, empty where none is due."""
+        if not self._engines.embedded or self._engines.cmdstan is None or work.refused:
+            return ""
+        used = self._plan.explain or any(self.engine(work, m) == "embedded" for m in work.judged)
+        key = self._agreement_key(work)
+        return key if used and not self._store.keeps(key) else ""
+
+    def refuse(self, work: Work, engine: EngineName, words: str, *, doubt: bool = False) -> None:
+        """Note that an engine does not serve this program, and give its runs to the other one.
+
+        With a ``doubt`` it is because its densities are not those of CmdStan.
+        """
+        if doubt:
+            work.doubt = words
+        elif engine == "embedded":
+            self._store.keep(self._refusal_key(work), _REFUSAL, (words, False, None))
+        work.refused[engine] = words
+        work.waiting.clear()
+        left_out: dict[str, str] = {}
+        tried = [spec for p in work.proposals or () for spec in p.spec or ()]
+        for spec in (*work.specs, *tried):
+            try:
+                if self.key(work, spec) not in work.done:
+                    self._look_up(work, spec)
+            except NoEngineError as error:
+                left_out[spec.method] = str(error)
+        work.specs = [spec for spec in work.specs if spec.method not in left_out]
+        if any(spec.method in left_out for spec in tried):
+            work.proposals = ()
+        work.notes += [f"{title(name)} left out: {why}" for name, why in left_out.items()]
+        work.judged = tuple(name for name in work.judged if name not in left_out)
+        if not work.judged:
+            work.error = "; ".join(dict.fromkeys(left_out.values()))
+
 
 def expected_work(spec: RunSpec) -> float:
     """Estimate a run's relative length: its number of gradients, if that is known beforehand."""
@@ -296,6 +397,18 @@ def expected_work(spec: RunSpec) -> float:
     iterations = float(spec.options.get("warmup", 0)) + float(spec.options.get("samples", 0))
     # About fifteen leapfrog steps an iteration.
     return 15 * chains * iterations
+
+
+RUN_S, BUILD_S, JUDGE_S = 0.5, 14.0, 2.0
+"""Seconds of a run beside its gradients, of a build, of an analysis; for the time left only."""
+
+_GRADIENT_S, _STEP_S, _BYTE_S = 2e-6, 1e-4, 1e-9
+
+
+def expected_seconds(spec: RunSpec, model: Model) -> float:
+    """Estimate the seconds of a run, roughly; for the time left only."""
+    each = (_STEP_S if "iterations" in spec.options else _GRADIENT_S) + _BYTE_S * data_size(model)
+    return RUN_S + expected_work(spec) * each
 
 
 def data_size(model: Model) -> int:

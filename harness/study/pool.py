@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.methods import METHODS
-from harness.records import Cost, Reason, RunContext, RunResult, RunSpec
+from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec
 from harness.study.store import Store
 
 
@@ -31,6 +31,7 @@ class RunTask(NamedTuple):
     key: str
     spec: RunSpec
     context: RunContext
+    engine: EngineName | None = None
 
 
 def run_task(task: RunTask, store_root: Path) -> RunResult:
@@ -46,8 +47,9 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
-    result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics)
-    unbuilt = METHODS[task.spec.method].bridge and task.context.program.library is None
+    result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics, engine=task.engine)
+    program = task.context.program
+    unbuilt = METHODS[task.spec.method].bridge and not (program.embedded or program.library)
     # What was killed may succeed next time, and a library may build: a full disk is no result.
     if result.status != "killed" and not unbuilt:
         Store(store_root).put(result)
@@ -67,6 +69,7 @@ def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
         cost=Cost(float("nan")),
         versions=task.context.program.versions,
         reason=Reason.KILLED if killed else Reason.PROGRAM_ERROR,
+        engine=task.engine,
     )
 
 
@@ -184,7 +187,7 @@ class Pool:
                 broken.append(job)
                 continue
             self._singly = max(self._singly - 1, 0)
-            self._release()
+            # What is submitted now may overtake what waits.
             yield job.label, None if error else future.result(), error
         if broken:
             broken += self._pending.values()

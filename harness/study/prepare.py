@@ -1,64 +1,136 @@
-"""A program compiled and tried with its data, before anything is run on it."""
+"""A program tried with its data on each engine, before anything is run on it."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from harness import stan
-from harness.methods import METHODS
 from harness.methods.cmdstan import preflight
 from harness.models.data import ModelError, check_data, kept_data
 from harness.records import Model, Program, RunContext, RunSpec
-from harness.stan import bridge
+from harness.stan import bridge, embedded
+from harness.stan.density import EngineError
+from harness.stan.engine import embed, open_density
+from harness.study.engines import Engines
 from harness.study.store import cmdstan_seed
 
-
-def needs_library(methods: Iterable[str]) -> bool:
-    """Tell whether one of these methods needs the program's gradient in process."""
-    return any(METHODS[name].bridge for name in methods)
+TRIES = 100
+"""Points at which a density is tried, as in Stan's initialisation."""
 
 
-def prepare(
-    model: Model,
-    cmdstan: stan.CmdStan,
-    timeout_s: float,
-    library: bool,  # noqa: FBT001 - the pool passes arguments by position
-    data_hash: str = "",
-) -> Program | str:
-    """Compile a program and see that it starts with its data; a string says why it does not.
+class Prepared(NamedTuple):
+    """A program that an engine serves, or why not."""
 
-    A library that cannot be built is no error of the model: CmdStan's methods go on without it.
-    Runs in a worker process. ``library`` says whether the gradient is needed in process.
+    program: Program | None = None
+    refused: str = ""
+    """Why the engine does not serve it; another one may."""
+    error: str = ""
+    """Why the program cannot be compared on any engine."""
+
+
+def describe(stan_file: Path, engines: Engines) -> stan.ProgramInfo:
+    """Return a program's declarations, by the embedded engine unless it is not used or refuses.
+
+    Raises
+    ------
+    harness.stan.ProgramError
+        If no engine accepts the program, with the words of the last that was asked.
     """
-    try:
-        info = stan.program_info(model.stan_file, cmdstan)
-        refusal = _refusal(model, info, kept_data(model.data_file, data_hash))
-        if refusal:
-            return refusal
-        program = stan.compile_program(model.stan_file, cmdstan)
-    except (stan.ToolchainError, stan.ProgramError, ModelError) as error:
-        return str(error)
-    probe = RunSpec(model.name, "nuts", {}, 0, 1)
-    seed = cmdstan_seed(probe, stan.program_hash(model.stan_file), data_hash)
-    context = RunContext(program, model.data_file, timeout_s, seed)
-    with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
-        refused = preflight(context, Path(scratch))
-    if refused is not None:
-        return f"the program does not start: {refused}"
-    if library:
+    if engines.embedded:
         try:
-            built = bridge.library(model.stan_file, cmdstan)
+            return embedded.program_info(stan_file)
+        except stan.ProgramError:
+            if engines.cmdstan is None:
+                raise
+    assert engines.cmdstan is not None  # noqa: S101 - there is always one of the two
+    return stan.program_info(stan_file, engines.cmdstan)
+
+
+def start(model: Model, engines: Engines, data_hash: str) -> Prepared:
+    """Load a program with its data into the embedded engine. Runs in a worker process."""
+    try:
+        refusal = _refusal(model, describe(model.stan_file, engines), data_hash)
+        if refusal:
+            return Prepared(error=refusal)
+    except (stan.ProgramError, ModelError) as error:
+        return Prepared(error=str(error))
+    program = Program(model.stan_file, engines.versions)
+    program = embed(program, model.data_file, engines.cmdstan)
+    if not program.embedded:
+        return Prepared(refused=program.embedded_error)
+    seed = _seed(model, data_hash)
+    density = open_density(program, model.data_file, {}, seed)
+    rng = np.random.default_rng(seed)
+    said = ""
+    try:
+        for _ in range(TRIES):
+            value = density.log_density(rng.uniform(-2, 2, size=(1, density.dimension))).value[0]
+            if np.isfinite(value):
+                return Prepared(program)
+            said = density.last_error() or f"the log density is {value}"
+    except EngineError as error:
+        said = str(error)
+    finally:
+        density.close()
+    return Prepared(error=f"the program does not start at any of {TRIES} random points: {said}")
+
+
+def build(
+    model: Model,
+    engines: Engines,
+    program: Program | None,
+    parts: tuple[bool, bool],
+    timeout_s: float,
+    data_hash: str = "",
+) -> Prepared:
+    """Compile a program and see that it starts with its data. Runs in a worker process.
+
+    ``parts`` says whether its executable and its library are wanted; ``program`` is what earlier
+    preparations made of it. A library that cannot be built is no error of the model: CmdStan's
+    methods go on without it.
+    """
+    cmdstan, (executable, library) = engines.cmdstan, parts
+    assert cmdstan is not None  # noqa: S101 - nothing is built without it
+    made = program or Program(model.stan_file, engines.versions)
+    try:
+        if not made.embedded:
+            refusal = _refusal(model, stan.program_info(model.stan_file, cmdstan), data_hash)
+            if refusal:
+                return Prepared(error=refusal)
+        if executable and made.executable is None:
+            compiled = stan.compile_program(model.stan_file, cmdstan)
+            made = dataclasses.replace(
+                made, executable=compiled.executable, cmdstan=compiled.cmdstan
+            )
+            context = RunContext(made, model.data_file, timeout_s, _seed(model, data_hash))
+            with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
+                refused = preflight(context, Path(scratch))
+            if refused is not None:
+                return Prepared(error=f"the program does not start: {refused}")
+    except (stan.ToolchainError, stan.ProgramError) as error:
+        return Prepared(refused=str(error))
+    except ModelError as error:
+        return Prepared(error=str(error))
+    if library and made.library is None:
+        try:
+            made = dataclasses.replace(made, library=bridge.library(model.stan_file, cmdstan))
         except (stan.ToolchainError, stan.ProgramError) as error:
-            return dataclasses.replace(program, library_error=str(error))
-        program = dataclasses.replace(program, library=built)
-    return program
+            made = dataclasses.replace(made, library_error=str(error))
+    return Prepared(made)
 
 
-def _refusal(model: Model, info: stan.ProgramInfo, data: Mapping[str, Any]) -> str:
+def _seed(model: Model, data_hash: str) -> int:
+    probe = RunSpec(model.name, "nuts", {}, 0, 1)
+    return cmdstan_seed(probe, stan.program_hash(model.stan_file), data_hash)
+
+
+def _refusal(model: Model, info: stan.ProgramInfo, data_hash: str) -> str:
     """Say why a program cannot be compared with its data; empty if it can, as far as is known."""
     if not info.parameters:
         return "the program has no parameters: there is nothing to infer"
@@ -69,6 +141,7 @@ def _refusal(model: Model, info: stan.ProgramInfo, data: Mapping[str, Any]) -> s
             "would fit other data; draw them once, declare the variable in the data block "
             "instead, and write its values to the data file"
         )
+    data: Mapping[str, Any] = kept_data(model.data_file, data_hash)
     return "; ".join(
         check_data(data, info, model.data_file.name if model.data_file else "the data")
     )

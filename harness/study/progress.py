@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.records.text import seconds
+
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
 
 _PATIENCE_S = 15.0
 """After this long without a line, the next step is printed whatever its number."""
+
+_KNOWN_S = 10.0
+"""Before this much has passed, no line tells the time left."""
+
+_ALL = "all"
+"""The bar of all work, beside those of the phases."""
 
 
 class Progress:
@@ -24,6 +32,9 @@ class Progress:
 
     def advance(self, name: str, detail: str = "") -> None:
         """Count one more finished in a phase."""
+
+    def outlook(self, done: float, total: float) -> None:
+        """Take how much of the expected work is done; the time left is estimated from it."""
 
     def again(self) -> None:
         """Start over: the next phases count from zero."""
@@ -47,6 +58,7 @@ class Plain(Progress):
         self._last = self._begin
         self._total: dict[str, int] = {}
         self._done: dict[str, int] = {}
+        self._left_s: float | None = None
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
@@ -65,7 +77,18 @@ class Plain(Progress):
         done, total = self._done[name], self._total[name]
         silent_s = time.monotonic() - self._last
         if done == total or done % max(total // 10, 1) == 0 or silent_s > _PATIENCE_S:
-            self._line(f"{name}: {done} of {total}" + (f" ({detail})" if detail else ""))
+            left = (
+                ""
+                if self._left_s is None or done == total
+                else f", about {seconds(self._left_s)} left"
+            )
+            self._line(f"{name}: {done} of {total}" + (f" ({detail})" if detail else "") + left)
+
+    def outlook(self, done: float, total: float) -> None:
+        """Estimate the time left, once there is something to go by."""
+        elapsed_s = time.monotonic() - self._begin
+        known = done > 0 and elapsed_s > _KNOWN_S and total > done
+        self._left_s = elapsed_s * (total - done) / done if known else None
 
     def again(self) -> None:
         """Forget the phases; the clock goes on."""
@@ -82,16 +105,37 @@ class Live(Progress):
     def __init__(self) -> None:
         # rich is imported only where a terminal will show it: `harness --help` stays quick.
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bars
+        from rich.text import Text
+
+        class Count(MofNCompleteColumn):
+            """How many of a phase are done; work has no number."""
+
+            def render(self, task: Task) -> Text:
+                return Text() if task.description == _ALL else super().render(task)
+
+        class Left(TimeRemainingColumn):
+            """The time left, of all work only: a phase may get more to do."""
+
+            def render(self, task: Task) -> Text:
+                return super().render(task) if task.description == _ALL else Text()
 
         self._bars = Bars(
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            Count(),
             TimeElapsedColumn(),
+            Left(),
             TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=Console(stderr=True),
+            speed_estimate_period=300,
         )
         self._tasks: dict[str, TaskID] = {}
         self._bars.start()
@@ -106,6 +150,13 @@ class Live(Progress):
     def advance(self, name: str, detail: str = "") -> None:
         """Count one more."""
         self._bars.update(self._tasks[name], advance=1, detail=detail)
+
+    def outlook(self, done: float, total: float) -> None:
+        """Show how much of the work is done, and the time left."""
+        if _ALL in self._tasks:
+            self._bars.update(self._tasks[_ALL], completed=done, total=total)
+        else:
+            self._tasks[_ALL] = self._bars.add_task(_ALL, total=total, detail="")
 
     def again(self) -> None:
         """Take the finished phases off the screen."""

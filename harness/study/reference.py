@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.records import Attempt, Cost, Draws, Measure, Model, Reference, Run
 from harness.records.budget import EXACT_DRAWS, MAX_NUTS_SAMPLES
 from harness.records.names import base_name, scalars
 from harness.records.text import count, integer, listed, setting
+from harness.stan import embedded
 from harness.study.measuring import Measuring
 from harness.study.supplied import read_supplied
 
@@ -67,7 +69,7 @@ def choose_reference(
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model, data_hash)
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
-        selection = measure.select(model, draws, _generated(model))
+        selection = measure.select(model, draws, generated_of(model))
         return Chosen(Reference("exact", trusted=True, why=why, draws=draws), selection, nuts)
     made = [*earlier, *([] if nuts is None else [nuts])]
     tries = [_judged(model, run, measuring or Measuring()) for run in made if run.draws is not None]
@@ -98,7 +100,7 @@ class _Try(NamedTuple):
 
 def _judged(model: Model, run: RunResult, measuring: Measuring) -> _Try:
     assert run.draws is not None  # noqa: S101 - asked before
-    selection = measure.select(model, run.draws, _generated(model))
+    selection = measure.select(model, run.draws, generated_of(model))
     measures = measuring.chains(run, run.key, "nuts", selection.names)
     shares = measuring.mode_shares(run, run.key, selection.names)
     context = judge.JudgeContext(mode_shares=shares, chains=len(run.draws.values))
@@ -196,7 +198,7 @@ def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, me
     """Judge the user's draws by what can be computed; what is not recorded is said."""
     draws = read_supplied(reference, iid=iid)
     name = Path(reference).name
-    selection = measure.select(model, draws, _generated(model))
+    selection = measure.select(model, draws, generated_of(model))
     if (info := _info(model)) is not None:
         written = {*info.parameters, *info.transformed_parameters, *info.generated_quantities}
         strange = [n for n in selection.names if base_name(n) not in written]
@@ -216,7 +218,7 @@ def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, me
     return Reference("supplied", found.trusted, why, draws, found.findings, found.short), selection
 
 
-def _generated(model: Model) -> tuple[str, ...]:
+def generated_of(model: Model) -> tuple[str, ...]:
     """Name the program's generated quantities; none where there is no stanc to ask."""
     try:
         info = _info(model)
@@ -226,5 +228,8 @@ def _generated(model: Model) -> tuple[str, ...]:
 
 
 def _info(model: Model) -> stan.ProgramInfo | None:
+    if not embedded.available():
+        with suppress(stan.ProgramError):
+            return embedded.program_info(model.stan_file)
     cmdstan = stan.find_cmdstan()
     return None if cmdstan is None else stan.program_info(model.stan_file, cmdstan)

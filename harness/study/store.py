@@ -110,9 +110,11 @@ class Store:
 
     def with_arrays(self, results: Iterable[RunResult]) -> tuple[RunResult, ...]:
         """Return results with their draws and traces; what is not stored stays as it is."""
-        # The run may be stored under another model's name.
+        # The run may be stored under another model's name, or by a version that knew one engine.
         return tuple(
-            r if (s := self.get(r.key)) is None else dataclasses.replace(s, spec=r.spec)
+            r
+            if (s := self.get(r.key)) is None
+            else dataclasses.replace(s, spec=r.spec, engine=r.engine)
             for r in results
         )
 

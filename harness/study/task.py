@@ -47,11 +47,13 @@ class Needs:
     """Options with which NUTS is to be made again, because the reference is not trusted."""
     remedies: tuple[Proposal, ...] = ()
     """To be run."""
-    library: bool = False
-    """Whether the program is to be built as a library."""
+    density: bool = False
+    """Whether the program is to be evaluated, on whatever engine serves."""
+    doubt: str = ""
+    """How the embedded engine's density differs from CmdStan's, so that its runs do not count."""
 
     def __bool__(self) -> bool:
-        return bool(self.draws or self.nuts or self.remedies or self.library)
+        return bool(self.draws or self.nuts or self.remedies or self.density or self.doubt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,10 +101,10 @@ class AnalysisTask:
     explain: bool = False
     """Whether causes are wanted."""
     program: Program | None = None
-    """Whose density is opened, without which there are no causes."""
-    library: Path | None = None
-    """The program behind the bridge."""
-    library_error: str = ""
+    """Whose density is evaluated; without one there are no causes."""
+    agreement: str = ""
+    """The key under which is kept whether the embedded density agrees with CmdStan's, where that
+    is still to be found out."""
     remedies: bool = False
     """Whether remedies are to be tried."""
     trials: tuple[tuple[Proposal, tuple[RunResult, ...]], ...] | None = None
@@ -179,13 +181,21 @@ def analysis_key(task: AnalysisTask) -> str:
             "notes": task.notes,
             "draws_folder": task.draws_folder is not None,
             "figures": task.figures,
-            "explain": [task.explain, task.library_error, task.timeout_s],
+            "explain": [task.explain, _density(task.program), task.timeout_s],
             "remedies": task.remedies,
             "trials": None if trials is None else [_ends(runs) for _, runs in trials],
             "remedies tried": "" if trials is None else _text(Needs(remedies=proposals)),
             "options": task.options,
         }
     )
+
+
+def _density(program: Program | None) -> list[str]:
+    """Return what evaluates the program, and why other engines do not."""
+    if program is None:
+        return []
+    engine = "embedded" if program.embedded else "library" if program.library else ""
+    return [engine, program.embedded_error, program.library_error]
 
 
 def _ends(results: tuple[RunResult, ...]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.check.baseline.form import MethodBaseline
 from harness.records.text import listed
 
-VERSIONS_OF_DRAWS = ("cmdstan", "compiler")
+VERSIONS_OF_DRAWS = ("cmdstan", "compiler", "embedded")
 """Draws are equal to the last digit only if these versions are."""
 
 

@@ -114,6 +114,7 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
         notes=tuple(raw["notes"]),
         explanation=None if why is None else _explanation(why),
         trials=tuple(_trial(t) for t in raw.get("trials", ())),
+        standings=tuple(_as(records.Standing, s) for s in raw.get("standings", ())),
     )
     return explained(found)
 
@@ -154,6 +155,7 @@ def _run(model: str, raw: Mapping[str, Any], folder: Path) -> records.RunResult:
         cost=_as(records.Cost, raw["cost"]),
         versions={},
         console=raw["console"],
+        engine=raw.get("engine"),
     )
 
 

@@ -80,6 +80,7 @@ def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
     )
     # Seven digits of a log Z of a million would lose the gaps' own figures.
     plain["explanation"] = to_json(_plain_explanation(model.explanation), EXACT)
+    plain["standings"] = to_json([dataclasses.asdict(s) for s in model.standings])
     plain["trials"] = to_json([_plain_trial(t) for t in model.trials], EXACT)
     return plain
 
@@ -168,6 +169,7 @@ def _plain_run(run: records.RunResult) -> dict[str, Any]:
         "options": dict(run.spec.options),
         "key": run.key,
         "status": run.status,
+        "engine": run.engine,
         "message": run.message,
         "diagnostics": dict(run.diagnostics),
         "cost": dataclasses.asdict(run.cost),

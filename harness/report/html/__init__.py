@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from harness.records import Comparison, ModelComparison
 from harness.records.text import count, seconds
+from harness.report import standing
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
 
@@ -74,7 +75,7 @@ def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, 
         "figures": first | {"rest": [f for f in figures if f.kind not in first]},
         "variances": runs.variances(entry),
         "runs": runs.table(entry),
-        "notes": entry.notes,
+        "notes": (*filter(None, [standing.summary(entry)]), *entry.notes),
         "reproduce": provenance.reproduce(entry),
     }
 

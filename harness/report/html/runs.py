@@ -23,6 +23,9 @@ _STATUS = {
 }
 
 
+_ENGINES = {"embedded": "embedded", "cmdstan": "CmdStan", None: ""}
+
+
 class Row(NamedTuple):
     """One run, with what is not in its result: how it was judged, and its status in words."""
 
@@ -30,6 +33,7 @@ class Row(NamedTuple):
     status: str
     status_level: str
     level: str
+    engine: str
     iterations: str
     eta: str
     khat: str
@@ -65,6 +69,7 @@ def _row(run: RunResult, level: str, khat: float | None) -> Row:
         status=status,
         status_level=status_level,
         level=level,
+        engine=_ENGINES[run.engine],
         iterations=_written(run.diagnostics.get("iterations"), integer),
         eta=_written(run.diagnostics.get("eta"), setting),
         khat="" if khat is None else number(khat),

@@ -197,11 +197,12 @@ def _answer_for_one(passed: list[str], open_: list[str], by_method: dict[str, in
 def _byline(comparison: Comparison) -> str:
     """Return versions, date and size of the comparison in one line."""
     versions = comparison.provenance.get("versions") or {}
-    known = isinstance(versions, Mapping) and "cmdstan" in versions
+    known = versions if isinstance(versions, Mapping) else {}
     parts = (
         count(len(comparison.models), "model"),
         count(sum(len(m.runs) for m in comparison.models), "run"),
-        f"CmdStan {versions['cmdstan']}" if known else "",
+        f"CmdStan {known['cmdstan']}" if "cmdstan" in known else "",
+        f"embedded engine {known['embedded']}" if "embedded" in known else "",
         _day(comparison.provenance.get("date")),
     )
     return ", ".join(p for p in parts if p)

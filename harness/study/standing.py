@@ -1,0 +1,96 @@
+"""What methods say of each other where there is no reference: free checks, and no verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from harness import judge, metrics
+from harness.methods import METHODS
+from harness.metrics import KHAT, measure
+from harness.records import NO_ESTIMATE, Estimate, Model, Reference, RunResult, Standing
+from harness.study.measuring import Measuring
+
+
+def standings(
+    model: Model,
+    judged: Sequence[str],
+    runs: Sequence[RunResult],
+    generated: Sequence[str],
+    measuring: Measuring,
+) -> tuple[Standing, ...]:
+    """Measure every method against the one with the fewest doubts; none if no run has draws."""
+    drawn = [run for run in runs if run.draws is not None and run.spec.method in judged]
+    if not drawn:
+        return ()
+    best = min(drawn, key=_doubt)
+    stand_in = Reference("none", trusted=True, why="", draws=best.draws)
+    assert best.draws is not None  # noqa: S101 - asked before
+    selection = measure.select(model, best.draws, generated)
+    if not selection.names:
+        return ()
+    yardstick = measure.Yardstick(model.name, stand_in, selection)
+    own = yardstick.own_summaries()
+    found = {run.key: measuring.distances(run, best.key, yardstick) for run in drawn}
+    figures = [m for measured in found.values() for m in measured.measures]
+    figures += yardstick.spread(figures)
+    context = judge.JudgeContext(
+        dimension=len(selection.names),
+        correlations=yardstick.correlations(),
+        modes=yardstick.modes(),
+        kinds=yardstick.kinds(),
+        generated=selection.generated,
+    )
+    out = []
+    for method in judged:
+        its = [run for run in runs if run.spec.method == method]
+        if not its:
+            continue
+        pairs = {r.spec.seed: p for r in its if r.key in found and (p := found[r.key].pair)}
+        verdict = judge.judge_method(
+            model,
+            method,
+            its,
+            [*own, *(m for m in figures if m.method == method)],
+            stand_in,
+            dataclasses.replace(context, pairs=pairs),
+        )
+        itself = method == best.spec.method
+        out.append(
+            Standing(
+                method=method,
+                beside=best.spec.method,
+                level="unknown" if itself else verdict.level,
+                short="" if itself else verdict.headline,
+                divergence=_worst([_divergence(r) for r in its]),
+                khat=_worst([_khat(r) for r in its]),
+                runs=len(its),
+                doubts=Counter(r.reason for r in its if r.reason is not None),
+            )
+        )
+    return tuple(out)
+
+
+def _doubt(run: RunResult) -> tuple[bool, bool, float]:
+    """Order runs: without a doubt of their own first, then weighted draws, then by k-hat."""
+    khat = _khat(run).value
+    weighted = METHODS[run.spec.method].kind == "weighted draws"
+    return run.status != "ok", not weighted, math.inf if math.isnan(khat) else khat
+
+
+def _khat(run: RunResult) -> Estimate:
+    return metrics.measured("run", run).get(KHAT.id, NO_ESTIMATE)
+
+
+def _divergence(run: RunResult) -> Estimate:
+    draws = run.draws
+    if draws is None or draws.log_p is None or draws.log_q is None:
+        return NO_ESTIMATE
+    return metrics.divergence(draws.log_p, draws.log_q)
+
+
+def _worst(found: Sequence[Estimate]) -> Estimate:
+    known = [e for e in found if not math.isnan(e.value)]
+    return max(known, key=lambda e: e.value, default=NO_ESTIMATE)

@@ -1,0 +1,180 @@
+"""An answer without a compiler: `--quick`, and comparisons on a machine that has no CmdStan."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.stan import embedded
+
+pytestmark = pytest.mark.skipif(bool(embedded.available()), reason=embedded.available() or "-")
+
+PROGRAM = """
+data { int<lower=0> J; array[J] real y; array[J] real<lower=0> sigma; }
+parameters { real mu; real<lower=0> tau; vector[J] z; }
+transformed parameters { vector[J] theta = mu + tau * z; }
+model {
+  mu ~ normal(0, 5); tau ~ normal(0, 5); z ~ std_normal();
+  y ~ normal(theta, sigma);
+}
+generated quantities { real highest = max(theta); }
+"""
+
+DATA = {"J": 4, "y": [28.0, 8.0, -3.0, 7.0], "sigma": [15.0, 10.0, 16.0, 11.0]}
+
+WITHOUT_POSIX = """
+import os, signal, sys
+
+for module, names in (
+    (os, ("setsid", "nice", "killpg", "fork", "getuid", "sched_getaffinity")),
+    (signal, ("SIGKILL", "SIGALRM", "alarm", "setitimer")),
+):
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+sys.modules["fcntl"] = sys.modules["resource"] = None
+"""
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a user's folder with a program and its data."""
+    (tmp_path / "my.stan").write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "my.json").write_text(json.dumps(DATA), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def harness(folder: Path) -> Command:
+    """Return what runs the command where there is no CmdStan, and nothing on the PATH."""
+    empty = folder / "empty"
+    empty.mkdir()
+
+    def call(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        root = str(Path(__file__).parents[1])
+        env = {
+            "PATH": str(empty),
+            "HOME": str(empty),
+            "HARNESS_CACHE": str(folder / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(folder / "site"), root]),
+            "COLUMNS": "160",
+            **more,
+        }
+        command = [sys.executable, "-m", "harness", *words]
+        return subprocess.run(
+            command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    return call
+
+
+def results(folder: Path, name: str = "my") -> dict[str, Any]:
+    """Return what a comparison wrote."""
+    text = (folder / "reports" / name / "results.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_quick_needs_no_compiler(harness: Command, folder: Path) -> None:
+    """A table of verdicts that nothing decided, who agrees with whom, and the next command."""
+    done = harness("compare", "my.stan", "my.json", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "unknown" in done.stdout
+    assert "no reference: methods are measured against DADVI + PSIS" in done.stdout
+    assert "next: harness compare my.stan my.json" in done.stdout
+    (model,) = results(folder)["models"]
+    assert {run["engine"] for run in model["runs"]} == {"embedded"}
+    assert "nuts" not in {run["method"] for run in model["runs"]}
+    by = {s["method"]: s for s in model["standings"]}
+    assert by["dadvi"]["beside"] == "dadvi_psis"
+    assert by["dadvi"]["level"] in {"warn", "fail"}, "mean field misses dependence"
+    assert by["dadvi_psis"]["khat"][0] < 1
+    assert by["dadvi_lr"]["divergence"][0] > 0
+    assert {v["level"] for v in model["verdicts"]} == {"unknown"}
+
+
+def test_quick_judges_against_an_exact_posterior(harness: Command, folder: Path) -> None:
+    """Verdicts are decided where the model has independent draws of its posterior."""
+    done = harness("compare", "normal_mean", "--quick", "--quiet")
+    assert done.returncode == 0, done.stderr
+    (model,) = results(folder, "normal_mean")["models"]
+    levels = {v["method"]: v["level"] for v in model["verdicts"]}
+    assert levels["dadvi_lr"] == levels["dadvi_psis"] == "pass"
+    assert model["standings"] == []
+
+
+def test_quick_calls_nothing_that_only_posix_has(harness: Command, folder: Path) -> None:
+    """Without setsid, nice, killpg, SIGKILL, fcntl and resource, as on Windows, it runs too."""
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(WITHOUT_POSIX, encoding="utf-8")
+    done = harness("compare", "my.stan", "my.json", "--quick", "--methods", "dadvi_lr,dadvi_psis")
+    assert done.returncode == 0, done.stderr
+    assert "DADVI + PSIS" in done.stdout
+
+
+def test_a_whole_comparison_without_cmdstan(harness: Command, folder: Path) -> None:
+    """NUTS runs embedded and is the reference; what differs is said, and methods are decided."""
+    done = harness("compare", "my.stan", "my.json", "--methods", "dadvi,dadvi_psis", "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    assert "there is no CmdStan: NUTS and ADVI are those of stanli" in done.stderr
+    (model,) = results(folder)["models"]
+    assert model["reference"]["kind"] == "nuts"
+    assert {run["engine"] for run in model["runs"]} == {"embedded"}
+    levels = {v["method"]: v["level"] for v in model["verdicts"]}
+    assert levels["dadvi"] in {"warn", "fail"}
+    assert levels["dadvi_psis"] == "pass"
+    versions = results(folder)["provenance"]["versions"]
+    assert "embedded" in versions
+    assert "cmdstan" not in versions
+
+
+def test_what_the_engine_refuses_needs_a_compiler(harness: Command, folder: Path) -> None:
+    """In the engine's words; there is no verdict, and the exit code is that of an error."""
+    program = (
+        "parameters { real x; } model { x ~ normal(0, 1); target += get_real(to_complex(x, 0)); }"
+    )
+    (folder / "my.stan").write_text(program, encoding="utf-8")
+    done = harness("compare", "my.stan", "--quick")
+    assert done.returncode == 2
+    assert "needs a compiler" in done.stderr
+
+
+def test_an_error_in_the_program_is_no_lack_of_a_compiler(harness: Command, folder: Path) -> None:
+    """It is told in the words of Stan's compiler."""
+    (folder / "my.stan").write_text("parameters { real x } model { }", encoding="utf-8")
+    done = harness("compare", "my.stan", "--quick")
+    assert done.returncode == 2
+    assert "yntax error" in done.stderr
+    assert "needs a compiler" not in done.stderr
+
+
+def test_quick_and_cmdstan_exclude_each_other(harness: Command) -> None:
+    """It is said before anything runs."""
+    done = harness("compare", "my.stan", "my.json", "--quick", "--engine", "cmdstan")
+    assert done.returncode == 2
+    assert "--quick runs on the embedded engine" in done.stderr
+
+
+def test_the_first_verdicts_come_while_other_runs_are_made(harness: Command) -> None:
+    """The cheap methods are judged as soon as they are done."""
+    long = ("--methods", "dadvi_lr,bbvi", "--seeds", "2", "--set", "bbvi.iterations=60000")
+    done = harness("compare", "normal_mean", *long)
+    assert done.returncode == 0, done.stderr
+    assert "first verdicts: DADVI + LR pass" in done.stderr
+
+
+def test_the_doctor_shows_the_engines(harness: Command) -> None:
+    """The embedded one is there, CmdStan is missing, with the command that gets it."""
+    done = harness("doctor")
+    assert done.returncode == 2
+    assert "embedded engine: stanli" in done.stdout
+    assert "CmdStan: not found" in done.stdout

@@ -1,0 +1,117 @@
+"""Without a reference: methods measured against each other, and what each knows of itself."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import metrics
+from harness.records import (
+    Cost,
+    Draws,
+    Model,
+    ModelComparison,
+    Reason,
+    Reference,
+    RunResult,
+    RunSpec,
+    Standing,
+)
+from harness.report import standing
+from harness.study.measuring import Measuring
+from harness.study.standing import standings
+
+MODEL = Model("m", "t", Path("m.stan"), None)
+N = 10_000
+
+
+def run(
+    method: str, mean: float, sd: float, *, reason: Reason | None = None, seed: int = 1
+) -> RunResult:
+    """Return a run whose q is N(mean, sd) while the posterior is N(0, 1)."""
+    x = np.random.default_rng([seed, N]).normal(mean, sd, size=(1, N))
+    log_q = -0.5 * ((x - mean) / sd) ** 2 - math.log(sd)
+    draws = Draws(("x",), x[..., None], -0.5 * x**2, log_q)
+    status = "ok" if reason is None else "not_converged"
+    spec = RunSpec("m", method, {}, seed, N)
+    key = f"{method}{seed}".ljust(64, "0")
+    return RunResult(spec, key, status, "", draws, None, {}, Cost(1.0), {}, reason=reason)  # type: ignore[arg-type]
+
+
+def found(*runs: RunResult) -> dict[str, Standing]:
+    """Return the standings of runs, by method."""
+    judged = tuple(dict.fromkeys(r.spec.method for r in runs))
+    return {s.method: s for s in standings(MODEL, judged, runs, (), Measuring())}
+
+
+def test_the_divergence_of_gaussians_is_that_of_the_closed_form() -> None:
+    """KL(N(m, s²) ‖ N(0, 1)) = (m² + s² − 1) / 2 − ln s, within four standard errors."""
+    for mean, sd in ((0.3, 0.8), (0.0, 0.6), (0.1, 1.0)):
+        draws = run("dadvi", mean, sd).draws
+        assert draws is not None
+        assert draws.log_p is not None
+        assert draws.log_q is not None
+        kl = metrics.divergence(draws.log_p, draws.log_q)
+        assert abs(kl.value - ((mean**2 + sd**2 - 1) / 2 - math.log(sd))) <= 4 * kl.mcse
+        assert 0 < kl.mcse < 0.1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_weight_that_is_not_finite_gives_no_divergence(bad: float) -> None:
+    """One such draw of ten thousand is enough."""
+    log_p = np.zeros((1, 100))
+    log_p[0, 3] = bad
+    assert math.isnan(metrics.divergence(log_p, np.zeros((1, 100))).value)
+
+
+def test_methods_are_measured_against_weighted_draws_without_a_doubt() -> None:
+    """Who agrees passes, who differs fails with a figure, and the one in between is itself."""
+    by = found(run("dadvi", 0.0, 0.4), run("dadvi_lr", 0.0, 1.0), run("dadvi_psis", 0.0, 1.0))
+    assert {s.beside for s in by.values()} == {"dadvi_psis"}
+    assert by["dadvi"].level == "fail"
+    assert "sd of x" in by["dadvi"].short
+    assert by["dadvi_lr"].level == "pass"
+    assert by["dadvi_psis"].level == "unknown"
+    assert by["dadvi"].divergence.value > 0.3
+
+
+def test_weighted_draws_that_doubt_themselves_are_no_yardstick() -> None:
+    """Then the others are measured against the fit with the smallest k-hat."""
+    doubted = run("dadvi_psis", 0.0, 1.0, reason=Reason.WEIGHTS)
+    by = found(run("dadvi", 0.5, 0.5), run("dadvi_lr", 0.0, 1.0), doubted)
+    assert by["dadvi"].beside == "dadvi_lr"
+    assert by["dadvi_psis"].doubts == {Reason.WEIGHTS: 1}
+
+
+def test_without_draws_there_is_nothing_to_say() -> None:
+    """Runs that failed have no standing, and nobody is measured against them."""
+    lost = RunResult(
+        RunSpec("m", "dadvi", {}, 1, N), "a" * 64, "failed", "no", None, None, {}, Cost(1.0), {}
+    )
+    assert found(lost) == {}
+    by = found(lost, run("dadvi_lr", 0.0, 1.0))
+    assert by["dadvi"].level == "fail"
+    assert math.isnan(by["dadvi"].khat.value)
+
+
+def test_words_name_who_agrees_who_differs_and_what_they_doubt() -> None:
+    """The summary counts on nothing that vouches; a cell has figures with their errors."""
+    by = found(
+        run("dadvi", 0.0, 0.4, reason=Reason.OTHER_BASINS),
+        run("dadvi_lr", 0.0, 1.0),
+        run("dadvi_psis", 0.0, 1.0),
+    )
+    none = Reference("none", trusted=False, why="NUTS was not run")
+    entry = ModelComparison(MODEL, None, none, standings=tuple(by.values()))
+    said = standing.summary(entry)
+    assert "measured against DADVI + PSIS, for which nothing vouches" in said
+    assert "DADVI + LR agrees" in said
+    assert "DADVI differs" in said
+    assert standing.headline(by["dadvi"]).startswith("doubts itself: other basins; ")
+    assert "with DADVI + PSIS as reference: " in standing.headline(by["dadvi"])
+    assert "nats by its own weights" in standing.headline(by["dadvi"])
+    assert standing.first_words(entry, 3) == [f"m: {said} (3 runs to come)"]
+    assert standing.summary(ModelComparison(MODEL, None, none)) == ""
