@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TypedDict
 
 from harness.records import Program
 from harness.stan.cache import (
@@ -34,7 +35,6 @@ from harness.stan.find import (
     stanc_path,
 )
 from harness.stan.install import prepare
-from harness.stan.source import Declaration
 
 # Raised when programs that an older harness compiled must not be used any more.
 _FORMAT = 1
@@ -42,6 +42,13 @@ _COMPLETE = "complete.json"
 _INCLUDE = re.compile(
     rb"""^[ \t]*#include[ \t]+(?:<([^>\n]+)>|"([^"\n]+)"|([^\s"<>]+))""", re.MULTILINE
 )
+
+
+class Declaration(TypedDict):
+    """A variable's scalar type and number of dimensions, as reported by stanc."""
+
+    type: str
+    dimensions: int
 
 
 @dataclass(frozen=True, slots=True)
