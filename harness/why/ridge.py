@@ -13,6 +13,10 @@ from harness.vi.target import Clock, Target
 IMAGES, MOVES = 33, 100
 """Points of a path, and how often they climb."""
 
+FINE = 16
+"""Places between two points at which the path that was found is looked at: steps may be longer than
+a valley is wide."""
+
 STEPS = 2.0 ** -np.arange(14.0)
 """Lengths of a step that are tried, in lengths of the path."""
 
@@ -80,8 +84,9 @@ def _even(path: FloatArray) -> FloatArray:
 
 
 def _fall(target: Target, path: FloatArray) -> float:
-    """Return how far log p falls below the lower end, at the points and between them."""
-    between = (path[1:] + path[:-1]) / 2
-    value = target.log_density(np.concatenate([path, between]))
+    """Return how far log p falls below the lower end, at the points and often between them."""
+    at = np.linspace(0, len(path) - 1, FINE * (len(path) - 1) + 1)
+    fine = np.stack([np.interp(at, np.arange(len(path)), column) for column in path.T], axis=1)
+    value = target.log_density(fine)
     lowest = np.min(np.where(np.isnan(value), -np.inf, value))
-    return float(min(value[0], value[len(path) - 1]) - lowest)
+    return float(min(value[0], value[-1]) - lowest)
