@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from harness.methods import METHODS
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
-from harness.records import Comparison, Model, Verdict
+from harness.records import Comparison, Model, Program, Verdict
 from harness.report import files
 from harness.report.files.netcdf import to_datatree
 from harness.study import comparing, progress
@@ -220,30 +221,48 @@ def compare(
 def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = None) -> BridgeTarget:
     """Return a Stan program's posterior as a target of :mod:`harness.vi`: density and gradient.
 
-    Points are unconstrained; ``.model`` has the names, transforms and generated quantities.
-    ``program`` and ``data`` are as for :func:`compare`.
+    Points are unconstrained; ``.model`` has the names, transforms and generated quantities, and
+    ``.model.engine`` names the engine. The embedded engine serves the program if it can, with all
+    constants; else CmdStan compiles it. Without CmdStan, ``.model.constants`` says whether a
+    constant is missing. ``program`` and ``data`` are as for :func:`compare`.
 
     Raises
     ------
     harness.ModelError
         If the model is unknown or the data are unusable.
     harness.ToolchainError
-        If there is no CmdStan and none can be installed.
+        If the embedded engine cannot serve it, and there is no CmdStan and none can be installed.
     harness.ProgramError
         If the program does not compile.
     harness.BridgeError
         If the program refuses the data.
     """
     from harness.methods.bridged import BridgeTarget, arrays
-    from harness.stan.bridge import BridgeModel, library
+    from harness.stan.bridge import library
+    from harness.stan.density import EngineError
+    from harness.stan.embedded import program_info
+    from harness.stan.engine import embed, open_density
 
     model = _model(program, data)
-    cmdstan = stan.ensure_cmdstan(progress.Quiet().say)
-    values = load_data(model)
-    complaints = check_data(values, stan.program_info(model.stan_file, cmdstan))
+    cmdstan = stan.find_cmdstan()
+    found = embed(Program(model.stan_file, {}), model.data_file, cmdstan)
+    values: Mapping[str, Any] = {}
+    if not found.embedded or not (found.constants or cmdstan is None):
+        values = load_data(model)
+        if cmdstan is None:
+            # Data that do not fit are said before a CmdStan is installed for them.
+            with contextlib.suppress(EngineError, stan.ProgramError):
+                _require_fit(values, program_info(model.stan_file))
+            cmdstan = stan.ensure_cmdstan(progress.Quiet().say)
+        _require_fit(values, stan.program_info(model.stan_file, cmdstan))
+        found = replace(found, embedded=False, library=library(model.stan_file, cmdstan))
+    return BridgeTarget(open_density(found, model.data_file, arrays(values)))
+
+
+def _require_fit(values: Mapping[str, Any], info: stan.ProgramInfo) -> None:
+    complaints = check_data(values, info)
     if complaints:
         raise ModelError("; ".join(complaints))
-    return BridgeTarget(BridgeModel(library(model.stan_file, cmdstan), arrays(values)))
 
 
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
