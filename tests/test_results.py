@@ -26,6 +26,7 @@ from harness.records import (
     Verdict,
 )
 from harness.report import files
+from harness.report.html.runs import table
 from harness.why import verdicts, words
 
 
@@ -97,6 +98,19 @@ def test_json_is_strict_and_reads_back(compared: Comparison, tmp_path: Path) -> 
             same = a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
             assert same or b.value == pytest.approx(a.value, rel=1e-6)
     assert len(again.claims) == len(compared.claims)
+
+
+def test_which_stan_made_a_run_reads_back(compared: Comparison, tmp_path: Path) -> None:
+    """Of the embedded engine's own algorithms; the page's table of runs shows it."""
+    model = compared.models[0]
+    run = replace(model.runs[0], engine="embedded", versions={"stan": "Stan 2.40 (embedded)"})
+    changed = replace(model, runs=(run, *model.runs[1:]))
+    files.write(replace(compared, models=(changed, *compared.models[1:])), tmp_path)
+    again = files.read(tmp_path).models[0]
+    assert [r.versions for r in again.runs] == [run.versions, *[{}] * (len(model.runs) - 1)]
+    shown = table(again)
+    assert shown is not None
+    assert "Stan 2.40 (embedded)" in {row.engine for row in shown.rows}
 
 
 def test_what_more_draws_cannot_decide_reads_back(compared: Comparison, tmp_path: Path) -> None:

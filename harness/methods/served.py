@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.methods.method import Outcome, timed_out
-from harness.records import Cost, Draws, Program, RunContext
+from harness.records import STAN, Cost, Draws, Program, RunContext
 from harness.records.names import stan_name
 from harness.stan import console
 from harness.stan.cache import ProgramError
@@ -82,7 +82,7 @@ def served(
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error), console=said)
     except (EngineError, ProgramError) as error:
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error))
-    return dataclasses.replace(ended, engine="embedded", versions={"stan": LABEL})
+    return dataclasses.replace(ended, engine="embedded", versions={STAN: LABEL})
 
 
 def _fitted(

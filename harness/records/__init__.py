@@ -27,6 +27,7 @@ from harness.records.models import Program as Program
 from harness.records.numbers import NO_ESTIMATE as NO_ESTIMATE
 from harness.records.numbers import Estimate as Estimate
 from harness.records.runs import FAMILY_NAMES as FAMILY_NAMES
+from harness.records.runs import STAN as STAN
 from harness.records.runs import WITHOUT_DRAWS as WITHOUT_DRAWS
 from harness.records.runs import Cost as Cost
 from harness.records.runs import Draws as Draws

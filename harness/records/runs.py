@@ -51,6 +51,11 @@ EngineName = Literal["embedded", "cmdstan"]
 """What evaluates a program: the engine in a wheel, or CmdStan with the compiled bridge."""
 
 
+STAN = "stan"
+"""Among a run's versions, the Stan whose own algorithm made it: "Stan 2.40 (embedded)". Runs of
+CmdStan, and of the harness's algorithms, have none."""
+
+
 WITHOUT_DRAWS: frozenset[Status] = frozenset({"failed", "timed_out", "killed"})
 
 

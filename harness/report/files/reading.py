@@ -153,7 +153,7 @@ def _run(model: str, raw: Mapping[str, Any], folder: Path) -> records.RunResult:
         trace=trace,
         diagnostics=_as(dict[str, float], raw["diagnostics"]),
         cost=_as(records.Cost, raw["cost"]),
-        versions={},
+        versions={records.STAN: raw["stan"]} if raw.get("stan") else {},
         console=raw["console"],
         engine=raw.get("engine"),
     )

@@ -170,6 +170,7 @@ def _plain_run(run: records.RunResult) -> dict[str, Any]:
         "key": run.key,
         "status": run.status,
         "engine": run.engine,
+        "stan": run.versions.get(records.STAN),
         "message": run.message,
         "diagnostics": dict(run.diagnostics),
         "cost": dataclasses.asdict(run.cost),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from harness.metrics import KHAT
-from harness.records import ModelComparison, RunResult
+from harness.records import STAN, ModelComparison, RunResult
 from harness.records.text import count, estimate, integer, number, setting
 from harness.report.figures import variance
 from harness.report.figures.looks import in_order
@@ -69,7 +69,7 @@ def _row(run: RunResult, level: str, khat: float | None) -> Row:
         status=status,
         status_level=status_level,
         level=level,
-        engine=_ENGINES[run.engine],
+        engine=run.versions.get(STAN, _ENGINES[run.engine]),
         iterations=_written(run.diagnostics.get("iterations"), integer),
         eta=_written(run.diagnostics.get("eta"), setting),
         khat="" if khat is None else number(khat),
