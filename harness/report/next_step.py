@@ -25,7 +25,7 @@ def next_command(comparison: Comparison, entry: ModelComparison) -> str:
         return ""
     reference = entry.reference
     words = _command(comparison, entry)
-    if "--quick" in words:
+    if not comparison.provenance.get("nuts", True):
         return shlex.join([word for word in words if word != "--quick"])
     options = list(_draws(entry) if reference.trusted else _reference(reference))
     return shlex.join(_with(words, options or [OWN_DRAWS]))

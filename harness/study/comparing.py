@@ -420,6 +420,7 @@ class _Study:
             "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "versions": dict(self.engines.versions),
             "engine": self.plan.engine,
+            "nuts": self.plan.nuts,
             "reference": self.plan.reference,
             "seeds": self.plan.seeds or "each method's own",
             "timeout_s": self.plan.timeout_s,
