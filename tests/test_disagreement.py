@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import wrong_library
 
 from harness.methods import METHODS
 from harness.models import folders
@@ -87,20 +87,6 @@ def test_the_lectures_densities_are_cmdstans(
     assert disagreement(model, found.draws, found.draws.log_p) == ""
 
 
-WRONG = """
-#include <dlfcn.h>
-typedef int (*gradient)(void *, const double *, double *, double *);
-int stanli_grad(void *model, const double *z, double *lp, double *g) {
-  static gradient real;
-  if (!real) real = (gradient) dlsym(RTLD_NEXT, "stanli_grad");
-  int code = real(model, z, lp, g);
-  *lp += z[0] * z[0];
-  g[0] += 2 * z[0];
-  return code;
-}
-"""
-"""The library's gradient with an error: the square of the first coordinate is added."""
-
 CHECKED = """
 import sys
 from pathlib import Path
@@ -115,31 +101,12 @@ print(disagreement(model, draws, kept["log_p"]))
 """
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="the wrong library needs a C compiler")
-@pytest.mark.skipif(sys.platform != "linux", reason="the wrong library is linked as on Linux")
+@wrong_library.buildable
 def test_a_library_with_a_wrong_density_is_caught(
     model: EmbeddedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library file that adds z₁² to every density disagrees with the draws of the right one."""
-    code, wrong = tmp_path / "wrong.c", tmp_path / "wrong.so"
-    code.write_text(f"#define _GNU_SOURCE\n{WRONG}", encoding="utf-8")
-    real = library.path()
-    subprocess.run(
-        [
-            "cc",
-            "-shared",
-            "-fPIC",
-            "-o",
-            wrong,
-            code,
-            "-Wl,--no-as-needed",
-            real,
-            f"-Wl,-rpath,{real.parent}",
-            "-ldl",
-        ],
-        check=True,
-    )
-    monkeypatch.setenv(library.LIBRARY, str(wrong))
+    monkeypatch.setenv(library.LIBRARY, str(wrong_library.build(tmp_path)))
     draws, log_p = drawn(model)
     kept = tmp_path / "draws.npz"
     np.savez(kept, names=np.array(draws.names), values=draws.values, log_p=log_p)

@@ -320,8 +320,8 @@ class _Study:
 
     def _take_over(self, work: Work, doubt: str) -> None:
         """Give the runs of the embedded engine, whose density is doubted, to the bridge."""
-        self._say_once(f"{work.model.name}: {doubt}; the compiled bridge takes over")
         self.planner.refuse(work, "embedded", doubt, doubt=True)
+        self._say_once(f"{work.model.name}: {_doubted(work)[0]}")
         if work.program is not None:
             work.program = dataclasses.replace(work.program, embedded=False, embedded_error=doubt)
         self.progress.phase("run", self._runs())
@@ -337,7 +337,7 @@ class _Study:
             reference=self.plan.reference,
             reference_iid=self.plan.reference_iid,
             judged=work.judged,
-            notes=tuple(work.notes),
+            notes=(*work.notes, *_doubted(work)),
             store_root=self.store.root,
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
             figures=self.plan.figures,
@@ -487,6 +487,13 @@ def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
     analysis = analyse(task)
     keep(Store(task.store_root), key, analysis)
     return analysis
+
+
+def _doubted(work: Work) -> list[str]:
+    """Say that the embedded engine was not believed, where it was not."""
+    if not work.doubt:
+        return []
+    return [f"the embedded engine was not used: {work.doubt}; the compiled bridge took over"]
 
 
 def _cheap(spec: RunSpec, engine: EngineName | None) -> bool:
