@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from harness.vi.deterministic import Basin, Optimum
     from harness.vi.target import Clock, Target
 
+THIN = 4
+"""Transitions for each draw of chains that go on because they were merely slow."""
+
 SWITCHED = 0.02
 """Share of chains that change regions from which each transition has the kernel of any region.
 
 A kernel chosen by a chain's start leaves the posterior invariant only in a region that the chain
 does not leave; one chosen at random leaves it so everywhere.
 """
-
-THIN = 4
-"""Transitions for each draw of chains that go on because they were merely slow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.vi.short_chains import nested, regions
-from harness.vi.short_chains.checks import doubts
+from harness.vi.short_chains.checks import FAR, doubts
 from harness.vi.short_chains.coordinates import located
 from harness.vi.short_chains.hmc import Chains
-from harness.vi.short_chains.home import FEWEST
+from harness.vi.short_chains.home import FEWEST, travel
 from harness.vi.short_chains.kept import kept
 
 if TYPE_CHECKING:
@@ -161,21 +161,37 @@ def far_figures(
     clock: Clock,
 ) -> tuple[dict[str, float], FloatArray]:
     """Return what far starts say, and a point of each region apart that they found."""
+    found, at = _far_once(target, frame, made, far, started, rng, clock)
+    if FAR.isdisjoint(c.id for c in doubts(found[0])):
+        return found
+    # Chains may still be on their way, or where the common step is too long for them.
+    at = travel(target, frame.home, at, rng, clock)
+    return _far_once(target, frame, made, at, started, rng, clock)[0]
+
+
+def _far_once(
+    target: Target,
+    frame: Frame,
+    made: Kept,
+    far: Chains,
+    started: int,
+    rng: np.random.Generator,
+    clock: Clock,
+) -> tuple[tuple[dict[str, float], FloatArray], Chains]:
+    """Run far chains that have arrived; return figures, regions apart, and where all chains are."""
     home = frame.home
     arrived = far.value >= regions.level_of(made.value)
     figures = {"arrived": float(np.count_nonzero(arrived)) / started, "far_rhat": math.nan}
-    ends = far
     if np.count_nonzero(arrived) >= FEWEST:
-        own = far.take(arrived)
-        own.part = home.parts.nearest(own.z)
-        size, roam = FAR_DRAWS, frame.look != "starts"
-        ran = kept(target, home, own, size, rng, clock, burn=size, roam=roam)
-        ends = Chains(far.z, far.value, far.slope, far.part)
-        ends.put(arrived, ran.end)
+        at = far.take(arrived)
+        begin = Chains(at.z, at.value, at.slope, home.parts.nearest(at.z))
+        roam = frame.look != "starts"
+        ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=FAR_DRAWS, roam=roam)
+        far = far.put(arrived, ran.end)
         figures["far_rhat"] = _agreement(frame, made, ran)
-    other = regions.apart(target, home.parts, made.end, ends)
+    other = regions.apart(target, home.parts, made.end, far)
     figures["other_regions"] = float(len(other))
-    return figures, ends.z[other]
+    return (figures, far.z[other]), far
 
 
 def _agreement(frame: Frame, made: Kept, far: Kept) -> float:

@@ -43,9 +43,9 @@ ROUNDS, PILOTS = 25, 32
 """Transitions and chains on which the step is adapted."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chains:
-    """Where chains are, with log p and its gradient there; arrays are replaced, never changed."""
+    """Where chains are, with log p and its gradient there."""
 
     z: FloatArray  # shape (chain, d)
     value: FloatArray  # nats, shape (chain,)
@@ -65,12 +65,12 @@ class Chains:
             np.concatenate([self.part, other.part]),
         )
 
-    def put(self, which: NDArray[np.bool_], other: Chains) -> None:
-        """Let some of the chains be where others are."""
-        for name in ("z", "value", "slope", "part"):
-            new = getattr(self, name).copy()
-            new[which] = getattr(other, name)
-            setattr(self, name, new)
+    def put(self, which: NDArray[np.bool_], other: Chains) -> Chains:
+        """Return these chains, some of them where others are."""
+        found = [self.z.copy(), self.value.copy(), self.slope.copy(), self.part.copy()]
+        for own, new in zip(found, (other.z, other.value, other.slope, other.part), strict=True):
+            own[which] = new
+        return Chains(*found)  # type: ignore[arg-type]
 
 
 def chains_at(target: Target, z: FloatArray, part: NDArray[np.intp]) -> Chains:

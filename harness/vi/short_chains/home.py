@@ -139,17 +139,28 @@ def more_basins(
 def arrive(
     target: Target, home: Home, count: int, rng: np.random.Generator, clock: Clock
 ) -> Chains:
-    """Let far starts come to where log p is as high as at home, each with a step of its own."""
+    """Let far starts come to where log p is as high as at home."""
     points = starts.far_points(target, home.maps[0], count, rng, clock)
     at = chains_at(target, points, np.zeros(len(points), dtype=np.intp))
+    return travel(target, home, at, rng, clock, until=regions.level_of(home.starts.value))
+
+
+def travel(
+    target: Target,
+    home: Home,
+    at: Chains,
+    rng: np.random.Generator,
+    clock: Clock,
+    until: float = math.inf,
+) -> Chains:
+    """Move chains with a step of their own each, until log p has a value."""
     step = np.full(len(at.z), home.step)
-    level = regions.level_of(home.starts.value)
     for _ in range(ON_THE_WAY):
-        away = at.value < level
+        away = at.value < until
         if not away.any():
             break
         new, moved = transition(target, home.maps, at.take(away), step[away], rng, clock)
-        at.put(away, new)
+        at = at.put(away, new)
         factor = np.where(moved.chance > OFTEN, LONGER, SHORTER)
         step[away] = np.minimum(step[away] * factor, home.step)
     return at
