@@ -17,6 +17,8 @@ def headline(standing: Standing) -> str:
         parts.append("the others are measured against it")
     elif standing.level == "pass":
         parts.append(f"agrees with {title(standing.beside)}")
+    elif standing.level == "unknown":
+        parts.append(f"too few draws to compare with {title(standing.beside)}")
     elif standing.short:
         parts.append(f"with {title(standing.beside)} as reference: {standing.short}")
     if math.isfinite(standing.khat.value):
@@ -43,7 +45,7 @@ def summary(entry: ModelComparison) -> str:
             ("pass", ("agrees", "agree")),
             ("warn", ("is off", "are off")),
             ("fail", ("differs", "differ")),
-            ("unknown", ("cannot be told apart from it", "cannot be told apart from it")),
+            ("unknown", ("is undecided", "are undecided")),
         )
         if level in by
     ]
