@@ -140,6 +140,26 @@ def test_generated_quantities_that_throw_leave_nan(engine: Opened) -> None:
     assert model.unconstrained_names() == ("mu", "s")
 
 
+UNWRITTEN = """
+parameters { real x; }
+transformed parameters { real y = x; if (x > 1) reject("x is over 1"); }
+model { x ~ normal(0, 1); }
+generated quantities { real g = y; }
+"""
+
+
+@pytest.mark.parametrize("code", [UNWRITTEN, UNWRITTEN.partition("generated")[0]])
+def test_transformed_parameters_that_throw_leave_nan(tmp_path: Path, code: str) -> None:
+    """With and without generated quantities, which are left out to find out which of both throws."""
+    file = tmp_path / "p.stan"
+    file.write_text(code, encoding="utf-8")
+    model = EmbeddedModel(file)
+    values, status = model.constrain([[0.5], [2.0]])
+    assert status.tolist() == [Status.OK, Status.REJECT]
+    np.testing.assert_array_equal(values, [[0.5, 0.5], [np.nan, np.nan]])
+    assert model.last_error() == "x is over 1"
+
+
 def test_generated_numbers_depend_on_the_seed_alone(engine: Opened) -> None:
     """The same seed gives the same rows, another one others, and rows differ."""
     model = engine(THROWING, DATA)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -28,7 +29,19 @@ class Status(enum.IntEnum):
     NOT_FINITE = 3
 
 
-def check_parameters(theta: Mapping[str, Any], names: Sequence[str]) -> None:
+@functools.lru_cache(maxsize=32)
+def _shapes(names: tuple[str, ...]) -> dict[str, tuple[int, ...] | None]:
+    """Return the shape of each variable; None where its elements have parts of their own."""
+    last: dict[str, tuple[int, ...] | None] = {}
+    for name in names:
+        variable, part, _ = name.partition(":")  # of a tuple
+        base, *index = variable.split(".")
+        plain = not part and all(i.isdigit() for i in index)  # else of a complex number
+        last[base] = tuple(map(int, index)) if plain else None
+    return last
+
+
+def check_parameters(theta: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Check values by name against the names of the constrained parameters' elements.
 
     Raises
@@ -36,16 +49,11 @@ def check_parameters(theta: Mapping[str, Any], names: Sequence[str]) -> None:
     EngineError
         If a parameter is missing or has another shape.
     """
-    last = {}
-    for name in names:
-        base, *index = name.split(".")
-        last[base] = tuple(int(i) for i in index if i.isdigit()), index[-1:] in (["real"], ["imag"])
-    for name, (shape, is_complex) in last.items():
-        variable = name.partition(":")[0]  # of a tuple
-        if variable not in theta:
-            raise EngineError(f"there is no value of the parameter {variable}")
-        found = np.shape(theta[variable])
-        if found != shape and not is_complex and variable == name:
+    for name, shape in _shapes(names).items():
+        if name not in theta:
+            raise EngineError(f"there is no value of the parameter {name}")
+        found = np.shape(theta[name])
+        if shape is not None and found != shape:
             raise EngineError(f"{name} has shape {found}; the program has {shape}")
 
 

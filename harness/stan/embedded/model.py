@@ -188,7 +188,8 @@ class EmbeddedModel:
         """Return the names of the constrained values, in the order of :meth:`constrain`."""
         with self.lock:
             self.handle  # noqa: B018 - raises if the model is closed
-            return tuple(self._names[i] for i in self._columns(transformed, generated))
+            wanted = self._columns(transformed, generated)
+            return tuple(itertools.chain(*(self._names[columns] for columns in wanted)))
 
     def at_point(self) -> EmbeddedPoint:
         """Return a point with its own buffers, the fastest way to single gradients."""
@@ -230,7 +231,6 @@ class EmbeddedModel:
         ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers.
         """
         points = self._points(z)
-        columns = self._columns(transformed, generated)
         out = np.full((len(points), self._width), np.nan)
         status = np.zeros(len(points), dtype=np.int32)
         row, call = 8 * self._width, self._call
@@ -247,9 +247,11 @@ class EmbeddedModel:
                 out[bad] = np.nan
                 status[bad] = Status.REJECT
                 self._error = self._why_not_generated(points[bad[0]])
-                if transformed and not generated:
-                    out[bad, : len(columns)], status[bad] = self._plain.constrain(points[bad])
-        return np.ascontiguousarray(out[:, columns]), status
+                end = self._ends[1]
+                if transformed and not generated and end < self._width:
+                    out[bad, :end], status[bad] = self._plain.constrain(points[bad])
+        wanted = self._columns(transformed, generated)
+        return np.concatenate([out[:, columns] for columns in wanted], axis=1), status
 
     def unconstrain(self, theta: Mapping[str, Any]) -> FloatArray:
         """Return the point ``(dimension,)`` for constrained parameters by name.
@@ -285,10 +287,11 @@ class EmbeddedModel:
         """Names of the parameters' variables; those without elements have no constrained names."""
         return tuple(program_info(self.stan_file).parameters)
 
-    def _columns(self, transformed: bool, generated: bool) -> range | list[int]:  # noqa: FBT001
+    def _columns(self, transformed: bool, generated: bool) -> list[slice]:  # noqa: FBT001
+        """Return which columns of all values are wanted."""
         parameters, end = self._ends
-        columns = range(end if transformed else parameters)
-        return [*columns, *range(end, self._width)] if generated else columns
+        wanted = [slice(0, end if transformed else parameters)]
+        return [*wanted, slice(end, self._width)] if generated else wanted
 
     def _points(self, z: ArrayLike) -> FloatArray:
         points = np.ascontiguousarray(z, dtype=np.float64)
