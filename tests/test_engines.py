@@ -150,7 +150,7 @@ generated quantities { real g = y; }
 
 @pytest.mark.parametrize("code", [UNWRITTEN, UNWRITTEN.partition("generated")[0]])
 def test_transformed_parameters_that_throw_leave_nan(tmp_path: Path, code: str) -> None:
-    """With and without generated quantities, which are left out to find out which of both throws."""
+    """With and without generated quantities, which are left out to see which of both throws."""
     file = tmp_path / "p.stan"
     file.write_text(code, encoding="utf-8")
     model = EmbeddedModel(file)

@@ -18,7 +18,7 @@ from harness.methods.bridged import BridgeTarget
 from harness.records import Draws, Model, RunContext, RunResult, RunSpec
 from harness.stan import CmdStan, cache_dir, compile_program
 from harness.stan.bridge import BridgeModel, library
-from harness.stan.engine import MissingParametersError, unconstrained
+from harness.stan.unconstrain import MissingParametersError, unconstrained
 from harness.vi.gaussian import Gaussian
 from harness.why.fits import Fit, family_of, fit_of
 from harness.why.log_evidence import log_evidence

@@ -134,7 +134,7 @@ def _whole_without_generated(text: str) -> str:
 
 def _generated(draws: Draws, model: EmbeddedModel, seed: int) -> tuple[Draws, str]:
     """Return draws with their generated quantities, and how many have none."""
-    from harness.stan.engine import unconstrained
+    from harness.stan.unconstrain import unconstrained
 
     chains, n, own = draws.values.shape
     z = unconstrained(model, draws, range(chains * n))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.records.names import stan_name, variables
-from harness.records.text import count, listed, number
+from harness.records.text import count, number
 from harness.stan.bridge import BridgeModel
 from harness.stan.cache import ProgramError, ToolchainError
 from harness.stan.compile import updated_program
@@ -19,6 +18,7 @@ from harness.stan.density import Density, EngineError
 from harness.stan.embedded import EmbeddedModel
 from harness.stan.embedded.constants import same_but_for_a_constant
 from harness.stan.source import blocks
+from harness.stan.unconstrain import MissingParametersError, parameters, points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,48 +106,6 @@ def open_density(
     raise EngineError(program.library_error or "the program was not built as a library")
 
 
-class MissingParametersError(ValueError):
-    """Draws without some of the program's parameters."""
-
-
-def unconstrained(model: Density, draws: Draws, index: Sequence[int]) -> FloatArray:
-    """Return chosen draws on the unconstrained scale, shape ``(len(index), d)``.
-
-    ``index`` counts the draws of all chains, one chain after the other. A draw that violates its
-    constraint, such as one rounded onto a bound, is a row of NaN.
-
-    Raises
-    ------
-    MissingParametersError
-        If the draws do not have all parameters.
-    """
-    return _unconstrained(model, *_parameters(model, draws, index))
-
-
-def _parameters(
-    model: Density, draws: Draws, index: Sequence[int]
-) -> tuple[tuple[str, ...], FloatArray]:
-    """Return the parameters' names, and their values in chosen draws."""
-    names = tuple(stan_name(n) for n in model.constrained_names())
-    have = {name: i for i, name in enumerate(draws.names)}
-    absent = [n for n in names if n not in have]
-    if absent:
-        raise MissingParametersError(f"the draws lack {listed(absent, 4)}")
-    flat = draws.values.reshape(-1, draws.values.shape[2])
-    return names, flat[np.asarray(index, dtype=int)][:, [have[n] for n in names]]
-
-
-def _unconstrained(model: Density, names: Sequence[str], values: FloatArray) -> FloatArray:
-    by_name = variables(names, values[None])
-    out = np.full((len(values), model.dimension), np.nan)
-    for i in range(len(values)):
-        try:
-            out[i] = model.unconstrain({k: v[0, i] for k, v in by_name.items()})
-        except EngineError:
-            continue
-    return out
-
-
 def disagreement(model: Density, draws: Draws, log_p: FloatArray) -> str:
     """Say how a density differs from what CmdStan wrote beside its draws; empty if it does not.
 
@@ -157,12 +115,12 @@ def disagreement(model: Density, draws: Draws, log_p: FloatArray) -> str:
     total = log_p.size
     index = np.unique(np.linspace(0, total - 1, min(CANDIDATES, total)).astype(int))
     try:
-        names, theta = _parameters(model, draws, index.tolist())
+        names, theta = parameters(model, draws, index.tolist())
     except MissingParametersError as error:
         return f"the densities cannot be compared: {error}"
     theirs = log_p.reshape(-1)[index]
-    z = _unconstrained(model, names, theta)
-    beside = _unconstrained(model, names, theta * (1 + np.finfo(float).eps))
+    z = points(model, names, theta)
+    beside = points(model, names, theta * (1 + np.finfo(float).eps))
     usable = np.isfinite(theirs) & np.isfinite(z).all(axis=1) & np.isfinite(beside).all(axis=1)
     theirs, z, beside = theirs[usable], z[usable], beside[usable]
     ours = model.log_density(z).value

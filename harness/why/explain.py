@@ -32,7 +32,8 @@ from harness.records import (
 from harness.records.text import count, number, percent, seconds
 from harness.stan import ProgramError, program_hash
 from harness.stan.density import Density, EngineError
-from harness.stan.engine import MissingParametersError, open_density
+from harness.stan.engine import open_density
+from harness.stan.unconstrain import MissingParametersError
 from harness.vi.deterministic import Objective, StartError, fit_fullrank, response_variances
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture

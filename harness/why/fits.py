@@ -11,7 +11,7 @@ from harness.records import Draws, FamilyName, RunResult
 from harness.records.names import stan_name
 from harness.records.text import count, listed
 from harness.stan.density import Density
-from harness.stan.engine import unconstrained
+from harness.stan.unconstrain import unconstrained
 from harness.vi.gaussian import Gaussian
 from harness.vi.recover import SPARE, recover
 

@@ -17,7 +17,7 @@ from harness.metrics.missed_mass import missed_mass
 from harness.records import Estimate, Reference
 from harness.records.names import stan_name
 from harness.records.text import count, number
-from harness.stan.engine import MissingParametersError, unconstrained
+from harness.stan.unconstrain import MissingParametersError, unconstrained
 from harness.vi.deterministic.improper import hard_edges
 from harness.vi.gaussian import Gaussian
 from harness.why.fits import lost_coordinates
