@@ -204,7 +204,9 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
     cheap = len(found.z) * numbers * SECONDS_A_NUMBER <= WEIGHING_S
     model = problem.model
     problem.clock.check()
-    log_p = densities(problem, found.z) if cheap else None
+    log_p = found.log_p
+    if log_p is None and cheap:
+        log_p = densities(problem, found.z)
     values, failures = model.constrain(found.z, transformed=True, generated=True, seed=problem.seed)
     message = found.message
     bad = np.flatnonzero(failures)

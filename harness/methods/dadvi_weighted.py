@@ -99,7 +99,7 @@ def _weighted(
         faults.append(Fault(Reason.WEIGHTS, found.doubt))
     whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
     fit = fitted(problem, optimum, whole, z[found.chosen], None, found.diagnostics)
-    return dataclasses.replace(fit, copies=found.copies)
+    return dataclasses.replace(fit, copies=found.copies, log_p=log_p[found.chosen])
 
 
 def _proposed(

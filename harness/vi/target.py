@@ -92,6 +92,8 @@ class Fitted:
     diagnostics: Mapping[str, float] = field(default_factory=dict)  # scalars of the run
     words: str = ""  # worth reading, not a number: basins found, stopping rules that fired
     reason: Reason | None = None
+    log_p: FloatArray | None = None
+    """Log density of the target at z, shape (draw,), nats; None where the fit did not need it."""
     copies: FloatArray | None = None
     """How many of the draws are copies of the same weighted proposal, shape (draw,)."""
     chains: int = 0

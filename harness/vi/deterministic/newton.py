@@ -18,6 +18,7 @@ from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 SETTLED = 1e-6  # half the Newton decrement, in nats, at convergence: 0.0014 sd
 LARGEST_STEP = 1.0  # the longest Newton step in sds of q, beyond which the quadratic is not trusted
 TURNS, ITERATIONS = 5, 60  # how often the Hessian is computed, and the iterations with each
+LEAST = 1e-3  # the smallest curvature that is taken for one, in directions where it is negative
 NEAR = 5e-4  # nats for each parameter of a move after which a Hessian still is the optimum's
 
 PRIOR_BLOCKS = 4
@@ -72,6 +73,20 @@ def _by_blocks(
     return np.asarray(H * units[:, :, None] * units[:, None, :])
 
 
+def _inverse(H: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
+    """Return the inverse of a Hessian, the Hessian, and whether it is positive definite.
+
+    If it is not, both are those of the matrix with the absolute eigenvalues: steps go downhill in
+    directions of negative curvature, too.
+    """
+    with contextlib.suppress(np.linalg.LinAlgError):
+        half = solve_triangular(np.linalg.cholesky(H), np.eye(len(H)), lower=True)
+        return half.T @ half, H, True
+    eigenvalues, vectors = np.linalg.eigh(H)
+    sizes = np.maximum(np.abs(eigenvalues), LEAST)
+    return (vectors / sizes) @ vectors.T, (vectors * sizes) @ vectors.T, False
+
+
 def newton(
     objective: Objective, theta: FloatArray, pattern: Pattern, size: int, metric: Metric
 ) -> Polished:
@@ -89,21 +104,18 @@ def newton(
             # At an edge of the support, or with an infinitely wide q.
             definite = False
             break
-        eigenvalues, vectors = np.linalg.eigh(H.mean(axis=0))
-        definite = bool(eigenvalues[0] > 0)
-        # Steps go downhill even in directions of negative curvature.
-        sizes = np.maximum(np.abs(eigenvalues), 1e-3)
+        whole = H.mean(axis=0)
+        inverse, whole, definite = _inverse(whole)
         units = np.ones(2 * d)
         units[:d] = np.exp(theta[d:])
-        inverse = (vectors / sizes) @ vectors.T * units * units[:, None]
-        metric = inverse.__matmul__
+        metric = (inverse * units * units[:, None]).__matmul__
         path = lbfgs(
             objective, theta, metric=metric, tolerance=SETTLED, iterations=ITERATIONS,
             longest=LARGEST_STEP * units,
         )  # fmt: skip
         values += path.values[1:]
-        step = vectors.T @ ((path.x - theta) / units)
-        near = 0.5 * float(step @ (sizes * step)) < NEAR * d
+        step = (path.x - theta) / units
+        near = 0.5 * float(step @ whole @ step) < NEAR * d
         settled = path.converged and definite
         if near:
             # The Hessian stays, in the new units.
