@@ -169,3 +169,45 @@ def test_exceptions_of_generated_quantities_are_no_failed_fit(tmp_path: Path) ->
     assert "; 2 draws without generated quantities, the first: too large: 2.7" in warned
     assert "generated" not in console.sampler_warning(model, path)
     assert console.sampler_warning("", path) == ""
+
+
+PATHS = """Path [1] :Initial log joint density = -5.382568
+Path [2] :Initial log joint density = -7.1
+Path [1] : Iter      log prob        ||dx||      ||grad||     alpha      alpha0      # evals       ELBO    Best ELBO        Notes
+              1      -4.172e+00      3.742e-01   3.347e+00    1.000e-01  1.000e-03        30       -inf -1.305e+04
+Path [2] : Iter      log prob        ||dx||      ||grad||     alpha      alpha0      # evals       ELBO    Best ELBO        Notes
+              1      -2.126e+00      1.061e+00   2.764e+00    5.012e-01  1.000e+00         6       -inf       -inf
+Path [1] : Iter      log prob        ||dx||      ||grad||     alpha      alpha0      # evals       ELBO    Best ELBO        Notes
+              2      -2.126e+00      1.061e+00   2.764e+00    5.012e-01  1.000e+00        61 -1.305e+04 -1.464e+01
+Path [1] :Best Iter: [2] ELBO (-14.640000) evaluations: (61)
+Path [2] :Failure: None of the LBFGS iterations completed successfully
+"""  # noqa: E501 - as Stan prints it
+
+
+def test_pathfinders_paths_are_told_apart() -> None:
+    """Interleaved tables, one of a path that failed before it estimated an ELBO."""
+    found = console.read_pathfinder(PATHS, 25)
+    assert found == {
+        1: console.Climb(iterations=2, gradients=6, log_densities=50, elbo=-14.64),
+        2: console.Climb(iterations=1, gradients=6, log_densities=0, elbo=None),
+    }
+    assert console.read_pathfinder("Chain 1: nothing of the kind", 25) == {}
+
+
+def test_the_optimisers_table_is_read() -> None:
+    """Its last row has the running total; a table that is not there is no climb."""
+    table = """Initial log joint probability = -5.3
+    Iter      log prob        ||dx||      ||grad||       alpha      alpha0  # evals  Notes
+       8      -1.64257   0.000248789   0.000125935      0.9973      0.9973       13
+Optimization terminated normally:"""
+    assert console.read_climb(table) == console.Climb(iterations=8, gradients=13)
+    assert console.read_climb("") is None
+
+
+def test_a_row_of_advis_table_has_its_elbo() -> None:
+    """Other lines have none."""
+    assert console.elbo_of("  1800           -2.169             0.009            0.012   MEAN") == (
+        1800,
+        -2.169,
+    )
+    assert console.elbo_of("Begin stochastic gradient ascent.") is None

@@ -204,6 +204,8 @@ def _outcome(
     diagnostics["iterations"] = float(sum(c.iterations for c in climbs.values()))
     lost = options.num_paths - len(notes)
     message = f"{lost} of {count(options.num_paths, 'path')} failed" if lost else ""
+    if not climbs:
+        message = "how its paths went cannot be read from the console"
     status: Status = "ok"
     reason: Reason | None = None
     log_q: FloatArray | None = found.log_q
