@@ -113,6 +113,8 @@ def test_what_cannot_mix_is_refused_with_the_figure(tmp_path: Path) -> None:
     assert result.reason in {Reason.NOT_MIXED, Reason.WEIGHTS, Reason.OTHER_BASINS}
     assert "(allowed: at " in result.message
     assert "because" in result.message
+    # What the cause "weights" reads.
+    assert result.diagnostics["weight_ess"] < result.diagnostics["proposals"] == 512 * 40
     assert result.draws is not None
 
 

@@ -18,6 +18,9 @@ DRAWS = 20
 """Draws of each chain. If more are wanted there are more chains, because longer ones would not know
 better how much mass separate modes have."""
 
+MOST_NUMBERS = 10_000_000
+"""Coordinates of all draws together, because of memory; the chains of the option are always run."""
+
 SHOWN = 3
 """Parameters that describe a region, and regions that are described."""
 
@@ -26,7 +29,8 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
     """Fit deterministic ADVI, run the ensemble from it, and say what it doubts."""
     optimum = optimum_of(problem, "response")
     options = problem.options
-    chains = max(options.chains, -(-problem.draws // DRAWS))
+    most = MOST_NUMBERS // (DRAWS * problem.target.dimension)
+    chains = max(options.chains, min(-(-problem.draws // DRAWS), most))
     sizes = Sizes(chains, DRAWS, options.far)
     try:
         found = short_chains.run(problem.target, optimum, problem.rng, problem.clock, sizes)
@@ -45,6 +49,8 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
             "basins": float(len(found.shares)),
             "step_size": found.step,
             "chains": float(len(found.z)),
+            "proposals": float(found.proposals),
+            "weight_ess": found.figures["weight_share"] * found.proposals,
         },
         words="\n".join(_described(found, names)),
         chains=len(found.z),

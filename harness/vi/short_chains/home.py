@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FEWEST = 64
 """Chains without which there is no ensemble, and far ones without which there is no comparison."""
 
+MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
+"""Coordinates of all proposals together, because of memory, but at least as many for each chain."""
+
 ON_THE_WAY = 60
 """Transitions in which far starts may arrive, with a step of their own each."""
 
@@ -81,7 +84,8 @@ class Home:
             If too few proposals have a density and gradient.
         """
         parts, left = starts.parts_of(target, optimum, basins, rng, clock)
-        count = sizes.proposals * sizes.chains
+        most = max(MOST_NUMBERS // target.dimension, FEWEST_PROPOSALS * sizes.chains)
+        count = min(sizes.proposals * sizes.chains, most)
         weights = starts.weigh(target, parts, count, rng, clock)
         if np.count_nonzero(weights.weight) < 2 * FEWEST:
             inside = np.count_nonzero(weights.weight)
