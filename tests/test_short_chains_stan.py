@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from harness.methods import METHODS
+from harness.methods.short_chains import ChainsOptions
+from harness.methods.short_chains_fit import sizes_for
 from harness.records import Program, Reason, RunContext, RunResult, RunSpec
 
 K = 4.5
@@ -139,3 +141,21 @@ def test_short_chains_are_not_judged_as_long_ones(tmp_path: Path) -> None:
     assert not draws.long_chains
     tree = to_datatree(draws)
     assert dict(tree["posterior"].sizes) == {"chain": 128, "draw": 20}
+
+
+@pytest.mark.parametrize(
+    ("draws", "dimension", "seconds", "chains", "far"),
+    [
+        (10_240, 3, 1e-6, 512, 512),
+        (100_000, 3, 1e-6, 5000, 512),  # more draws are more chains
+        (100_000, 1000, 1e-6, 512, 512),  # unless their numbers take too much memory
+        (100_000, 3, 4e-4, 625, 256),  # slow gradients: first as few as usual, then fewer far ones
+        (10_240, 3, 1e-2, 256, 128),  # never so few that the checks must fail
+    ],
+)
+def test_sizes_follow_what_draws_and_gradients_cost(
+    draws: int, dimension: int, seconds: float, chains: int, far: int
+) -> None:
+    """By expected seconds, so that a busy machine changes nothing."""
+    found = sizes_for(ChainsOptions(), draws, dimension, seconds)
+    assert (found.chains, found.draws, found.far) == (chains, 20, far)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.methods.bridged import on_bridge
 from harness.methods.dadvi import DadviOptions
 from harness.methods.method import DASHED, Look, Method
-from harness.methods.settings import whole
+from harness.methods.settings import real, whole
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class ChainsOptions(DadviOptions):
 
     chains: int = whole(512, 128)
     far: int = whole(512, 128)  # far starts, which look for other regions
+    # Seconds that gradients may take; where they would take longer, far starts and chains are
+    # halved, the chains of more draws than usual first.
+    chains_s: float = real(60.0)
 
 
 SHORT_CHAINS = Method(

@@ -18,6 +18,15 @@ DRAWS = 20
 """Draws of each chain. If more are wanted there are more chains, because longer ones would not know
 better how much mass separate modes have."""
 
+PER_CHAIN, PER_FAR = 90, 240
+"""About how many gradients a chain and a far start take."""
+
+USUAL_FAR = 512
+"""Far starts below which a line says that there are few."""
+
+LEAST = 128
+"""Far starts, and half of the chains, at least: fewer would not pass the checks."""
+
 MOST_NUMBERS = 10_000_000
 """Coordinates of all draws together, because of memory; the chains of the option are always run."""
 
@@ -25,13 +34,28 @@ SHOWN = 3
 """Parameters that describe a region, and regions that are described."""
 
 
+def sizes_for(options: ChainsOptions, draws: int, dimension: int, seconds: float) -> Sizes:
+    """Return how many chains there are, given the expected seconds of a gradient."""
+    most = MOST_NUMBERS // (DRAWS * dimension)
+    chains, far = max(options.chains, min(-(-draws // DRAWS), most)), options.far
+
+    def too_long() -> bool:
+        return seconds * (chains * PER_CHAIN + far * PER_FAR) > options.chains_s
+
+    while too_long() and chains // 2 >= options.chains:
+        chains //= 2
+    while too_long() and far // 2 >= LEAST:
+        far //= 2
+    while too_long() and chains // 2 >= 2 * LEAST:
+        chains //= 2
+    return Sizes(chains, DRAWS, far)
+
+
 def fit(problem: Problem[ChainsOptions]) -> Fitted:
     """Fit deterministic ADVI, run the ensemble from it, and say what it doubts."""
     optimum = optimum_of(problem, "response")
     options = problem.options
-    most = MOST_NUMBERS // (DRAWS * problem.target.dimension)
-    chains = max(options.chains, min(-(-problem.draws // DRAWS), most))
-    sizes = Sizes(chains, DRAWS, options.far)
+    sizes = sizes_for(options, problem.draws, problem.target.dimension, optimum.seconds_per_point)
     try:
         found = short_chains.run(problem.target, optimum, problem.rng, problem.clock, sizes)
     except StartError as error:
@@ -97,6 +121,8 @@ def _described(found: Ensemble, names: list[str]) -> list[str]:
     n, draws = found.log_p.shape
     size, rate = setting(round(found.step, 3)), number(float(found.chance.mean()))
     made = f"{count(n, 'chain')} of {count(draws, 'draw')}"
+    if found.far < USUAL_FAR:
+        made += f" and {count(found.far, 'far start')}, which see less than {USUAL_FAR}"
     lines = [f"{made}, step size {size} sd, mean acceptance {rate}"]
     if len(found.shares) > 1:
         each = zip(found.shares, found.places, strict=True)

@@ -51,6 +51,7 @@ class Ensemble:
     shares: FloatArray  # of chains in each region, shape (region,)
     places: FloatArray  # the means of regions, shape (region, d)
     elsewhere: FloatArray  # one point of each region apart, shape (region, d)
+    far: int  # how many far starts were asked for
     proposals: int  # that starts were drawn from
     slowest: int | None  # the parameter along whose direction chains mix worst; None: log p
     figures: Mapping[str, float]  # by a check's id
@@ -110,6 +111,7 @@ def run(
         np.bincount(home.starts.part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
         elsewhere,
+        sizes.far,
         len(home.weights.weight),
         slowest,
         figures,
