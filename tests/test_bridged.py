@@ -14,9 +14,10 @@ from harness.methods import METHODS, bridged
 from harness.methods.bridged import BridgeTarget, Problem, arrays, on_bridge
 from harness.methods.settings import Options
 from harness.models import folders
-from harness.models.data import write_data
+from harness.models.data import to_json, write_data
 from harness.records import Program, Reason, RunContext, RunResult, RunSpec, Trace
 from harness.stan import CmdStan, bridge
+from harness.stan.embedded import EmbeddedModel
 from harness.vi.target import Clock, Counted, Fitted
 
 pytestmark = pytest.mark.stan
@@ -149,6 +150,18 @@ def test_expensive_draws_get_no_densities_and_that_is_said(
     assert found.draws.log_p is None
     assert found.draws.log_q is not None, "q itself can be told from it"
     assert "no k-hat" in found.console
+
+
+@pytest.mark.parametrize("statement", ["target += mu * sum(y) - mu^2;", "y ~ normal(mu, 1);"])
+def test_data_that_the_engine_folds_cost_nothing(tmp_path: Path, statement: str) -> None:
+    """A sum of data is a constant; a density that visits every number takes time for it."""
+    file = tmp_path / "p.stan"
+    code = "data { int N; vector[N] y; } parameters { real mu; } "
+    file.write_text(f"{code} model {{ {statement} }}", encoding="utf-8")
+    y = np.random.default_rng(1).normal(size=100_000)
+    model = EmbeddedModel(file, to_json({"N": len(y), "y": y}).encode())
+    visited = 0 if "sum" in statement else len(y)
+    assert bridged.a_density_s(model, {"y": y}) == pytest.approx(1.1e-6 + visited * 2e-9)
 
 
 def test_one_point_and_many_give_the_same(program: Program) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.methods.bridged import SECONDS_A_NUMBER, FitError, Problem, along, along_words
+from harness.methods.bridged import FitError, Problem, a_density_s, along, along_words
 from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
 from harness.records import FloatArray, Reason, Trace
 from harness.records.names import stan_name
@@ -127,13 +127,12 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
         raise FitError("the program has no parameters")
     options = problem.options
     # A gradient in a batch visits all data once.
-    numbers = sum(value.size for value in problem.data.values())
     settings = Settings(
         error=options.error,
         draws=options.base_draws,
         most_draws=options.most_base_draws,
         starts=options.starts,
-        seconds=1e-6 * (1 + problem.target.dimension / 10) + SECONDS_A_NUMBER * numbers,
+        seconds=a_density_s(problem.model, problem.data),
     )
     try:
         optimum = deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
