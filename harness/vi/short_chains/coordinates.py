@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.target import Clock, Target
 
-RANK = 80
-"""Directions in which low-rank coordinates differ from independent ones."""
+RANK, DENSE = 80, 300
+"""Directions in which low-rank coordinates differ from independent ones: all in few dimensions."""
 
 BASE = 8
 """Points over which a curvature is averaged: that of the density in the middle of q alone would be
@@ -149,7 +149,7 @@ def low_rank(
         both = (slope[BASE:] - slope[:BASE]).mean(axis=0) * sd
         return np.asarray(both / (2 * DIFFERENCE * math.sqrt(d)))
 
-    values, vectors = _lanczos(product, d, min(RANK, d), rng)
+    values, vectors = _lanczos(product, d, d if d <= DENSE else RANK, rng)
     chosen = np.isfinite(values) & (values > MOST_STRETCH**-2)
     stretch = np.clip(values[chosen] ** -0.5, 1 / MOST_STRETCH, MOST_STRETCH)
     return LowRank(mean, sd, vectors[:, chosen], stretch)

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.deterministic import fit_fullrank
-from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.short_chains.coordinates import (
     Coordinates,
-    Dense,
     Parts,
     from_covariance,
     low_rank,
@@ -54,8 +51,8 @@ def parts_of(
 ) -> tuple[Parts, float]:
     """Return coordinates of each separate basin, and the mass by ELBO of those left out.
 
-    Those of the optimum are linear response's; a full-rank fit gives the others theirs where it
-    can be made. Everywhere else they are low-rank corrections of the mean-field sds.
+    Those of the optimum are linear response's; elsewhere the mean-field sds are corrected by the
+    curvature, in as many directions as can be afforded.
     """
     modes = [b for b in basins if b.separate][:MOST_PARTS]
     each: list[Coordinates] = []
@@ -64,15 +61,10 @@ def parts_of(
         d = len(basin.theta) // 2
         mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
         found: Coordinates | None = None
-        level = basin.elbo
         if optimum.covariance is not None and np.array_equal(mean, optimum.mean):
             found = from_covariance(mean, optimum.covariance)
-        elif d <= FULLRANK_LIMIT:
-            full = fit_fullrank(target, mean, np.diag(sd**2), rng, clock)
-            if math.isfinite(full.elbo) and np.isfinite(full.factor).all():
-                found, level = Dense(full.mean, full.factor), full.elbo
         each.append(found or low_rank(target, mean, sd, rng, clock))
-        levels.append(level)
+        levels.append(basin.elbo)
     share = np.exp(np.array(levels) - max(levels))
     share = (1 - FLOOR) * share / share.sum() + FLOOR / len(share)
     left = 1 - sum(b.mass for b in modes)
