@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness.methods import METHODS
+from harness.methods.options import RESERVED
 from harness.models import exact, folders
 
 STAN = Path(__file__).parent.parent / "stan"
@@ -125,7 +126,7 @@ def test_settings_name_methods_and_give_reasons(model: str) -> None:
     """Settings are for known methods, and a skipped method has a sentence as its reason."""
     for method, options in read(model).get("settings", {}).items():
         assert method in METHODS
-        assert set(options) <= {"seeds", "draws", "skip", *METHODS[method].defaults}
+        assert set(options) <= {*RESERVED, *METHODS[method].defaults}
         assert len(str(options.get("skip", "a reason of some length, or none"))) > 20
 
 

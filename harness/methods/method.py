@@ -113,6 +113,9 @@ class Method:
     family: FamilyName | None = None
     # Why the method cannot be used on a model, in a sentence.
     unfit: Callable[[Model], str | None] = lambda _: None
+    # Whether a run with these options begins at another method's draws, which the embedded engine
+    # may make though CmdStan makes the rest.
+    helped: Callable[[Mapping[str, Any]], bool] = lambda _: False
     # Remedies are tried where it fails: not for methods that are remedies, or that none fits.
     repairable: bool = True
     # The method that is this one with correlations (unless an option "family" makes it), and with

@@ -255,5 +255,6 @@ NUTS = Method(
     look=Look("#1769aa", SOLID, "o"),
     usual=True,
     since=SINCE,
+    helped=lambda options: options.get("start") == pathfinder.PATHFINDER.name,
     repairable=False,
 )

@@ -62,7 +62,7 @@ class Engines:
 
     def _helped(self, spec: RunSpec) -> bool:
         """Tell whether a run of CmdStan's starts at draws that the embedded engine may make."""
-        return self.embedded and spec.options.get("start") == "pathfinder"
+        return self.embedded and METHODS[spec.method].helped(spec.options)
 
     def of_run(self, program: Program, engine: EngineName | None, spec: RunSpec) -> Program:
         """Return a program with one engine only, so that a run cannot take the other."""
