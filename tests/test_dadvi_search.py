@@ -1,0 +1,149 @@
+"""The search for optima: climbs in a batch, starts in a known basin, and what they cost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from targets import Density, Mixture, banana, ill_conditioned
+from test_dadvi import hierarchy
+
+from harness.records import FloatArray
+from harness.vi import deterministic
+from harness.vi.deterministic import Objective, Settings
+from harness.vi.deterministic.basins import Basin, beyond_valleys, find_basins, settle
+from harness.vi.deterministic.climb import climb, dips
+from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
+from harness.vi.deterministic.lbfgs import lbfgs
+from harness.vi.deterministic.starts import start_at
+from harness.vi.sobol import base_blocks
+from harness.vi.target import Clock, Counted
+
+TWO = Mixture([0.4, 0.6], np.array([[0.0, 0.0], [6.0, 6.0]]), np.full((2, 2), 0.5))
+"""Modes 17 sds apart."""
+
+MOST_HIERARCHY, MOST_NORMAL = 7000, 9500
+"""Gradients of a fit."""
+
+
+def at(place: float, elbo: float = 0.0) -> Basin:
+    """Return a basin of ``TWO`` at a point of its diagonal, as wide as a mode."""
+    theta = np.array([place, place, math.log(0.5), math.log(0.5)])
+    return Basin(theta, elbo, 1, True, (), lambda g: 0.25 * g)
+
+
+def test_climbs_end_at_the_maximum_whatever_the_others_do() -> None:
+    """Of a correlated normal: to .05 nats, and alone as among others but for rounding."""
+    target = ill_conditioned(20)
+    start = np.random.default_rng(1).uniform(-2, 2, (6, 20))
+    ends = climb(target, start, Clock(), tolerance=1e-3, iterations=200)
+    assert ends.converged.all()
+    step = ends.z - target.mean
+    assert np.einsum("ni,ij,nj->n", step, target.precision, step).max() < 0.1
+    alone = climb(target, start[:1], Clock(), tolerance=1e-3, iterations=200)
+    np.testing.assert_allclose(alone.z[0], ends.z[0], atol=1e-6)
+
+
+def test_climbs_take_back_steps_over_an_edge_and_skip_points_without_a_density() -> None:
+    """Of log x − x for x > 0: from 50 to 1; a start at −1 has no finite end."""
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        inside = z[:, 0] > 0
+        x = np.where(inside, z[:, 0], 1.0)
+        value = np.where(inside, np.log(x) - x, -np.inf)
+        return value, np.where(inside, 1 / x - 1, np.nan)[:, None]
+
+    start = np.array([[50.0], [-1.0]])
+    ends = climb(Density(1, function), start, Clock(), tolerance=1e-8, iterations=100)
+    assert ends.converged.tolist() == [True, False]
+    assert abs(ends.z[0, 0] - 1) < 1e-3
+    assert ends.value[1] == -math.inf
+
+
+def test_a_density_without_a_maximum_is_climbed_no_higher_than_asked() -> None:
+    """The end has at least that density, did not converge, and took a few steps."""
+    counted = Counted(Density(1, lambda z: (-z[:, 0], -np.ones_like(z))))
+    ends = climb(counted, np.zeros((1, 1)), Clock(), tolerance=1e-3, iterations=1000, enough=50.0)
+    assert ends.value[0] >= 50
+    assert not ends.converged[0]
+    assert counted.gradients < 20
+
+
+def test_a_valley_is_seen_on_the_line() -> None:
+    """Between two modes there is one, within a mode there is none."""
+    assert dips(TWO, np.zeros(2), np.full(2, 6.0))
+    assert not dips(TWO, np.full(2, -1.0), np.full(2, 0.5))
+
+
+def test_starts_that_climb_to_a_known_basin_are_counted_and_not_followed() -> None:
+    """Of three far starts two lead to the known mode, and one beyond a valley is left."""
+    starts = [start_at(at(place).theta) for place in (-2.0, 1.5, 7.0)]
+    counted, left = beyond_valleys(TWO, starts, [at(0.0)], (), Clock())
+    assert counted[0].starts == 3
+    assert len(left) == 1
+    np.testing.assert_allclose(left[0].theta[:2], 6, atol=0.3)
+    # Where q has started at the other mode's maximum already, nothing is left.
+    _, left = beyond_valleys(TWO, starts, [at(0.0)], [np.full(2, 6.0)], Clock())
+    assert not left
+
+
+def test_a_far_run_ends_where_no_valley_is_left() -> None:
+    """It is one more start of the known basin; a run to the other mode goes on to its optimum."""
+    scout = Objective(TWO, base_blocks(2, 1, 16, np.random.default_rng(1)), Clock())
+    (known,) = find_basins(scout, [start_at(at(0.0).theta)])
+    begin = np.array([-3.0, 1.0, math.log(0.01), math.log(0.01)])
+    # With 12 iterations in all, the first look comes after two.
+    joined = settle(scout, begin, lambda g: 1e-4 * g, [known], 12, far=True)
+    assert joined is not None
+    assert joined.elbo == known.elbo
+    assert joined.starts == 1
+    other = settle(scout, at(6.5).theta, lambda g: 0.25 * g, [known], far=True)
+    assert other is not None
+    assert abs(other.elbo - known.elbo - math.log(1.5)) < 0.01
+
+
+def test_a_metric_that_is_far_too_small_does_not_end_a_search_at_its_start() -> None:
+    """From elsewhere it says that no step is worth taking; with three steps it is corrected."""
+    function = Objective(TWO, base_blocks(2, 1, 16, np.random.default_rng(1)), Clock())
+    begin = at(0.3).theta
+    tiny = lbfgs(function, begin, metric=lambda g: 1e-6 * g, tolerance=1e-3)
+    assert tiny.converged
+    assert len(tiny.values) == 1
+    right = lbfgs(function, begin, metric=lambda g: 1e-6 * g, tolerance=1e-3, least=3)
+    assert len(right.values) > 3
+    assert right.value < tiny.value - 0.1
+
+
+def test_sums_by_groups_of_columns_are_those_of_whole_hessians() -> None:
+    """On a hierarchy with a sparse Hessian, to the error of differences."""
+    target = hierarchy(groups=12)
+    rng = np.random.default_rng(2)
+    objective = Objective(target, base_blocks(15, 2, 32, rng), Clock())
+    theta = np.concatenate([0.3 * rng.normal(size=15), np.full(15, math.log(0.4))])
+    sd = np.exp(theta[15:])
+    pattern = find_pattern(target, theta[:15] + sd * rng.standard_normal((10, 15)), sd)
+    assert pattern.colours < 8
+    sparse = elbo_hessians(objective, theta, pattern, size=16)
+    whole = elbo_hessians(objective, theta, dense(15), size=16)
+    np.testing.assert_allclose(sparse, whole, atol=1e-3 * np.abs(whole).max())
+
+
+def test_a_fit_takes_few_gradients() -> None:
+    """Half as many again as were counted when this was written; before, ten times as many."""
+    for target, most in ((hierarchy(), MOST_HIERARCHY), (ill_conditioned(30), MOST_NORMAL)):
+        counted = Counted(target)
+        deterministic.fit(counted, np.random.default_rng(1), Clock(), Settings(seconds=2e-6))
+        assert counted.gradients < most, counted.gradients
+
+
+def test_a_fit_depends_on_target_and_seed_only() -> None:
+    """Two runs are equal to the last bit, whatever the clock says."""
+    one, two = (
+        deterministic.fit(banana(), np.random.default_rng(3), Clock(limit), Settings(seconds=1e-6))
+        for limit in (60.0, 600.0)
+    )
+    assert one.elbo == two.elbo
+    assert np.array_equal(one.theta, two.theta)
+    assert one.covariance is not None
+    assert two.covariance is not None
+    assert np.array_equal(one.covariance, two.covariance)
