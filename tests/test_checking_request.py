@@ -10,7 +10,7 @@ import pytest
 from checking_builders import TOML, described, found, keep, mine, project, request
 
 from harness.check.baseline.file import read
-from harness.check.request import Request, _target, as_asked, asked
+from harness.check.request import Request, _target, as_asked, asked, engines_of
 from harness.cli.common import read_models
 from harness.models import folders
 from harness.records import Model
@@ -140,3 +140,20 @@ def test_methods_seeds_and_reference_are_asked_for_again(root: Path) -> None:
     assert read(path).request["reference"] == "../reference.nc"
     plain = as_asked(read(keep(root, mine(root))), request(root))
     assert (plain.methods, plain.seeds, plain.reference) == (None, None, "auto")
+
+
+@pytest.mark.parametrize(
+    ("written", "engines"),
+    [
+        ({"cmdstan": "2.27.0", "compiler": "g++"}, "cmdstan"),
+        ({"cmdstan": "2.27.0", "embedded": "stanli 1"}, "both"),
+        ({"embedded": "stanli 1"}, "embedded"),
+        ({}, "auto"),
+    ],
+)
+def test_a_check_uses_the_engines_of_its_baseline(
+    root: Path, written: dict[str, str], engines: str
+) -> None:
+    """Whatever else the machine has: another engine is never the reason for a change."""
+    kept = read(keep(root, mine(root)))
+    assert engines_of(replace(kept, written=written)) == engines

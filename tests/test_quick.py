@@ -178,3 +178,21 @@ def test_the_doctor_shows_the_engines(harness: Command) -> None:
     assert done.returncode == 2
     assert "embedded engine: stanli" in done.stdout
     assert "CmdStan: not found" in done.stdout
+
+
+def test_quick_from_python(
+    folder: Path, isolated_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same fits and standings; asking for CmdStan as well is an error."""
+    import harness as package
+
+    assert isolated_cache
+    monkeypatch.chdir(folder)
+    found = package.compare("my.stan", DATA, methods=("dadvi_lr", "dadvi_psis"), quick=True)
+    assert {v.level for v in found.verdicts.values()} == {"unknown"}
+    (model,) = found.comparison.models
+    assert {s.beside for s in model.standings} == {"dadvi_psis"}
+    assert {run.engine for run in model.runs} == {"embedded"}
+    assert model.explanation is None
+    with pytest.raises(ValueError, match="quick=True runs on the embedded engine"):
+        package.compare("my.stan", DATA, quick=True, engine="cmdstan")
