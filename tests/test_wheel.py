@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import tomllib
 import venv
 from collections.abc import Callable
@@ -105,17 +104,26 @@ def test_a_suite_of_another_repository(call: Call, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+def _children_s() -> float:
+    """Return the CPU seconds of the processes that this one started and that have ended."""
+    taken = os.times()
+    return taken.children_user + taken.children_system
+
+
 def test_an_answer_in_seconds_without_a_compiler(call: Call, tmp_path: Path) -> None:
-    """Nothing but wheels: a table of verdicts in under 10 s, for a program of the user's own."""
+    """Nothing but wheels: a table of verdicts in under 10 s, for a program of the user's own.
+
+    Of CPU: a machine that does nothing else takes less, because two workers share them.
+    """
     folder = tmp_path / "project"
     (folder / "my.stan").write_text(PROGRAM, encoding="utf-8")
     (folder / "my.json").write_text('{"N": 4, "y": [1.2, 0.3, 2.1, 1.7]}', encoding="utf-8")
-    begin = time.monotonic()
+    begin = _children_s()
     done = call("stan-advi-harness", "compare", "my.stan", "my.json", "--quick")
     assert done.returncode == 0, done.stderr
     assert "DADVI + PSIS" in done.stdout
     assert "next: harness compare my.stan my.json" in done.stdout
-    assert time.monotonic() - begin < 10
+    assert _children_s() - begin < 10
 
 
 def test_the_installed_command_has_the_lectures_models(call: Call) -> None:

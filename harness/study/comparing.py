@@ -309,7 +309,7 @@ class _Study:
                 trials=None,
                 agreement="",
             )
-            self.pool.submit(("tell", work), analyse, task, turn=Turn.CHEAP)
+            self.pool.submit(("tell", work), analyse, task, turn=Turn.TELL)
 
     def _tell(self, work: Work, value: Analysis | None, error: BaseException | None) -> None:
         """Print the first verdicts; the analysis of all runs meets what kept them from being."""

@@ -93,10 +93,11 @@ class Turn(IntEnum):
 
     AGAIN = 0
     START = 1
-    CHEAP = 2
-    JUDGE = 3
-    BUILD = 4
-    RUN = 5
+    TELL = 2
+    CHEAP = 3
+    JUDGE = 4
+    BUILD = 5
+    RUN = 6
 
 
 class Job(NamedTuple):
