@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from harness.stan.embedded.model import EmbeddedModel
     from harness.stan.embedded.services import Served
 
-LABEL = "Stan 2.40 (embedded)"
-"""The version of Stan in a record of what the embedded engine's services made."""
-
 Since = tuple[int, int]
 
 _LACKING = (
@@ -62,6 +59,7 @@ def served(
     at a relative change of the ELBO would be another rule.
     """
     from harness.stan.density import EngineError
+    from harness.stan.embedded import library
     from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError, text_of
 
     program = context.program
@@ -82,7 +80,9 @@ def served(
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error), console=said)
     except (EngineError, ProgramError) as error:
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error))
-    return dataclasses.replace(ended, engine="embedded", versions={STAN: LABEL})
+    return dataclasses.replace(
+        ended, engine="embedded", versions={STAN: f"Stan {library.STAN} (embedded)"}
+    )
 
 
 def _fitted(
