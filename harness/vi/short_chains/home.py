@@ -28,6 +28,10 @@ FEWEST = 64
 MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 """Coordinates of all proposals together, because of memory, but at least as many for each chain."""
 
+SURE, MORE = 0.01, 4
+"""Error of a region's share above which proposals are four times as many; the check on it allows
+twice as much."""
+
 ON_THE_WAY = 60
 """Transitions in which far starts may arrive, with a step of their own each."""
 
@@ -87,6 +91,10 @@ class Home:
         most = max(MOST_NUMBERS // target.dimension, FEWEST_PROPOSALS * sizes.chains)
         count = min(sizes.proposals * sizes.chains, most)
         weights = starts.weigh(target, parts, count, rng, clock)
+        if weights.share_error(len(parts.each)) > SURE and MORE * count <= most:
+            # Densities cost less than paths, and no path tells shares.
+            count *= MORE
+            weights = starts.weigh(target, parts, count, rng, clock)
         if np.count_nonzero(weights.weight) < 2 * FEWEST:
             inside = np.count_nonzero(weights.weight)
             msg = f"of {count} draws of the fit only {inside} have a density"
