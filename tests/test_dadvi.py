@@ -341,6 +341,8 @@ def test_improper_densities_and_hard_edges_end_in_words(
 class _Names:
     """A model that only has names."""
 
+    engine = "NumPy"
+
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
 

@@ -33,7 +33,9 @@ def problem(target: targets.Mixture, seed: int, **options: Any) -> Any:
     names = [f"x.{i}" for i in range(1, target.dimension + 1)]
     return SimpleNamespace(
         target=target,
-        model=SimpleNamespace(unconstrained_names=lambda: names),
+        model=SimpleNamespace(
+            unconstrained_names=lambda: names, dimension=target.dimension, engine="NumPy"
+        ),
         data={},
         draws=4000,
         rng=np.random.default_rng(seed),

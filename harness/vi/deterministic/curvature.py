@@ -155,8 +155,9 @@ def mean_hessian(objective: Objective, theta: FloatArray, pattern: Pattern) -> F
     _, gradient = objective.target.log_density_gradient(z)
     half = np.repeat([1.0, -1.0], objective.eps.shape[1] // 2)
     sign = np.tile(half, objective.eps.shape[0])
-    W = hessians(objective.target, z, gradient, scale, sign, pattern)
-    return np.asarray(-W.mean(axis=0))
+    rows = _differences(objective.target, z, gradient, scale, sign, pattern)
+    mean = rows.mean(axis=0)[pattern.colour]
+    return -_symmetric(mean, mean, pattern)
 
 
 def _moments(
