@@ -239,6 +239,12 @@ def test_an_improper_posterior_has_no_laplace(run: Run, tmp_path: Path, code: st
     assert result.message.endswith("the posterior is improper")
 
 
+@pytest.mark.parametrize("name", [n for n in folders.lecture_models() if n != "wide_normal"])
+def test_the_lectures_posteriors_have_a_laplace(run: Run, name: str) -> None:
+    """They are proper, with one peak or more: far tails are no flat directions."""
+    assert run("laplace", name, draws=1000).status == "ok"
+
+
 SLOPE = "parameters { vector[2] x; } model { target += x[1] - square(x[2]); }"
 
 FUNNEL = """

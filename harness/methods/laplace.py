@@ -79,14 +79,16 @@ def _embedded(
     from harness.methods.bridged import BridgeTarget, along, along_words
     from harness.stan.embedded import services
     from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
-    from harness.vi.deterministic.improper import flat_directions
+    from harness.vi.deterministic.improper import MOST_LEVEL, level_directions
 
     given = options.plain()
     for name in ("algorithm", "jacobian", "calculate_lp"):
         del given[name]
     seed, limit = context.cmdstan_seed, clock.limit_s
     mode = services.optimize(model, seed, limit, **given)
-    flat = flat_directions(BridgeTarget(model), np.random.default_rng(seed))
+    d = model.dimension
+    around = mode.z + np.random.default_rng(seed).standard_normal((2 * d + 8, d))
+    flat = level_directions(BridgeTarget(model), around, np.ones(d)) if d <= MOST_LEVEL else []
     if flat:
         words = f"{along_words([along(model, v) for v in flat])}: the posterior is improper"
         return Outcome("failed", Cost(clock.elapsed_s), words)
