@@ -8,10 +8,9 @@ import itertools
 import json
 import math
 import operator
-import re
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -19,9 +18,11 @@ import numpy as np
 
 from harness.stan.density import EngineError, Evaluation, Status, check_parameters
 from harness.stan.embedded import library
+from harness.stan.embedded.buffers import Staged, address, rows, text
 from harness.stan.embedded.constants import with_constants
 from harness.stan.embedded.info import program_info
 from harness.stan.embedded.library import WORDS, Sink
+from harness.stan.embedded.words import BridgeStan, why_not
 from harness.stan.source import without_generated
 
 if TYPE_CHECKING:
@@ -33,19 +34,9 @@ _SEEDS = 2**32
 
 _CLOSED = "the model is closed; make it again"
 
-_FIRST_ERROR = "first error: "
-"""What stands before the program's message where NUTS cannot start."""
-
-_SAMPLER_COLUMNS = 7
-
 _STAGED = 1024
 """Numbers that are copied to and from buffers at known addresses, because looking up an array's
 address costs more than copying up to this many."""
-
-_BARE = re.compile(rb"(?<![\"\w])(-?)(NaN|Infinity)(?![\"\w])")
-"""Numbers that Stan's JSON has and strict JSON has not."""
-
-NOT_EVALUATED = "the log density cannot be evaluated"
 
 NOT_FINITE = "the log density or its gradient is not finite"
 
@@ -109,12 +100,12 @@ class EmbeddedModel:
                 self._translated, _text(data), ctypes.addressof(options), words, WORDS
             )
         if not handle:
-            raise EngineError(_said(words))
+            raise EngineError(text(words))
         self._handle: int | None = handle
-        self._free = weakref.finalize(self, self._call.stanli_model_free, handle)
+        free = weakref.finalize(self, self._call.stanli_model_free, handle)
         # At the interpreter's exit another thread may still use it; the system frees everything.
-        self._free.atexit = False
-        self._free_other: weakref.finalize[Any, Any] | None = None
+        free.atexit = False
+        self._frees: list[Callable[[], object]] = [free]
         warned = self._call.stanli_warnings(handle).decode(errors="replace").strip()
         if warned:
             self.sink.add(f"{warned}\n")
@@ -136,9 +127,8 @@ class EmbeddedModel:
         """Free the program and its data; later calls raise EngineError."""
         with self.lock:
             self._handle = None
-            self._free()
-            if self._free_other is not None:
-                self._free_other()
+            while self._frees:
+                self._frees.pop()()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled, because the handle belongs to this process."""
@@ -170,7 +160,7 @@ class EmbeddedModel:
         parameters = self.constrained_names()
         if len(parameters) == self._dimension:
             return parameters  # no transform has more unconstrained than constrained values
-        return tuple(self._call.bs_param_unc_names(self._other).decode().split(","))
+        return self._bridgestan.unconstrained_names()
 
     def unconstrained_names(self) -> tuple[str, ...]:
         """Return the names of the unconstrained parameters in Stan's form, ``beta.2``.
@@ -240,13 +230,13 @@ class EmbeddedModel:
             write = call.stanli_wa_row
             if not generated and not transformed:
                 write = call.stanli_constrain
-            rows = zip(_rows(points, 8 * self._dimension), _rows(out, row), strict=True)
-            failed = [write(self.handle, at_z, at_out) != 0 for at_z, at_out in rows]
+            both = zip(rows(points, 8 * self._dimension), rows(out, row), strict=True)
+            failed = [write(self.handle, at_z, at_out) != 0 for at_z, at_out in both]
             bad = np.flatnonzero(failed)
             if len(bad):
                 out[bad] = np.nan
                 status[bad] = Status.REJECT
-                self._error = self._why_not_generated(points[bad[0]])
+                self._error = self._why_not_written(points[bad[0]])
                 end = self._ends[1]
                 if transformed and not generated and end < self._width:
                     out[bad, :end], status[bad] = self._plain.constrain(points[bad])
@@ -267,9 +257,9 @@ class EmbeddedModel:
         words = ctypes.create_string_buffer(WORDS)
         with self.lock:
             self.listen()
-            text = json.dumps(whole).encode()
-            if self._call.stanli_unconstrain_inits(self.handle, text, _at(out), words, WORDS):
-                self._error = _said(words)
+            given = json.dumps(whole).encode()
+            if self._call.stanli_unconstrain_inits(self.handle, given, address(out), words, WORDS):
+                self._error = text(words)
                 raise EngineError(self._error)
         return out
 
@@ -315,7 +305,7 @@ class EmbeddedModel:
                 return Evaluation(value, slope if gradient else None, status, _CLOSED)
             self.listen()
             staged = self._staged
-            if n > staged.rows:
+            if n > staged.count:
                 staged = Staged(n, d, x=points)
             else:
                 staged.x[:n] = points
@@ -358,39 +348,16 @@ class EmbeddedModel:
     def why_not(self, z: FloatArray) -> str:
         """Return the message of a point that cannot be evaluated; :meth:`last_error` from now on.
 
-        The engine's gradient has none. NUTS started at the point says why it cannot start there.
+        Called with ``lock`` held.
         """
-        start = np.array(z)
-        options, metric = library.SampleOptions(), library.MetricOptions()
-        report, stopped = library.SampleReport(), ctypes.c_int(0)
-        self._call.stanli_sample_opts_init(ctypes.addressof(options))
-        self._call.stanli_metric_opts_init(ctypes.addressof(metric))
-        options.chains = options.samples = options.max_depth = options.num_threads = 1
-        options.warmup = metric.adapt_engaged = 0
-        options.inits = _at(start)
-        draws = np.empty(self._dimension + self._width + _SAMPLER_COLUMNS)
-        raw, stats = _at(draws), _at(draws[self._dimension :])
-        out = _at(draws[self._dimension + _SAMPLER_COLUMNS :])
-        words = ctypes.create_string_buffer(WORDS)
-        self._call.stanli_sample_multi_metric(
-            self.handle, ctypes.addressof(options), ctypes.addressof(metric), 0, raw, stats, out,
-            None, None, None, None, ctypes.addressof(stopped), ctypes.addressof(report),
-            words, WORDS,
-        )  # fmt: skip
-        self._error = _said(words).partition(_FIRST_ERROR)[2] or NOT_EVALUATED
+        self._error = why_not(self.handle, z, self._width)
         return self._error
 
-    def _why_not_generated(self, z: FloatArray) -> str:
-        """Return the message of generated quantities that throw; the engine itself has none."""
-        error = _BridgeStanError(self._call)
-        rng = self._call.bs_rng_construct(self._seed, error.at)
-        out = np.empty(self._width)
+    def _why_not_written(self, z: FloatArray) -> str:
         try:
-            wanted = (True, True)  # transformed parameters and generated quantities
-            self._call.bs_param_constrain(self._other, *wanted, _at(z), _at(out), rng, error.at)
-            return error.words()
-        finally:
-            self._call.bs_rng_destruct(rng)
+            return self._bridgestan.why_not_written(z, self._width)
+        except EngineError as error:
+            return str(error)
 
     @functools.cached_property
     def _plain(self) -> EmbeddedModel:
@@ -398,41 +365,10 @@ class EmbeddedModel:
         return EmbeddedModel(self.stan_file, self._data, self._seed, edit=without_generated)
 
     @functools.cached_property
-    def _other(self) -> int:
-        """The same model behind BridgeStan's interface, which has what the engine's own lacks.
-
-        These are names of unconstrained parameters, and messages of generated quantities; it is
-        made where one of them is needed.
-        """
-        about = {
-            "build_id": self.library.build,
-            "mir": self._translated.decode(),
-            "name": "model",
-        }
-        text = _BARE.sub(rb'"\1\2"', _text(self._data))
-        inside = text[text.index(b"{") + 1 :]
-        comma = b"" if inside.lstrip()[:1] == b"}" else b","
-        whole = b'{"__stanli":' + json.dumps(about).encode() + comma + inside
-        error = _BridgeStanError(self._call)
-        with self.library.making:
-            handle = self._call.bs_model_construct(whole, self._seed, error.at)
-        if not handle:
-            raise EngineError(error.words())
-        self._free_other = weakref.finalize(self, self._call.bs_model_destruct, handle)
-        self._free_other.atexit = False
-        return int(handle)
-
-
-class Staged:
-    """Buffers for points, values and gradients, with the addresses of their rows."""
-
-    def __init__(self, rows: int, dimension: int, x: FloatArray | None = None) -> None:
-        self.rows = rows
-        self.x = np.empty((rows, dimension)) if x is None else x
-        self.gradient = np.empty((rows, dimension))
-        self.value = np.empty(rows)
-        size = 8 * dimension
-        self.at = (_rows(self.x, size), _rows(self.value, 8), _rows(self.gradient, size))
+    def _bridgestan(self) -> BridgeStan:
+        found = BridgeStan(self._translated, _text(self._data), self._seed)
+        self._frees.append(found.free)
+        return found
 
 
 class EmbeddedPoint:
@@ -450,7 +386,7 @@ class EmbeddedPoint:
         self.z: FloatArray = np.zeros(model.dimension)
         self.gradient: FloatArray = np.full(model.dimension, np.nan)
         self._value = ctypes.c_double(np.nan)
-        self._at = (_at(self.z), ctypes.addressof(self._value), _at(self.gradient))
+        self._at = (address(self.z), ctypes.addressof(self._value), address(self.gradient))
         self._failed = Status.OK
 
     def __call__(self) -> float:
@@ -509,24 +445,6 @@ class EmbeddedPoint:
         raise TypeError(msg)
 
 
-class _BridgeStanError:
-    """A message that BridgeStan's interface may leave."""
-
-    def __init__(self, call: ctypes.CDLL) -> None:
-        self._call = call
-        self._text = ctypes.c_void_p()
-        self.at = ctypes.addressof(self._text)
-
-    def words(self) -> str:
-        """Return the message, and free the library's copy."""
-        if not self._text.value:
-            return "the engine has no message"
-        said = ctypes.string_at(self._text.value).decode(errors="replace").strip()
-        self._call.bs_free_error_msg(self._text)
-        self._text.value = None
-        return said
-
-
 def _text(data: Path | bytes | None) -> bytes:
     if data is None:
         return b"{}"
@@ -536,21 +454,6 @@ def _text(data: Path | bytes | None) -> bytes:
         return data.read_bytes()
     except OSError as error:
         raise EngineError(f"cannot read the data {data}: {error.strerror or error}") from error
-
-
-def _at(array: Any) -> int:
-    """Return the address of a contiguous array's data, which the caller keeps alive."""
-    return int(array.__array_interface__["data"][0])
-
-
-def _rows(array: FloatArray, size: int) -> Iterable[int]:
-    """Return the addresses of an array's rows of ``size`` bytes."""
-    start = _at(array)
-    return range(start, start + len(array) * size, size) if size else [start] * len(array)
-
-
-def _said(words: ctypes.Array[ctypes.c_char]) -> str:
-    return words.value.decode(errors="replace").strip()
 
 
 def _seed(seed: int) -> int:
