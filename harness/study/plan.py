@@ -402,16 +402,20 @@ def expected_work(spec: RunSpec) -> float:
 RUN_S, BUILD_S, JUDGE_S = 0.5, 14.0, 2.0
 """Seconds of a run beside its gradients, of a build, of an analysis; for the time left only."""
 
-_GRADIENT_S, _STEP_S, _BYTE_S, _READ_S = 2e-6, 1e-4, 1e-9, 3e-7
+_GRADIENT_S, _STEP_S, _BYTE_S, _READ_S = 2e-6, 1e-4, 2e-10, 3e-7
+
+_EARLY = 0.2
+"""Part of its iterations at which CmdStan's ADVI stops, about."""
 
 
 def expected_seconds(spec: RunSpec, model: Model) -> float:
     """Estimate the seconds of a run, roughly; for the time left only."""
-    size = data_size(model)
-    if spec.method in QUICK:
+    size, row = data_size(model), METHODS[spec.method]
+    if spec.method in QUICK or row.rebinds:
         return RUN_S + _READ_S * size
-    each = _STEP_S if "iterations" in spec.options else _GRADIENT_S
-    return RUN_S + expected_work(spec) * (each + _BYTE_S * size)
+    each = (_STEP_S if "iterations" in spec.options else _GRADIENT_S) + _BYTE_S * size
+    part = _EARLY if row.kind == "CmdStan's ADVI" else 1.0
+    return RUN_S + part * expected_work(spec) * each
 
 
 def data_size(model: Model) -> int:
