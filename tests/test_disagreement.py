@@ -60,12 +60,18 @@ def test_a_density_that_is_off_somewhere_disagrees(model: EmbeddedModel) -> None
     )
 
 
-def test_what_cannot_be_compared_disagrees(model: EmbeddedModel) -> None:
-    """Too few draws, no finite density, or a parameter that is missing."""
+def test_what_cannot_be_compared_disagrees(model: EmbeddedModel, tmp_path: Path) -> None:
+    """Too few draws, no finite density, a parameter that is missing or that draws do not tell."""
     draws, log_p = drawn(model, n=10)
     assert "10 draws only" in disagreement(model, draws, log_p)
     draws, log_p = drawn(model)
     assert "0 draws only" in disagreement(model, draws, log_p + np.nan)
+    file = tmp_path / "around.stan"
+    file.write_text(
+        "parameters { unit_vector[2] u; } model { u ~ normal(0, 1); }", encoding="utf-8"
+    )
+    around = EmbeddedModel(file)
+    assert "radius of a unit_vector" in disagreement(around, *drawn(around))
     short = Draws(draws.names[1:], draws.values[..., 1:])
     assert "lack p" in disagreement(model, short, log_p)
 

@@ -18,7 +18,7 @@ from harness.stan.density import Density, EngineError
 from harness.stan.embedded import EmbeddedModel
 from harness.stan.embedded.constants import same_but_for_a_constant
 from harness.stan.source import blocks
-from harness.stan.unconstrain import MissingParametersError, parameters, points
+from harness.stan.unconstrain import MissingParametersError, parameters, points, undetermined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,10 @@ def disagreement(model: Density, draws: Draws, log_p: FloatArray) -> str:
         names, theta = parameters(model, draws, index.tolist())
     except MissingParametersError as error:
         return f"the densities cannot be compared: {error}"
+    if undetermined(model).any():
+        return (
+            "the densities cannot be compared: draws do not determine the radius of a unit_vector"
+        )
     theirs = log_p.reshape(-1)[index]
     z = points(model, names, theta)
     beside = points(model, names, theta * (1 + np.finfo(float).eps))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from harness.records import Draws, FloatArray
 
+RECOVERED = 1e-3
+"""Difference up to which a point came back from the constrained scale."""
+
 _ULPS = 8 * np.finfo(float).eps
 """Of a value and its bound: so close a point in closed form must come back to the draw."""
 
@@ -58,6 +61,14 @@ def unconstrained(model: Density, draws: Draws, index: Sequence[int]) -> FloatAr
         If the draws do not have all parameters.
     """
     return points(model, *parameters(model, draws, index))
+
+
+def undetermined(model: Density) -> NDArray[np.bool_]:
+    """Return which unconstrained parameters draws do not determine, such as unit vectors'."""
+    z = np.random.default_rng(0).uniform(-1, 1, (2, model.dimension))
+    names = tuple(stan_name(n) for n in model.constrained_names())
+    back = points(model, names, model.constrain(z, transformed=False)[0])
+    return np.asarray(~(np.abs(back - z) <= RECOVERED).all(axis=0))
 
 
 def points(model: Density, names: Sequence[str], values: FloatArray) -> FloatArray:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.methods import METHODS
-from harness.records import Draws, FamilyName, RunResult
+from harness.records import FamilyName, RunResult
 from harness.records.names import stan_name
 from harness.records.text import count, listed
 from harness.stan.density import Density
-from harness.stan.unconstrain import unconstrained
+from harness.stan.unconstrain import unconstrained, undetermined
 from harness.vi.gaussian import Gaussian
 from harness.vi.recover import SPARE, recover
 
@@ -22,9 +22,6 @@ MOST_DRAWS = 4000
 """At most this many draws are transformed to the unconstrained scale."""
 
 LEAST_DRAWS = 400
-
-RECOVERED = 1e-3
-"""Difference up to which a point came back from the constrained scale."""
 
 
 class Fit(NamedTuple):
@@ -120,11 +117,7 @@ def lost_coordinates(model: Density) -> str:
 
     A point must come back from the constrained scale. Empty where all do.
     """
-    z = np.random.default_rng(0).uniform(-1, 1, (2, model.dimension))
-    values, _ = model.constrain(z, transformed=False)
-    names = tuple(stan_name(n) for n in model.constrained_names(transformed=False))
-    back = unconstrained(model, Draws(names, values[None]), range(len(z)))
-    lost = (np.abs(back - z) > RECOVERED).any(axis=0)
-    found = [stan_name(model.unconstrained_names()[int(j)]) for j in np.flatnonzero(lost)]
+    lost = np.flatnonzero(undetermined(model))
+    found = [stan_name(model.unconstrained_names()[int(j)]) for j in lost]
     why = "the radius of a unit_vector is in none of them"
     return f"{listed(found, 4)}, because {why}" if found else ""
