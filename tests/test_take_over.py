@@ -12,17 +12,20 @@ from typing import Any
 import pytest
 import wrong_library
 
+from harness.stan import CmdStan
 from harness.stan.embedded import library
 
 pytestmark = pytest.mark.stan
 
-COMMAND = ("compare", "normal_mean", "--methods", "meanfield,dadvi_lr", "--seeds", "1", "--quiet")
+METHODS = ("--methods", "meanfield,dadvi_lr", "--seeds", "1", "--quiet")
 
 
-def compare(folder: Path, *more: str, **variables: str) -> tuple[dict[str, Any], str]:
+def compare(
+    folder: Path, *more: str, what: str = "normal_mean", **variables: str
+) -> tuple[dict[str, Any], str]:
     """Run the comparison; return its results, and what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *COMMAND, *more, "--out", str(folder)],
+        [sys.executable, "-m", "harness", "compare", what, *METHODS, *more, "--out", str(folder)],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
@@ -62,6 +65,46 @@ def test_densities_are_embedded_and_cmdstans_rows_are_cmdstans(
     compiled, _ = compare(tmp_path / "compiled", "--engine", "cmdstan")
     assert made_by(compiled) == {"meanfield": "cmdstan", "dadvi_lr": "cmdstan"}
     assert compiled["provenance"]["runs_made"] == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "engines", "note"),
+    [
+        (
+            (
+                "parameters { real x; } model { matrix[2, 2] g = [[0.5, 0.5], [0.5, 0.5]]; "
+                "x ~ normal(0, 1); target += hmm_marginal(rep_matrix(x, 2, 3), g, [0.5, 0.5]'); }"
+            ),
+            {"meanfield": "cmdstan", "dadvi_lr": "cmdstan"},
+            "the embedded engine refuses the program: ",
+        ),
+        (
+            "parameters { sum_to_zero_vector[3] x; } model { x ~ normal(0, 1); }",
+            {"meanfield": "embedded", "dadvi_lr": "embedded"},
+            "CmdStan cannot build the program: ",
+        ),
+    ],
+    ids=["embedded", "cmdstan"],
+)
+def test_what_one_engine_refuses_the_other_makes(
+    fresh_results: Path,
+    cmdstan: CmdStan,
+    tmp_path: Path,
+    program: str,
+    engines: dict[str, str],
+    note: str,
+) -> None:
+    """The page says so in the engine's words, and a second look runs nothing."""
+    assert fresh_results
+    if "sum_to_zero" in program and cmdstan.version >= (2, 36, 0):
+        pytest.skip("this CmdStan has sum_to_zero_vector")
+    (tmp_path / "own.stan").write_text(program, encoding="utf-8")
+    found, _ = compare(tmp_path, what=str(tmp_path / "own.stan"))
+    made = made_by(found)
+    assert {method: made[method] for method in engines} == engines
+    assert any(n.startswith(note) for n in found["models"][0]["notes"])
+    again, _ = compare(tmp_path, what=str(tmp_path / "own.stan"))
+    assert again["provenance"]["runs_made"] == 0
 
 
 @wrong_library.buildable

@@ -321,7 +321,7 @@ class _Study:
     def _take_over(self, work: Work, doubt: str) -> None:
         """Give the runs of the embedded engine, whose density is doubted, to the bridge."""
         self.planner.refuse(work, "embedded", doubt, doubt=True)
-        self._say_once(f"{work.model.name}: {_doubted(work)[0]}")
+        self._say_once(f"{work.model.name}: {_engine_notes(work)[0]}")
         if work.program is not None:
             work.program = dataclasses.replace(work.program, embedded=False, embedded_error=doubt)
         self.progress.phase("run", self._runs())
@@ -337,7 +337,7 @@ class _Study:
             reference=self.plan.reference,
             reference_iid=self.plan.reference_iid,
             judged=work.judged,
-            notes=(*work.notes, *_doubted(work)),
+            notes=(*work.notes, *_engine_notes(work)),
             store_root=self.store.root,
             draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
             figures=self.plan.figures,
@@ -489,11 +489,15 @@ def analyse_and_keep(task: AnalysisTask, key: str) -> Analysis:
     return analysis
 
 
-def _doubted(work: Work) -> list[str]:
-    """Say that the embedded engine was not believed, where it was not."""
-    if not work.doubt:
-        return []
-    return [f"the embedded engine was not used: {work.doubt}; the compiled bridge took over"]
+def _engine_notes(work: Work) -> list[str]:
+    """Say which engine does not serve a program, and what stands in for it."""
+    said = []
+    if why := work.refused.get("embedded"):
+        verb = "was not used" if work.doubt else "refuses the program"
+        said.append(f"the embedded engine {verb}: {why}; the compiled bridge took over")
+    if why := work.refused.get("cmdstan"):
+        said.append(f"CmdStan cannot build the program: {why}; the embedded engine took over")
+    return said
 
 
 def _cheap(spec: RunSpec, engine: EngineName | None) -> bool:
