@@ -88,7 +88,8 @@ def attempt(
         except (CsvError, OSError) as error:
             status, reason = "failed", Reason.BAD_OUTPUT
             # CmdStanPy refuses some arguments before it starts anything.
-            message = console.error_text(text) or words or f"CmdStan's output: {error}"
+            refused = words if not files else ""
+            message = console.error_text(text) or refused or f"CmdStan's output: {error}"
     outcome = Outcome(status, cost, message, reason, console=console.excerpt(text))
     return Attempt(outcome, text, found)
 
