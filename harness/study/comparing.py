@@ -285,7 +285,7 @@ class _Study:
         self.progress.advance("run", f"{work.model.name} {task.spec.method}")
         if wanted is not None and not work.waiting:
             self._go_on(work)
-        elif wanted is not None and not work.told:
+        elif wanted is not None and not (work.told or work.met):
             self._tell_soon(work)
 
     def _tell_soon(self, work: Work) -> None:
