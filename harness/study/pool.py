@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from enum import IntEnum
@@ -137,6 +138,8 @@ class Pool:
             # One BLAS thread per worker: the pool already uses every core.
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
                 os.environ.setdefault(name, "1")
+            # Workers grow with the data that they hold, and a new one is as good.
+            warnings.filterwarnings("ignore", "A worker was restarted", module="loky")
             self._executor = loky.ProcessPoolExecutor(
                 max_workers=self._jobs, initializer=_isolate, initargs=(str(self._register),)
             )
