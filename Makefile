@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
   "$$name" -c $(NEW_ENOUGH) 2>/dev/null && { echo "$$name"; exit; }; done; echo python3)
 VENV := .venv
 RUN := $(VENV)/bin
-SPEED := gradients advi_loop minibatch dadvi fits svgd why
+SPEED := gradients engines advi_loop minibatch dadvi fits svgd why
 CALIBRATION := false_alarms calibration other_seeds
 # Written last: an installation that was interrupted is done again.
 STAMP := $(VENV)/.installed

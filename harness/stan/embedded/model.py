@@ -321,7 +321,7 @@ class EmbeddedModel:
             if staged is self._staged:
                 slope = slope.copy()
             message = ""
-            if bad or not math.isfinite(value.sum() + slope.sum()):
+            if bad or not (np.isfinite(value).all() and np.isfinite(slope).all()):
                 message = self._sorted_out(points, value, slope, status, bad)
         return Evaluation(value, slope if gradient else None, status, message)
 
