@@ -12,6 +12,7 @@ from harness.models import folders
 from harness.records import ModelComparison
 from harness.study import comparing
 from harness.study.plan import Plan
+from harness.study.pool import Pool
 
 PROGRAM = """
 data { int N; vector[N] y; }
@@ -67,6 +68,18 @@ def test_three_names_have_the_same_figures(fresh_results: Path, tmp_path: Path) 
     assert made == 0
     assert again.model.name == "another name"
     assert figures(again) == found[0]
+
+
+def test_the_same_comparison_again_runs_nothing(
+    fresh_results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an analysis, though the program was loaded the first time and not the second."""
+    shutil.rmtree(fresh_results / "results", ignore_errors=True)
+    first, _ = compared(tmp_path, NAMES[0], remedies=True)
+    monkeypatch.setattr(Pool, "submit", lambda *_, **__: pytest.fail("something was run"))
+    again, made = compared(tmp_path, NAMES[0], remedies=True)
+    assert made == 0
+    assert figures(again) == figures(first)
 
 
 def test_another_first_seed_has_other_figures(fresh_results: Path, tmp_path: Path) -> None:

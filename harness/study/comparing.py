@@ -343,6 +343,7 @@ class _Study:
             figures=self.plan.figures,
             explain=self.plan.explain,
             program=work.program,
+            engine=self.plan.engine,
             agreement=self.planner.agreement(work),
             remedies=self.plan.remedies,
             trials=self.planner.trials(work),

@@ -102,6 +102,8 @@ class AnalysisTask:
     """Whether causes are wanted."""
     program: Program | None = None
     """Whose density is evaluated; without one there are no causes."""
+    engine: str = "auto"
+    """The engines that the user allows."""
     agreement: str = ""
     """The key under which is kept whether the embedded density agrees with CmdStan's, where that
     is still to be found out."""
@@ -181,7 +183,7 @@ def analysis_key(task: AnalysisTask) -> str:
             "notes": task.notes,
             "draws_folder": task.draws_folder is not None,
             "figures": task.figures,
-            "explain": [task.explain, _density(task.program), task.timeout_s],
+            "explain": [task.explain, task.engine, _without_density(task.program), task.timeout_s],
             "remedies": task.remedies,
             "trials": None if trials is None else [_ends(runs) for _, runs in trials],
             "remedies tried": "" if trials is None else _text(Needs(remedies=proposals)),
@@ -190,12 +192,15 @@ def analysis_key(task: AnalysisTask) -> str:
     )
 
 
-def _density(program: Program | None) -> list[str]:
-    """Return what evaluates the program, and why other engines do not."""
-    if program is None:
-        return []
-    engine = "embedded" if program.embedded else "library" if program.library else ""
-    return [engine, program.embedded_error, program.library_error]
+def _without_density(program: Program | None) -> str:
+    """Return why nothing evaluates the program; empty if something does, or before it is asked.
+
+    A program that is not loaded yet must not have another key than the same program afterwards:
+    else a comparison made again would find nothing.
+    """
+    if program is None or program.embedded or program.library:
+        return ""
+    return program.library_error or program.embedded_error
 
 
 def _ends(results: tuple[RunResult, ...]) -> list[list[str]]:
