@@ -87,7 +87,7 @@ def test_weighted_draws_that_doubt_themselves_are_no_yardstick() -> None:
 
 
 def test_without_draws_there_is_nothing_to_say() -> None:
-    """Runs that failed have no standing, and nobody is measured against them."""
+    """A failed run has no standing, and no other method is measured against it."""
     lost = RunResult(
         RunSpec("m", "dadvi", {}, 1, N), "a" * 64, "failed", "no", None, None, {}, Cost(1.0), {}
     )

@@ -108,7 +108,7 @@ def disproved(reference: Reference, fact: Refuted) -> Reference:
 
 
 def unsearched(reference: Reference, why: str) -> Reference:
-    """Return a trusted reference with the reason why nobody knows whether it misses a mode."""
+    """Return a trusted reference with the reason why missing modes were not looked for."""
     if not (why and reference.trusted):
         return reference
     said = f"{reference.why}; whether it misses a mode is not known: {why}"

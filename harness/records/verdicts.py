@@ -167,7 +167,7 @@ class Reference:
     refuted: Refuted | None = None
     """What proves it wrong; it is then not trusted, whatever its diagnostics say."""
     unsought: str = ""
-    """Why nobody knows whether it misses a mode, where something suggests to look."""
+    """Why missing modes were not looked for, where there was reason to look; else empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -195,8 +195,8 @@ def analysis_key(task: AnalysisTask) -> str:
 def _without_density(program: Program | None) -> str:
     """Return why nothing evaluates the program; empty if something does, or before it is asked.
 
-    A program that is not loaded yet must not have another key than the same program afterwards:
-    else a comparison made again would find nothing.
+    A comparison made again finds its analysis without loading the program, so a program that is
+    not loaded yet must have the same key as the same program afterwards.
     """
     if program is None or program.embedded or program.library:
         return ""
