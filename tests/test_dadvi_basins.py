@@ -14,7 +14,7 @@ from harness.methods import METHODS, dadvi_weighted
 from harness.methods.dadvi_weighted import fit_basins
 from harness.metrics import Sample, khat, sample_of
 from harness.metrics.joint import Block
-from harness.records import Draws, Reason
+from harness.records import Draws, FloatArray, Reason
 from harness.vi.deterministic.importance import (
     Defensive,
     Mixture,
@@ -22,13 +22,13 @@ from harness.vi.deterministic.importance import (
     smoothed_weights,
     systematic,
 )
-from harness.vi.target import Clock
+from harness.vi.target import Clock, Target
 
 K = 4.5
 """Standard errors allowed."""
 
 
-def problem(target: targets.Mixture, seed: int, **options: Any) -> Any:
+def problem(target: Target, seed: int, **options: Any) -> Any:
     """Return the parts of a problem that a fit reads."""
     names = [f"x.{i}" for i in range(1, target.dimension + 1)]
     return SimpleNamespace(
@@ -93,17 +93,39 @@ def test_a_mixture_is_normalised() -> None:
     assert abs(np.mean(drawn < left) - expected) < K * math.sqrt(0.25 * 0.75 / 20_000)
 
 
-def test_beyond_what_a_full_rank_fit_takes_it_still_fits() -> None:
-    """With sixty parameters only sds are fitted, and the weights judge the result."""
-    means = np.stack([np.full(60, -1.0), np.full(60, 1.0)])
-    found = fit_basins(problem(targets.Mixture([0.3, 0.7], means, np.full((2, 60), 0.1)), 2))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_correlated_normal_is_no_harder_than_for_linear_response(seed: int) -> None:
+    """With a hundred correlated parameters, over the full-rank limit, means and sds are right."""
+    target = targets.any_normal(100, 7)
+    found = fit_basins(problem(target, seed))
+    assert found.status == "ok", found.message
     assert found.z is not None
-    share = float(np.mean(found.z[:, 0] < 0))
     worth = min(len(found.z), found.diagnostics["weight_ess"])
-    if found.status == "ok":
-        assert abs(share - 0.3) < K * math.sqrt(0.3 * 0.7 * 2 / worth)
-    else:
-        assert "k-hat" in found.message
+    sd = np.sqrt(np.diag(target.covariance))
+    error = math.sqrt(2 / worth)
+    assert (np.abs(found.z.mean(axis=0) - target.mean) < K * sd * error).all()
+    assert (np.abs(found.z.std(axis=0) / sd - 1) < K * error / math.sqrt(2)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_correlated_modes_over_the_full_rank_limit_have_their_shares(seed: int) -> None:
+    """Two modes in sixty correlated parameters: the weights are trusted, and shares are right."""
+    means = np.zeros((2, 60))
+    means[:, 0] = -4.0, 4.0
+    plain = targets.Mixture([0.3, 0.7], means, np.ones((2, 60)))
+    mix = np.linalg.inv(np.linalg.cholesky(targets.any_covariance(60, np.random.default_rng(5)))).T
+
+    def correlated(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        value, slope = plain.log_density_gradient(z @ mix)
+        return value, slope @ mix.T
+
+    found = fit_basins(problem(targets.Density(60, correlated), seed))
+    assert found.status == "ok", found.message
+    assert found.z is not None
+    assert found.diagnostics["basins"] == 2
+    worth = min(len(found.z), found.diagnostics["weight_ess"])
+    share = float(np.mean((found.z @ mix)[:, 0] < 0))
+    assert abs(share - 0.3) < K * math.sqrt(0.3 * 0.7 * 2 / worth)
 
 
 @pytest.mark.parametrize(

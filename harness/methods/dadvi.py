@@ -114,4 +114,6 @@ DADVI_BASINS = _row(
     look=Look("#7a1fa2", DASHED, "$b$"),
     sized_by=("proposals", "weights_s"),
     repairable=False,
+    # Version 7 has correlations above the full-rank limit too.
+    version=7,
 )

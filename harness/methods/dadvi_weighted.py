@@ -55,7 +55,7 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     """
     optimum = optimum_of(problem, "response")
     modes = [b for b in optimum.basins if b.separate][:MOST_BASINS]
-    parts = [_part(problem, basin) for basin in modes]
+    parts = [_part(problem, optimum, basin) for basin in modes]
     level = np.array([elbo for _, elbo in parts])
     share = np.exp(level - level.max())
     share = (1 - FLOOR) * share / share.sum() + FLOOR / len(share)
@@ -71,8 +71,14 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     return _weighted(problem, optimum, q, proposal)
 
 
-def _part(problem: Problem[WeightOptions], basin: Basin) -> tuple[importance.Defensive, float]:
-    """Return a basin's Gaussian, full-rank where that can be fitted, and its ELBO."""
+def _part(
+    problem: Problem[WeightOptions], optimum: Optimum, basin: Basin
+) -> tuple[importance.Defensive, float]:
+    """Return a basin's Gaussian and about the log of its mass, nats.
+
+    The Gaussian is full-rank where that can be fitted, else linear response's. If no Hessian can
+    be formed, it is mean field's.
+    """
     d = len(basin.theta) // 2
     mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
     if d <= FULLRANK_LIMIT:
@@ -85,6 +91,15 @@ def _part(problem: Problem[WeightOptions], basin: Basin) -> tuple[importance.Def
         else:
             if np.isfinite(full.elbo) and np.isfinite(full.factor).all():
                 return importance.Defensive(full.mean, full.factor), full.elbo
+    elif optimum.hessian is not None:
+        covariance = optimum.covariance
+        if covariance is None or not np.array_equal(mean, optimum.mean):
+            covariance = deterministic.response_covariance(optimum.objective, basin.theta)
+        if covariance is not None:
+            # Mean field's ELBO lacks this entropy; where the basin is Gaussian nothing else.
+            factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+            gained = float(np.log(np.diag(factor)).sum() - basin.theta[d:].sum())
+            return importance.Defensive(mean, factor), basin.elbo + gained
     return importance.Defensive(mean, sd), basin.elbo
 
 

@@ -12,7 +12,13 @@ import numpy as np
 from harness.records import FloatArray
 from harness.vi.deterministic.basins import NARROWED, Basin, narrower
 from harness.vi.deterministic.conjugate_gradients import hessian_product, solve
-from harness.vi.deterministic.curvature import Pattern, dense, find_pattern, mean_hessian
+from harness.vi.deterministic.curvature import (
+    Pattern,
+    dense,
+    elbo_hessians,
+    find_pattern,
+    mean_hessian,
+)
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps, lbfgs
 from harness.vi.deterministic.newton import Errors, Polished, covariance_in_units, errors, newton
@@ -126,6 +132,26 @@ def polish(
         objective, polished.theta, value, polished.hessian, covariance, known, error,
         polished.settled, polished.values, refused,
     )  # fmt: skip
+
+
+def response_covariance(objective: Objective, theta: FloatArray) -> FloatArray | None:
+    """Return linear response's covariance at an optimum, ``(d, d)``; None if not definite.
+
+    ``theta`` are means and log sds, shape ``(2 d,)``. The Hessian comes from a part of the base
+    draws where there are many.
+    """
+    d = objective.dimension
+    pattern = dense(d)
+    size = _first_size(objective, pattern)
+    H = elbo_hessians(objective, theta, pattern, size=size).mean(axis=0)
+    if not np.isfinite(H).all():
+        return None
+    try:
+        covariance = covariance_in_units(H)
+    except np.linalg.LinAlgError:
+        return None
+    sd = np.exp(theta[d:])
+    return np.asarray(covariance * np.outer(sd, sd))
 
 
 def _first_size(objective: Objective, pattern: Pattern) -> int:
