@@ -4,7 +4,8 @@
 whose exact draws are known, and prints a table: in how many runs it was trusted, in how many of
 those it was wrong (a figure beyond 1.5 of its close limit, the judge's bound of a pass), in how
 many of all its draws were close, seconds and gradients, and which checks refused the others.
-``--far 0`` leaves the far starts out: the difference is what they buy.
+``--far 0`` leaves the far starts out: the difference is what they buy. ``--markdown
+docs/without-nuts.md`` writes the table between the marks of that page.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, logsumexp, ndtri
@@ -258,6 +260,9 @@ INVISIBLE = (
 """Modes that no start finds: shown for what the ensemble cannot know, and not counted."""
 
 
+MARK = "<!-- benchmarks/self_check.py -->"
+MARK_NEAR = "<!-- benchmarks/self_check.py --far 0 -->"
+
 COLUMNS = (
     "program",
     "runs",
@@ -340,14 +345,47 @@ def row(name: str, tally: Tally) -> str:
     )
 
 
+def interval(count: int, of: int) -> tuple[float, float]:
+    """Return Wilson's 95% interval of a share; all of 0 to 1 where nothing was counted."""
+    if not of:
+        return 0.0, 1.0
+    z = float(ndtri(0.975))
+    rate = count / of
+    half = z * math.sqrt(rate * (1 - rate) / of + z**2 / (4 * of**2))
+    scale = 1 + z**2 / of
+    centre = rate + z**2 / (2 * of)
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def share(noun: str, count: int, of: int) -> str:
+    """Return a line that states a share with its interval."""
+    low, high = interval(count, of)
+    return f"{noun}: {count} of {of}, 95% interval {low:.1%} to {high:.1%}."
+
+
+def write(page: Path, far: int, lines: list[str]) -> None:
+    """Replace what is between the two marks of a page."""
+    mark = MARK if far else MARK_NEAR
+    before, _, after = page.read_text(encoding="utf-8").split(mark)
+    page.write_text(f"{before}{mark}\n\n{chr(10).join(lines)}\n\n{mark}{after}", encoding="utf-8")
+
+
 def main() -> int:
     """Run the benchmark; the exit code is 1 if a trusted ensemble was wrong too often."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", nargs="*")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--far", type=int, default=512)
+    parser.add_argument("--markdown", type=Path, help="a page whose table is written anew")
     args = parser.parse_args()
-    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    say(f"| {' | '.join(COLUMNS)} |")
+    say(f"{'|---' * len(COLUMNS)}|")
     total = Tally()
     covered = 0
     for program in (*PROGRAMS, *INVISIBLE):
@@ -357,18 +395,22 @@ def main() -> int:
         exact = program.draw(np.random.default_rng(0), EXACT)
         for seed in range(args.seeds):
             tried(program, seed, args.far, tally, exact)
-        print(row(program.name, tally), flush=True)
+        say(row(program.name, tally))
         if program in INVISIBLE:
             continue
         for name in ("runs", "trusted", "false", "right"):
             setattr(total, name, getattr(total, name) + getattr(tally, name))
         total.seconds += tally.seconds
         total.gradients += tally.gradients
+        total.worst += tally.worst
+        total.ess += tally.ess
         covered += tally.trusted - tally.false
-    print(row("all", total))
-    if total.right:
-        print(f"trusted among the close: {covered / total.right:.1%}")
-    print(f"false trust: {total.false / max(total.runs, 1):.1%} of runs")
+    say(row("all but invisible", total))
+    say("")
+    say(share("- False trust, of all runs", total.false, total.runs))
+    say(share("- Trusted, of the close", covered, total.right))
+    if args.markdown is not None:
+        write(args.markdown, args.far, lines)
     return int(total.false > 0.01 * total.runs)
 
 
