@@ -63,6 +63,34 @@ def test_shares_of_modes_are_right(seed: int) -> None:
     assert found.diagnostics["basins"] == 3
 
 
+def _two_modes(dimension: int) -> targets.Mixture:
+    means = np.zeros((2, dimension))
+    means[:, 0] = -4.0, 4.0
+    return targets.Mixture([0.3, 0.7], means, np.ones((2, dimension)))
+
+
+@pytest.mark.parametrize(
+    ("target", "between", "share"),
+    [(targets.lecture_mixture(), 0.1, 0.2), (_two_modes(20), 0.0, 0.3)],
+    ids=["lecture", "twenty dimensions"],
+)
+def test_errors_of_shares_are_what_the_weights_say(
+    target: targets.Mixture, between: float, share: float
+) -> None:
+    """Over 20 seeds shares, in standard errors of the effective sample size, have an sd near 1."""
+    scores = []
+    for seed in range(20):
+        found = fit_basins(problem(target, seed))
+        assert found.status == "ok", found.message
+        assert found.z is not None
+        worth = min(len(found.z), found.diagnostics["weight_ess"])
+        error = math.sqrt(share * (1 - share) / worth)
+        scores.append((float(np.mean(found.z[:, 0] < between)) - share) / error)
+    # An sd from 20 scores has an error of 1 / √40. Systematic resampling may make it smaller.
+    assert 0.4 < np.std(scores) < 1 + K / math.sqrt(40)
+    assert abs(np.mean(scores)) < K / math.sqrt(20)
+
+
 def test_one_mode_is_one_gaussian() -> None:
     """With one basin the fit is a weighted Gaussian, and the diagnostics say so."""
     target = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
@@ -110,9 +138,7 @@ def test_a_wide_correlated_normal_is_no_harder_than_for_linear_response(seed: in
 @pytest.mark.parametrize("seed", range(3))
 def test_correlated_modes_over_the_full_rank_limit_have_their_shares(seed: int) -> None:
     """Two modes in sixty correlated parameters: the weights are trusted, and shares are right."""
-    means = np.zeros((2, 60))
-    means[:, 0] = -4.0, 4.0
-    plain = targets.Mixture([0.3, 0.7], means, np.ones((2, 60)))
+    plain = _two_modes(60)
     mix = np.linalg.inv(np.linalg.cholesky(targets.any_covariance(60, np.random.default_rng(5)))).T
 
     def correlated(z: FloatArray) -> tuple[FloatArray, FloatArray]:
