@@ -91,6 +91,23 @@ def test_errors_of_shares_are_what_the_weights_say(
     assert abs(np.mean(scores)) < K / math.sqrt(20)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_bent_modes_in_twenty_dimensions_are_doubted(seed: int) -> None:
+    """Gaussians overlap little with two modes of nine bent pairs: shares are not to be trusted."""
+    plain = _two_modes(20)
+
+    def bent(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        straight = z.copy()
+        straight[:, 3::2] -= z[:, 2::2] ** 2
+        value, slope = plain.log_density_gradient(straight)
+        slope[:, 2::2] -= 2 * z[:, 2::2] * slope[:, 3::2]
+        return value, slope
+
+    found = fit_basins(problem(targets.Density(20, bent), seed))
+    assert found.status == "not_converged"
+    assert "weighting cannot correct" in found.message
+
+
 def test_one_mode_is_one_gaussian() -> None:
     """With one basin the fit is a weighted Gaussian, and the diagnostics say so."""
     target = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
