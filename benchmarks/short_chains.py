@@ -37,7 +37,7 @@ SEED, LIMIT_S = 1, 600.0
 def least(z: FloatArray) -> float:
     """Return the fewest effective draws of a coordinate; ``z`` has shape ``(chain, draw, d)``."""
     found = [ESS_BULK.measure(z[:, :, j]) for j in range(z.shape[2])]
-    return min(float("nan") if x is None else x.value for x in found)
+    return float(np.min([np.nan if x is None else x.value for x in found]))
 
 
 def row(name: str, folder: Path) -> str:
