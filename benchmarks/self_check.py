@@ -246,6 +246,9 @@ PROGRAMS = (
         np.array([[0.2, 1.0], [1.0, 0.3], [0.5, 0.5]]),
     ),
     mixture("two_20d", [0.3, 0.7], np.array([[-2.0] * 20, [2.0] * 20]), np.ones((2, 20))),
+    mixture(
+        "widths_20d", [0.3, 0.7], np.outer([-4.0, 4.0], np.eye(20)[0]), np.array([[0.5], [1.0]])
+    ),
     mixture("shoulder", [0.3, 0.7], np.array([[0.0], [2.5]]), np.ones((2, 1))),
     mixture("widths_5d", [0.6, 0.4], np.array([[0.0] * 5, [6.0] * 5]), np.array([[1.5], [0.5]])),
     mixture("needle", [0.9, 0.1], np.array([[0.0] * 2, [2.0] * 2]), np.array([[1.0], [0.05]])),

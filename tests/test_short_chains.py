@@ -270,6 +270,18 @@ def test_far_starts_find_what_the_fit_does_not() -> None:
     assert abs(np.mean(found.z.mean(axis=2) > 3) - 0.5) < K * found.figures["share_error"] + 2 / 512
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_mode_narrow_in_many_directions_is_found_on_a_line(seed: int) -> None:
+    """A fit of the wide mode alone finds the narrow one, 8 sds off in one of 20 parameters."""
+    place = np.outer([4.0, -4.0], np.eye(20)[0])
+    target = targets.Mixture([0.7, 0.3], place, np.array([[1.0] * 20, [0.5] * 20]))
+    rng = np.random.default_rng(seed)
+    found = short_chains.run(target, optimum_of(target, seed, starts=1), rng, Clock(60))
+    assert short_chains.doubts(found.figures) == ()
+    share = np.mean(found.z[..., 0] < 0)
+    assert abs(share - 0.3) < K * found.figures["share_error"] + 2 / 512
+
+
 def _with(optimum: Optimum, **changed: object) -> Optimum:
     import dataclasses
 

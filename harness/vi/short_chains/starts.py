@@ -38,6 +38,9 @@ TRIES = 4
 
 BEST_OF = 128
 
+LINES, REACH, NEAR = 256, 20, 2.0
+"""Lines on which peaks are looked for at every sd, how far, and up to where a peak is the fit's."""
+
 AT_ONCE = 2048
 """Densities between looks at the clock."""
 
@@ -166,7 +169,8 @@ def far_points(
 
     Wide ones are Student-t around the fit, in its coordinates, of several scales. Every other one
     is the best of ``BEST_OF`` that are about as far away: a narrow mode draws few chains to it, and
-    a density costs less than a path. There are fewer where too few points have a density.
+    a density costs less than a path. Peaks on lines through the fit take the place of up to half
+    of the rest. There are fewer where too few points have a density.
     """
     d = len(home.mean)
     box = rng.uniform(-BOX, BOX, (TRIES * count // 2, d))
@@ -176,14 +180,45 @@ def far_points(
     scale = np.resize(WIDE, n) / max(1.0, math.sqrt(d) / 3)
     u = rng.standard_normal((n, d))
     u *= (scale / np.sqrt(rng.chisquare(FREEDOM, n) / FREEDOM))[:, None]
-    value = np.empty(n)
-    for i in range(0, n, AT_ONCE):
-        clock.check()
-        value[i : i + AT_ONCE] = target.log_density(home.mean + home.push(u[i : i + AT_ONCE]))
+    value = _values(target, home, u, clock)
     good = np.isfinite(value)
     u, value = u[good], value[good]
-    picked = rng.permutation(len(u))[: wide - wide // 2]
     groups = np.array_split(np.argsort((u**2).sum(axis=1)), wide // 2)
     best = [g[np.argmax(value[g])] for g in groups if len(g)]
+    peaks = _peaks(target, home, wide // 4, rng, clock)
+    picked = rng.permutation(len(u))[: wide - wide // 2 - len(peaks)]
     chosen = u[np.concatenate([picked, np.array(best, dtype=np.intp)])]
-    return np.concatenate([home.mean + home.push(chosen), box])
+    return np.concatenate([home.mean + home.push(np.concatenate([chosen, peaks])), box])
+
+
+def _peaks(
+    target: Target, home: Coordinates, most: int, rng: np.random.Generator, clock: Clock
+) -> FloatArray:
+    """Return the highest peaks on lines along one of the fit's coordinates, in these.
+
+    The others stay at a draw of the fit. A mode that differs from it in few directions can be
+    narrow in many: points that are wide in all of them never come near it.
+    """
+    d = len(home.mean)
+    steps = np.arange(-REACH, REACH + 1.0)
+    lines = rng.standard_normal((LINES, d))
+    axis = np.resize(rng.permutation(d), LINES)
+    # The middle of a line is that of the fit, from which every line falls.
+    places = np.where(steps == 0, 0.0, steps + rng.uniform(-0.5, 0.5, (LINES, 1)))
+    u = np.repeat(lines[:, None], len(steps), axis=1)
+    u[np.arange(LINES), :, axis] = places
+    u = u.reshape(-1, d)
+    value = _values(target, home, u, clock).reshape(LINES, -1)
+    beside = np.maximum(value[:, :-2], value[:, 2:])
+    peak = np.zeros(value.shape, dtype=bool)
+    peak[:, 1:-1] = (value[:, 1:-1] > beside) & (np.abs(places[:, 1:-1]) > NEAR)
+    found = np.flatnonzero(peak)
+    return np.asarray(u[found[np.argsort(-value.ravel()[found])][:most]])
+
+
+def _values(target: Target, home: Coordinates, u: FloatArray, clock: Clock) -> FloatArray:
+    value = np.empty(len(u))
+    for i in range(0, len(u), AT_ONCE):
+        clock.check()
+        value[i : i + AT_ONCE] = target.log_density(home.mean + home.push(u[i : i + AT_ONCE]))
+    return np.where(np.isfinite(value), value, -np.inf)
