@@ -25,9 +25,8 @@ import numpy as np
 
 from harness.models import folders
 from harness.models.data import load_data
-from harness.stan import ProgramError, find_cmdstan
+from harness.stan import find_cmdstan
 from harness.stan.bridge import BridgeModel, library
-from harness.stan.density import EngineError
 from harness.stan.embedded import EmbeddedModel
 from harness.study import comparing
 from harness.study.plan import Plan
@@ -109,9 +108,10 @@ def main(names: Sequence[str]) -> int:
                     ready, gradient = measured(model, engine, cmdstan)
                 with empty_cache(cmdstan):
                     seconds = compared(model, engine)
-            except (EngineError, ProgramError, comparing.NothingToRunError) as error:
+            except Exception as error:  # noqa: BLE001 - one program's failure is its row
                 refused += 1
-                print(f"| {name} | {engine} | {error} | | |", flush=True)
+                words = " ".join(str(error).split()).replace("|", "\\|") or type(error).__name__
+                print(f"| {name} | {engine} | {words} | | |", flush=True)
                 continue
             figures = f"{ready:.2f} | {1e6 * gradient:.2f} | {seconds:.1f}"
             print(f"| {name} | {engine} | {figures} |", flush=True)

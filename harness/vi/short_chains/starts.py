@@ -38,8 +38,8 @@ TRIES = 4
 
 BEST_OF = 128
 
-LINES, REACH, NEAR = 256, 20, 2.0
-"""Lines on which peaks are looked for at every sd, how far, and up to where a peak is the fit's."""
+REACH, NEAR = 20, 2.0
+"""Sds up to which peaks are looked for on a line, and up to which a peak is the fit's."""
 
 AT_ONCE = 2048
 """Densities between looks at the clock."""
@@ -185,35 +185,35 @@ def far_points(
     u, value = u[good], value[good]
     groups = np.array_split(np.argsort((u**2).sum(axis=1)), wide // 2)
     best = [g[np.argmax(value[g])] for g in groups if len(g)]
-    peaks = _peaks(target, home, wide // 4, rng, clock)
+    peaks = _peaks(target, home, count // 2, rng, clock)[: wide // 4]
     picked = rng.permutation(len(u))[: wide - wide // 2 - len(peaks)]
     chosen = u[np.concatenate([picked, np.array(best, dtype=np.intp)])]
     return np.concatenate([home.mean + home.push(np.concatenate([chosen, peaks])), box])
 
 
 def _peaks(
-    target: Target, home: Coordinates, most: int, rng: np.random.Generator, clock: Clock
+    target: Target, home: Coordinates, count: int, rng: np.random.Generator, clock: Clock
 ) -> FloatArray:
-    """Return the highest peaks on lines along one of the fit's coordinates, in these.
+    """Return the peaks on lines along one of the fit's coordinates, in these, the highest first.
 
     The others stay at a draw of the fit. A mode that differs from it in few directions can be
     narrow in many: points that are wide in all of them never come near it.
     """
     d = len(home.mean)
     steps = np.arange(-REACH, REACH + 1.0)
-    lines = rng.standard_normal((LINES, d))
-    axis = np.resize(rng.permutation(d), LINES)
+    lines = rng.standard_normal((count, d))
+    axis = np.resize(rng.permutation(d), count)
     # The middle of a line is that of the fit, from which every line falls.
-    places = np.where(steps == 0, 0.0, steps + rng.uniform(-0.5, 0.5, (LINES, 1)))
+    places = np.where(steps == 0, 0.0, steps + rng.uniform(-0.5, 0.5, (count, 1)))
     u = np.repeat(lines[:, None], len(steps), axis=1)
-    u[np.arange(LINES), :, axis] = places
+    u[np.arange(count), :, axis] = places
     u = u.reshape(-1, d)
-    value = _values(target, home, u, clock).reshape(LINES, -1)
+    value = _values(target, home, u, clock).reshape(count, -1)
     beside = np.maximum(value[:, :-2], value[:, 2:])
     peak = np.zeros(value.shape, dtype=bool)
     peak[:, 1:-1] = (value[:, 1:-1] > beside) & (np.abs(places[:, 1:-1]) > NEAR)
     found = np.flatnonzero(peak)
-    return np.asarray(u[found[np.argsort(-value.ravel()[found])][:most]])
+    return np.asarray(u[found[np.argsort(-value.ravel()[found])]])
 
 
 def _values(target: Target, home: Coordinates, u: FloatArray, clock: Clock) -> FloatArray:
