@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import scripts
 from test_layers import FLOORS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -17,13 +17,7 @@ PACKAGES = [package for floor in FLOORS for package in floor]
 @pytest.fixture(scope="module")
 def figure() -> ModuleType:
     """Return the script that draws the figure."""
-    path = DOCS / "architecture_figure.py"
-    spec = importlib.util.spec_from_file_location("architecture_figure", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(DOCS / "architecture_figure.py")
 
 
 def test_the_figure_shows_todays_packages_floors_and_imports(figure: ModuleType) -> None:

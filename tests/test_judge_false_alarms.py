@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import scripts
 
 PATH = Path(__file__).parents[1] / "benchmarks" / "false_alarms.py"
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("false_alarms", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
-    sys.modules["false_alarms"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCHMARK = _load()
+BENCHMARK = scripts.load(PATH)
 QUICK = [case for case in BENCHMARK.CASES if case.d == 1]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scripts
 from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
@@ -30,11 +30,7 @@ def small(model: str) -> dict[str, Any]:
     if (STAN / model / "data.json").is_file():
         data: dict[str, Any] = json.loads((STAN / model / "data.json").read_text(encoding="utf-8"))
         return data
-    spec = importlib.util.spec_from_file_location(f"data_{model}", STAN / model / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = scripts.load(STAN / model / "data.py", f"data_{model}")
     made: dict[str, Any] = module.make_data(*{"wide_normal": (30, 4)}.get(model, (60,)))
     return made
 

@@ -6,7 +6,6 @@ A mean or variance of n draws may differ from its true value by 4.5 standard err
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scripts
 from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
@@ -34,11 +34,7 @@ def load_json(model: str) -> dict[str, Any]:
 
 def make_data(model: str, *args: int) -> dict[str, Any]:
     """Return a model's simulated data, of a smaller size."""
-    spec = importlib.util.spec_from_file_location(f"data_{model}", STAN / model / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = scripts.load(STAN / model / "data.py", f"data_{model}")
     data: dict[str, Any] = module.make_data(*args)
     return data
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import scripts
 
 from harness.vi.short_chains import CHECKS, Check
 
@@ -17,18 +15,7 @@ PAGE = (ROOT / "docs" / "without-nuts.md").read_text(encoding="utf-8")
 FORMS = {"integer": "{:.0f}", "percent": "{:.1%}", "number": "{:g}"}
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("self_check", ROOT / "benchmarks/self_check.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
-    sys.modules["self_check"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCHMARK = _load()
+BENCHMARK = scripts.load(ROOT / "benchmarks" / "self_check.py")
 MARK, MARK_NEAR = BENCHMARK.MARK, BENCHMARK.MARK_NEAR
 
 

@@ -194,17 +194,17 @@ def far_points(
 def _peaks(
     target: Target, home: Coordinates, count: int, rng: np.random.Generator, clock: Clock
 ) -> FloatArray:
-    """Return the peaks on lines along one of the fit's coordinates, in these, the highest first.
+    """Return peaks of the density on lines through the fit, in its coordinates, highest first.
 
-    The others stay at a draw of the fit. A mode that differs from it in few directions can be
-    narrow in many: points that are wide in all of them never come near it.
+    Each line runs along one coordinate; the others stay at a draw of the fit. A mode that differs
+    from the fit in few directions can be narrow in many, and points that are wide in all of them
+    never come near it.
     """
     d = len(home.mean)
     steps = np.arange(-REACH, REACH + 1.0)
     lines = rng.standard_normal((count, d))
     axis = np.resize(rng.permutation(d), count)
-    # The middle of a line is that of the fit, from which every line falls.
-    places = np.where(steps == 0, 0.0, steps + rng.uniform(-0.5, 0.5, (count, 1)))
+    places = steps + rng.uniform(-0.5, 0.5, (count, 1))
     u = np.repeat(lines[:, None], len(steps), axis=1)
     u[np.arange(count), :, axis] = places
     u = u.reshape(-1, d)
@@ -217,6 +217,7 @@ def _peaks(
 
 
 def _values(target: Target, home: Coordinates, u: FloatArray, clock: Clock) -> FloatArray:
+    """Return log p of points in the fit's coordinates; −inf where it is no finite number."""
     value = np.empty(len(u))
     for i in range(0, len(u), AT_ONCE):
         clock.check()
