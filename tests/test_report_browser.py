@@ -191,13 +191,17 @@ def families(browser: Chrome, selector: str) -> list[tuple[str, bool]]:
 
 def test_text_and_labels_take_the_font_of_the_page(browser: Chrome, path: Path, fonts: str) -> None:
     """Only programs and commands take one of the machine's, which is the family meant."""
+    from selenium.webdriver.support.ui import WebDriverWait  # only with a browser
+
     show(browser, path, DESK)
     for own in ("h1", ".verdicts .mark", "figcaption .pt", "figure svg text"):
         assert {custom for _, custom in families(browser, own)} == {True}, own
     ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
+    # What was opened has fonts only once it is painted, which nothing waits for.
+    WebDriverWait(browser, 10).until(lambda b: families(b, "pre.stan code"))
     code = families(browser, "pre.stan code")
-    assert all(name.startswith(fonts) and not custom for name, custom in code)
     assert code
+    assert all(name.startswith(fonts) and not custom for name, custom in code)
 
 
 def test_figures_know_how_wide_their_labels_are(browser: Chrome, path: Path) -> None:
