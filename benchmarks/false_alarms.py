@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness import judge
+from harness import judgement
 from harness.metrics.measure import Yardstick, select
 from harness.records import Cost, Draws, Level, Model, Reference, RunResult, RunSpec, Verdict
 from harness.records.budget import MAX_DRAWS
@@ -197,7 +197,7 @@ class Bench:
         selection = select(MODEL, draws)
         self.yardstick = Yardstick("benchmark", self.reference, selection)
         self.summaries = self.yardstick.own_summaries()
-        self.context = judge.JudgeContext(len(selection.names), kinds=self.yardstick.kinds())
+        self.context = judgement.JudgeContext(len(selection.names), kinds=self.yardstick.kinds())
 
     def verdict(self) -> tuple[Verdict, bool]:
         """Judge one fresh run, again with more draws if that may decide, as the harness does."""
@@ -214,7 +214,9 @@ class Bench:
         draws = Draws(self.names, values)
         run = RunResult(spec, "", "ok", "", draws, None, {}, Cost(0.0), {})
         measures = [*self.summaries, *self.yardstick.run(run).measures]
-        return judge.judge_method(MODEL, "method", [run], measures, self.reference, self.context)
+        return judgement.judge_method(
+            MODEL, "method", [run], measures, self.reference, self.context
+        )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ CAPTIONS = {
     "metrics": "how far apart two samples are,<br/>with a Monte Carlo error",
     "models": "programs, data,<br/>exact posteriors",
     "methods": "ways to fit",
-    "judge": "limits, verdicts, trust in the reference",
+    "judgement": "limits, verdicts, trust in the reference",
     "why": "why a fit fails, and what to try",
     "report": "page, figures, tables, terminal",
     "study": "plan, run, keep: nothing twice",

@@ -25,7 +25,7 @@ from harness.check.baseline.observe import (
     without_samples,
 )
 from harness.check.baseline.summarise import fingerprint
-from harness.judge import rules_for
+from harness.judgement import rules_for
 from harness.models import folders
 from harness.records import (
     Cost,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.claims import check_claim
+from harness.judgement.claims import check_claim
 from harness.records import Claim, Cost, Measure, RunResult, RunSpec
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import metrics
-from harness.judge.rules import closeness, critical_z, rules_for
+from harness.judgement.rules import closeness, critical_z, rules_for
 from harness.metrics import measure
 from harness.records import Cost, Draws, Estimate, FloatArray, Model, Reference, RunResult, RunSpec
 

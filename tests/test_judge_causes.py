@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.judge.notes import how_it_ended
+from harness.judgement.notes import how_it_ended
 from harness.methods import METHODS
 from harness.records import (
     WITHOUT_DRAWS,

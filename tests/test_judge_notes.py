@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import judge
+from harness import judgement
 from harness.records import Cost, Draws, Measure, Model, Reference, RunResult, RunSpec, Verdict
 
 MODEL = Model("m", "m", Path("m.stan"), None)
@@ -34,7 +34,7 @@ def measures(seed: int, **figures: float) -> list[Measure]:
 
 def verdict(runs: list[RunResult], found: list[Measure]) -> Verdict:
     """Judge mean-field."""
-    return judge.judge_method(MODEL, "meanfield", runs, found, EXACT, judge.JudgeContext(1))
+    return judgement.judge_method(MODEL, "meanfield", runs, found, EXACT, judgement.JudgeContext(1))
 
 
 def test_seeds_on_different_modes_are_told_apart() -> None:
@@ -79,11 +79,11 @@ def test_errors_are_listed_for_every_seed() -> None:
 def test_a_correlation_is_no_reason_where_a_mode_is_missed() -> None:
     """Nor is it one where two names stand for one quantity."""
     for r, missed in ((-0.9, 0.2), (1.0, 0.0)):
-        context = judge.JudgeContext(1, correlations={"x": ("y", r)})
+        context = judgement.JudgeContext(1, correlations={"x": ("y", r)})
         found = measures(1, log_width_ratio=-1.0, missed_mass=missed)
-        result = judge.judge_method(MODEL, "meanfield", [run(1)], found, EXACT, context)
+        result = judgement.judge_method(MODEL, "meanfield", [run(1)], found, EXACT, context)
         assert not [f for f in result.findings if "because" in f.sentence]
-    context = judge.JudgeContext(1, correlations={"x": ("y", -0.9)})
+    context = judgement.JudgeContext(1, correlations={"x": ("y", -0.9)})
     found = measures(1, log_width_ratio=-1.0)
-    result = judge.judge_method(MODEL, "meanfield", [run(1)], found, EXACT, context)
+    result = judgement.judge_method(MODEL, "meanfield", [run(1)], found, EXACT, context)
     assert "because x and y correlate at −0.90" in result.findings[0].sentence

@@ -9,14 +9,14 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from harness import judge, metrics
-from harness.judge.context import z_of
-from harness.judge.rules import typical_sizes
+from harness import judgement, metrics
+from harness.judgement.context import z_of
+from harness.judgement.rules import typical_sizes
 from harness.records import Closeness, Estimate, Measure, Model, Rule
 
-BY_METRIC = judge.rules_for()
+BY_METRIC = judgement.rules_for()
 NAMES = sorted(BY_METRIC)
-Z = judge.critical_z(3)
+Z = judgement.critical_z(3)
 
 # For each rule: a value that is wrong, one that is off (None where nothing lies between the
 # limits), one that is close, and an estimate that cannot be told.
@@ -48,7 +48,7 @@ def _measure(metric: str, value: float, mcse: float = 0.0) -> Measure:
 
 
 def _closeness(metric: str, value: float, mcse: float = 0.0) -> Closeness:
-    return judge.closeness(_measure(metric, value, mcse), BY_METRIC[metric], Z)
+    return judgement.closeness(_measure(metric, value, mcse), BY_METRIC[metric], Z)
 
 
 def test_every_rule_has_a_case() -> None:
@@ -120,11 +120,11 @@ def test_the_bound_of_many_seeds_is_that_of_their_mean_size() -> None:
     seeds = [
         Measure("m", "meanfield", s, "x", "bias", v, 0.02, "exact") for s, v in enumerate(values, 1)
     ]
-    context = judge.JudgeContext(3)
-    found = judge.levels(seeds, BY_METRIC, context)
+    context = judgement.JudgeContext(3)
+    found = judgement.levels(seeds, BY_METRIC, context)
     assert found == ("close", "close", "close", "close", "wrong")
-    assert judge.levels(seeds[:1], BY_METRIC, context) == ("unsure",)
-    assert judge.levels([seeds[0], seeds[4]], BY_METRIC, context) == ("unsure", "wrong")
+    assert judgement.levels(seeds[:1], BY_METRIC, context) == ("unsure",)
+    assert judgement.levels([seeds[0], seeds[4]], BY_METRIC, context) == ("unsure", "wrong")
     typical = typical_sizes(seeds, lambda m: BY_METRIC[m.metric], lambda _: Z)
     assert typical == {("meanfield", "x", "bias"): pytest.approx(0.045)}
 
@@ -132,9 +132,9 @@ def test_the_bound_of_many_seeds_is_that_of_their_mean_size() -> None:
 def test_generated_quantities_are_a_group_of_their_own() -> None:
     """Thousands of them leave the parameters' critical value as it is."""
     names = ["mu", *(f"y_rep[{i}]" for i in range(3000))]
-    z = z_of(judge.JudgeContext(generated=frozenset(names[1:])), names)
-    assert z("mu") == z(None) == judge.critical_z(1)
-    assert z("y_rep[7]") == judge.critical_z(3000)
+    z = z_of(judgement.JudgeContext(generated=frozenset(names[1:])), names)
+    assert z("mu") == z(None) == judgement.critical_z(1)
+    assert z("y_rep[7]") == judgement.critical_z(3000)
 
 
 @pytest.mark.parametrize("k", [3, 5, 10])
@@ -144,10 +144,12 @@ def test_a_spread_over_few_seeds_has_the_error_of_a_variance(k: int) -> None:
     ref = metrics.prepare(rng.normal(size=(1, 10_000)), iid=True)
     rule = BY_METRIC["seed_spread"]
     apart = metrics.seed_spread(np.linspace(0.0, 5.0 * k - 5.0, k), np.full(k, 0.01), ref)
-    assert judge.closeness(apart, rule, Z) == "wrong"
+    assert judgement.closeness(apart, rule, Z) == "wrong"
     # On the limit itself, the share of false alarms is that of the critical value, 0.04%.
     edge = [
-        judge.closeness(metrics.seed_spread(0.1 * rng.normal(size=k), np.zeros(k), ref), rule, Z)
+        judgement.closeness(
+            metrics.seed_spread(0.1 * rng.normal(size=k), np.zeros(k), ref), rule, Z
+        )
         for _ in range(1000)
     ]
     assert edge.count("wrong") + edge.count("off") <= 3
@@ -165,9 +167,9 @@ def test_infinite_error_decides_nothing() -> None:
 
 def test_critical_z_is_the_designs() -> None:
     """The normal quantile at 1 − 0.005 / (4 d): 3.02 for one quantity, 4.06 for fifty."""
-    assert judge.critical_z(1) == pytest.approx(3.0233, abs=1e-4)
-    assert judge.critical_z(50) == pytest.approx(4.0556, abs=1e-4)
-    assert judge.critical_z(0) == judge.critical_z(1)
+    assert judgement.critical_z(1) == pytest.approx(3.0233, abs=1e-4)
+    assert judgement.critical_z(50) == pytest.approx(4.0556, abs=1e-4)
+    assert judgement.critical_z(0) == judgement.critical_z(1)
 
 
 def test_draws_needed_grow_with_the_square_of_the_error() -> None:
@@ -175,14 +177,16 @@ def test_draws_needed_grow_with_the_square_of_the_error() -> None:
     rule = BY_METRIC["bias"]
     enough = 0.15 / (Z + NormalDist().inv_cdf(1 - 0.05 / 3))
     found = _measure("bias", 0.0, 9.99 * enough)
-    assert judge.draws_needed(found, rule, Z, 1000) == 100_000
+    assert judgement.draws_needed(found, rule, Z, 1000) == 100_000
     # A value beyond the bound is decided when it is off.
-    assert judge.draws_needed(_measure("bias", 0.3, 1.99 / Z), rule, Z, 1000) == 100_000
+    assert judgement.draws_needed(_measure("bias", 0.3, 1.99 / Z), rule, Z, 1000) == 100_000
     # Only a sample's own part of the error shrinks; where the rest is too large, nothing helps.
-    assert judge.draws_needed(found, rule, Z, 1000, share=0.995) == pytest.approx(200_000, rel=0.1)
-    assert judge.draws_needed(found, rule, Z, 1000, share=0.98) == math.inf
-    assert judge.draws_needed(_measure("bias", 0.0, math.nan), rule, Z, 1000) is None
-    assert judge.draws_needed(_measure("bias", 0.0, 1e300), rule, Z, 1000) == math.inf
+    assert judgement.draws_needed(found, rule, Z, 1000, share=0.995) == pytest.approx(
+        200_000, rel=0.1
+    )
+    assert judgement.draws_needed(found, rule, Z, 1000, share=0.98) == math.inf
+    assert judgement.draws_needed(_measure("bias", 0.0, math.nan), rule, Z, 1000) is None
+    assert judgement.draws_needed(_measure("bias", 0.0, 1e300), rule, Z, 1000) == math.inf
 
 
 @pytest.mark.parametrize("metric", ["bias", "tail", "probability", "log_width_ratio"])
@@ -191,7 +195,7 @@ def test_as_many_draws_as_needed_decide(metric: str) -> None:
     rule = BY_METRIC[metric]
     for value in rule.close * np.linspace(0, 1.9, 20):
         found = _measure(metric, float(value), rule.close / 2)
-        needed = judge.draws_needed(found, rule, Z, 1000)
+        needed = judgement.draws_needed(found, rule, Z, 1000)
         assert needed is not None
         error = rule.close / 2 * math.sqrt(1000 / needed)
         again = max(float(value) - Z * rule.close / 2, 0.0) + Z * error
@@ -205,11 +209,11 @@ def _model(limits: dict[str, dict[str, float]]) -> Model:
 
 def test_a_model_may_set_limits() -> None:
     """Its limits replace the defaults of that metric only."""
-    rules = judge.rules_for(_model({"bias": {"close": 0.05}, "ess_bulk": {"close": 100}}))
+    rules = judgement.rules_for(_model({"bias": {"close": 0.05}, "ess_bulk": {"close": 100}}))
     assert (rules["bias"].close, rules["bias"].wrong) == (0.05, 0.5)
     assert rules["tail"] == BY_METRIC["tail"]
-    assert judge.closeness(_measure("ess_bulk", 150), rules["ess_bulk"], Z) == "close"
-    assert judge.closeness(_measure("ess_bulk", 99), rules["ess_bulk"], Z) == "wrong"
+    assert judgement.closeness(_measure("ess_bulk", 150), rules["ess_bulk"], Z) == "close"
+    assert judgement.closeness(_measure("ess_bulk", 99), rules["ess_bulk"], Z) == "wrong"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +230,7 @@ def test_a_model_may_set_limits() -> None:
 def test_bad_limits_are_refused(limits: dict[str, dict[str, float]], match: str) -> None:
     """A limit that could never fire, or was misspelt, is an error, not a pass."""
     with pytest.raises(ValueError, match=match):
-        judge.rules_for(_model(limits))
+        judgement.rules_for(_model(limits))
 
 
 def test_rules_are_plain_data() -> None:

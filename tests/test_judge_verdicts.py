@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import judge
+from harness import judgement
 from harness.metrics import METRICS
 from harness.metrics.metric import TAKEN
 from harness.records import (
@@ -87,9 +87,9 @@ def _judge(
     reference: Reference = EXACT,
     *,
     method: str = "meanfield",
-    context: judge.JudgeContext | None = None,
+    context: judgement.JudgeContext | None = None,
 ) -> Verdict:
-    return judge.judge_method(MODEL, method, runs, measures, reference, context)
+    return judgement.judge_method(MODEL, method, runs, measures, reference, context)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_worst_seed_counts() -> None:
     measures += _measures(10, CLOSE | {"bias": 2.0})
     verdict = _judge([_run(s) for s in range(1, 11)], measures)
     assert (verdict.level, verdict.typical, verdict.seeds_failed) == ("fail", "pass", 1)
-    assert judge.level_text(verdict) == "fail (1 of 10 seeds; typical seed: pass)"
+    assert judgement.level_text(verdict) == "fail (1 of 10 seeds; typical seed: pass)"
     assert verdict.headline == "mean of x 2.0 sd off"
 
 
@@ -159,15 +159,15 @@ def test_a_typical_seed_is_the_median() -> None:
     measures = [*_measures(1), *_measures(2, CLOSE | {"bias": 0.3})]
     verdict = _judge([_run(1), _run(2)], measures)
     assert (verdict.level, verdict.typical) == ("warn", "warn")
-    assert judge.level_text(verdict) == "warn (1 of 2 seeds)"
+    assert judgement.level_text(verdict) == "warn (1 of 2 seeds)"
 
 
 def test_level_text_of_the_rest() -> None:
     """A pass names its seeds, a single seed and an unknown verdict do not."""
     both = _judge([_run(1), _run(2)], [*_measures(1), *_measures(2)])
-    assert judge.level_text(both) == "pass (all 2 seeds)"
-    assert judge.level_text(_judge([_run()], _measures())) == "pass"
-    assert judge.level_text(_judge([_run(1), _run(2)], [], STUCK)) == "unknown"
+    assert judgement.level_text(both) == "pass (all 2 seeds)"
+    assert judgement.level_text(_judge([_run()], _measures())) == "pass"
+    assert judgement.level_text(_judge([_run(1), _run(2)], [], STUCK)) == "unknown"
 
 
 @pytest.mark.parametrize("status", ["failed", "timed_out", "killed"])
@@ -240,16 +240,16 @@ def test_nuts_is_judged_by_its_chains_too() -> None:
 def test_each_diagnostic_can_cost_the_reference_its_trust(metric: str) -> None:
     """Violated, NaN or missing: each is enough, and is named."""
     good = _measures(figures=CHAINS, method="nuts", mcse=0.0)
-    assert judge.judge_chains(good).trusted
+    assert judgement.judge_chains(good).trusted
     bad = {"rhat": 1.02, "ess_bulk": 399.0, "ess_tail": 3.0, "ebfmi": 0.2}.get(metric, 1.0)
     for value in (bad, math.nan):
-        found = judge.judge_chains(
+        found = judgement.judge_chains(
             _measures(figures=CHAINS | {metric: value}, method="nuts", mcse=0.0)
         )
         assert not found.trusted
         assert found.sentence("NUTS").startswith("NUTS cannot serve as the reference: ")
         assert [f.measure.metric for f in found.findings] == [metric]
-    missing = judge.judge_chains([m for m in good if m.metric != metric])
+    missing = judgement.judge_chains([m for m in good if m.metric != metric])
     assert not missing.trusted
     assert [m for m, _ in missing.missing] == [metric]
     assert f"not recorded: {METRICS[metric].noun}" in missing.sentence("NUTS")
@@ -257,23 +257,23 @@ def test_each_diagnostic_can_cost_the_reference_its_trust(metric: str) -> None:
 
 def test_no_diagnostics_are_no_trust() -> None:
     """An empty list is not a clean bill of health."""
-    assert not judge.judge_chains([]).trusted
+    assert not judgement.judge_chains([]).trusted
 
 
 def test_a_diagnostic_missing_for_one_quantity() -> None:
     """Every quantity needs its own R-hat."""
     measures = _measures(figures=CHAINS, method="nuts", mcse=0.0)
     measures += _measures(figures={"ess_bulk": 4000.0}, quantity="y", method="nuts", mcse=0.0)
-    found = judge.judge_chains(measures)
+    found = judgement.judge_chains(measures)
     assert not found.trusted
     assert ("rhat", "y") in found.missing
 
 
 def test_modes_by_chain_are_named() -> None:
     """The sentence gives the shares of the modes where they are known."""
-    context = judge.JudgeContext(mode_shares={"x": (0.06, 0.72)})
+    context = judgement.JudgeContext(mode_shares={"x": (0.06, 0.72)})
     bad = _measures(figures=CHAINS | {"chain_modes": 0.66}, method="nuts", mcse=0.0)
-    assert "6% and 72%" in judge.judge_chains(bad, context=context).short
+    assert "6% and 72%" in judgement.judge_chains(bad, context=context).short
 
 
 def test_spread_over_seeds_counts_for_the_method() -> None:
@@ -281,7 +281,7 @@ def test_spread_over_seeds_counts_for_the_method() -> None:
     runs, good = [_run(1), _run(2)], [*_measures(1), *_measures(2)]
     spread = _judge(runs, [*good, *_measures(None, {"seed_spread": 0.3})])
     assert (spread.level, spread.typical) == ("warn", "pass")
-    assert judge.level_text(spread) == "warn (over all 2 seeds; typical seed: pass)"
+    assert judgement.level_text(spread) == "warn (over all 2 seeds; typical seed: pass)"
     assert spread.headline == "mean of x moves by 0.30 sd between seeds"
 
 
@@ -289,7 +289,7 @@ def test_unsure_says_how_many_draws() -> None:
     """A mean known to 0.1 sd from 1000 draws and 40 000 is needed to t = 0.15 / (z + z₁)."""
     verdict = _judge([_run(n=1000)], [*_measures(figures=CLOSE | {"w1": 0.0}, mcse=0.1)])
     needed = {f.measure.metric: f.draws_needed for f in verdict.findings}
-    share, t = 40 / 41, 0.15 / (judge.critical_z(1) + 1.645)
+    share, t = 40 / 41, 0.15 / (judgement.critical_z(1) + 1.645)
     expected = 1000 * share / ((t / 0.1) ** 2 - (1 - share))
     assert needed["bias"] == pytest.approx(expected, rel=0.1)
     assert "draws would decide" in verdict.findings[-1].sentence
@@ -305,7 +305,7 @@ def test_the_scarcer_sample_is_asked_for_more() -> None:
     own = _measures(figures=CLOSE | {"bias": 0.08}, mcse=0.05)
     verdict = _judge([_run()], [*summaries, *own], reference)
     bias = next(f for f in verdict.findings if f.measure.metric == "bias")
-    share, t = 1 / (1 + 400 / 10_000), 0.15 / (judge.critical_z(1) + 1.645)
+    share, t = 1 / (1 + 400 / 10_000), 0.15 / (judgement.critical_z(1) + 1.645)
     expected = 4000 * share / ((t / 0.05) ** 2 - (1 - share))
     assert bias.draws_needed == pytest.approx(expected, rel=0.1)
     assert bias.beyond is None
@@ -347,7 +347,7 @@ def test_width_is_told_as_in_the_design() -> None:
     """The sd ratio with both sds, and the correlation as its reason."""
     figures = CLOSE | {"log_width_ratio": math.log(0.49), "mean": 0.34, "sd": 0.2}
     measures = [*_summaries("slope"), *_measures(figures=figures, quantity="slope")]
-    context = judge.JudgeContext(correlations={"slope": ("intercept", -0.87)})
+    context = judgement.JudgeContext(correlations={"slope": ("intercept", -0.87)})
     verdict = _judge([_run()], measures, context=context)
     assert verdict.headline == "sd of slope 0.49 of the reference's"
     assert verdict.findings[0].sentence.startswith(
@@ -362,7 +362,7 @@ def test_missed_mode_makes_the_headline() -> None:
     measures = [m for s in range(1, 8) for m in _measures(s, CLOSE | wrong)]
     measures += [m for s in range(8, 11) for m in _measures(s, CLOSE | {"log_width_ratio": 1.6})]
     runs = [_run(s) for s in range(1, 11)]
-    verdict = _judge(runs, measures, context=judge.JudgeContext(modes={"x": 2}))
+    verdict = _judge(runs, measures, context=judgement.JudgeContext(modes={"x": 2}))
     assert verdict.headline == "holds one mode of two: misses 0.20 of x's mass in 7 of 10 seeds"
 
 

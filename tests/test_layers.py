@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stan", "vi", "metrics"),
     ("models",),
     ("methods",),
-    ("judge",),
+    ("judgement",),
     ("why",),
     ("report",),
     ("study",),
@@ -169,11 +169,23 @@ def test_no_room_imports_from_its_own_floor_or_a_higher_one() -> None:
 @pytest.mark.parametrize(
     ("file", "text", "complaint"),
     [
-        ("metrics.py", "from harness.judge import RULES", r"metrics \(floor 1\) imports .*judge"),
-        ("metrics.py", "from harness import judge", r"metrics \(floor 1\) imports .*judge"),
-        ("metrics.py", "import harness.judge", r"metrics \(floor 1\) imports .*judge"),
-        ("metrics/deep.py", "from ..judge import RULES", r"deep \(floor 1\) imports .*judge"),
-        ("metrics/__init__.py", "from ..judge import R", r"metrics \(floor 1\) imports .*judge"),
+        (
+            "metrics.py",
+            "from harness.judgement import RULES",
+            r"metrics \(floor 1\) imports .*judgement",
+        ),
+        ("metrics.py", "from harness import judgement", r"metrics \(floor 1\) imports .*judgement"),
+        ("metrics.py", "import harness.judgement", r"metrics \(floor 1\) imports .*judgement"),
+        (
+            "metrics/deep.py",
+            "from ..judgement import RULES",
+            r"deep \(floor 1\) imports .*judgement",
+        ),
+        (
+            "metrics/__init__.py",
+            "from ..judgement import R",
+            r"metrics \(floor 1\) imports .*judgement",
+        ),
         ("metrics.py", "def f():\n    from harness import cli", r"metrics .* imports .*cli"),
         ("metrics.py", "try:\n    x\nexcept E:\n    import harness.cli", r"imports .*cli"),
         (
@@ -187,10 +199,22 @@ def test_no_room_imports_from_its_own_floor_or_a_higher_one() -> None:
         ("records.py", "from harness import __version__", r"which is a door of the house"),
         ("novel.py", "x = 1", r"harness.novel is in no room"),
         ("novel/inner.py", "x = 1", r"harness.novel.inner is in no room"),
-        ("judge/a.py", "from harness.judge import b", r"a circle: .*judge.a -> .*judge.b"),
-        ("judge/a.py", "if TYPE_CHECKING:\n    from . import b", r"a circle: .*judge.a"),
-        ("judge/a.py", "def f():\n    from harness.judge.b import x", r"a circle: .*judge.a"),
-        ("judge.py", "import matplotlib.pyplot as plt", r"judge imports matplotlib, which only"),
+        (
+            "judgement/a.py",
+            "from harness.judgement import b",
+            r"a circle: .*judgement.a -> .*judgement.b",
+        ),
+        ("judgement/a.py", "if TYPE_CHECKING:\n    from . import b", r"a circle: .*judgement.a"),
+        (
+            "judgement/a.py",
+            "def f():\n    from harness.judgement.b import x",
+            r"a circle: .*judgement.a",
+        ),
+        (
+            "judgement.py",
+            "import matplotlib.pyplot as plt",
+            r"judgement imports matplotlib, which only",
+        ),
         ("report/html.py", "import matplotlib", r"html imports matplotlib, which only"),
         ("methods/advi.py", "def f():\n    import cmdstanpy", r"methods.advi imports cmdstanpy"),
         ("methods/cmdstan.py", "import cmdstanpy", r"imports cmdstanpy when it is loaded"),
@@ -200,11 +224,11 @@ def test_the_check_sees_every_kind_of_bad_import(
     tmp_path: Path, file: str, text: str, complaint: str
 ) -> None:
     """An import that breaks a rule is reported, however it is written."""
-    others = ("judge/__init__.py", "stan/__init__.py", "cli.py", "study.py", "bridge.py")
+    others = ("judgement/__init__.py", "stan/__init__.py", "cli.py", "study.py", "bridge.py")
     for other in ("__init__.py", *(o for o in others if not file.startswith(o[:-3]))):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text("", encoding="utf-8")
-    (tmp_path / "judge/b.py").write_text("from harness.judge.a import y", encoding="utf-8")
+    (tmp_path / "judgement/b.py").write_text("from harness.judgement.a import y", encoding="utf-8")
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -217,7 +241,7 @@ def test_the_check_accepts_good_imports(tmp_path: Path) -> None:
     good = {
         "records.py": "import math",
         "metrics.py": "from .records import Rule",
-        "judge.py": "from harness.records import Rule\nfrom harness import metrics\nimport numpy",
+        "judgement.py": "from harness.records import Rule\nimport numpy",
         "stan.py": "from .records import Program\ndef f():\n    import cmdstanpy",
         "methods/__init__.py": "from . import cmdstan\nfrom harness.methods import loop",
         "methods/loop.py": "from harness.methods import cmdstan",

@@ -14,7 +14,7 @@ import pytest
 import report_fixture as fixture
 import report_records
 
-from harness import judge
+from harness import judgement
 from harness.records import Comparison
 from harness.report import files, html
 from harness.report.figures import figures_for
@@ -272,7 +272,7 @@ def test_the_file_is_written_with_its_folder(comparison: Comparison, tmp_path: P
 def test_every_limit_is_printed_once_with_its_reason(page: Page, comparison: Comparison) -> None:
     """All of the judge's rules are at the end, ratios as ratios, whatever was found."""
     limits = findings.limits(comparison)
-    assert [limit.metric for limit in limits] == list(judge.rules_for())
+    assert [limit.metric for limit in limits] == list(judgement.rules_for())
     width = next(limit for limit in limits if limit.metric == "log_width_ratio")
     assert (width.close, width.wrong) == ("×1.15", "×1.5")
     assert next(x.close for x in limits if x.metric == "ess_bulk") == "at least 400"

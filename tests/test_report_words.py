@@ -12,7 +12,7 @@ import pytest
 import report_fixture as fixture
 import report_records
 
-from harness import judge
+from harness import judgement
 from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
 from harness.report.html import findings, prose, quantities, runs, summary
 
@@ -51,11 +51,11 @@ def test_nothing_passes_and_nothing_was_run_are_not_the_same(comparison: Compari
 def test_seed_shares_are_said_beside_the_level(comparison: Comparison) -> None:
     """The level is the worst seed's; how many share it and the typical seed stand beside."""
     verdicts = {v.method: v for v in by_name(comparison, "normal_mean").verdicts}
-    assert re.search(r"[123] of 3 seeds|all 3 seeds", judge.seeds_text(verdicts["meanfield"]))
-    assert judge.seeds_text(verdicts["meanfield_tuned"]) == "all 3 seeds"
+    assert re.search(r"[123] of 3 seeds|all 3 seeds", judgement.seeds_text(verdicts["meanfield"]))
+    assert judgement.seeds_text(verdicts["meanfield_tuned"]) == "all 3 seeds"
     one = dataclasses.replace(verdicts["meanfield"], typical="warn", level="fail", by_seed=())
     one = dataclasses.replace(one, seeds=10, seeds_failed=3)
-    assert judge.seeds_text(one) == "3 of 10 seeds; typical seed: warn"
+    assert judgement.seeds_text(one) == "3 of 10 seeds; typical seed: warn"
 
 
 def test_left_out_methods_say_why(comparison: Comparison) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import report_fixture as fixture
 
-from harness.judge import rules_for
+from harness.judgement import rules_for
 from harness.records import (
     Cause,
     Closeness,

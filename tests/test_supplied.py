@@ -12,7 +12,7 @@ import arviz_base
 import numpy as np
 import pytest
 
-from harness import judge
+from harness import judgement
 from harness.metrics.measure import chain_measures
 from harness.models import folders
 from harness.records import Cost, Draws, Model, RunResult, RunSpec
@@ -141,10 +141,10 @@ def test_what_was_not_recorded_is_not_known_and_refuses_nothing() -> None:
     """But what was recorded counts, and R-hat can always be computed."""
     spec = RunSpec("m", "supplied", {}, 1, 0)
 
-    def judged(draws: Draws) -> judge.ChainJudgement:
+    def judged(draws: Draws) -> judgement.ChainJudgement:
         run = RunResult(spec, "", "ok", "", draws, None, {}, Cost(1.0), {})
         measures = chain_measures(run, draws.names, "supplied")
-        return judge.judge_chains(measures, recorded=draws.stats)
+        return judgement.judge_chains(measures, recorded=draws.stats)
 
     plain = judged(Draws(NAMES, VALUES, iid=False))
     assert plain.trusted

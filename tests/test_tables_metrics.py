@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 from trial_records import MODEL, compare, run, spec
 
-from harness import judge, metrics
+from harness import judgement, metrics
 from harness.check.baseline.change import conclude
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.observe import observe, settled
-from harness.judge import trust, verdict
+from harness.judgement import trust, verdict
 from harness.metrics import METRICS, JudgeContext, Metric, Sample, Scene
 from harness.metrics.metric import Column
 from harness.records import (
@@ -96,7 +96,7 @@ def test_nothing_that_reads_the_table_names_a_row() -> None:
     """Judge, study, report, check and the commands know metrics by their rows only."""
     root = Path(metrics.__file__).parents[1]
     found = set()
-    for room in ("judge", "study", "report", "check", "cli"):
+    for room in ("judgement", "study", "report", "check", "cli"):
         for path in (root / room).rglob("*.py"):
             tree = ast.parse(path.read_text("utf-8"))
             texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
@@ -179,7 +179,7 @@ def verdicts() -> dict[str, Verdict]:
 def test_no_verdict_depends_on_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sentence with its words backwards: the same levels, findings, groups and facts."""
     before = verdicts()
-    chains = judge.judge_chains([Measure("m", "nuts", 1, "x", "rhat", 3.0, 0.0, "nuts")])
+    chains = judgement.judge_chains([Measure("m", "nuts", 1, "x", "rhat", 3.0, 0.0, "nuts")])
     for name in ("sentence", "headline", "subject", "changed"):
         monkeypatch.setattr(Metric, name, reworded(getattr(Metric, name)))
     for name in ("run_notes", "far_words", "errors_by_seed", "stopped_early", "no_figure"):
@@ -189,9 +189,9 @@ def test_no_verdict_depends_on_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [v.headline for v in after.values()] != [v.headline for v in before.values()]
     for method, found in before.items():
         assert without_words(after[method]) == without_words(found)
-        assert judge.level_text(after[method]) == judge.level_text(found)
+        assert judgement.level_text(after[method]) == judgement.level_text(found)
     assert [s.far for s in before["meanfield"].by_seed] == [None, None, "ran away"]
-    again = judge.judge_chains([Measure("m", "nuts", 1, "x", "rhat", 3.0, 0.0, "nuts")])
+    again = judgement.judge_chains([Measure("m", "nuts", 1, "x", "rhat", 3.0, 0.0, "nuts")])
     assert (again.trusted, again.missing, again.worst) == (
         chains.trusted, chains.missing, chains.worst,
     )  # fmt: skip
@@ -225,11 +225,11 @@ def whole(salt: int = 0) -> tuple[Comparison, tuple[RunResult, ...]]:
     """Compare two seeds of a perfect mean-field fit; return the comparison with its runs."""
     runs = tuple(run(spec("meanfield", s), salt=salt) for s in (1, 2))
     found = compare(runs)
-    rules = judge.rules_for()
-    z = judge.critical_z(1)
+    rules = judgement.rules_for()
+    z = judgement.critical_z(1)
     measures = tuple(found.comparison.measures)
     levels: tuple[Closeness | None, ...] = tuple(
-        judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in measures
+        judgement.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in measures
     )
     entry = ModelComparison(
         MODEL,
@@ -306,9 +306,9 @@ def test_limits_of_one_more_row_can_be_changed(monkeypatch: pytest.MonkeyPatch) 
     """A model folder sets them as any other's."""
     monkeypatch.setitem(METRICS, SPIKES, spikes(0.3, 0.01))
     model = dataclasses.replace(whole()[0].models[0].model, limits={SPIKES: {"close": 0.4}})
-    assert judge.rules_for(model)[SPIKES].close == 0.4
+    assert judgement.rules_for(model)[SPIKES].close == 0.4
     with pytest.raises(ValueError, match=SPIKES):
-        judge.rules_for(dataclasses.replace(model, limits={"nothing": {"close": 1.0}}))
+        judgement.rules_for(dataclasses.replace(model, limits={"nothing": {"close": 1.0}}))
 
 
 def test_a_remedy_tells_one_more_row_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:

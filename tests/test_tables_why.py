@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from trial_records import MODEL, Compared, compare, run, spec
 
-from harness import judge
+from harness import judgement
 from harness.check.baseline.change import conclude
 from harness.check.baseline.compare import compare_method
 from harness.check.baseline.observe import observe, settled
@@ -322,7 +322,7 @@ def story(salt: int = 0) -> tuple[Comparison, Any, tuple[RunResult, ...]]:
         trials.append(
             tried(Judging(found.comparison, verdict, proposal, its, found.yardstick, found.context))
         )
-    rules, z = judge.rules_for(), judge.critical_z(1)
+    rules, z = judgement.rules_for(), judgement.critical_z(1)
     measures = tuple(found.comparison.measures)
     entry = ModelComparison(
         MODEL,
@@ -331,7 +331,8 @@ def story(salt: int = 0) -> tuple[Comparison, Any, tuple[RunResult, ...]]:
         tuple(found.comparison.runs),
         measures,
         tuple(
-            judge.closeness(m, rules[m.metric], z) if m.metric in rules else None for m in measures
+            judgement.closeness(m, rules[m.metric], z) if m.metric in rules else None
+            for m in measures
         ),
         tuple(found.verdicts.values()),
         explanation=Explanation(NO_ESTIMATE, "none", tuple(gaps)),

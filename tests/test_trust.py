@@ -13,8 +13,8 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import chi2
 
-from harness import judge
-from harness.judge.trust import rhat_limit
+from harness import judgement
+from harness.judgement.trust import rhat_limit
 from harness.methods import METHODS
 from harness.metrics.measure import chain_measures
 from harness.records import Cost, Draws, FloatArray, Model, RunResult, RunSpec
@@ -48,11 +48,11 @@ def nuts(values: FloatArray, *, diverging: int = 0, key: str = "", **options: An
     return RunResult(spec, key, "ok", "", draws, None, limit, Cost(1.0), {})
 
 
-def trust(values: FloatArray) -> judge.ChainJudgement:
+def trust(values: FloatArray) -> judgement.ChainJudgement:
     """Judge chains by all their diagnostics."""
     run = nuts(values)
     assert run.draws is not None
-    return judge.judge_chains(chain_measures(run, run.draws.names, "nuts"))
+    return judgement.judge_chains(chain_measures(run, run.draws.names, "nuts"))
 
 
 # --- R-hat -----------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_the_limit_that_was_used_is_printed() -> None:
         replace(m, value=figures.get(m.metric, m.value))
         for m in chain_measures(run, ("x[1]",), "nuts")
     ]
-    found = judge.judge_chains(measures)
+    found = judgement.judge_chains(measures)
     (finding,) = found.findings
     assert finding.rule.close == rhat_limit(900.0, 4, 1)
     assert "Up to 1.0103 is close" in finding.sentence

@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from targets import Mixture, any_normal, banana, ill_conditioned
 
 import harness
-from harness import judge
+from harness import judgement
 from harness.records import Draws, Reference, Refuted
 from harness.report.files.netcdf import write_draws
 from harness.report.terminal import print_verdicts
@@ -96,12 +96,12 @@ def test_a_reference_that_is_proved_wrong_says_how() -> None:
     """The missing mode with its place, mass and ELBO; or the log evidence below an ELBO."""
     reference = Reference("nuts", trusted=True, why="R-hat at most 1.00")
     mode = Refuted("mode", -0.511, 0.6, (("x", 3.5), ("y", -2.0)))
-    found = judge.disproved(reference, mode)
+    found = judgement.disproved(reference, mode)
     assert not found.trusted
     assert found.refuted == mode
     for words in ("x = 3.5 and y = −2", "60% of the mass", "ELBO −0.51"):
         assert words in found.why
-    found = judge.disproved(reference, Refuted("elbo", -0.2, log_evidence=-0.92))
+    found = judgement.disproved(reference, Refuted("elbo", -0.2, log_evidence=-0.92))
     assert not found.trusted
     for words in ("−0.92", "−0.20", "impossible"):
         assert words in found.why

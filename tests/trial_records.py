@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import judge
+from harness import judgement
 from harness.methods import METHODS
 from harness.metrics.measure import Selection, Yardstick, chain_measures, select
 from harness.records import (
@@ -91,7 +91,7 @@ class Compared:
     verdicts: Mapping[str, Verdict]
     yardstick: Yardstick
     comparison: ModelComparison
-    context: judge.JudgeContext
+    context: judgement.JudgeContext
 
 
 def compare(runs: Sequence[RunResult]) -> Compared:
@@ -114,7 +114,7 @@ def judged(
         if r.draws is not None and not r.draws.iid:
             measures += chain_measures(r, selection.names, reference.kind)
     measures += yardstick.spread([m for m in measures if m.method != "reference"])
-    context = judge.JudgeContext(
+    context = judgement.JudgeContext(
         dimension=len(selection.names),
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
@@ -123,7 +123,7 @@ def judged(
     )
     methods = dict.fromkeys(r.spec.method for r in runs)
     verdicts = {
-        m: judge.judge_method(
+        m: judgement.judge_method(
             model,
             m,
             [r for r in runs if r.spec.method == m],

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import judge
+from harness import judgement
 from harness.methods import title
 from harness.records import levels
 from harness.records.text import count, integer
@@ -125,7 +125,7 @@ def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
     text = _level(verdict)
     if verdict is None:
         return text
-    seeds = judge.seeds_text(verdict)
+    seeds = judgement.seeds_text(verdict)
     if seeds:
         text.append(f" ({seeds})", style="not bold")
     if verdict.headline and verdict.level != "pass":

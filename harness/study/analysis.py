@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import judge
+from harness import judgement
 from harness.methods import METHODS
 from harness.metrics import WorstPair, measure
 from harness.metrics.measure import REFERENCE
@@ -188,7 +188,7 @@ def judge_model(
 ) -> tuple[Judged, measure.Yardstick | None]:
     """Measure every run and judge every method; without a reference there is no yardstick."""
     model = task.model
-    rules = judge.rules_for(model)
+    rules = judgement.rules_for(model)
     notes = (*task.notes, *selection.notes)
     if reference.draws is None or not selection.names:
         why = reference.why if reference.draws is None else "there is no quantity to compare"
@@ -196,8 +196,13 @@ def judge_model(
             why += f" ({'; '.join(selection.notes)})"
         empty = Reference("none", trusted=False, why=why, findings=reference.findings)
         verdicts = tuple(
-            judge.judge_method(
-                model, m, [r for r in runs if r.spec.method == m], [], empty, judge.JudgeContext(0)
+            judgement.judge_method(
+                model,
+                m,
+                [r for r in runs if r.spec.method == m],
+                [],
+                empty,
+                judgement.JudgeContext(0),
             )
             for m in task.judged
         )
@@ -228,7 +233,7 @@ def judge_model(
         if run.draws is not None and run.draws.long_chains:
             measures += measuring.chains(run, against, reference.kind, selection.names)
     measures += yardstick.spread(measures)
-    context = judge.JudgeContext(
+    context = judgement.JudgeContext(
         dimension=len(selection.names),
         chains=4 if nuts is None or nuts.draws is None else len(nuts.draws.values),
         correlations=yardstick.correlations(),
@@ -238,17 +243,17 @@ def judge_model(
         mode_shares={} if nuts is None else measuring.mode_shares(nuts, against, selection.names),
     )
     judged: list[Verdict] = []
-    contexts: dict[str, judge.JudgeContext] = {}
+    contexts: dict[str, judgement.JudgeContext] = {}
     for method in task.judged:
         its = [r for r in runs if r.spec.method == method]
         if its:
             of_method = [*own, *(m for m in measures if m.method == method)]
             contexts[method] = dataclasses.replace(context, pairs=pairs.get(method, {}))
             judged.append(
-                judge.judge_method(model, method, its, of_method, reference, contexts[method])
+                judgement.judge_method(model, method, its, of_method, reference, contexts[method])
             )
     every = (*own, *measures)
-    levels = judge.levels(every, rules, context)
+    levels = judgement.levels(every, rules, context)
     comparison = ModelComparison(model, None, reference, runs, every, levels, tuple(judged), notes)
     return Judged(comparison, selection, contexts), yardstick
 

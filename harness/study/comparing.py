@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import records, stan
-from harness.judge.claims import check_claim
+from harness.judgement.claims import check_claim
 from harness.methods import METHODS
 from harness.records import (
     Comparison,

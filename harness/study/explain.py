@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
-from harness import judge, records, stan, why
+from harness import judgement, records, stan, why
 from harness.methods import METHODS
 from harness.models.data import ModelError, kept_data
 from harness.records import (
@@ -129,8 +129,8 @@ def explained(
         explanation = None
         refuted, unsought = _refuted(task, reference, runs)
     if refuted is not None:
-        return explanation, judge.disproved(reference, refuted)
-    return explanation, judge.unsearched(reference, unsought)
+        return explanation, judgement.disproved(reference, refuted)
+    return explanation, judgement.unsearched(reference, unsought)
 
 
 def _explanation(
@@ -261,7 +261,7 @@ def _judged(
         # Reweighting takes the method's own draws.
         light = results if proposal.spec else [by_run[proposal.method, s] for s in proposal.seeds]
         its = store.with_arrays(light)
-        context = judged.contexts.get(proposal.method, judge.JudgeContext())
+        context = judged.contexts.get(proposal.method, judgement.JudgeContext())
         verdict = verdicts[proposal.method]
         judging = Judging(comparison, verdict, proposal, its, yardstick, context)
         try:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness import judge, stan
+from harness import judgement, stan
 from harness.metrics import measure
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
@@ -92,10 +92,10 @@ def choose_reference(
 
 class _Try(NamedTuple):
     run: RunResult
-    found: judge.ChainJudgement
+    found: judgement.ChainJudgement
     selection: measure.Selection
     measures: Sequence[Measure]
-    context: judge.JudgeContext
+    context: judgement.JudgeContext
 
 
 def _judged(model: Model, run: RunResult, measuring: Measuring) -> _Try:
@@ -103,8 +103,8 @@ def _judged(model: Model, run: RunResult, measuring: Measuring) -> _Try:
     selection = measure.select(model, run.draws, generated_of(model))
     measures = measuring.chains(run, run.key, "nuts", selection.names)
     shares = measuring.mode_shares(run, run.key, selection.names)
-    context = judge.JudgeContext(mode_shares=shares, chains=len(run.draws.values))
-    found = judge.judge_chains(measures, judge.rules_for(model), context)
+    context = judgement.JudgeContext(mode_shares=shares, chains=len(run.draws.values))
+    found = judgement.judge_chains(measures, judgement.rules_for(model), context)
     return _Try(run, found, selection, measures, context)
 
 
@@ -113,7 +113,7 @@ def _confirmed(model: Model, one: _Try, tries: Sequence[_Try], measuring: Measur
     if not (one.found.trusted and one.found.worst[DIVERGENCES.id] > 0):
         return one
     at = tries.index(one)
-    z = judge.critical_z(len(one.selection.names))
+    z = judgement.critical_z(len(one.selection.names))
     for other in tries[max(at - 1, 0) : at + 2]:
         deltas = {float(t.run.spec.options["adapt_delta"]) for t in (one, other)}
         apart = math.inf
@@ -121,12 +121,12 @@ def _confirmed(model: Model, one: _Try, tries: Sequence[_Try], measuring: Measur
             apart = measuring.apart(one.run, other.run, one.selection.names)
         if apart <= z:
             return one
-    rules = judge.rules_for(model)
+    rules = judgement.rules_for(model)
     rules[DIVERGENCES.id] = replace(rules[DIVERGENCES.id], close=0.0)
-    return one._replace(found=judge.judge_chains(one.measures, rules, one.context))
+    return one._replace(found=judgement.judge_chains(one.measures, rules, one.context))
 
 
-def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mapping[str, Any]:
+def _again(run: RunResult, found: judgement.ChainJudgement, *, grow: bool) -> Mapping[str, Any]:
     """Return the options with which a run that is not trusted may be, empty if there are none.
 
     Smaller steps where transitions diverged, deeper trees where trajectories were cut short; more
@@ -145,7 +145,7 @@ def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mappin
         deeper = int(run.spec.options["max_treedepth"]) + 2
         return {"max_treedepth": deeper} if deeper <= DEEPEST else {}
     few = {ESS_BULK.id, ESS_TAIL.id, RHAT.id}
-    if not grow or set(faults) - few or not found.worst[RHAT.id] <= judge.RHAT_CAP:
+    if not grow or set(faults) - few or not found.worst[RHAT.id] <= judgement.RHAT_CAP:
         return {}
     asked = [f.rule.close / f.measure.value for m, f in faults.items() if m != RHAT.id]
     samples = int(run.spec.options["samples"])
@@ -154,7 +154,7 @@ def _again(run: RunResult, found: judge.ChainJudgement, *, grow: bool) -> Mappin
     return {"samples": more} if more > samples else {}
 
 
-def _attempt(run: RunResult, found: judge.ChainJudgement | None) -> Attempt:
+def _attempt(run: RunResult, found: judgement.ChainJudgement | None) -> Attempt:
     options = run.spec.options
     settings = float(options["adapt_delta"]), int(options["max_treedepth"]), int(options["samples"])
     if found is None or run.draws is None:
@@ -212,8 +212,10 @@ def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, me
     spec = RunSpec(model.name, "supplied", {}, 1, 0)
     probe = RunResult(spec, "", "ok", "", draws, None, {}, Cost(1.0), {})
     measures = measure.chain_measures(probe, selection.names, "supplied")
-    context = judge.JudgeContext(chains=len(draws.values))
-    found = judge.judge_chains(measures, judge.rules_for(model), context, recorded=draws.stats)
+    context = judgement.JudgeContext(chains=len(draws.values))
+    found = judgement.judge_chains(
+        measures, judgement.rules_for(model), context, recorded=draws.stats
+    )
     why = f"supplied draws ({name}): {found.sentence('these chains')}"
     return Reference("supplied", found.trusted, why, draws, found.findings, found.short), selection
 

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from harness import judge, metrics
+from harness import judgement, metrics
 from harness.methods import METHODS
 from harness.metrics import KHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Model, Reference, RunResult, Standing
@@ -36,7 +36,7 @@ def standings(
     found = {run.key: measuring.distances(run, best.key, yardstick) for run in drawn}
     figures = [m for measured in found.values() for m in measured.measures]
     figures += yardstick.spread(figures)
-    context = judge.JudgeContext(
+    context = judgement.JudgeContext(
         dimension=len(selection.names),
         correlations=yardstick.correlations(),
         modes=yardstick.modes(),
@@ -49,7 +49,7 @@ def standings(
         if not its:
             continue
         pairs = {r.spec.seed: p for r in its if r.key in found and (p := found[r.key].pair)}
-        verdict = judge.judge_method(
+        verdict = judgement.judge_method(
             model,
             method,
             its,

@@ -23,7 +23,7 @@ from harness.study.store import Store, digest
 from harness.study.supplied import files_of
 
 if TYPE_CHECKING:
-    from harness.judge import JudgeContext
+    from harness.judgement import JudgeContext
     from harness.metrics.measure import Selection
     from harness.study.measuring import Found
     from harness.why.remedies.row import Proposal

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 from matplotlib.axes import Axes
 
-from harness.judge import rules_for
+from harness.judgement import rules_for
 from harness.metrics import TAIL
 from harness.records import ModelComparison
 from harness.records.text import count, number, setting

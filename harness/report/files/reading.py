@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness import records
-from harness.judge import rules_for
+from harness.judgement import rules_for
 from harness.records import Closeness
 from harness.records.budget import Scarce
 from harness.records.text import one_line

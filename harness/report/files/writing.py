@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import records
-from harness.judge.aggregate import GRAVITY
+from harness.judgement.aggregate import GRAVITY
 from harness.report.files.numbers import EXACT, to_json
 from harness.report.files.tables import COLUMNS, cell, tables
 from harness.why import words

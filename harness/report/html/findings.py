@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness import judge
+from harness import judgement
 from harness.metrics import METRICS
 from harness.records import Comparison, Finding, ModelComparison, Rule, Verdict
 from harness.report.figures.looks import in_order, look
@@ -85,7 +85,7 @@ def _group(
         title="The reference" if method == "reference" else look(method).title,
         level=level,
         headline=verdict.headline if verdict else "",
-        seeds=judge.seeds_text(verdict) if verdict else "",
+        seeds=judgement.seeds_text(verdict) if verdict else "",
         shown=lines[:cut],
         folded=lines[cut : cut + FOLDED],
         notes=notes[:cut_notes],
@@ -104,11 +104,11 @@ def _line(finding: Finding) -> Line:
 
 def limits(comparison: Comparison) -> tuple[Limit, ...]:
     """Return every rule once with its reason, then the changes of single models."""
-    default = judge.rules_for()
+    default = judgement.rules_for()
     rows = [_limit(metric, rule, "") for metric, rule in default.items()]
     for entry in comparison.models:
         if entry.model.limits:
-            own = judge.rules_for(entry.model)
+            own = judgement.rules_for(entry.model)
             rows += [_limit(m, own[m], entry.model.name) for m in own if own[m] != default[m]]
     return tuple(rows)
 

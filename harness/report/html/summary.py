@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harness.judge import seeds_text
+from harness.judgement import seeds_text
 from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, estimate, listed, one_line

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.judge.notes import LARGE_STEP
+from harness.judgement.notes import LARGE_STEP
 from harness.methods import METHODS
 from harness.methods.bridged import along_words
 from harness.records.text import count, listed, number, percent, setting

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from harness import judge
+from harness import judgement
 from harness.records import (
     NO_ESTIMATE,
     WITHOUT_DRAWS,
@@ -218,7 +218,7 @@ def _judged(judging: Judging, results: Sequence[RunResult]) -> tuple[Verdict, li
     context = replace(judging.context, pairs=pairs)
     every = [*own, *measures]
     model, reference = present.model, present.reference
-    verdict = judge.judge_method(model, method, results, every, reference, context)
+    verdict = judgement.judge_method(model, method, results, every, reference, context)
     return verdict, every
 
 

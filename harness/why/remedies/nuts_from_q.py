@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness import judge
+from harness import judgement
 from harness.methods import title
 from harness.metrics import METRICS, RHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Level, Measure, Rule, RunResult, Trial
@@ -138,7 +138,7 @@ def _judge(judging: Judging) -> Trial:
     proposal, results = judging.proposal, judging.results
     if proposal.spec is None:
         return not_tried(judging)
-    rules = judge.rules_for(judging.comparison.model)
+    rules = judgement.rules_for(judging.comparison.model)
     own = next((r for r in judging.comparison.runs if r.spec.method == "nuts"), None)
     before = None if own is None else _chains(own, judging.comparison.measures, rules)
     start = Before("unknown", Telling(METRIC, None), NOWHERE, math.nan)
@@ -201,7 +201,7 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
         and m.seed == run.spec.seed
         and METRICS[m.metric].about_chains
     ]
-    found = judge.judge_chains(own, rules)
+    found = judgement.judge_chains(own, rules)
     worst = max(
         (m for m in own if m.metric == METRIC),
         key=lambda m: math.inf if math.isnan(m.value) else m.value,
@@ -224,13 +224,13 @@ def _chains(run: RunResult, measures: Sequence[Measure], rules: Mapping[str, Rul
 def _far(judging: Judging, run: RunResult, rules: Mapping[str, Rule]) -> list[str] | None:
     """Return the quantities in which the chains differ from the reference; None if they agree."""
     measures = judging.yardstick.run(run).measures
-    z_of = judge.z_of(judging.context, judging.yardstick.names)
+    z_of = judgement.z_of(judging.context, judging.yardstick.names)
     off = [
         m
         for m in measures
         if m.metric in rules
         and not rules[m.metric].alarm
-        and judge.closeness(m, rules[m.metric], z_of(m.quantity)) in {"off", "wrong"}
+        and judgement.closeness(m, rules[m.metric], z_of(m.quantity)) in {"off", "wrong"}
     ]
     return sorted({m.quantity for m in off if m.quantity is not None}) if off else None
 

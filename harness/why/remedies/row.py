@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.judge import JudgeContext
+from harness.judgement import JudgeContext
 from harness.records import Model, ModelComparison, RunResult, RunSpec, Trial, TrialReason, Verdict
 
 if TYPE_CHECKING:

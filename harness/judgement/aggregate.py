@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.judge.context import Bench, lost
-from harness.judge.notes import how_it_ended
-from harness.judge.trust import subjects
+from harness.judgement.context import Bench, lost
+from harness.judgement.notes import how_it_ended
+from harness.judgement.trust import subjects
 from harness.metrics import METRICS
 from harness.metrics.metric import TAKEN
 from harness.records import Finding, Level, Measure, SeedVerdict

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.judge.aggregate import grouped, no_figure, top_headline
-from harness.judge.context import Bench, for_method, lost, z_of
-from harness.judge.more import more_draws
-from harness.judge.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
-from harness.judge.rules import bound_z, rules_for, typical_sizes
-from harness.judge.trust import chain_findings, missing_diagnostics
+from harness.judgement.aggregate import grouped, no_figure, top_headline
+from harness.judgement.context import Bench, for_method, lost, z_of
+from harness.judgement.more import more_draws
+from harness.judgement.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
+from harness.judgement.rules import bound_z, rules_for, typical_sizes
+from harness.judgement.trust import chain_findings, missing_diagnostics
 from harness.metrics import METRICS
 from harness.metrics.metric import JudgeContext
 from harness.records import (

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from scipy.special import chdtri
 
-from harness.judge.context import for_method
-from harness.judge.rules import closeness, critical_z, rules_for
+from harness.judgement.context import for_method
+from harness.judgement.rules import closeness, critical_z, rules_for
 from harness.metrics import METRICS
 from harness.metrics.chains import DIVERGENCES, EBFMI, ESS_BULK, RHAT, TREEDEPTH_HITS
 from harness.metrics.metric import JudgeContext, Metric, Scene

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from harness.judge.context import Bench
-from harness.judge.rules import draws_needed
+from harness.judgement.context import Bench
+from harness.judgement.rules import draws_needed
 from harness.metrics.summaries import MEAN, SD
 from harness.records import Draws, Estimate, Measure, Reference, Rule, RunResult
 from harness.records.budget import EXACT_DRAWS, MAX_DRAWS, MAX_NUTS_SAMPLES, Scarce

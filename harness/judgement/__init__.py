@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.judge.context import z_of
-from harness.judge.levels import levels
-from harness.judge.rules import closeness, critical_z, draws_needed, rules_for
-from harness.judge.trust import (
+from harness.judgement.context import z_of
+from harness.judgement.levels import levels
+from harness.judgement.rules import closeness, critical_z, draws_needed, rules_for
+from harness.judgement.trust import (
     RHAT_CAP,
     ChainJudgement,
     chain_rules,
@@ -13,7 +13,7 @@ from harness.judge.trust import (
     judge_chains,
     unsearched,
 )
-from harness.judge.verdict import judge_method, level_text, seeds_text
+from harness.judgement.verdict import judge_method, level_text, seeds_text
 from harness.metrics.metric import JudgeContext
 
 __all__ = [

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.judge.context import Bench, lost
+from harness.judgement.context import Bench, lost
 from harness.metrics.bias import BIAS
 from harness.metrics.summaries import MEAN, SD
 from harness.metrics.width import WIDTH

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.judge.context import z_of
-from harness.judge.rules import closeness, typical_sizes
-from harness.judge.trust import chain_rules
+from harness.judgement.context import z_of
+from harness.judgement.rules import closeness, typical_sizes
+from harness.judgement.trust import chain_rules
 from harness.metrics.metric import JudgeContext
 from harness.records import Closeness, Measure, Rule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.judge.rules import Cell, closeness, critical_z
+from harness.judgement.rules import Cell, closeness, critical_z
 from harness.methods import METHODS, title
 from harness.metrics.metric import JudgeContext, Scene
 from harness.records import WITHOUT_DRAWS, Closeness, Estimate, Measure, Reference, Rule, RunResult
