@@ -7,8 +7,10 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from harness.judgement.claims import check_claim
+from harness.models.folders import _Figure
 from harness.records import Claim, Cost, Measure, RunResult, RunSpec
 
 
@@ -115,3 +117,50 @@ def test_a_runs_own_figures_can_be_claimed() -> None:
     for metric in ("run.other", "with.other"):
         absent = check_claim("m", claim({"metric": metric}, {"at_most": 1}), [], runs)
         assert absent.holds is None
+
+
+def timed(method: str, *seconds: float) -> list[RunResult]:
+    """Return a method's runs that took some seconds, one a seed."""
+    first = run(1)
+    return [
+        dataclasses.replace(
+            first,
+            spec=dataclasses.replace(first.spec, method=method, seed=seed),
+            cost=Cost(cost),
+        )
+        for seed, cost in enumerate(seconds, 1)
+    ]
+
+
+def test_seconds_can_be_claimed_beside_another_methods() -> None:
+    """The ratio of 10 and 2 seconds is 5, with the relative errors of both means in its error."""
+    runs = [*timed("meanfield", 9.0, 11.0), *timed("minibatch", 1.9, 2.1)]
+    figure = {"metric": "seconds", "beside": "minibatch"}
+    result = check_claim("m", claim(figure, {"at_least": 4}), [], runs)
+    assert result.measured == pytest.approx(5)
+    # Both means have half of their two values' difference as standard error.
+    assert result.error == pytest.approx(5 * math.hypot(1 / 10, 0.1 / 2))
+    assert result.holds is True
+    assert "divided by the mean of minibatch ADVI" in result.sentence
+    assert check_claim("m", claim(figure, {"at_least": 6}), [], runs).holds is False
+    worst = check_claim("m", claim({**figure, "over": "worst"}, {"at_most": 5}), [], runs)
+    assert worst.measured == pytest.approx(5.5)
+    assert worst.holds is False
+
+
+@pytest.mark.parametrize("other", [(), (math.nan,), (0.0,)])
+def test_a_ratio_without_a_divisor_is_not_measured(other: tuple[float, ...]) -> None:
+    """Without seconds above zero to divide by, a claim neither holds nor fails."""
+    runs = [*timed("meanfield", 9.0), *timed("minibatch", *other)]
+    figure = {"metric": "seconds", "beside": "minibatch"}
+    for expect in ({"at_least": 1.0}, {"at_most": 1.0}):
+        result = check_claim("m", claim(figure, expect), [], runs)
+        assert result.holds is None
+        assert "no seconds of mean-field or minibatch ADVI" in result.sentence
+
+
+@pytest.mark.parametrize("figure", [{"metric": "bias"}, {"metric": "seconds", "over": "spread"}])
+def test_only_seconds_are_compared_with_another_methods(figure: dict[str, str]) -> None:
+    """A claim on another figure beside a method's is refused when the folder is read."""
+    with pytest.raises(ValidationError, match="beside compares seconds"):
+        _Figure.model_validate({"method": "meanfield", "beside": "minibatch", **figure})

@@ -107,6 +107,8 @@ def test_claims_can_be_measured(model: str) -> None:
         figure = claim["figure"]
         assert figure["method"] in METHODS
         assert figure["method"] not in skipped
+        beside = figure.get("beside")
+        assert beside is None or (beside in METHODS and beside not in skipped)
         prefix, _, own = figure["metric"].partition(".")
         if own:
             assert prefix in {"run", "with"}

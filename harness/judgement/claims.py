@@ -69,7 +69,18 @@ def _figure(
         values = [Estimate(v, 0.0) for v in found if not math.isnan(v)]
     else:
         values = _by_seed(method, metric, quantity, measures)
-    return (*_summarise(values, figure.get("over", "mean")), len(values))
+    value, error = _summarise(values, figure.get("over", "mean"))
+    if figure.get("beside") is not None:
+        other = {"method": figure["beside"], "metric": metric}
+        value, error = _ratio(value, error, *_figure(other, measures, runs)[:2])
+    return value, error, len(values)
+
+
+def _ratio(value: float, error: float, other: float, its_error: float) -> tuple[float, float]:
+    """Return value / other with its standard error by the delta method, NaN without a divisor."""
+    if not other > 0:
+        return math.nan, math.nan
+    return value / other, math.hypot(error, value * its_error / other) / other
 
 
 def _share(true: Sequence[bool]) -> tuple[float, float, int]:
@@ -179,8 +190,10 @@ def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
     figure = claim.figure
     metric = str(figure["metric"])
     method = title(str(figure["method"]))
+    beside = title(str(figure["beside"])) if figure.get("beside") else ""
     if count == 0 or math.isnan(value):
-        return f"could not be measured: no {metric} of {method}"
+        whose = f"{method} or {beside}" if beside else method
+        return f"could not be measured: no {metric} of {whose}"
     if metric.startswith("share_"):
         status = metric.removeprefix("share_").replace("_", " ")
         return f"{method}: {percent(value)} of {count} runs ended “{status}”"
@@ -190,7 +203,8 @@ def _sentence(claim: Claim, value: float, error: float, count: int) -> str:
     what = _words(metric.removeprefix(OF_RUN))
     of = f" of {figure['quantity']}" if figure.get("quantity") else ""
     over = "" if count == 1 else f" ({_OVER[str(figure.get('over', 'mean'))].format(n=count)})"
-    return f"{method}: {what}{of} {_with_error(value, error)}{over}"
+    by = f" divided by the mean of {beside}" if beside else ""
+    return f"{method}: {what}{of}{by} {_with_error(value, error)}{over}"
 
 
 def _with_error(value: float, error: float) -> str:

@@ -44,6 +44,15 @@ class _Figure(_Strict):
     metric: str
     quantity: str | None = None
     over: Literal["mean", "median", "worst", "best", "spread", "share"] = "mean"
+    beside: str | None = None
+
+    @model_validator(mode="after")
+    def _of_seconds(self) -> _Figure:
+        # An error can be zero or negative: a ratio of two says nothing.
+        if self.beside is not None and (self.metric != "seconds" or self.over == "spread"):
+            msg = f"beside compares seconds, not {self.over} of {self.metric}"
+            raise ValueError(msg)
+        return self
 
 
 class _Expect(_Strict):

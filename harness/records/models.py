@@ -16,7 +16,8 @@ class Claim:
     source: str
     figure: Mapping[str, Any]
     """Names it: ``{"method": …, "quantity": …, "metric": …, "over": …}``; ``over``, how seeds are
-    summarised: ``mean``, ``median``, ``worst``, ``best``, ``spread`` or ``share``."""
+    summarised: ``mean``, ``median``, ``worst``, ``best``, ``spread`` or ``share``. With ``beside``,
+    a method, seconds are divided by that method's mean in the same comparison: machines differ."""
     expect: Mapping[str, float]
     """One of the keys ``at_most``, ``at_least`` or ``near`` (with ``within``, an absolute
     tolerance beside the figure's own error)."""
