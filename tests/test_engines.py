@@ -106,6 +106,18 @@ def test_bad_rows_are_minus_infinity_and_nan_and_the_others_go_on(engine: Opened
         model.value_and_gradient([101.0, 0.0])
 
 
+def test_values_without_gradients_are_the_same_at_bad_rows_too(engine: Opened) -> None:
+    """To the last bit, with the same status and words, in batches of any size."""
+    model = engine(THROWING, DATA)
+    rows = np.array([[0.3, -0.2], [101.0, 0.0], [-101.0, 0.0], [1e200, 0.0], [0.0, 800.0]])
+    for z in (rows, np.tile(rows, (500, 1))):
+        both, alone = model.log_density_gradient(z), model.log_density(z)
+        np.testing.assert_array_equal(alone.value, both.value)
+        np.testing.assert_array_equal(alone.status, both.status)
+        assert alone.message == both.message
+        assert alone.gradient is None
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

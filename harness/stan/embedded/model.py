@@ -312,6 +312,9 @@ class EmbeddedModel:
             # A map over addresses: the engine evaluates one point a call, and a small program's
             # gradient costs less than a turn of Python's loop.
             at_x, at_value, at_slope = staged.at
+            if not gradient:
+                # Without a place for it the engine computes no gradient, and the same value.
+                at_slope = itertools.repeat(None, n)
             codes = map(
                 self.gradient_of, itertools.repeat(self._handle, n), at_x, at_value, at_slope
             )
