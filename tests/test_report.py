@@ -167,8 +167,8 @@ def test_the_answer_counts_the_verdicts(page: Page, comparison: Comparison) -> N
         for v in m.verdicts
         if v.level == "pass" and v.method != "nuts"
     }
-    assert f"In {len(passed)} of 5 models" in page.words
-    assert "With CmdStan's defaults, in none." in page.words
+    assert f"ADVI can stand in for NUTS on {len(passed)} of 5 models" in page.words
+    assert "With CmdStan's defaults, on none." in page.words
     assert "1 is undecided (broken)" in page.words
 
 

@@ -14,6 +14,7 @@ import report_records
 
 from harness import judgement
 from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
+from harness.report import decision
 from harness.report.html import findings, prose, quantities, runs, summary
 
 if TYPE_CHECKING:
@@ -31,20 +32,29 @@ def by_name(comparison: Comparison, name: str) -> ModelComparison:
     return next(m for m in comparison.models if m.model.name == name)
 
 
+def decided(entry: ModelComparison) -> decision.ModelDecision:
+    """Return what is decided on one model."""
+    return decision.decide(Comparison((entry,), (), {})).models[0]
+
+
 def test_a_single_model_gets_its_own_question(comparison: Comparison) -> None:
-    """The question names the model and the answer is yes, no or undecided."""
+    """The question names the model, and the answer says what to use."""
     one = dataclasses.replace(comparison, models=(by_name(comparison, "mixture"),), claims=())
     found = summary.summarise(one)
     assert found.question == "Can ADVI stand in for NUTS on mixture?"
-    assert found.answer.startswith("No: not with mean-field")
+    assert found.answer == "No method can be used: every approximation is wrong."
     good = dataclasses.replace(comparison, models=(by_name(comparison, "normal_mean"),))
-    assert summary.summarise(good).answer.startswith("Yes, with tuned mean-field; not with")
+    answer = summary.summarise(good).answer
+    assert answer == "Stay with NUTS: tuned mean-field is close, but no faster."
 
 
 def test_nothing_passes_and_nothing_was_run_are_not_the_same(comparison: Comparison) -> None:
     """Without any approximation the report does not say that none passes."""
     broken = by_name(comparison, "broken")
     answer = summary.summarise(dataclasses.replace(comparison, models=(broken,))).answer
+    assert answer == "Undecided: it could not be compared."
+    alone = dataclasses.replace(broken, error=None)
+    answer = summary.summarise(dataclasses.replace(comparison, models=(alone,))).answer
     assert answer == "No approximation was run."
 
 
@@ -63,7 +73,8 @@ def test_left_out_methods_say_why(comparison: Comparison) -> None:
     wide = by_name(comparison, "wide_normal")
     settings = {"fullrank": {"skip": "20 000 covariances"}}
     entry = dataclasses.replace(wide, model=dataclasses.replace(wide.model, settings=settings))
-    row = summary._row(entry, ["fullrank", "meanfield_tuned"], ["fullrank", "meanfield_tuned"])
+    names = ["fullrank", "meanfield_tuned"]
+    row = summary._row(entry, names, names, decided(entry))
     assert [c.reason for c in row.cells] == ["20 000 covariances", "not run"]
     assert all(c.level == "missing" for c in row.cells)
 
@@ -85,10 +96,10 @@ def test_the_reason_of_a_reference_is_short_in_the_table(comparison: Comparison)
     """A few words where there are some; the section of the model has the whole sentence."""
     entry = by_name(comparison, "mixture")
     reference = dataclasses.replace(entry.reference, why="all figures", short="two figures")
-    row = summary._row(dataclasses.replace(entry, reference=reference), [], [])
+    row = summary._row(dataclasses.replace(entry, reference=reference), [], [], decided(entry))
     assert row.reference_why == "two figures"
     reference = dataclasses.replace(reference, short="")
-    row = summary._row(dataclasses.replace(entry, reference=reference), [], [])
+    row = summary._row(dataclasses.replace(entry, reference=reference), [], [], decided(entry))
     assert row.reference_why == "all figures"
 
 

@@ -29,6 +29,7 @@ Kind = Literal[
     "stochastic gradients",
     "deterministic",
     "Laplace",
+    "Pathfinder",
     "weighted draws",
     "short chains",
     "particles",

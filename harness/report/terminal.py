@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,17 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import judgement
-from harness.methods import title
+from harness.methods import METHODS, title
 from harness.records import levels
 from harness.records.text import count, integer
-from harness.report import standing
-from harness.report.next_step import next_command
+from harness.report.decision import Decision, ModelDecision, Row, columns_of, decide
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
     from harness.methods.method import Method
-    from harness.records import Comparison, Model, ModelComparison, Verdict
+    from harness.records import Comparison, Model, Verdict
     from harness.stan import Check
 
 SYMBOLS: Mapping[str, str] = {level: f"{sign} {level}" for level, sign in levels.SYMBOLS.items()}
@@ -28,10 +27,12 @@ _STYLES: Mapping[str, str] = {
     "pass": "green", "warn": "yellow", "fail": "red", "unknown": "magenta", "reference": "dim",
 }  # fmt: skip
 _MARGIN = 40  # columns of the terminal for a model's name and its reference
-_COLUMN = 18  # columns for a verdict with its reason
+_TITLE = 16  # columns for a method's name
+_LEVEL_WITH_SEEDS = 16  # columns for a verdict with its seeds
 _LEVEL = 12  # columns for a verdict without a reason
 _OTHERS = 24  # columns that methods on few models share
-_NARROW = 100  # below this many columns a row per verdict reads better than a column per method
+_NARROW = 100  # below this many columns a verdict's parts stand below each other
+_WITHOUT_REASONS = 6  # columns of a model's table whose verdicts have no causes and no remedies
 _BAD = ("fail", "warn")  # levels that have a reason and perhaps a remedy
 _REASONS = 25  # rows of reasons below a matrix; verdicts.csv has them all
 _FIGURES = 3  # up to this many methods in a row, figures that differ are all given
@@ -45,53 +46,95 @@ def make_console() -> Console:
 
 
 def print_verdicts(comparison: Comparison) -> None:
-    """Print models × methods, and why a model could not be compared."""
+    """Print the answer, the table of verdicts, and why a model could not be compared."""
     console = make_console()
-    # Imports matplotlib, which the other tables do not need.
-    from harness.report.figures.looks import in_order
+    found = decide(comparison)
+    compared = [model for model in found.models if model.error is None]
+    if any(model.rows for model in compared):
+        console.print(Text(found.answer, style="bold"))
+        if found.detail:
+            console.print(Text(found.detail))
+    if len(found.models) == 1:
+        for model in compared:
+            if model.rows:
+                console.print(_rows(model) if console.width >= _NARROW else _narrow([model]))
+    elif methods := _methods(compared):
+        _print_matrix(console, comparison, compared, methods)
+    _print_remarks(console, found)
 
-    found = in_order((v.method for m in comparison.models for v in m.verdicts), nuts_first=False)
-    if found:
-        table, reasons = _verdicts(comparison, found, console.width)
-        console.print(table)
-        if not reasons:
-            _print_reasons(console, comparison)
-    for model in comparison.models:
+
+def _print_remarks(console: Console, found: Decision) -> None:
+    """Print what stands below the tables: errors, doubts, commands to type, claims."""
+    for model in found.models:
         if model.error is not None:
-            console.print(Text(f"✗ {model.model.name}: {model.error}", style="red"))
-    for model in comparison.models:
-        if why := model.reference.unsought:
-            doubt = f"{model.model.name}: whether the reference misses a mode is not known: {why}"
-            console.print(Text(doubt, style="yellow"))
-        if summary := standing.summary(model):
-            console.print(Text(f"{model.model.name}: {summary}"), soft_wrap=True)
-    for model in comparison.models:
-        if command := next_command(comparison, model):
+            console.print(Text(f"✗ {model.model}: {model.error}", style="red"))
+    for model in found.models:
+        for remark in model.remarks:
+            console.print(Text(f"{model.model}: {remark}", style="yellow"), soft_wrap=True)
+    for model in found.models:
+        if model.command:
             # A command that is folded cannot be copied.
-            said = Text(f"unknown on {model.model.name}; next: ").append(command, style="bold")
+            said = Text(f"unknown on {model.model}; next: ").append(model.command, style="bold")
             console.print(said, soft_wrap=True)
-    _print_claims(console, comparison)
+    if found.claims:
+        console.print(f"{found.claims} (claims.csv)", highlight=False)
 
 
-def _verdicts(comparison: Comparison, methods: Sequence[str], width: int) -> tuple[Table, bool]:
-    """Return the table that fits the width, and whether it gives reasons."""
-    one = len(comparison.models) == 1
-    if width < _NARROW:
-        return _narrow(comparison), True
-    if (width - _MARGIN) // len(methods) >= _COLUMN:
-        return _wide(comparison, methods, reasons=one), one
-    from harness.report.html.summary import columns_of
+def _methods(models: Sequence[ModelDecision]) -> list[str]:
+    """Return the methods that have a verdict, as tables show them: samplers last."""
+    present = list(dict.fromkeys(row.method for model in models for row in model.rows))
+    known = [m for m in METHODS if m in present]
+    known += [m for m in present if m not in METHODS]
+    return sorted(known, key=lambda m: m in METHODS and not METHODS[m].approximate)
 
-    columns = columns_of(comparison, list(methods))
+
+def _print_matrix(
+    console: Console,
+    comparison: Comparison,
+    models: Sequence[ModelDecision],
+    methods: Sequence[str],
+) -> None:
+    """Print models × methods with the reasons below, or a row a verdict where that is too wide."""
+    columns = columns_of([[row.method for row in model.rows] for model in models], list(methods))
     others = _OTHERS if len(columns) < len(methods) else 0
-    # A single model has room for the reasons of all its verdicts.
-    if not one and width >= _MARGIN + _LEVEL * len(columns) + others:
-        return _matrix(comparison, methods, columns), False
-    return _narrow(comparison), True
+    if console.width < max(_NARROW, _MARGIN + _LEVEL * len(columns) + others):
+        console.print(_narrow(models))
+        return
+    console.print(_matrix(models, methods, columns))
+    _print_reasons(console, comparison)
 
 
-def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[str]) -> Table:
-    """Return levels without reasons; methods on few models share a column."""
+def _rows(model: ModelDecision) -> Table:
+    """Return the table of one model: a row a method, with its reason, remedy, time and speed."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("method", style="bold", max_width=_TITLE)
+    table.add_column("verdict", max_width=_LEVEL_WITH_SEEDS)
+    table.add_column("what is wrong", ratio=8)
+    if any(row.why or row.helps for row in model.rows):
+        table.add_column("why", ratio=7)
+        table.add_column("what helps", ratio=5)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column(model.speed_heading, justify="right", no_wrap=True)
+    table.add_column("checked against", max_width=_LEVEL)
+    table.title = Text(f"{model.model}, reference: {model.reference}", style="dim")
+    table.title_justify = "left"
+    for row in model.rows:
+        reasons = [row.why, row.helps] if len(table.columns) > _WITHOUT_REASONS else []
+        last = [row.time_text, row.times_text, row.evidence]
+        verdict = _level(row)
+        if row.seeds:
+            verdict.append(f"\n{row.seeds}", style="not bold")
+        table.add_row(Text(row.title), verdict, *map(Text, [row.says, *reasons, *last]))
+    if model.base:
+        table.caption = f"{model.speed_heading}: how many times as fast as {title(model.base)}"
+        table.caption_justify = "left"
+    return table
+
+
+def _matrix(
+    models: Sequence[ModelDecision], methods: Sequence[str], columns: Sequence[str]
+) -> Table:
+    """Return levels and times without reasons; methods on few models share a column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", style="bold", no_wrap=True)
     for method in columns:
@@ -99,84 +142,69 @@ def _matrix(comparison: Comparison, methods: Sequence[str], columns: Sequence[st
     if len(columns) < len(methods):
         table.add_column("others")
     table.add_column("reference", max_width=9)
-    for model in _compared(comparison):
-        by_method = {v.method: v for v in model.verdicts}
-        cells = [_level(by_method.get(m)) for m in columns]
+    for model in models:
+        by_method = {row.method: row for row in model.rows}
+        cells = [_timed(by_method.get(m), "\n") for m in columns]
         if len(columns) < len(methods):
             others = [by_method[m] for m in methods if m in by_method and m not in columns]
-            lines = [Text(f"{title(v.method)} ").append_text(_level(v)) for v in others]
+            lines = [Text(f"{row.title} ").append_text(_timed(row, " ")) for row in others]
             cells.append(Text("\n").join(lines))
-        kind = model.reference.kind + ("" if model.reference.trusted else " ?")
-        table.add_row(Text(model.model.name), *cells, kind)
+        table.add_row(Text(model.model), *cells, model.reference)
+    table.caption = Text("× how many times as fast as NUTS (or as the cheapest that passes)")
+    table.caption_justify = "left"
     return table
 
 
-def _compared(comparison: Comparison) -> list[ModelComparison]:
-    return [model for model in comparison.models if model.error is None]
-
-
-def _level(verdict: Verdict | None) -> Text:
-    if verdict is None:
+def _level(row: Row | None) -> Text:
+    if row is None:
         return Text("left out", style="dim")
-    return Text(SYMBOLS[verdict.level], style=f"bold {_STYLES[verdict.level]}")
+    return Text(SYMBOLS[row.level], style=f"bold {_STYLES[row.level]}")
 
 
-def _cell(verdict: Verdict | None, *, reasons: bool = False) -> Text:
-    text = _level(verdict)
-    if verdict is None:
-        return text
-    seeds = judgement.seeds_text(verdict)
-    if seeds:
-        text.append(f" ({seeds})", style="not bold")
-    if verdict.headline and verdict.level != "pass":
-        text.append(f"\n{verdict.headline}", style="not bold default")
-    if reasons and _reasoned(verdict):
-        for word, said in (
-            ("why", str(cause_in_short(verdict))),
-            ("try", remedy_in_short(verdict)),
-        ):
-            if said:
-                text.append(f"\n{word}: ", style="not bold dim")
-                text.append(said, style="not bold default")
+def _timed(row: Row | None, between: str) -> Text:
+    """Return a level with the time of a run and its speed."""
+    text = _level(row)
+    if row is not None:
+        said = row.time_text if math.isnan(row.times) else f"{row.time_text} {row.times_text}"
+        text.append(f"{between}{said}", style="not bold dim")
     return text
 
 
-def _reasoned(verdict: Verdict) -> bool:
-    """Whether a reason is given: for what is not well, and what is known without a reference."""
-    return verdict.level in _BAD or (verdict.level == "unknown" and bool(verdict.causes))
-
-
-def _wide(comparison: Comparison, methods: Sequence[str], *, reasons: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
-    table.add_column("model", style="bold", no_wrap=True)
-    table.add_column("reference", max_width=16)
-    for method in methods:
-        table.add_column(title(method), ratio=1)
-    for model in _compared(comparison):
-        by_method = {v.method: v for v in model.verdicts}
-        kind = model.reference.kind + ("" if model.reference.trusted else " (not trusted)")
-        cells = [_cell(by_method.get(m), reasons=reasons) for m in methods]
-        table.add_row(Text(model.model.name), kind, *cells)
-    return table
-
-
-def _narrow(comparison: Comparison) -> Table:
+def _narrow(models: Sequence[ModelDecision]) -> Table:
+    """Return a row a verdict, its reasons below it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model / method")
     table.add_column("verdict")
-    for model in _compared(comparison):
-        name = Text(model.model.name, style="bold")
-        table.add_row(name, Text(f"reference: {model.reference.kind}"))
-        for verdict in model.verdicts:
-            table.add_row(f"  {title(verdict.method)}", _cell(verdict, reasons=True))
+    for model in models:
+        name = Text(model.model, style="bold")
+        table.add_row(name, Text(f"reference: {model.reference}"))
+        for row in model.rows:
+            table.add_row(Text(f"  {row.title}"), _told(row, model))
     return table
+
+
+def _told(row: Row, model: ModelDecision) -> Text:
+    """Return a verdict with everything that is said about it, a line each."""
+    text = _level(row)
+    if row.seeds:
+        text.append(f" ({row.seeds})", style="not bold")
+    if row.says:
+        text.append(f"\n{row.says}", style="not bold default")
+    for word, said in (("why", row.why), ("try", row.helps)):
+        if said:
+            text.append(f"\n{word}: ", style="not bold dim")
+            text.append(said, style="not bold default")
+    speed = "" if math.isnan(row.times) else f", {row.times_text} {title(model.base)}"
+    text.append(f"\n{row.time_text}{speed}", style="not bold dim")
+    return text
 
 
 def _print_reasons(console: Console, comparison: Comparison) -> None:
     """Print why methods fail or warn and what to try: a matrix has no room for it."""
     rows = [
         (model.model.name, several)
-        for model in _compared(comparison)
+        for model in comparison.models
+        if model.error is None
         for several in _same_reason(model.verdicts)
     ]
     if not any(v.causes or v.remedies for _, several in rows for v in several):
@@ -200,6 +228,11 @@ def _print_reasons(console: Console, comparison: Comparison) -> None:
         console.print(more, highlight=False)
 
 
+def _reasoned(verdict: Verdict) -> bool:
+    """Whether a reason is given: for what is not well, and what is known without a reference."""
+    return verdict.level in _BAD or (verdict.level == "unknown" and bool(verdict.causes))
+
+
 def _same_reason(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     """Group the verdicts that fail or warn by cause and remedy."""
     groups: dict[tuple[object, ...], list[Verdict]] = {}
@@ -220,15 +253,6 @@ def _why(verdicts: Sequence[Verdict]) -> str:
         return causes[0].words
     # In the order of the methods beside them.
     return f"{causes[0].words}, {' / '.join(f or 'unknown' for f in figures)} nats"
-
-
-def _print_claims(console: Console, comparison: Comparison) -> None:
-    if not comparison.claims:
-        return
-    words = {True: "hold", False: "do not hold", None: "could not be measured"}
-    counted = {w: sum(c.holds is h for c in comparison.claims) for h, w in words.items()}
-    said = ", ".join(f"{w} {n}" for w, n in counted.items() if n)
-    console.print(f"of {len(comparison.claims)} claims: {said} (claims.csv)", highlight=False)
 
 
 def print_models(models: Sequence[Model], methods: Mapping[str, Method]) -> None:

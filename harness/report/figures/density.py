@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from harness.records import FloatArray, ModelComparison
 from harness.records.text import count, listed, number, span
+from harness.report.decision import KINDS
 from harness.report.figures import canvas
 from harness.report.figures.choose import (
     Window,
@@ -19,7 +20,7 @@ from harness.report.figures.choose import (
     shown_quantities,
     view,
 )
-from harness.report.figures.looks import KINDS, REFERENCE_FILL, look
+from harness.report.figures.looks import REFERENCE_FILL, look
 
 QUANTITIES = 3
 _GRID = 108

@@ -6,7 +6,7 @@ stands alone: every panel, label and table cell also names its method in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from harness.methods import METHODS
@@ -17,11 +17,6 @@ MUTED = "#667078"
 FAINT = "#c9ced3"
 REFERENCE_FILL = "#d5d9de"
 CLOSE_BAND = "#e4f1e6"
-
-KINDS: Mapping[str, str] = {
-    "exact": "exact draws", "supplied": "supplied draws", "nuts": "NUTS", "none": "none",
-}  # fmt: skip
-"""References in words."""
 
 
 class Look(NamedTuple):

@@ -1,0 +1,192 @@
+"""What a comparison decides: the answer, the order of the rows, times, and what is not said."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from harness.records import (
+    Comparison,
+    Cost,
+    Level,
+    Measure,
+    Model,
+    ModelComparison,
+    Reference,
+    RunResult,
+    RunSpec,
+    Status,
+    Verdict,
+)
+from harness.report.decision import DEFAULTS, ORDER, decide, evidence, timing_base
+
+NUTS = Reference("nuts", trusted=True, why="all figures", short="R-hat 1.00")
+DOUBTED = Reference("nuts", trusted=False, why="R-hat 1.8.", short="R-hat 1.8")
+EXACT = Reference("exact", trusted=True, why="exact")
+
+
+def run(method: str, seconds: float, status: Status = "ok") -> RunResult:
+    """Return a run that took some seconds."""
+    return RunResult(
+        RunSpec("m", method, {}, 1, 1000), method, status, "", None, None, {}, Cost(seconds), {}
+    )
+
+
+def entry(
+    reference: Reference, levels: dict[str, Level], seconds: dict[str, float] | None = None
+) -> ModelComparison:
+    """Return a model whose methods have these levels and times."""
+    return ModelComparison(
+        model=Model("m", "m", Path("none.stan"), None),
+        error=None,
+        reference=reference,
+        runs=tuple(run(m, s) for m, s in (seconds or {}).items()),
+        verdicts=tuple(Verdict("m", m, v, v, 1, 0, f"{m} {v}", ()) for m, v in levels.items()),
+    )
+
+
+def answer(found: ModelComparison) -> str:
+    """Return the answer on a single model."""
+    return decide(Comparison((found,), (), {})).answer
+
+
+@pytest.mark.parametrize(
+    ("reference", "levels", "seconds", "said"),
+    [
+        (
+            NUTS,
+            {"meanfield": "fail", "fullrank": "fail", "dadvi_lr": "pass", "nuts": "reference"},
+            {"dadvi_lr": 1.0, "nuts": 6.0},
+            "Use DADVI + LR instead of NUTS here; not mean-field or full-rank ADVI.",
+        ),
+        (
+            NUTS,
+            {"dadvi_lr": "pass", "nuts": "reference"},
+            {"dadvi_lr": 9.0, "nuts": 6.0},
+            "Stay with NUTS: DADVI + LR is close, but no faster.",
+        ),
+        (
+            EXACT,
+            {"dadvi_lr": "pass", "nuts": "fail"},
+            {"dadvi_lr": 9.0, "nuts": 6.0},
+            "Use DADVI + LR here.",
+        ),
+        (
+            NUTS,
+            {"meanfield": "warn", "fullrank": "fail", "nuts": "reference"},
+            {},
+            "Stay with NUTS: mean-field is nearest, but off.",
+        ),
+        (
+            NUTS,
+            {"meanfield": "fail", "nuts": "reference"},
+            {},
+            "Stay with NUTS: every approximation is wrong.",
+        ),
+        (EXACT, {"meanfield": "fail"}, {}, "No method can be used: every approximation is wrong."),
+        (DOUBTED, {"meanfield": "unknown", "nuts": "unknown"}, {},
+         "Undecided: no method could be judged."),
+        (NUTS, {"nuts": "reference"}, {}, "No approximation was run."),
+    ],
+)  # fmt: skip
+def test_the_answer_is_what_to_use(
+    reference: Reference, levels: dict[str, Level], seconds: dict[str, float], said: str
+) -> None:
+    """A close method that is faster; otherwise NUTS, if it can be trusted."""
+    assert answer(entry(reference, levels, seconds)) == said
+
+
+def test_unknown_is_not_bad() -> None:
+    """A method without a verdict is named as undecided, never among those that are wrong."""
+    found = entry(NUTS, {"meanfield": "unknown", "fullrank": "fail", "nuts": "reference"})
+    decided = decide(Comparison((found,), (), {}))
+    assert decided.answer == "Undecided: full-rank is not close, the rest is not known."
+    assert decided.detail == "Wrong: full-rank. Undecided: mean-field."
+    other = dataclasses.replace(found, model=dataclasses.replace(found.model, name="n"))
+    both = decide(Comparison((found, other), (), {}))
+    assert both.answer == (
+        "ADVI can stand in for NUTS on none of the models. With CmdStan's defaults, on none."
+    )
+    open_ = entry(NUTS, dict.fromkeys(DEFAULTS, "unknown"))
+    both = decide(Comparison((open_, found), (), {}))
+    assert "on none; undecided" not in both.answer.partition("defaults")[0]
+    assert both.answer.endswith("With CmdStan's defaults, on none; undecided on 1. "
+                                "1 is undecided (m).")  # fmt: skip
+
+
+def test_methods_made_for_one_program_decide_nothing() -> None:
+    """CAVI and quadrature pass by themselves without making the answer a yes."""
+    levels: dict[str, Level] = {"meanfield": "fail", "cavi": "pass", "quadrature_kl": "pass"}
+    found = entry(EXACT, levels)
+    assert answer(found) == "No method can be used: every approximation is wrong."
+    both = decide(Comparison((found, found), (), {}))
+    assert both.answer.startswith("ADVI can stand in for NUTS on none")
+    assert "CAVI" not in both.detail
+    assert {row.method for row in both.models[0].rows} == set(levels)  # they are still shown
+
+
+def test_what_is_not_advi_does_not_count_as_it() -> None:
+    """Laplace and Pathfinder may be used, and are counted apart."""
+    found = entry(EXACT, {"meanfield": "fail", "laplace": "pass", "pathfinder": "pass"})
+    both = decide(Comparison((found, found), (), {}))
+    assert both.answer.startswith("ADVI can stand in for NUTS on none")
+    assert "Laplace 2" in both.detail or "Laplace 1" in both.detail
+    assert answer(found).startswith("Use ")
+
+
+def test_rows_stand_close_first_and_the_reference_last() -> None:
+    """Of those that pass the fastest is first: it is what the answer names."""
+    levels: dict[str, Level] = {
+        "nuts": "reference",
+        "meanfield": "fail",
+        "dadvi": "unknown",
+        "dadvi_lr": "pass",
+        "laplace": "warn",
+        "pathfinder": "pass",
+    }
+    found = entry(NUTS, levels, {"dadvi_lr": 2.0, "pathfinder": 1.0, "nuts": 9.0})
+    (model,) = decide(Comparison((found,), (), {})).models
+    assert [row.level for row in model.rows] == sorted(levels.values(), key=ORDER.index)
+    assert [row.method for row in model.rows][:2] == ["pathfinder", "dadvi_lr"]
+    assert model.answer.startswith("Use Pathfinder")
+
+
+def test_speed_is_relative_to_nuts_or_to_the_cheapest_that_passes() -> None:
+    """Seconds of the base over the method's own; a run that failed is no faster than anything."""
+    times = {"dadvi_lr": 2.0, "laplace": 0.5, "nuts": 8.0}
+    levels: dict[str, Level] = {"dadvi_lr": "pass", "laplace": "fail", "nuts": "reference"}
+    (model,) = decide(Comparison((entry(NUTS, levels, times),), (), {})).models
+    assert {r.method: r.times for r in model.rows} == {"dadvi_lr": 4, "laplace": 16, "nuts": 1}
+    assert [r.times_text for r in model.rows] == ["× 4.0", "× 16", "1"]
+    assert model.speed_heading == "× NUTS"
+    del times["nuts"]
+    without = entry(EXACT, {"dadvi_lr": "pass", "laplace": "fail"}, times)
+    assert timing_base(without) == "dadvi_lr"
+    failed = dataclasses.replace(without, runs=(run("laplace", 3.0, "failed"), without.runs[0]))
+    rows = {r.method: r for r in decide(Comparison((failed,), (), {})).models[0].rows}
+    assert math.isnan(rows["laplace"].times)
+    assert (rows["laplace"].time_text, rows["laplace"].times_text) == ("3.0 s", "–")
+    assert timing_base(entry(EXACT, {"laplace": "fail"}, {"laplace": 1.0})) == ""
+
+
+def test_what_passes_names_its_worst_quantity_with_an_error() -> None:
+    """The largest distance, never below zero."""
+    passing = entry(EXACT, {"dadvi_lr": "pass"})
+    measures = tuple(
+        Measure("m", "dadvi_lr", 1, name, "w1", value, 0.01, "exact")
+        for name, value in (("a", -0.02), ("b", 0.04))
+    )
+    found = dataclasses.replace(passing, measures=measures)
+    (row,) = decide(Comparison((found,), (), {})).models[0].rows
+    assert row.says == "dadvi_lr pass (worst: b, 0.040 ± 0.010 sd)"
+
+
+def test_verdicts_without_a_trusted_reference_rest_on_nothing() -> None:
+    """Whatever kind it is."""
+    assert evidence(DOUBTED) == "nothing"
+    assert (evidence(NUTS), evidence(EXACT)) == ("NUTS", "exact draws")
+    decided = decide(Comparison((entry(DOUBTED, {"meanfield": "unknown"}),), (), {}))
+    assert decided.detail.endswith("There is no reference that can be trusted: R-hat 1.8.")
