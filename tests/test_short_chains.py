@@ -99,7 +99,7 @@ def test_points_without_a_density_are_never_entered() -> None:
 
 
 def test_coordinates_are_undone_and_have_their_volume() -> None:
-    """Whitening undoes pushing, pulling is its transpose, and ln |det L| is that of the matrix."""
+    """Whitening undoes pushing, spreading is L Lᵀ, and ln |det L| is that of the matrix."""
     rng = np.random.default_rng(5)
     vectors, _ = np.linalg.qr(rng.standard_normal((6, 2)))
     both = (
@@ -110,7 +110,7 @@ def test_coordinates_are_undone_and_have_their_volume() -> None:
         matrix = own.push(np.eye(6)).T
         u = rng.standard_normal((4, 6))
         np.testing.assert_allclose(own.whiten(own.mean + own.push(u)), u, atol=1e-12)
-        np.testing.assert_allclose(own.pull(u), u @ matrix, atol=1e-12)
+        np.testing.assert_allclose(own.spread(u), u @ matrix @ matrix.T, atol=1e-12)
         assert own.log_det == pytest.approx(np.linalg.slogdet(matrix)[1])
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import targets
+from scipy.stats import rankdata
 from test_short_chains import ensemble_of, optimum_of
 
 from harness.check.baseline.summarise import of_draws
@@ -22,6 +23,14 @@ K = 4.5
 
 
 # --- figures ---------------------------------------------------------------------------------
+
+
+def test_ranks_are_scipys() -> None:
+    """With ties, one column constant and one with NaN."""
+    x = np.random.default_rng(1).integers(0, 20, (200, 4)).astype(np.float64)
+    x[:, 1] = 3.0
+    x[7, 2] = math.nan
+    np.testing.assert_array_equal(nested.ranks(x), rankdata(x, axis=0))
 
 
 def by_definition(x: FloatArray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -53,8 +53,8 @@ class Coordinates(Protocol):
     def push(self, u: FloatArray) -> FloatArray:
         """Return ``L u`` for rows of ``u``, shape ``(n, d)``."""
 
-    def pull(self, slope: FloatArray) -> FloatArray:
-        """Return ``Lᵀ slope`` for rows: gradients with respect to ``u``."""
+    def spread(self, slope: FloatArray) -> FloatArray:
+        """Return ``L Lᵀ slope`` for rows: how gradients change velocities of ``z``."""
 
     def whiten(self, z: FloatArray) -> FloatArray:
         """Return ``u`` for rows of ``z``."""
@@ -70,14 +70,19 @@ class Dense:
 
     mean: FloatArray
     factor: FloatArray
+    square: FloatArray = field(init=False)  # L Lᵀ
+
+    def __post_init__(self) -> None:
+        """Multiply the factor once."""
+        object.__setattr__(self, "square", self.factor @ self.factor.T)
 
     def push(self, u: FloatArray) -> FloatArray:
         """See :class:`Coordinates`."""
         return np.asarray(u @ self.factor.T)
 
-    def pull(self, slope: FloatArray) -> FloatArray:
+    def spread(self, slope: FloatArray) -> FloatArray:
         """See :class:`Coordinates`."""
-        return np.asarray(slope @ self.factor)
+        return np.asarray(slope @ self.square)
 
     def whiten(self, z: FloatArray) -> FloatArray:
         """See :class:`Coordinates`."""
@@ -102,9 +107,9 @@ class LowRank:
         """See :class:`Coordinates`."""
         return np.asarray(self._stretched(u, self.stretch) * self.sd)
 
-    def pull(self, slope: FloatArray) -> FloatArray:
+    def spread(self, slope: FloatArray) -> FloatArray:
         """See :class:`Coordinates`."""
-        return self._stretched(slope * self.sd, self.stretch)
+        return self._stretched(slope * self.sd, self.stretch**2) * self.sd
 
     def whiten(self, z: FloatArray) -> FloatArray:
         """See :class:`Coordinates`."""

@@ -102,6 +102,10 @@ def transition(
 
     Each chain moves in the coordinates of its part, which does not change, so that all leave the
     posterior invariant. A path that meets a point without a density is rejected.
+
+    Velocities v = L p stand for momenta p of the whitened coordinates, because a leapfrog then
+    takes one product with L Lᵀ. Where G is the sum of the kicks by gradients, v gains L Lᵀ G, and
+    the kinetic energy at the end is (|p|² + v₀ · G + v · G) / 2.
     """
     n, d = at.z.shape
     length = LENGTH * rng.uniform(SHORTEST, 1, n)
@@ -109,26 +113,44 @@ def transition(
     count = np.clip(np.ceil(length / size), 1, LONGEST).astype(np.intp)
     size = np.minimum(size, length / count)[:, None]
     momentum = rng.standard_normal((n, d))
-    before = at.value - 0.5 * (momentum**2).sum(axis=1)
-    z, value, slope = at.z.copy(), at.value.copy(), at.slope.copy()
+    square = (momentum**2).sum(axis=1)
+    before = at.value - 0.5 * square
+    begun = _by_part(parts, at.part, momentum, "push")
+    # Chains with the most leapfrogs come first, so that those on their way are the first rows.
+    order = np.argsort(-count, kind="stable")
+    part, size, begun = at.part[order], size[order], begun[order]
+    z, value, slope = at.z[order], at.value[order], at.slope[order]
+    speed, kicks = begun.copy(), np.zeros_like(begun)
+    force = _by_part(parts, part, slope, "spread")
     alive = np.ones(n, dtype=bool)
     for i in range(int(count.max())):
         clock.check()
-        now = np.flatnonzero(alive & (count > i))
-        if not len(now):
-            break
-        part, h = at.part[now], size[now]
-        p = momentum[now] + 0.5 * h * _by_part(parts, part, slope[now], "pull")
-        moved = z[now] + h * _by_part(parts, part, p, "push")
+        now: slice | NDArray[np.intp] = slice(int(np.count_nonzero(count > i)))
+        if not alive[now].all():
+            now = np.flatnonzero(alive[now])
+            if not len(now):
+                break
+        half = 0.5 * size[now]
+        speed[now] += half * force[now]
+        kicks[now] += half * slope[now]
+        moved = z[now] + size[now] * speed[now]
         found, gradient = target.log_density_gradient(moved)
         good = finite_rows(found, gradient)
-        alive[now[~good]] = False
-        ok = now[good]
-        z[ok], value[ok], slope[ok] = moved[good], found[good], gradient[good]
-        momentum[ok] = p[good] + 0.5 * h[good] * _by_part(parts, part[good], gradient[good], "pull")
+        if not good.all():
+            now = np.arange(n)[now]
+            alive[now[~good]] = False
+            now, half = now[good], half[good]
+            moved, found, gradient = moved[good], found[good], gradient[good]
+        z[now], value[now], slope[now] = moved, found, gradient
+        force[now] = _by_part(parts, part[now], gradient, "spread")
+        speed[now] += half * force[now]
+        kicks[now] += half * gradient
     with np.errstate(over="ignore", invalid="ignore"):
-        after = value - 0.5 * (momentum**2).sum(axis=1)
-        chance = np.where(alive, np.exp(np.minimum(after - before, 0)), 0.0)
+        gained = 0.5 * ((begun + speed) * kicks).sum(axis=1)
+        rise = value - 0.5 * square[order] - gained - before[order]
+        chance = np.where(alive, np.exp(np.minimum(rise, 0)), 0.0)
+    back = np.argsort(order, kind="stable")
+    z, value, slope, chance = z[back], value[back], slope[back], chance[back]
     chance = np.where(np.isfinite(chance), chance, 0.0)
     yes = rng.random(n) < chance
     new = Chains(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from harness.records import FloatArray
 
@@ -52,8 +51,28 @@ def superchains(chains: FloatArray, by: FloatArray, count: int) -> FloatArray:
 def ranked(chains: FloatArray) -> FloatArray:
     """Return normal scores of ranks over all chains and draws, column by column."""
     flat = chains.reshape(-1, chains.shape[-1])
-    scores = ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25))
+    scores = ndtri((ranks(flat) - 0.375) / (len(flat) + 0.25))
     return np.asarray(scores.reshape(chains.shape))
+
+
+def ranks(x: FloatArray) -> FloatArray:
+    """Return ranks from 1 within each column of ``(row, column)``, their mean among equals.
+
+    Those of a column with NaN are NaN. SciPy's function needs several times the seconds.
+    """
+    columns = np.ascontiguousarray(x.T)
+    count, n = columns.shape
+    order = np.argsort(columns, axis=1)
+    inside = np.take_along_axis(columns, order, axis=1)
+    new = np.ones((count, n), dtype=bool)
+    new[:, 1:] = inside[:, 1:] != inside[:, :-1]
+    first = np.flatnonzero(new)
+    size = np.diff(first, append=count * n)
+    mean = np.repeat(first % n + (size + 1) / 2, size).reshape(count, n)
+    found = np.empty((count, n))
+    np.put_along_axis(found, order, mean, axis=1)
+    found[np.isnan(inside[:, -1])] = np.nan
+    return np.asarray(found.T)
 
 
 def folded(chains: FloatArray) -> FloatArray:
@@ -63,7 +82,7 @@ def folded(chains: FloatArray) -> FloatArray:
 
 def rank_correlation(one: FloatArray, two: FloatArray) -> FloatArray:
     """Return Spearman's correlation over chains, column by column; arrays ``(chain, column)``."""
-    a, b = (rankdata(x, axis=0) for x in (one, two))
+    a, b = ranks(one), ranks(two)
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
