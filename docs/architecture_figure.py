@@ -26,13 +26,14 @@ CAPTIONS = {
     "vi": "inference on any log density,<br/>without Stan or files",
     "metrics": "how far apart two samples are,<br/>with a Monte Carlo error",
     "models": "programs, data,<br/>exact posteriors",
+    "intake": "draws that others made:<br/>fits, trees, tables, files",
     "methods": "ways to fit",
     "judgement": "limits, verdicts, trust in the reference",
     "why": "why a fit fails, and what to try",
     "report": "page, figures, tables, terminal",
     "study": "plan, run, keep: nothing twice",
     "check": "did it change?<br/>baselines, pytest plugin",
-    "api": "harness.compare,<br/>harness.target",
+    "api": "harness.compare, judge,<br/>target",
     "cli": "one file per command",
 }
 """What a package does, in a few words; a package without its words cannot be drawn."""

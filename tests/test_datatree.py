@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.intake.trees import draws_from_datatree
 from harness.records import Draws, Trace
 from harness.records.names import scalars, variables
-from harness.report.files.netcdf import draws_from_datatree, read_draws, to_datatree, write_draws
+from harness.report.files.netcdf import read_draws, to_datatree, write_draws
 
 
 def some_draws(iid: bool = True) -> Draws:

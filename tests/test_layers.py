@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "harness"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("records",),
     ("stan", "vi", "metrics"),
-    ("models",),
+    ("models", "intake"),
     ("methods",),
     ("judgement",),
     ("why",),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness import judgement
+from harness.intake import DrawsError, files_of, read_reference
 from harness.metrics.measure import chain_measures
 from harness.models import folders
 from harness.records import Cost, Draws, Model, RunResult, RunSpec
@@ -21,7 +22,6 @@ from harness.stan import CmdStan, compile_program
 from harness.study import comparing
 from harness.study.plan import Plan
 from harness.study.reference import choose_reference
-from harness.study.supplied import SuppliedError, files_of, read_supplied
 
 VALUES = np.random.default_rng(1).normal(size=(2, 500, 3))
 NAMES = ("m", "b[1,1]", "b[2,1]")
@@ -82,12 +82,12 @@ def test_every_kind_of_file_gives_the_same_draws(
     write: Callable[[Path], str], tmp_path: Path
 ) -> None:
     """With Stan's names, as Markov chains unless they are stated to be independent."""
-    draws = read_supplied(write(tmp_path))
+    draws = read_reference(write(tmp_path))
     assert sorted(draws.names) == sorted(NAMES)
     for i, name in enumerate(NAMES):
         assert np.array_equal(draws.quantity(name), VALUES[:, :, i])
     assert not draws.iid
-    stated = read_supplied(write(tmp_path), iid=True)
+    stated = read_reference(write(tmp_path), iid=True)
     assert stated.iid
     assert stated.values.shape == (1, 1000, 3)
 
@@ -98,14 +98,14 @@ def test_several_csv_files_are_named_by_commas_stars_or_their_folder(tmp_path: P
     both = [tmp_path / "out-0.csv", tmp_path / "out-1.csv"]
     assert files_of(star) == files_of(str(tmp_path)) == both
     assert files_of(f"{both[1]}, {both[0]}") == both[::-1]
-    assert read_supplied(star).values.shape == (2, 500, 3)
-    assert read_supplied(str(both[0])).values.shape == (1, 500, 3)
+    assert read_reference(star).values.shape == (2, 500, 3)
+    assert read_reference(str(both[0])).values.shape == (1, 500, 3)
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"x,y\n1,2\n", "no kind of file that can be read; allowed: NetCDF"),
+        (b"x y\n1 2\n", "no kind of file that can be read; allowed: NetCDF"),
         (b'{"m": 3}', "a list of chains, each an object of name"),
         (b'[{"m": [1, 2]}, {"b": [1, 2]}]', "not all chains have the same quantities"),
         (b'[{"m": [1, 2]}, {"m": [1]}]', "not all chains have as many draws of m"),
@@ -119,22 +119,22 @@ def test_several_csv_files_are_named_by_commas_stars_or_their_folder(tmp_path: P
 def test_what_cannot_be_read_is_an_error(content: bytes, says: str, tmp_path: Path) -> None:
     """It names the file, what is in it, and what is allowed."""
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(SuppliedError, match=says):
-        read_supplied(str(tmp_path / "file"))
+    with pytest.raises(DrawsError, match=says):
+        read_reference(str(tmp_path / "file"))
 
 
 def test_output_of_other_methods_and_lost_rows_are_errors(tmp_path: Path) -> None:
     """ADVI's draws are no reference, and neither is a chain that was cut short."""
-    with pytest.raises(SuppliedError, match="CmdStan's variational; allowed"):
-        read_supplied(csv(tmp_path, method="variational"))
-    with pytest.raises(SuppliedError, match="499 draws of 500"):
-        read_supplied(csv(tmp_path, rows=499))
-    with pytest.raises(SuppliedError, match="no such reference"):
-        read_supplied(str(tmp_path / "gone.nc"))
+    with pytest.raises(DrawsError, match=r"an approximation \(meanfield\), and no ref"):
+        read_reference(csv(tmp_path, method="variational"))
+    with pytest.raises(DrawsError, match="499 draws of 500"):
+        read_reference(csv(tmp_path, rows=499))
+    with pytest.raises(DrawsError, match="no such reference"):
+        read_reference(str(tmp_path / "gone.nc"))
     (tmp_path / "tree.nc").unlink(missing_ok=True)
     arviz_base.from_dict({"prior": {"m": VALUES[:, :, 0]}}).to_netcdf(tmp_path / "tree.nc")
-    with pytest.raises(SuppliedError, match="no group 'posterior'; its groups: prior"):
-        read_supplied(str(tmp_path / "tree.nc"))
+    with pytest.raises(DrawsError, match="no group 'posterior'; its groups: prior"):
+        read_reference(str(tmp_path / "tree.nc"))
 
 
 def test_what_was_not_recorded_is_not_known_and_refuses_nothing() -> None:
@@ -182,7 +182,7 @@ def test_cmdstanpys_fit_is_a_reference(cmdstan: CmdStan, model: Model, tmp_path:
         seed=1, output_dir=str(tmp_path / "csv"), show_progress=False
     )
     arviz_base.from_cmdstanpy(fit).to_netcdf(tmp_path / "fit.nc")
-    tree, files = (read_supplied(str(tmp_path / name)) for name in ("fit.nc", "csv"))
+    tree, files = (read_reference(str(tmp_path / name)) for name in ("fit.nc", "csv"))
     assert set(tree.names) == set(files.names)
     assert {"x[2]", "b[2,1]", "twice"} <= set(tree.names)
     for name in files.names:

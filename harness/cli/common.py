@@ -87,11 +87,11 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
 
 def _reference(_context: click.Context, _option: click.Parameter, reference: str) -> str:
     if reference not in {"auto", "nuts"}:
-        from harness.study.supplied import SuppliedError, files_of
+        from harness.intake import DrawsError, files_of
 
         try:
             files_of(reference)
-        except SuppliedError as error:
+        except DrawsError as error:
             raise fail(str(error)) from error
     return reference
 

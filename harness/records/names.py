@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,3 +64,39 @@ def scalars(arrays: Mapping[str, FloatArray], *, iid: bool) -> Draws:
         msg = "no quantities of a positive size among the draws"
         raise ValueError(msg)
     return Draws(tuple(names), np.stack(columns, axis=-1), iid=iid)
+
+
+def stan_names(names: Sequence[str], like: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return names of scalars as Stan writes them, whoever wrote them.
+
+    ``beta.2.1``, ``beta[2, 1]`` and ``beta[2][1]`` are ``beta[2,1]``. A variable with an index 0
+    counts from 0, so all of its indices grow by one. With names ``like`` which these are to be
+    compared with, a vector of one element and a scalar are the same, and have the name they have
+    there.
+    """
+    spelt = [stan_name(n.replace(" ", "").replace("][", ",")) for n in names]
+    found = [re.fullmatch(r"(.*?)\[(\d+(?:,\d+)*)\](.*)", n) for n in spelt]
+    from_zero = {m[1] for m in found if m and "0" in m[2].split(",")}
+    out = []
+    for name, match in zip(spelt, found, strict=True):
+        if match is None or match[1] not in from_zero:
+            out.append(name)
+            continue
+        indices = ",".join(str(int(i) + 1) for i in match[2].split(","))
+        out.append(f"{match[1]}[{indices}]{match[3]}")
+    elements = Counter(base_name(n) for n in like)
+    single = {base_name(n): n for n in like if elements[base_name(n)] == 1 and _alone(n)}
+    own = Counter(base_name(n) for n in out)
+    return tuple(
+        single.get(base_name(n), n) if own[base_name(n)] == 1 and _alone(n) else n for n in out
+    )
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
+def _alone(name: str) -> bool:
+    """Tell whether a name is a scalar's or that of the only element of an array."""
+    return re.fullmatch(r"[^\[]*(\[1(?:,1)*\])?", name) is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import judgement
+from harness.intake import read_reference
 from harness.methods import METHODS
 from harness.metrics import WorstPair, measure
 from harness.metrics.measure import REFERENCE
@@ -25,7 +26,6 @@ from harness.study.measuring import Measuring
 from harness.study.reference import choose_reference, exact_draws, generated_of, made_again
 from harness.study.standing import standings
 from harness.study.store import Store, digest
-from harness.study.supplied import read_supplied
 from harness.study.task import (
     Analysis,
     AnalysisTask,
@@ -142,7 +142,7 @@ def _yardstick(task: AnalysisTask, judged: Judged, store: Store) -> measure.Yard
     if reference.kind == "exact":
         draws = exact_draws(task.model, task.data_hash)
     elif reference.kind == "supplied":
-        draws = read_supplied(task.reference, iid=task.reference_iid)
+        draws = read_reference(task.reference, iid=task.reference_iid)
     elif reference.kind == "nuts":
         nuts = next(r for r in judged.comparison.runs if r.spec.method == "nuts")
         draws = store.with_arrays([nuts])[0].draws

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from harness import stan
+from harness.intake import read_reference
 from harness.methods import DEFAULT_METHODS, METHODS, title
 from harness.methods.options import planned
 from harness.methods.settings import OptionError
@@ -22,7 +23,6 @@ from harness.records.text import listed
 from harness.study.engines import Engines, NoEngineError, Wanted
 from harness.study.prepare import describe
 from harness.study.store import Store, digest, run_key
-from harness.study.supplied import read_supplied
 from harness.study.task import Analysis, Known, Needs, with_draws, with_options
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Planner:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"no quantity {name!r}{hint} (there are {listed(declared, 20)})")
         if supplied:
-            draws = read_supplied(self._plan.reference, iid=self._plan.reference_iid)
+            draws = read_reference(self._plan.reference, iid=self._plan.reference_iid)
             names = dict.fromkeys(base_name(name) for name in draws.names)
             if not set(names) & set(declared):
                 raise ValueError(

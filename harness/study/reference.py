@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness import judgement, stan
+from harness.intake import read_reference
 from harness.metrics import measure
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
@@ -23,7 +24,6 @@ from harness.records.names import base_name, scalars
 from harness.records.text import count, integer, listed, setting
 from harness.stan import embedded
 from harness.study.measuring import Measuring
-from harness.study.supplied import read_supplied
 
 ADAPT_DELTAS = (0.95, 0.99)
 """With these NUTS is made again where transitions diverged: each makes its steps smaller."""
@@ -196,7 +196,7 @@ def exact_draws(model: Model, data_hash: str = "") -> Draws:
 
 def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, measure.Selection]:
     """Judge the user's draws by what can be computed; what is not recorded is said."""
-    draws = read_supplied(reference, iid=iid)
+    draws = read_reference(reference, iid=iid)
     name = Path(reference).name
     selection = measure.select(model, draws, generated_of(model))
     if (info := _info(model)) is not None:

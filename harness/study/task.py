@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, TypeAdapter
 
+from harness.intake import content_of
 from harness.methods import METHODS
 from harness.records import Model, ModelComparison, Program, RunResult, RunSpec
 from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.store import Store, digest
-from harness.study.supplied import files_of
 
 if TYPE_CHECKING:
     from harness.judgement import JudgeContext
@@ -163,8 +163,7 @@ def reference_hash(task: AnalysisTask) -> str:
     """Return what tells one choice of reference from another: its word, or its files' hash."""
     if task.reference in {"auto", "nuts"}:
         return task.reference
-    files = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files_of(task.reference)]
-    return digest([files, task.reference_iid])
+    return digest([content_of(task.reference), task.reference_iid])
 
 
 def analysis_key(task: AnalysisTask) -> str:

@@ -88,10 +88,11 @@ class PosteriorRegression:
         Parameters
         ----------
         draws_or_fit
-            An ArviZ ``DataTree``; a cmdstanpy ``CmdStanMCMC``, ``CmdStanVB`` or
-            ``CmdStanPathfinder``; a dict of arrays of shape ``(chain, draw, …)``, where a single
-            axis is the draws of one chain; or a list of these: runs of one method with
-            different seeds, whose spread is then the error.
+            Whatever :func:`harness.intake.take` takes but a point: an ArviZ ``DataTree``; a
+            ``CmdStanMCMC``, ``CmdStanVB``, ``CmdStanPathfinder`` or ``CmdStanLaplace`` of
+            cmdstanpy; a pandas table; a file; a dict of arrays of shape ``(chain, draw, …)``,
+            where a single axis is the draws of one chain; or a list of these: runs of one method
+            with different seeds, whose spread is then the error.
         name
             The baseline's name; the test's name by default.
         quantities

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.intake.trees import draws_from_datatree
 from harness.records import Draws, Trace
-from harness.records.names import scalars, variables
-from harness.records.text import listed
+from harness.records.names import variables
 
 if TYPE_CHECKING:
     from xarray import DataTree
 
     from harness.records import FloatArray
-
-
-_NAMED = 8
 
 
 def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTree:
@@ -113,82 +109,3 @@ def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
             columns = {str(k): np.asarray(v, dtype=np.float64) for k, v in group.variables.items()}
             trace = Trace(columns["iteration"], columns["elapsed_s"], columns["elbo"])
     return draws, trace
-
-
-def draws_from_datatree(tree: DataTree) -> Draws:
-    """Read an ArviZ DataTree's ``posterior`` (and ``sample_stats``) into Draws.
-
-    Trees of other people's making count as Markov chains: their ESS is estimated. Raises as
-    :func:`posterior_of` and :func:`draws_of`.
-    """
-    draws = draws_of(posterior_of(tree), iid=str(tree.attrs.get("iid", "False")) == "True")
-    if "sample_stats" not in tree.children:
-        return draws
-    sampled = tree["sample_stats"].to_dataset().data_vars
-    stats = {
-        str(k): np.asarray(v.transpose("chain", "draw"), dtype=np.float64)
-        for k, v in sampled.items()
-        if set(v.dims) == {"chain", "draw"} and v.dtype.kind in "biuf"
-    }
-    return dataclasses.replace(
-        draws,
-        log_p=stats.pop("log_p", stats.pop("lp", None)),
-        log_q=stats.pop("log_q", None),
-        stats=stats,
-    )
-
-
-def posterior_of(tree: DataTree) -> Mapping[Any, Any]:
-    """Return the variables of a tree's posterior, or raise ValueError if there is none."""
-    __tracebackhide__ = True
-    if "posterior" not in tree.children:
-        groups = listed(sorted(tree.children), _NAMED) or "none"
-        raise ValueError(f"the DataTree has no group 'posterior'; its groups: {groups}")
-    found = tree["posterior"].to_dataset().data_vars
-    return {v.attrs.get("stan_name", name): v for name, v in found.items()}
-
-
-def draws_of(given: Mapping[Any, Any], *, iid: bool) -> Draws:
-    """Return variables of shape ``(chain, draw, …)`` as Draws.
-
-    Raises TypeError for what are no numbers, ValueError for odd shapes or no draws.
-    """
-    __tracebackhide__ = True
-    if not given:
-        raise ValueError("there are no variables, so there is nothing to check")
-    arrays = {str(name): _array(str(name), value) for name, value in given.items()}
-    shapes = {name: a.shape[:2] for name, a in arrays.items()}
-    if len(set(shapes.values())) > 1:
-        told = listed([f"{name}: {c} × {d}" for name, (c, d) in shapes.items()], _NAMED)
-        raise ValueError(f"the variables differ in chains × draws ({told})")
-    return scalars(arrays, iid=iid)
-
-
-def _array(name: str, value: Any) -> FloatArray:
-    """Return one variable, shape ``(chain, draw, …)``."""
-    __tracebackhide__ = True
-    dims = getattr(value, "dims", None)
-    labelled = isinstance(dims, tuple) and "draw" in dims
-    if labelled:
-        value = value if "chain" in value.dims else value.expand_dims("chain")
-        value = value.transpose("chain", "draw", ...).to_numpy()
-    a = np.ma.asarray(value) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
-    if a.dtype.kind not in "biuf":
-        hint = ": give real and imaginary parts" if a.dtype.kind == "c" else ""
-        raise TypeError(f"{name} has type {a.dtype}, which has no moments to compare{hint}")
-    # Masked values are missing, whatever lies under the mask.
-    a = np.ma.filled(a.astype(np.float64), np.nan)
-    if a.ndim == 0:
-        raise ValueError(f"{name} is a single number; its draws are needed")
-    if a.ndim == 1:
-        a = a[None, :]
-    chains, draws = a.shape[:2]
-    if chains * draws == 0:
-        raise ValueError(f"{name} has no draws: its shape is {a.shape}")
-    if chains > draws and not labelled:
-        raise ValueError(
-            f"{name} has shape {a.shape}, that is {chains} chains of {draws} draws: arrays are "
-            "(chain, draw, …). For draws of one chain, pass array[None]; for chains that really "
-            "are that short, a DataTree, whose axes have names"
-        )
-    return np.asarray(a, dtype=np.float64)

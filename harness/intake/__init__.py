@@ -1,0 +1,24 @@
+"""Draws that others made, turned into records: fits, trees, tables, arrays and files of them.
+
+Objects of CmdStanPy, ArviZ and pandas are known by the names of their classes, so that nobody needs
+a package to hand over what another one made.
+"""
+
+from __future__ import annotations
+
+from harness.intake.files import TAKEN_FILES, content_of, files_of, read_draws_files, read_reference
+from harness.intake.given import TAKEN, is_fit, take
+from harness.intake.taken import DrawsError, Taken
+
+__all__ = [
+    "TAKEN",
+    "TAKEN_FILES",
+    "DrawsError",
+    "Taken",
+    "content_of",
+    "files_of",
+    "is_fit",
+    "read_draws_files",
+    "read_reference",
+    "take",
+]
