@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
 from harness.records import Comparison, Model, Program, Verdict
 from harness.report import files
+from harness.report.decision import Row, decide
 from harness.report.files.netcdf import to_datatree
 from harness.study import comparing, progress
 from harness.study.engines import Wanted
@@ -75,6 +76,38 @@ class ComparisonResult:
     def __init__(self, comparison: Comparison, figures: Mapping[str, tuple[Any, ...]]) -> None:
         self.comparison = comparison
         self._figures = figures
+
+    def __repr__(self) -> str:
+        """Return the models and the answer on one line."""
+        models = ", ".join(m.model.name for m in self.comparison.models)
+        return f"<{type(self).__name__} {models}: {decide(self.comparison).answer}>"
+
+    def __str__(self) -> str:
+        """Return the answer and the table of verdicts, 80 columns wide."""
+        from harness.report.terminal import verdicts_text
+
+        return verdicts_text(self.comparison)
+
+    def _repr_html_(self) -> str:
+        """Return the answer and the table of verdicts for a notebook."""
+        from harness.report.html import fragment
+
+        return fragment(self.comparison)
+
+    def summary(self) -> pd.DataFrame:
+        """Return the table of verdicts: a row a model and method, what can be used first.
+
+        ``times`` is how many times as fast as NUTS a run is, or as the cheapest method that passes.
+        """
+        import pandas as pd
+
+        rows = [
+            {"model": model.model, **dataclasses.asdict(row), "timed_against": model.base}
+            for model in decide(self.comparison).models
+            for row in model.rows
+        ]
+        columns = ["model", *(f.name for f in dataclasses.fields(Row)), "timed_against"]
+        return pd.DataFrame(rows, columns=columns)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -159,7 +192,8 @@ def compare(
     Returns
     -------
     ComparisonResult
-        With ``.table`` (pandas), ``.verdicts``, ``.draws["meanfield"]`` (DataTree) and
+        Shows its table of verdicts in a notebook and when printed; with ``.summary()`` and
+        ``.table`` (pandas), ``.verdicts``, ``.draws["meanfield"]`` (DataTree) and
         ``.to_html(path)``.
 
     Raises
@@ -190,7 +224,7 @@ def compare(
         raise ValueError(f"unknown methods {unknown}; known: {', '.join(METHODS)}")
     model = _model(program, data)
     if quantities:
-        model = replace(model, quantities=tuple(quantities))
+        model = dataclasses.replace(model, quantities=tuple(quantities))
     given = checked(options)
     if quick:
         engine, methods, seeds = "embedded", methods or QUICK, seeds or 1
@@ -255,7 +289,9 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
                 _require_fit(values, program_info(model.stan_file))
             cmdstan = stan.ensure_cmdstan(progress.Quiet().say)
         _require_fit(values, stan.program_info(model.stan_file, cmdstan))
-        found = replace(found, embedded=False, library=library(model.stan_file, cmdstan))
+        found = dataclasses.replace(
+            found, embedded=False, library=library(model.stan_file, cmdstan)
+        )
     return BridgeTarget(open_density(found, model.data_file, arrays(values)))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from harness.records import Model
+    from harness.records import Comparison, Model
     from harness.study.progress import Progress
 
 T = TypeVar("T")
@@ -83,6 +83,18 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
     except OSError as error:
         raise fail(str(error)) from error
+
+
+def write_markdown(comparison: Comparison, path: Path) -> None:
+    """Write the verdicts for a pull request, and say where."""
+    from harness.report.markdown import markdown
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(markdown(comparison), encoding="utf-8")
+    except OSError as error:
+        raise fail(f"{path} cannot be written: {error.strerror}") from error
+    click.echo(f"markdown: {path}")
 
 
 def _reference(_context: click.Context, _option: click.Parameter, reference: str) -> str:

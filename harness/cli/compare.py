@@ -54,6 +54,7 @@ FAIL_ON = ("fail", "warn", "unknown")
     type=common.FOLDER,
     help="Folder for the report, CSV, JSON and draws. [reports/lecture, or reports/NAME]",
 )
+@click.option("--markdown", type=common.FILE, help="The verdicts for a pull request.")
 @common.JOBS
 @common.TIMEOUT
 @common.setting(
@@ -87,6 +88,7 @@ def compare(
     settings: tuple[str, ...],
     quantities: tuple[str, ...] | None,
     out: Path | None,
+    markdown: Path | None,
     quick: bool,
     quiet: bool,
     fail_on: str | None,
@@ -128,6 +130,8 @@ def compare(
     from harness.report.terminal import print_verdicts
 
     print_verdicts(comparison)
+    if markdown is not None:
+        common.write_markdown(comparison, markdown)
     click.echo(f"report: {path}")
     raise SystemExit(exit_code(comparison, fail_on))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from harness.records.budget import Scarce
@@ -85,7 +85,7 @@ class SeedVerdict:
     absent: tuple[tuple[str, str | None], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """A method's level on a model: that of its worst seed.
 
@@ -109,6 +109,15 @@ class Verdict:
     by_seed: tuple[SeedVerdict, ...] = ()
     causes: tuple[VerdictCause, ...] = ()
     remedies: tuple[Trial | Better, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the fields, counting what a screen has no room for."""
+        parts = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            shown = f"<{len(value)}>" if isinstance(value, tuple) and value else repr(value)
+            parts.append(f"{field.name}={shown}")
+        return f"Verdict({', '.join(parts)})"
 
 
 @dataclass(frozen=True, slots=True)

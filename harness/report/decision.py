@@ -109,6 +109,11 @@ class ModelDecision:
     error: str | None = None
 
     @property
+    def has_reasons(self) -> bool:
+        """Whether there is anything in the columns of causes and remedies."""
+        return any(row.why or row.helps for row in self.rows)
+
+    @property
     def speed_heading(self) -> str:
         """Return the heading of the column of speeds."""
         return f"× {title(self.base)}" if self.base else "speed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -32,7 +33,6 @@ _LEVEL_WITH_SEEDS = 16  # columns for a verdict with its seeds
 _LEVEL = 12  # columns for a verdict without a reason
 _OTHERS = 24  # columns that methods on few models share
 _NARROW = 100  # below this many columns a verdict's parts stand below each other
-_WITHOUT_REASONS = 6  # columns of a model's table whose verdicts have no causes and no remedies
 _BAD = ("fail", "warn")  # levels that have a reason and perhaps a remedy
 _REASONS = 25  # rows of reasons below a matrix; verdicts.csv has them all
 _FIGURES = 3  # up to this many methods in a row, figures that differ are all given
@@ -45,9 +45,17 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=160)
 
 
-def print_verdicts(comparison: Comparison) -> None:
+def verdicts_text(comparison: Comparison, width: int = 80) -> str:
+    """Return what :func:`print_verdicts` prints, as plain text of a width."""
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    with console.capture() as captured:
+        print_verdicts(comparison, console)
+    return captured.get()
+
+
+def print_verdicts(comparison: Comparison, console: Console | None = None) -> None:
     """Print the answer, the table of verdicts, and why a model could not be compared."""
-    console = make_console()
+    console = console or make_console()
     found = decide(comparison)
     compared = [model for model in found.models if model.error is None]
     if any(model.rows for model in compared):
@@ -110,7 +118,7 @@ def _rows(model: ModelDecision) -> Table:
     table.add_column("method", style="bold", max_width=_TITLE)
     table.add_column("verdict", max_width=_LEVEL_WITH_SEEDS)
     table.add_column("what is wrong", ratio=8)
-    if any(row.why or row.helps for row in model.rows):
+    if model.has_reasons:
         table.add_column("why", ratio=7)
         table.add_column("what helps", ratio=5)
     table.add_column("time", justify="right", no_wrap=True)
@@ -119,7 +127,7 @@ def _rows(model: ModelDecision) -> Table:
     table.title = Text(f"{model.model}, reference: {model.reference}", style="dim")
     table.title_justify = "left"
     for row in model.rows:
-        reasons = [row.why, row.helps] if len(table.columns) > _WITHOUT_REASONS else []
+        reasons = [row.why, row.helps] if model.has_reasons else []
         last = [row.time_text, row.times_text, row.evidence]
         verdict = _level(row)
         if row.seeds:

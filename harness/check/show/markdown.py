@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from harness.check.baseline.change import SAME, CheckOutcome, Conclusion, ModelCheck
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import HEADINGS, Row, pick, rows
 from harness.records.text import clean, clip, count, head, one_line, seconds, setting
+from harness.report.markdown import code, fence, words
 
 MOST = 60_000
 """Characters. A comment may have 65 536, a job summary a MiB."""
 
 _HEADINGS = ("model", "method", *HEADINGS[:4], "difference (95% interval; margin)", "evidence")
-_NAME, _SENTENCE, _MESSAGE = 100, 300, 2000  # characters
-_PLAIN_CODE = re.compile(r"[^`|\\$@]+")
-# An underscore inside a word is not markup, nor is a sign or a point before a figure.
-_MARKUP = re.compile(r"[\\`*\[\]<>|~$&#{}]|(?<![^\W_])_|_(?![^\W_])")
-_AT_START = re.compile(r"^(\d*)([-+=.)])(?!\d)")
+_SENTENCE, _MESSAGE = 300, 2000  # characters
 
 
 _LIMITS = (150, 100, 50, 25, 10)
@@ -166,34 +162,3 @@ def _items(items: Sequence[str], most: int, noun: str) -> str:
 
 def _more(total: int, most: int, noun: str) -> str:
     return f"\n\n… {count(total - most, f'more {noun}')}" if total > most else ""
-
-
-# --- escaping ------------------------------------------------------------------------------
-
-
-def words(text: str, most: int = _NAME) -> str:
-    """Return text on one line in which nothing is markup, a table's border, or a mention."""
-    plain = _MARKUP.sub(r"\\\g<0>", clip(one_line(text), most))
-    plain = _AT_START.sub(r"\1\\\2", plain)
-    # A zero-width space keeps a name from being called by a mention.
-    return plain.replace("@", "@&#8203;")
-
-
-def code(text: str, most: int = _NAME) -> str:
-    """Return text on one line as code, whatever stands in it."""
-    plain = clip(one_line(text), most)
-    if not plain:
-        return ""
-    if _PLAIN_CODE.fullmatch(plain):
-        return f"`{plain}`"
-    # Characters by their numbers are never markup, and no border of a table.
-    escaped = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in plain)
-    return f"<code>{escaped}</code>"
-
-
-def fence(text: str, language: str = "") -> str:
-    """Return text as a block of code whose fence is longer than any in it."""
-    text = clean(text)
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    marks = "`" * max(3, longest + 1)
-    return f"{marks}{language}\n{text}\n{marks}"

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from harness.records import Comparison, ModelComparison
 from harness.records.text import count, seconds
 from harness.report import standing
+from harness.report.decision import decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
 
@@ -57,6 +58,12 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
             provenance=provenance.provenance(comparison),
         )
     )
+
+
+def fragment(comparison: Comparison) -> str:
+    """Return the answer and the tables of verdicts as a piece of HTML, such as notebooks show."""
+    template = _environment().get_template("fragment.html.j2")
+    return template.render(found=decide(comparison), style=Markup(_asset("fragment.css")))  # noqa: S704
 
 
 def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, object]:
