@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from targets import Density, Mixture, banana, ill_conditioned
 from test_dadvi import hierarchy
 
@@ -147,3 +148,18 @@ def test_a_fit_depends_on_target_and_seed_only() -> None:
     assert one.covariance is not None
     assert two.covariance is not None
     assert np.array_equal(one.covariance, two.covariance)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("place", "sd"),
+    [(np.outer([4.0, -4.0], np.eye(20)[0]), 0.5), (np.outer([2.0, -2.0], np.ones(3)), 0.2)],
+    ids=["narrow in 20 dimensions", "on a diagonal"],
+)
+def test_a_mode_that_climbs_miss_is_found(place: FloatArray, sd: float, seed: int) -> None:
+    """Its ELBO gives it its mass, because both modes are Gaussians: .3 to rounding."""
+    target = Mixture([0.7, 0.3], place, np.outer([1.0, sd], np.ones(place.shape[1])))
+    rng = np.random.default_rng(seed)
+    fit = deterministic.fit(target, rng, Clock(), Settings(seconds=2e-6))
+    masses = [b.mass for b in fit.basins if b.separate]
+    np.testing.assert_allclose(masses, [0.7, 0.3], atol=1e-3)

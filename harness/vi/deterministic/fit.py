@@ -111,7 +111,7 @@ def fit(
     scout = Objective(target, few, clock)
     if ITERATIONS * few.shape[1] * seconds > DIRECT_S:
         direct, extra = 0, extra[:FEW_EXTRA]
-    begin = Begin(points[:climbs], peaks, direct, extra)
+    begin = Begin(points[:climbs], peaks, direct, extra, sizes.looks(d, seconds))
     found, pattern = search(scout, begin, settings.dense_limit, rng)
     refused = scout.refused
     found = _compared(objective, found, seconds)

@@ -19,16 +19,33 @@ from harness.vi.deterministic.basins import (
     settle,
     valley,
 )
+from harness.vi.deterministic.climb import dips
 from harness.vi.deterministic.curvature import Pattern
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.polish import hessian_pattern, informed
-from harness.vi.deterministic.starts import Start, StartError, far_starts, start_at, usual_starts
+from harness.vi.deterministic.sizes import Looks
+from harness.vi.deterministic.starts import (
+    Start,
+    StartError,
+    far_starts,
+    start_at,
+    start_at_maximum,
+    usual_starts,
+)
+from harness.vi.far import densest_in_shells, peaks_on_lines, wide_points
 
 ROUND, ROUNDS = 25, 8
 """Iterations from the first start before its coordinates are whitened, and how often that is."""
 
 FAR_STARTS = 8  # starts far from the best basin for each direct start
 FAR_ITERATIONS = 75  # the largest number of iterations from them
+PEAKS, SHELLS = 16, 16
+"""Peaks on lines from which log p is climbed, at most, and points that are the densest of those
+about as far away."""
+
+
+AT_ONCE = 500
+"""Densities between looks at the clock."""
 
 
 class Begin(NamedTuple):
@@ -38,6 +55,7 @@ class Begin(NamedTuple):
     peaks: int  # the largest number of maxima of log p that q starts at
     direct: int  # the points at which q starts directly
     extra: Sequence[FloatArray]  # further starts, means and log sds (2 d,)
+    looks: Looks  # densities far from the best basin
 
 
 def search(
@@ -71,9 +89,47 @@ def search(
     found, far = beyond_valleys(target, far, found, seen, clock)
     far = [start._replace(metric=best.metric) if best.informed else start for start in far]
     found = find_basins(scout, far, found, FAR_ITERATIONS, far=True)
+    found = _from_afar(scout, found, begin.looks, seen, dense_limit, rng.spawn(1)[0])
     if pattern is not None:
         found = [_own(scout, b, found[0], pattern) for b in found[:COMPARED]] + found[COMPARED:]
     return found, pattern
+
+
+def _from_afar(
+    scout: Objective,
+    found: list[Basin],
+    looks: Looks,
+    seen: Sequence[FloatArray],
+    dense_limit: int,
+    rng: np.random.Generator,
+) -> list[Basin]:
+    """Return the optima with those that high densities far from the best lead to."""
+    target, d = scout.target, scout.dimension
+    mean, log_sd = found[0].theta[:d], found[0].theta[d:]
+    sd = np.exp(log_sd)
+
+    def density(u: FloatArray) -> FloatArray:
+        value = np.empty(len(u))
+        for i in range(0, len(u), AT_ONCE):
+            scout.clock.check()
+            value[i : i + AT_ONCE] = target.log_density(mean + sd * u[i : i + AT_ONCE])
+        return np.where(np.isfinite(value), value, -np.inf)
+
+    wide = wide_points(d, looks.wide, rng)
+    high = [
+        densest_in_shells(wide, density(wide), SHELLS),
+        peaks_on_lines(density, d, looks.lines, rng)[:PEAKS],
+    ]
+    places = mean + sd * np.concatenate(high)
+    begun = [start_at(np.concatenate([z, log_sd])) for z in places]
+    found, left = beyond_valleys(target, begun, found, seen, scout.clock)
+    starts: list[Start] = []
+    for start in left:
+        if all(dips(target, other.theta[:d], start.theta[:d]) for other in starts):
+            starts.append(start)
+    # A mode that other starts miss is narrow in many directions, so that the best sds are too wide.
+    starts = [start_at_maximum(target, start, dense_limit) for start in starts]
+    return find_basins(scout, starts, found, FAR_ITERATIONS, far=True)
 
 
 def _own(scout: Objective, basin: Basin, best: Basin, pattern: Pattern) -> Basin:

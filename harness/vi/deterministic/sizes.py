@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.records import FloatArray
+from harness.vi.far import POINTS
 from harness.vi.target import Target
 
 SLOWER = 20.0  # a target that exceeds its expected seconds by this factor is timed
@@ -57,6 +58,23 @@ STARTS = ((5e-5, Starts(12, 6, 2)), (1e-4, Starts(8, 4, 2)), (4e-3, Starts(4, 3,
 
 FEWEST_STARTS = Starts(2, 2, 1)
 
+LOOK_S = 0.05
+"""Seconds that densities of each kind far from the best basin may take, beyond the fewest."""
+
+FEWEST_LOOKS, MOST_LOOKS, MOST_NUMBERS = 300, 10_000, 5_000_000
+"""Densities of each kind, at least and at most, and coordinates of all their points, because of
+memory."""
+
+PER_PARAMETER = 4
+"""Lines for each parameter, at most."""
+
+
+class Looks(NamedTuple):
+    """How many densities far from the best basin are looked at."""
+
+    lines: int  # lines on which peaks are looked for
+    wide: int  # points of all directions and distances
+
 
 def seconds_per_point(evaluate: Callable[[FloatArray], object], z: FloatArray) -> float:
     """Return the seconds of a density or gradient in a batch of points ``z``, ``(point, d)``.
@@ -104,3 +122,10 @@ def starts(wanted: int, seconds: float) -> Starts:
     """Return the numbers of starts; ``wanted`` is the number of climbs, or 0."""
     found = next((n for limit, n in STARTS if seconds < limit), FEWEST_STARTS)
     return Starts(wanted, max(found.peaks, min(wanted, 6)), found.direct) if wanted else found
+
+
+def looks(d: int, seconds: float) -> Looks:
+    """Return the densities far from the best basin that are worth their seconds."""
+    affordable = max(int(LOOK_S / seconds), FEWEST_LOOKS)
+    affordable = min(affordable, MOST_LOOKS, MOST_NUMBERS // d)
+    return Looks(min(affordable // POINTS, PER_PARAMETER * d), affordable)

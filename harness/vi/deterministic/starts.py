@@ -111,12 +111,7 @@ def usual_starts(
             open_[i] = peak.precision is None and target.dimension <= dense_limit
             if not open_[i]:
                 found.append(peak)
-    starts = []
-    for peak in found:
-        known = peak.precision
-        covariance = peak.scale**2 if known is None else np.asarray(np.linalg.inv(known))
-        theta = np.concatenate([peak.z, np.log(peak.scale)])
-        starts.append(Start(theta, metric_of(covariance), known is not None))
+    starts = [_start_of(peak) for peak in found]
     # A maximum's scales are the best guess of the units of the parameters.
     units = next((p.scale**2 for p in found if p.precision is not None), None)
     for i in range(min(direct if found else max(direct, 1), len(points))):
@@ -127,6 +122,13 @@ def usual_starts(
     return starts, points[open_]
 
 
+def start_at_maximum(target: Target, start: Start, dense_limit: int) -> Start:
+    """Return a start with the curvature of log p where it is, or the same without one."""
+    d = len(start.theta) // 2
+    peak = _peak(target, start.theta[:d], dense_limit)
+    return start if peak.precision is None else _start_of(peak)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Peak:
     """A maximum of log p: its precision, if positive definite, and the sds of a Gaussian there."""
@@ -134,6 +136,13 @@ class _Peak:
     z: FloatArray
     precision: FloatArray | None
     scale: FloatArray
+
+
+def _start_of(peak: _Peak) -> Start:
+    known = peak.precision
+    covariance = peak.scale**2 if known is None else np.asarray(np.linalg.inv(known))
+    theta = np.concatenate([peak.z, np.log(peak.scale)])
+    return Start(theta, metric_of(covariance), known is not None)
 
 
 def metric_of(covariance: FloatArray) -> Metric:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.vi import far
 from harness.vi.short_chains.coordinates import (
     Coordinates,
     Parts,
@@ -27,9 +28,6 @@ MOST_PARTS = 8
 FLOOR = 0.1
 """Share of the proposals that all regions have in equal parts, whatever their ELBOs say."""
 
-WIDE, FREEDOM = (1.5, 3.0, 6.0, 12.0), 4
-"""Scales of wide starts in sds of the fit, and their degrees of freedom."""
-
 BOX = 2.0
 """Stan's own starts are uniform on (−2, 2)."""
 
@@ -37,9 +35,6 @@ TRIES = 4
 """Points of the box for each start that it gives, because some have no density."""
 
 BEST_OF = 128
-
-REACH, NEAR = 20, 2.0
-"""Sds up to which peaks are looked for on a line, and up to which a peak is the fit's."""
 
 AT_ONCE = 2048
 """Densities between looks at the clock."""
@@ -168,52 +163,27 @@ def far_points(
     """Return far starts with a density, half of them wide, half of them from Stan's box.
 
     Wide ones are Student-t around the fit, in its coordinates, of several scales. Every other one
-    is the best of ``BEST_OF`` that are about as far away: a narrow mode draws few chains to it, and
-    a density costs less than a path. Peaks on lines through the fit take the place of up to half
-    of the rest. There are fewer where too few points have a density.
+    is the densest of ``BEST_OF`` that are about as far away, relative to the fit: a narrow mode
+    draws few chains to it, and a density costs less than a path. Peaks on lines through the fit
+    take the place of up to half of the rest. There are fewer where too few points have a density.
     """
     d = len(home.mean)
     box = rng.uniform(-BOX, BOX, (TRIES * count // 2, d))
     box = box[np.isfinite(target.log_density(box))][: count // 2]
     wide = count - count // 2
-    n = wide // 2 * BEST_OF
-    scale = np.resize(WIDE, n) / max(1.0, math.sqrt(d) / 3)
-    u = rng.standard_normal((n, d))
-    u *= (scale / np.sqrt(rng.chisquare(FREEDOM, n) / FREEDOM))[:, None]
-    value = _values(target, home, u, clock)
+
+    def density(u: FloatArray) -> FloatArray:
+        return _values(target, home, u, clock)
+
+    u = far.wide_points(d, wide // 2 * BEST_OF, rng)
+    value = density(u)
     good = np.isfinite(value)
     u, value = u[good], value[good]
-    groups = np.array_split(np.argsort((u**2).sum(axis=1)), wide // 2)
-    best = [g[np.argmax(value[g])] for g in groups if len(g)]
-    peaks = _peaks(target, home, count // 2, rng, clock)[: wide // 4]
-    picked = rng.permutation(len(u))[: wide - wide // 2 - len(peaks)]
-    chosen = u[np.concatenate([picked, np.array(best, dtype=np.intp)])]
-    return np.concatenate([home.mean + home.push(np.concatenate([chosen, peaks])), box])
-
-
-def _peaks(
-    target: Target, home: Coordinates, count: int, rng: np.random.Generator, clock: Clock
-) -> FloatArray:
-    """Return peaks of the density on lines through the fit, in its coordinates, highest first.
-
-    Each line runs along one coordinate; the others stay at a draw of the fit. A mode that differs
-    from the fit in few directions can be narrow in many, and points that are wide in all of them
-    never come near it.
-    """
-    d = len(home.mean)
-    steps = np.arange(-REACH, REACH + 1.0)
-    lines = rng.standard_normal((count, d))
-    axis = np.resize(rng.permutation(d), count)
-    places = steps + rng.uniform(-0.5, 0.5, (count, 1))
-    u = np.repeat(lines[:, None], len(steps), axis=1)
-    u[np.arange(count), :, axis] = places
-    u = u.reshape(-1, d)
-    value = _values(target, home, u, clock).reshape(count, -1)
-    beside = np.maximum(value[:, :-2], value[:, 2:])
-    peak = np.zeros(value.shape, dtype=bool)
-    peak[:, 1:-1] = (value[:, 1:-1] > beside) & (np.abs(places[:, 1:-1]) > NEAR)
-    found = np.flatnonzero(peak)
-    return np.asarray(u[found[np.argsort(-value.ravel()[found])]])
+    best = far.densest_in_shells(u, value, wide // 2)
+    peaks = far.peaks_on_lines(density, d, count // 2, rng)[: wide // 4]
+    picked = u[rng.permutation(len(u))[: wide - wide // 2 - len(peaks)]]
+    chosen = np.concatenate([picked, best, peaks])
+    return np.concatenate([home.mean + home.push(chosen), box])
 
 
 def _values(target: Target, home: Coordinates, u: FloatArray, clock: Clock) -> FloatArray:
