@@ -254,7 +254,7 @@ def test_both_modes_of_a_mixture_are_found_and_weighed(seed: int) -> None:
     assert abs(found.basins[0].elbo - math.log(0.8)) < 0.01
     assert abs(found.basins[1].elbo - math.log(0.2)) < 0.01
     assert abs(found.basins[1].mass - 0.2) < 0.01
-    ((reason, words),) = basin_faults(found.basins)
+    ((reason, words, _),) = basin_faults(found.basins)
     assert reason is Reason.OTHER_BASINS
     assert words.startswith("2 basins found: a Gaussian can hold only one; the best has ELBO −0.22")
     assert "about 20% of the mass" in words
@@ -278,7 +278,7 @@ def test_the_heavier_mode_is_kept_where_evaluations_are_dear(dimension: int, see
     assert len(modes) == 2
     assert found.elbo == found.basins[0].elbo == max(b.elbo for b in found.basins)
     assert abs(modes[0].elbo - modes[1].elbo - 2) < 0.05
-    ((reason, words),) = basin_faults(found.basins)
+    ((reason, words, _),) = basin_faults(found.basins)
     assert reason is Reason.OTHER_BASINS
     best, other = fixed(modes[0].elbo, 2), fixed(modes[1].elbo, 2)
     assert f"the best has ELBO {best}, the other {other}" in words
@@ -416,6 +416,33 @@ def test_a_linear_response_that_is_worse_than_mean_field_says_so() -> None:
     assert "nats below mean field's" in bad.message
     good = fit_response(problem(ill_conditioned(10), DADVI_LR))
     assert good.reason is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fit_that_its_own_weights_move_is_not_ok(seed: int) -> None:
+    """The log of a gamma variable of shape .3 has a long left tail, a normal has none."""
+
+    def log_gamma(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return (0.3 * z - np.exp(z))[:, 0], 0.3 - np.exp(z)
+
+    own = problem(Density(1, log_gamma), DADVI)
+    own.draws, own.rng = 10_000, np.random.default_rng(seed)
+    found = fit_family(own)
+    assert found.status == "not_converged"
+    (doubt,) = found.doubts
+    assert (doubt.reason, doubt.metric, doubt.quantity) == (Reason.MOVED, "tail", "x[1]")
+    assert doubt.value - 3 * doubt.mcse > doubt.limit
+    assert found.diagnostics["kl"] > 10 * found.diagnostics["kl_error"]
+
+
+def test_a_fit_that_its_own_weights_confirm_is_ok() -> None:
+    """Linear response is exact on a normal: no doubt, and a divergence of 0 within 4 errors."""
+    own = problem(ill_conditioned(10), DADVI_LR)
+    own.draws = 10_000
+    found = fit_response(own)
+    assert (found.status, found.doubts) == ("ok", ())
+    assert abs(found.diagnostics["kl"]) < 1e-3
+    assert found.diagnostics["weight_ess"] > 9000
 
 
 def test_an_improper_posterior_names_the_flat_direction() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from harness import metrics
-from harness.judgement.rules import closeness, critical_z, rules_for
+from harness.judgement.rules import closeness, rules_for
 from harness.metrics import measure
+from harness.metrics.errors import critical_z
 from harness.records import Cost, Draws, Estimate, FloatArray, Model, Reference, RunResult, RunSpec
 
 RULES = rules_for()

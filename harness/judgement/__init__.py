@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.judgement.context import z_of
 from harness.judgement.levels import levels
-from harness.judgement.rules import closeness, critical_z, draws_needed, rules_for
+from harness.judgement.rules import closeness, draws_needed, rules_for
 from harness.judgement.trust import (
     RHAT_CAP,
     ChainJudgement,
@@ -14,6 +14,7 @@ from harness.judgement.trust import (
     unsearched,
 )
 from harness.judgement.verdict import judge_method, level_text, seeds_text
+from harness.metrics.errors import critical_z
 from harness.metrics.metric import JudgeContext
 
 __all__ = [

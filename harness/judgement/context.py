@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.judgement.rules import Cell, closeness, critical_z
+from harness.judgement.rules import Cell, closeness
 from harness.methods import METHODS, title
+from harness.metrics.errors import critical_z
 from harness.metrics.metric import JudgeContext, Scene
 from harness.records import WITHOUT_DRAWS, Closeness, Estimate, Measure, Reference, Rule, RunResult
 

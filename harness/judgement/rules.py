@@ -9,11 +9,9 @@ from functools import cache
 from statistics import NormalDist
 
 from harness.metrics import METRICS
+from harness.metrics.errors import FALSE_ALARM
 from harness.records import Closeness, Estimate, Measure, Model, Rule
 from harness.records.text import setting
-
-FALSE_ALARM = 0.005
-"""Chance, per model, that noise alone takes a figure over its limit."""
 
 UNBOUNDED = 0.05
 """Chance, per model, that a figure's error is larger than the bound that a pass gives."""
@@ -48,15 +46,6 @@ def rules_for(model: Model | None = None) -> dict[str, Rule]:
             raise ValueError(msg)
         rules[metric] = rule
     return rules
-
-
-def critical_z(d: int) -> float:
-    """Return the normal quantile at 1 − 0.005 / (4 d) for d quantities.
-
-    Every quantity has about four figures with two sides each: where all sit exactly on their
-    limits, noise takes any of them over it with a chance of at most 1%.
-    """
-    return NormalDist().inv_cdf(1 - FALSE_ALARM / (4 * max(d, 1)))
 
 
 @cache

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from scipy.special import chdtri
 
 from harness.judgement.context import for_method
-from harness.judgement.rules import closeness, critical_z, rules_for
+from harness.judgement.rules import closeness, rules_for
 from harness.metrics import METRICS
 from harness.metrics.chains import DIVERGENCES, EBFMI, ESS_BULK, RHAT, TREEDEPTH_HITS
+from harness.metrics.errors import critical_z
 from harness.metrics.metric import JudgeContext, Metric, Scene
 from harness.records import Finding, Measure, Reference, Refuted, Rule
 from harness.records.text import fixed, listed, number, percent

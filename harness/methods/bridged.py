@@ -223,14 +223,13 @@ def _run(
 
 def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
     """Return the draws of a fit on the constrained scale, and how it ended."""
-    ended = Outcome(found.status, message=found.message, reason=found.reason)
+    ended = Outcome(found.status, message=found.message, reason=found.reason, doubts=found.doubts)
     if found.z is None:
         return ended
-    cheap = len(found.z) * a_density_s(problem.model, problem.data) <= WEIGHING_S
     model = problem.model
     problem.clock.check()
     log_p = found.log_p
-    if log_p is None and cheap:
+    if log_p is None and cheap(problem, len(found.z)):
         log_p = densities(problem, found.z)
     values, failures = model.constrain(found.z, transformed=True, generated=True, seed=problem.seed)
     message = found.message
@@ -258,6 +257,11 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
         iid=found.chains == 0,
     )
     return dataclasses.replace(ended, draws=draws, message=message)
+
+
+def cheap(problem: Problem[Options], draws: int) -> bool:
+    """Tell whether so many draws can have their densities."""
+    return draws * a_density_s(problem.model, problem.data) <= WEIGHING_S
 
 
 def densities(problem: Problem[Options], z: FloatArray, at_once: int = AT_ONCE) -> FloatArray:

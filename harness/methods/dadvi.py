@@ -52,10 +52,11 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 8 doubts Gaussians that their own weights move, and says KL and the weights' worth.
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=7)
+_row = functools.partial(Method, bridge=True, version=8)
 
 DADVI = _row(
     name="dadvi",

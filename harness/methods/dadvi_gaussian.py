@@ -9,9 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.methods.bridged import FitError, Problem, a_density_s, along, along_words
+from harness.methods import free_checks
+from harness.methods.bridged import (
+    FitError,
+    Problem,
+    a_density_s,
+    along,
+    along_words,
+    cheap,
+    densities,
+)
 from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
-from harness.records import FloatArray, Reason, Trace
+from harness.records import Doubt, FloatArray, Reason, Trace
 from harness.records.names import stan_name
 from harness.records.text import count, estimate, fixed, integer, listed, number, percent, setting
 from harness.vi import deterministic
@@ -45,6 +54,7 @@ class Fault(NamedTuple):
 
     reason: Reason
     words: str
+    doubt: Doubt | None = None  # the figure behind it, if there is one
 
 
 UNSETTLED = Fault(Reason.NOT_SETTLED, "the optimiser of the ELBO has not converged")
@@ -287,7 +297,32 @@ def _drawn(
     values: Sequence[tuple[float, float]] | None = None,
 ) -> Fitted:
     z = q.draw(problem.draws, problem.rng)
-    return fitted(problem, optimum, q, z, q.log_density(z), more, values)
+    log_q = q.log_density(z)
+    log_p: FloatArray | None = None
+    if cheap(problem, len(z)):
+        log_p = densities(problem, z)
+        own = free_checks.reweighted(log_p, log_q)
+        more = {**(more or {}), **own.diagnostics}
+        q = replace(q, notes=(*q.notes, *own.notes))
+        doubt = _moved(problem, z, own)
+        if doubt is not None:
+            fault = Fault(doubt.reason, free_checks.words(doubt), doubt)
+            q = replace(q, faults=(*q.faults, fault))
+    return replace(fitted(problem, optimum, q, z, log_q, more, values), log_p=log_p)
+
+
+def _moved(
+    problem: Problem[DadviOptions], z: FloatArray, own: free_checks.Reweighted
+) -> Doubt | None:
+    """Return in what a fit is wrong by its own weights; only draws that can be written count."""
+    if own.weight is None:
+        return None
+    model = problem.model
+    values, failures = model.constrain(z, transformed=True)
+    if np.any(failures):
+        return None
+    names = [stan_name(n) for n in model.constrained_names(transformed=True)]
+    return free_checks.moved(names, values, own.weight)
 
 
 def fitted(
@@ -329,4 +364,5 @@ def fitted(
         trace=Trace(np.arange(len(path), dtype=np.float64), path[:, 0] - begin, -path[:, 1]),
         diagnostics={**diagnostics, **(more or {})},
         words="\n".join([*q.notes, *described(problem, optimum)]),
+        doubts=tuple(fault.doubt for fault in q.faults if fault.doubt is not None),
     )

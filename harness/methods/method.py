@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from harness import records
 from harness.methods.settings import OptionError, Options
 from harness.records import (
+    Doubt,
     Draws,
     EngineName,
     FamilyName,
@@ -69,6 +70,7 @@ class Outcome:
     console: str = ""
     engine: EngineName | None = None
     versions: Mapping[str, str] = field(default_factory=dict)  # beside the program's own
+    doubts: tuple[Doubt, ...] = ()
 
 
 def timed_out(context: RunContext, cost: records.Cost, trace: Trace | None = None) -> Outcome:

@@ -31,6 +31,40 @@ class Weighed(NamedTuple):
     diagnostics: Mapping[str, float]
 
 
+class Looked(NamedTuple):
+    """Smoothed weights with what is worth knowing of them."""
+
+    weights: importance.Weights
+    notes: tuple[str, ...]
+    diagnostics: Mapping[str, float]
+
+
+def looked(log_p: FloatArray, log_q: FloatArray) -> Looked:
+    """Smooth the weights p / q; k-hat at two tail sizes and the effective sample size come along.
+
+    Log densities are in nats, shape ``(proposal,)``, and may lack a constant.
+    """
+    weights = importance.smoothed_weights(log_p, log_q, lambda p, q: khat(p, q).value)
+    notes = []
+    if weights.outside:
+        n = len(weights.weight)
+        notes.append(f"{integer(weights.outside)} of {integer(n)} proposals have no density")
+    tail, wide = (khat(log_p, log_q, tails=t) for t in (1, 2))
+    if abs(tail.value - wide.value) > 2 * math.hypot(tail.mcse, wide.mcse):
+        notes.append(
+            f"k-hat is uncertain: {with_error(tail)} from the largest weights, "
+            f"{with_error(wide)} from twice as many"
+        )
+    diagnostics = {
+        "khat": tail.value,
+        "khat_error": tail.mcse,
+        "khat_wide": wide.value,
+        "weight_ess": weights.ess,
+        "weight_largest": weights.largest,
+    }
+    return Looked(weights, tuple(notes), diagnostics)
+
+
 def weighed(
     log_p: FloatArray, log_q: FloatArray, draws: int, rng: np.random.Generator, proposal: str
 ) -> Weighed:
@@ -40,31 +74,15 @@ def weighed(
     noun of what they came from.
     """
     n = len(log_p)
-    weights = importance.smoothed_weights(log_p, log_q, lambda p, q: khat(p, q).value)
+    weights, notes, diagnostics = looked(log_p, log_q)
     index = importance.systematic(weights.weight, draws, rng)
     copies = np.bincount(index, minlength=n)[index].astype(np.float64)
-    notes = []
-    if weights.outside:
-        notes.append(f"{integer(weights.outside)} of {integer(n)} proposals have no density")
-    tail, wide = (khat(log_p, log_q, tails=t) for t in (1, 2))
-    if abs(tail.value - wide.value) > 2 * math.hypot(tail.mcse, wide.mcse):
-        notes.append(
-            f"k-hat is uncertain: {with_error(tail)} from the largest weights, "
-            f"{with_error(wide)} from twice as many"
-        )
     return Weighed(
         index,
         copies if copies.max() > 1 else None,
         "" if weights.trusted else _doubt(weights, proposal),
-        tuple(notes),
-        {
-            "khat": tail.value,
-            "khat_error": tail.mcse,
-            "khat_wide": wide.value,
-            "weight_ess": weights.ess,
-            "weight_largest": weights.largest,
-            "proposals": float(n),
-        },
+        notes,
+        {**diagnostics, "proposals": float(n)},
     )
 
 

@@ -30,6 +30,7 @@ from harness.records.runs import FAMILY_NAMES as FAMILY_NAMES
 from harness.records.runs import STAN as STAN
 from harness.records.runs import WITHOUT_DRAWS as WITHOUT_DRAWS
 from harness.records.runs import Cost as Cost
+from harness.records.runs import Doubt as Doubt
 from harness.records.runs import Draws as Draws
 from harness.records.runs import EngineName as EngineName
 from harness.records.runs import FamilyName as FamilyName

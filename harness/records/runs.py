@@ -45,6 +45,7 @@ class Reason(StrEnum):
     NOT_SETTLED = "not settled"
     GENERATED = "generated quantities"
     NOT_MIXED = "not mixed"
+    MOVED = "moved by its own weights"
 
 
 EngineName = Literal["embedded", "cmdstan"]
@@ -138,6 +139,22 @@ class Cost:
     gradient_evaluations: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A figure by which a run doubts itself; its message says the same in words.
+
+    ``metric`` is one of :data:`harness.metrics.METRICS`, ``quantity`` None where it is joint, and
+    ``limit`` the value that ``value`` exceeds by more than its standard error ``mcse`` explains.
+    """
+
+    reason: Reason
+    metric: str
+    quantity: str | None
+    value: float
+    mcse: float
+    limit: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunResult:
     """What became of a run. A failed run is a result like any other."""
@@ -159,6 +176,8 @@ class RunResult:
     """Why it did not end ``ok``; None for ``ok``, and where an earlier version stored the run."""
     engine: EngineName | None = None
     """What evaluated the program; None where nothing did, or where an earlier version ran it."""
+    doubts: tuple[Doubt, ...] = ()
+    """Its reasons that are figures, the largest first."""
 
 
 class RunContext(NamedTuple):

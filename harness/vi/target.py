@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records import FloatArray, Reason, Status, Trace
+from harness.records import Doubt, FloatArray, Reason, Status, Trace
 from harness.records.text import seconds
 
 
@@ -100,6 +100,7 @@ class Fitted:
     """The number of Markov chains that the draws are, one after the other; 0: independent draws."""
     stats: Mapping[str, FloatArray] = field(default_factory=dict)
     """Statistics of a sampler, each of shape (chain, draw)."""
+    doubts: tuple[Doubt, ...] = ()  # what it doubts itself by, where that is a figure
 
 
 def finite_rows(value: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:

@@ -156,6 +156,7 @@ def _run(model: str, raw: Mapping[str, Any], folder: Path) -> records.RunResult:
         versions={records.STAN: raw["stan"]} if raw.get("stan") else {},
         console=raw["console"],
         engine=raw.get("engine"),
+        doubts=_as(tuple[records.Doubt, ...], raw.get("doubts", ())),
     )
 
 

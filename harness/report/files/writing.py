@@ -172,6 +172,7 @@ def _plain_run(run: records.RunResult) -> dict[str, Any]:
         "engine": run.engine,
         "stan": run.versions.get(records.STAN),
         "message": run.message,
+        "doubts": [dataclasses.asdict(d) for d in run.doubts],
         "diagnostics": dict(run.diagnostics),
         "cost": dataclasses.asdict(run.cost),
         "console": run.console,
