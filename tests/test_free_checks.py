@@ -49,11 +49,11 @@ def test_a_fit_whose_median_is_wrong_is_doubted_with_its_size_and_error() -> Non
 
 
 def test_a_fit_that_is_too_wide_is_doubted() -> None:
-    """Twice the sd: the width ratio is ln 2 within 4 standard errors."""
+    """Twice the sd: its quantiles are 1.645 sds off, within 4 standard errors."""
     doubt = doubted(Gaussian(np.zeros(2), np.array([1.0, 2.0])), standard(2))
     assert doubt is not None
-    assert (doubt.metric, doubt.quantity) == ("log_width_ratio", "x[2]")
-    assert abs(doubt.value - math.log(2)) < 4 * doubt.mcse
+    assert (doubt.metric, doubt.quantity) == ("tail", "x[2]")
+    assert abs(abs(doubt.value) - 1.645) < 4 * doubt.mcse
 
 
 @pytest.mark.parametrize("off", [0.0, 0.05, 0.3])
