@@ -8,7 +8,7 @@ import os
 import pickle
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.records import FloatArray, Program
 from harness.stan import CmdStan, random_data
 from harness.stan.bridge import BridgeModel, library
 from harness.stan.density import Density, EngineError, Status
-from harness.stan.embedded import EmbeddedModel
+from harness.stan.embedded import EmbeddedModel, batch
 from harness.stan.engine import embed, open_density
 
 CASES = Path(__file__).parents[1] / "benchmarks" / "cases"
@@ -47,11 +47,17 @@ generated quantities {
 DATA = {"N": 2, "y": [1.0, 2.0], "fails": 0}
 
 
-ENGINES = ["embedded", pytest.param("bridge", marks=pytest.mark.stan)]
+ENGINES = [
+    "embedded",
+    "embedded, Python's loop",
+    pytest.param("bridge", marks=pytest.mark.stan),
+]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Opened]:
     """Return each engine's way to open a program's text."""
     folder = tmp_path_factory.mktemp("programs")
     files: dict[str, Path] = {}
@@ -61,12 +67,15 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             files[code] = folder / f"p{len(files)}.stan"
             files[code].write_text(code, encoding="utf-8")
         file = files[code]
-        if request.param == "embedded":
+        if request.param != "bridge":
             return EmbeddedModel(file, to_json(data or {}).encode(), seed)
         cmdstan: CmdStan = request.getfixturevalue("cmdstan")
         return BridgeModel(library(file, cmdstan), data or {}, seed)
 
-    return opened
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "embedded, Python's loop":
+            patch.setattr(batch, "c_loop", lambda: None)
+        yield opened
 
 
 def test_values_and_gradients_have_the_closed_form(engine: Opened) -> None:

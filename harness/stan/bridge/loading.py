@@ -16,7 +16,7 @@ from harness.stan.density import EngineError
 INTERFACE = 2
 """Version of the C interface; libraries with another version are refused."""
 
-_NAMED = re.compile(r"bridge-[0-9a-f]+-(?P<content>[0-9a-f]{16})\.so")
+_NAMED = re.compile(r"(?:bridge|batch)-[0-9a-f]+-(?P<content>[0-9a-f]{16})\.so")
 
 
 BridgeError = EngineError  # the name that Python users know
@@ -109,7 +109,7 @@ def content_hash(path: Path) -> str:
 
 
 def intact(path: Path) -> bool:
-    """Return whether a library's bytes match the hash in its name."""
+    """Return whether the bytes of a library of the harness match the hash in its name."""
     named = _NAMED.fullmatch(path.name)
     try:
         return named is not None and content_hash(path) == named["content"]

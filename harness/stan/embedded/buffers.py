@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ def address(array: Any) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def rows(array: FloatArray, size: int) -> Iterable[int]:
+def rows(array: FloatArray, size: int) -> Sequence[int]:
     """Return the addresses of an array's rows of ``size`` bytes."""
     start = address(array)
     return range(start, start + len(array) * size, size) if size else [start] * len(array)
@@ -29,7 +29,7 @@ def text(words: ctypes.Array[ctypes.c_char]) -> str:
 
 
 class Staged:
-    """Buffers for points, values and gradients, with the addresses of their rows."""
+    """Buffers for points, values, gradients and codes, with the addresses of their rows."""
 
     def __init__(self, count: int, dimension: int, x: FloatArray | None = None) -> None:
         self.count = count
@@ -37,4 +37,6 @@ class Staged:
         self.gradient = np.empty((count, dimension))
         self.value = np.empty(count)
         size = 8 * dimension
+        self.code = np.empty(count, dtype=np.int32)
+        self.at_code = address(self.code)
         self.at = (rows(self.x, size), rows(self.value, 8), rows(self.gradient, size))

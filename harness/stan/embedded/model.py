@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 
 from harness.stan.density import EngineError, Evaluation, Status, check_parameters
-from harness.stan.embedded import library
+from harness.stan.embedded import batch, library
 from harness.stan.embedded.buffers import Staged, address, rows, text
 from harness.stan.embedded.constants import with_constants
 from harness.stan.embedded.info import program_info
@@ -309,16 +309,7 @@ class EmbeddedModel:
                 staged = Staged(n, d, x=points)
             else:
                 staged.x[:n] = points
-            # A map over addresses: the engine evaluates one point a call, and a small program's
-            # gradient costs less than a turn of Python's loop.
-            at_x, at_value, at_slope = staged.at
-            if not gradient:
-                # Without a place for it the engine computes no gradient, and the same value.
-                at_slope = itertools.repeat(None, n)
-            codes = map(
-                self.gradient_of, itertools.repeat(self._handle, n), at_x, at_value, at_slope
-            )
-            bad = [i for i, code in enumerate(codes) if code]
+            bad = batch.rejected(self.gradient_of, self._handle, staged, n, gradient=gradient)
             value = staged.value[:n].copy()
             slope = staged.gradient[:n] if gradient else np.empty((n, 0))
             if staged is self._staged:
