@@ -1,7 +1,8 @@
 """May I use ADVI on this Stan model instead of NUTS, and if not, why not?
 
-``harness.compare("my.stan", data)`` answers from Python; ``harness compare`` on the command
-line. Everything heavy is imported when first used.
+``harness.compare("my.stan", data)`` answers from Python, ``harness compare`` on the command line;
+``harness.judge(fit, reference)`` and ``harness judge`` judge fits that exist. Everything heavy is
+imported when first used.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import ComparisonResult, compare, target
+    from harness.api import ComparisonResult, compare, judge, target
+    from harness.intake import DrawsError
     from harness.methods.settings import OptionError
     from harness.models.data import ModelError
     from harness.stan import ProgramError, ToolchainError
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "ComparisonResult": "harness.api:ComparisonResult",
     "compare": "harness.api:compare",
+    "judge": "harness.api:judge",
     "target": "harness.api:target",
     "BridgeError": "harness.stan.bridge:BridgeError",
+    "DrawsError": "harness.intake:DrawsError",
     "Interrupted": "harness.study.comparing:Interrupted",
     "ModelError": "harness.models.data:ModelError",
     "NothingToRunError": "harness.study.comparing:NothingToRunError",
@@ -34,6 +38,7 @@ _HOMES = {
 __all__ = [
     "BridgeError",
     "ComparisonResult",
+    "DrawsError",
     "Interrupted",
     "ModelError",
     "NothingToRunError",
@@ -42,6 +47,7 @@ __all__ = [
     "StoreError",
     "ToolchainError",
     "compare",
+    "judge",
     "target",
 ]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import stan
+from harness.intake import is_fit, take
 from harness.methods import METHODS
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
-from harness.records import Comparison, Model, Program, Verdict
+from harness.records import Comparison, Draws, Model, Program, Verdict
 from harness.report import files
 from harness.report.decision import Row, decide
 from harness.report.files.netcdf import to_datatree
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from xarray import DataTree
 
+    from harness.intake import Taken
     from harness.methods.bridged import BridgeTarget
 
 
@@ -35,10 +37,16 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
     ``draws["meanfield"]`` is the first seed's; ``draws["meanfield", 3]`` the third's.
     """
 
-    def __init__(self, model: str, keys: Mapping[tuple[str, int], str], store: Store) -> None:
+    def __init__(
+        self,
+        model: str,
+        runs: Collection[tuple[str, int]],
+        read: Callable[[str, int], Draws | str],
+    ) -> None:
+        """Take runs by method and seed, and what returns draws, or why there are none."""
         self._model = model
-        self._keys = keys
-        self._store = store
+        self._runs = runs
+        self._read = read
 
     def __getitem__(self, name: str | tuple[str, int]) -> DataTree:
         """Return one run's draws.
@@ -48,34 +56,40 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
         KeyError
             For an unknown run, or one that ended without draws.
         """
-        first = min((s for m, s in self._keys if m == name), default=1)
+        first = min((s for m, s in self._runs if m == name), default=1)
         method, seed = name if isinstance(name, tuple) else (name, first)
-        if (method, seed) not in self._keys:
-            known = ", ".join(f"{m} (seed {s})" for m, s in self._keys)
+        if (method, seed) not in self._runs:
+            known = ", ".join(f"{m} (seed {s})" for m, s in self._runs)
             raise KeyError(f"no run {method!r} with seed {seed}; there are {known}")
-        stored = self._store.get(self._keys[method, seed])
-        if stored is None or stored.draws is None:
-            why = "it is no longer in the cache" if stored is None else stored.message
-            raise KeyError(f"{method} (seed {seed}) has no draws: {why}")
+        found = self._read(method, seed)
+        if isinstance(found, str):
+            raise KeyError(f"{method} (seed {seed}) has no draws: {found}")
         about = {"model": self._model, "method": method, "seed": seed}
-        return to_datatree(stored.draws, about)
+        return to_datatree(found, about)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(m for m, _ in self._keys))
+        return iter(dict.fromkeys(m for m, _ in self._runs))
 
     def __len__(self) -> int:
-        return len({m for m, _ in self._keys})
+        return len({m for m, _ in self._runs})
 
 
 class ComparisonResult:
-    """What :func:`compare` returns.
+    """What :func:`compare` and :func:`judge` return.
 
     ``comparison`` is the full record, see :class:`harness.records.Comparison`.
     """
 
-    def __init__(self, comparison: Comparison, figures: Mapping[str, tuple[Any, ...]]) -> None:
+    def __init__(
+        self,
+        comparison: Comparison,
+        figures: Mapping[str, tuple[Any, ...]],
+        draws: Mapping[tuple[str, int], Draws] | None = None,
+    ) -> None:
+        """Take a comparison with its figures, and draws where no store has them."""
         self.comparison = comparison
         self._figures = figures
+        self._draws = draws
 
     def __repr__(self) -> str:
         """Return the models and the answer on one line."""
@@ -134,7 +148,17 @@ class ComparisonResult:
         """Return one model's draws by method."""
         found = next(m for m in self.comparison.models if m.model.name == model)
         keys = {(r.spec.method, r.spec.seed): r.key for r in found.runs}
-        return DrawsByMethod(model, keys, Store(stan.cache_dir() / "results"))
+        given, store = self._draws, Store(stan.cache_dir() / "results")
+
+        def read(method: str, seed: int) -> Draws | str:
+            if given is not None:
+                return given[method, seed]
+            stored = store.get(keys[method, seed])
+            if stored is None:
+                return "it is no longer in the cache"
+            return stored.message if stored.draws is None else stored.draws
+
+        return DrawsByMethod(model, keys, read)
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report as one self-contained HTML file."""
@@ -153,7 +177,7 @@ def compare(
     methods: Sequence[str] | None = None,
     seeds: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    reference: str | Path = "auto",
+    reference: Any = "auto",
     reference_iid: bool = False,
     quantities: Sequence[str] = (),
     jobs: int | None = None,
@@ -174,8 +198,11 @@ def compare(
     data
         A mapping of numbers, lists and arrays, or a JSON file; None for a program without data
         or for a model that brings its own.
-    methods, seeds, reference, reference_iid, quantities, jobs, timeout_s, seed
+    methods, seeds, reference_iid, quantities, jobs, timeout_s, seed
         As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
+    reference
+        ``"auto"``, ``"nuts"``, files as on the command line, or draws of your own: what
+        :func:`judge` takes as its reference, but no approximation.
     options
         By method: ``{"advi": {"iterations": 20_000}}``.
     why
@@ -210,9 +237,16 @@ def compare(
         If the cache cannot be written.
     harness.Interrupted
         On Ctrl-C; finished runs are kept.
+    TypeError
+        If the reference is nothing that can be taken.
     ValueError
-        If a method is unknown, ``remedies`` are wanted without ``why``, or ``quick`` on CmdStan.
+        If a method is unknown, ``remedies`` are wanted without ``why``, ``quick`` on CmdStan, or
+        the reference cannot be read or is an approximation's.
     """
+    if not isinstance(reference, (str, Path)):
+        from harness.study import judging
+
+        reference = judging.kept(take(reference, role="reference"))
     if quick and engine == "cmdstan":
         raise ValueError("quick=True runs on the embedded engine; drop it or engine='cmdstan'")
     why = (not quick or remedies) if why is None else why
@@ -250,6 +284,92 @@ def compare(
         return ComparisonResult(*comparing.compare(plan, display))
     finally:
         display.close()
+
+
+def judge(
+    approximation: Any,
+    reference: Any,
+    *,
+    program: str | Path | None = None,
+    data: Mapping[str, Any] | str | Path | None = None,
+    quantities: Sequence[str] = (),
+    reference_iid: bool = False,
+    why: bool = True,
+    timeout_s: float = 600.0,
+) -> ComparisonResult:
+    """Judge fits that exist by draws that exist. Nothing is run.
+
+    Parameters
+    ----------
+    approximation
+        What :func:`harness.intake.take` takes: a fit of cmdstanpy, an ArviZ tree, a pandas table,
+        a dict of arrays (chain, draw, …), ``(draws, log_p, log_q)``, or a path to files. A list
+        holds runs of one method, a seed each; a dict of fits has a row for each name. Draws are
+        on the constrained scale.
+    reference
+        Draws of the posterior, of the same kinds. They are judged first; those of an
+        approximation are never trusted.
+    program, data
+        As for :func:`compare`. With them the causes are looked for, and remedies that need no run
+        are tried.
+    quantities
+        The variables to judge; by default all that both sides have. What has no partner is listed.
+    reference_iid
+        Whether the reference's draws are independent. Others count as Markov chains.
+    why
+        Whether causes are wanted, where there is a program.
+    timeout_s
+        Time limit of the search for causes, in seconds.
+
+    Returns
+    -------
+    ComparisonResult
+        As of :func:`compare`.
+
+    Raises
+    ------
+    TypeError
+        If something is none of what can be taken.
+    ValueError
+        If draws cannot be read, or the two sides have no quantity in common.
+    harness.ModelError
+        If the model is unknown or the data are unusable.
+    """
+    from harness.study import judging
+
+    if data is not None and program is None:
+        raise ValueError("data belong to a program; name it with program=")
+    if isinstance(reference, str) and reference in {"auto", "nuts"}:
+        raise ValueError(f"judge runs nothing, so reference={reference!r} cannot be made")
+    (truth, *more) = take(reference, independent=reference_iid, role="reference")
+    if more:
+        raise ValueError(f"{1 + len(more)} fits are no reference; give one")
+    request = judging.Request(
+        approximations=_rows(approximation),
+        reference=truth,
+        model=None if program is None else _model(program, data),
+        quantities=(quantities,) if isinstance(quantities, str) else tuple(quantities),
+        why=why,
+        timeout_s=timeout_s,
+        command="harness.judge(…)",
+    )
+    found = judging.judge(request)
+    return ComparisonResult(found.comparison, found.figures, found.draws)
+
+
+def _rows(given: Any) -> Mapping[str, Sequence[Taken]]:
+    """Return fits by the name of their row."""
+    from harness.study import judging
+
+    by_name = isinstance(given, dict) and bool(given) and all(is_fit(v) for v in given.values())
+    if not by_name:
+        return judging.rows_of([("", taken) for taken in take(given, role="approximation")])
+    fits = [
+        (str(name), taken)
+        for name, value in given.items()
+        for taken in take(value, role="approximation")
+    ]
+    return judging.rows_of(fits)
 
 
 def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = None) -> BridgeTarget:

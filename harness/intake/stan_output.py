@@ -108,12 +108,15 @@ def of_columns(
     quantities = tuple(stan_name(names[i]) for i in keep)
     draws = Draws(quantities, values[:, :, keep], log_p, log_q, stats, iid=method != "sample")
     eta = settings.get("eta") if method == "variational" else None
+    options: dict[str, Any] = {n: float(settings[n]) for n in _KEPT if _number(settings.get(n))}
+    if method == "variational":
+        options["family"] = row_of(method, settings)
     return Taken(
         draws,
         source,
         KINDS[method],
         row_of(method, settings),
-        {n: float(settings[n]) for n in _KEPT if _number(settings.get(n))},
+        options,
         {"eta": float(eta)} if eta is not None and _number(eta) else {},
         seconds,
     )

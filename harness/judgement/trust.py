@@ -131,9 +131,9 @@ def judge_chains(
     context = context or JudgeContext()
     rules = rules or rules_for()
     own = [m for m in measures if m.metric in METRICS and METRICS[m.metric].about_chains]
-    unknown = []
+    unknown: list[str] = []
     if recorded is not None:
-        unknown = [m for m, needs in NEEDS.items() if not all(n in recorded for n in needs)]
+        unknown = not_recorded(recorded)
         own = [m for m in own if m.metric not in unknown]
     findings = chain_findings(own, rules, context)
     missing = tuple(m for m in missing_diagnostics(own) if m[0] not in unknown)
@@ -153,6 +153,11 @@ def judge_chains(
         reasons = [_worst_words(METRICS[m], value) for m, value in worst.items()]
         reasons += [f"{METRICS[m].noun} not known" for m in unknown]
     return ChainJudgement(trusted, findings, missing, worst, tuple(reasons))
+
+
+def not_recorded(recorded: Container[str]) -> list[str]:
+    """Return the sampler's own diagnostics that these statistics do not give."""
+    return [m for m, needs in NEEDS.items() if not all(n in recorded for n in needs)]
 
 
 def _diagnostics() -> list[Metric]:

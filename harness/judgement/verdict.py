@@ -10,7 +10,7 @@ from harness.judgement.context import Bench, for_method, lost, z_of
 from harness.judgement.more import more_draws
 from harness.judgement.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
 from harness.judgement.rules import bound_z, rules_for, typical_sizes
-from harness.judgement.trust import chain_findings, missing_diagnostics
+from harness.judgement.trust import chain_findings, missing_diagnostics, not_recorded
 from harness.metrics import METRICS
 from harness.metrics.metric import JudgeContext
 from harness.records import (
@@ -166,9 +166,11 @@ def _judge_seed(
     chains = [m for m in own if METRICS[m.metric].about_chains]
     findings = _findings(bench, [m for m in own if not METRICS[m.metric].about_chains], run)
     absent = _absent(bench, own, quantities)
-    if run.draws.long_chains:
+    if run.sampled:
+        unknown = not_recorded(run.draws.stats) if run.foreign else ()
+        chains = [m for m in chains if m.metric not in unknown]
         findings = [*chain_findings(chains, bench.rules, bench.context), *findings]
-        absent += missing_diagnostics(chains)
+        absent += [a for a in missing_diagnostics(chains) if a[0] not in unknown]
     level = _level_of(findings)
     far = far_off(run, own, findings)
     notes = [] if far is None else [far_words(bench, run, *far)]

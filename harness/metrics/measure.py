@@ -215,7 +215,8 @@ class Yardstick:
         for m in measures:
             if m.quantity is None or m.seed is None:
                 continue
-            if m.metric == centre.get(kinds[m.quantity]):
+            # A copy that a run breaks has no kind of its own.
+            if m.metric == centre.get(kinds.get(m.quantity, "constant")):
                 by_cell.setdefault((m.method, m.quantity), []).append(m)
         out = []
         for (method, quantity), cells in by_cell.items():

@@ -45,6 +45,7 @@ class Model:
     name: str
     title: str
     stan_file: Path
+    """An empty path where draws are judged without their program."""
     data_file: Path | None
     """JSON that CmdStan reads; large simulated data are generated into the cache."""
     source: str = ""
@@ -64,6 +65,11 @@ class Model:
     its likelihood. None where they do not split."""
     methods: tuple[str, ...] = ()
     """Methods to run on this model beside the usual ones."""
+
+    @property
+    def has_program(self) -> bool:
+        """Whether its program is known."""
+        return self.stan_file != Path()
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,19 @@ class RunResult:
     """What evaluated the program; None where nothing did, or where an earlier version ran it."""
     doubts: tuple[Doubt, ...] = ()
     """Its reasons that are figures, the largest first."""
+    foreign: bool = False
+    """Whether somebody else made it: what it does not tell is not known, and no fault."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its draws are Markov chains that R-hat and its like are for.
+
+        A single chain of somebody else's without a sampler's statistics may as well be independent
+        draws.
+        """
+        if self.draws is None or not self.draws.long_chains:
+            return False
+        return not self.foreign or len(self.draws.values) > 1 or bool(self.draws.stats)
 
 
 class RunContext(NamedTuple):

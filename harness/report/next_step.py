@@ -23,6 +23,9 @@ def next_command(comparison: Comparison, entry: ModelComparison) -> str:
     waiting = [v for v in entry.verdicts if v.method != "nuts"] or entry.verdicts
     if entry.error is not None or all(v.level != "unknown" for v in waiting):
         return ""
+    if comparison.provenance.get("judged"):
+        # Of draws that were handed over there are no more; the program can make some.
+        return shlex.join(_fresh(entry)) if entry.model.has_program else ""
     reference = entry.reference
     words = _command(comparison, entry)
     if not comparison.provenance.get("nuts", True):
@@ -36,6 +39,10 @@ def _command(comparison: Comparison, entry: ModelComparison) -> list[str]:
     words = shlex.split(str(comparison.provenance.get("command", "")).replace("…", ""))
     if len(comparison.models) == 1 and words[:2] == ["harness", "compare"]:
         return words
+    return _fresh(entry)
+
+
+def _fresh(entry: ModelComparison) -> list[str]:
     model = entry.model
     if model.stan_file.parent.name == model.name:
         return ["harness", "compare", model.name]

@@ -114,10 +114,10 @@ def _first_round(
     judged = dataclasses.replace(
         judged,
         comparison=without_arrays(comparison),
-        figures=_figures(comparison) if task.figures else (),
+        figures=figures_of(comparison) if task.figures else (),
     )
     if task.draws_folder is not None:
-        _write_draws(task, task.draws_folder / task.model.name, runs, reference)
+        write_all(task, task.draws_folder / task.model.name, runs, reference)
     if not proposals:
         return judged, yardstick
     lasting = explain.complete(comparison)
@@ -152,15 +152,17 @@ def _yardstick(task: AnalysisTask, judged: Judged, store: Store) -> measure.Yard
     return measure.Yardstick(task.model.name, reference, judged.selection)
 
 
-def _figures(comparison: ModelComparison) -> tuple[Any, ...]:
+def figures_of(comparison: ModelComparison) -> tuple[Any, ...]:
+    """Draw a comparison that has its arrays."""
     from harness.report.figures import figures_for
 
     return () if comparison.error is not None else tuple(figures_for(comparison))
 
 
-def _write_draws(
+def write_all(
     task: AnalysisTask, folder: Path, runs: Sequence[RunResult], reference: Reference
 ) -> None:
+    """Write the draws of all runs and of the reference as NetCDF."""
     for run in runs:
         if run.draws is not None or run.trace is not None:
             name = f"{run.spec.method}-{run.spec.seed}"
@@ -219,7 +221,7 @@ def judge_model(
         )
         return Judged(comparison, selection, {}), None
     yardstick = measure.Yardstick(model.name, reference, selection)
-    nuts = next((r for r in runs if r.draws is not None and r.draws.long_chains), None)
+    nuts = next((r for r in runs if r.sampled), None)
     is_nuts = reference.kind == "nuts" and nuts is not None
     against = nuts.key if is_nuts and nuts is not None else reference.kind
     own = yardstick.own_summaries()
@@ -230,7 +232,7 @@ def judge_model(
         measures += found.measures
         if found.pair is not None:
             pairs.setdefault(run.spec.method, {})[run.spec.seed] = found.pair
-        if run.draws is not None and run.draws.long_chains:
+        if run.sampled:
             measures += measuring.chains(run, against, reference.kind, selection.names)
     measures += yardstick.spread(measures)
     context = judgement.JudgeContext(

@@ -33,6 +33,7 @@ from harness.stan.engine import disagreement, open_density
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
 from harness.vi.deterministic.basins import LEAST_MASS
+from harness.why.fits import family_of
 from harness.why.verdicts import NEEDS_CAUSE
 from harness.why.verdicts import explained as with_facts
 
@@ -70,10 +71,7 @@ def _kind() -> TypeAdapter[tuple[Explanation]]:
 
 def explainable(results: Sequence[RunResult]) -> bool:
     """Tell whether some run has a Gaussian q whose divergence could be split."""
-    return any(
-        r.status not in records.WITHOUT_DRAWS and METHODS[r.spec.method].family_of(r.spec.options)
-        for r in results
-    )
+    return any(r.status not in records.WITHOUT_DRAWS and family_of(r) is not None for r in results)
 
 
 def complete(comparison: ModelComparison) -> bool:
@@ -184,11 +182,11 @@ def proposed(
 ) -> tuple[Proposal, ...]:
     """Return the remedies that are worth a trial, for all verdicts that fail or warn."""
     from harness.why.remedies.row import Proposal
-    from harness.why.trials import propose
+    from harness.why.trials import propose, repairable
 
     gaps = () if comparison.explanation is None else comparison.explanation.gaps
     verdicts = [v for v in comparison.verdicts if v.level in NEEDS_CAUSE]
-    verdicts = [v for v in verdicts if METHODS[v.method].repairable]
+    verdicts = [v for v in verdicts if repairable(v.method)]
     # Large data take seconds to read: once for all methods.
     model = _opened(task) if verdicts else ""
     found: list[Proposal] = []
@@ -202,6 +200,17 @@ def proposed(
                 Proposal(verdict.method, "remedies", verdict.method, {}, None, "error", facts)
             )
     return tuple(found)
+
+
+def without_runs(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
+) -> tuple[Proposal, ...]:
+    """Return the remedies that need no run: the fit's own draws weighted, and hints."""
+    return tuple(
+        p
+        for p in proposed(task, comparison, runs)
+        if p.spec is None and p.reason in {"", "changes the program"}
+    )
 
 
 def _program(task: AnalysisTask) -> Program:

@@ -65,7 +65,8 @@ def choose_reference(
     """
     nuts = next((r for r in runs if r.spec.method == "nuts"), None)
     if choice not in {"auto", "nuts"}:
-        return Chosen(*_supplied(model, choice, iid=iid), nuts)
+        draws = read_reference(choice, iid=iid)
+        return Chosen(*supplied(model, draws, Path(choice).name), nuts)
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model, data_hash)
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
@@ -194,12 +195,13 @@ def exact_draws(model: Model, data_hash: str = "") -> Draws:
     return scalars({k: np.asarray(v)[None] for k, v in found.items()}, iid=True)
 
 
-def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, measure.Selection]:
-    """Judge the user's draws by what can be computed; what is not recorded is said."""
-    draws = read_reference(reference, iid=iid)
-    name = Path(reference).name
+def supplied(model: Model, draws: Draws, name: str) -> tuple[Reference, measure.Selection]:
+    """Judge the user's draws by what can be computed; what is not recorded is said.
+
+    ``name`` is what they are called.
+    """
     selection = measure.select(model, draws, generated_of(model))
-    if (info := _info(model)) is not None:
+    if (info := declarations(model)) is not None:
         written = {*info.parameters, *info.transformed_parameters, *info.generated_quantities}
         strange = [n for n in selection.names if base_name(n) not in written]
         kept = tuple(n for n in selection.names if n not in strange)
@@ -223,13 +225,16 @@ def _supplied(model: Model, reference: str, *, iid: bool) -> tuple[Reference, me
 def generated_of(model: Model) -> tuple[str, ...]:
     """Name the program's generated quantities; none where there is no stanc to ask."""
     try:
-        info = _info(model)
+        info = declarations(model)
     except (stan.ProgramError, stan.ToolchainError):
         return ()
     return () if info is None else tuple(info.generated_quantities)
 
 
-def _info(model: Model) -> stan.ProgramInfo | None:
+def declarations(model: Model) -> stan.ProgramInfo | None:
+    """Return what the program declares; None without one, or without a compiler to ask."""
+    if not model.has_program:
+        return None
     if not embedded.available():
         with suppress(stan.ProgramError):
             return embedded.program_info(model.stan_file)

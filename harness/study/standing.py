@@ -76,7 +76,8 @@ def standings(
 def _doubt(run: RunResult) -> tuple[bool, bool, float]:
     """Order runs: without a doubt of their own first, then weighted draws, then by k-hat."""
     khat = _khat(run).value
-    weighted = METHODS[run.spec.method].kind == "weighted draws"
+    row = METHODS.get(run.spec.method)
+    weighted = row is not None and row.kind == "weighted draws"
     return run.status != "ok", not weighted, math.inf if math.isnan(khat) else khat
 
 

@@ -93,6 +93,8 @@ class AnalysisTask:
     notes: tuple[str, ...]
     store_root: Path
     draws_folder: Path | None
+    reference_content: str = ""
+    """The hash of supplied draws that are in no file."""
     reference_iid: bool = False
     """Whether the supplied draws are independent."""
     earlier: tuple[RunResult, ...] = ()
@@ -161,8 +163,8 @@ def code_hash() -> str:
 
 def reference_hash(task: AnalysisTask) -> str:
     """Return what tells one choice of reference from another: its word, or its files' hash."""
-    if task.reference in {"auto", "nuts"}:
-        return task.reference
+    if task.reference in {"auto", "nuts"} or task.reference_content:
+        return task.reference_content or task.reference
     return digest([content_of(task.reference), task.reference_iid])
 
 

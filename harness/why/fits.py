@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.methods import METHODS
-from harness.records import FamilyName, RunResult
+from harness.records import FAMILY_NAMES, FamilyName, RunResult
 from harness.records.names import stan_name
 from harness.records.text import count, listed
 from harness.stan.density import Density
@@ -42,7 +42,10 @@ class Fit(NamedTuple):
 
 def family_of(run: RunResult) -> FamilyName | None:
     """Return the Gaussian family of a run; None where its q is not Gaussian."""
-    return METHODS[run.spec.method].family_of(run.spec.options)
+    row = METHODS.get(run.spec.method)
+    if row is not None:
+        return row.family_of(run.spec.options)
+    return next((f for f in FAMILY_NAMES if f == run.spec.options.get("family")), None)
 
 
 def fit_of(run: RunResult, model: Density) -> Fit:

@@ -42,7 +42,7 @@ def propose(
     most ``seeds`` runs, more only where all of them exist. The rest is as in :class:`Planning`.
     """
     own = [r for r in runs if r.spec.method == verdict.method]
-    if verdict.level not in NEEDS_CAUSE or not METHODS[verdict.method].repairable or not own:
+    if verdict.level not in NEEDS_CAUSE or not repairable(verdict.method) or not own:
         return ()
     causes = [c for g in gaps if g.method == verdict.method for c in g.causes if c.gap != "method"]
     first, given = trial_seeds(verdict, seeds), options or {}
@@ -50,6 +50,12 @@ def propose(
     planning = Planning(model, verdict.method, runs, first, given, limit_s, start, evidence)
     plans = [row.plan(row, planning) for row in REMEDIES.values() if wanted(row, causes)]
     return tuple(p for p in plans if p is not None)
+
+
+def repairable(method: str) -> bool:
+    """Tell whether remedies are looked for where a method fails; of others' methods they are."""
+    row = METHODS.get(method)
+    return row is None or row.repairable
 
 
 def wanted(remedy: Remedy, causes: Sequence[Cause]) -> bool:

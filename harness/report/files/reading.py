@@ -81,7 +81,8 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
     name = raw["model"]["name"]
     program = raw["model"]["program"]
     drawn = folder / "draws" / name
-    stan_file = drawn / Path(raw["model"]["stan_file"]).name
+    file = Path(raw["model"]["stan_file"]).name
+    stan_file = drawn / file if file else Path()
     if not stan_file.is_file() and program is not None:
         stan_file.parent.mkdir(parents=True, exist_ok=True)
         stan_file.write_text(program, encoding="utf-8")

@@ -21,6 +21,8 @@ class Program(NamedTuple):
 
 def program(path: Path) -> Program:
     """Return the program for display, or why it could not be read."""
+    if path == Path():
+        return Program("", 0, escape("It was not given: draws were judged without it."))
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -32,7 +32,9 @@ def reproduce(entry: ModelComparison) -> dict[str, object]:
         }
         for method, m in methods.items()
     ]
-    return {"versions": versions, "methods": rows, "command": f"harness compare {entry.model.name}"}
+    # Draws that were handed over cannot be made again.
+    command = f"harness compare {entry.model.name}" if entry.model.has_program else ""
+    return {"versions": versions, "methods": rows, "command": command}
 
 
 def _ranges(seeds: list[int]) -> str:

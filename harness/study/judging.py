@@ -1,0 +1,381 @@
+"""Fits that exist judged against draws that exist: nothing is run.
+
+Runs and a reference are made from what was handed over; measuring, judging, explaining and drawing
+are those of a comparison.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import stan
+from harness.intake import DrawsError, Taken
+from harness.judgement.notes import run_notes
+from harness.metrics import measure
+from harness.metrics.bias import BIAS, MEDIAN
+from harness.metrics.summaries import MEAN
+from harness.models.data import data_hash
+from harness.records import (
+    Comparison,
+    Cost,
+    Draws,
+    Estimate,
+    Measure,
+    Model,
+    ModelComparison,
+    Program,
+    Reason,
+    Reference,
+    RunResult,
+    RunSpec,
+    Verdict,
+)
+from harness.records.names import base_name, stan_names
+from harness.records.text import listed
+from harness.report.files.netcdf import to_datatree
+from harness.stan import embedded
+from harness.study import analysis, engines, explain
+from harness.study.measuring import Measuring
+from harness.study.prepare import Prepared, build, start
+from harness.study.reference import declarations, supplied
+from harness.study.store import Store, digest
+from harness.study.task import AnalysisTask
+from harness.why.verdicts import explained as with_facts
+
+UNNAMED = "draws"
+"""What a comparison without a program is called."""
+
+_NAMED = 8
+
+_RELATIVE = re.compile(r"[\w .()+:@-]+")
+"""What rows may be called: their names become those of files."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What is to be judged, against what."""
+
+    approximations: Mapping[str, Sequence[Taken]]
+    """By the name of the row; several fits are seeds of one method."""
+    reference: Taken
+    model: Model | None = None
+    """The program with its data, if it is known: then causes are looked for."""
+    quantities: tuple[str, ...] = ()
+    why: bool = True
+    """Whether causes are wanted, where there is a program."""
+    timeout_s: float = 600.0
+    """Of the search for causes, in seconds."""
+    command: str = ""
+    folder: Path | None = None
+    """Where draws are written; None for nowhere."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A comparison of what was handed over."""
+
+    comparison: Comparison
+    """Without arrays."""
+    figures: Mapping[str, tuple[Any, ...]]
+    draws: Mapping[tuple[str, int], Draws]
+    """What was judged, by row and seed, with names as in the comparison."""
+
+
+def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
+    """Put fits into rows: by the name that was given, else by what made them, else by their file.
+
+    Fits of one name are seeds of one method.
+
+    Raises
+    ------
+    DrawsError
+        If a name cannot be one of a row.
+    """
+    rows: dict[str, list[Taken]] = {}
+    for given, taken in fits:
+        name = given or taken.method or Path(taken.source).stem
+        if not _RELATIVE.fullmatch(name):
+            raise DrawsError(f"{name!r} cannot be a row's name; allowed: letters, digits, .()+:@-")
+        rows.setdefault(name, []).append(taken)
+    return rows
+
+
+def judge(request: Request) -> Found:
+    """Judge fits against a reference.
+
+    Raises
+    ------
+    DrawsError
+        If they have no quantity in common, a quantity that is wanted is not among them, or the
+        reference is a single point.
+    """
+    if request.reference.kind == "point":
+        raise DrawsError(f"{request.reference.source} is a single point, and no reference")
+    begin = dt.datetime.now(tz=dt.UTC)
+    model = request.model or Model(UNNAMED, "draws against draws", Path(), None)
+    if request.quantities:
+        model = dataclasses.replace(model, quantities=request.quantities)
+    truth = request.reference.draws
+    runs = tuple(
+        _run(model, name, seed, taken, truth)
+        for name, fits in request.approximations.items()
+        for seed, taken in enumerate(fits, start=1)
+    )
+    truth, notes = _together(model, runs, truth, asked=bool(request.quantities))
+    reference, selection = _reference(model, request.reference, truth)
+    task = _task(request, model, runs, reference, notes)
+    points = {name for name, fits in request.approximations.items() if _points(fits)}
+    measuring = Measuring()
+    if points and selection.names:
+        yardstick = measure.Yardstick(model.name, reference, selection)
+        for run in runs:
+            if run.spec.method in points:
+                found = _measured_point(run, yardstick)
+                measuring.found[run.key, reference.kind, "distances"] = found
+    comparison = _judged(task, runs, reference, selection, measuring)
+    verdicts = tuple(_of_point(v, runs) if v.method in points else v for v in comparison.verdicts)
+    comparison = dataclasses.replace(comparison, verdicts=verdicts)
+    figures = analysis.figures_of(comparison)
+    if request.folder is not None:
+        analysis.write_all(task, request.folder / model.name, runs, reference)
+    provenance = {
+        "command": request.command,
+        "date": begin.strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": {"harness": stan.package_version("stan-advi-harness")},
+        "reference": request.reference.source,
+        "nuts": True,
+        "seconds": round((dt.datetime.now(tz=dt.UTC) - begin).total_seconds(), 1),
+        "runs_made": 0,
+        "judged": "draws that were handed over; nothing was run",
+    }
+    whole = Comparison((analysis.without_arrays(comparison),), (), provenance)
+    draws = {(r.spec.method, r.spec.seed): r.draws for r in runs if r.draws is not None}
+    return Found(whole, {model.name: figures}, draws)
+
+
+def _points(fits: Sequence[Taken]) -> bool:
+    return any(t.kind == "point" for t in fits)
+
+
+def _run(model: Model, name: str, seed: int, taken: Taken, truth: Draws) -> RunResult:
+    """Return a fit as the run that it was, with names as in the reference."""
+    draws = dataclasses.replace(taken.draws, names=stan_names(taken.draws.names, truth.names))
+    chains, kept = draws.values.shape[:2]
+    return RunResult(
+        spec=RunSpec(model.name, name, dict(taken.options), seed, chains * kept),
+        key=f"{content_hash(draws)}-{seed}",
+        status="not_converged" if taken.doubt else "ok",
+        message=taken.doubt,
+        draws=draws,
+        trace=None,
+        diagnostics=dict(taken.diagnostics),
+        cost=Cost(taken.seconds),
+        versions={},
+        reason=(Reason.WEIGHTS if "weight_ess" in taken.diagnostics else Reason.NOT_SETTLED)
+        if taken.doubt
+        else None,
+        foreign=True,
+    )
+
+
+def kept(reference: Sequence[Taken]) -> Path:
+    """Keep the draws of a reference as a file, named by its content, for a comparison to read.
+
+    Raises
+    ------
+    DrawsError
+        If they are several fits, a point, or an approximation's.
+    """
+    if len(reference) > 1:
+        raise DrawsError(f"{len(reference)} fits are no reference; give one")
+    (taken,) = reference
+    if taken.kind in {"approximation", "point"}:
+        raise DrawsError(f"{taken.source} is an approximation, and no reference")
+    folder = stan.cache_dir() / "references"
+    path = folder / f"{content_hash(taken.draws)[:24]}.nc"
+    if path.is_file():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = to_datatree(taken.draws, {"iid": taken.draws.iid, "taken_from": taken.source})
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        whole = Path(scratch) / path.name
+        tree.to_netcdf(whole, engine="h5netcdf")
+        whole.replace(path)
+    return path
+
+
+def content_hash(draws: Draws) -> str:
+    """Return a hash of everything that draws hold."""
+    h = hashlib.sha256(repr((draws.names, draws.iid, draws.values.shape)).encode())
+    parts = {"values": draws.values, "log_p": draws.log_p, "log_q": draws.log_q, **draws.stats}
+    for name, array in parts.items():
+        if array is not None:
+            h.update(name.encode() + np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    return h.hexdigest()
+
+
+def _together(
+    model: Model, runs: Sequence[RunResult], truth: Draws, *, asked: bool
+) -> tuple[Draws, tuple[str, ...]]:
+    """Return the reference with what the fits have too, and say what has no partner.
+
+    What was asked for, and the program's parameters, stay: a fit that lacks one of them is not
+    judged as if it had none.
+    """
+    there: dict[str, None] = {}
+    for run in runs:
+        there |= dict.fromkeys(run.draws.names if run.draws is not None else ())
+    common = [n for n in truth.names if n in there]
+    if not common:
+        raise DrawsError(
+            f"no quantity in common: the fits have {listed(list(there), _NAMED)}, the reference "
+            f"{listed(list(truth.names), _NAMED)}"
+        )
+    wanted = set(model.quantities) if asked else set()
+    everything = [*truth.names, *there]
+    known = {*everything, *map(base_name, everything)}
+    if absent := sorted(wanted - known):
+        bases = list(dict.fromkeys(map(base_name, everything)))
+        raise DrawsError(f"no quantity {listed(absent, _NAMED)} (there are {listed(bases, 20)})")
+    info = declarations(model)
+    needed = wanted | (set() if info is None else set(info.parameters))
+    kept = [n for n in truth.names if n in there or {n, base_name(n)} & needed]
+    ours = [n for n in there if n not in truth.names]
+    theirs = [n for n in truth.names if n not in kept]
+    notes = []
+    if theirs:
+        notes.append(f"only in the reference, so not compared: {listed(theirs, _NAMED)}")
+    if ours:
+        notes.append(f"not in the reference, so not compared: {listed(ours, _NAMED)}")
+    index = [truth.names.index(n) for n in kept]
+    return (
+        dataclasses.replace(truth, names=tuple(kept), values=truth.values[:, :, index]),
+        tuple(notes),
+    )
+
+
+def _reference(model: Model, taken: Taken, truth: Draws) -> tuple[Reference, measure.Selection]:
+    """Judge the reference; an approximation's draws vouch for nothing."""
+    reference, selection = supplied(model, truth, taken.source)
+    if taken.kind == "approximation":
+        why = f"supplied draws ({taken.source}) of an approximation, which nothing vouches for"
+        short = "its draws are an approximation's"
+        reference = Reference("supplied", trusted=False, why=why, draws=truth, short=short)
+    return reference, selection
+
+
+def _task(
+    request: Request,
+    model: Model,
+    runs: Sequence[RunResult],
+    reference: Reference,
+    notes: tuple[str, ...],
+) -> AnalysisTask:
+    """Describe the analysis as a comparison would, with the program ready to be evaluated."""
+    store = Store(stan.cache_dir() / "results")
+    program: Program | None = None
+    hashes = ("", "")
+    if request.model is not None and request.why:
+        hashes = (stan.program_hash(model.stan_file), data_hash(model))
+        program, said = _program(model, hashes[1], request.timeout_s)
+        notes = (*notes, *said)
+    assert reference.draws is not None  # noqa: S101 - it was handed over
+    return AnalysisTask(
+        model=model,
+        program_hash=hashes[0],
+        data_hash=hashes[1],
+        results=tuple(dataclasses.replace(r, draws=None) for r in runs),
+        reference=request.reference.source,
+        reference_content=digest([content_hash(reference.draws), reference.trusted]),
+        judged=tuple(request.approximations),
+        notes=notes,
+        store_root=store.root,
+        draws_folder=request.folder,
+        explain=program is not None,
+        program=program,
+        timeout_s=request.timeout_s,
+    )
+
+
+def _program(model: Model, hashed: str, timeout_s: float) -> tuple[Program, tuple[str, ...]]:
+    """Make the program's density ready; compiled only where the embedded engine refuses it."""
+    lacking, versions = embedded.available(), {}
+    if not lacking:
+        versions["embedded"] = embedded.version()
+    there = engines.Engines(versions, stan.find_cmdstan())
+    prepared = Prepared(refused=lacking) if lacking else start(model, there, hashed)
+    if prepared.refused and there.cmdstan is not None:
+        prepared = build(model, there, None, (False, True), timeout_s, hashed)
+    why = prepared.error or prepared.refused
+    if prepared.program is not None:
+        return prepared.program, ()
+    return Program(model.stan_file, {}, library_error=why), (f"causes are not known: {why}",)
+
+
+def _judged(
+    task: AnalysisTask,
+    runs: tuple[RunResult, ...],
+    reference: Reference,
+    selection: measure.Selection,
+    measuring: Measuring,
+) -> ModelComparison:
+    """Measure and judge; with a program also explain, and try what needs no run."""
+    store = Store(task.store_root)
+    judged, yardstick = analysis.judge_model(task, runs, reference, selection, measuring)
+    if not task.explain:
+        return dataclasses.replace(judged.comparison, runs=runs)
+    explanation, reference = explain.explained(task, reference, runs, store)
+    if reference.refuted is not None:
+        judged, yardstick = analysis.judge_model(task, runs, reference, selection, measuring)
+    comparison = dataclasses.replace(
+        judged.comparison, explanation=explanation, reference=reference, runs=runs
+    )
+    comparison = with_facts(comparison)
+    proposals = explain.without_runs(task, comparison, runs)
+    tried = dataclasses.replace(task, trials=tuple((p, ()) for p in proposals))
+    judged = dataclasses.replace(judged, comparison=comparison)
+    return explain.with_remedies(tried, judged, yardstick, store)
+
+
+# --- points ----------------------------------------------------------------------------------
+
+
+def _measured_point(run: RunResult, yardstick: measure.Yardstick) -> measure.Measured:
+    """Measure where a point lies: its distance from the mean, or from the median of heavy tails.
+
+    The error is the reference's alone.
+    """
+    found: list[Measure] = []
+    spec = run.spec
+    for name, sample in zip(yardstick.names, yardstick.samples, strict=True):
+        if run.draws is None or name not in run.draws.names or sample.kind == "discrete":
+            continue
+        at = float(run.draws.quantity(name)[0, 0])
+        centre, error, metric = sample.mean, sample.mean_se, BIAS
+        if sample.kind == "heavy":
+            centre, error, metric = sample.quantiles["q50"], sample.quantile_mcse("q50"), MEDIAN
+        off = Estimate((at - centre) / sample.unit, error / sample.unit)
+        for which, e in ((MEAN.id, Estimate(at, 0.0)), (metric.id, off)):
+            where = (spec.model, spec.method, spec.seed, name)
+            found.append(Measure(*where, which, e.value, e.mcse, yardstick.kind))
+    return measure.Measured(found)
+
+
+def _of_point(verdict: Verdict, runs: Sequence[RunResult]) -> Verdict:
+    """Say that a point was judged by its location alone, and so cannot pass."""
+    said = "A single point: only its location was judged; it has no widths."
+    own = [r for r in runs if r.spec.method == verdict.method]
+    headline = verdict.headline
+    if verdict.level == "unknown" and not verdict.findings:
+        headline = "a point: its location is close, and it has no widths to judge"
+    return dataclasses.replace(verdict, headline=headline, notes=(said, *run_notes(own)))

@@ -1,0 +1,372 @@
+"""Fits that exist are judged by draws that exist, with the verdicts and reports of a comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import harness
+from harness.intake import Taken, take
+from harness.report import files
+from harness.study import judging
+
+if TYPE_CHECKING:
+    from harness.stan import CmdStan
+
+
+def exact(
+    seed: int, n: int = 4000, chains: int = 4, *, shift: float = 0.0, scale: float = 1.0
+) -> dict[str, Any]:
+    """Return independent draws of a normal posterior, perhaps moved or scaled."""
+    rng = np.random.default_rng(seed)
+    return {
+        "mu": shift + scale * rng.normal(1, 1, (chains, n)),
+        "beta": scale * rng.normal(size=(chains, n, 2)),
+    }
+
+
+def level(approximation: Any, reference: Any, **how: Any) -> str:
+    """Return the level of the only row."""
+    (verdict,) = harness.judge(approximation, reference, **how).verdicts.values()
+    return verdict.level
+
+
+# --- levels ----------------------------------------------------------------------------------
+
+
+def test_the_right_draws_pass_and_the_wrong_ones_do_not() -> None:
+    """Half a sd off, or sds of half the size, is wrong; a fifth of a sd is off."""
+    reference = exact(1)
+    assert level(exact(2), reference) == "pass"
+    assert level(exact(2, shift=0.7), reference) == "fail"
+    assert level(exact(2, scale=0.5), reference) == "fail"
+    assert level(exact(2, shift=0.25), reference) == "warn"
+
+
+def test_an_untrusted_reference_decides_nothing() -> None:
+    """Chains in two places are none, and neither are the draws of an approximation."""
+    apart = exact(1)
+    apart["mu"][0] += 3
+    result = harness.judge(exact(2), apart)
+    assert {v.level for v in result.verdicts.values()} == {"unknown"}
+    assert not result.comparison.models[0].reference.trusted
+    x, log_p, log_q = np.random.default_rng(1).normal(size=(3, 4000))
+    reference = harness.judge({"x": x}, ({"x": x}, log_p, log_q)).comparison.models[0].reference
+    assert not reference.trusted
+    assert "approximation" in reference.why
+
+
+def test_correlated_draws_of_an_approximation_are_worth_less() -> None:
+    """A chain that moves slowly is undecided where as many independent draws pass.
+
+    With a correlation of .998 the 8000 draws are worth about 8.
+    """
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=8000)
+    x = np.empty(8000)
+    x[0] = noise[0]
+    for i in range(1, 8000):
+        x[i] = 0.998 * x[i - 1] + np.sqrt(1 - 0.998**2) * noise[i]
+    reference = {"x": rng.normal(size=(4, 4000))}
+    x = (x - x.mean()) / x.std()
+    assert level({"x": noise}, reference) == "pass"
+    assert level({"x": x}, reference) == "unknown"
+
+
+def test_correlated_draws_of_the_reference_are_worth_less() -> None:
+    """Errors of the reference follow from its effective size, not from its number of draws."""
+    rng = np.random.default_rng(4)
+    few = {"x": np.repeat(rng.normal(size=(4, 500)), 20, axis=1)}
+    result = harness.judge({"x": rng.normal(size=10_000)}, few)
+    table = result.table
+    error = table[(table.method == "reference") & (table.metric == "mean")].mcse.iloc[0]
+    # 2000 draws that count: 1/√2000 = .0224, within 25%.
+    assert error == pytest.approx(0.0224, rel=0.25)
+
+
+def test_weights_are_used() -> None:
+    """Draws of N(0, 1.5²) fail against N(.3, 1), and pass with their log weights."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(0, 1.5, 20_000)
+    log_weights = -0.5 * (x - 0.3) ** 2 + 0.5 * (x / 1.5) ** 2
+    reference = {"x": rng.normal(0.3, 1, (4, 5000))}
+    assert level({"x": x}, reference) == "fail"
+    assert level({"x": x, "log_weights": log_weights}, reference) == "pass"
+
+
+def test_weights_that_few_draws_carry_never_pass() -> None:
+    """And the note says why they are not believed."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=4000)
+    reference = {"x": rng.normal(4, 1, (4, 2000))}
+    (verdict,) = harness.judge({"x": x, "log_weights": 4 * x}, reference).verdicts.values()
+    assert verdict.level in {"fail", "warn", "unknown"}
+    assert any("effective sample size" in note for note in verdict.notes)
+
+
+def test_both_densities_give_k_hat() -> None:
+    """It is among the measures, and an alarm where q's tails are too light."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(0, 0.3, 4000)
+    triple = ({"x": x}, -0.5 * x**2, -0.5 * (x / 0.3) ** 2)
+    table = harness.judge(triple, {"x": rng.normal(size=(4, 1000))}).table
+    khat = table[table.metric == "khat"].value.iloc[0]
+    assert khat > 0.7
+
+
+def test_what_is_the_same_in_the_reference_must_be_the_same_in_a_fit() -> None:
+    """A fit that gives a copy other draws fails, although the copy is not compared by itself."""
+    reference = exact(1)
+    reference["copy"] = 2 * reference["mu"]
+    fit = exact(2)
+    assert level({**fit, "copy": 2 * fit["mu"]}, reference) == "pass"
+    assert level({**fit, "copy": 5 * exact(3)["mu"]}, reference) == "fail"
+
+
+def test_nan_is_never_close() -> None:
+    """One draw that is not finite is a failure."""
+    bad = exact(2)
+    bad["mu"][0, 3] = np.nan
+    assert level(bad, exact(1)) == "fail"
+
+
+# --- rows and names --------------------------------------------------------------------------
+
+
+def test_several_fits_are_rows_and_a_list_is_seeds() -> None:
+    """A row for each name; of a list the worst seed counts, and the share stands beside it."""
+    good, bad = exact(2), exact(3, shift=2)
+    result = harness.judge({"one": good, "two": [good, bad], "three": bad}, exact(1))
+    assert {m: (v.level, v.seeds) for m, v in result.verdicts.items()} == {
+        "one": ("pass", 1),
+        "two": ("fail", 2),
+        "three": ("fail", 1),
+    }
+    assert result.verdicts["two"].seeds_failed == 1
+    assert any(m.metric == "seed_spread" for m in result.comparison.models[0].measures)
+
+
+def test_names_are_aligned_and_what_has_no_partner_is_listed() -> None:
+    """``beta.2`` and ``beta[1]`` from 0 are ``beta[2]``, and a scalar is its own vector."""
+    rng = np.random.default_rng(11)
+    reference = {**exact(1), "s": rng.normal(size=(4, 4000, 1)), "extra": exact(1)["mu"]}
+    draws = exact(2)
+    flat = {
+        "mu": draws["mu"],
+        "beta.1": draws["beta"][:, :, 0],
+        "beta[2]": draws["beta"][:, :, 1],
+        "s": rng.normal(size=(4, 4000)),
+        "z": draws["mu"],
+    }
+    result = harness.judge(flat, reference)
+    entry = result.comparison.models[0]
+    assert {m.quantity for m in entry.measures if m.quantity} == {
+        "mu", "beta[1]", "beta[2]", "s[1]",
+    }  # fmt: skip
+    assert "only in the reference, so not compared: extra" in entry.notes
+    assert "not in the reference, so not compared: z" in entry.notes
+    assert [v.level for v in entry.verdicts] == ["pass"]
+
+
+def test_a_quantity_that_was_asked_for_must_be_there() -> None:
+    """One that the fit lacks is not judged as if it did not exist; one that nobody has is named."""
+    fit = {"mu": exact(2)["mu"]}
+    assert level(fit, exact(1)) == "pass"
+    assert level(fit, exact(1), quantities=["mu"]) == "pass"
+    assert level(fit, exact(1), quantities=["mu", "beta"]) == "unknown"
+    with pytest.raises(harness.DrawsError, match=r"no quantity tau \(there are mu and beta\)"):
+        harness.judge(fit, exact(1), quantities=["tau"])
+
+
+@pytest.mark.parametrize(
+    ("approximation", "reference", "says"),
+    [
+        ({"a": np.zeros(9)}, {"b": np.zeros(9)}, "no quantity in common: the fits have a, the"),
+        ({}, {"b": np.zeros(9)}, "nothing to check"),
+        ([], {"b": np.zeros(9)}, "an empty list"),
+        ({"a/b": exact(1)}, exact(1), "'a/b' cannot be a row's name"),
+        (exact(1), [exact(1), exact(2)], "2 fits are no reference"),
+        (exact(1), "auto", "judge runs nothing"),
+        (exact(1), "gone.nc", "no such reference: gone.nc"),
+        ("gone.nc", exact(1), "no such approximation: gone.nc"),
+    ],
+)
+def test_what_cannot_be_judged_is_an_error(approximation: Any, reference: Any, says: str) -> None:
+    """It says what was found."""
+    with pytest.raises(ValueError, match=says):
+        harness.judge(approximation, reference)
+
+
+def test_data_need_a_program() -> None:
+    """Alone they would be read by nothing."""
+    with pytest.raises(ValueError, match="data belong to a program"):
+        harness.judge(exact(1), exact(2), data={"n": 1})
+
+
+def point(at: float) -> Taken:
+    """Return a point where the means of exact draws lie, mu moved."""
+    (taken,) = take({"mu": np.array([[1 + at]]), "beta": np.zeros((1, 1, 2))})
+    return Taken(taken.draws, "CmdStanMLE", "point", "optimize")
+
+
+@pytest.mark.parametrize(("at", "expected"), [(0.0, "unknown"), (0.3, "warn"), (1.0, "fail")])
+def test_of_a_point_only_the_location_is_judged(at: float, expected: str) -> None:
+    """It can fail by it, and never pass, because it has no widths."""
+    (truth,) = take(exact(1))
+    found = judging.judge(judging.Request({"mode": [point(at)]}, truth))
+    (verdict,) = found.comparison.models[0].verdicts
+    assert verdict.level == expected
+    assert verdict.notes[0] == ("A single point: only its location was judged; it has no widths.")
+    with pytest.raises(harness.DrawsError, match="a single point, and no reference"):
+        judging.judge(judging.Request({"x": [truth]}, point(0)))
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+def test_the_result_is_that_of_a_comparison(tmp_path: Path) -> None:
+    """Table, draws, page, text and files come from it, and say that nothing was run."""
+    result = harness.judge({"mine": [exact(2), exact(3)]}, exact(1))
+    assert set(result.draws) == {"mine"}
+    tree = result.draws["mine", 2]
+    assert np.array_equal(tree["posterior"]["mu"].to_numpy(), exact(3)["mu"])
+    with pytest.raises(KeyError, match="no run 'other'"):
+        result.draws["other"]
+    page = result.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "mine" in page
+    assert "draws were judged without it" in page
+    assert "mine" in str(result)
+    assert set(result.summary()["method"]) == {"mine"}
+    files.write(result.comparison, tmp_path)
+    again = files.read(tmp_path)
+    assert [v.level for v in again.models[0].verdicts] == ["pass"]
+    assert not again.models[0].model.has_program
+    assert json.loads((tmp_path / "results.json").read_text())["provenance"]["runs_made"] == 0
+
+
+def test_the_next_step_is_a_comparison_if_there_is_a_program() -> None:
+    """Draws that were handed over cannot be made longer; without a program nothing is proposed."""
+    from harness.report.next_step import next_command
+
+    few = {"x": np.random.default_rng(1).normal(size=(4, 150))}
+    undecided = harness.judge({"x": np.random.default_rng(2).normal(size=300)}, few)
+    comparison = undecided.comparison
+    assert next_command(comparison, comparison.models[0]) == ""
+
+
+# --- with CmdStan ----------------------------------------------------------------------------
+
+PROGRAM = """
+data { real shift; }
+parameters { vector[2] x; }
+model { x ~ multi_normal([shift, 0]', [[1, 0.95], [0.95, 1]]); }
+generated quantities { real twice = 2 * x[1]; }
+"""
+
+
+@pytest.fixture(scope="module")
+def fits(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """Run CmdStan on a correlated normal posterior."""
+    import cmdstanpy
+
+    from harness.stan import compile_program
+
+    folder = tmp_path_factory.mktemp("fits")
+    program = folder / "pair.stan"
+    program.write_text(PROGRAM, "utf-8")
+    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
+    executable = str(compile_program(program, cmdstan).executable)
+    model = cmdstanpy.CmdStanModel(exe_file=executable)
+    data = {"shift": 1.0}
+
+    def advi(seed: int, algorithm: str) -> Any:
+        return model.variational(
+            data=data, seed=1000 + seed, algorithm=algorithm, eta=0.1, adapt_engaged=True,
+            draws=4000, require_converged=False, output_dir=folder / f"{algorithm}-{seed}",
+        )  # fmt: skip
+
+    return {
+        "program": program,
+        "data": data,
+        "nuts": model.sample(
+            data=data, seed=1, iter_sampling=2000, parallel_chains=1, show_progress=False,
+            output_dir=folder / "nuts",
+        ),
+        "again": model.sample(
+            data=data, seed=2, iter_sampling=2000, parallel_chains=1, show_progress=False,
+            output_dir=folder / "again",
+        ),
+        "meanfield": [advi(seed, "meanfield") for seed in (1, 2)],
+        "mode": model.optimize(data=data, seed=1, output_dir=folder / "mode"),
+        "folder": folder,
+    }  # fmt: skip
+
+
+@pytest.mark.stan
+def test_fits_of_cmdstanpy_are_judged_with_causes(fits: Mapping[str, Any]) -> None:
+    """Mean-field's sds are too small, because it has no correlation; NUTS again passes."""
+    rows = {"meanfield": fits["meanfield"], "nuts": fits["again"], "mode": fits["mode"]}
+    where = {"program": fits["program"], "data": fits["data"]}
+    result = harness.judge(rows, fits["nuts"], **where)
+    entry = result.comparison.models[0]
+    assert entry.reference.trusted, entry.reference.why
+    levels = {m: v.level for m, v in result.verdicts.items()}
+    assert levels["meanfield"] == "fail"
+    assert levels["nuts"] == "pass", result.verdicts["nuts"].headline
+    assert levels["mode"] == "unknown"
+    causes = [c.cause.name for c in result.verdicts["meanfield"].causes]
+    assert "correlation" in causes, entry.explanation
+    assert result.verdicts["meanfield"].seeds == 2
+    assert result.verdicts["meanfield"].remedies
+
+
+@pytest.mark.stan
+def test_a_row_with_a_name_of_its_own_has_causes_too(fits: Mapping[str, Any]) -> None:
+    """What made it is known from the fit, whatever the row is called."""
+    where = {"program": fits["program"], "data": fits["data"]}
+    result = harness.judge({"mine": fits["meanfield"][0]}, fits["nuts"], **where)
+    assert "correlation" in [c.cause.name for c in result.verdicts["mine"].causes]
+    assert "mine" in result.to_html(fits["folder"] / "mine.html").read_text("utf-8")
+
+
+@pytest.mark.stan
+def test_a_fit_and_its_files_are_judged_alike(fits: Mapping[str, Any]) -> None:
+    """A folder of CSV files on either side gives the verdicts of the objects."""
+    by_object = harness.judge(fits["meanfield"][0], fits["nuts"]).verdicts
+    folder = fits["folder"]
+    by_file = harness.judge(str(folder / "meanfield-1"), folder / "nuts").verdicts
+    assert set(by_object) == set(by_file) == {"meanfield"}
+    assert by_object["meanfield"].headline == by_file["meanfield"].headline
+
+
+@pytest.mark.stan
+def test_a_parameter_of_the_program_that_a_fit_lacks_is_no_pass(fits: Mapping[str, Any]) -> None:
+    """With the program it is known that it belongs to the posterior; else it is listed."""
+    (nuts,) = take(fits["again"])
+    fit = {"x[1]": nuts.draws.quantity("x[1]"), "twice": nuts.draws.quantity("twice")}
+    assert level(fit, fits["nuts"]) == "pass"
+    where = {"program": fits["program"], "data": fits["data"], "why": False}
+    assert level(fit, fits["nuts"], **where) == "unknown"
+
+
+@pytest.mark.stan
+def test_a_comparison_takes_a_fit_as_its_reference(
+    fits: Mapping[str, Any], fresh_results: Path
+) -> None:
+    """Its draws and statistics are kept under their content; an approximation is refused."""
+    assert fresh_results.is_dir()
+    result = harness.compare(
+        fits["program"], fits["data"], methods=["meanfield"], seeds=1,
+        reference=fits["nuts"], why=False,
+    )  # fmt: skip
+    reference = result.comparison.models[0].reference
+    assert (reference.kind, reference.trusted) == ("supplied", True), reference.why
+    assert "share of divergent transitions" in reference.why
+    assert "not known" not in reference.why
+    with pytest.raises(ValueError, match="CmdStanVB is an approximation, and no reference"):
+        harness.compare(fits["program"], fits["data"], reference=fits["meanfield"][0])
