@@ -426,7 +426,9 @@ def test_a_fit_that_its_own_weights_move_is_not_ok() -> None:
     own = problem(target, DADVI_LR)
     own.draws = 10_000
     optimum = optimum_of(own, "response")
-    found = _drawn(own, optimum, Judged(target.mean, 2 * np.linalg.cholesky(target.covariance)))
+    found = _drawn(
+        own, optimum, Judged(target.mean, np.asarray(2 * np.linalg.cholesky(target.covariance)))
+    )
     assert (found.status, found.reason) == ("not_converged", Reason.MOVED)
     (doubt,) = found.doubts
     assert (doubt.reason, doubt.metric) == (Reason.MOVED, "tail")
