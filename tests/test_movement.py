@@ -1,0 +1,172 @@
+"""Draws moved by short chains: what is shown is true, and what cannot be told is not said."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from targets import Density, Normal, funnel, ill_conditioned, lecture_mixture, standard
+
+from harness.metrics.movement import moved
+from harness.vi.gaussian import Gaussian
+from harness.vi.short_chains.coordinates import from_covariance
+from harness.vi.short_chains.hmc import PILOTS
+from harness.vi.short_chains.movement import (
+    FORGOTTEN,
+    KEPT,
+    Movement,
+    memory_of,
+    move,
+)
+from harness.vi.target import Clock, TimeLimitError
+
+if TYPE_CHECKING:
+    from harness.records import Estimate, FloatArray
+    from harness.vi.target import Target
+
+CHAINS = 1024
+
+
+def run(target: Target, z: FloatArray, covariance: FloatArray, seed: int = 1) -> Movement:
+    """Return where draws go in the coordinates of a covariance."""
+    own = from_covariance(np.zeros(target.dimension), covariance)
+    assert own is not None
+    found = move(target, z, own, np.random.default_rng(seed), Clock(60))
+    assert found is not None
+    return found
+
+
+def figures(target: Target, q: Gaussian, covariance: FloatArray, seed: int) -> dict[str, Estimate]:
+    """Return what is shown of the first coordinate, whose memory must be small."""
+    z = q.draw(CHAINS + PILOTS, np.random.default_rng([seed, 1]))
+    found = run(target, z, covariance, seed)
+    assert found.doubts == ()
+    before = z[found.start]
+    assert FORGOTTEN.fine(float(memory_of(found, before, found.z[:, -1])[0]))
+    return moved(before[:, 0], found.z[:, :, 0], np.ones(len(before)))
+
+
+def test_errors_are_those_of_the_fit_within_their_standard_errors() -> None:
+    """A mean .5 sds off and a width of .6: over 20 seeds no figure is 4 errors from the truth."""
+    q = Gaussian(np.array([0.5, 0.0]), np.array([0.6, 1.0]))
+    truth = {"bias": 0.5, "log_width_ratio": math.log(0.6), "tail": 0.5 + 0.4 * 1.645}
+    squares = []
+    for seed in range(20):
+        for metric, e in figures(standard(2), q, np.eye(2), seed).items():
+            assert abs(abs(e.value) - abs(truth[metric])) < 4 * e.mcse + 0.01
+            squares.append(((abs(e.value) - abs(truth[metric])) / e.mcse) ** 2)
+    # The errors are honest: three figures of a seed vary together, so the bound is wide.
+    assert 0.5 < np.mean(squares) < 2
+
+
+@pytest.mark.parametrize("wide", [2.5, 4.0])
+def test_an_even_number_of_transitions_does_not_overshoot(wide: float) -> None:
+    """Where whitened directions are too wide, one path passes the mean; the bound holds."""
+    assert all(k % 2 == 0 for k in KEPT)
+    q = Gaussian(np.array([0.4]), np.ones(1))
+    for seed in range(10):
+        e = figures(standard(1), q, np.array([[wide**2]]), seed)["bias"]
+        assert e.value - 3 * e.mcse < 0.4
+
+
+def test_a_right_fit_does_not_move() -> None:
+    """In 40 repetitions no figure of exact draws is 4.5 standard errors from 0."""
+    target = ill_conditioned(2)
+    factor = np.asarray(np.linalg.cholesky(target.covariance))
+    for seed in range(40):
+        own = figures(target, Gaussian(target.mean, factor), target.covariance, seed)
+        assert set(own) == {"bias", "log_width_ratio", "tail"}
+        assert all(abs(e.value) < 4.5 * e.mcse for e in own.values())
+
+
+def test_a_quantity_that_depends_on_a_slow_direction_is_not_judged() -> None:
+    """The sum of a fast and a slow coordinate, whose errors cancel: the slow one is remembered."""
+    target = Normal(np.zeros(2), np.diag([1.0, 1e6]))
+    q = Gaussian(np.array([1.0, -1.0]), np.array([1.0, 1.0]))
+    z = q.draw(CHAINS + PILOTS, np.random.default_rng(5))
+    found = run(target, z, np.eye(2))
+    total = z[found.start].sum(axis=1), found.z[:, -1].sum(axis=1)
+    memory = memory_of(found, *(x[:, None] for x in total))
+    assert not FORGOTTEN.fine(float(memory[0]))
+    fast = memory_of(found, z[found.start][:, :1], found.z[:, -1, :1])
+    assert FORGOTTEN.fine(float(fast[0]))
+
+
+def test_chains_that_are_stuck_say_nothing() -> None:
+    """Draws in a centred funnel's neck never move with the step of the others."""
+    target = funnel(10)
+    rng = np.random.default_rng(6)
+    z = rng.standard_normal((CHAINS + PILOTS, 10))
+    z[-100:, 0] = -14.0
+    with np.errstate(all="ignore"):
+        found = run(target, z, np.eye(10))
+    assert "stuck" in {c.id for c in found.doubts}
+
+
+def test_draws_outside_the_support_say_nothing() -> None:
+    """One draw of 50 where the density is zero: the chains do not start from the whole fit."""
+
+    def half(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        inside = z[:, 0] > -2
+        return np.where(inside, -0.5 * z[:, 0] ** 2, -np.inf), np.where(inside[:, None], -z, np.nan)
+
+    z = np.random.default_rng(7).standard_normal((CHAINS, 1))
+    found = run(Density(1, half), z, np.eye(1))
+    assert "outside" in {c.id for c in found.doubts}
+    assert found.figures["outside"] == np.mean(z[:, 0] <= -2)
+
+
+def test_a_fit_without_enough_starts_has_no_movement() -> None:
+    """Fewer than 100 draws with a density, after those that adapt the step."""
+    own = from_covariance(np.zeros(1), np.eye(1))
+    assert own is not None
+    z = np.zeros((100, 1))
+    assert move(standard(1), z, own, np.random.default_rng(1), Clock(60)) is None
+
+
+def test_a_mode_that_no_draw_is_in_is_not_seen() -> None:
+    """Chains in one mode of two stay there: nothing is shown, and nothing called close."""
+    mixture = lecture_mixture()
+    q = Gaussian(np.array([0.5]), np.array([0.1]))
+    own = figures(mixture, q, np.array([[0.01]]), 3)
+    assert all(abs(e.value) < 4.5 * e.mcse for e in own.values())
+
+
+def test_the_clock_is_looked_at() -> None:
+    """A limit of no seconds ends the move."""
+    own = from_covariance(np.zeros(1), np.eye(1))
+    assert own is not None
+    z = np.random.default_rng(8).standard_normal((CHAINS, 1))
+    with pytest.raises(TimeLimitError):
+        move(standard(1), z, own, np.random.default_rng(1), Clock(0.0))
+
+
+def test_copies_of_a_draw_count_as_one() -> None:
+    """Every start twice: the errors are √2 as large."""
+    rng = np.random.default_rng(9)
+    before, after = rng.standard_normal(500), rng.standard_normal((500, 3))
+    once = moved(before, after, np.ones(500))
+    twice = moved(np.repeat(before, 2), np.repeat(after, 2, axis=0), np.full(1000, 2.0))
+    assert twice["bias"].mcse == pytest.approx(once["bias"].mcse, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["constant", "broken", "discrete"])
+def test_what_is_no_continuous_quantity_shows_nothing(kind: str) -> None:
+    """A constant, infinities, and a few values."""
+    rng = np.random.default_rng(10)
+    before, after = rng.standard_normal(500), rng.standard_normal((500, 3))
+    if kind == "constant":
+        before, after = np.ones(500), np.ones((500, 3))
+    elif kind == "broken":
+        after[0, 0] = np.inf
+    else:
+        before, after = np.sign(before), np.sign(after)
+    assert moved(before, after, np.ones(500)) == {}
+
+
+def test_pilots_are_not_among_the_chains() -> None:
+    """The step is adapted on draws that are used for nothing else."""
+    z = np.random.default_rng(11).standard_normal((CHAINS, 1))
+    assert run(standard(1), z, np.eye(1)).start.min() == PILOTS
