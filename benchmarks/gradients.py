@@ -7,8 +7,8 @@ only the embedded engine is timed.
 
 The embedded engine takes one point a call. Where there is a compiler, a C loop makes these calls
 for a batch (``harness/stan/embedded/batch.py``), and its peer in the first rows is the bridge: a
-point of a batch of 1000 on `mixture` took 0.104 µs by that loop, 0.133 µs on the bridge and 0.477 µs
-by Python's loop (the thread's CPU time, CmdStan 2.27, g++ 12).
+point of a batch of 1000 on `mixture` took 0.104 µs by that loop, 0.133 µs on the bridge and
+0.477 µs by Python's loop (the thread's CPU time, CmdStan 2.27, g++ 12).
 """
 
 from __future__ import annotations
