@@ -13,7 +13,7 @@ from engine_builders import engines
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Cost, Model, RunResult, RunSpec, Status
 from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
-from harness.study.plan import Plan, Planner, expected_work
+from harness.study.plan import QUICK, Plan, Planner, expected_work
 from harness.study.store import Store
 from harness.study.task import Known, Needs, Want, with_draws
 
@@ -74,6 +74,37 @@ def test_nuts_runs_where_it_is_the_reference(
     work = planner(tmp_path, methods=("meanfield",), seeds=1, reference=chosen).work(model)
     assert ("nuts" in {s.method for s in work.specs}) is has_nuts
     assert work.judged == ("meanfield",)
+
+
+@pytest.mark.parametrize(
+    ("options", "made", "judged"),
+    [
+        ({}, {"nuts", "short_chains"}, {"nuts", "short_chains"}),
+        ({"nuts": False, "methods": QUICK}, {"short_chains"}, {"short_chains"}),
+        ({"methods": ("meanfield",)}, {"nuts", "short_chains"}, set()),
+        ({"reference": "nuts"}, {"nuts"}, {"nuts"}),
+        ({"reference": "ensemble", "methods": ("meanfield",)}, {"short_chains"}, set()),
+    ],
+)
+def test_short_chains_confirm_nuts_or_stand_in_for_it(
+    tmp_path: Path, model: Model, options: dict[str, Any], made: set[str], judged: set[str]
+) -> None:
+    """One run without an exact posterior; its verdict is shown unless other methods are named."""
+    work = planner(tmp_path, **options).work(replace(model, reference=None))
+    samplers = {"nuts", "short_chains"}
+    assert samplers & {s.method for s in work.specs} == made
+    assert samplers & set(work.judged) == judged
+    assert count(work.specs).get("short_chains", 1) == 1
+
+
+def test_where_nothing_evaluates_the_program_nuts_stands_alone(
+    tmp_path: Path, model: Model
+) -> None:
+    """A witness that cannot be had is no error."""
+    model = replace(model, reference=None, settings={"short_chains": {"skip": "a minute"}})
+    work = planner(tmp_path, methods=("meanfield",)).work(model)
+    assert work.error is None
+    assert {s.method for s in work.specs} == {"meanfield", "nuts"}
 
 
 def _store(tmp_path: Path, key: str, spec: RunSpec, status: Status, timeout_s: float) -> None:

@@ -77,6 +77,12 @@ def harness(folder: Path) -> Command:
     return call
 
 
+FUNNEL = """
+parameters { real v; vector[9] x; }
+model { v ~ normal(0, 3); x ~ normal(0, exp(v / 2)); }
+"""
+
+
 def results(folder: Path, name: str = "my") -> dict[str, Any]:
     """Return what a comparison wrote."""
     text = (folder / "reports" / name / "results.json").read_text(encoding="utf-8")
@@ -85,21 +91,32 @@ def results(folder: Path, name: str = "my") -> dict[str, Any]:
 
 
 def test_quick_needs_no_compiler(harness: Command, folder: Path) -> None:
-    """A table of verdicts that nothing decided, who agrees with whom, and the next command."""
+    """A table of verdicts that rest on short chains."""
     done = harness("compare", "my.stan", "my.json", "--quick")
     assert done.returncode == 0, done.stderr
-    assert "unknown" in done.stdout
-    assert "no reference: methods are measured against DADVI + PSIS" in done.stdout
-    assert "next: harness compare my.stan my.json" in done.stdout
     (model,) = results(folder)["models"]
     assert {run["engine"] for run in model["runs"]} == {"embedded"}
     assert "nuts" not in {run["method"] for run in model["runs"]}
-    by = {s["method"]: s for s in model["standings"]}
-    assert by["dadvi"]["beside"] == "dadvi_psis"
+    assert (model["reference"]["kind"], model["reference"]["trusted"]) == ("ensemble", True)
+    by = {v["method"]: v for v in model["verdicts"]}
     assert by["dadvi"]["level"] in {"warn", "fail"}, "mean field misses dependence"
-    assert by["dadvi_psis"]["khat"][0] < 1
-    assert by["dadvi_lr"]["divergence"][0] > 0
+    assert by["dadvi_psis"]["level"] == "pass"
+    assert by["short_chains"]["level"] == "reference"
+    assert {v["evidence"] for v in by.values()} == {"ensemble"}
+
+
+def test_quick_without_a_reference_says_who_agrees_with_whom(
+    harness: Command, folder: Path
+) -> None:
+    """Verdicts are unknown, methods are measured against one of them, and there is a next step."""
+    (folder / "my.stan").write_text(FUNNEL, encoding="utf-8")
+    done = harness("compare", "my.stan", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "next: harness compare my.stan" in done.stdout
+    (model,) = results(folder)["models"]
     assert {v["level"] for v in model["verdicts"]} == {"unknown"}
+    assert {v["evidence"] for v in model["verdicts"]} == {"none"}
+    assert all(s["beside"] for s in model["standings"])
 
 
 def test_quick_judges_against_an_exact_posterior(harness: Command, folder: Path) -> None:

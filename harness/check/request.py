@@ -14,7 +14,7 @@ from harness.check.baseline.form import Baseline, BaselineError
 from harness.methods import METHODS
 from harness.models import folders
 from harness.models.data import ModelError
-from harness.records import Model
+from harness.records import CHOICES, Model
 from harness.records.text import listed
 from harness.study.engines import Wanted
 
@@ -72,7 +72,7 @@ def asked(model: Model, request: Request) -> dict[str, Any]:
             "data": None if data is None else _from(request.folder, data),
         }
     reference = request.reference
-    if reference not in {"auto", "nuts"}:
+    if reference not in CHOICES:
         reference = _from(request.folder, Path(reference))
     return {
         "source": source,
@@ -93,7 +93,7 @@ def as_asked(old: Baseline | None, request: Request) -> Request:
     if old is None:
         return request
     methods, reference = old.request.get("methods"), str(old.request.get("reference", "auto"))
-    if reference not in {"auto", "nuts"}:
+    if reference not in CHOICES:
         reference = str(request.folder / reference)
     if request.methods is None and methods is not None:
         request = replace(request, methods=tuple(methods))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from harness.records import CHOICES
+
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
     from harness.study.progress import Progress
@@ -98,7 +100,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
 
 
 def _reference(_context: click.Context, _option: click.Parameter, reference: str) -> str:
-    if reference not in {"auto", "nuts"}:
+    if reference not in CHOICES:
         from harness.intake import DrawsError, files_of
 
         try:
@@ -140,7 +142,7 @@ def _methods(
 methods_option = partial(click.option, "--methods", metavar="A,B,…", callback=_methods)
 quantities_option = partial(click.option, "--quantities", metavar="A,B,…", callback=_names)
 reference_option = partial(
-    setting, "--reference", default="auto", metavar="auto|nuts|FILE", callback=_reference
+    setting, "--reference", default="auto", metavar="auto|nuts|ensemble|FILE", callback=_reference
 )
 
 

@@ -38,7 +38,8 @@ FAIL_ON = ("fail", "warn", "unknown")
     help="Number of every method's first seed.",
 )
 @common.reference_option(
-    help="auto: exact draws, else NUTS if it passes; nuts: no exact draws; or your draws."
+    help="auto: exact draws, else NUTS that short chains confirm; nuts or ensemble (of short "
+    "chains): that one; or your draws."
 )
 @click.option("--reference-iid", is_flag=True, help="The draws of the reference are independent.")
 @click.option(

@@ -71,6 +71,8 @@ def _of_reference(reference: Reference, draws: Draws, figures: Figures) -> _Samp
     n = chains * samples
     if reference.kind == "nuts":
         return _Sample(_effective(n, figures), n, max(n, chains * MAX_NUTS_SAMPLES), "nuts")
+    if reference.kind == "ensemble":
+        return _Sample(_effective(n, figures), n, max(n, MAX_DRAWS), "ensemble")
     if reference.kind == "exact":
         return _Sample(n, n, max(n, EXACT_DRAWS), "exact")
     return _Sample(_effective(n, figures), n, n, "supplied")

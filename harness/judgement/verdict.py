@@ -73,7 +73,7 @@ def judge_method(
     )
     if not runs:
         return Verdict(model.name, method, "unknown", "unknown", 0, 0, "no runs", ())
-    if not reference.trusted or (reference.kind == "nuts" and method == "nuts"):
+    if not reference.trusted or method == reference.method:
         return _without_comparison(bench, model.name, reference)
     judged = [_judge_seed(bench, run, sorted(named)) for run in runs]
     by_seed = [seed for seed, _ in judged]
@@ -96,6 +96,7 @@ def judge_method(
         findings=tuple(g for g, _ in groups),
         notes=tuple(notes),
         by_seed=tuple(by_seed),
+        evidence=reference.evidence,
     )
 
 
@@ -152,6 +153,7 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
         findings=reference.findings if bench.method == "nuts" else (),
         notes=tuple(run_notes(bench.runs)),
         by_seed=tuple(seeds),
+        evidence=reference.evidence,
     )
 
 

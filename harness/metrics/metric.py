@@ -92,6 +92,7 @@ Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"
 TAKEN: Mapping[Scarce, str] = {
     "run": f"the {integer(MAX_DRAWS)} draws that the harness takes of a run",
     "nuts": f"the {integer(MAX_NUTS_SAMPLES)} draws a chain that the harness takes of NUTS",
+    "ensemble": f"the {integer(MAX_DRAWS)} draws that the harness takes of short chains",
     "exact": f"the {integer(EXACT_DRAWS)} exact draws that the harness takes",
     "supplied": "the supplied reference's draws",
 }

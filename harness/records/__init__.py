@@ -40,8 +40,12 @@ from harness.records.runs import RunResult as RunResult
 from harness.records.runs import RunSpec as RunSpec
 from harness.records.runs import Status as Status
 from harness.records.runs import Trace as Trace
+from harness.records.verdicts import CHOICES as CHOICES
+from harness.records.verdicts import SAMPLED_BY as SAMPLED_BY
 from harness.records.verdicts import Attempt as Attempt
 from harness.records.verdicts import Comparison as Comparison
+from harness.records.verdicts import Disagreement as Disagreement
+from harness.records.verdicts import Evidence as Evidence
 from harness.records.verdicts import Finding as Finding
 from harness.records.verdicts import Measure as Measure
 from harness.records.verdicts import ModelComparison as ModelComparison

@@ -65,6 +65,18 @@ class Finding:
     """For ``unsure``: the sample that would need more draws than the harness takes."""
 
 
+ReferenceKind = Literal["exact", "supplied", "nuts", "ensemble", "none"]
+"""What methods are compared with; ``ensemble`` is that of short chains."""
+
+Evidence = Literal["exact", "supplied", "nuts", "nuts+ensemble", "ensemble", "movement", "none"]
+"""What a verdict rests on: a trusted reference, two that agree, or how far short chains moved."""
+
+CHOICES = ("auto", "nuts", "ensemble")
+"""Choices of a reference; anything else names the files of a supplied one."""
+
+SAMPLED_BY: Mapping[str, str] = {"nuts": "nuts", "ensemble": "short_chains"}
+"""The methods whose draws are a reference, by the reference's kind."""
+
 Far = Literal["ran away", "never arrived"]
 """How a run came to lie far from the posterior: by steps that are too large, or otherwise."""
 
@@ -95,6 +107,7 @@ class Verdict:
     ``causes`` and ``remedies`` are facts, in the order in which they are reported: what is behind
     the verdict, and what was tried, or does better in the same comparison (the best first).
     :mod:`harness.why.words` writes the sentences.
+    ``evidence`` is what the level rests on; ``none`` where nothing that is trusted does.
     """
 
     model: str
@@ -109,6 +122,7 @@ class Verdict:
     by_seed: tuple[SeedVerdict, ...] = ()
     causes: tuple[VerdictCause, ...] = ()
     remedies: tuple[Trial | Better, ...] = ()
+    evidence: Evidence = "none"
 
     def __repr__(self) -> str:
         """Return the fields, counting what a screen has no room for."""
@@ -157,16 +171,33 @@ class Attempt:
     short: str
 
 
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """The figure in which two references that are trusted by themselves differ most.
+
+    ``figure`` is the id of a summary, ``nuts`` and ``ensemble`` its values with standard errors,
+    in the quantity's unit. ``gap`` is their difference and ``error`` its standard error, both in
+    sds of the quantity.
+    """
+
+    quantity: str
+    figure: str
+    nuts: Estimate
+    ensemble: Estimate
+    gap: float
+    error: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
     """What the methods are compared with, and whether it can be trusted.
 
-    ``kind`` is ``exact``, ``supplied``, ``nuts`` or ``none``. ``why`` says in a sentence, with
-    its figures, why it is trusted or not, and ``short`` in a few words for tables. Both are for
-    people: nothing reads them. ``attempts`` are the runs of NUTS, in the order they were made.
+    ``why`` says in a sentence, with its figures, why it is trusted or not, and ``short`` in a few
+    words for tables. Both are for people: nothing reads them. ``attempts`` are the runs of NUTS,
+    in the order they were made.
     """
 
-    kind: Literal["exact", "supplied", "nuts", "none"]
+    kind: ReferenceKind
     trusted: bool
     why: str
     draws: Draws | None = None
@@ -177,6 +208,22 @@ class Reference:
     """What proves it wrong; it is then not trusted, whatever its diagnostics say."""
     unsought: str = ""
     """Why missing modes were not looked for, where there was reason to look; else empty."""
+    seconded: bool = False
+    """Whether the ensemble of short chains, which is trusted too, agrees with NUTS."""
+    disagreement: Disagreement | None = None
+    """How NUTS and the ensemble, both trusted by themselves, differ; then neither is trusted."""
+
+    @property
+    def method(self) -> str:
+        """The method whose draws these are; empty where no method made them."""
+        return SAMPLED_BY.get(self.kind, "")
+
+    @property
+    def evidence(self) -> Evidence:
+        """What a comparison with it is worth as evidence."""
+        if not self.trusted:
+            return "none"
+        return "nuts+ensemble" if self.kind == "nuts" and self.seconded else self.kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)

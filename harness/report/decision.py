@@ -30,7 +30,8 @@ from harness.report.next_step import next_command
 from harness.why.words import cause_in_short, remedy_in_short
 
 KINDS: Mapping[str, str] = {
-    "exact": "exact draws", "supplied": "supplied draws", "nuts": "NUTS", "none": "none",
+    "exact": "exact draws", "supplied": "supplied draws", "nuts": "NUTS",
+    "ensemble": "short chains", "none": "none",
 }  # fmt: skip
 """References in words."""
 

@@ -66,6 +66,9 @@ def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
     if reference.kind == "supplied":
         yield "--reference", "auto"
         return
+    if reference.disagreement is not None:
+        yield "--reference", "ensemble"  # it has looked for modes that NUTS may have missed
+        return
     bad = {f.measure.metric: f for f in reference.findings if f.level != "close"}
     apart = RHAT.id in bad and bad[RHAT.id].level == "wrong"
     # Longer chains stay in their modes.

@@ -143,9 +143,9 @@ def _yardstick(task: AnalysisTask, judged: Judged, store: Store) -> measure.Yard
         draws = exact_draws(task.model, task.data_hash)
     elif reference.kind == "supplied":
         draws = read_reference(task.reference, iid=task.reference_iid)
-    elif reference.kind == "nuts":
-        nuts = next(r for r in judged.comparison.runs if r.spec.method == "nuts")
-        draws = store.with_arrays([nuts])[0].draws
+    elif reference.method:
+        sampled = next(r for r in judged.comparison.runs if r.spec.method == reference.method)
+        draws = store.with_arrays([sampled])[0].draws
     if draws is None:
         return None
     reference = dataclasses.replace(reference, draws=draws)
@@ -167,7 +167,7 @@ def write_all(
         if run.draws is not None or run.trace is not None:
             name = f"{run.spec.method}-{run.spec.seed}"
             write_draws(folder, name, run.key, run.draws, run.trace)
-    if reference.draws is not None and reference.kind != "nuts":
+    if reference.draws is not None and not reference.method:
         key = digest([reference_hash(task), task.model.reference, task.data_hash, code_hash()])
         write_draws(folder, "reference", key, reference.draws, None)
 
@@ -222,12 +222,14 @@ def judge_model(
         return Judged(comparison, selection, {}), None
     yardstick = measure.Yardstick(model.name, reference, selection)
     nuts = next((r for r in runs if r.sampled), None)
-    is_nuts = reference.kind == "nuts" and nuts is not None
-    against = nuts.key if is_nuts and nuts is not None else reference.kind
+    anchor = next((r for r in runs if r.spec.method == reference.method), None)
+    against = reference.kind if anchor is None else anchor.key
     own = yardstick.own_summaries()
     measures: list[Measure] = []
     pairs: dict[str, dict[int, WorstPair]] = {}
     for run in runs:
+        if run.spec.method not in {*task.judged, "nuts", reference.method}:
+            continue  # it was made to confirm the reference
         found = measuring.distances(run, against, yardstick)
         measures += found.measures
         if found.pair is not None:
@@ -268,7 +270,7 @@ def _wants(
         return ()
     wants: dict[tuple[str, int], int] = {}
     by_run = {(r.spec.method, r.spec.seed): r for r in runs if r.draws is not None}
-    nuts = min((at for at in by_run if at[0] == "nuts"), default=None)
+    anchor = min((at for at in by_run if at[0] == reference.method), default=None)
     worth = _effective_sizes(comparison.measures)
     open_seeds = ((v, s) for v in comparison.verdicts if v.level == "unknown" for s in v.by_seed)
     for verdict, seed in open_seeds:
@@ -277,11 +279,11 @@ def _wants(
                 continue
             scarce: tuple[str, int] | None = (verdict.method, seed.seed)
             extends, quantity = METHODS[verdict.method].extends, f.measure.quantity
-            if reference.kind == "nuts":
-                # q has 10 000 independent draws, weighted ones fewer; NUTS has its ESS.
+            if reference.method:
+                # q has 10 000 independent draws, weighted ones fewer; chains have their ESS.
                 ours = worth.get((verdict.method, seed.seed, quantity), math.inf)
                 theirs = worth.get((REFERENCE, None, quantity), 0.0)
-                extends, scarce = True, scarce if extends and ours < theirs else nuts
+                extends, scarce = True, scarce if extends and ours < theirs else anchor
             run = by_run.get(scarce) if extends and scarce is not None else None
             if scarce is None or run is None or run.draws is None:
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from harness.metrics import measure
-from harness.records import Measure, RunResult
+from harness.records import SAMPLED_BY, Measure, RunResult
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Measuring:
         self, run: RunResult, against: str, yardstick: measure.Yardstick
     ) -> measure.Measured:
         """Return a run's measures against the reference, and its worst pair of quantities."""
-        itself = yardstick.kind == "nuts" and run.spec.method == "nuts"
+        itself = run.spec.method == SAMPLED_BY.get(yardstick.kind)
         return self._once(
             run, against, "distances", lambda: yardstick.run(run, against_itself=itself)
         )
@@ -48,6 +48,8 @@ class Measuring:
         """Return, where chains have several modes, each chain's share in the leftmost one."""
         return self._once(run, against, "modes", lambda: measure.mode_shares(run, names))
 
-    def apart(self, run: RunResult, other: RunResult, names: tuple[str, ...]) -> float:
-        """Return by how many standard errors two runs differ, in means and in outer quantiles."""
+    def apart(
+        self, run: RunResult, other: RunResult, names: tuple[str, ...]
+    ) -> list[measure.Apart]:
+        """Return how two runs differ, in means and in outer quantiles."""
         return self._once(run, other.key, "apart", lambda: measure.apart(run, other, names))

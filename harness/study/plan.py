@@ -17,7 +17,7 @@ from harness.methods import DEFAULT_METHODS, METHODS, title
 from harness.methods.options import planned
 from harness.methods.settings import OptionError
 from harness.models.data import data_hash
-from harness.records import EngineName, Model, Program, RunResult, RunSpec
+from harness.records import CHOICES, SAMPLED_BY, EngineName, Model, Program, RunResult, RunSpec
 from harness.records.names import base_name
 from harness.records.text import listed
 from harness.study.engines import Engines, NoEngineError, Wanted
@@ -59,9 +59,10 @@ def usual_methods(model: Model) -> tuple[str, ...]:
 def methods_run(
     models: Iterable[Model], named: Sequence[str] | None, *, nuts: bool = True
 ) -> set[str]:
-    """Return every method that some model gets: those named, else the usual ones, and NUTS."""
+    """Return every method that some model gets: those named, else the usual ones, references."""
     chosen = {m for model in models for m in usual_methods(model)} if named is None else set(named)
-    return {*chosen, "nuts"} if nuts else chosen
+    references = set(SAMPLED_BY.values())
+    return chosen | (references if nuts else references - {"nuts"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,12 @@ class Planner:
         if not judged:
             work.error = "; ".join(work.notes)
             return work
-        if self._plan.nuts and "nuts" not in judged and not self._has_other_reference(model):
-            work.specs += self._specs(model, "nuts")
+        for name in self._referring(model):
+            # A witness beside NUTS that cannot be had is no reason to go without NUTS.
+            if name not in judged and (name == "nuts" or self._left_out(work, name) is None):
+                work.specs += self._specs(model, name)[:1]
+                if self._plan.methods in {None, QUICK} and name != "nuts":
+                    judged.append(name)  # an answer too, and it has been paid for
         work.judged = tuple(judged)
         for spec in work.specs:
             self._look_up(work, spec)
@@ -178,7 +183,7 @@ class Planner:
 
     def _check_names(self, work: Work) -> None:
         """Raise ValueError if quantities or a supplied reference are not of the program."""
-        model, supplied = work.model, self._plan.reference not in {"auto", "nuts"}
+        model, supplied = work.model, self._plan.reference not in CHOICES
         if not (model.quantities or supplied):
             return
         declared = self._declared(model)
@@ -223,7 +228,7 @@ class Planner:
         if name not in METHODS:
             return f"model.toml names it, but there is no such method (known: {', '.join(METHODS)})"
         why = METHODS[name].unfit(model)
-        if why is None and self._plan.methods is None:
+        if why is None and name not in (self._plan.methods or ()):
             why = model.settings.get(name, {}).get("skip")
         if why is None:
             try:
@@ -232,10 +237,12 @@ class Planner:
                 why = str(error)
         return why
 
-    def _has_other_reference(self, model: Model) -> bool:
-        if self._plan.reference == "auto":
-            return model.reference is not None
-        return self._plan.reference != "nuts"
+    def _referring(self, model: Model) -> tuple[str, ...]:
+        """Return the methods whose draws are to be the reference, or to confirm it."""
+        choice = self._plan.reference
+        if choice == "auto" and model.reference is None:
+            return ("nuts", "short_chains") if self._plan.nuts else ("short_chains",)
+        return tuple(m for kind, m in SAMPLED_BY.items() if kind == choice)
 
     def _specs(self, model: Model, name: str) -> list[RunSpec]:
         method = METHODS[name]

@@ -1,4 +1,4 @@
-"""The reference of a model: exact draws, the user's own, or NUTS that passes its diagnostics."""
+"""The reference of a model: exact, the user's own, NUTS, short chains; and whether to trust it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,37 @@ import numpy as np
 
 from harness import judgement, stan
 from harness.intake import read_reference
-from harness.metrics import measure
+from harness.metrics import METRICS, measure
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
-from harness.records import Attempt, Cost, Draws, Measure, Model, Reference, RunResult, RunSpec
+from harness.records import (
+    CHOICES,
+    SAMPLED_BY,
+    Attempt,
+    Cost,
+    Disagreement,
+    Draws,
+    Measure,
+    Model,
+    Reference,
+    RunResult,
+    RunSpec,
+)
 from harness.records.budget import EXACT_DRAWS, MAX_NUTS_SAMPLES
 from harness.records.names import base_name, scalars
-from harness.records.text import count, integer, listed, setting
+from harness.records.text import count, integer, listed, number, setting
 from harness.stan import embedded
 from harness.study.measuring import Measuring
 
 ADAPT_DELTAS = (0.95, 0.99)
 """With these NUTS is made again where transitions diverged: each makes its steps smaller."""
+
+ALIKE = 0.05
+"""Sds by which NUTS and the ensemble may differ beyond their error: half of the close limit of a
+bias, so that it does not matter for a verdict which of them is the reference."""
+
+SECONDED = "short chains, which pass their own checks, agree with it"
 
 APART = 1.5
 """An R-hat above which chains are in different places, whatever their steps."""
@@ -59,26 +77,44 @@ def choose_reference(
 ) -> Chosen:
     """Take the most trustworthy reference there is: exact, supplied, NUTS that passes.
 
-    The reference is judged before anything is compared with it. ``choice="nuts"`` rules out
-    exact and supplied references; ``iid`` states that supplied draws are independent. ``earlier``
-    are runs of NUTS that the present one followed: of all, the last that can be trusted counts.
+    The reference is judged before anything is compared with it. NUTS is made again until it can be
+    trusted or nothing would help. Where the ensemble of short chains can be trusted too, both must
+    agree, else neither is; alone, either serves. ``choice`` ``"nuts"`` and ``"ensemble"`` take
+    that one and no other; ``iid`` states that supplied draws are independent. ``earlier`` are runs
+    of NUTS that the present one followed: of all, the last that can be trusted counts.
     """
     nuts = next((r for r in runs if r.spec.method == "nuts"), None)
-    if choice not in {"auto", "nuts"}:
+    if choice not in CHOICES:
         draws = read_reference(choice, iid=iid)
         return Chosen(*supplied(model, draws, Path(choice).name), nuts)
+    measuring = measuring or Measuring()
+    sampled = [r for r in runs if r.spec.method == SAMPLED_BY["ensemble"]]
+    ensemble = min(sampled, key=lambda r: r.spec.seed, default=None)
     if choice == "auto" and model.reference is not None:
         draws = exact_draws(model, data_hash)
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
         selection = measure.select(model, draws, generated_of(model))
         return Chosen(Reference("exact", trusted=True, why=why, draws=draws), selection, nuts)
+    if choice == "ensemble" or (nuts is None and ensemble is not None):
+        return _of_ensemble(model, ensemble, nuts)
+    chosen = _of_nuts(model, nuts, earlier, measuring)
+    if choice == "nuts" or ensemble is None or ensemble.status != "ok":
+        return chosen
+    if chosen.nuts is not None and chosen.reference.trusted:
+        return _agreed(chosen, chosen.nuts, ensemble, measuring)
+    return chosen if chosen.again else _instead(chosen, _of_ensemble(model, ensemble, nuts))
+
+
+def _of_nuts(
+    model: Model, nuts: RunResult | None, earlier: Sequence[RunResult], measuring: Measuring
+) -> Chosen:
     made = [*earlier, *([] if nuts is None else [nuts])]
-    tries = [_judged(model, run, measuring or Measuring()) for run in made if run.draws is not None]
+    tries = [_judged(model, run, measuring) for run in made if run.draws is not None]
     if not tries:
         words = "NUTS was not run" if nuts is None else f"NUTS {nuts.status}: {nuts.message}"
         none = Reference("none", trusted=False, why=f"no reference: {words}", short=words)
         return Chosen(none, measure.Selection((), ()), nuts)
-    tries = [_confirmed(model, one, tries, measuring or Measuring()) for one in tries]
+    tries = [_confirmed(model, one, tries, measuring) for one in tries]
     best = next((one for one in reversed(tries) if one.found.trusted), tries[-1])
     by_key = {one.run.key: one.found for one in tries}
     attempts = tuple(_attempt(run, by_key.get(run.key)) for run in made)
@@ -89,6 +125,58 @@ def choose_reference(
     last = tries[-1]
     again = _again(last.run, last.found, grow=not best.found.trusted) if last.run is nuts else {}
     return Chosen(reference, best.selection, best.run, again)
+
+
+def _of_ensemble(model: Model, run: RunResult | None, nuts: RunResult | None) -> Chosen:
+    """Take the ensemble of short chains, which has judged itself; nothing if it has doubts."""
+    if run is None or run.draws is None or run.status != "ok":
+        words = "short chains were not run"
+        if run is not None:
+            words = f"short chains {run.status}: {run.message}"
+        if run is not None and run.draws is not None:
+            words = f"short chains doubt themselves: {run.message}"
+        none = Reference("none", trusted=False, why=f"no reference: {words}", short=words)
+        return Chosen(none, measure.Selection((), ()), nuts)
+    chains, draws = run.draws.values.shape[:2]
+    made = f"{count(chains, 'short chain')} of {count(draws, 'draw')}"
+    why = f"{made} can serve as the reference: they passed each of their own checks"
+    reference = Reference("ensemble", trusted=True, why=why, draws=run.draws, short=made)
+    return Chosen(reference, measure.select(model, run.draws, generated_of(model)), nuts)
+
+
+def _instead(chosen: Chosen, ensemble: Chosen) -> Chosen:
+    """Take the ensemble where NUTS cannot be trusted, and say why it was not."""
+    before, now = chosen.reference, ensemble.reference
+    why = f"{now.why}; {before.why}" if before.why else now.why
+    reference = replace(now, why=why, findings=before.findings, attempts=before.attempts)
+    return ensemble._replace(reference=reference, nuts=chosen.nuts)
+
+
+def _agreed(chosen: Chosen, nuts: RunResult, ensemble: RunResult, measuring: Measuring) -> Chosen:
+    """Hold NUTS against the ensemble, which is trusted as well."""
+    names = chosen.selection.names
+    gaps = measuring.apart(nuts, ensemble, names)
+    z = judgement.critical_z(len(names))
+    # Unknown figures do not agree.
+    beyond = [gap for gap in gaps if not gap.gap - z * gap.error <= ALIKE]
+    reference = chosen.reference
+    if not beyond:
+        why = f"{reference.why}; {SECONDED}"
+        return chosen._replace(reference=replace(reference, why=why, seconded=bool(gaps)))
+    worst = max(beyond, key=_excess)
+    found = Disagreement(worst.quantity, worst.figure, worst.one, worst.two, worst.gap, worst.error)
+    short = (
+        f"NUTS and short chains, each trusted by itself, disagree on the "
+        f"{METRICS[worst.figure].subject(worst.quantity)}: {number(worst.one.value)} and "
+        f"{number(worst.two.value)}"
+    )
+    why = f"{short}, {number(worst.gap)} sd apart, so one of them is wrong"
+    reference = replace(reference, trusted=False, why=why, short=short, disagreement=found)
+    return chosen._replace(reference=reference)
+
+
+def _excess(gap: measure.Apart) -> float:
+    return gap.gap if math.isfinite(gap.gap) else math.inf
 
 
 class _Try(NamedTuple):
@@ -119,7 +207,8 @@ def _confirmed(model: Model, one: _Try, tries: Sequence[_Try], measuring: Measur
         deltas = {float(t.run.spec.options["adapt_delta"]) for t in (one, other)}
         apart = math.inf
         if len(deltas) > 1 and other.found.trusted:
-            apart = measuring.apart(one.run, other.run, one.selection.names)
+            gaps = measuring.apart(one.run, other.run, one.selection.names)
+            apart = max((gap.z for gap in gaps), default=math.inf)
         if apart <= z:
             return one
     rules = judgement.rules_for(model)

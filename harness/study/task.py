@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from harness.intake import content_of
 from harness.methods import METHODS
-from harness.records import Model, ModelComparison, Program, RunResult, RunSpec
+from harness.records import CHOICES, Model, ModelComparison, Program, RunResult, RunSpec
 from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.store import Store, digest
 
@@ -87,7 +87,7 @@ class AnalysisTask:
     data_hash: str
     results: tuple[RunResult, ...]
     reference: str
-    """``auto``, ``nuts`` or the files of a supplied reference."""
+    """``auto``, ``nuts``, ``ensemble`` or the files of a supplied reference."""
     judged: tuple[str, ...]
     """The methods whose verdicts are wanted, in order; NUTS may be run only as reference."""
     notes: tuple[str, ...]
@@ -163,7 +163,7 @@ def code_hash() -> str:
 
 def reference_hash(task: AnalysisTask) -> str:
     """Return what tells one choice of reference from another: its word, or its files' hash."""
-    if task.reference in {"auto", "nuts"} or task.reference_content:
+    if task.reference in CHOICES or task.reference_content:
         return task.reference_content or task.reference
     return digest([content_of(task.reference), task.reference_iid])
 

@@ -47,12 +47,14 @@ class Pair(NamedTuple):
 
 def methods_of(comparison: ModelComparison) -> list[str]:
     """Return the methods that were run, NUTS first."""
-    return in_order((run.spec.method for run in comparison.runs), nuts_first=True)
+    shown = {"nuts", comparison.reference.method, *(v.method for v in comparison.verdicts)}
+    made = (run.spec.method for run in comparison.runs)
+    return in_order((method for method in made if method in shown), nuts_first=True)
 
 
 def compared_methods(comparison: ModelComparison) -> list[str]:
     """Return the methods without the reference, which has no error to show."""
-    own = "nuts" if comparison.reference.kind == "nuts" else ""
+    own = comparison.reference.method
     return [method for method in methods_of(comparison) if method != own]
 
 

@@ -55,7 +55,7 @@ def points(comparison: Comparison) -> list[Point]:
 
 
 def _point(entry: ModelComparison, method: str) -> Point | None:
-    if method == "nuts" and entry.reference.kind == "nuts":
+    if method == entry.reference.method:
         return None  # the reference has no distance to itself
     by_seed: dict[int | None, float] = {}
     for m in entry.measures:

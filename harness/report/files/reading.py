@@ -92,9 +92,10 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
     why = raw.get("explanation")
     runs = tuple(_run(name, r, drawn) for r in raw["runs"])
     draws = read_draws(drawn / "reference.nc")[0]
-    if draws is None and reference["kind"] == "nuts":
-        # Draws of NUTS are kept once, as those of its run.
-        draws = next((r.draws for r in runs if r.draws is not None and not r.draws.iid), None)
+    if draws is None and (method := records.SAMPLED_BY.get(reference["kind"])):
+        # Draws of a method are kept once, as those of its run.
+        own = (r.draws for r in runs if r.spec.method == method and r.draws is not None)
+        draws = next(own, None)
     found = records.ModelComparison(
         model=_as(records.Model, {**raw["model"], "stan_file": stan_file}),
         error=raw["error"],
@@ -107,6 +108,8 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
             short=reference.get("short", ""),
             attempts=_as(tuple[records.Attempt, ...], reference.get("attempts", ())),
             unsought=reference.get("unsought", ""),
+            seconded=reference.get("seconded", False),
+            disagreement=_as(records.Disagreement | None, reference.get("disagreement")),
         ),
         runs=runs,
         measures=tuple(records.Measure(name, *row) for row in figures),

@@ -16,7 +16,7 @@ from harness.why import words
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "verdicts": (
         "model", "method", "level", "cause", "remedy", "seeds", "seeds_failed", "seconds",
-        "reference", "typical", "headline",
+        "reference", "typical", "headline", "evidence",
     ),
     "measures": ("model", "method", "seed", "quantity", "metric", "value", "mcse", "level"),
     "runs": (

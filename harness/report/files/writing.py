@@ -68,6 +68,10 @@ def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
                 "findings": [_plain_finding(f) for f in model.reference.findings],
                 "unsought": model.reference.unsought,
                 "attempts": [dataclasses.asdict(a) for a in model.reference.attempts],
+                "seconded": model.reference.seconded,
+                "disagreement": None
+                if model.reference.disagreement is None
+                else dataclasses.asdict(model.reference.disagreement),
             },
             "notes": model.notes,
             "verdicts": [_plain_verdict(v) for v in model.verdicts],

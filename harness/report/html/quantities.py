@@ -80,7 +80,7 @@ def table(entry: ModelComparison) -> Table | None:
     if len(names) > SHOWN:
         names = worst_first(entry)
     # NUTS as the reference has no row of its own: it would be compared with itself.
-    left_out = {"reference", "nuts"} if entry.reference.kind == "nuts" else {"reference"}
+    left_out = {"reference", entry.reference.method}
     methods = in_order((m for _, m, _ in found if m not in left_out), nuts_first=False)
     # A sentence instead of a column of zeros.
     measured = {metric for _, _, metric in found}
