@@ -200,15 +200,15 @@ def test_the_doctor_shows_the_engines(harness: Command) -> None:
 def test_quick_from_python(
     folder: Path, isolated_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same fits and standings; asking for CmdStan as well is an error."""
+    """The same fits and reference; asking for CmdStan as well is an error."""
     import harness as package
 
     assert isolated_cache
     monkeypatch.chdir(folder)
     found = package.compare("my.stan", DATA, methods=("dadvi_lr", "dadvi_psis"), quick=True)
-    assert {v.level for v in found.verdicts.values()} == {"unknown"}
+    assert {v.level for v in found.verdicts.values()} == {"pass"}
     (model,) = found.comparison.models
-    assert {s.beside for s in model.standings} == {"dadvi_psis"}
+    assert model.reference.evidence == "ensemble"
     assert {run.engine for run in model.runs} == {"embedded"}
     assert model.explanation is None
     with pytest.raises(ValueError, match="quick=True runs on the embedded engine"):

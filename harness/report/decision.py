@@ -156,6 +156,8 @@ def timing_base(entry: ModelComparison) -> str:
 
 def evidence(reference: Reference) -> str:
     """Say what verdicts rest on: the one place that puts it into words."""
+    if reference.evidence == "nuts+ensemble":
+        return "NUTS and short chains"
     return KINDS[reference.kind] if reference.trusted else "nothing"
 
 
@@ -333,7 +335,7 @@ def _detail(
             slower = best.times < 1
             factor = number(1 / best.times if slower else best.times)
             speed = f"; {best.title} is {factor} times {'slower' if slower else 'faster'} than NUTS"
-        said.append(f"{_titles(good)} {verb} with {KINDS[reference.kind]}{speed}.")
+        said.append(f"{_titles(good)} {verb} with {evidence(reference)}{speed}.")
     if by["warn"]:
         said.append(f"Off: {_titles(by['warn'])}.")
     if by["fail"]:
