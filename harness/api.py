@@ -14,7 +14,7 @@ from harness.methods import METHODS
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
-from harness.records import Comparison, Draws, Model, Program, Verdict
+from harness.records import CHOICES, Comparison, Draws, Model, Program, Verdict
 from harness.report import files
 from harness.report.decision import Row, decide
 from harness.report.files.netcdf import to_datatree
@@ -339,7 +339,7 @@ def judge(
 
     if data is not None and program is None:
         raise ValueError("data belong to a program; name it with program=")
-    if isinstance(reference, str) and reference in {"auto", "nuts"}:
+    if isinstance(reference, str) and reference in CHOICES:
         raise ValueError(f"judge runs nothing, so reference={reference!r} cannot be made")
     (truth, *more) = take(reference, independent=reference_iid, role="reference")
     if more:
