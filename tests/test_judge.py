@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import arviz_base
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import harness
+from harness import cli
 from harness.intake import Taken, take
 from harness.report import files
 from harness.study import judging
@@ -370,3 +373,94 @@ def test_a_comparison_takes_a_fit_as_its_reference(
     assert "not known" not in reference.why
     with pytest.raises(ValueError, match="CmdStanVB is an approximation, and no reference"):
         harness.compare(fits["program"], fits["data"], reference=fits["meanfield"][0])
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def invoke(*args: str) -> tuple[int, str]:
+    """Run the command in process; return exit code and everything it printed."""
+    done = CliRunner().invoke(cli.main, ["judge", *args])
+    return done.exit_code, done.output
+
+
+def written(folder: Path, name: str, draws: Mapping[str, Any]) -> str:
+    """Write draws as another program's NetCDF."""
+    path = folder / name
+    arviz_base.from_dict({"posterior": dict(draws)}).to_netcdf(path)
+    return str(path)
+
+
+def test_files_are_judged_on_the_command_line(tmp_path: Path) -> None:
+    """Rows are called as was asked, or as their files; the report is written as by compare."""
+    reference = written(tmp_path, "r.nc", exact(1))
+    good, bad = written(tmp_path, "good.nc", exact(2)), written(tmp_path, "b.nc", exact(3, shift=2))
+    out = tmp_path / "out"
+    code, said = invoke(
+        good, f"mine={bad}", f"mine={good}", "--against", reference, "--out", str(out),
+        "--markdown", str(tmp_path / "m.md"),
+    )  # fmt: skip
+    assert code == 0, said
+    assert f"report: {out / 'index.html'}" in said
+    comparison = files.read(out)
+    assert {v.method: (v.level, v.seeds) for v in comparison.models[0].verdicts} == {
+        "good": ("pass", 1),
+        "mine": ("fail", 2),
+    }
+    assert (out / "draws/draws/mine-2.nc").is_file()
+    assert (out / "draws/draws/reference.nc").is_file()
+    assert "mine" in (tmp_path / "m.md").read_text(encoding="utf-8")
+    code, _ = invoke(good, "--against", reference, "--out", str(out), "--fail-on", "unknown")
+    assert code == 0
+    code, _ = invoke(bad, "--against", reference, "--out", str(out), "--fail-on", "fail")
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("gone.nc", "--against", "GOOD"), "no such approximation: gone.nc"),
+        (("GOOD", "--against", "gone.nc"), "no such reference: gone.nc"),
+        (("GOOD", "--against", "nuts"), "judge runs nothing"),
+        (("GOOD", "--against", "GOOD", "--data", "d.json"), "--data belong to a program"),
+        (("GOOD", "--against", "GOOD", "--program", "gone.stan"), "no such Stan program"),
+        (("GOOD", "--against", "GOOD", "--quantities", "tau"), "no quantity tau"),
+        (("BROKEN", "--against", "GOOD"), "the approximation x.nc cannot be read"),
+        (("a/b=GOOD", "--against", "GOOD"), "cannot be a row's name"),
+        (("GOOD",), "--against"),
+        (("--against", "GOOD"), "NAME=]FILE"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_with_2(
+    args: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    """No traceback, and nothing is written."""
+    (tmp_path / "x.nc").write_bytes(b"\x89HDF broken")
+    names = {"GOOD": written(tmp_path, "g.nc", exact(1, 200)), "BROKEN": str(tmp_path / "x.nc")}
+    words = [w.replace("GOOD", names["GOOD"]).replace("BROKEN", names["BROKEN"]) for w in args]
+    code, said = invoke(*words, "--out", str(tmp_path / "out"))
+    assert code == 2, said
+    assert says in said
+    errors = [line for line in said.splitlines() if line.startswith("Error")]
+    assert len(errors) == 1
+    assert said.endswith(f"{errors[0]}\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.stan
+def test_cmdstans_folders_are_judged_on_the_command_line(
+    fits: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """With the program the reason is printed too."""
+    folder = fits["folder"]
+    (tmp_path / "d.json").write_text(json.dumps(fits["data"]), encoding="utf-8")
+    code, said = invoke(
+        str(folder / "meanfield-1"), str(folder / "meanfield-2"),
+        "--against", str(folder / "nuts"), "--program", str(fits["program"]),
+        "--data", str(tmp_path / "d.json"), "--out", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert code == 0, said
+    assert "mean-field" in said
+    assert "correlation" in said
+    (verdict,) = files.read(tmp_path / "out").models[0].verdicts
+    assert (verdict.level, verdict.seeds) == ("fail", 2)

@@ -11,6 +11,7 @@ from harness.cli.check import check
 from harness.cli.common import fail
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
+from harness.cli.judge import judge
 from harness.cli.models import models
 from harness.cli.report import report
 
@@ -23,13 +24,21 @@ class _Refusing(click.Group):
             return super().invoke(ctx)
         except Exception as error:
             from harness.check.baseline.form import BaselineError
+            from harness.intake import DrawsError
             from harness.methods.settings import OptionError
             from harness.models.data import ModelError
             from harness.report.files import ResultsError
             from harness.stan import ToolchainError
             from harness.study.comparing import NothingToRunError
 
-            refusals = (BaselineError, ModelError, NothingToRunError, OptionError, ResultsError)
+            refusals = (
+                BaselineError,
+                DrawsError,
+                ModelError,
+                NothingToRunError,
+                OptionError,
+                ResultsError,
+            )
             if isinstance(error, (*refusals, ToolchainError)):
                 raise fail(str(error)) from error
             raise
@@ -44,5 +53,5 @@ def main() -> None:
     """May I use ADVI on this Stan model instead of NUTS, and if not, why not?"""
 
 
-for command in (compare, check, baseline, models, report, doctor):
+for command in (compare, judge, check, baseline, models, report, doctor):
     main.add_command(command)
