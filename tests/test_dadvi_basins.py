@@ -15,6 +15,7 @@ from harness.methods.dadvi_weighted import fit_basins
 from harness.metrics import Sample, khat, sample_of
 from harness.metrics.joint import Block
 from harness.records import Draws, FloatArray, Reason
+from harness.vi import deterministic
 from harness.vi.deterministic.importance import (
     Defensive,
     Mixture,
@@ -71,8 +72,12 @@ def _two_modes(dimension: int) -> targets.Mixture:
 
 @pytest.mark.parametrize(
     ("target", "between", "share"),
-    [(targets.lecture_mixture(), 0.1, 0.2), (_two_modes(20), 0.0, 0.3)],
-    ids=["lecture", "twenty dimensions"],
+    [
+        (targets.lecture_mixture(), 0.1, 0.2),
+        (targets.Mixture([0.4, 0.6], [[0.0], [3.5]], [[0.3], [0.3]]), 1.75, 0.4),
+        (_two_modes(20), 0.0, 0.3),
+    ],
+    ids=["lecture", "silent", "twenty dimensions"],
 )
 def test_errors_of_shares_are_what_the_weights_say(
     target: targets.Mixture, between: float, share: float
@@ -169,6 +174,24 @@ def test_correlated_modes_over_the_full_rank_limit_have_their_shares(seed: int) 
     worth = min(len(found.z), found.diagnostics["weight_ess"])
     share = float(np.mean((found.z @ mix)[:, 0] < 0))
     assert abs(share - 0.3) < K * math.sqrt(0.3 * 0.7 * 2 / worth)
+
+
+def test_a_part_without_a_full_rank_fit_keeps_its_correlations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where that fit has no curvature, linear response's covariance takes its place: weights hold.
+
+    With mean field's sds, in ten correlated parameters, they do not.
+    """
+
+    def failing(*_: object) -> None:
+        raise np.linalg.LinAlgError
+
+    target = targets.Normal(np.zeros(10), np.full((10, 10), 0.9) + 0.1 * np.eye(10))
+    monkeypatch.setattr(deterministic, "fit_fullrank", failing)
+    found = fit_basins(problem(target, 1))
+    assert found.status == "ok", found.message
+    assert found.diagnostics["weight_ess"] > 0.5 * found.diagnostics["proposals"]
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ DADVI_BASINS = _row(
     sized_by=("proposals", "weights_s"),
     repairable=False,
     # Version 7 has correlations above the full-rank limit too.
-    version=8,
+    version=9,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 
@@ -12,10 +13,16 @@ from harness.methods.dadvi import PsisOptions, WeightOptions
 from harness.methods.dadvi_gaussian import Fault, Judged, faults_of, fitted, optimum_of, response_of
 from harness.methods.weighting import weighed
 from harness.records import FloatArray, Reason
+from harness.records.text import number, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, importance
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.sizes import seconds_per_point
+from harness.vi.short_chains import CHECKS
+from harness.vi.short_chains.coordinates import Parts, coordinates_of
+from harness.vi.short_chains.home import kernel
+from harness.vi.short_chains.masses import bridged_masses
+from harness.vi.short_chains.starts import Weighted
 from harness.vi.target import Fitted
 
 FEWEST_PROPOSALS, USUAL_DRAWS = 1000, 10_000
@@ -40,6 +47,13 @@ FLOOR = 0.1
 """Share of the proposals that all basins have in equal parts, whatever their ELBOs say."""
 
 
+SHARES = next(check for check in CHECKS if check.id == "share_error")
+"""What the ensemble of short chains asks of shares, too."""
+
+SURE = SHARES.rule.close / 2
+"""Error of a share by the weights above which a bridge tells the masses."""
+
+
 def fit_weighted(problem: Problem[PsisOptions]) -> Fitted:
     """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
     optimum = optimum_of(problem, "response")
@@ -60,6 +74,9 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     share = np.exp(level - level.max())
     share = (1 - FLOOR) * share / share.sum() + FLOOR / len(share)
     proposal = importance.Mixture(tuple(p for p, _ in parts), tuple(float(s) for s in share))
+    regions = None
+    if len(parts) > 1:
+        regions = Parts(tuple(coordinates_of(p.mean, p.factor) for p, _ in parts), share)
     best = parts[int(np.argmax(level))][0]
     # That there are other basins is no fault of a q that holds them.
     faults = [f for f in faults_of(problem, optimum) if f.reason is not Reason.OTHER_BASINS]
@@ -68,7 +85,7 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
         words = f"more basins were found than the {MOST_BASINS} of the mixture"
         faults.append(Fault(Reason.OTHER_BASINS, words))
     q = Judged(best.mean, best.factor, tuple(faults), tuple(notes))
-    return _weighted(problem, optimum, q, proposal)
+    return _weighted(problem, optimum, q, proposal, regions)
 
 
 def _part(
@@ -82,16 +99,13 @@ def _part(
     d = len(basin.theta) // 2
     mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
     if d <= FULLRANK_LIMIT:
-        try:
+        with contextlib.suppress(np.linalg.LinAlgError):
             full = deterministic.fit_fullrank(
                 problem.target, mean, np.diag(sd**2), problem.rng, problem.clock
             )
-        except np.linalg.LinAlgError:
-            pass
-        else:
             if np.isfinite(full.elbo) and np.isfinite(full.factor).all():
                 return importance.Defensive(full.mean, full.factor), full.elbo
-    elif optimum.hessian is not None:
+    if optimum.hessian is not None:
         covariance = optimum.covariance
         if covariance is None or not np.array_equal(mean, optimum.mean):
             covariance = deterministic.response_covariance(optimum.objective, basin.theta)
@@ -104,17 +118,69 @@ def _part(
 
 
 def _weighted(
-    problem: Problem[WeightOptions], optimum: Optimum, q: Judged, proposal: importance.Proposal
+    problem: Problem[WeightOptions],
+    optimum: Optimum,
+    q: Judged,
+    proposal: importance.Proposal,
+    regions: Parts | None = None,
 ) -> Fitted:
     """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
     z, log_p, log_q = _proposed(problem, proposal)
+    faults, notes, diagnostics = list(q.faults), list(q.notes), {}
+    if regions is not None:
+        log_q, error = _with_masses(problem, regions, z, log_p, log_q)
+        diagnostics["share_error"] = error
+        faults += share_faults(error)
     found = weighed(log_p, log_q, problem.draws, problem.rng, "this Gaussian")
-    faults, notes = list(q.faults), [*q.notes, *found.notes]
+    notes += found.notes
     if found.doubt:
         faults.append(Fault(Reason.WEIGHTS, found.doubt))
     whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
-    fit = fitted(problem, optimum, whole, z[found.chosen], None, found.diagnostics)
+    diagnostics |= found.diagnostics
+    fit = fitted(problem, optimum, whole, z[found.chosen], None, diagnostics)
     return dataclasses.replace(fit, copies=found.copies, log_p=log_p[found.chosen])
+
+
+def share_faults(error: float) -> tuple[Fault, ...]:
+    """Return the fault of basins whose shares have too large a standard error, if they have."""
+    limit = SHARES.rule.close
+    if error <= limit:
+        return ()
+    words = f"{SHARES.noun}: {number(error)} (allowed: at most {setting(limit)})"
+    return (Fault(Reason.WEIGHTS, words),)
+
+
+def _with_masses(
+    problem: Problem[WeightOptions],
+    regions: Parts,
+    z: FloatArray,
+    log_p: FloatArray,
+    log_q: FloatArray,
+) -> tuple[FloatArray, float]:
+    """Return log q that gives each region its mass, and the largest standard error of a share.
+
+    Weights tell the masses well enough, or a bridge in each region does. Without a finite error
+    their shares are unknown.
+    """
+    log_w = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
+    if not np.isfinite(log_w.max()):
+        return log_q, math.inf
+    weight = np.exp(log_w - log_w.max())
+    found = Weighted(z, log_p, weight / weight.sum(), regions.nearest(z))
+    count = len(regions.each)
+    error = found.share_error(count)
+    if error <= SURE:
+        return log_q, error
+    target, rng, clock = problem.target, problem.rng, problem.clock
+    maps, step = kernel(target, regions, found, rng, clock)
+    masses = bridged_masses(target, regions, maps, found, step, rng, clock)
+    if not masses.error < error:
+        return log_q, error
+    mass = np.bincount(found.part, found.weight, count)
+    with np.errstate(divide="ignore"):
+        gained = np.log(masses.shares) - np.log(mass)
+    # A region without weight has no proposal that could carry its share.
+    return log_q - np.where(mass > 0, gained, 0.0)[found.part], masses.error
 
 
 def _proposed(

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from harness.records import FloatArray
@@ -68,8 +69,23 @@ def bridge_sampling(
         return Evidence(
             math.nan, math.inf, "the target has no finite density at some of its own draws"
         )
-    worth = len(kept) * effective
-    share = worth / (worth + len(proposed))
+    return bridged(at_kept, at_proposed, effective)
+
+
+def bridged(
+    at_kept: FloatArray,
+    at_proposed: FloatArray,
+    effective: float,
+    chain: NDArray[np.intp] | None = None,
+) -> Evidence:
+    """Return the log of the integral of p from log p − log q at draws of p and of q.
+
+    Densities are in nats, q normalised; −inf where p is 0. ``effective`` is the ESS of p's draws
+    divided by their number, in (0, 1]. Where it is a guess, the independent ``chain`` of each of
+    p's draws gives their error.
+    """
+    worth = len(at_kept) * effective
+    share = worth / (worth + len(at_proposed))
     value = _solve(at_kept, at_proposed, share)
     if not math.isfinite(value):
         return Evidence(math.nan, math.inf, "the bridge iteration did not converge")
@@ -78,7 +94,11 @@ def bridge_sampling(
     over_q = np.exp(at_proposed - value - np.logaddexp(own + at_proposed - value, other))
     over_p = np.exp(-np.logaddexp(own + at_kept - value, other))
     from_q = float(np.var(over_q) / np.mean(over_q) ** 2) / len(at_proposed)
-    from_p = float(np.var(over_p) / np.mean(over_p) ** 2) / worth
+    if chain is None:
+        from_p = float(np.var(over_p) / np.mean(over_p) ** 2) / worth
+    else:
+        sums = np.bincount(chain, over_p - over_p.mean())
+        from_p = float(sums @ sums) / float(over_p.sum()) ** 2
     relative = math.sqrt(from_q + from_p)
     if not relative <= LARGE:
         words = "the posterior is too far from Gaussian for bridge sampling"

@@ -133,6 +133,13 @@ def from_covariance(mean: FloatArray, covariance: FloatArray) -> Dense | None:
     return Dense(mean, factor) if np.isfinite(factor).all() else None
 
 
+def coordinates_of(mean: FloatArray, factor: FloatArray) -> Coordinates:
+    """Return those of a Gaussian with a factor ``(d, d)``, or its diagonal, the sds ``(d,)``."""
+    if factor.ndim == 1:
+        return LowRank(mean, factor, np.empty((len(mean), 0)), np.empty(0))
+    return Dense(mean, factor)
+
+
 def low_rank(
     target: Target, mean: FloatArray, sd: FloatArray, rng: np.random.Generator, clock: Clock
 ) -> LowRank:

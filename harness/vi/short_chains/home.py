@@ -15,6 +15,7 @@ from harness.vi.deterministic.starts import start_at
 from harness.vi.short_chains import regions, starts
 from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined
 from harness.vi.short_chains.hmc import PILOTS, Chains, adapted_step, chains_at, transition
+from harness.vi.short_chains.masses import bridged_masses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +29,9 @@ FEWEST = 64
 MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 """Coordinates of all proposals together, because of memory, but at least as many for each chain."""
 
-SURE, MORE = 0.01, 4
-"""Error of a region's share above which proposals are four times as many; the check on it allows
-twice as much."""
+SURE = 0.005
+"""Error of a region's share by the weights above which a bridge tells the masses; the check on it
+allows four times as much, but few weights may hide how few they are."""
 
 ON_THE_WAY = 60
 """Transitions in which far starts may arrive, with a step of their own each."""
@@ -91,10 +92,6 @@ class Home:
         most = max(MOST_NUMBERS // target.dimension, FEWEST_PROPOSALS * sizes.chains)
         count = min(sizes.proposals * sizes.chains, most)
         weights = starts.weigh(target, parts, count, rng, clock)
-        if weights.share_error(len(parts.each)) > SURE and MORE * count <= most:
-            # Densities cost less than paths, and no path tells shares.
-            count *= MORE
-            weights = starts.weigh(target, parts, count, rng, clock)
         if np.count_nonzero(weights.weight) < 2 * FEWEST:
             inside = np.count_nonzero(weights.weight)
             msg = f"of {count} draws of the fit only {inside} have a density"
@@ -103,15 +100,33 @@ class Home:
         begin = chains_at(target, weights.z[chosen], weights.part[chosen])
         if len(begin.z) < FEWEST:
             raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
-        pilots = starts.distinct(weights, PILOTS, rng)
-        others = chains_at(target, weights.z[pilots], weights.part[pilots])
-        maps = tuple(
-            refined(own, weights.z[mine], weights.weight[mine])
-            for k, own in enumerate(parts.each)
-            for mine in [(weights.part == k) & (weights.weight > 0)]
-        )
-        step = adapted_step(target, maps, others, rng, clock)
+        maps, step = kernel(target, parts, weights, rng, clock)
+        error = weights.share_error(len(maps))
+        if error > SURE:
+            masses = bridged_masses(target, parts, maps, weights, step, rng, clock)
+            if masses.error < error:
+                weights = weights.with_shares(masses.shares, masses.error)
+                chosen = starts.distinct(weights, sizes.chains, rng)
+                begin = chains_at(target, weights.z[chosen], weights.part[chosen])
         return cls(parts, maps, left, weights, begin, step)
+
+
+def kernel(
+    target: Target,
+    parts: Parts,
+    weights: starts.Weighted,
+    rng: np.random.Generator,
+    clock: Clock,
+) -> tuple[tuple[Coordinates, ...], float]:
+    """Return the coordinates in which chains of each region move, and their common step."""
+    pilots = starts.distinct(weights, PILOTS, rng)
+    others = chains_at(target, weights.z[pilots], weights.part[pilots])
+    maps = tuple(
+        refined(own, weights.z[mine], weights.weight[mine])
+        for k, own in enumerate(parts.each)
+        for mine in [(weights.part == k) & (weights.weight > 0)]
+    )
+    return maps, adapted_step(target, maps, others, rng, clock)
 
 
 def more_basins(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +83,9 @@ class Weighted:
         """The effective number of weights."""
         return float(1 / np.sum(self.weight**2))
 
+    known: float | None = None
+    """Standard error of the regions' shares where they do not come from these weights."""
+
     def share_error(self, count: int) -> float:
         """Return the largest standard error of a region's share of the mass.
 
@@ -90,9 +93,29 @@ class Weighted:
         """
         if count == 1:
             return 0.0
-        shares = np.bincount(self.part, self.weight, count)
-        inside = self.part[:, None] == np.arange(count)
-        return float(np.sqrt(((self.weight[:, None] * (inside - shares)) ** 2).sum(axis=0)).max())
+        if self.known is not None:
+            return self.known
+        return share_error(self.weight, self.part, count)
+
+    def with_shares(self, shares: FloatArray, error: float) -> Weighted:
+        """Return the same with the weights of each region in proportion to its share."""
+        mass = np.bincount(self.part, self.weight, len(shares))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = np.where(mass > 0, shares / mass, 0.0)
+        weight = self.weight * factor[self.part]
+        return replace(self, weight=weight / weight.sum(), known=error)
+
+
+def share_error(weight: FloatArray, part: NDArray[np.intp], count: int) -> float:
+    """Return the largest standard error of a region's share, by weights that sum to 1."""
+    shares = np.bincount(part, weight, count)
+    own = part[:, None] == np.arange(count)
+    return float(np.sqrt(((weight[:, None] * (own - shares)) ** 2).sum(axis=0)).max())
+
+
+def inside(parts: Parts, z: FloatArray, k: int) -> NDArray[np.bool_]:
+    """Return whether points, ``(point, d)``, belong to a region."""
+    return np.asarray(parts.nearest(z) == k)
 
 
 def weigh(
@@ -173,7 +196,7 @@ def far_points(
     wide = count - count // 2
 
     def density(u: FloatArray) -> FloatArray:
-        return _values(target, home, u, clock)
+        return values(target, home.mean + home.push(u), clock)
 
     u = far.wide_points(d, wide // 2 * BEST_OF, rng)
     value = density(u)
@@ -186,10 +209,10 @@ def far_points(
     return np.concatenate([home.mean + home.push(chosen), box])
 
 
-def _values(target: Target, home: Coordinates, u: FloatArray, clock: Clock) -> FloatArray:
-    """Return log p of points in the fit's coordinates; −inf where it is no finite number."""
-    value = np.empty(len(u))
-    for i in range(0, len(u), AT_ONCE):
+def values(target: Target, z: FloatArray, clock: Clock) -> FloatArray:
+    """Return log p of points; −inf where it is no finite number."""
+    value = np.empty(len(z))
+    for i in range(0, len(z), AT_ONCE):
         clock.check()
-        value[i : i + AT_ONCE] = target.log_density(home.mean + home.push(u[i : i + AT_ONCE]))
+        value[i : i + AT_ONCE] = target.log_density(z[i : i + AT_ONCE])
     return np.where(np.isfinite(value), value, -np.inf)
