@@ -110,3 +110,12 @@ def test_shares_by_chain_name_the_left_mode() -> None:
     left = np.stack([np.arange(1000) < 60, np.arange(1000) < 720])
     shares = metrics.chain_shares(np.where(left, -0.3, 0.5) + 0.05 * rng.normal(size=(2, 1000)))
     assert shares[:, 0] == pytest.approx([0.06, 0.72], abs=0.005)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_short_chains_in_two_modes_show_both(seed: int) -> None:
+    """512 chains of 20 draws in one mode each have two modes; chains of one mode have one."""
+    x = np.random.default_rng([seed, 512]).normal(size=(512, 20))
+    assert len(metrics.prepare(x, iid=False).basins.edges) == 2
+    x[:150] -= 8
+    assert len(metrics.prepare(x, iid=False).basins.edges) == 3

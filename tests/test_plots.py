@@ -214,6 +214,20 @@ def test_nuts_as_the_reference_is_not_compared_with_itself(
     assert len(made["chains"].panels) == 2
 
 
+def test_short_chains_are_one_line(models: dict[str, ModelComparison]) -> None:
+    """512 chains of 20 draws are one sample: a line each would be noise, and seconds of it."""
+    entry = models["linear_regression"]
+    nuts = next(run for run in entry.runs if run.spec.method == "nuts")
+    assert nuts.draws is not None
+    values = np.random.default_rng(4).normal(0.5, 0.1, (512, 20, len(nuts.draws.names)))
+    draws = dataclasses.replace(nuts.draws, values=values, log_p=None, stats={})
+    short = dataclasses.replace(nuts, draws=draws)
+    entry = dataclasses.replace(entry, runs=(short,))
+    one = density.figures(entry)[0]
+    assert panel(one, "nuts").svg.count("<path") < 20
+    assert "chain" not in panel(one, "nuts").alt
+
+
 def test_a_region_holds_ninety_percent_of_a_normal_sample() -> None:
     """The outline of a correlated normal contains 90% of fresh draws, within four errors."""
     rng = np.random.default_rng(1)

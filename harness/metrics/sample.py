@@ -353,7 +353,9 @@ class Sample:
         elif not self.iid and self.finite and self.n > 0:
             ranks = np.searchsorted(self.sorted, self.values) / self.n
             waves = np.cos(20 * np.pi * ranks)
-            local = sum(effective_size(chain[None, :]) for chain in waves)
+            # Long chains one by one, which may be in different modes; short ones are too many.
+            parts = waves[:, None] if len(waves) <= waves.shape[1] else waves[None]
+            local = sum(effective_size(part) for part in parts)
             ess = local if math.isfinite(local) else ess
         return find_basins(self.finite_sorted, ess)
 

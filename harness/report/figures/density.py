@@ -72,19 +72,20 @@ def _seed(values: FloatArray, frame: Window, bandwidth: str) -> _Seed:
 
 
 def _seeds(comparison: ModelComparison, method: str, name: str, frame: Window) -> list[_Seed]:
-    """One curve per seed; for a sampler with chains, one per chain."""
+    """One curve per seed; for a sampler with long chains, one per chain."""
     # Silverman's rule suits the near-normal draws of an approximation and is five times faster
     # than ArviZ's default, which resolves the modes of a stuck chain.
     bandwidth = "silverman" if look(method).approximate else "experimental"
     drawn = [run.draws for run in runs_of(comparison, method) if run.draws is not None]
-    rows = [row for d in drawn if name in d.names for row in d.quantity(name)]
+    values = [(d, d.quantity(name)) for d in drawn if name in d.names]
+    rows = [row for d, x in values for row in (x if d.long_chains else x.reshape(1, -1))]
     finite = [row[np.isfinite(row)] for row in rows]
     return [_seed(row, frame, bandwidth) for row in finite if row.size]
 
 
 def _unit(comparison: ModelComparison, method: str) -> str:
     runs = runs_of(comparison, method)
-    chained = len(runs) == 1 and runs[0].draws is not None and len(runs[0].draws.values) > 1
+    chained = len(runs) == 1 and runs[0].draws is not None and runs[0].draws.long_chains
     return "chain" if chained else "seed"
 
 
