@@ -119,6 +119,20 @@ def test_a_run_is_measured_once_though_others_are_extended(
     assert repr(fresh.comparison) == repr(decided.comparison)
 
 
+def test_what_the_first_verdicts_measured_is_not_measured_again(
+    model: Model, tmp_path: Path, measured: Counter[str]
+) -> None:
+    """The analysis of all runs measures only those that were made meanwhile, and ends the same."""
+    early, late = run("laplace", 1, 20_000), run("meanfield", 1, 20_000)
+    told = analyse(asked(model, [early], tmp_path))
+    assert told.comparison is not None
+    task = asked(model, [early, late], tmp_path, known=told.known)
+    found = analyse(task)
+    assert measured == {early.key: 1, late.key: 1}
+    fresh = analyse(dataclasses.replace(task, known=tasks.Known()))
+    assert repr(fresh.comparison) == repr(found.comparison)
+
+
 @pytest.mark.parametrize(("samples", "draws", "limits"), [(50, 10_000, "nuts"), (4000, 60, "advi")])
 def test_what_limits_is_lengthened(
     model: Model, tmp_path: Path, samples: int, draws: int, limits: str

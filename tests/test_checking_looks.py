@@ -13,12 +13,14 @@ from baseline_builders import figures, sampler, scattered, whole
 from checking_builders import MODEL, now
 
 from harness.check.baseline.change import Change, exit_code
+from harness.check.baseline.file import read
 from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.look import Looked
 from harness.check.request import Request, Target
 from harness.check.run import _Checking, check
 from harness.check.show.words import note, reason
-from harness.check.write import _sampler_runs, described
+from harness.check.write import _sampler_runs, described, write_baselines
+from harness.models import folders
 from harness.study.progress import Quiet
 
 FOLDER = Path("baselines")
@@ -237,6 +239,19 @@ def test_samplers_run_as_often_as_their_errors_demand(
     q = figures() | {"mean": replace(figures()["mean"], margin=margin)}
     made = sampler(seeds=tuple(range(1, seeds + 1)), quantities={"x": figures(), "y": q})
     assert _sampler_runs(made, seconds) == runs
+
+
+@pytest.mark.parametrize(("asked", "seeds"), [(None, 2), (1, 1)])
+def test_a_slow_methods_one_seed_is_two_in_a_baseline(
+    asked: int | None, seeds: int, tmp_path: Path, isolated_cache: Path
+) -> None:
+    """A model's settings may ask for one seed, whose spread is unknown; a user's word counts."""
+    assert isolated_cache
+    model = replace(folders.load("normal_mean"), settings={"laplace": {"seeds": 1}})
+    request = Request(tmp_path, methods=("laplace",), seeds=asked, engine="embedded")
+    ((_, path, words),) = write_baselines([model], request, Quiet())
+    assert path is not None, words
+    assert len(read(path).methods["laplace"].seeds) == seeds
 
 
 def test_the_loosest_figure_decides_and_tails_have_twice_the_room() -> None:

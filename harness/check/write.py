@@ -21,6 +21,9 @@ from harness.study.progress import Progress
 SAMPLER_RUNS = (4, 8)
 """Fewest and most runs of a sampler for a baseline; between them the errors decide."""
 
+FEWEST_SEEDS = 2
+"""Seeds of a baseline's method whose settings ask for fewer: one shows no spread."""
+
 SLOW_S = 60.0
 """Beyond the first two, a sampler's runs together should take no longer."""
 
@@ -80,8 +83,10 @@ def _observed(
         for method, kept in settled(seen).items():
             if not METHODS[method].approximate:
                 runs = _sampler_runs(kept, looked.seconds[name, method])
-                if runs > len(kept.seeds):
-                    more[name, method] = runs
+            else:
+                runs = FEWEST_SEEDS if request.seeds is None else request.seeds
+            if runs > len(kept.seeds):
+                more[name, method] = runs
     again = [m for m in models if any(name == m.name for name, _ in more)]
     if again:
         looked.update(look(again, request, more, {}, progress))

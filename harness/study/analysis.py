@@ -51,11 +51,12 @@ def analyse(task: AnalysisTask) -> Analysis:
 def _round(task: AnalysisTask, store: Store) -> Analysis:
     judged = task.known.judged
     yardstick: measure.Yardstick | None = None
+    known = Known()
     if judged is None:
         found = _first_round(task, store)
         if isinstance(found, Analysis):
             return found
-        judged, yardstick = found
+        judged, yardstick, known = found
     if task.explain:
         if task.trials and yardstick is None:
             yardstick = _yardstick(task, judged, store)
@@ -65,12 +66,13 @@ def _round(task: AnalysisTask, store: Store) -> Analysis:
     again = made_again(judged.comparison.reference.attempts)
     notes = (*task.notes, *judged.selection.notes, *(f"NUTS was {words}" for words in again))
     comparison = dataclasses.replace(judged.comparison, notes=notes)
-    return Analysis(comparison, judged.figures, lasting=explain.complete(comparison))
+    lasting = explain.complete(comparison)
+    return Analysis(comparison, judged.figures, known=known, lasting=lasting)
 
 
 def _first_round(
     task: AnalysisTask, store: Store
-) -> Analysis | tuple[Judged, measure.Yardstick | None]:
+) -> Analysis | tuple[Judged, measure.Yardstick | None, Known]:
     """Judge the model and explain its fits, or say what is needed first."""
     runs = store.with_arrays(task.results)
     if task.agreement and (doubt := explain.doubt(task, runs, store)):
@@ -119,7 +121,7 @@ def _first_round(
     if task.draws_folder is not None:
         write_all(task, task.draws_folder / task.model.name, runs, reference)
     if not proposals:
-        return judged, yardstick
+        return judged, yardstick, Known(measuring.found)
     lasting = explain.complete(comparison)
     known = Known(judged=judged)
     return Analysis(None, needs=Needs(remedies=proposals), known=known, lasting=lasting)

@@ -314,7 +314,11 @@ class _Study:
     def _tell(self, work: Work, value: Analysis | None, error: BaseException | None) -> None:
         """Print the first verdicts; the analysis of all runs meets what kept them from being."""
         del error
-        if value is not None and value.comparison is not None and work.waiting:
+        if value is None:
+            return
+        if work.waiting and not work.met:
+            work.known = value.known
+        if value.comparison is not None and work.waiting:
             for sentence in first_words(value.comparison, len(work.waiting)):
                 self.progress.say(sentence)
 
