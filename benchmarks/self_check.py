@@ -4,8 +4,10 @@
 whose exact draws are known, and prints a table: in how many runs it was trusted, in how many of
 those it was wrong (a figure beyond 1.5 of its close limit, the judge's bound of a pass), in how
 many of all its draws were close, seconds and gradients, and which checks refused the others.
-``--far 0`` leaves the far starts out: the difference is what they buy. ``--markdown
-docs/without-nuts.md`` writes the table between the marks of that page.
+``--far 0`` leaves the far starts out: the difference is what they buy. ``--moved`` prints another
+table: how often short chains from a fit's own draws show that it is wrong by at least so much, and
+how often that is true. ``--markdown docs/without-nuts.md`` writes the table between the marks of
+that page.
 """
 
 from __future__ import annotations
@@ -27,9 +29,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from scipy.special import expit, logsumexp, ndtri
 
-from harness.records import FloatArray
+from harness.judgement import closeness, critical_z, rules_for
+from harness.judgement.movement import shown
+from harness.metrics import METRICS, Sample
+from harness.records import NO_ESTIMATE, FloatArray, RunSpec
 from harness.vi import deterministic, short_chains
 from harness.vi.deterministic import Settings, StartError
+from harness.vi.gaussian import Gaussian
+from harness.vi.short_chains.coordinates import from_covariance, low_rank
+from harness.vi.short_chains.hmc import PILOTS
+from harness.vi.short_chains.movement import move
 from harness.vi.target import Clock, Counted
 
 LIMITS = {"mean": 0.1, "width": math.log(1.15), "tail": 0.2, "mass": 0.01}
@@ -268,8 +277,25 @@ INVISIBLE = (
 """Modes that no start finds: shown for what the ensemble cannot know, and not counted."""
 
 
+MOVED, LIKE = 1024, 40_000
+"""Chains from a fit's draws, and draws of it that say what its errors are."""
+
 MARK = "<!-- benchmarks/self_check.py -->"
 MARK_NEAR = "<!-- benchmarks/self_check.py --far 0 -->"
+
+MARK_MOVED = "<!-- benchmarks/self_check.py --moved -->"
+
+MOVED_COLUMNS = (
+    "program",
+    "fits",
+    "truly wrong",
+    "wrong by at least",
+    "off by at least",
+    "false",
+    "cannot tell",
+    "gradients",
+)
+"""*False* counts fits with any figure that is not wrong by as much as was said."""
 
 COLUMNS = (
     "program",
@@ -341,6 +367,118 @@ def tried(program: Program, seed: int, far: int, tally: Tally, exact: FloatArray
     tally.doubts.update(c.id for c in doubts)
 
 
+@dataclass
+class Movements:
+    """What was said of a program's fits by moving their draws."""
+
+    fits: int = 0
+    wrong: int = 0
+    said_wrong: int = 0
+    said_off: int = 0
+    false: int = 0
+    silent: int = 0
+    gradients: list[int] = field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        """Return a line of the table."""
+        gradients = float(np.median(self.gradients)) if self.gradients else math.nan
+        return (
+            f"| {name} | {self.fits} | {self.wrong} | {self.said_wrong} | {self.said_off} "
+            f"| {self.false} | {self.silent} | {gradients:.0f} |"
+        )
+
+    def add(self, other: Movements) -> None:
+        """Add another program's counts."""
+        for name in ("fits", "wrong", "said_wrong", "said_off", "false", "silent"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.gradients += other.gradients
+
+
+def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) -> None:
+    """Move draws of mean field and of linear response, and compare what is said with the truth."""
+    target, clock = Counted(program), Clock(600)
+    rng = np.random.default_rng([seed, *program.name.encode()])
+    with np.errstate(all="ignore"):
+        optimum = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=2e-6))
+        own = (
+            None
+            if optimum.covariance is None
+            else from_covariance(optimum.mean, optimum.covariance)
+        )
+        fits = [Gaussian(optimum.mean, optimum.sd)]
+        if own is not None:
+            fits.append(Gaussian(optimum.mean, own.factor))
+        coordinates = own or low_rank(target, optimum.mean, optimum.sd, rng, clock)
+        for q in fits:
+            before = target.gradients
+            z = q.draw(MOVED + PILOTS, rng)
+            movement = move(target, z, coordinates, rng, clock)
+            tally.fits += 1
+            tally.gradients.append(target.gradients - before)
+            like = q.draw(LIKE, rng)
+            truth = {
+                (str(j), m): METRICS[m].measure(ours, theirs) or NO_ESTIMATE
+                for j, theirs in enumerate(exact)
+                for ours in [Sample(like[None, :, j], iid=True)]
+                for m in ("bias", "median_bias", "log_width_ratio", "tail")
+            }
+            rules = rules_for()
+            tally.wrong += any(
+                abs(e.value) > rules[m].wrong
+                for (_, m), e in truth.items()
+                if not (m == "bias" and exact[0].kind == "heavy")
+            )
+            if movement is None or movement.doubts:
+                tally.silent += 1
+                continue
+            start = z[movement.start]
+            names = [str(j) for j in range(program.dimension)]
+            spec = RunSpec(program.name, "dadvi", {}, seed, len(z))
+            found = shown(spec, names, start, movement.z, movement, np.ones(len(start)))
+            bound = critical_z(found.quantities)
+            said = [(m, closeness(m, rules[m.metric], bound)) for m in found.measures]
+            levels = {level for _, level in said}
+            tally.said_wrong += "wrong" in levels
+            tally.said_off += "off" in levels and "wrong" not in levels
+            tally.silent += found.slow == program.dimension
+            tally.false += any(
+                abs(m.value) - bound * m.mcse > abs(true.value) + 3 * true.mcse
+                for m, level in said
+                if level in {"wrong", "off"}
+                for true in [truth[m.quantity or "", m.metric]]
+            )
+
+
+def movements(args: argparse.Namespace) -> int:
+    """Print the table of movement; the exit code is 1 if what is said is false too often."""
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    say(f"| {' | '.join(MOVED_COLUMNS)} |")
+    say(f"{'|---' * len(MOVED_COLUMNS)}|")
+    total = Movements()
+    for program in PROGRAMS:
+        if args.programs and program.name not in args.programs:
+            continue
+        tally = Movements()
+        exact = program.draw(np.random.default_rng(0), EXACT)
+        samples = [Sample(x[None], iid=True) for x in exact.T]
+        for seed in range(args.seeds):
+            moved(program, seed, samples, tally)
+        say(tally.row(program.name))
+        total.add(tally)
+    say(total.row("all"))
+    say("")
+    said = total.said_wrong + total.said_off
+    say(share("- *Wrong* or *off by at least* is true", said - total.false, said))
+    if args.markdown is not None:
+        write(args.markdown, MARK_MOVED, lines)
+    return int(total.false > 0.01 * said)
+
+
 def row(name: str, tally: Tally) -> str:
     """Return a line of the table."""
     why = ", ".join(f"{k} {n}" for k, n in tally.doubts.most_common(4))
@@ -371,9 +509,8 @@ def share(noun: str, count: int, of: int) -> str:
     return f"{noun}: {count} of {of}, 95% interval {low:.1%} to {high:.1%}."
 
 
-def write(page: Path, far: int, lines: list[str]) -> None:
+def write(page: Path, mark: str, lines: list[str]) -> None:
     """Replace what is between the two marks of a page."""
-    mark = MARK if far else MARK_NEAR
     before, _, after = page.read_text(encoding="utf-8").split(mark)
     page.write_text(f"{before}{mark}\n\n{chr(10).join(lines)}\n\n{mark}{after}", encoding="utf-8")
 
@@ -385,7 +522,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--far", type=int, default=512)
     parser.add_argument("--markdown", type=Path, help="a page whose table is written anew")
+    parser.add_argument("--moved", action="store_true", help="the table of moved draws instead")
     args = parser.parse_args()
+    if args.moved:
+        return movements(args)
     lines: list[str] = []
 
     def say(line: str) -> None:
@@ -418,7 +558,7 @@ def main() -> int:
     say(share("- False trust, of all runs", total.false, total.runs))
     say(share("- Trusted, of the close", covered, total.right))
     if args.markdown is not None:
-        write(args.markdown, args.far, lines)
+        write(args.markdown, MARK if args.far else MARK_NEAR, lines)
     return int(total.false > 0.01 * total.runs)
 
 

@@ -52,7 +52,7 @@ def test_a_table_is_written_between_its_own_marks(tmp_path: Path) -> None:
     """The table without far starts leaves the other alone."""
     page = tmp_path / "page.md"
     page.write_text(f"a {MARK} b {MARK} c {MARK_NEAR} d {MARK_NEAR} e", encoding="utf-8")
-    BENCHMARK.write(page, 0, ["new"])
+    BENCHMARK.write(page, MARK_NEAR, ["new"])
     assert page.read_text(encoding="utf-8") == (
         f"a {MARK} b {MARK} c {MARK_NEAR}\n\nnew\n\n{MARK_NEAR} e"
     )

@@ -23,6 +23,7 @@ from harness.report.files.netcdf import write_draws
 from harness.report.standing import headline
 from harness.study import explain
 from harness.study.measuring import Measuring
+from harness.study.movement import with_movement
 from harness.study.reference import choose_reference, exact_draws, generated_of, made_again
 from harness.study.standing import standings
 from harness.study.store import Store, digest
@@ -109,7 +110,7 @@ def _first_round(
     comparison = dataclasses.replace(judged.comparison, explanation=explanation)
     if reference.unsought:
         comparison = dataclasses.replace(comparison, reference=reference)
-    comparison = with_facts(comparison)
+    comparison = with_facts(with_movement(task, comparison, runs))
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
         proposals = explain.proposed(task, comparison, runs)

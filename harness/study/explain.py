@@ -100,7 +100,7 @@ def doubt(task: AnalysisTask, runs: Sequence[RunResult], store: Store) -> str:
     run = next((r for r in with_density if r.draws is not None and r.draws.log_p is not None), None)
     if run is None or run.draws is None or run.draws.log_p is None or not _program(task).embedded:
         return ""
-    density = _opened(task)
+    density = opened(task)
     if isinstance(density, str):
         return density
     try:
@@ -169,7 +169,7 @@ def _refuted(
     Only if a run found several and causes are not wanted: an explanation looks for them itself.
     The words say why it was not looked for.
     """
-    model = _opened(task) if reference.trusted and _several(runs) else ""
+    model = opened(task) if reference.trusted and _several(runs) else ""
     if isinstance(model, str):
         return None, model
     from harness.why.refute import missing_mode_of
@@ -188,7 +188,7 @@ def proposed(
     verdicts = [v for v in comparison.verdicts if v.level in NEEDS_CAUSE]
     verdicts = [v for v in verdicts if repairable(v.method)]
     # Large data take seconds to read: once for all methods.
-    model = _opened(task) if verdicts else ""
+    model = opened(task) if verdicts else ""
     found: list[Proposal] = []
     for verdict in verdicts:
         try:
@@ -217,7 +217,7 @@ def _program(task: AnalysisTask) -> Program:
     return task.program or Program(task.model.stan_file, {})
 
 
-def _opened(task: AnalysisTask) -> Density | str:
+def opened(task: AnalysisTask) -> Density | str:
     """Return the program with its data, or why there is none."""
     from harness.methods.bridged import arrays
 
