@@ -199,6 +199,18 @@ def test_verdicts_without_a_trusted_reference_rest_on_nothing() -> None:
     assert decided.detail.endswith("There is no reference that can be trusted: R-hat 1.8.")
 
 
+def test_a_fit_that_its_own_draws_show_wrong_says_so_beside_the_verdict() -> None:
+    """Without a reference; other verdicts of the comparison rest on nothing."""
+    found = entry(DOUBTED, {"meanfield": "fail", "laplace": "unknown"})
+    moved = tuple(
+        dataclasses.replace(v, evidence="movement") if v.level == "fail" else v
+        for v in found.verdicts
+    )
+    decided = decide(Comparison((dataclasses.replace(found, verdicts=moved),), (), {}))
+    rows = {r.method: r.evidence for r in decided.models[0].rows}
+    assert rows == {"meanfield": "its draws, moved", "laplace": "nothing"}
+
+
 def whole() -> Comparison:
     """Return a comparison whose names would be markup anywhere."""
     levels: dict[str, Level] = {"meanfield": "fail", "dadvi_lr": "pass", "nuts": "reference"}

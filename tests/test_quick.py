@@ -108,14 +108,21 @@ def test_quick_needs_no_compiler(harness: Command, folder: Path) -> None:
 def test_quick_without_a_reference_says_who_agrees_with_whom(
     harness: Command, folder: Path
 ) -> None:
-    """Verdicts are unknown, methods are measured against one of them, and there is a next step."""
+    """No verdict is a pass, methods are measured against one of them, and there is a next step.
+
+    Mean field is wrong by what short chains move its draws by: v has the sd 3.
+    """
     (folder / "my.stan").write_text(FUNNEL, encoding="utf-8")
     done = harness("compare", "my.stan", "--quick")
     assert done.returncode == 0, done.stderr
     assert "next: harness compare my.stan" in done.stdout
     (model,) = results(folder)["models"]
-    assert {v["level"] for v in model["verdicts"]} == {"unknown"}
-    assert {v["evidence"] for v in model["verdicts"]} == {"none"}
+    said = {v["method"]: (v["level"], v["evidence"]) for v in model["verdicts"]}
+    assert said["dadvi"] == ("fail", "movement")
+    assert set(said.values()) <= {("unknown", "none"), ("warn", "movement"), ("fail", "movement")}
+    (dadvi,) = (v for v in model["verdicts"] if v["method"] == "dadvi")
+    assert dadvi["headline"].startswith("wrong by at least a factor of")
+    assert "its draws," in done.stdout  # the cell breaks after the comma
     assert all(s["beside"] for s in model["standings"])
 
 

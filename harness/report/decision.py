@@ -35,6 +35,9 @@ KINDS: Mapping[str, str] = {
 }  # fmt: skip
 """References in words."""
 
+MOVED = "its draws, moved"
+"""What shows a fit wrong where there is no reference: short chains from its own draws."""
+
 ORDER: tuple[Level, ...] = ("pass", "warn", "fail", "unknown", "reference")
 """Rows stand in this order: what can be used comes first, the yardstick last."""
 
@@ -161,6 +164,13 @@ def evidence(reference: Reference) -> str:
     return KINDS[reference.kind] if reference.trusted else "nothing"
 
 
+def _checked(verdict: Verdict, reference: Reference) -> str:
+    """Say what one verdict rests on; without a reference, a method's own draws can be evidence."""
+    if verdict.level == "reference":
+        return ""
+    return MOVED if verdict.evidence == "movement" else evidence(reference)
+
+
 def columns_of(judged: Sequence[Sequence[str]], methods: list[str]) -> list[str]:
     """Return the methods that have a column: all, or of many those on most models.
 
@@ -239,7 +249,7 @@ def _row(entry: ModelComparison, verdict: Verdict, unit: float) -> Row:
         helps=remedy_in_short(verdict) if reasoned else "",
         seconds=spent,
         times=unit / own if own > 0 else math.nan,
-        evidence="" if verdict.level == "reference" else evidence(entry.reference),
+        evidence=_checked(verdict, entry.reference),
     )
 
 
