@@ -100,7 +100,7 @@ def test_short_chains_confirm_nuts_or_stand_in_for_it(
 def test_where_nothing_evaluates_the_program_nuts_stands_alone(
     tmp_path: Path, model: Model
 ) -> None:
-    """A witness that cannot be had is no error."""
+    """Chains that are left out are no error."""
     model = replace(model, reference=None, settings={"short_chains": {"skip": "a minute"}})
     work = planner(tmp_path, methods=("meanfield",)).work(model)
     assert work.error is None

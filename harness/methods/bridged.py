@@ -260,7 +260,7 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
 
 
 def cheap(problem: Problem[Options], draws: int) -> bool:
-    """Tell whether so many draws can have their densities."""
+    """Tell whether this number of draws can have their densities."""
     return draws * a_density_s(problem.model, problem.data) <= WEIGHING_S
 
 

@@ -171,7 +171,7 @@ class Planner:
             work.error = "; ".join(work.notes)
             return work
         for name in self._referring(model):
-            # A witness beside NUTS that cannot be had is no reason to go without NUTS.
+            # NUTS is run even where nothing can run the chains that would confirm it.
             if name not in judged and (name == "nuts" or self._left_out(work, name) is None):
                 work.specs += self._specs(model, name)[:1]
                 if self._plan.methods in {None, QUICK} and name != "nuts":

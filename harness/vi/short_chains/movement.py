@@ -83,7 +83,7 @@ class Movement:
 def move(
     target: Target, z: FloatArray, own: Coordinates, rng: np.random.Generator, clock: Clock
 ) -> Movement | None:
-    """Move draws of a fit, some of which only adapt the step.
+    """Move draws of a fit; some only adapt the step.
 
     Parameters
     ----------
