@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stan
 from harness.intake import is_fit, take
-from harness.methods import METHODS
+from harness.methods import METHODS, makes
 from harness.methods.options import checked, refuse_unused
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
@@ -65,6 +65,7 @@ class DrawsByMethod(Mapping[str, "DataTree"]):
         if isinstance(found, str):
             raise KeyError(f"{method} (seed {seed}) has no draws: {found}")
         about = {"model": self._model, "method": method, "seed": seed}
+        about |= {"made_by": makes(method), "iid": found.iid}
         return to_datatree(found, about)
 
     def __iter__(self) -> Iterator[str]:
@@ -347,6 +348,7 @@ def judge(
     request = judging.Request(
         approximations=_rows(approximation),
         reference=truth,
+        reference_iid=reference_iid,
         model=None if program is None else _model(program, data),
         quantities=(quantities,) if isinstance(quantities, str) else tuple(quantities),
         why=why,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,12 @@ import pytest
 import xarray as xr
 
 from harness.intake import DrawsError, Taken, is_fit, read_reference, take
+from harness.intake.stan_output import KINDS, row_of
+from harness.methods import METHODS, makes
 from harness.metrics.sample import sample_of
+from harness.records import Draws
 from harness.records.names import stan_names
+from harness.report.files.netcdf import write_draws
 
 if TYPE_CHECKING:
     from harness.stan import CmdStan
@@ -355,3 +360,22 @@ def test_a_fit_of_cmdstanpy_and_its_files_are_the_same(
     if method == "optimize":
         assert here.draws.values.shape == (1, 1, 4)
         assert here.draws.values[0, 0, 0] == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_harness_own_files_of_an_approximation_are_no_reference(tmp_path: Path) -> None:
+    """They say what made them: independent draws of q are not those of the posterior."""
+    draws = Draws(("x",), np.random.default_rng(1).normal(size=(1, 400, 1)))
+    write_draws(tmp_path, "meanfield-1", "key", draws, None, makes("meanfield"))
+    assert one(tmp_path / "meanfield-1.nc").kind == "approximation"
+    with pytest.raises(DrawsError, match=r"meanfield-1.nc: draws of an approximation, and no ref"):
+        read_reference(str(tmp_path / "meanfield-1.nc"))
+    chains = replace(draws, values=draws.values.reshape(4, 100, 1), iid=False)
+    write_draws(tmp_path, "nuts-1", "key", chains, None, makes("nuts"))
+    assert one(tmp_path / "nuts-1.nc").kind == "sampler"
+
+
+@pytest.mark.parametrize("method", ["meanfield", "fullrank"])
+def test_rows_are_called_as_the_table_of_methods_calls_them(method: str) -> None:
+    """What made a fit is a row of the table, or CmdStan's own word."""
+    rows = {row_of(m, {"algorithm": method}) for m in KINDS}
+    assert rows - set(METHODS) == {"optimize"}

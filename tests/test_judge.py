@@ -102,6 +102,19 @@ def test_weights_are_used() -> None:
     assert level({"x": x, "log_weights": log_weights}, reference) == "pass"
 
 
+def test_a_weighted_reference_is_trusted_if_its_proposals_are_independent() -> None:
+    """Which only the user knows; and if its weights are believed."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(0, 1.5, 20_000)
+    log_weights = -0.5 * (x - 0.3) ** 2 + 0.5 * (x / 1.5) ** 2
+    weighted, right = {"x": x, "log_weights": log_weights}, {"x": rng.normal(0.3, 1, 10_000)}
+    assert level(right, weighted, reference_iid=True) == "pass"
+    assert level({"x": rng.normal(1, 1, 10_000)}, weighted, reference_iid=True) == "fail"
+    assert level(right, weighted) == "unknown"
+    few = {"x": x, "log_weights": 4 * x}
+    assert level(right, few, reference_iid=True) == "unknown"
+
+
 def test_weights_that_few_draws_carry_never_pass() -> None:
     """And the note says why they are not believed."""
     rng = np.random.default_rng(6)
@@ -238,6 +251,8 @@ def test_the_result_is_that_of_a_comparison(tmp_path: Path) -> None:
     assert set(result.draws) == {"mine"}
     tree = result.draws["mine", 2]
     assert np.array_equal(tree["posterior"]["mu"].to_numpy(), exact(3)["mu"])
+    # Nobody takes them for a reference afterwards.
+    assert not harness.judge(exact(4), tree).comparison.models[0].reference.trusted
     with pytest.raises(KeyError, match="no run 'other'"):
         result.draws["other"]
     page = result.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
@@ -371,7 +386,7 @@ def test_a_comparison_takes_a_fit_as_its_reference(
     assert (reference.kind, reference.trusted) == ("supplied", True), reference.why
     assert "share of divergent transitions" in reference.why
     assert "not known" not in reference.why
-    with pytest.raises(ValueError, match="CmdStanVB is an approximation, and no reference"):
+    with pytest.raises(ValueError, match="CmdStanVB: draws of an approximation, and no reference"):
         harness.compare(fits["program"], fits["data"], reference=fits["meanfield"][0])
 
 

@@ -99,6 +99,7 @@ def judge(
         request = judging.Request(
             approximations=judging.rows_of(_fits(approximations)),
             reference=truth,
+            reference_iid=reference_iid,
             model=model,
             quantities=quantities or (),
             why=why,

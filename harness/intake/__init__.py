@@ -6,11 +6,19 @@ a package to hand over what another one made.
 
 from __future__ import annotations
 
-from harness.intake.files import TAKEN_FILES, content_of, files_of, read_draws_files, read_reference
+from harness.intake.files import (
+    NO_REFERENCE,
+    TAKEN_FILES,
+    content_of,
+    files_of,
+    read_draws_files,
+    read_reference,
+)
 from harness.intake.given import TAKEN, is_fit, take
 from harness.intake.taken import DrawsError, Taken
 
 __all__ = [
+    "NO_REFERENCE",
     "TAKEN",
     "TAKEN_FILES",
     "DrawsError",

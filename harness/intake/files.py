@@ -31,6 +31,13 @@ TAKEN_FILES = (
     "posteriordb's JSON (also zipped), or a CSV table with a column for each quantity"
 )
 
+NO_REFERENCE = {
+    "approximation": "draws of an approximation",
+    "weighted": "weighted draws",
+    "point": "a single point",
+}
+"""Kinds that a comparison does not take as its reference."""
+
 _NAMED = 8
 
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
@@ -83,8 +90,8 @@ def read_reference(reference: str, *, iid: bool = False) -> Draws:
         If a file is of no kind that can be read, is damaged, or is an approximation's.
     """
     (taken, *more) = read_draws_files(reference, iid=iid)
-    if taken.kind in {"approximation", "point"}:
-        what = "a single point" if taken.kind == "point" else "draws of an approximation"
+    if taken.kind in NO_REFERENCE:
+        what = NO_REFERENCE[taken.kind]
         by = f" ({taken.method})" if taken.method else ""
         raise DrawsError(f"{taken.source}: {what}{by}, and no reference; allowed: {TAKEN_FILES}")
     if more:

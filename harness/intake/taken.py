@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from harness.records import Draws
 
-Kind = Literal["unknown", "sampler", "approximation", "point"]
-"""What made draws. Of plain arrays and of most files it is not known."""
+Kind = Literal["unknown", "exact", "sampler", "approximation", "weighted", "point"]
+"""What made draws. Of plain arrays and of most files it is not known; ``weighted`` draws were
+resampled by the log weights that they came with."""
 
 
 class DrawsError(ValueError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from harness.intake.arrays import LOG_WEIGHTS, array_of, draws_of
-from harness.intake.taken import Taken
+from harness.intake.taken import Kind, Taken
 from harness.intake.weighted import resampled
 from harness.records import Draws
 from harness.records.text import listed
@@ -37,9 +37,12 @@ def of_tree(tree: Any, source: str, *, iid: bool = False) -> Taken:
     posterior = groups["posterior"].data_vars
     beside = groups["sample_stats"].data_vars if "sample_stats" in groups else {}
     found = next((g[n] for n in LOG_WEIGHTS for g in (posterior, beside) if n in g), None)
+    attrs = getattr(tree, "attrs", {})
     sampled = not draws.iid and any(name in draws.stats for name in _KEYED)
-    source = str(getattr(tree, "attrs", {}).get("taken_from", source))
-    taken = Taken(draws, source, "sampler" if sampled else "unknown")
+    kind: Kind = "sampler" if sampled else "unknown"
+    # The harness's own files say what made them.
+    kind = next((k for k in get_args(Kind) if k == attrs.get("made_by")), kind)
+    taken = Taken(draws, str(attrs.get("taken_from", source)), kind)
     return taken if found is None else resampled(taken, array_of("log_weights", found))
 
 

@@ -61,7 +61,7 @@ def resampled(taken: Taken, log_weights: FloatArray) -> Taken:
     return dataclasses.replace(
         taken,
         draws=Draws(draws.names, flat[index][None], stats=stats, iid=True),
-        kind="approximation",
+        kind="approximation" if taken.kind == "approximation" else "weighted",
         diagnostics={
             **taken.diagnostics,
             "weight_ess": found.ess,

@@ -55,6 +55,14 @@ DEFAULT_METHODS = tuple(m.name for m in METHODS.values() if m.usual)
 """Stan's own, and deterministic ADVI: what any program gets unless --methods says otherwise."""
 
 
+def makes(name: str) -> str:
+    """Return what a method's draws are, for those who read them from a file.
+
+    Those of a method that is not in the table are taken for an approximation's.
+    """
+    return "sampler" if name in METHODS and not METHODS[name].approximate else "approximation"
+
+
 def title(name: str) -> str:
     """Return what a method is called in words; one of a newer harness keeps its name."""
     return METHODS[name].title if name in METHODS else name

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import judgement
 from harness.intake import read_reference
-from harness.methods import METHODS
+from harness.methods import METHODS, makes
 from harness.metrics import WorstPair, measure
 from harness.metrics.measure import REFERENCE
 from harness.metrics.summaries import MEAN, SD
@@ -169,7 +169,7 @@ def write_all(
     for run in runs:
         if run.draws is not None or run.trace is not None:
             name = f"{run.spec.method}-{run.spec.seed}"
-            write_draws(folder, name, run.key, run.draws, run.trace)
+            write_draws(folder, name, run.key, run.draws, run.trace, makes(run.spec.method))
     if reference.draws is not None and not reference.method:
         key = digest([reference_hash(task), task.model.reference, task.data_hash, code_hash()])
         write_draws(folder, "reference", key, reference.draws, None)

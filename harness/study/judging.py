@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness import stan
-from harness.intake import DrawsError, Taken
+from harness.intake import NO_REFERENCE, DrawsError, Taken
 from harness.judgement.notes import run_notes
 from harness.metrics import measure
 from harness.metrics.bias import BIAS, MEDIAN
@@ -41,7 +41,7 @@ from harness.records import (
     Verdict,
 )
 from harness.records.names import base_name, stan_names
-from harness.records.text import listed
+from harness.records.text import integer, listed
 from harness.report.files.netcdf import to_datatree
 from harness.stan import embedded
 from harness.study import analysis, engines, explain
@@ -68,6 +68,8 @@ class Request:
     approximations: Mapping[str, Sequence[Taken]]
     """By the name of the row; several fits are seeds of one method."""
     reference: Taken
+    reference_iid: bool = False
+    """Whether the reference's draws, or its proposals if they are weighted, are independent."""
     model: Model | None = None
     """The program with its data, if it is known: then causes are looked for."""
     quantities: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ def judge(request: Request) -> Found:
         for seed, taken in enumerate(fits, start=1)
     )
     truth, notes = _together(model, runs, truth, asked=bool(request.quantities))
-    reference, selection = _reference(model, request.reference, truth)
+    reference, selection = _reference(model, request, truth)
     task = _task(request, model, runs, reference, notes)
     points = {name for name, fits in request.approximations.items() if _points(fits)}
     measuring = Measuring()
@@ -199,14 +201,15 @@ def kept(reference: Sequence[Taken]) -> Path:
     if len(reference) > 1:
         raise DrawsError(f"{len(reference)} fits are no reference; give one")
     (taken,) = reference
-    if taken.kind in {"approximation", "point"}:
-        raise DrawsError(f"{taken.source} is an approximation, and no reference")
+    if taken.kind in NO_REFERENCE:
+        raise DrawsError(f"{taken.source}: {NO_REFERENCE[taken.kind]}, and no reference")
     folder = stan.cache_dir() / "references"
     path = folder / f"{content_hash(taken.draws)[:24]}.nc"
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    tree = to_datatree(taken.draws, {"iid": taken.draws.iid, "taken_from": taken.source})
+    about = {"iid": taken.draws.iid, "taken_from": taken.source, "made_by": taken.kind}
+    tree = to_datatree(taken.draws, about)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         whole = Path(scratch) / path.name
         tree.to_netcdf(whole, engine="h5netcdf")
@@ -264,13 +267,27 @@ def _together(
     )
 
 
-def _reference(model: Model, taken: Taken, truth: Draws) -> tuple[Reference, measure.Selection]:
-    """Judge the reference; an approximation's draws vouch for nothing."""
+def _reference(model: Model, request: Request, truth: Draws) -> tuple[Reference, measure.Selection]:
+    """Judge the reference; an approximation's draws vouch for nothing.
+
+    Weighted draws are trusted where their proposals are stated to be independent, and the weights
+    are believed.
+    """
+    taken = request.reference
     reference, selection = supplied(model, truth, taken.source)
+    said = ""
     if taken.kind == "approximation":
-        why = f"supplied draws ({taken.source}) of an approximation, which nothing vouches for"
-        short = "its draws are an approximation's"
+        said, short = "of an approximation, which nothing vouches for", "an approximation's draws"
+    elif taken.kind == "weighted" and (taken.doubt or not request.reference_iid):
+        independent = "weighted, and not stated to be independent"
+        said, short = taken.doubt or independent, "weighted draws"
+    if said:
+        why = f"supplied draws ({taken.source}), {said}"
         reference = Reference("supplied", trusted=False, why=why, draws=truth, short=short)
+    elif taken.kind == "weighted":
+        worth = integer(taken.diagnostics["weight_ess"])
+        why = f"{reference.why}, weighted and worth {worth} equal ones"
+        reference = dataclasses.replace(reference, why=why)
     return reference, selection
 
 

@@ -65,10 +65,16 @@ def _names_in_tree(arrays: Mapping[str, FloatArray]) -> dict[str, str]:
 
 
 def write_draws(
-    folder: Path, name: str, key: str, draws: Draws | None, trace: Trace | None
+    folder: Path,
+    name: str,
+    key: str,
+    draws: Draws | None,
+    trace: Trace | None,
+    made_by: str = "unknown",
 ) -> None:
     """Write one run's draws as NetCDF, with the ELBO trace in group ``vi_trace``.
 
+    ``made_by`` says what its draws are, so that an approximation's are never taken for a reference.
     A file that already holds the run of this key is left alone.
     """
     path = folder / f"{name}.nc"
@@ -80,7 +86,8 @@ def write_draws(
 
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    tree = xr.DataTree() if draws is None else to_datatree(draws, {"key": key, "iid": draws.iid})
+    about = {"key": key, "iid": draws.iid, "made_by": made_by} if draws is not None else {}
+    tree = xr.DataTree() if draws is None else to_datatree(draws, about)
     if trace is not None:
         columns = {"elapsed_s": trace.elapsed_s, "elbo": trace.elbo, **trace.extras}
         tree["vi_trace"] = xr.DataTree(
