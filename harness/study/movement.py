@@ -88,7 +88,8 @@ def _found(
     """Return what each run's draws show, by method and seed."""
     its: dict[str, list[RunResult]] = {}
     for run in waiting:
-        if run.draws is not None:
+        # Draws of a long Markov chain start no independent chains.
+        if run.draws is not None and not run.draws.long_chains:
             its.setdefault(run.spec.method, []).append(run)
     if not its:
         return {}
@@ -193,8 +194,6 @@ def _moved(
 ) -> tuple[FloatArray, Movement]:
     """Return some of a run's draws, unconstrained scale, and where chains from them went."""
     assert run.draws is not None  # noqa: S101 - asked before
-    if run.draws.long_chains:
-        raise _UntoldError("draws of Markov chains do not start independent ones")
     rng = np.random.default_rng(seed_of(f"movement {run.key}"))
     chains, draws = run.draws.values.shape[:2]
     # Of many short chains, the last draw of each.
