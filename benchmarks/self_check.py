@@ -1,7 +1,8 @@
 """How often the ensemble of short chains is trusted, and how often it is then wrong.
 
 ``nice python benchmarks/self_check.py [--seeds 20] [PROGRAM …]`` runs the ensemble on log densities
-whose exact draws are known, and prints a table: in how many runs it was trusted, in how many of
+whose exact draws are known, and on Stan programs with answers from long runs
+(benchmarks/long_runs.py), and prints a table: in how many runs it was trusted, in how many of
 those it was wrong (a figure beyond 1.5 of its close limit, the judge's bound of a pass), in how
 many of all its draws were close, seconds and gradients, and which checks refused the others.
 ``--far 0`` leaves the far starts out: the difference is what they buy. ``--moved`` prints another
@@ -16,6 +17,7 @@ import argparse
 import math
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,10 +29,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from answers import Answer, answer_of, read
+from long_runs import ANSWERS, NAMES, opened
 from scipy.special import expit, logsumexp, ndtri
 
 from harness.judgement import closeness, critical_z, rules_for
 from harness.judgement.movement import shown
+from harness.methods.bridged import BridgeTarget
 from harness.metrics import METRICS, Sample
 from harness.records import NO_ESTIMATE, FloatArray, RunSpec
 from harness.vi import deterministic, short_chains
@@ -63,6 +68,22 @@ class Program:
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the values."""
         return self.log_density_gradient(z)[0]
+
+    def answer(self) -> Answer:
+        """Return the figures of exact draws."""
+        return answer_of(self.draw(np.random.default_rng(0), EXACT))
+
+
+class Fitted(BridgeTarget):
+    """A Stan program of benchmarks/fits, on the embedded engine."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(opened(name, folder))
+        self.name = name
+
+    def answer(self) -> Answer:
+        """Return the figures of a long run, or of all orders of its components."""
+        return read(ANSWERS / f"{self.name}.json")[0]
 
 
 def normal(name: str, covariance: FloatArray) -> Program:
@@ -327,22 +348,20 @@ class Tally:
     worst: list[float] = field(default_factory=list)
 
 
-def errors(draws: FloatArray, exact: FloatArray) -> float:
+def errors(draws: FloatArray, answer: Answer) -> float:
     """Return the largest error in units of its close limit, over all coordinates."""
-    low, mid, high = np.quantile(exact, [0.05, 0.5, 0.95], axis=0)
-    own_low, own_mid, own_high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
-    unit = (high - low) / (2 * ndtri(0.95))
-    sd = exact.std(axis=0)
+    own, width = answer_of(draws), answer.high - answer.low
+    unit = width / (2 * ndtri(0.95))
     # As in the judge, where a mean has no useful error the median takes its place.
-    heavy = sd > 2 * unit
-    shift = np.where(heavy, own_mid - mid, draws.mean(axis=0) - exact.mean(axis=0)) / unit
-    width = np.log((own_high - own_low) / (high - low))
-    tail = np.maximum(np.abs(own_low - low), np.abs(own_high - high)) / unit
+    heavy = answer.sd > 2 * unit
+    shift = np.where(heavy, own.median - answer.median, own.mean - answer.mean) / unit
+    width = np.log((own.high - own.low) / width)
+    tail = np.maximum(np.abs(own.low - answer.low), np.abs(own.high - answer.high)) / unit
     found = {"mean": np.abs(shift), "width": np.abs(width), "tail": tail}
     return max(float(np.max(v)) / LIMITS[k] for k, v in found.items())
 
 
-def tried(program: Program, seed: int, far: int, tally: Tally, exact: FloatArray) -> None:
+def tried(program: Program | Fitted, seed: int, far: int, tally: Tally, answer: Answer) -> None:
     """Make one run and note what became of it."""
     target, clock = Counted(program), Clock(600)
     rng = np.random.default_rng([seed, *program.name.encode()])
@@ -358,7 +377,7 @@ def tried(program: Program, seed: int, far: int, tally: Tally, exact: FloatArray
     tally.seconds.append(time.process_time() - begin)
     tally.gradients.append(target.gradients)
     tally.ess.append(found.figures["ess"])
-    off = errors(found.z.reshape(-1, program.dimension), exact)
+    off = errors(found.z.reshape(-1, program.dimension), answer)
     tally.worst.append(off)
     doubts = short_chains.doubts(found.figures)
     tally.right += off <= BOUND
@@ -536,13 +555,15 @@ def main() -> int:
     say(f"{'|---' * len(COLUMNS)}|")
     total = Tally()
     covered = 0
-    for program in (*PROGRAMS, *INVISIBLE):
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = tuple(Fitted(name, Path(folder)) for name in NAMES)
+    programs: tuple[Program | Fitted, ...] = (*PROGRAMS, *fitted, *INVISIBLE)
+    for program in programs:
         if args.programs and program.name not in args.programs:
             continue
-        tally = Tally()
-        exact = program.draw(np.random.default_rng(0), EXACT)
+        tally, answer = Tally(), program.answer()
         for seed in range(args.seeds):
-            tried(program, seed, args.far, tally, exact)
+            tried(program, seed, args.far, tally, answer)
         say(row(program.name, tally))
         if program in INVISIBLE:
             continue
