@@ -152,6 +152,36 @@ def _is_data(word: str) -> bool:
     return path.suffix != ".stan" and (path.suffix != "" or path.is_file()) and not path.is_dir()
 
 
+def read_posteriors(words: Sequence[str], path: Path, *, everything: bool) -> list[Model]:
+    """Read posteriors of a posteriordb; those that a pattern means and cannot be read are said.
+
+    Raises
+    ------
+    harness.ModelError
+        If there is no database, no such posterior, one that was named cannot be read, or none of
+        several can.
+    """
+    from harness.models import posteriordb
+    from harness.models.data import ModelError
+
+    root = posteriordb.database(path)
+    models: list[Model] = []
+    named = dict.fromkeys(word.removeprefix(posteriordb.PREFIX) for word in words)
+    for pattern in ["*"] if everything else named:
+        for name in posteriordb.names(root, pattern):
+            if name in {model.name for model in models}:
+                continue
+            try:
+                models.append(posteriordb.load(root, name))
+            except ModelError as error:
+                if name == pattern:
+                    raise
+                click.echo(f"left out: {error}", err=True)
+    if not models:
+        raise ModelError("none of these posteriors can be read")
+    return models
+
+
 def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) -> list[Model]:
     """Read what the user named: nothing (all lecture models), models, or FILE.stan DATA.json.
 
@@ -160,8 +190,6 @@ def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) 
     harness.ModelError
         If a model is unknown or its files are unusable.
     """
-    import dataclasses
-
     from harness.models import folders
     from harness.models.data import ModelError
 
@@ -177,6 +205,21 @@ def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) 
             raise ModelError(msg)
         else:
             models.append(folders.load(word))
+    return distinct(models, quantities)
+
+
+def distinct(models: list[Model], quantities: tuple[str, ...] | None) -> list[Model]:
+    """Return models with the quantities that are asked for.
+
+    Raises
+    ------
+    harness.ModelError
+        If two have the same name.
+    """
+    import dataclasses
+
+    from harness.models.data import ModelError
+
     called = [m.name for m in models]
     for name in called:
         if called.count(name) > 1:

@@ -28,6 +28,13 @@ FAIL_ON = ("fail", "warn", "unknown")
     """
 )
 @common.WHAT
+@click.option(
+    "--posteriordb",
+    "database",
+    type=common.FOLDER,
+    help="A posteriordb on disk, for names such as posteriordb:eight_schools*.",
+)
+@click.option("--all", "everything", is_flag=True, help="All posteriors of the database.")
 @common.methods_option(help="Methods to compare; see `harness models`.")
 @common.SEEDS
 @common.setting(
@@ -85,6 +92,8 @@ FAIL_ON = ("fail", "warn", "unknown")
 def compare(
     *,
     what: tuple[str, ...],
+    database: Path | None,
+    everything: bool,
     methods: tuple[str, ...] | None,
     settings: tuple[str, ...],
     quantities: tuple[str, ...] | None,
@@ -101,7 +110,7 @@ def compare(
     from harness.study.plan import QUICK, Plan, methods_run
 
     options = from_words(settings)
-    models = common.read_models(what, quantities)
+    models = chosen_models(what, quantities, database, everything=everything)
     require_data(models)
     if quick:
         if chosen["engine"] == "cmdstan":
@@ -121,7 +130,7 @@ def compare(
     plan = Plan(
         models=tuple(models),
         methods=methods,
-        out=out or default_out(what, models),
+        out=out or default_out(what or (["--all"] if everything else []), models),
         options=options,
         nuts=not quick,
         command=common.command_line(),
@@ -135,6 +144,31 @@ def compare(
         common.write_markdown(comparison, markdown)
     click.echo(f"report: {path}")
     raise SystemExit(exit_code(comparison, fail_on))
+
+
+def chosen_models(
+    what: Sequence[str],
+    quantities: tuple[str, ...] | None,
+    database: Path | None,
+    *,
+    everything: bool,
+) -> list[Model]:
+    """Read the models that the words and the options for posteriordb name."""
+    from harness.models.posteriordb import PREFIX
+
+    there = [word for word in what if word.startswith(PREFIX)]
+    if database is None:
+        if there or everything:
+            asked = there[0] if there else "--all"
+            raise common.fail(f"{asked} needs --posteriordb FOLDER, where the database is")
+        return common.read_models(what, quantities)
+    if not (there or everything):
+        raise common.fail(
+            f"--posteriordb needs a posterior, such as {PREFIX}eight_schools*, or --all"
+        )
+    found = common.read_posteriors(there, database, everything=everything)
+    own = [word for word in what if not word.startswith(PREFIX)]
+    return common.distinct([*found, *(common.read_models(own) if own else ())], quantities)
 
 
 def _compared(plan: Plan, display: Progress) -> tuple[Comparison, Path]:
@@ -155,7 +189,8 @@ def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:
 
 def default_out(what: Sequence[str], models: Sequence[Model]) -> Path:
     """Return the folder a comparison is written to when none is named."""
-    return Path("reports") / ("lecture" if not what else "-".join(m.name for m in models)[:60])
+    several = "posteriordb" if "--all" in what else "-".join(m.name for m in models)[:60]
+    return Path("reports") / (several if what else "lecture")
 
 
 def exit_code(comparison: Comparison, fail_on: str | None) -> int:

@@ -65,6 +65,10 @@ class Model:
     its likelihood. None where they do not split."""
     methods: tuple[str, ...] = ()
     """Methods to run on this model beside the usual ones."""
+    draws_file: Path | None = None
+    """Draws that came with it and serve as a supplied reference, unless another one is chosen."""
+    notes: tuple[str, ...] = ()
+    """What was noticed when it was read."""
 
     @property
     def has_program(self) -> bool:

@@ -338,7 +338,7 @@ class _Study:
             data_hash=work.data_hash,
             results=self.planner.results(work, specs),
             earlier=self.planner.results(work, work.earlier),
-            reference=self.plan.reference,
+            reference=work.reference,
             reference_iid=self.plan.reference_iid,
             judged=work.judged,
             notes=(*work.notes, *_engine_notes(work)),

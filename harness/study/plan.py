@@ -106,6 +106,8 @@ class Work:
     model: Model
     judged: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    reference: str = "auto"
+    """As in the plan, or the draws that came with the model."""
     specs: list[RunSpec] = field(default_factory=list)
     earlier: list[RunSpec] = field(default_factory=list)
     """The runs of NUTS that the one among ``specs`` was made after, to be a better reference."""
@@ -146,7 +148,7 @@ class Planner:
 
     def work(self, model: Model) -> Work:
         """Plan one model. If its program or data cannot be read, the work has an error."""
-        work = Work(model)
+        work = Work(model, notes=list(model.notes), reference=self._reference(model))
         try:
             work.program_hash = stan.program_hash(model.stan_file)
             work.data_hash = data_hash(model)
@@ -170,7 +172,7 @@ class Planner:
         if not judged:
             work.error = "; ".join(work.notes)
             return work
-        for name in self._referring(model):
+        for name in self._referring(work):
             # NUTS is run even where nothing can run the chains that would confirm it.
             if name not in judged and (name == "nuts" or self._left_out(work, name) is None):
                 work.specs += self._specs(model, name)[:1]
@@ -183,7 +185,7 @@ class Planner:
 
     def _check_names(self, work: Work) -> None:
         """Raise ValueError if quantities or a supplied reference are not of the program."""
-        model, supplied = work.model, self._plan.reference not in CHOICES
+        model, supplied = work.model, work.reference not in CHOICES
         if not (model.quantities or supplied):
             return
         declared = self._declared(model)
@@ -200,7 +202,7 @@ class Planner:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"no quantity {name!r}{hint} (there are {listed(declared, 20)})")
         if supplied:
-            draws = read_reference(self._plan.reference, iid=self._plan.reference_iid)
+            draws = read_reference(work.reference, iid=self._plan.reference_iid)
             names = dict.fromkeys(base_name(name) for name in draws.names)
             if not set(names) & set(declared):
                 raise ValueError(
@@ -237,10 +239,14 @@ class Planner:
                 why = str(error)
         return why
 
-    def _referring(self, model: Model) -> tuple[str, ...]:
+    def _reference(self, model: Model) -> str:
+        chosen = self._plan.reference
+        return str(model.draws_file) if chosen == "auto" and model.draws_file else chosen
+
+    def _referring(self, work: Work) -> tuple[str, ...]:
         """Return the methods whose draws are to be the reference, or to confirm it."""
-        choice = self._plan.reference
-        if choice == "auto" and model.reference is None:
+        choice = work.reference
+        if choice == "auto" and work.model.reference is None:
             return ("nuts", "short_chains") if self._plan.nuts else ("short_chains",)
         return tuple(m for kind, m in SAMPLED_BY.items() if kind == choice)
 

@@ -57,6 +57,7 @@ def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
                 **dataclasses.asdict(model.model),
                 "stan_file": _relative(model.model.stan_file),
                 "data_file": _relative(model.model.data_file),
+                "draws_file": _relative(model.model.draws_file),
                 "program": _program_text(model.model.stan_file),
             },
             "error": model.error,
