@@ -186,6 +186,8 @@ def proposed(
 
     gaps = () if comparison.explanation is None else comparison.explanation.gaps
     verdicts = [v for v in comparison.verdicts if v.level in NEEDS_CAUSE]
+    # What helps is judged by the reference, and where movement is evidence there is none.
+    verdicts = [v for v in verdicts if v.evidence != "movement"]
     verdicts = [v for v in verdicts if repairable(v.method)]
     # Large data take seconds to read: once for all methods.
     model = opened(task) if verdicts else ""

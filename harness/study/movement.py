@@ -18,9 +18,10 @@ from harness.records.names import base_name, stan_name
 from harness.records.text import listed, number, seconds
 from harness.stan.unconstrain import MissingParametersError, unconstrained
 from harness.study.explain import opened
+from harness.vi.deterministic.sizes import gradient_seconds
 from harness.vi.short_chains.coordinates import DENSE, LowRank, from_covariance
 from harness.vi.short_chains.hmc import PILOTS
-from harness.vi.short_chains.movement import FEWEST, KEPT, move
+from harness.vi.short_chains.movement import FEWEST, move
 from harness.vi.target import Clock, TimeLimitError
 from harness.why.fits import lost_coordinates
 
@@ -33,20 +34,19 @@ if TYPE_CHECKING:
     from harness.vi.short_chains.coordinates import Coordinates
     from harness.vi.short_chains.movement import Movement
 
-CHAINS = 1024
-"""A mean that is .7 sds off is then surely wrong: its error is some .04 sd."""
+CHAINS, FEWER = 1024, 256
+"""Chains of a run, and the least: with 1024 a mean that is .7 sds off is surely wrong, because its
+error is some .04 sd; with 256 one that is .9 sds off is."""
 
-GRADIENTS = CHAINS * KEPT[-1] * 5
-"""About how many a run takes."""
-
-DENSITIES = 4
-"""Densities whose time a gradient takes."""
+PER_CHAIN = 60
+"""About how many gradients a chain takes."""
 
 MOST_S = 60.0
-"""Estimated seconds that all runs of a model may take; seeds are left out beyond, the last first.
+"""Estimated seconds that all runs of a model may take: beyond, there are fewer chains, then fewer
+seeds, the first ones."""
 
-An estimate and not a measurement, so that a busy machine does not decide what is reported.
-"""
+TIMED = 8
+"""Points whose gradients are timed."""
 
 WHITENING = ("deterministic", "weighted draws", "Laplace", "short chains")
 """Kinds of methods whose draws give the coordinates, those with correlations first; else each run's
@@ -91,24 +91,34 @@ def _found(
         # Draws of a long Markov chain start no independent chains.
         if run.draws is not None and not run.draws.long_chains:
             its.setdefault(run.spec.method, []).append(run)
-    if not its:
+    if not its or not model.dimension:
         return {}
-    data = arrays(kept_data(task.model.data_file, task.data_hash))
-    each = GRADIENTS * DENSITIES * a_density_s(model, data)
-    affordable = int(MOST_S / each / len(its))
+    target = BridgeTarget(model)
+    expected = a_density_s(model, arrays(kept_data(task.model.data_file, task.data_hash)))
+    points = np.random.default_rng(0).uniform(-1, 1, (TIMED, model.dimension))
+    each = PER_CHAIN * len(its) * gradient_seconds(target, points, expected)
+    chains = CHAINS
+    while chains > FEWER and chains * each * max(map(len, its.values())) > MOST_S:
+        chains //= 2
+    affordable = int(MOST_S / (chains * each))
     hidden = lost_coordinates(model)
     if hidden or not affordable:
         why = f"draws do not determine the unconstrained {hidden}"
-        why = why if hidden else f"they would take about {seconds(each * len(its))}"
+        why = why if hidden else f"they would take about {seconds(chains * each)}"
         return {m: {r.spec.seed: Shown(why=why) for r in own} for m, own in its.items()}
     common = _coordinates(model, runs)
     clock = Clock(task.timeout_s)
     return {
         method: {
-            run.spec.seed: _of_run(task, model, run, common, clock) for run in own[:affordable]
+            run.spec.seed: _of_run(task, model, run, (common, chains, clock))
+            for run in own[:affordable]
         }
         for method, own in its.items()
     }
+
+
+_How = tuple["Coordinates | None", int, Clock]
+"""The common coordinates, the number of chains, and the clock."""
 
 
 def _coordinates(model: Density, runs: Sequence[RunResult]) -> Coordinates | None:
@@ -157,12 +167,10 @@ class _UntoldError(ValueError):
     """Why a run's draws show nothing."""
 
 
-def _of_run(
-    task: AnalysisTask, model: Density, run: RunResult, common: Coordinates | None, clock: Clock
-) -> Shown:
+def _of_run(task: AnalysisTask, model: Density, run: RunResult, how: _How) -> Shown:
     """Return what one run's draws show, or why nothing."""
     try:
-        z, found = _moved(model, run, common, clock)
+        z, found = _moved(model, run, how)
     except (_UntoldError, MissingParametersError) as error:
         return Shown(why=str(error))
     except TimeLimitError:
@@ -189,16 +197,15 @@ def _of_run(
     )
 
 
-def _moved(
-    model: Density, run: RunResult, common: Coordinates | None, clock: Clock
-) -> tuple[FloatArray, Movement]:
+def _moved(model: Density, run: RunResult, how: _How) -> tuple[FloatArray, Movement]:
     """Return some of a run's draws, unconstrained scale, and where chains from them went."""
     assert run.draws is not None  # noqa: S101 - asked before
+    common, wanted, clock = how
     rng = np.random.default_rng(seed_of(f"movement {run.key}"))
     chains, draws = run.draws.values.shape[:2]
     # Of many short chains, the last draw of each.
     index = np.arange(chains) * draws + draws - 1 if chains > 1 else np.arange(draws)
-    index = rng.permutation(index)[: CHAINS + PILOTS]
+    index = rng.permutation(index)[: wanted + PILOTS]
     z = unconstrained(model, run.draws, index.tolist())
     own = common or _shape(z)
     if own is None:
