@@ -52,11 +52,13 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 9 begins with half the base draws, or fewer, and with fewer of them for the Hessian;
+# climbs that are stuck end sooner, and so do proposals whose weights are hopeless.
 # Version 8 doubts Gaussians that their own weights move, and says KL and the weights' worth.
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=8)
+_row = functools.partial(Method, bridge=True, version=9)
 
 DADVI = _row(
     name="dadvi",

@@ -31,6 +31,13 @@ ENOUGH = 0.3
 """Effective sample size of the weights, relative to the draws wanted, at which proposals end: 3000
 of 10 000, about what NUTS has of 4000."""
 
+UNLUCKY = 0.5
+"""Part of ``importance.LEAST_SHARE`` below which the first proposals are already hopeless.
+
+To halve the effective share by bad luck takes a weight of a tenth of the sum of 2000; it would be
+two hundredths of that of 10 000, more than ``importance.LARGEST``.
+"""
+
 MARGIN = 1.1
 """Proposals beyond those that the first ones say are needed."""
 
@@ -195,24 +202,24 @@ def _proposed(
     parts: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     n, more = 0, min(wanted // 5, most)
     while True:
-        z = proposal.draw(more, problem.rng)
-        parts.append((z, densities(problem, z, max(1, more // 20)), proposal.log_density(z)))
+        z, log_q = proposal.drawn(more, problem.rng)
+        parts.append((z, densities(problem, z, max(1, more // 20)), log_q))
         n += more
-        points, log_p, log_q = (np.concatenate(p) for p in zip(*parts, strict=True))
-        log_w = np.where(np.isfinite(log_p), log_p - log_q, -np.inf)
+        log_w = np.concatenate([np.where(np.isfinite(p), p - q, -np.inf) for _, p, q in parts])
         weight = np.exp(log_w - log_w.max())
         square = float((weight**2).sum())
         worth = float(weight.sum()) ** 2 / square if square > 0 else 0.0
         # With the most proposals the largest weight would still be too large a share.
         heavy = not weight.max() * n <= importance.LARGEST * weight.sum() * most
-        hopeless = heavy or (n >= wanted and not worth > importance.LEAST_SHARE * n)
-        if n >= most or worth >= ENOUGH * wanted or hopeless:
+        least = importance.LEAST_SHARE * (UNLUCKY if len(parts) == 1 else 1.0)
+        if n >= most or worth >= ENOUGH * wanted or heavy or not worth > least * n:
+            points, log_p, log_q = (np.concatenate(p) for p in zip(*parts, strict=True))
             return points, log_p, log_q
         needed = MARGIN * ENOUGH * wanted * n / max(worth, 1.0)
         if n < wanted:
-            # A small first part may miss what makes weights uneven, or be unlucky.
-            needed = min(needed, wanted)
-        more = int(np.clip(needed - n, n // 4, most - n))
+            # A small part may miss what makes weights uneven, or be unlucky: look again soon.
+            needed = min(needed, 2 * n)
+        more = int(np.clip(needed - n, n // 8, most - n))
 
 
 def _most_proposals(problem: Problem[WeightOptions], proposal: importance.Proposal) -> int:

@@ -20,6 +20,13 @@ def scaled(eps: FloatArray, factor: FloatArray) -> FloatArray:
     return np.asarray(eps * factor if factor.ndim == 1 else eps @ factor.T)
 
 
+def whitened(z: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return ``L⁻¹ z`` for rows of ``z``, shape ``(n, d)``."""
+    if factor.ndim == 1:
+        return np.asarray(z / factor)
+    return np.asarray(solve_triangular(factor, z.T, lower=True).T)
+
+
 def pulled_back(slope: FloatArray, factor: FloatArray) -> FloatArray:
     """Return ``Lᵀ slope`` for rows of ``slope``: gradients with respect to ``eps``."""
     return np.asarray(slope * factor if factor.ndim == 1 else slope @ factor)
@@ -32,10 +39,7 @@ def diagonal(factor: FloatArray) -> FloatArray:
 
 def log_normal(z: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArray:
     """Return ln N(z; mean, L Lᵀ), shape ``(point,)``, nats."""
-    if factor.ndim == 1:
-        unit = (z - mean) / factor
-    else:
-        unit = solve_triangular(factor, (z - mean).T, lower=True).T
+    unit = whitened(z - mean, factor)
     log_det = float(np.log(diagonal(factor)).sum())
     return np.asarray(-0.5 * (unit**2).sum(axis=1) - log_det - 0.5 * z.shape[1] * LOG_TWO_PI)
 

@@ -240,6 +240,8 @@ class EmbeddedModel:
                 end = self._ends[1]
                 if transformed and not generated and end < self._width:
                     out[bad, :end], status[bad] = self._plain.constrain(points[bad])
+        if transformed and generated:
+            return out, status
         wanted = self._columns(transformed, generated)
         return np.concatenate([out[:, columns] for columns in wanted], axis=1), status
 

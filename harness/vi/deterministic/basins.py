@@ -229,7 +229,8 @@ def _optimised(
                 objective,
                 theta,
                 metric=basin.metric,
-                tolerance=1e-4,
+                # Whoever is best is polished; the others are only compared.
+                tolerance=1e-4 if few else 1e-3,
                 iterations=iterations,
                 arrived=arrived,
             )

@@ -14,17 +14,30 @@ MEMORY = 8
 ARMIJO, CURVATURE = 1e-4, 0.9
 TRIALS = 40  # steps in a row that may fail
 STILL = 3  # steps in a row without visible progress after which a climb ends
+TRIED = 2  # evaluations for each allowed iteration after which a climb ends: it has got stuck
 
 
 VALLEY = 1.0  # nats by which log p must dip between two points in separate modes
 
+FEW_PLACES = np.linspace(0, 1, 5)[:, None]
+OTHER_PLACES = np.setdiff1d(np.linspace(0, 1, 17), FEW_PLACES)[:, None]
+"""Where a valley is looked for first and next, as shares of the way."""
+
 
 def dips(target: Target, one: FloatArray, two: FloatArray) -> bool:
-    """Return whether log p has a valley on the line between two points."""
-    share = np.linspace(0, 1, 17)[:, None]
-    value = target.log_density((1 - share) * one + share * two)
-    lowest = np.min(np.where(np.isnan(value), -np.inf, value))
-    return bool(lowest < min(value[0], value[-1]) - VALLEY)
+    """Return whether log p has a valley on the line between two points.
+
+    The ends and a few points between them mostly show it; only if they do not are the others
+    evaluated.
+    """
+
+    def values(share: FloatArray) -> FloatArray:
+        value = target.log_density((1 - share) * one + share * two)
+        return np.where(np.isnan(value), -np.inf, value)
+
+    few = values(FEW_PLACES)
+    floor = min(few[0], few[-1]) - VALLEY
+    return bool(few.min() < floor or values(OTHER_PLACES).min() < floor)
 
 
 class Ends(NamedTuple):
@@ -49,7 +62,8 @@ def climb(
 
     Steps are halved until log p rises enough, and doubled while it keeps rising. ``covariance``
     is an approximate inverse of the negative Hessian, ``(d, d)`` or its diagonal. The tolerance is
-    the predicted rise, nats, at which a climb has converged; one that reaches ``enough`` ends.
+    the predicted rise, nats, at which a climb has converged; one that reaches ``enough`` ends, and
+    so does one whose steps mostly fail, after ``TRIED`` evaluations for each of the iterations.
 
     Raises
     ------
@@ -65,25 +79,24 @@ def climb(
     direction = np.zeros_like(x)
     slope, step, stretch = np.zeros(k), np.zeros(k), np.ones(k)
     done, failed, still = np.zeros(k, dtype=int), np.zeros(k, dtype=int), np.zeros(k, dtype=int)
-    fresh = active.copy()
-    while active.any():
+    fresh = np.flatnonzero(active)
+    for _ in range(TRIED * iterations):
         clock.check()
-        if fresh.any():
-            new, known = memory.directions(g)
-            direction[fresh] = new[fresh]
-            slope = np.where(fresh, np.sum(g * direction, axis=1), slope)
-            first = np.where(known, 1.0, 1 / np.maximum(1.0, np.sqrt(np.maximum(-slope, 0))))
-            step = np.where(fresh, first * stretch, step)
-            arrived = fresh & ((known & (-slope / 2 < tolerance)) | (still >= STILL))
-            converged |= arrived
-            active &= ~arrived & (done < iterations) & (-f < enough)
+        if len(fresh):
+            new, known = memory.directions(fresh, g[fresh])
+            falls = _dot(g[fresh], new)
+            direction[fresh], slope[fresh] = new, falls
+            first = np.where(known, 1.0, 1 / np.maximum(1.0, np.sqrt(np.maximum(-falls, 0))))
+            step[fresh] = first * stretch[fresh]
+            arrived = (known & (-falls / 2 < tolerance)) | (still[fresh] >= STILL)
+            converged[fresh] = arrived
+            active[fresh] = ~arrived & (done[fresh] < iterations) & (-f[fresh] < enough)
         rows = np.flatnonzero(active)
         if not len(rows):
             break
         there = x[rows] + step[rows, None] * direction[rows]
         fn, gn = _negative(target, there)
         down = np.isfinite(fn) & (fn <= f[rows] + ARMIJO * step[rows] * slope[rows])
-        fresh = np.zeros(k, dtype=bool)
         # A step that is too long is shortened to the minimum of a parabola, within bounds.
         lost, bend = rows[~down], 2 * (fn - f[rows] - step[rows] * slope[rows])[~down]
         wish = np.where(bend > 0, -slope[lost] * step[lost] ** 2 / bend, 0.0)
@@ -92,11 +105,11 @@ def climb(
         active[lost[failed[lost] >= TRIALS]] = False
         rows, there, fn, gn = rows[down], there[down], fn[down], gn[down]
         memory.add(rows, there - x[rows], gn - g[rows])
-        steep = np.sum(gn * direction[rows], axis=1) < CURVATURE * slope[rows]
+        steep = _dot(gn, direction[rows]) < CURVATURE * slope[rows]
         stretch[rows] = np.where(steep, 2 * stretch[rows], 1.0)
         still[rows] = np.where(f[rows] - fn < 0.01 * tolerance, still[rows] + 1, 0)
         x[rows], f[rows], g[rows] = there, fn, gn
-        failed[rows], done[rows], fresh[rows] = 0, done[rows] + 1, True
+        failed[rows], done[rows], fresh = 0, done[rows] + 1, rows
         value[rows] = fn
     return Ends(x, -value, converged)
 
@@ -118,33 +131,42 @@ class _Memory:
 
     def add(self, rows: NDArray[np.int_], step: FloatArray, change: FloatArray) -> None:
         """Add a pair for some rows, if its curvature is positive."""
-        bend = np.sum(step * change, axis=1)
-        size = np.sum(change**2, axis=1)
-        good = bend > 1e-12 * np.sqrt(np.sum(step**2, axis=1) * size)
+        bend, size = _dot(step, change), _dot(change, change)
+        good = bend > 1e-12 * np.sqrt(_dot(step, step) * size)
         rows, step, change, bend, size = (a[good] for a in (rows, step, change, bend, size))
         for kept, new in ((self._step, step), (self._change, change), (self._rate, 1 / bend)):
             kept[:-1, rows] = kept[1:, rows]
             kept[-1, rows] = new
         self._scale[rows] = bend / size
 
-    def directions(self, gradient: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Return −H g by rows, and whether H is known, so that a whole step may be tried."""
+    def directions(
+        self, rows: NDArray[np.int_], gradient: FloatArray
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Return −H g for some rows, and whether H is known, so that a whole step may be tried."""
         q = gradient.copy()
-        weights = np.zeros_like(self._rate)
-        for i in reversed(range(MEMORY)):
-            weights[i] = self._rate[i] * np.sum(self._step[i] * q, axis=1)
-            q -= weights[i, :, None] * self._change[i]
-        known = self._scale > 0
+        step, change, rate = self._step[:, rows], self._change[:, rows], self._rate[:, rows]
+        used = np.flatnonzero(rate.any(axis=1)).tolist()
+        weights = np.zeros_like(rate)
+        for i in reversed(used):
+            weights[i] = rate[i] * _dot(step[i], q)
+            q -= weights[i, :, None] * change[i]
+        scale = self._scale[rows]
+        known = scale > 0
         if self._covariance is None:
-            q *= np.where(known, self._scale, 1.0)[:, None]
+            q *= np.where(known, scale, 1.0)[:, None]
         else:
             known = np.ones(len(q), dtype=bool)
             full = self._covariance.ndim == 2  # noqa: PLR2004
             q = q @ self._covariance if full else q * self._covariance
-        for i in range(MEMORY):
-            back = weights[i] - self._rate[i] * np.sum(self._change[i] * q, axis=1)
-            q += back[:, None] * self._step[i]
+        for i in used:
+            back = weights[i] - rate[i] * _dot(change[i], q)
+            q += back[:, None] * step[i]
         # H is positive definite but for rounding.
-        up = np.sum(q * gradient, axis=1) <= 0
+        up = _dot(q, gradient) <= 0
         q[up] = gradient[up]
         return -q, known & ~up
+
+
+def _dot(one: FloatArray, two: FloatArray) -> FloatArray:
+    """Return the inner products of rows, shape ``(row,)``."""
+    return np.asarray(np.einsum("kd,kd->k", one, two))

@@ -127,12 +127,13 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
     as dense.
     """
     d = len(scale)
-    seen = np.zeros((d, d), dtype=bool)
-    for point in z[:2]:
-        W = hessian(target, point, scale)
-        if not np.isfinite(W).all():
-            return dense(d)
-        seen |= np.abs(W) > NEGLIGIBLE
+    two = z[:2]
+    _, gradient = target.log_density_gradient(two)
+    # What is zero around a point is zero in one-sided differences too.
+    W = hessians(target, two, gradient, scale, np.ones(2), dense(d))
+    if not np.isfinite(W).all():
+        return dense(d)
+    seen = (np.abs(W) > NEGLIGIBLE).any(axis=0)
     pattern = colour_columns(seen)
     if pattern.colours > d // 2:
         return dense(d)

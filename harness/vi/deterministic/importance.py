@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records import FloatArray
-from harness.vi.gaussian import LOG_TWO_PI, diagonal, log_normal, scaled
+from harness.vi.gaussian import LOG_TWO_PI, diagonal, scaled, whitened
 
 Khat = Callable[[FloatArray, FloatArray], float]
 """k-hat from log p and log q, each ``(draw,)``; infinite if the weights degenerate."""
@@ -106,6 +106,9 @@ class Proposal(Protocol):
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
 
+    def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return draws, shape ``(n, d)``, with their log densities, shape ``(n,)``, nats."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Defensive:
@@ -122,17 +125,31 @@ class Defensive:
 
     def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Return draws, shape ``(n, d)``."""
+        return np.asarray(self.mean + scaled(self._units(n, rng), self.factor))
+
+    def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return draws, shape ``(n, d)``, with their log densities, shape ``(n,)``, nats."""
+        unit = self._units(n, rng)
+        # The density of m + L u needs only the length of u: no system of equations is solved.
+        log_q = self._log_density(np.einsum("nd,nd->n", unit, unit))
+        return np.asarray(self.mean + scaled(unit, self.factor)), log_q
+
+    def _units(self, n: int, rng: np.random.Generator) -> FloatArray:
         unit = rng.standard_normal((n, len(self.mean)))
         heavy = rng.random(n) < SHARE
         unit[heavy] /= np.sqrt(rng.chisquare(NU, size=(int(heavy.sum()), 1)) / NU)
-        return np.asarray(self.mean + scaled(unit, self.factor))
+        return unit
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
+        unit = whitened(z - self.mean, self.factor)
+        return self._log_density(np.einsum("nd,nd->n", unit, unit))
+
+    def _log_density(self, square: FloatArray) -> FloatArray:
+        """Return the log density at points whose squared Mahalanobis distances are given."""
         d = len(self.mean)
-        normal = log_normal(z, self.mean, self.factor)
         log_det = float(np.log(diagonal(self.factor)).sum())
-        square = -2 * (normal + (0.5 * d * LOG_TWO_PI + log_det))
+        normal = -0.5 * square - log_det - 0.5 * d * LOG_TWO_PI
         student = (
             math.lgamma((NU + d) / 2)
             - math.lgamma(NU / 2)
@@ -156,6 +173,11 @@ class Mixture:
         counts = rng.multinomial(n, self.shares)
         drawn = [p.draw(int(c), rng) for p, c in zip(self.parts, counts, strict=True)]
         return np.asarray(rng.permutation(np.concatenate(drawn)))
+
+    def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return draws, shape ``(n, d)``, with their log densities, shape ``(n,)``, nats."""
+        z = self.draw(n, rng)
+        return z, self.log_density(z)
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpotri
 
 from harness.records import FloatArray
 from harness.vi.deterministic.curvature import Pattern, elbo_hessians
@@ -80,8 +81,7 @@ def _inverse(H: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
     directions of negative curvature, too.
     """
     with contextlib.suppress(np.linalg.LinAlgError):
-        half = solve_triangular(np.linalg.cholesky(H), np.eye(len(H)), lower=True)
-        return half.T @ half, H, True
+        return _positive_inverse(H), H, True
     eigenvalues, vectors = np.linalg.eigh(H)
     sizes = np.maximum(np.abs(eigenvalues), LEAST)
     return (vectors / sizes) @ vectors.T, (vectors * sizes) @ vectors.T, False
@@ -141,10 +141,24 @@ class Errors:
 
 
 def covariance_in_units(H: FloatArray) -> FloatArray:
-    """Return linear response's covariance of mu / s; LinAlgError if H is not positive definite."""
+    """Return linear response's covariance of mu / s; LinAlgError if H is not positive definite.
+
+    It is the inverse of the Schur complement of the part of log sds, which is positive definite
+    with that part if and only if H is.
+    """
     d = len(H) // 2
-    half = solve_triangular(np.linalg.cholesky(H), np.eye(2 * d, d), lower=True)
-    return np.asarray(half.T @ half)
+    across = solve_triangular(np.linalg.cholesky(H[d:, d:]), H[d:, :d], lower=True)
+    return _positive_inverse(H[:d, :d] - across.T @ across)
+
+
+def _positive_inverse(H: FloatArray) -> FloatArray:
+    """Return the inverse of a positive definite matrix; LinAlgError if it is not."""
+    factor = np.linalg.cholesky(H)
+    inverse, failed = dpotri(factor, lower=True)
+    if failed:
+        raise np.linalg.LinAlgError("singular matrix")
+    lower = np.tril(inverse)
+    return np.asarray(lower + np.tril(lower, -1).T)
 
 
 def errors(objective: Objective, polished: Polished) -> Errors:

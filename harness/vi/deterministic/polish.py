@@ -29,7 +29,7 @@ from harness.vi.sobol import base_blocks
 Wanted = Literal["meanfield", "response"]
 """Whose error must be small: that of the mean-field sds, or of the linear-response sds."""
 
-EVALUATIONS, FEWEST = 4, 8
+EVALUATIONS, FEWEST = 2, 8
 """A first Hessian costs as much as this many evaluations of the ELBO, unless this is fewer draws
 of a block than the second number."""
 

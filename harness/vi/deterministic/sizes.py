@@ -22,8 +22,8 @@ SCOUTS = 16  # base draws on which starts are tried
 CHEAP_S, BLOCK_S = 0.05, 0.15
 """Seconds of an evaluation of the ELBO that count as cheap, and the most a block may take."""
 
-MATCHED_FROM, LARGEST_BLOCK = 32, 512
-"""The smallest and largest blocks of base draws that are cheap."""
+MATCHED_FROM, LARGEST_MATCHED, UNMATCHED = 32, 512, 256
+"""The smallest and largest blocks whose second moments are matched, and the largest of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,14 @@ def layout(d: int, draws: int, seconds: float) -> tuple[int, int]:
     if draws:
         blocks = 8 if draws >= 128 else 4  # noqa: PLR2004
         return blocks, max(4, 2 ** int(math.log2(max(draws // blocks, 4))))
-    # Twice as many pairs as dimensions match the second moment, if there is time for them.
-    size = max(MATCHED_FROM, 2 ** math.ceil(math.log2(4 * d)))
+    # As many pairs as dimensions match the second moment, if there is time for them. Most fits
+    # need no more, and the others double them.
+    size = max(MATCHED_FROM, 2 ** math.ceil(math.log2(2 * d)))
+    if size > LARGEST_MATCHED:
+        size = UNMATCHED
     while size > 16 and size * seconds > BLOCK_S:  # noqa: PLR2004
         size //= 2
-    size = min(size, LARGEST_BLOCK)
-    return (8 if 8 * size * seconds < CHEAP_S and size <= 64 else 4), size  # noqa: PLR2004
+    return (8 if 8 * size * seconds < CHEAP_S and size <= 32 else 4), size  # noqa: PLR2004
 
 
 def starts(wanted: int, seconds: float) -> Starts:
