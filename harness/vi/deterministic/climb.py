@@ -133,7 +133,8 @@ class _Memory:
         """Add a pair for some rows, if its curvature is positive."""
         bend, size = _dot(step, change), _dot(change, change)
         good = bend > 1e-12 * np.sqrt(_dot(step, step) * size)
-        rows, step, change, bend, size = (a[good] for a in (rows, step, change, bend, size))
+        rows = rows[good]
+        step, change, bend, size = (a[good] for a in (step, change, bend, size))
         for kept, new in ((self._step, step), (self._change, change), (self._rate, 1 / bend)):
             kept[:-1, rows] = kept[1:, rows]
             kept[-1, rows] = new

@@ -133,7 +133,7 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
     W = hessians(target, two, gradient, scale, np.ones(2), dense(d))
     if not np.isfinite(W).all():
         return dense(d)
-    seen = (np.abs(W) > NEGLIGIBLE).any(axis=0)
+    seen = np.abs(W).max(axis=0) > NEGLIGIBLE
     pattern = colour_columns(seen)
     if pattern.colours > d // 2:
         return dense(d)
