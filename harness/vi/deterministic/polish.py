@@ -97,7 +97,7 @@ def polish(
     there are no new base draws.
     """
     refused, theta = 0, best.theta
-    used = _first_size(objective, pattern)
+    used, given = _first_size(objective, pattern), len(objective.eps)
     while True:
         blocks, size, d = objective.eps.shape
         each = blocks * (pattern.colours + 1) * seconds
@@ -115,6 +115,9 @@ def polish(
             break
         if used < size and not settings.error < means < math.inf:
             used *= 2
+        elif means == math.inf and blocks > given:
+            # Once more draws have not helped, there is no optimum that others would find.
+            break
         elif rng is not None and 2 * objective.draws <= settings.most_draws:
             refused += objective.refused
             eps = np.concatenate([objective.eps, base_blocks(d, blocks, size, rng)])
