@@ -128,7 +128,7 @@ def _weighted(
     problem: Problem[WeightOptions],
     optimum: Optimum,
     q: Judged,
-    proposal: importance.Proposal,
+    proposal: importance.Defensive | importance.Mixture,
     regions: Parts | None = None,
 ) -> Fitted:
     """Weight draws of a proposal and resample them; ``q`` has the faults that go with them."""
@@ -191,7 +191,7 @@ def _with_masses(
 
 
 def _proposed(
-    problem: Problem[WeightOptions], proposal: importance.Proposal
+    problem: Problem[WeightOptions], proposal: importance.Defensive | importance.Mixture
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return proposals ``(n, d)`` with log p and log q.
 
@@ -222,7 +222,9 @@ def _proposed(
         more = int(np.clip(needed - n, n // 8, most - n))
 
 
-def _most_proposals(problem: Problem[WeightOptions], proposal: importance.Proposal) -> int:
+def _most_proposals(
+    problem: Problem[WeightOptions], proposal: importance.Defensive | importance.Mixture
+) -> int:
     """Return the largest number of proposals.
 
     It is halved while those of ``USUAL_DRAWS`` would take longer than allowed: a busy machine

@@ -106,9 +106,6 @@ class Proposal(Protocol):
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
 
-    def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Return draws, shape ``(n, d)``, with their log densities, shape ``(n,)``, nats."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Defensive:
