@@ -16,11 +16,13 @@ from harness.records import (
     Cause,
     Closeness,
     Comparison,
+    Doubt,
     Estimate,
     Explanation,
     Finding,
     Gap,
     Measure,
+    Reason,
     SeedVerdict,
     Trial,
     Verdict,
@@ -111,6 +113,32 @@ def test_which_stan_made_a_run_reads_back(compared: Comparison, tmp_path: Path) 
     shown = table(again)
     assert shown is not None
     assert "Stan 2.40 (embedded)" in {row.engine for row in shown.rows}
+
+
+def test_doubts_and_what_movement_shows_read_back(compared: Comparison, tmp_path: Path) -> None:
+    """A run's doubts, and a verdict that rests on its own draws; older files have neither."""
+    model = compared.models[0]
+    doubt = Doubt(Reason.MOVED, "tail", "tau", 1.25, 0.0625, 0.75)
+    rule = rules_for()["bias"]
+    measure = Measure(model.model.name, "dadvi", 1, "tau", "bias", 0.75, 0.0625, "movement")
+    finding = Finding(rule, measure, "wrong", "It moved.")
+    verdict = replace(
+        model.verdicts[0], level="fail", findings=(finding,), evidence="movement", causes=()
+    )
+    changed = replace(
+        model,
+        runs=(replace(model.runs[0], doubts=(doubt,)), *model.runs[1:]),
+        verdicts=(verdict, *model.verdicts[1:]),
+    )
+    files.write(replace(compared, models=(changed, *compared.models[1:])), tmp_path)
+    again = files.read(tmp_path).models[0]
+    assert [r.doubts for r in again.runs] == [(doubt,), *[()] * (len(model.runs) - 1)]
+    assert (again.verdicts[0].evidence, again.verdicts[0].findings) == ("movement", (finding,))
+    raw = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    del raw["models"][0]["runs"][0]["doubts"], raw["models"][0]["verdicts"][0]["evidence"]
+    (tmp_path / "results.json").write_text(json.dumps(raw), encoding="utf-8")
+    old = files.read(tmp_path).models[0]
+    assert (old.runs[0].doubts, old.verdicts[0].evidence) == ((), "none")
 
 
 def test_what_more_draws_cannot_decide_reads_back(compared: Comparison, tmp_path: Path) -> None:
