@@ -12,6 +12,7 @@ from harness.cli.common import fail
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.judge import judge
+from harness.cli.league import league
 from harness.cli.models import models
 from harness.cli.report import report
 
@@ -53,5 +54,5 @@ def main() -> None:
     """May I use ADVI on this Stan model instead of NUTS, and if not, why not?"""
 
 
-for command in (compare, judge, check, baseline, models, report, doctor):
+for command in (compare, judge, check, baseline, models, report, league, doctor):
     main.add_command(command)

@@ -14,13 +14,14 @@ from rich.text import Text
 
 from harness.methods import METHODS, title
 from harness.records import levels
-from harness.records.text import count, integer
+from harness.records.text import count, integer, number, percent
 from harness.report.decision import Decision, ModelDecision, Row, columns_of, decide
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
     from harness.methods.method import Method
-    from harness.records import Comparison, Model, Verdict
+    from harness.records import Comparison, Level, Model, Verdict
+    from harness.report.league import League
     from harness.stan import Check
 
 SYMBOLS: Mapping[str, str] = {level: f"{sign} {level}" for level, sign in levels.SYMBOLS.items()}
@@ -261,6 +262,23 @@ def _why(verdicts: Sequence[Verdict]) -> str:
         return causes[0].words
     # In the order of the methods beside them.
     return f"{causes[0].words}, {' / '.join(f or 'unknown' for f in figures)} nats"
+
+
+def print_league(found: League) -> None:
+    """Print a row a method: how often it has each level, and its speed beside NUTS's."""
+    console = make_console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    levels_shown: tuple[Level, ...] = ("pass", "warn", "fail", "unknown")
+    for heading in ("method", *levels_shown, "passes", "× NUTS"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in found.standings:
+        counts = [integer(row.counts.get(level, 0)) for level in levels_shown]
+        share = "–" if math.isnan(row.share) else percent(row.share)
+        speed = "–" if math.isnan(row.times_nuts) else number(row.times_nuts)
+        table.add_row(row.title, *counts, share, speed)
+    console.print(table)
+    for posterior, error in found.errors:
+        console.print(Text(f"{posterior} could not be compared: {error}"))
 
 
 def print_models(models: Sequence[Model], methods: Mapping[str, Method]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -13,11 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records import Comparison, ModelComparison
-from harness.records.text import count, seconds
+from harness.records.text import count, integer, number, percent, seconds
 from harness.report import standing
 from harness.report.decision import decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
+from harness.report.league import League
 
 
 def render(
@@ -66,6 +68,16 @@ def fragment(comparison: Comparison) -> str:
     return template.render(found=decide(comparison), style=Markup(_asset("fragment.css")))  # noqa: S704
 
 
+def league_page(found: League) -> str:
+    """Return a league as a page of its own, whose tables can be sorted."""
+    template = _environment().get_template("league.html.j2")
+    return template.render(
+        found=found,
+        style=Markup(_font_faces() + _asset("style.css")),  # noqa: S704 - our own
+        script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
+    )
+
+
 def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, object]:
     first = {kind: [f for f in figures if f.kind == kind] for kind in ("gap", "density")}
     return {
@@ -105,6 +117,11 @@ def _environment() -> Environment:
         "breakable": breakable,
         "slug": _slug,
         "method_title": lambda method: looks.look(method).title,
+        # What is not known sorts last, as an empty value, and is shown as a dash.
+        "blank": lambda value: "" if math.isnan(value) else f"{value:.7g}",
+        "figure": lambda value: "–" if math.isnan(value) else number(value),
+        "whole": lambda value: "–" if math.isnan(value) else integer(round(value)),
+        "share": lambda value: "–" if math.isnan(value) else percent(value),
     }
     return environment
 

@@ -1,0 +1,32 @@
+"""``harness league``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.common import FOLDER
+
+
+@click.command()
+@click.argument(
+    "results",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="RESULTS…",
+)
+@click.option("--out", type=FOLDER, default=Path("reports/league"), show_default=True)
+def league(results: tuple[Path, ...], out: Path) -> None:
+    """Put the verdicts of several results folders into one table, page and CSV file."""
+    from harness.report import league as report
+    from harness.report.html import league_page
+    from harness.report.terminal import print_league
+
+    found = report.league(results)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "league.csv").write_text(report.as_csv(found), encoding="utf-8")
+    (out / "index.html").write_text(league_page(found), encoding="utf-8")
+    print_league(found)
+    click.echo(f"league: {out / 'index.html'} and {out / 'league.csv'}")
