@@ -116,6 +116,9 @@ def find_cmdstan() -> CmdStan | None:
 
 
 def _known_to_cmdstanpy() -> CmdStan | None:
+    # Without the folder it knows none, and its import costs half a second, mostly pandas.
+    if not Path("~/.cmdstan").expanduser().exists():
+        return None
     import cmdstanpy
 
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from harness.records import FloatArray
 
@@ -18,6 +17,9 @@ _TINY = 2.0**-32  # half of Sobol's smallest step keeps every point of the cube 
 
 def scrambled_normals(dimension: int, count: int, rng: np.random.Generator) -> FloatArray:
     """Return one scramble of Sobol normals, shape ``(count, dimension)``, moments not matched."""
+    # Half a second, which a comparison that finds all its runs stored need not wait.
+    from scipy.stats import qmc
+
     if dimension <= qmc.Sobol.MAXDIM:
         cube = qmc.Sobol(dimension, scramble=True, seed=rng).random(count)
     else:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from harness import metrics
 from harness.records import Estimate
@@ -76,6 +75,8 @@ def _curve(posterior: Posterior) -> dict[str, Any] | None:
     what straight lines in ``on`` leave of ``of`` and of the square of ``on``.
     """
     n, d = posterior.z.shape
+    from scipy import stats  # slow, and an analysis that is stored needs none
+
     x = stats.norm.ppf((stats.rankdata(posterior.z, axis=0) - 0.5) / n)
     square = x**2 - 1
     correlation = np.corrcoef(x, rowvar=False).reshape(d, d)
