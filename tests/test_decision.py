@@ -188,7 +188,7 @@ def test_what_passes_names_its_worst_quantity_with_an_error() -> None:
     )
     found = dataclasses.replace(passing, measures=measures)
     (row,) = decide(Comparison((found,), (), {})).models[0].rows
-    assert row.says == "dadvi_lr pass (worst: b, 0.040 ± 0.010 sd)"
+    assert row.says == "dadvi_lr pass; worst: b, 0.040 ± 0.010 sd"
 
 
 def test_verdicts_without_a_trusted_reference_rest_on_nothing() -> None:

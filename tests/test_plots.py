@@ -15,7 +15,7 @@ import report_fixture as fixture
 import report_records
 from matplotlib.path import Path as Outline
 
-from harness.records import Reference
+from harness.records import Comparison, Reference
 from harness.report.figures import (
     canvas,
     chains,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.records import Comparison, ModelComparison
+    from harness.records import ModelComparison
     from harness.report.figures import Figure
 
 
@@ -312,7 +312,29 @@ def test_the_cost_figure_needs_no_arrays(comparison: Comparison) -> None:
     made = cost_figure(light)
     assert made is not None
     assert [p.method for p in made.panels][:2] == ["nuts", "meanfield"]
-    assert ("linear_regression", "nuts") not in {(p.model, p.method) for p in cost.points(light)}
+
+
+def test_nuts_stays_in_the_cost_figure_as_the_reference(comparison: Comparison) -> None:
+    """At no distance from itself, with its time."""
+    found = {(p.model, p.method): p for p in cost.points(comparison)}
+    point = found["linear_regression", "nuts"]
+    assert (point.seconds, point.typical, point.worst) == (0.6, 0.0, 0.0)
+    assert found["mixture", "nuts"].typical > 0  # where it is compared, it keeps its distance
+
+
+def test_the_cost_of_one_model_is_one_panel_or_none(models: dict[str, ModelComparison]) -> None:
+    """All methods share it, each named; fewer than three points are no figure."""
+    entry = models["linear_regression"]
+    made = cost_figure(Comparison((entry,), (), {}))
+    assert made is not None
+    (panel,) = made.panels
+    for title in ("NUTS", "mean-field", "full-rank", "tuned mean-field"):
+        assert title in panel.alt
+        assert f">{title}</text>" in panel.svg
+    few = [r for r in entry.runs if r.spec.method in {"nuts", "meanfield"}]
+    lighter = dataclasses.replace(entry, runs=tuple(few))
+    assert len(cost.points(Comparison((lighter,), (), {}))) == 2
+    assert cost_figure(Comparison((lighter,), (), {})) is None
 
 
 def test_figures_of_an_empty_comparison_are_none(tmp_path: Path) -> None:

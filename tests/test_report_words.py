@@ -68,15 +68,12 @@ def test_seed_shares_are_said_beside_the_level(comparison: Comparison) -> None:
     assert judgement.seeds_text(one) == "3 of 10 seeds; typical seed: warn"
 
 
-def test_left_out_methods_say_why(comparison: Comparison) -> None:
-    """The reason stands in the cell and in the notes."""
-    wide = by_name(comparison, "wide_normal")
-    settings = {"fullrank": {"skip": "20 000 covariances"}}
-    entry = dataclasses.replace(wide, model=dataclasses.replace(wide.model, settings=settings))
+def test_methods_that_were_not_run_are_left_out(comparison: Comparison) -> None:
+    """Their cells have neither a time nor a speed; the model's notes say why."""
+    entry = by_name(comparison, "wide_normal")
     names = ["fullrank", "meanfield_tuned"]
     row = summary._row(entry, names, names, decided(entry))
-    assert [c.reason for c in row.cells] == ["20 000 covariances", "not run"]
-    assert all(c.level == "missing" for c in row.cells)
+    assert [(c.level, c.timed) for c in row.cells] == [("missing", "")] * 2
 
 
 @pytest.mark.parametrize(
@@ -90,17 +87,6 @@ def test_left_out_methods_say_why(comparison: Comparison) -> None:
 def test_backticks_become_code_and_the_rest_is_escaped(sentence: str, html: str) -> None:
     """Names stand out in findings, and no sentence can bring a tag."""
     assert prose(sentence) == html
-
-
-def test_the_reason_of_a_reference_is_short_in_the_table(comparison: Comparison) -> None:
-    """A few words where there are some; the section of the model has the whole sentence."""
-    entry = by_name(comparison, "mixture")
-    reference = dataclasses.replace(entry.reference, why="all figures", short="two figures")
-    row = summary._row(dataclasses.replace(entry, reference=reference), [], [], decided(entry))
-    assert row.reference_why == "two figures"
-    reference = dataclasses.replace(reference, short="")
-    row = summary._row(dataclasses.replace(entry, reference=reference), [], [], decided(entry))
-    assert row.reference_why == "all figures"
 
 
 def test_many_quantities_are_folded_after_the_worst_dozen(comparison: Comparison) -> None:
@@ -149,7 +135,7 @@ def test_runs_are_counted_and_shown_with_khat_and_message(comparison: Comparison
     assert any(r.run.message == "The gradient could not be computed." for r in failed.rows)
 
 
-def test_findings_are_worst_first_and_the_rest_is_folded(comparison: Comparison) -> None:
+def test_findings_are_worst_first_and_the_rest_is_counted(comparison: Comparison) -> None:
     """Wrong before off before unsure; close findings are left out."""
     entry = by_name(comparison, "linear_regression")
     verdict = next(v for v in entry.verdicts if v.method == "fullrank")
@@ -157,10 +143,28 @@ def test_findings_are_worst_first_and_the_rest_is_folded(comparison: Comparison)
     levels: tuple[Closeness, ...] = ("close", "unsure", "off", "wrong", "off", "unsure", "wrong")
     mixed = tuple(dataclasses.replace(some, level=level) for level in levels)
     entry = dataclasses.replace(entry, verdicts=(dataclasses.replace(verdict, findings=mixed),))
-    (group,) = findings.groups(entry)
-    said = [line.word for line in [*group.shown, *group.folded]]
+    (group,) = findings.groups(entry)[0].values()
+    said = [line.word for line in group.lines]
     assert said == ["wrong", "wrong", "off", "off", "unsure", "unsure"]
-    assert len(group.shown) == findings.SHOWN
+    many = dataclasses.replace(verdict, findings=mixed * findings.MOST)
+    (group,) = findings.groups(dataclasses.replace(entry, verdicts=(many,)))[0].values()
+    assert len(group.lines) == findings.MOST
+    assert len(group.lines) + group.left_out == 6 * findings.MOST
+
+
+def test_what_several_methods_share_is_said_once(comparison: Comparison) -> None:
+    """With the methods that it holds for; each of them counts it among its findings."""
+    entry = by_name(comparison, "linear_regression")
+    notes = {"meanfield": ("Of both.", "Mine."), "fullrank": ("Of both.",)}
+    verdicts = tuple(
+        dataclasses.replace(v, findings=(), notes=notes[v.method])
+        for v in entry.verdicts
+        if v.method in notes
+    )
+    found, shared = findings.groups(dataclasses.replace(entry, verdicts=verdicts))
+    assert shared == (("Of both.", ("mean-field", "full-rank")),)
+    assert {m: g.notes for m, g in found.items()} == {"meanfield": ("Mine.",), "fullrank": ()}
+    assert {m: g.size for m, g in found.items()} == {"meanfield": 2, "fullrank": 1}
 
 
 def test_an_alarm_is_called_an_alarm_and_comes_last(comparison: Comparison) -> None:
@@ -171,8 +175,8 @@ def test_an_alarm_is_called_an_alarm_and_comes_last(comparison: Comparison) -> N
     loud = dataclasses.replace(some, rule=report_records.KHAT, level="wrong")
     mixed = (loud, dataclasses.replace(some, level="off"))
     entry = dataclasses.replace(entry, verdicts=(dataclasses.replace(verdict, findings=mixed),))
-    (group,) = findings.groups(entry)
-    assert [(line.word, line.alarm) for line in group.shown] == [("off", False), ("alarm", True)]
+    (group,) = findings.groups(entry)[0].values()
+    assert [(line.word, line.alarm) for line in group.lines] == [("off", False), ("alarm", True)]
 
 
 def test_a_column_of_noughts_becomes_a_sentence(comparison: Comparison) -> None:
@@ -233,7 +237,6 @@ def test_rare_methods_share_a_column_where_there_are_many() -> None:
     found = summary.summarise(Comparison(whole, (), {}))
     assert [name for name, _ in found.methods] == usual
     assert found.others
-    assert not found.compact
     assert [(c.method, c.level) for c in found.rows[0].others] == [
         (m, "pass") for m in ("advi", "minibatch", "bbvi", "svgd")
     ]

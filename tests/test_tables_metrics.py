@@ -107,14 +107,18 @@ def test_nothing_that_reads_the_table_names_a_row() -> None:
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("name", JUDGED)
 def test_words_of_a_finding_read_as_a_sentence(name: str, value: float) -> None:
-    """Every value gives a sentence with subject, figure, limits and reason."""
+    """Every value gives a sentence with subject and figure; limits only where they are special."""
     metric = METRICS[name]
     assert metric.rule is not None
     full = scene(metric, value)
     for shown in (full, Scene(full.measure)):
         text = metric.sentence(shown, metric.rule, "wrong", z=3.0, where="seed 1", more=2)
         assert SENTENCE.fullmatch(text), text
-        assert metric.rule.why in text
+        assert metric.rule.why not in text  # the table of limits explains it once
+        own = dataclasses.replace(metric.rule, close=metric.rule.close / 2)
+        special = metric.sentence(shown, own, "wrong", z=3.0)
+        assert metric.rule.why in special
+        assert metric.limits(own) in special
         for words in (text, metric.headline(shown, "wrong"), metric.changed(None, shown)):
             reads_well(words)
         reads_well(metric.changed(full, shown))

@@ -127,7 +127,7 @@ def test_the_limit_that_was_used_is_printed() -> None:
     found = judgement.judge_chains(measures)
     (finding,) = found.findings
     assert finding.rule.close == rhat_limit(900.0, 4, 1)
-    assert "Up to 1.0103 is close" in finding.sentence
+    assert "Here up to 1.0103 is close" in finding.sentence
 
 
 # --- made again ------------------------------------------------------------------------------

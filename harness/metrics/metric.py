@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from harness.metrics.sample import Kind
 from harness.records import Closeness, Estimate, Measure, Rule, RunResult
 from harness.records.budget import EXACT_DRAWS, MAX_DRAWS, MAX_NUTS_SAMPLES, Scarce
-from harness.records.text import capital, count, integer, number, percent, setting, with_error
+from harness.records.text import count, integer, number, percent, setting, with_error
 
 
 class WorstPair(NamedTuple):
@@ -213,7 +213,7 @@ class Metric:
         where: str = "",
         more: int = 0,
     ) -> str:
-        """Say what was found: the figure, the limits and their reason.
+        """Say what was found, and the limits where they are not the metric's own.
 
         A figure is bounded by z standard errors beyond its value. ``where`` names the seed,
         ``needed`` is how many draws would decide, ``beyond`` the sample whose limit is too low for
@@ -228,7 +228,9 @@ class Metric:
         if level == "unsure":
             return f"{subject}: {self._undecided(scene, rule, z, needed, beyond)}{also}."
         clause = self._worded(self.clause, scene) or f"{self.noun} {self._figure(scene)}"
-        return f"{subject}: {clause}{also}. {capital(self.limits(rule))}: {rule.why}."
+        # The limits that hold everywhere are explained once, in a table of their own.
+        own = "" if rule == self.rule else f" Here {self.limits(rule)}: {rule.why}."
+        return f"{subject}: {clause}{also}.{own}"
 
     def _worded(self, words: Words | None, scene: Scene) -> str:
         return "" if words is None else words(scene, self.size(scene.value))

@@ -17,6 +17,7 @@ from harness.metrics import W1
 from harness.records import (
     WITHOUT_DRAWS,
     Comparison,
+    Evidence,
     Level,
     ModelComparison,
     Reference,
@@ -35,8 +36,12 @@ KINDS: Mapping[str, str] = {
 }  # fmt: skip
 """References in words."""
 
-MOVED = "its draws, moved"
-"""What shows a fit wrong where there is no reference: short chains from its own draws."""
+EVIDENCE: Mapping[Evidence, str] = {
+    "exact": "exact draws", "supplied": "supplied draws", "nuts": "NUTS",
+    "nuts+ensemble": "NUTS and short chains", "ensemble": "short chains",
+    "movement": "its draws, moved", "none": "nothing",
+}  # fmt: skip
+"""What verdicts rest on, in words."""
 
 ORDER: tuple[Level, ...] = ("pass", "warn", "fail", "unknown", "reference")
 """Rows stand in this order: what can be used comes first, the yardstick last."""
@@ -113,6 +118,12 @@ class ModelDecision:
     error: str | None = None
 
     @property
+    def best(self) -> Level:
+        """The level of the best approximation; unknown where there is none."""
+        levels = [r.level for r in _choices(self.rows) if r.level != "reference"]
+        return min(levels, key=ORDER.index, default="unknown")
+
+    @property
     def has_reasons(self) -> bool:
         """Whether there is anything in the columns of causes and remedies."""
         return any(row.why or row.helps for row in self.rows)
@@ -147,6 +158,11 @@ def decide(comparison: Comparison) -> Decision:
     return Decision(question, answer, detail, models, _claims(comparison))
 
 
+def decide_one(entry: ModelComparison) -> ModelDecision:
+    """Return what is decided on one model, without the command to type next."""
+    return _model(entry, "")
+
+
 def timing_base(entry: ModelComparison) -> str:
     """Return the method that others are timed against: NUTS, else the cheapest that passes."""
     timed = {v.method: _seconds(_finished(entry, v.method)) for v in entry.verdicts}
@@ -157,18 +173,19 @@ def timing_base(entry: ModelComparison) -> str:
     return min(trusted, key=timed.__getitem__, default="")
 
 
-def evidence(reference: Reference) -> str:
-    """Say what verdicts rest on: the one place that puts it into words."""
-    if reference.evidence == "nuts+ensemble":
-        return "NUTS and short chains"
-    return KINDS[reference.kind] if reference.trusted else "nothing"
+def evidence(reference: Reference, of: Evidence = "none") -> str:
+    """Say what a verdict rests on, or the reference where the verdict does not tell.
+
+    The one place that puts it into words.
+    """
+    return EVIDENCE[reference.evidence if of == "none" else of]
 
 
 def _checked(verdict: Verdict, reference: Reference) -> str:
     """Say what one verdict rests on; without a reference, a method's own draws can be evidence."""
     if verdict.level == "reference":
         return ""
-    return MOVED if verdict.evidence == "movement" else evidence(reference)
+    return evidence(reference, verdict.evidence)
 
 
 def columns_of(judged: Sequence[Sequence[str]], methods: list[str]) -> list[str]:
@@ -267,7 +284,7 @@ def _says(entry: ModelComparison, verdict: Verdict) -> str:
     if worst is None:
         return said
     far = f"{worst.quantity}, {estimate(max(worst.value, 0.0), worst.mcse)} sd"
-    return f"{said} (worst: {far})" if said else f"worst: {far}"
+    return f"{said}; worst: {far}" if said else f"worst: {far}"
 
 
 # --- answers -----------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def _timed(row: Row | None, between: str) -> Text:
     """Return a level with the time of a run and its speed."""
     text = _level(row)
     if row is not None:
-        said = row.time_text if math.isnan(row.times) else f"{row.time_text} {row.times_text}"
+        said = row.time_text if math.isnan(row.times) else f"{row.time_text}, {row.times_text}"
         text.append(f"{between}{said}", style="not bold dim")
     return text
 

@@ -14,6 +14,7 @@ from harness.report.figures import (
     elbo,
     errors,
     gaps,
+    overlay,
     pairs,
     tracks,
     variance,
@@ -26,7 +27,8 @@ __all__ = ["Figure", "Panel", "cost_figure", "figures_for"]
 def figures_for(comparison: ModelComparison) -> list[Figure]:
     """Return every figure of one model, in the order of the report.
 
-    Where the divergence comes from, densities of up to three quantities, quantile errors, the
+    Where the divergence comes from, densities of up to three quantities (a few methods over each
+    other, then each method), quantile errors, the
     worst pair, ELBO traces, what was tracked beside them, variances of gradients and the NUTS
     chains; those that have nothing to show are left out. A model that could not be compared has
     none.
@@ -35,6 +37,7 @@ def figures_for(comparison: ModelComparison) -> list[Figure]:
         return []
     made = [
         gaps.figure(comparison),
+        overlay.figure(comparison),
         *density.figures(comparison),
         errors.figure(comparison),
         pairs.figure(comparison),

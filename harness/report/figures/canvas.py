@@ -32,7 +32,9 @@ FONT_PT = 8.0
 _TICK = 2.5  # points
 _UNKNOWN_EM = 1.0  # a character that the report's font lacks, as wide as any
 
-Kind = Literal["gap", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains", "cost"]
+Kind = Literal[
+    "gap", "overlay", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains", "cost"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Figure:
     title: str
     caption: str
     panels: tuple[Panel, ...]
+    methods: tuple[str, ...] = ()
+    """Methods that every panel shows, where a legend has to name them."""
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import median
 from typing import NamedTuple
 
@@ -17,15 +18,15 @@ from harness.report.figures.choose import runs_of
 from harness.report.figures.looks import CLOSE_BAND, FAINT, INK, MUTED, in_order, look
 
 _WIDTH = 360
+_WIDE = 640
 _HEIGHT = 270
 _MARGINS = canvas.Margins(left=44, right=10, top=8, bottom=36)
 _FLOOR = 0.005
 _CEILING = 30.0
 _CLOSE = 0.1
-_LABEL_PT = canvas.FONT_PT - 0.6
+_LABEL_PT = canvas.FONT_PT
 _LABEL_HEIGHT = 12.0
 _CENTRED_FROM = 2
-_MANY = 9
 _FEW = 3
 _TIMES = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 _TIME_WORDS = ("10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h")
@@ -55,8 +56,6 @@ def points(comparison: Comparison) -> list[Point]:
 
 
 def _point(entry: ModelComparison, method: str) -> Point | None:
-    if method == entry.reference.method:
-        return None  # the reference has no distance to itself
     by_seed: dict[int | None, float] = {}
     for m in entry.measures:
         if m.method == method and m.metric == W1.id and m.quantity is not None:
@@ -66,6 +65,9 @@ def _point(entry: ModelComparison, method: str) -> Point | None:
     done = [run for run in runs_of(entry, method) if run.status not in WITHOUT_DRAWS]
     times = [run.cost.seconds for run in done]
     times = [t for t in times if math.isfinite(t) and t > 0]
+    if method == entry.reference.method and times:
+        # What others are measured against stays in the figure, at no distance from itself.
+        return Point(entry.model.name, method, median(times), 0.0, 0.0)
     if not by_seed or not times:
         return None
     sizes = list(by_seed.values())
@@ -73,26 +75,31 @@ def _point(entry: ModelComparison, method: str) -> Point | None:
 
 
 def figure(comparison: Comparison) -> canvas.Figure | None:
-    """Return the figure, or None where nothing was measured."""
+    """Return the figure, or None where there are fewer than three points to compare.
+
+    Methods on at least three models have a panel each; where there is none, all share one.
+    """
     everything = points(comparison)
-    if not everything:
+    if len(everything) < _FEW:
         return None
     low = min(p.seconds for p in everything) / 1.6
     high = max(p.seconds for p in everything) * 3.0  # room for labels on the right
     methods = in_order((p.method for p in everything), nuts_first=True)
-    drawing, ax = _frame((low, high))
-    shown = methods
-    if len(methods) > _MANY:  # those on several models
-        usual = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
-        shown = usual or methods
-    panels = tuple(_panel(drawing, ax, m, everything) for m in shown)
+    shown = [m for m in methods if sum(p.method == m for p in everything) >= _FEW]
     caption = (
         "Across: seconds of a typical run. Up: W1 distance of the worst quantity to the reference,"
-        " in sds. Marker: the typical (median) seed; its line ends at the worst seed. Pale: the"
-        " other methods. Shaded: close."
+        " in sds; the reference itself at the bottom. Marker: the typical (median) seed; its line"
+        " ends at the worst seed. Shaded: close."
     )
-    if len(shown) < len(methods):
-        caption += f" Methods on fewer than {_FEW} models are pale only."
+    if shown:
+        drawing, ax = _frame((low, high), _WIDTH)
+        panels = tuple(_panel(drawing, ax, m, everything) for m in shown)
+        caption += " Pale: the other methods."
+        if len(shown) < len(methods):
+            caption += f" Methods on fewer than {_FEW} models are pale only."
+    else:
+        drawing, ax = _frame((low, high), _WIDE)
+        panels = (_together(drawing, ax, methods, everything),)
     return canvas.Figure("cost", "Cost against error", caption, panels)
 
 
@@ -100,9 +107,9 @@ def _clipped(value: float) -> float:
     return min(max(value, _FLOOR), _CEILING)
 
 
-def _frame(times: tuple[float, float]) -> tuple[canvas.Drawing, Axes]:
+def _frame(times: tuple[float, float], width: int) -> tuple[canvas.Drawing, Axes]:
     """Draw what all panels share: logarithmic axes and the close band."""
-    drawing, ax = canvas.axes(_WIDTH, _HEIGHT, _MARGINS)
+    drawing, ax = canvas.axes(width, _HEIGHT, _MARGINS)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(*times)
@@ -115,15 +122,20 @@ def _frame(times: tuple[float, float]) -> tuple[canvas.Drawing, Axes]:
 
 
 def _draw(ax: Axes, mine: list[Point], others: list[Point], method: str) -> None:
-    style = look(method)
     pale = ([p.seconds for p in others], [_clipped(p.typical) for p in others])
     ax.plot(*pale, ls="none", marker="o", ms=2.5, color=FAINT)
+    _marks(ax, mine, method)
+    _labels(ax, {p: p.model for p in mine})
+
+
+def _marks(ax: Axes, mine: list[Point], method: str) -> None:
+    """Draw a method's points, each with a line to its worst seed."""
+    style = look(method)
     ends = [([p.seconds] * 2, [_clipped(p.typical), _clipped(p.worst)]) for p in mine]
     spans = [(np.array(x), np.array(y)) for x, y in ends]
     ax.plot(*canvas.broken(spans), color=style.colour, lw=0.8, alpha=0.7)
     own = ([p.seconds for p in mine], [_clipped(p.typical) for p in mine])
     ax.plot(*own, ls="none", marker=style.marker, ms=4.6, color=style.colour)
-    _labels(ax, mine)
 
 
 def _panel(drawing: canvas.Drawing, ax: Axes, method: str, everything: list[Point]) -> canvas.Panel:
@@ -145,25 +157,41 @@ def _panel(drawing: canvas.Drawing, ax: Axes, method: str, everything: list[Poin
         return canvas.panel(drawing, style.title, method, alt, note)
 
 
-def _labels(ax: Axes, mine: list[Point]) -> None:
+def _together(
+    drawing: canvas.Drawing, ax: Axes, methods: list[str], everything: list[Point]
+) -> canvas.Panel:
+    """Return one panel of all methods, each point with the method's name."""
+    several = len({p.model for p in everything}) > 1
+    names = {p: look(p.method).title + (f", {p.model}" if several else "") for p in everything}
+    told = "; ".join(
+        f"{names[p]} {seconds(p.seconds)}, W1 {number(p.typical)} sd" for p in everything
+    )
+    with canvas.overlay(ax):
+        for method in methods:
+            _marks(ax, [p for p in everything if p.method == method], method)
+        _labels(ax, names)
+        return canvas.panel(drawing, "All methods", "", f"Cost against error: {told}.")
+
+
+def _labels(ax: Axes, names: Mapping[Point, str]) -> None:
     """Name each point: beside it, or where there is room a little above or below."""
     pixel = ax.transData.transform
     scale = 96.0 / ax.figure.dpi
     box = tuple(float(v) * scale for v in ax.bbox.extents)
-    at = {p: pixel((p.seconds, _clipped(p.typical))) * scale for p in mine}
-    tops = {p: pixel((p.seconds, _clipped(p.worst))) * scale for p in mine}
+    at = {p: pixel((p.seconds, _clipped(p.typical))) * scale for p in names}
+    tops = {p: pixel((p.seconds, _clipped(p.worst))) * scale for p in names}
     marks = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
-    marks += [(at[p][0] - 1.5, at[p][1], tops[p][0] + 1.5, tops[p][1] + 1) for p in mine]
+    marks += [(at[p][0] - 1.5, at[p][1], tops[p][0] + 1.5, tops[p][1] + 1) for p in names]
     labels: list[Box] = []
     back = ax.transData.inverted()
-    for p in sorted(mine, key=lambda q: (-at[q][1], at[q][0])):
+    for p in sorted(names, key=lambda q: (-at[q][1], at[q][0])):
         x, y = (float(v) for v in at[p])
-        width = canvas.width_px(p.model, _LABEL_PT)
+        width = canvas.width_px(names[p], _LABEL_PT)
         left, bottom = _free_spot(x, y, width, marks, labels, box)
         labels.append((left, bottom, left + width, bottom + _LABEL_HEIGHT))
         middle = bottom + _LABEL_HEIGHT / 2
         where = back.transform((left / scale, middle / scale))
-        words = p.model.replace("$", r"\$")  # no mathematics
+        words = names[p].replace("$", r"\$")  # no mathematics
         ax.text(where[0], where[1], words, size=_LABEL_PT, color=INK, va="center")
         if abs(middle - y) > _LABEL_HEIGHT:
             # From the point to the nearest edge of its label, never over the letters.

@@ -112,7 +112,7 @@ def _figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
     drawn = {method: _seeds(comparison, method, name, frame) for method in methods}
     top = _top(shaded, drawn)
     width = panel_width(len(methods))
-    drawing, ax = _frame(shaded, frame, top, width, name)
+    drawing, ax = frame_of(shaded, frame, top, (width, _HEIGHT), name)
     panels = []
     for method in methods:
         seeds, unit = drawn[method], _unit(comparison, method)
@@ -163,11 +163,12 @@ def _top(shaded: Curve | None, drawn: dict[str, list[_Seed]]) -> float:
     return 1.06 * max([reference, *sensible])
 
 
-def _frame(
-    shaded: Curve | None, frame: Window, top: float, width: int, name: str
+def frame_of(
+    shaded: Curve | None, frame: Window, top: float, size: tuple[int, int], label: str
 ) -> tuple[canvas.Drawing, Axes]:
-    """Draw what all panels share: axes and the reference."""
-    drawing, ax = canvas.axes(width, _HEIGHT, canvas.Margins())
+    """Draw what panels of ``size`` (CSS pixels) share: axes and the reference."""
+    width, height = size
+    drawing, ax = canvas.axes(width, height, canvas.Margins(bottom=34.0 if label else 20.0))
     if shaded is not None:
         # fill_between would write the level base point by point: half of a panel's bytes. Every
         # other point of a smooth curve is enough for an area without an outline.
@@ -178,7 +179,7 @@ def _frame(
     ax.set_xlim(frame.low, frame.high)
     ax.set_ylim(0, top)
     ticks = canvas.nice_ticks(frame.low, frame.high, 4 if width < _NARROW else 6)
-    canvas.x_axis(ax, ticks, name)
+    canvas.x_axis(ax, ticks, label)
     return drawing, ax
 
 

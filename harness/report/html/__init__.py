@@ -14,12 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records import Comparison, ModelComparison
-from harness.records.text import count, integer, number, percent, seconds
-from harness.report import standing
-from harness.report.decision import decide
+from harness.records.text import clip, count, integer, number, percent, seconds
+from harness.report.decision import ModelDecision, decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
 from harness.report.league import League
+
+SHORT = 84
+"""Characters of a cell; what opens below it has all."""
 
 
 def render(
@@ -55,7 +57,11 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
             script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
             summary=summary.summarise(comparison),
             cost=cost_figure(comparison),
-            models=[_model_view(m, drawn[m.model.name]) for m in comparison.models],
+            alone=len(comparison.models) == 1,
+            models=[
+                _model_view(m, decided, drawn[m.model.name])
+                for m, decided in zip(comparison.models, decide(comparison).models, strict=True)
+            ],
             limits=findings.limits(comparison),
             provenance=provenance.provenance(comparison),
         )
@@ -78,23 +84,30 @@ def league_page(found: League) -> str:
     )
 
 
-def _model_view(entry: ModelComparison, figures: Sequence[Figure]) -> dict[str, object]:
-    first = {kind: [f for f in figures if f.kind == kind] for kind in ("gap", "density")}
+def _model_view(
+    entry: ModelComparison, decided: ModelDecision, figures: Sequence[Figure]
+) -> dict[str, object]:
+    placed = ("gap", "overlay", "density")
+    first = {kind: [f for f in figures if f.kind == kind] for kind in placed}
+    found, shared = findings.groups(entry)
     return {
         **{key: getattr(entry.model, key) for key in ("name", "title", "lesson", "source")},
         "anchor": summary.anchor(entry.model.name),
         "error": entry.error,
+        "decision": decided,
+        "best": decided.best,
         "reference": summary.reference_words(entry.reference),
-        "verdicts": summary.strip(entry),
+        "reference_findings": findings.of_reference(entry),
         "program": program.program(entry.model.stan_file),
-        "findings": findings.groups(entry),
+        "findings": found,
+        "shared": shared,
         "why": remedies.small_print(entry),
         "remedies": remedies.table(entry),
         "table": quantities.table(entry),
         "figures": first | {"rest": [f for f in figures if f.kind not in first]},
         "variances": runs.variances(entry),
         "runs": runs.table(entry),
-        "notes": (*filter(None, [standing.summary(entry)]), *entry.notes),
+        "notes": entry.notes,
         "reproduce": provenance.reproduce(entry),
     }
 
@@ -116,6 +129,8 @@ def _environment() -> Environment:
         "prose": prose,
         "breakable": breakable,
         "slug": _slug,
+        "short": lambda text: clip(text, SHORT, words=True),
+        "dashes": _dashes,
         "method_title": lambda method: looks.look(method).title,
         # What is not known sorts last, as an empty value, and is shown as a dash.
         "blank": lambda value: "" if math.isnan(value) else f"{value:.7g}",
@@ -123,6 +138,7 @@ def _environment() -> Environment:
         "whole": lambda value: "–" if math.isnan(value) else integer(round(value)),
         "share": lambda value: "–" if math.isnan(value) else percent(value),
     }
+    environment.tests["cut"] = lambda text: len(text) > SHORT
     return environment
 
 
@@ -143,6 +159,12 @@ def breakable(name: str) -> Markup:
 def _slug(method: str) -> str:
     """Return a method's name as a class of the page."""
     return "m-" + re.sub(r"[^A-Za-z0-9_-]", "-", method)
+
+
+def _dashes(method: str) -> str:
+    """Return how a method's lines are broken as SVG has it; empty where they are not."""
+    dash = looks.look(method).dash
+    return "" if isinstance(dash, str) else " ".join(f"{2 * part:g}" for part in dash[1])
 
 
 def _method_colours(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from harness import judgement
@@ -11,11 +12,8 @@ from harness.report.figures.looks import in_order, look
 from harness.report.html.summary import GRAVEST_FIRST, LEVELS
 from harness.why.words import cause_sentences, remedy_sentences
 
-SHOWN = 3
-"""Findings of a method that are not folded."""
-
-FOLDED = 40
-"""Folded findings; a model of 200 quantities has a thousand, all in results.json."""
+MOST = 40
+"""Findings of a method; a model of 200 quantities has a thousand, all in results.json."""
 
 
 class Line(NamedTuple):
@@ -28,20 +26,25 @@ class Line(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The findings of one method, or of the reference."""
+    """The findings of one method, or of the reference, without what other methods share."""
 
-    method: str
-    title: str
-    level: str
-    headline: str
-    seeds: str
-    shown: tuple[Line, ...]
-    folded: tuple[Line, ...]
+    lines: tuple[Line, ...]
     notes: tuple[str, ...]
-    folded_notes: tuple[str, ...]
-    left_out: int
     causes: tuple[str, ...]
     remedies: tuple[str, ...]
+    left_out: int
+    shared: int
+    """Sentences that hold for other methods, too, and stand once for all of them."""
+
+    @property
+    def size(self) -> int:
+        """How many sentences there are, the shared ones included."""
+        own = len(self.lines) + len(self.notes) + len(self.causes) + len(self.remedies)
+        return own + self.left_out + self.shared
+
+
+Shared = tuple[tuple[str, tuple[str, ...]], ...]
+"""Sentences with the titles of the methods that they hold for."""
 
 
 class Limit(NamedTuple):
@@ -56,43 +59,50 @@ class Limit(NamedTuple):
     model: str
 
 
-def groups(entry: ModelComparison) -> tuple[Group, ...]:
-    """Return the reference's findings, then each method's."""
-    found = []
-    if entry.reference.findings:
-        level = "pass" if entry.reference.trusted else "unknown"
-        found.append(_group("reference", level, entry.reference.findings, None))
+def groups(entry: ModelComparison) -> tuple[dict[str, Group], Shared]:
+    """Return each method's findings, and the sentences that several methods share."""
     verdicts = {v.method: v for v in entry.verdicts}
+    said: dict[str, list[str]] = {}
     for method in in_order(verdicts, nuts_first=False):
-        v = verdicts[method]
-        found.append(_group(method, v.level, v.findings, v))
-    return tuple(g for g in found if g.level != "reference" or g.shown or g.notes)
+        for sentence in _sentences(verdicts[method]):
+            said.setdefault(sentence, []).append(method)
+    common = {sentence: methods for sentence, methods in said.items() if len(methods) > 1}
+    found = {m: _group(v, v.findings, set(common)) for m, v in verdicts.items()}
+    shared = tuple((s, tuple(look(m).title for m in methods)) for s, methods in common.items())
+    return {m: g for m, g in found.items() if g.size}, shared
+
+
+def of_reference(entry: ModelComparison) -> Group | None:
+    """Return the findings of the reference, None where it has none."""
+    if not entry.reference.findings:
+        return None
+    return _group(None, entry.reference.findings, set())
+
+
+def _sentences(verdict: Verdict) -> list[str]:
+    """Return what may hold for several methods: sentences on runs, causes and remedies."""
+    every = (*verdict.notes, *cause_sentences(verdict), *remedy_sentences(verdict))
+    return list(dict.fromkeys(every))
 
 
 def _group(
-    method: str, level: str, findings: tuple[Finding, ...], verdict: Verdict | None
+    verdict: Verdict | None, findings: tuple[Finding, ...], common: Collection[str]
 ) -> Group:
     telling = [f for f in findings if f.level != "close"]
     # Alarms come last, because no verdict rests on them.
     telling.sort(key=lambda f: (f.rule.alarm, GRAVEST_FIRST.index(f.level)))
     lines = tuple(_line(f) for f in telling)
-    # A single sentence is not folded.
-    cut = SHOWN if len(lines) > SHOWN + 1 else len(lines)
-    notes = verdict.notes if verdict else ()
-    cut_notes = SHOWN if len(notes) > SHOWN + 1 else len(notes)
+
+    def own(sentences: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(s for s in sentences if s not in common)
+
     return Group(
-        method=method,
-        title="The reference" if method == "reference" else look(method).title,
-        level=level,
-        headline=verdict.headline if verdict else "",
-        seeds=judgement.seeds_text(verdict) if verdict else "",
-        shown=lines[:cut],
-        folded=lines[cut : cut + FOLDED],
-        notes=notes[:cut_notes],
-        folded_notes=notes[cut_notes:],
-        left_out=max(len(lines) - cut - FOLDED, 0),
-        causes=cause_sentences(verdict) if verdict else (),
-        remedies=remedy_sentences(verdict) if verdict else (),
+        lines=lines[:MOST],
+        notes=own(verdict.notes) if verdict else (),
+        causes=own(cause_sentences(verdict)) if verdict else (),
+        remedies=own(remedy_sentences(verdict)) if verdict else (),
+        left_out=max(len(lines) - MOST, 0),
+        shared=sum(s in common for s in _sentences(verdict)) if verdict else 0,
     )
 
 

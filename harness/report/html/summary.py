@@ -8,26 +8,18 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harness.judgement import seeds_text
 from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, estimate, one_line
 from harness.report.decision import KINDS, ModelDecision, columns_of, decide
 from harness.report.decision import Row as DecisionRow
 from harness.report.figures.looks import in_order, look
-from harness.why.words import cause_in_short
 
 SYMBOLS: Mapping[str, str] = {**LEVEL_SYMBOLS, "missing": "–"}
 
 GRAVEST_FIRST = ("wrong", "off", "unsure", "close")
 LEVELS: Mapping[str, str] = {"wrong": "fail", "off": "warn", "unsure": "unknown", "close": "pass"}
 """What a single measure counts as, and how grave it is."""
-
-WITH_REASONS = 6
-"""Up to this many columns, cells give their reason."""
-
-WITH_CAUSES = 4
-"""Up to this many columns, cells also give the cause; beyond, tooltips do."""
 
 _LONGEST = 111
 _OUTCOMES = {
@@ -38,21 +30,11 @@ _OUTCOMES = {
 
 
 class Cell(NamedTuple):
-    """One verdict: its level, the reason and how many seeds share it."""
+    """One verdict: its level, and seconds of a run with how many times as fast that is."""
 
     method: str
     level: str
-    reason: str
-    seeds: str
-    cause: str = ""
-    """The cause in a few words; empty if no explanation was asked for."""
     timed: str = ""
-    """Seconds of a run, and how many times as fast as NUTS that is."""
-
-    @property
-    def tip(self) -> str:
-        """Reason and cause, for a tooltip."""
-        return "; why: ".join(w for w in (self.reason, self.cause) if w)
 
 
 class Row(NamedTuple):
@@ -60,7 +42,6 @@ class Row(NamedTuple):
 
     model: str
     reference: str
-    reference_why: str
     trusted: bool
     cells: tuple[Cell, ...]
     error: str | None
@@ -90,10 +71,6 @@ class Summary(NamedTuple):
     """The columns: name and title."""
     others: bool
     """Whether there are methods without a column of their own."""
-    compact: bool
-    """Whether there are too many columns to give reasons."""
-    causes: bool
-    """Whether there is room for causes."""
     rows: tuple[Row, ...]
     claims: tuple[ClaimRow, ...]
     claims_line: str
@@ -121,8 +98,6 @@ def summarise(comparison: Comparison) -> Summary:
         byline=_byline(comparison),
         methods=tuple((m, look(m).title) for m in columns),
         others=len(columns) < len(methods),
-        compact=len(columns) > WITH_REASONS,
-        causes=len(columns) <= WITH_CAUSES,
         rows=tuple(
             _row(m, columns, methods, decided)
             for m, decided in zip(comparison.models, found.models, strict=True)
@@ -162,11 +137,10 @@ def _row(
     return Row(
         model=entry.model.name,
         reference=KINDS[entry.reference.kind],
-        reference_why=entry.reference.short or _clipped(entry.reference.why),
         trusted=entry.reference.trusted,
-        cells=tuple(_cell(entry, m, rows.get(m)) for m in columns),
+        cells=tuple(_cell(m, rows.get(m)) for m in columns),
         error=entry.error and _clipped(entry.error),
-        others=tuple(_cell(entry, m, rows[m]) for m in methods if m in judged - set(columns)),
+        others=tuple(_cell(m, rows[m]) for m in methods if m in judged - set(columns)),
         command=decided.command,
     )
 
@@ -177,22 +151,11 @@ def _claim_row(claim: ClaimResult) -> ClaimRow:
     return ClaimRow(claim, estimate(claim.measured, claim.error) if silent else "", level, word)
 
 
-def strip(entry: ModelComparison) -> tuple[Cell, ...]:
-    """Return a model's own verdicts for its section."""
-    methods = in_order((v.method for v in entry.verdicts), nuts_first=False)
-    return tuple(_cell(entry, m) for m in methods)
-
-
-def _cell(entry: ModelComparison, method: str, row: DecisionRow | None = None) -> Cell:
-    verdict = next((v for v in entry.verdicts if v.method == method), None)
-    if verdict is None:
-        skip = entry.model.settings.get(method, {}).get("skip")
-        return Cell(method, "missing", str(skip) if skip else "not run", "")
-    # The column of references says why NUTS may be the reference.
-    reason = "" if verdict.level == "reference" else _clipped(verdict.headline)
-    cause = _clipped(str(cause_in_short(verdict)))
-    timed = "" if row is None else f"{row.time_text}, {row.times_text}"
-    return Cell(method, verdict.level, reason, seeds_text(verdict), cause, timed)
+def _cell(method: str, row: DecisionRow | None) -> Cell:
+    if row is None:
+        return Cell(method, "missing")
+    speed = "" if math.isnan(row.times) else f", {row.times_text}"
+    return Cell(method, row.level, f"{row.time_text}{speed}")
 
 
 def _clipped(headline: str) -> str:
