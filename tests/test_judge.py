@@ -167,6 +167,12 @@ def test_several_fits_are_rows_and_a_list_is_seeds() -> None:
     assert any(m.metric == "seed_spread" for m in result.comparison.models[0].measures)
 
 
+def test_a_name_of_the_harness_own_methods_says_nothing_of_a_fit() -> None:
+    """What the table of methods says of its row is not said of somebody else's."""
+    result = harness.judge({"svi": exact(2), "mine": exact(3)}, exact(1))
+    assert set(result.verdicts) == {"svi (given)", "mine"}
+
+
 def test_names_are_aligned_and_what_has_no_partner_is_listed() -> None:
     """``beta.2`` and ``beta[1]`` from 0 are ``beta[2]``, and a scalar is its own vector."""
     rng = np.random.default_rng(11)

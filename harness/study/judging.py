@@ -21,6 +21,7 @@ import numpy as np
 from harness import stan
 from harness.intake import NO_REFERENCE, DrawsError, Taken
 from harness.judgement.notes import run_notes
+from harness.methods import METHODS
 from harness.metrics import measure
 from harness.metrics.bias import BIAS, MEDIAN
 from harness.metrics.summaries import MEAN
@@ -96,7 +97,8 @@ class Found:
 def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
     """Put fits into rows: by the name that was given, else by what made them, else by their file.
 
-    Fits of one name are seeds of one method.
+    Fits of one name are seeds of one method. A name that the table of methods has for another
+    method gets ``(given)`` behind it: what the table says of that method is not known of this fit.
 
     Raises
     ------
@@ -108,6 +110,8 @@ def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
         name = given or taken.method or Path(taken.source).stem
         if not _RELATIVE.fullmatch(name):
             raise DrawsError(f"{name!r} cannot be a row's name; allowed: letters, digits, .()+:@-")
+        if name in METHODS and name != taken.method:
+            name = f"{name} (given)"
         rows.setdefault(name, []).append(taken)
     return rows
 
