@@ -70,14 +70,15 @@ def test_a_far_mode_is_the_densest_of_its_shell() -> None:
 @pytest.mark.parametrize(
     ("d", "seconds", "lines", "wide"),
     [
-        (1, 2e-6, 4, 10_000),
-        (20, 2e-6, 80, 10_000),
-        (600, 2e-6, 5_000_000 // 600 // POINTS, 5_000_000 // 600),
-        (20, 5e-5, 1000 // POINTS, 1000),
+        (1, 2e-6, 4, 1250),
+        (20, 2e-6, 80, 1250),
+        (600, 2e-6, 5_000_000 // 600 // POINTS, 5_000_000 // 600 // 8),
+        (20, 1e-5, 80, 625),
+        (20, 5e-5, 1000 // POINTS, 300),
         (20, 0.1, 300 // POINTS, 300),
         (5_000_001, 2e-6, 0, 0),
     ],
 )
 def test_looks_follow_what_densities_cost(d: int, seconds: float, lines: int, wide: int) -> None:
-    """They take .05 s of each kind, a few where densities are slow, and bounded memory."""
+    """Lines take .05 s, wide points an eighth; few where densities are slow, in bounded memory."""
     assert sizes.looks(d, seconds) == (lines, wide)

@@ -31,7 +31,7 @@ SHORT_CHAINS = Method(
     options=ChainsOptions(starts=24),
     look=Look("#1f8a70", DASHED, "$s$"),
     draws=10_240,
-    version=5,
+    version=6,
     bridge=True,
     repairable=False,
     one_mode="none of its starts, near or far, led to another",

@@ -59,11 +59,18 @@ STARTS = ((5e-5, Starts(12, 6, 2)), (1e-4, Starts(8, 4, 2)), (4e-3, Starts(4, 3,
 FEWEST_STARTS = Starts(2, 2, 1)
 
 LOOK_S = 0.05
-"""Seconds that densities of each kind far from the best basin may take, beyond the fewest."""
+"""Seconds that densities on lines far from the best basin may take, beyond the fewest."""
 
 FEWEST_LOOKS, MOST_LOOKS, MOST_NUMBERS = 300, 10_000, 5_000_000
 """Densities of each kind, at least and at most, and coordinates of all their points, because of
 memory."""
+
+WIDE_PART = 8
+"""The affordable densities are this many times those of wide points.
+
+In 3 to 20 dimensions 1000 points find modes 5 to 12 sds away, of the same width or of 0.4 of it, as
+often as 10 000 do: in 590 and in 588 of 600 trials.
+"""
 
 PER_PARAMETER = 4
 """Lines for each parameter, at most."""
@@ -130,4 +137,5 @@ def looks(d: int, seconds: float) -> Looks:
     """Return the densities far from the best basin that are worth their seconds."""
     affordable = max(int(LOOK_S / seconds), FEWEST_LOOKS)
     affordable = min(affordable, MOST_LOOKS, MOST_NUMBERS // d)
-    return Looks(min(affordable // POINTS, PER_PARAMETER * d), affordable)
+    wide = min(max(affordable // WIDE_PART, FEWEST_LOOKS), affordable)
+    return Looks(min(affordable // POINTS, PER_PARAMETER * d), wide)
