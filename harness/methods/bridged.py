@@ -14,6 +14,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -185,6 +186,7 @@ def _run(
     del scratch
     if isinstance(fit, str):
         fit = pkgutil.resolve_name(f"harness.methods.{fit}")
+        import_module("arviz_stats.base")  # weights need it: seconds, once in a process
     clock = Clock(context.timeout_s)
     target: Counted | None = None
     found: Fitted | None = None

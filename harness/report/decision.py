@@ -164,11 +164,12 @@ def decide_one(entry: ModelComparison) -> ModelDecision:
 
 
 def timing_base(entry: ModelComparison) -> str:
-    """Return the method that others are timed against: NUTS, else the cheapest that passes."""
+    """Return the method that others are timed against: NUTS, a reference, the cheapest pass."""
     timed = {v.method: _seconds(_finished(entry, v.method)) for v in entry.verdicts}
     timed = {method: s for method, s in timed.items() if math.isfinite(s) and s > 0}
-    if "nuts" in timed:
-        return "nuts"
+    for sampler in ("nuts", entry.reference.method):
+        if sampler in timed:
+            return sampler
     trusted = [v.method for v in entry.verdicts if v.level == "pass" and v.method in timed]
     return min(trusted, key=timed.__getitem__, default="")
 
