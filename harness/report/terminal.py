@@ -159,7 +159,8 @@ def _matrix(
             lines = [Text(f"{row.title} ").append_text(_timed(row, " ")) for row in others]
             cells.append(Text("\n").join(lines))
         table.add_row(Text(model.model), *cells, model.reference)
-    table.caption = Text("× how many times as fast as NUTS (or as short chains, or as the cheapest that passes)")
+    words = "× how many times as fast as NUTS, else short chains, else the cheapest pass"
+    table.caption = Text(words)
     table.caption_justify = "left"
     return table
 
