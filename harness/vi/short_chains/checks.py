@@ -51,7 +51,7 @@ CHECKS = (
     Check(
         "share_error",
         "standard error of a basin's share",
-        _most(0.02, "shares are those of the weights, and three such errors move a mean by .1 sd"),
+        _most(0.02, "chains do not change shares, and three such errors move a mean by .1 sd"),
         Reason.WEIGHTS,
     ),
     Check(
