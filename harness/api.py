@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from harness import stan
 from harness.intake import is_fit, take
 from harness.methods import METHODS, makes
+from harness.methods.method import Method
 from harness.methods.options import checked, refuse_unused
+from harness.methods.own import OwnFit, own_method
+from harness.metrics.measure import REFERENCE
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
 from harness.records import CHOICES, Comparison, Draws, Model, Program, Verdict
@@ -149,10 +152,12 @@ class ComparisonResult:
         """Return one model's draws by method."""
         found = next(m for m in self.comparison.models if m.model.name == model)
         keys = {(r.spec.method, r.spec.seed): r.key for r in found.runs}
-        given, store = self._draws, Store(stan.cache_dir() / "results")
+        given = {(r.spec.method, r.spec.seed): r.draws for r in found.runs if r.draws is not None}
+        given |= self._draws or {}
+        store = Store(stan.cache_dir() / "results")
 
         def read(method: str, seed: int) -> Draws | str:
-            if given is not None:
+            if (method, seed) in given:
                 return given[method, seed]
             stored = store.get(keys[method, seed])
             if stored is None:
@@ -175,7 +180,7 @@ def compare(
     program: str | Path,
     data: Mapping[str, Any] | str | Path | None = None,
     *,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str] | Mapping[str, OwnFit | None] | None = None,
     seeds: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     reference: Any = "auto",
@@ -199,7 +204,15 @@ def compare(
     data
         A mapping of numbers, lists and arrays, or a JSON file; None for a program without data
         or for a model that brings its own.
-    methods, seeds, reference_iid, quantities, jobs, timeout_s, seed
+    methods
+        Names, as on the command line; or a mapping that has functions of your own by a name of
+        yours, ``{"mine": fit, "dadvi_psis": None}``, and None for a method of the harness.
+        ``fit(target, rng, draws)`` returns draws on the unconstrained scale, shape
+        ``(draws, target.dimension)``, or these and the log density of q at each, shape
+        ``(draws,)``, nats. ``target`` is a :class:`harness.vi.target.Target`. It is judged, timed
+        and counted like any method, in a worker process; a fit that raises is a failed run. It is
+        called in every comparison: its runs are not kept.
+    seeds, reference_iid, quantities, jobs, timeout_s, seed
         As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
     reference
         ``"auto"``, ``"nuts"``, files as on the command line, or draws of your own: what
@@ -239,10 +252,11 @@ def compare(
     harness.Interrupted
         On Ctrl-C; finished runs are kept.
     TypeError
-        If the reference is nothing that can be taken.
+        If the reference is nothing that can be taken, or a method of your own is no function.
     ValueError
-        If a method is unknown, ``remedies`` are wanted without ``why``, ``quick`` on CmdStan, or
-        the reference cannot be read or is an approximation's.
+        If a method is unknown, one of your own has a name that is taken, ``remedies`` are wanted
+        without ``why``, ``quick`` on CmdStan, or the reference cannot be read or is an
+        approximation's.
     """
     if not isinstance(reference, (str, Path)):
         from harness.study import judging
@@ -254,7 +268,9 @@ def compare(
     if remedies and not why:
         msg = "remedies=True needs the causes that why=False leaves out; drop one of them"
         raise ValueError(msg)
-    unknown = [m for m in methods or () if m not in METHODS]
+    own = _own(methods) if isinstance(methods, Mapping) else {}
+    names = None if methods is None else tuple(methods)
+    unknown = [m for m in names or () if m not in METHODS and m not in own]
     if unknown:
         raise ValueError(f"unknown methods {unknown}; known: {', '.join(METHODS)}")
     model = _model(program, data)
@@ -262,11 +278,11 @@ def compare(
         model = dataclasses.replace(model, quantities=tuple(quantities))
     given = checked(options)
     if quick:
-        engine, methods, seeds = "embedded", methods or QUICK, seeds or 1
-    refuse_unused(given, methods_run((model,), methods, nuts=not quick))
+        engine, names, seeds = "embedded", names or QUICK, seeds or 1
+    refuse_unused(given, methods_run((model,), names, nuts=not quick))
     plan = Plan(
         models=(model,),
-        methods=None if methods is None else tuple(methods),
+        methods=names,
         engine=engine,
         nuts=not quick,
         seeds=seeds,
@@ -278,6 +294,7 @@ def compare(
         options=given,
         explain=why,
         remedies=remedies,
+        own=own,
         command=f"harness.compare({str(program)!r}, …)",
     )
     display = progress.choose(quiet=quiet)
@@ -285,6 +302,22 @@ def compare(
         return ComparisonResult(*comparing.compare(plan, display))
     finally:
         display.close()
+
+
+def _own(methods: Mapping[str, OwnFit | None]) -> dict[str, Method]:
+    """Return the functions among methods as rows; those of the harness are None."""
+    rows = {}
+    for name, fit in methods.items():
+        if fit is None:
+            continue
+        if name in METHODS or name == REFERENCE:
+            raise ValueError(f"{name!r} is a name of the harness; give your method another one")
+        if not name.isidentifier():
+            raise ValueError(f"a method cannot be called {name!r}; allowed: letters, digits and _")
+        if not callable(fit):
+            raise TypeError(f"{name} is {type(fit).__name__}; allowed: fit(target, rng, draws)")
+        rows[name] = own_method(name, fit)
+    return rows
 
 
 def judge(

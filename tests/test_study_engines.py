@@ -106,7 +106,9 @@ def test_a_program_of_a_run_has_one_engine(model: Model, tmp_path: Path) -> None
     program = Program(
         model.stan_file, both.versions, tmp_path, tmp_path, library=tmp_path, embedded=True
     )
-    own, compiled = (both.of_run(program, name, SPEC) for name in ("embedded", "cmdstan"))
+    own, compiled = (
+        both.of_run(program, name, METHODS[SPEC.method], SPEC) for name in ("embedded", "cmdstan")
+    )
     assert (own.executable, own.library, own.embedded) == (None, None, True)
     assert set(own.versions) == {"python", "embedded"}
     assert (compiled.embedded, compiled.library) == (False, tmp_path)

@@ -225,7 +225,13 @@ def _run(
 
 def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
     """Return the draws of a fit on the constrained scale, and how it ended."""
-    ended = Outcome(found.status, message=found.message, reason=found.reason, doubts=found.doubts)
+    ended = Outcome(
+        found.status,
+        message=found.message,
+        reason=found.reason,
+        doubts=found.doubts,
+        family=found.family,
+    )
     if found.z is None:
         return ended
     model = problem.model

@@ -36,6 +36,7 @@ Kind = Literal[
     "particles",
     "conjugate",
     "quadrature",
+    "own",
 ]
 
 Dash = str | tuple[float, tuple[float, ...]]
@@ -71,6 +72,7 @@ class Outcome:
     engine: EngineName | None = None
     versions: Mapping[str, str] = field(default_factory=dict)  # beside the program's own
     doubts: tuple[Doubt, ...] = ()
+    family: FamilyName | None = None  # of q, where only this run's draws tell
 
 
 def timed_out(context: RunContext, cost: records.Cost, trace: Trace | None = None) -> Outcome:
@@ -167,6 +169,8 @@ class Method:
         else:
             outcome = self.fit(spec, context, scratch, options)
         ended = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
+        if (family := ended.pop("family")) is not None:
+            spec = dataclasses.replace(spec, options={**spec.options, "family": family})
         ended["diagnostics"] = {"cmdstan_seed": context.cmdstan_seed, **outcome.diagnostics}
         ended["reason"] = outcome.reason or _REASONS.get(outcome.status)
         ended["versions"] = {**context.program.versions, **outcome.versions}

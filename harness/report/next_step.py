@@ -95,7 +95,8 @@ def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
     elif "reference" in short and entry.reference.kind == "supplied":
         yield "--reference", "auto"
     for run in {r.spec.method: r for r in entry.runs if r.spec.method in short}.values():
-        for name in METHODS[run.spec.method].sized_by:
+        row = METHODS.get(run.spec.method)
+        for name in () if row is None else row.sized_by:
             yield "--set", f"{run.spec.method}.{name}={_LONGER * run.spec.options[name]:g}"
     if "seeds" in short:
         yield "--seeds", str(_LONGER * max(v.seeds for v in entry.verdicts))
@@ -104,13 +105,13 @@ def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
 def _short(entry: ModelComparison) -> Iterator[str]:
     """Yield what there is too little of: the reference's draws, a method's own, or seeds."""
     for verdict in (v for v in entry.verdicts if v.level == "unknown"):
-        row = METHODS[verdict.method]
+        row = METHODS.get(verdict.method)
         for f in verdict.findings:
             if f.level != "unsure" or f.rule.alarm:
                 continue
-            if f.measure.seed is not None and f.beyond != "run" and row.extends:
+            if f.measure.seed is not None and f.beyond != "run" and (row is None or row.extends):
                 yield "reference"
-            elif f.measure.seed is not None and row.sized_by:
+            elif f.measure.seed is not None and row is not None and row.sized_by:
                 yield verdict.method
             else:
                 # Seeds are judged by what they have in common, which more of them make surer.

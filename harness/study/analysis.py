@@ -281,7 +281,8 @@ def _wants(
             if f.level != "unsure" or f.draws_needed is None or f.rule.alarm:
                 continue
             scarce: tuple[str, int] | None = (verdict.method, seed.seed)
-            extends, quantity = METHODS[verdict.method].extends, f.measure.quantity
+            row, quantity = METHODS.get(verdict.method), f.measure.quantity
+            extends = row is None or row.extends
             if reference.method:
                 # q has 10 000 independent draws, weighted ones fewer; chains have their ESS.
                 ours = worth.get((verdict.method, seed.seed, quantity), math.inf)

@@ -61,7 +61,9 @@ Compared = tuple[Comparison, Mapping[str, tuple[Any, ...]]]
 
 
 def compare(plan: Plan, progress: Progress | None = None) -> Compared:
-    """Run a plan; return the comparison (without arrays) and each model's figures.
+    """Run a plan; return the comparison and each model's figures.
+
+    It has no arrays, but for the runs of methods of one's own, which nothing else keeps.
 
     Raises
     ------
@@ -132,9 +134,24 @@ class _Study:
         except BaseException:
             self.pool.close(kill=True)
             raise
+        finally:
+            own = self._with_own_draws()
         self.pool.close()
         figures = {w.model.name: w.analysis.figures for w in self.works if w.analysis}
-        return self._gather(), figures
+        return self._gather(own), figures
+
+    def _with_own_draws(self) -> dict[str, RunResult]:
+        """Take the runs of own methods, by key, out of the store, which only passed them on."""
+        found = {
+            key: result
+            for work in self.works
+            for key, result in work.done.items()
+            if result.spec.method in self.plan.own
+        }
+        kept = dict(zip(found, self.store.with_arrays(found.values()), strict=True))
+        for key in kept:
+            self.store.discard(key)
+        return kept
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self.said:
@@ -247,7 +264,8 @@ class _Study:
         hashes = work.program_hash, work.data_hash
         tasks, executable, library = [], False, False
         for key, spec in work.waiting.items():
-            engine, row = self.planner.engine(work, spec.method), METHODS[spec.method]
+            engine, own = self.planner.engine(work, spec.method), self.plan.own.get(spec.method)
+            row = own or METHODS[spec.method]
             if key in work.handed_out:
                 continue
             if engine == "cmdstan" and row.bridge and not _library(work.program):
@@ -256,7 +274,7 @@ class _Study:
             if engine == "cmdstan" and row.since and work.program.executable is None:
                 executable = True
                 continue
-            program = self.engines.of_run(work.program, engine, spec)
+            program = self.engines.of_run(work.program, engine, row, spec)
             context = RunContext(
                 program,
                 work.model.data_file,
@@ -264,7 +282,7 @@ class _Study:
                 cmdstan_seed(spec, *hashes),
                 work.data_hash,
             )
-            tasks.append(RunTask(key, spec, context, engine))
+            tasks.append(RunTask(key, spec, context, engine, own))
         cheap = [t for t in tasks if _cheap(t.spec, t.engine)]
         others = [t for t in tasks if not _cheap(t.spec, t.engine)]
         # Idle workers take what comes first.
@@ -368,6 +386,10 @@ class _Study:
         known = recall(self.store, key)
         if known is not None and _draws_written(task, known):
             self._analysed(work, known, None)
+        elif self.plan.own:
+            # Its runs are never made again under these keys.
+            work.first_key = ""
+            self.pool.submit(("judge", work), analyse, task, turn=Turn.JUDGE)
         else:
             self.pool.submit(("judge", work), analyse_and_keep, task, key, turn=Turn.JUDGE)
 
@@ -413,8 +435,13 @@ class _Study:
 
     # --- gathering -------------------------------------------------------------------------
 
-    def _gather(self) -> Comparison:
+    def _gather(self, own: Mapping[str, RunResult]) -> Comparison:
         models = tuple(_outcome(w) for w in self.works)
+        if own:
+            models = tuple(
+                dataclasses.replace(m, runs=tuple(own.get(r.key, r) for r in m.runs))
+                for m in models
+            )
         claims = tuple(
             check_claim(m.model.name, claim, *_claimed(m))
             for m in models
@@ -460,6 +487,7 @@ def _claimed(entry: ModelComparison) -> tuple[Sequence[Measure], Sequence[RunRes
         run.spec.method
         for run in entry.runs
         if run.engine == "embedded"
+        and run.spec.method in METHODS
         and (
             METHODS[run.spec.method].since is not None
             or settings.get(run.spec.method, {}).get("engine") == "cmdstan"

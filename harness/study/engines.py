@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness import stan
-from harness.methods import METHODS
 from harness.methods.method import Method
 from harness.records import EngineName, Model, Program, RunSpec
 from harness.stan import bridge, embedded
@@ -49,27 +48,29 @@ class Engines:
         """Whether the embedded engine is used."""
         return "embedded" in self.versions
 
-    def keyed(self, engine: EngineName | None, spec: RunSpec) -> dict[str, str]:
-        """Return the versions on which the draws of a run depend."""
+    def keyed(self, engine: EngineName | None, row: Method, spec: RunSpec) -> dict[str, str]:
+        """Return the versions on which the draws of a method's run depend."""
         if engine is None:
             return {}
         versions = {name: self.versions[name] for name in _OF[engine]}
-        if engine == "cmdstan" and METHODS[spec.method].bridge:
+        if engine == "cmdstan" and row.bridge:
             versions["bridge"] = bridge.version()
-        if self._helped(spec):
+        if self._helped(row, spec):
             versions["embedded"] = self.versions["embedded"]
         return versions
 
-    def _helped(self, spec: RunSpec) -> bool:
+    def _helped(self, row: Method, spec: RunSpec) -> bool:
         """Tell whether a run of CmdStan's starts at draws that the embedded engine may make."""
-        return self.embedded and METHODS[spec.method].helped(spec.options)
+        return self.embedded and row.helped(spec.options)
 
-    def of_run(self, program: Program, engine: EngineName | None, spec: RunSpec) -> Program:
+    def of_run(
+        self, program: Program, engine: EngineName | None, row: Method, spec: RunSpec
+    ) -> Program:
         """Return a program with one engine only, so that a run cannot take the other."""
-        left_out = () if engine is None or self._helped(spec) else _ELSEWHERE[engine]
+        left_out = () if engine is None or self._helped(row, spec) else _ELSEWHERE[engine]
         versions = {k: v for k, v in program.versions.items() if k not in left_out}
         if engine == "cmdstan":
-            embedded = program.embedded and self._helped(spec)
+            embedded = program.embedded and self._helped(row, spec)
             return dataclasses.replace(program, versions=versions, embedded=embedded)
         return dataclasses.replace(
             program, versions=versions, executable=None, cmdstan=None, library=None

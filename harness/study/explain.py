@@ -96,7 +96,8 @@ def doubt(task: AnalysisTask, runs: Sequence[RunResult], store: Store) -> str:
 
     Empty where it does not, or where CmdStan left no densities to compare with.
     """
-    with_density = (r for r in runs if r.engine == "cmdstan" and METHODS[r.spec.method].since)
+    compiled = (r for r in runs if r.engine == "cmdstan" and r.spec.method in METHODS)
+    with_density = (r for r in compiled if METHODS[r.spec.method].since)
     run = next((r for r in with_density if r.draws is not None and r.draws.log_p is not None), None)
     if run is None or run.draws is None or run.draws.log_p is None or not _program(task).embedded:
         return ""

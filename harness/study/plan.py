@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ from pydantic import TypeAdapter
 
 from harness import stan
 from harness.intake import read_reference
-from harness.methods import DEFAULT_METHODS, METHODS, title
+from harness.methods import DEFAULT_METHODS, METHODS, makes, title
+from harness.methods.method import Method
 from harness.methods.options import planned
 from harness.methods.settings import OptionError
 from harness.models.data import data_hash
@@ -93,6 +95,8 @@ class Plan:
     """Whether causes are wanted: family or optimiser."""
     remedies: bool = False
     """Whether remedies are to be tried."""
+    own: Mapping[str, Method] = field(default_factory=dict)
+    """Rows by name that are not in METHODS. Their runs are made every time, and not kept."""
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +149,9 @@ class Planner:
         self._plan = plan
         self._engines = engines
         self._store = store
+        self._rows = {**METHODS, **plan.own}
+        self._once = uuid.uuid4().hex
+        """In the keys of own rows: nothing tells whether a function is still the same."""
 
     def work(self, model: Model) -> Work:
         """Plan one model. If its program or data cannot be read, the work has an error."""
@@ -227,9 +234,9 @@ class Planner:
     def _left_out(self, work: Work, name: str) -> str | None:
         """Return why a method is not run: it cannot be used here, or is skipped unless named."""
         model = work.model
-        if name not in METHODS:
+        if name not in self._rows:
             return f"model.toml names it, but there is no such method (known: {', '.join(METHODS)})"
-        why = METHODS[name].unfit(model)
+        why = self._rows[name].unfit(model)
         if why is None and name not in (self._plan.methods or ()):
             why = model.settings.get(name, {}).get("skip")
         if why is None:
@@ -251,9 +258,11 @@ class Planner:
         return tuple(m for kind, m in SAMPLED_BY.items() if kind == choice)
 
     def _specs(self, model: Model, name: str) -> list[RunSpec]:
-        method = METHODS[name]
-        settings = model.settings.get(name, {})
-        options = planned(name, model, self._plan.options.get(name, {}))
+        method = self._rows[name]
+        settings = {} if name in self._plan.own else model.settings.get(name, {})
+        options = {}
+        if name in METHODS:
+            options = planned(name, model, self._plan.options.get(name, {}))
         seeds = int(settings.get("seeds", method.seeds))
         if method.approximate and self._plan.seeds is not None:
             seeds = self._plan.seeds
@@ -267,13 +276,15 @@ class Planner:
 
     def key(self, work: Work, spec: RunSpec) -> str:
         """Return the key a run is stored under."""
-        method = METHODS[spec.method]
-        versions = self._engines.keyed(self.engine(work, spec.method), spec)
+        method = self._rows[spec.method]
+        versions = self._engines.keyed(self.engine(work, spec.method), method, spec)
+        if spec.method in self._plan.own:
+            versions["own"] = self._once
         return run_key(spec, work.program_hash, work.data_hash, method.version, versions)
 
     def engine(self, work: Work, name: str) -> EngineName | None:
         """Return the engine that makes a method's runs; see :meth:`Engines.of`."""
-        return self._engines.of(METHODS[name], work.model, work.refused)
+        return self._engines.of(self._rows[name], work.model, work.refused)
 
     def _look_up(self, work: Work, spec: RunSpec) -> None:
         """Take the stored result, or put the run on the waiting list."""
@@ -404,7 +415,7 @@ def expected_work(spec: RunSpec) -> float:
     """Estimate a run's relative length: its number of gradients, if that is known beforehand."""
     if "grad_samples" in spec.options:
         return float(spec.options["iter"]) * float(spec.options["grad_samples"])
-    if METHODS[spec.method].approximate:
+    if makes(spec.method) == "approximation":
         return float(spec.options.get("iterations", UNKNOWN_WORK))
     chains = float(spec.options.get("chains", 1))
     iterations = float(spec.options.get("warmup", 0)) + float(spec.options.get("samples", 0))
@@ -423,11 +434,11 @@ _EARLY = 0.2
 
 def expected_seconds(spec: RunSpec, model: Model) -> float:
     """Estimate the seconds of a run, roughly; for the time left only."""
-    size, row = data_size(model), METHODS[spec.method]
-    if spec.method in QUICK or row.rebinds:
+    size, row = data_size(model), METHODS.get(spec.method)
+    if spec.method in QUICK or (row is not None and row.rebinds):
         return RUN_S + _READ_S * size
     each = (_STEP_S if "iterations" in spec.options else _GRADIENT_S) + _BYTE_S * size
-    part = _EARLY if row.kind == "CmdStan's ADVI" else 1.0
+    part = _EARLY if row is not None and row.kind == "CmdStan's ADVI" else 1.0
     return RUN_S + part * expected_work(spec) * each
 
 

@@ -22,17 +22,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.methods import METHODS
+from harness.methods.method import Method
 from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec
 from harness.study.store import Store
 
 
 class RunTask(NamedTuple):
-    """A run with the key it will be stored under. Plain data."""
+    """A run with the key it will be stored under. Plain data, but for ``own``."""
 
     key: str
     spec: RunSpec
     context: RunContext
     engine: EngineName | None = None
+    own: Method | None = None
+    """The row of a method that is not in METHODS."""
+
+    @property
+    def row(self) -> Method:
+        """The row of its method."""
+        return self.own or METHODS[self.spec.method]
 
 
 def run_task(task: RunTask, store_root: Path) -> RunResult:
@@ -42,7 +50,7 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
     """
     scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
     try:
-        result = METHODS[task.spec.method].run(task.spec, task.context, scratch)
+        result = task.row.run(task.spec, task.context, scratch)
     except Exception as error:  # noqa: BLE001 - a run that fails is a result
         result = failed(task, f"{type(error).__name__}: {error}")
     finally:
@@ -50,7 +58,7 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
     diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
     result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics, engine=task.engine)
     program = task.context.program
-    unbuilt = METHODS[task.spec.method].bridge and not (program.embedded or program.library)
+    unbuilt = task.row.bridge and not (program.embedded or program.library)
     # What was killed may succeed next time, and a library may build: a full disk is no result.
     if result.status != "killed" and not unbuilt:
         Store(store_root).put(result)

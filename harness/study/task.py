@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, TypeAdapter
 
 from harness.intake import content_of
-from harness.methods import METHODS
+from harness.methods import makes
 from harness.records import CHOICES, Model, ModelComparison, Program, RunResult, RunSpec
 from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
 from harness.study.store import Store, digest
@@ -135,7 +135,7 @@ class Analysis:
 
 def with_draws(spec: RunSpec, draws: int) -> RunSpec:
     """Return the run with more draws, never fewer, within the budget."""
-    if METHODS[spec.method].approximate:
+    if makes(spec.method) == "approximation":
         return dataclasses.replace(spec, draws=max(spec.draws, min(draws, MAX_DRAWS)))
     chains, samples = int(spec.options["chains"]), int(spec.options["samples"])
     more = min(-(-draws // chains), MAX_NUTS_SAMPLES)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records import Doubt, FloatArray, Reason, Status, Trace
+from harness.records import Doubt, FamilyName, FloatArray, Reason, Status, Trace
 from harness.records.text import seconds
 
 
@@ -101,6 +101,7 @@ class Fitted:
     stats: Mapping[str, FloatArray] = field(default_factory=dict)
     """Statistics of a sampler, each of shape (chain, draw)."""
     doubts: tuple[Doubt, ...] = ()  # what it doubts itself by, where that is a figure
+    family: FamilyName | None = None  # of q, where only its draws tell
 
 
 def finite_rows(value: FloatArray, gradient: FloatArray) -> NDArray[np.bool_]:

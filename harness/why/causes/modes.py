@@ -137,7 +137,8 @@ def _detect_other(scene: OtherScene) -> Found | None:
 def _sentence_other(e: Evidence) -> str:
     modes = e["modes"]
     said = modes["said"] if "said" in modes else _sentence(modes)
-    return f"{METHODS[e['method']].one_mode}: {said}"
+    row = METHODS.get(e["method"])
+    return f"{'it stays in one of them' if row is None else row.one_mode}: {said}"
 
 
 SEVERAL_MODES = cause("several modes", FamilyScene, _detect, _sentence)

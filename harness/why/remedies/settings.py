@@ -108,7 +108,7 @@ def _tighter_tolerance_words(_: str, options: Options) -> str:
 
 def tuned(method: str, _: Options) -> Change | None:
     """Take a smaller step, more gradients and a tighter tolerance at once: CmdStan's tuned row."""
-    row = METHODS[method].tuned
+    row = METHODS[method].tuned if method in METHODS else ""
     return Change(row, same=False) if row else None
 
 
@@ -118,7 +118,7 @@ def _tuned_words(ran: str, _: Options) -> str:
 
 def full_rank(method: str, options: Options) -> Change | None:
     """Let q have correlations, with the same settings."""
-    if METHODS[method].family_of(options) == "fullrank":
+    if method not in METHODS or METHODS[method].family_of(options) == "fullrank":
         return None
     row = METHODS[method].full_rank or method
     if "family" in options:
@@ -130,7 +130,8 @@ def best_of_family(method: str, options: Options) -> Change | None:
     """Find the best member of the family by deterministic ADVI."""
     if method == "dadvi":
         return None
-    family = METHODS[method].family_of(options) or "meanfield"
+    known = METHODS[method].family_of(options) if method in METHODS else options.get("family")
+    family = known or "meanfield"
     return Change("dadvi", {"family": family}, same=False)
 
 
