@@ -14,7 +14,7 @@ from harness.methods.settings import real, whole
 class ChainsOptions(DadviOptions):
     """The options of ``short_chains``; those of the fit concern what it starts from."""
 
-    chains: int = whole(512, 128)
+    chains: int = whole(256, 128)  # at least; twice as many where something is in doubt
     far: int = whole(512, 128)  # far starts, which look for other regions
     # Seconds that gradients may take; where they would take longer, far starts and chains are
     # halved, the chains of more draws than usual first.
@@ -24,14 +24,14 @@ class ChainsOptions(DadviOptions):
 SHORT_CHAINS = Method(
     name="short_chains",
     title="Short chains",
-    what="512 short chains from weighted draws of deterministic ADVI, checked by far starts",
+    what="at least 256 chains from weighted draws of deterministic ADVI, checked by far starts",
     kind="short chains",
     fit=on_bridge("short_chains_fit:fit"),
     # As many starts as dadvi_basins: chains do not move between modes.
     options=ChainsOptions(starts=24),
     look=Look("#1f8a70", DASHED, "$s$"),
-    draws=10_240,
-    version=6,
+    draws=5120,
+    version=7,
     bridge=True,
     repairable=False,
     one_mode="none of its starts, near or far, led to another",

@@ -66,15 +66,16 @@ def settle(
     iterations: int = ITERATIONS,
     *,
     far: bool = False,
+    patient: bool = False,
 ) -> Basin | None:
     """Optimise from one start, narrowing a q that is too wide; return None if none works.
 
     A run that comes close to a known optimum ends there. So does a ``far`` one once no valley is
-    left between it and a known optimum, and it is given up if at its pace it would end hopelessly
-    below the best.
+    left between it and a known optimum, and unless ``patient`` it is given up if at its pace it
+    would end hopelessly below the best.
     """
     d = objective.dimension
-    run = _Run(objective.target, known, iterations)
+    run = _Run(objective.target, known, iterations, patient=patient)
 
     # Far from the optimum a quasi-Newton step in a log sd may overflow.
     longest = np.concatenate([np.full(d, np.inf), np.full(d, LONGEST)])
@@ -107,7 +108,10 @@ def settle(
 class _Run:
     """Looks every few iterations whether a run from a far start still may lead elsewhere."""
 
-    def __init__(self, target: Target, known: Sequence[Basin], iterations: int) -> None:
+    def __init__(
+        self, target: Target, known: Sequence[Basin], iterations: int, *, patient: bool
+    ) -> None:
+        self._patient = patient
         self._target, self._known, self._left = target, known, iterations
         self._last = math.inf
         self.joined: Basin | None = None
@@ -124,7 +128,8 @@ class _Run:
         # Runs quicken as they learn the curvature.
         fall = QUICKER * (self._last - value) * self._left / LOOK
         best = max(b.elbo for b in self._known)
-        self.hopeless = self.joined is None and value - fall > HOPELESS - best
+        low = value - fall > HOPELESS - best
+        self.hopeless = self.joined is None and low and not self._patient
         self._last = value
         return self.hopeless or self.joined is not None
 

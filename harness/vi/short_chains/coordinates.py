@@ -201,14 +201,22 @@ class Parts:
     each: tuple[Coordinates, ...]
     shares: FloatArray  # shape (part,), sum 1
 
-    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Return draws with a tenth of heavier tails, shape ``(n, d)``, in random order."""
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return draws with a tenth of heavier tails, ``(n, d)``, and their ``log_densities``.
+
+        They are in random order.
+        """
+        if len(self.each) == 1:
+            own = self.each[0]
+            u = self._unit.draw(n, rng)
+            return own.mean + own.push(u), (self._unit.log_density(u) - own.log_det)[:, None]
         counts = rng.multinomial(n, self.shares)
         drawn = [
             c.mean + c.push(self._unit.draw(int(k), rng))
             for c, k in zip(self.each, counts, strict=True)
         ]
-        return np.asarray(rng.permutation(np.concatenate(drawn)))
+        z = rng.permutation(np.concatenate(drawn))
+        return z, self.log_densities(z)
 
     def log_densities(self, z: FloatArray) -> FloatArray:
         """Return ln of each part's share times its density, shape ``(point, part)``, nats."""

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.vi.short_chains.checks import doubts
 from harness.vi.short_chains.figures import (
-    Frame,
     Look,
     far_figures,
     looked,
     merely_slow,
-    own_figures,
 )
 from harness.vi.short_chains.hmc import Chains
-from harness.vi.short_chains.home import Home, Sizes, arrive, more_basins
-from harness.vi.short_chains.kept import kept
+from harness.vi.short_chains.home import Home, Sizes, arrive, first_half, more_basins
+from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,8 @@ def run(
 ) -> Ensemble:
     """Return an ensemble that starts from a deterministic fit.
 
-    It takes about (chains × (10 + draws) + far × 40) × 4 gradients, in batches of all chains.
+    It takes about (chains × (5 + draws) + far × 20) × 4 gradients, in batches of all chains, and
+    up to four times as many where something is in doubt: the fit's weights, or the chains' length.
 
     Raises
     ------
@@ -82,24 +82,34 @@ def run(
     far = None
     if sizes.far:
         far = arrive(target, home, sizes.far, rng, clock)
-    more = more_basins(target, home, far, optimum, basins)
+    more = more_basins(target, home, far, basins, rng, clock)
     if more:
         home = Home.of(target, optimum, more, rng, clock, sizes)
-    made, roaming = kept(target, home, home.starts, sizes.draws, rng, clock), False
+    burn = BURN_CERTAIN if home.certain else BURN
+    begin = first_half(home.starts) if home.certain else home.starts
+    made, roaming = kept(target, home, begin, sizes.draws, rng, clock, burn=burn), False
     if len(home.maps) > 1:
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
     if roaming:
-        made = kept(target, home, home.starts, sizes.draws, rng, clock, roam=True)
+        begin = home.starts
+        made = kept(target, home, begin, sizes.draws, rng, clock, burn=BURN, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
-    frame, figures, slowest = looked(home, made, looks)
-    if any(merely_slow(own_figures(Frame(home, look, made), made)[0]) for look in looks):
-        end = Chains(made.end.z, made.end.value, made.end.slope, home.starts.part)
-        made = kept(target, home, end, sizes.draws, rng, clock, roam=roaming, thin=THIN)
-        frame, figures, slowest = looked(home, made, looks)
+    found = looked(home, made, looks)
+    if len(begin.z) < len(home.starts.z) and all(doubts(view.figures) for view in found):
+        rest = home.starts.take(np.arange(len(begin.z), len(home.starts.z)))
+        made = made.and_(kept(target, home, rest, sizes.draws, rng, clock, burn=burn))
+        begin = home.starts
+        found = looked(home, made, looks)
+    if any(merely_slow(view.figures) for view in found):
+        end = Chains(made.end.z, made.end.value, made.end.slope, begin.part)
+        made = kept(target, home, end, sizes.draws, rng, clock, burn=BURN, roam=roaming, thin=THIN)
+        found = looked(home, made, looks)
+    view = min(found, key=lambda v: len(doubts(v.figures)))
+    figures = dict(view.figures)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
-        found, elsewhere = far_figures(target, frame, made, far, sizes.far, rng, clock)
-        figures |= found
+        more_figures, elsewhere = far_figures(target, view.frame, made, far, sizes.far, rng, clock)
+        figures |= more_figures
     count = len(home.parts.each)
     return Ensemble(
         made.z,
@@ -108,11 +118,11 @@ def run(
         made.leapfrogs,
         made.energy,
         home.step,
-        np.bincount(home.starts.part, minlength=count) / len(made.z),
+        np.bincount(begin.part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
         elsewhere,
         sizes.far,
         len(home.weights.weight),
-        slowest,
+        view.slowest,
         figures,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from harness.vi.short_chains.kept import Kept
     from harness.vi.target import Clock, Target
 
-SUPERCHAINS = 16
+SUPERCHAIN = 32
+"""Chains that start side by side: with fewer, the noise of their mean comes near the limit."""
+
+COMPARED = 128
+"""Arrived far chains that are compared with the ensemble: more see no smaller difference than the
+limit allows."""
 
 FAR_DRAWS = 10
 """Transitions of arrived chains with the common step that are thrown away, and that are kept."""
@@ -73,15 +78,18 @@ class Frame:
         return np.concatenate([u.reshape(n, draws, d), value[:, :, None]], axis=2)
 
 
-def looked(
-    home: Home, made: Kept, looks: Sequence[Look]
-) -> tuple[Frame, dict[str, float], int | None]:
-    """Return the frame in which least is doubted, with what chains say there."""
-    found = []
-    for look in looks:
-        frame = Frame(home, look, made)
-        found.append((frame, *own_figures(frame, made)))
-    return min(found, key=lambda f: len(doubts(f[1])))
+class View(NamedTuple):
+    """What chains say of themselves in a frame."""
+
+    frame: Frame
+    figures: dict[str, float]
+    slowest: int | None  # the parameter along whose direction they mix worst
+
+
+def looked(home: Home, made: Kept, looks: Sequence[Look]) -> list[View]:
+    """Return what chains say in each frame."""
+    frames = [Frame(home, look, made) for look in looks]
+    return [View(frame, *own_figures(frame, made)) for frame in frames]
 
 
 def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]:
@@ -93,7 +101,7 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
     start = np.concatenate([first, np.abs(first - middle)], axis=1)
     scores = np.concatenate([nested.ranked(x), nested.ranked(np.abs(x - middle))], axis=2)
     memory = np.abs(nested.rank_correlation(start, scores[:, -1]))
-    rhat = nested.nested_rhat(nested.superchains(scores, start, SUPERCHAINS))
+    rhat = nested.nested_rhat(nested.superchains(scores, start, len(start) // SUPERCHAIN))
     apart = frame.look != "whole"
     region = frame.regions(made.z, kernel)
     where = region if apart else home.parts.nearest(made.z.reshape(-1, made.z.shape[2]))
@@ -112,7 +120,7 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
         "acceptance": min(acceptance, default=math.nan),
         "nested_rhat": float(np.max(rhat)),
         "memory": float(np.max(memory)),
-        "weight_share": home.weights.ess / len(home.weights.weight),
+        "weight_share": home.weights.share,
         # Not of log p, which keeps half of its deviation whatever the path: momenta bring the rest.
         "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
     }
@@ -165,7 +173,9 @@ def far_figures(
     if FAR.isdisjoint(c.id for c in doubts(found[0])):
         return found
     # Chains may still be on their way, or where the common step is too long for them.
-    at = travel(target, frame.home, at, rng, clock)
+    late = regions.away(frame.home.parts, made.end, at)
+    late |= at.value < regions.level_of(made.value)
+    at = at.put(late, travel(target, frame.home, at.take(late), rng, clock))
     return _far_once(target, frame, made, at, started, rng, clock)[0]
 
 
@@ -178,18 +188,27 @@ def _far_once(
     rng: np.random.Generator,
     clock: Clock,
 ) -> tuple[tuple[dict[str, float], FloatArray], Chains]:
-    """Run far chains that have arrived; return figures, regions apart, and where all chains are."""
+    """Run far chains that have arrived; return figures, regions apart, and where all chains are.
+
+    All of them run if some seem to be in a region apart, which they may leave; else those do that
+    are compared with the ensemble.
+    """
     home = frame.home
     arrived = far.value >= regions.level_of(made.value)
     figures = {"arrived": float(np.count_nonzero(arrived)) / started, "far_rhat": math.nan}
-    if np.count_nonzero(arrived) >= FEWEST:
-        at = far.take(arrived)
+    other = home.apart(target, made.end, far)
+    run = np.flatnonzero(arrived)
+    if not len(other):
+        run = np.sort(rng.permutation(run)[:COMPARED])
+    if len(run) >= FEWEST:
+        at = far.take(run)
         begin = Chains(at.z, at.value, at.slope, home.parts.nearest(at.z))
         roam = frame.look != "starts"
         ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=FAR_DRAWS, roam=roam)
-        far = far.put(arrived, ran.end)
+        far = far.put(run, ran.end)
         figures["far_rhat"] = _agreement(frame, made, ran)
-    other = regions.apart(target, home.parts, made.end, far)
+        if len(other):
+            other = home.apart(target, made.end, far)
     figures["other_regions"] = float(len(other))
     return (figures, far.z[other]), far
 

@@ -65,7 +65,7 @@ class Chains:
             np.concatenate([self.part, other.part]),
         )
 
-    def put(self, which: NDArray[np.bool_], other: Chains) -> Chains:
+    def put(self, which: NDArray[np.bool_] | NDArray[np.intp], other: Chains) -> Chains:
         """Return these chains, some of them where others are."""
         found = [self.z.copy(), self.value.copy(), self.slope.copy(), self.part.copy()]
         for own, new in zip(found, (other.z, other.value, other.slope, other.part), strict=True):

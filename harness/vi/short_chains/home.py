@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.deterministic import StartError
-from harness.vi.deterministic.basins import find_basins
+from harness.vi.deterministic import Objective, StartError
+from harness.vi.deterministic.basins import find_basins, settle, valley
 from harness.vi.deterministic.basins import weigh as weigh_basins
-from harness.vi.deterministic.starts import start_at
+from harness.vi.deterministic.sizes import SCOUTS
+from harness.vi.deterministic.starts import Start, start_at
 from harness.vi.short_chains import regions, starts
 from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined
 from harness.vi.short_chains.hmc import PILOTS, Chains, adapted_step, chains_at, transition
 from harness.vi.short_chains.masses import bridged_masses
+from harness.vi.sobol import base_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from harness.records import FloatArray
     from harness.vi.deterministic import Basin, Optimum
     from harness.vi.target import Clock, Target
 
 FEWEST = 64
 """Chains without which there is no ensemble, and far ones without which there is no comparison."""
+
+TRIED = 8
+"""Regions apart that are looked at closer."""
 
 MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 """Coordinates of all proposals together, because of memory, but at least as many for each chain."""
@@ -32,6 +40,9 @@ MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 SURE = 0.005
 """Error of a region's share by the weights above which a bridge tells the masses; the check on it
 allows four times as much, but few weights may hide how few they are."""
+
+LARGEST = 0.01
+"""Weight of one proposal from which a fit is in doubt: it may stand for a spike of the density."""
 
 ON_THE_WAY = 60
 """Transitions in which far starts may arrive, with a step of their own each."""
@@ -49,15 +60,19 @@ HIGHER = 1.0
 WIDTHS = (0.1, 1.0)
 """Sds of q, in those of the fit, from which it is fitted in a region that may be narrower."""
 
+SCOUTED, FITTED = 300, 128
+"""Iterations in which q may come home from a region on few base draws, and the base draws of a fit
+in a region of its own: weights correct it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What an ensemble may cost."""
+    """What an ensemble costs at least; where something is in doubt it has twice the chains."""
 
-    chains: int = 512
-    draws: int = 20  # of each chain, after ``BURN``
+    chains: int = 256
+    draws: int = 20  # of each chain, after those that are thrown away
     far: int = 512
-    proposals: int = 40  # for each chain
+    proposals: int = 80  # for each chain: with fewer, a spike of the density may have none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +83,11 @@ class Home:
     maps: tuple[Coordinates, ...]  # of each region, in which its chains move
     left: float  # mass by ELBO of basins that are left out
     weights: starts.Weighted
-    starts: Chains
+    starts: Chains  # twice as many as chains; the first half has the shares of regions, too
     step: float
+    scout: Objective  # on few base draws
+    basins: Sequence[Basin]
+    certain: bool  # whether many proposals have weight, and none too much
 
     @classmethod
     def of(
@@ -96,7 +114,7 @@ class Home:
             inside = np.count_nonzero(weights.weight)
             msg = f"of {count} draws of the fit only {inside} have a density"
             raise StartError(msg)
-        chosen = starts.distinct(weights, sizes.chains, rng)
+        chosen = starts.distinct(weights, 2 * sizes.chains, rng)
         begin = chains_at(target, weights.z[chosen], weights.part[chosen])
         if len(begin.z) < FEWEST:
             raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
@@ -106,9 +124,41 @@ class Home:
             masses = bridged_masses(target, parts, maps, weights, step, rng, clock)
             if masses.error < error:
                 weights = weights.with_shares(masses.shares, masses.error)
-                chosen = starts.distinct(weights, sizes.chains, rng)
+                chosen = starts.distinct(weights, 2 * sizes.chains, rng)
                 begin = chains_at(target, weights.z[chosen], weights.part[chosen])
-        return cls(parts, maps, left, weights, begin, step)
+        scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
+        certain = weights.ess >= 2 * sizes.chains and float(weights.weight.max()) <= LARGEST
+        return cls(parts, maps, left, weights, begin, step, scout, basins, certain)
+
+    def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
+        """Return one of the other chains for each region apart from these.
+
+        A valley on all straight lines is not enough: on a ridge that bends, lines to chains that
+        are on their way dip, too, and log p can be highest where there is least room. There q comes
+        home as the ELBO rises, narrow or not; in a region of its own it stays.
+        """
+        found = regions.apart(target, self.parts, own, others)[:TRIED]
+        return np.array([i for i in found if not self._leads_home(others.z[i])], dtype=np.intp)
+
+    def _leads_home(self, z: FloatArray) -> bool:
+        for start in self.starts_at(z):
+            end = settle(
+                self.scout,
+                start.theta,
+                start.metric,
+                self.basins,
+                SCOUTED,
+                far=True,
+                patient=True,
+            )
+            if end is None or all(valley(self.scout.target, b, end) for b in self.basins):
+                return False
+        return True
+
+    def starts_at(self, z: FloatArray) -> list[Start]:
+        """Return starts of q, narrow and wide, at a point."""
+        sd = np.exp(self.basins[0].theta[len(z) :])
+        return [start_at(np.concatenate([z, np.log(width * sd)])) for width in WIDTHS]
 
 
 def kernel(
@@ -133,8 +183,9 @@ def more_basins(
     target: Target,
     home: Home,
     far: Chains | None,
-    optimum: Optimum,
     basins: Sequence[Basin],
+    rng: np.random.Generator,
+    clock: Clock,
 ) -> Sequence[Basin]:
     """Return all basins, if there are more than those of the fit, else none.
 
@@ -151,16 +202,18 @@ def more_basins(
     others = own.take(~inside)
     if far is not None:
         others = others.and_(far)
-    apart = regions.apart(target, home.parts, own.take(inside), others)[: starts.MOST_PARTS]
+    apart = home.apart(target, own.take(inside), others)
     if not len(apart):
         return ()
-    begun = [
-        start_at(np.concatenate([others.z[i], np.log(width * optimum.sd)]))
-        for i in apart
-        for width in WIDTHS
-    ]
-    found = weigh_basins(target, find_basins(optimum.objective, begun, basins))
+    begun = [start for i in apart for start in home.starts_at(others.z[i])]
+    eps = base_blocks(target.dimension, 1, FITTED, rng)
+    found = weigh_basins(target, find_basins(Objective(target, eps, clock), begun, basins))
     return found if sum(b.separate for b in found) > len(home.maps) else ()
+
+
+def first_half(starts: Chains) -> Chains:
+    """Return the chains that are enough where nothing is in doubt."""
+    return starts.take(np.arange((len(starts.z) + 1) // 2))
 
 
 def arrive(

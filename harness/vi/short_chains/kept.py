@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from harness.vi.short_chains.home import Home
     from harness.vi.target import Clock, Target
 
-BURN = 10
-"""Transitions that are thrown away."""
+BURN, BURN_CERTAIN = 10, 5
+"""Transitions that are thrown away, and where weights say that starts are nearly draws."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +34,20 @@ class Kept:
     start: Chains
     end: Chains
 
+    def and_(self, other: Kept) -> Kept:
+        """Return what these chains and others did."""
+        return Kept(
+            np.concatenate([self.z, other.z]),
+            np.concatenate([self.value, other.value]),
+            np.concatenate([self.chance, other.chance]),
+            np.concatenate([self.leapfrogs, other.leapfrogs]),
+            np.concatenate([self.energy, other.energy]),
+            np.concatenate([self.kernel, other.kernel]),
+            np.concatenate([self.moved, other.moved]),
+            self.start.and_(other.start),
+            self.end.and_(other.end),
+        )
+
 
 def kept(
     target: Target,
@@ -43,7 +57,7 @@ def kept(
     rng: np.random.Generator,
     clock: Clock,
     *,
-    burn: int = BURN,
+    burn: int,
     roam: bool = False,
     thin: int = 1,
 ) -> Kept:

@@ -87,7 +87,7 @@ def bridged_masses(
     for k, own in enumerate(maps):
         mine = region == k
         one = type(parts)((own,), np.ones(1))
-        drawn = one.draw(PROPOSALS, rng)
+        drawn, density = one.draw(PROPOSALS, rng)
         there = values(target, drawn, clock)
         there = np.where(inside(parts, drawn, k), there, -np.inf)
         if len(np.unique(chain[mine])) < FEWEST or not np.isfinite(there).any():
@@ -95,7 +95,7 @@ def bridged_masses(
             continue
         evidence = bridged(
             log_p[mine] - one.log_densities(kept[mine])[:, 0],
-            there - one.log_densities(drawn)[:, 0],
+            there - density[:, 0],
             EFFECTIVE,
             chain[mine],
         )

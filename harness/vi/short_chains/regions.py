@@ -69,6 +69,14 @@ def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np
     return np.array(found, dtype=np.intp)
 
 
+def away(parts: Parts, home: Chains, far: Chains) -> NDArray[np.bool_]:
+    """Return which far chains are farther from every home point than those are from each other."""
+    near = _distances(parts, home.take(np.arange(len(home.z)) < COMPARED), far)
+    if not near:
+        return np.ones(len(far.z), dtype=bool)
+    return np.asarray(np.min([r for r, _ in near], axis=0) > FARTHER)
+
+
 def _distances(
     parts: Parts, home: Chains, far: Chains
 ) -> list[tuple[FloatArray, NDArray[np.intp]]]:

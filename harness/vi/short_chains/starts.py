@@ -77,14 +77,18 @@ class Weighted:
     log_p: FloatArray  # nats
     weight: FloatArray  # sum 1, truncated
     part: NDArray[np.intp]
+    known: float | None = None
+    """Standard error of the regions' shares where they do not come from these weights."""
 
     @property
     def ess(self) -> float:
         """The effective number of weights."""
         return float(1 / np.sum(self.weight**2))
 
-    known: float | None = None
-    """Standard error of the regions' shares where they do not come from these weights."""
+    @property
+    def share(self) -> float:
+        """The effective share of the proposals."""
+        return self.ess / len(self.weight)
 
     def share_error(self, count: int) -> float:
         """Return the largest standard error of a region's share of the mass.
@@ -126,12 +130,11 @@ def weigh(
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
     chains repair what the truncation biases.
     """
-    z = parts.draw(count, rng)
+    z, each = parts.draw(count, rng)
     log_p = np.empty(count)
     for i in range(0, count, AT_ONCE):
         clock.check()
         log_p[i : i + AT_ONCE] = target.log_density(z[i : i + AT_ONCE])
-    each = parts.log_densities(z)
     log_w = log_p - np.logaddexp.reduce(each, axis=1)
     log_w = np.where(np.isfinite(log_w), log_w, -np.inf)
     weight = np.exp(log_w - log_w.max()) if np.isfinite(log_w.max()) else np.zeros(count)
@@ -144,21 +147,24 @@ def weigh(
 def distinct(found: Weighted, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return indices of distinct proposals, drawn by their weights, in random order.
 
-    Each region gets as many as its share of the weight, because chains will not change that.
-    Within one, the chances of the largest weights are cut at 1, because chains do forget that.
+    Each region gets, in both halves, as many as its share of the weight, because chains will not
+    change that. Within one, the chances of the largest weights are cut at 1, because chains do
+    forget that.
     """
     regions = int(found.part.max()) + 1
     mass = np.bincount(found.part, found.weight, regions)
     edges = np.cumsum(mass) / mass.sum()
     where = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
     wanted = np.bincount(np.minimum(where, regions - 1), minlength=regions)
-    chosen = []
+    halves: tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]] = ([], [])
     for k in range(regions):
         mine = rng.permutation(np.flatnonzero((found.part == k) & (found.weight > 0)))
         n = min(int(wanted[k]), len(mine))
         if n:
-            chosen.append(mine[_systematic(_chances(found.weight[mine], n), rng)])
-    return np.asarray(rng.permutation(np.concatenate(chosen)))
+            drawn = rng.permutation(mine[_systematic(_chances(found.weight[mine], n), rng)])
+            for half, own in zip(halves, (drawn[::2], drawn[1::2]), strict=True):
+                half.append(own)
+    return np.concatenate([rng.permutation(np.concatenate(half)) for half in halves])
 
 
 def _chances(weight: FloatArray, count: int) -> FloatArray:
