@@ -64,7 +64,7 @@ def test_a_density_that_is_infinite_at_its_bound_is_sampled(tmp_path: Path) -> N
     assert result.status == "ok", result.message
     assert result.draws is not None
     g = result.draws.quantity("g")
-    assert g.shape == (512, 20)
+    assert g.shape == (256, 20)
     assert abs(g.mean() - 0.3) < K * math.sqrt(0.3 / worth(g))
 
 
