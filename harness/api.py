@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import stan
-from harness.intake import is_fit, take
+from harness.intake import is_fit, read_reference, take
 from harness.methods import METHODS, makes
 from harness.methods.method import Method
 from harness.methods.options import checked, refuse_unused
@@ -17,7 +17,16 @@ from harness.methods.own import OwnFit, own_method
 from harness.metrics.measure import REFERENCE
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
-from harness.records import CHOICES, Comparison, Draws, Model, Program, Verdict
+from harness.records import (
+    CHOICES,
+    Comparison,
+    Draws,
+    Model,
+    ModelComparison,
+    Program,
+    Verdict,
+)
+from harness.records.text import listed
 from harness.report import files
 from harness.report.decision import Row, decide
 from harness.report.files.netcdf import to_datatree
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 
     from harness.intake import Taken
     from harness.methods.bridged import BridgeTarget
+    from harness.report.figures import Figure
 
 
 class DrawsByMethod(Mapping[str, "DataTree"]):
@@ -89,9 +99,11 @@ class ComparisonResult:
         comparison: Comparison,
         figures: Mapping[str, tuple[Any, ...]],
         draws: Mapping[tuple[str, int], Draws] | None = None,
+        reference: Draws | None = None,
     ) -> None:
         """Take a comparison with its figures, and draws where no store has them."""
         self.comparison = comparison
+        self._reference = reference
         self._figures = figures
         self._draws = draws
 
@@ -150,7 +162,21 @@ class ComparisonResult:
 
     def of(self, model: str) -> DrawsByMethod:
         """Return one model's draws by method."""
-        found = next(m for m in self.comparison.models if m.model.name == model)
+        found = self._entry(model)
+        runs = [(r.spec.method, r.spec.seed) for r in found.runs]
+        return DrawsByMethod(model, runs, self._reader(found))
+
+    def _entry(self, model: str | None) -> ModelComparison:
+        """Return one model's comparison, the first without a name."""
+        models = {m.model.name: m for m in self.comparison.models}
+        if model is None:
+            return next(iter(models.values()))
+        if model not in models:
+            raise KeyError(f"no model {model!r}; there are {listed(list(models))}")
+        return models[model]
+
+    def _reader(self, found: ModelComparison) -> Callable[[str, int], Draws | str]:
+        """Return what gives a run's draws, or says why there are none."""
         keys = {(r.spec.method, r.spec.seed): r.key for r in found.runs}
         given = {(r.spec.method, r.spec.seed): r.draws for r in found.runs if r.draws is not None}
         given |= self._draws or {}
@@ -164,7 +190,93 @@ class ComparisonResult:
                 return "it is no longer in the cache"
             return stored.message if stored.draws is None else stored.draws
 
-        return DrawsByMethod(model, keys, read)
+        return read
+
+    def to_datatree(self, model: str | None = None) -> DataTree:
+        """Return all draws of a model, the first without a name, as one tree.
+
+        Each run with draws is a child ``METHOD`` with ArviZ's groups, ``METHOD_SEED`` from the
+        second seed on. The attribute ``without_draws`` names the other runs.
+
+        Raises
+        ------
+        KeyError
+            If there is no such model.
+        """
+        from xarray import DataTree
+
+        entry = self._entry(model)
+        draws, children, lacking = self.of(entry.model.name), {}, []
+        for method in draws:
+            seeds = sorted(r.spec.seed for r in entry.runs if r.spec.method == method)
+            for seed in seeds:
+                name = method if seed == seeds[0] else f"{method}_{seed}"
+                try:
+                    children[name] = draws[method, seed]
+                except KeyError as error:
+                    lacking.append(str(error.args[0]))
+        tree = DataTree(children=children)
+        tree.attrs = {"model": entry.model.name, "without_draws": "; ".join(lacking)}
+        return tree
+
+    def plot(self, quantity: str, model: str | None = None) -> Figure:
+        """Return the densities of a quantity: a panel a method, the reference shaded.
+
+        It shows itself in a notebook; ``.panels`` have the images as SVG. ``model`` is the first
+        unless it is named.
+
+        Raises
+        ------
+        KeyError
+            If there is no such model, or no run has draws of the quantity.
+        """
+        from harness.report.figures import density_figure
+
+        entry = self._entry(model)
+        read = self._reader(entry)
+        found = ((r, read(r.spec.method, r.spec.seed)) for r in entry.runs)
+        runs = tuple(
+            dataclasses.replace(r, draws=None if isinstance(d, str) else d) for r, d in found
+        )
+        draws = self._reference_draws(dataclasses.replace(entry, runs=runs))
+        reference = dataclasses.replace(entry.reference, draws=draws)
+        whole = dataclasses.replace(entry, runs=runs, reference=reference)
+        figure = density_figure(whole, quantity)
+        names = dict.fromkeys(n for r in runs if r.draws is not None for n in r.draws.names)
+        if figure is None or quantity not in names:
+            raise KeyError(f"no draws of {quantity!r}; there are {listed(list(names), 20)}")
+        return figure
+
+    def _reference_draws(self, entry: ModelComparison) -> Draws | None:
+        """Return the draws of a reference, which a comparison that is kept has no more."""
+        reference = entry.reference
+        if reference.draws is not None or reference.kind == "none":
+            return reference.draws
+        if reference.kind == "supplied":
+            word = self.comparison.provenance["reference"]
+            return self._reference or read_reference(
+                str(entry.model.draws_file) if word == "auto" else word
+            )
+        if reference.kind == "exact":
+            from harness.study.reference import exact_draws
+
+            return exact_draws(entry.model)
+        return next((r.draws for r in entry.runs if r.spec.method == reference.method), None)
+
+    def plot_cost(self) -> Figure:
+        """Return seconds against error; it shows itself in a notebook.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than three points to compare.
+        """
+        from harness.report.figures import cost_figure
+
+        figure = cost_figure(self.comparison)
+        if figure is None:
+            raise ValueError("fewer than three methods were timed and measured: nothing to plot")
+        return figure
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report as one self-contained HTML file."""
@@ -234,8 +346,8 @@ def compare(
     -------
     ComparisonResult
         Shows its table of verdicts in a notebook and when printed; with ``.summary()`` and
-        ``.table`` (pandas), ``.verdicts``, ``.draws["meanfield"]`` (DataTree) and
-        ``.to_html(path)``.
+        ``.table`` (pandas), ``.verdicts``, ``.plot("theta")``, ``.plot_cost()``,
+        ``.draws["meanfield"]`` and ``.to_datatree()`` (ArviZ), and ``.to_html(path)``.
 
     Raises
     ------
@@ -389,7 +501,7 @@ def judge(
         command="harness.judge(…)",
     )
     found = judging.judge(request)
-    return ComparisonResult(found.comparison, found.figures, found.draws)
+    return ComparisonResult(found.comparison, found.figures, found.draws, truth.draws)
 
 
 def _rows(given: Any) -> Mapping[str, Sequence[Taken]]:

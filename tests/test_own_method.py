@@ -96,7 +96,28 @@ def test_right_and_wrong_ones_are_told_apart_counted_and_explained(
     assert abs(gap.value - best) <= 4 * gap.mcse + 1e-6
     assert set(gaps) >= {"right", "shifted", "narrow"}
     assert "narrow" in str(result)
+    for verdict in result.verdicts.values():
+        lines = str(verdict).splitlines()
+        assert lines[0].startswith(f"{verdict.method} on pair: {verdict.level}")
+        assert len(lines) <= 10
+        assert max(map(len, lines)) <= 80
     assert result.draws["right"].posterior["x"].shape == (1, 10_000, 2)
+    tree = result.to_datatree()
+    assert {"right", "right_2", "narrow", "dadvi_psis"} <= set(tree.children)
+    assert tree["narrow_2/posterior/x"].shape == (1, 10_000, 2)
+    assert tree.attrs["without_draws"] == ""
+    figure = result.plot("x[2]")
+    assert {p.method for p in figure.panels} == set(result.verdicts)
+    assert figure.caption.startswith("Shaded: the reference (supplied draws)")
+    html = figure._repr_html_()
+    assert html.count("<svg") == len(figure.panels)
+    assert "x[2]" in html
+    assert "narrow" in html
+    with pytest.raises(KeyError, match=r"no draws of 'y'; there are x\[1\]"):
+        result.plot("y")
+    with pytest.raises(KeyError, match="no model 'other'; there are pair"):
+        result.plot("x[1]", "other")
+    assert {p.method for p in result.plot_cost().panels} <= {"", *result.verdicts}
 
 
 def test_nothing_is_kept_and_the_next_comparison_calls_again(
@@ -169,6 +190,9 @@ def test_what_goes_wrong_is_a_failed_run_with_its_message(
     """None of them passes, none stops the others, and the good one beside them is judged."""
     result = compare({"good": EXACTLY, **{name: fit for name, (fit, _) in BAD.items()}})
     assert result.verdicts["good"].level == "pass"
+    assert "raises (seed 1) has no draws" in result.to_datatree().attrs["without_draws"]
+    with pytest.raises(ValueError, match="fewer than three"):
+        result.plot_cost()
     (model,) = result.comparison.models
     said = {run.spec.method: run.message for run in model.runs}
     for name, (_, message) in BAD.items():

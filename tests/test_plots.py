@@ -113,7 +113,7 @@ def test_a_seed_without_width_is_drawn_as_a_needle_or_said_to_be_outside(
         draws = report_records.draws(["m"], values)
         runs.append(dataclasses.replace(run, draws=draws) if pinned else run)
     made = figures_for(dataclasses.replace(model, runs=tuple(runs)))
-    note = panel(made[0], "meanfield").note
+    note = panel(named(made)["density-m"], "meanfield").note
     assert "1 seed outside the view" in note
     assert "1 seed with no width, at 0.40" in note
 

@@ -12,6 +12,7 @@ from harness.records.levels import Closeness, Level
 from harness.records.models import ClaimResult, Model
 from harness.records.numbers import Estimate
 from harness.records.runs import Draws, Reason, RunResult, Status
+from harness.records.text import clip, count, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,10 @@ class SeedVerdict:
     absent: tuple[tuple[str, str | None], ...] = ()
 
 
+_FINDINGS, _NOTES = 3, 2
+"""How many of them a verdict shows when it is printed."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """A method's level on a model: that of its worst seed.
@@ -132,6 +137,23 @@ class Verdict:
             shown = f"<{len(value)}>" if isinstance(value, tuple) and value else repr(value)
             parts.append(f"{field.name}={shown}")
         return f"Verdict({', '.join(parts)})"
+
+    def __str__(self) -> str:
+        """Return the verdict in at most ten lines of at most 80 columns."""
+        failed = (
+            f", {self.seeds_failed} of {count(self.seeds, 'seed')}" if self.seeds_failed else ""
+        )
+        lines = [f"{self.method} on {self.model}: {self.level}{failed}", self.headline]
+        said = dict.fromkeys(f.sentence for f in self.findings if f.level != "close")
+        lines += [f"- {s}" for s in said][:_FINDINGS]
+        if len(said) > _FINDINGS:
+            lines.append(f"- and {len(said) - _FINDINGS} more in .findings")
+        lines += self.notes[:_NOTES]
+        causes = dict.fromkeys(c.cause.name for c in self.causes)
+        if causes:
+            lines.append(f"why: {', '.join(causes)}")
+        lines.append(f"checked against: {self.evidence}")
+        return "\n".join(clip(one_line(line), 80) for line in lines if line)
 
 
 @dataclass(frozen=True, slots=True)

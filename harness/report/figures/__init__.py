@@ -6,6 +6,8 @@ models in parallel and keep the result; :func:`cost_figure` needs all models.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.records import Comparison, ModelComparison
 from harness.report.figures import (
     chains,
@@ -21,7 +23,7 @@ from harness.report.figures import (
 )
 from harness.report.figures.canvas import Figure, Panel
 
-__all__ = ["Figure", "Panel", "cost_figure", "figures_for"]
+__all__ = ["Figure", "Panel", "cost_figure", "density_figure", "figures_for"]
 
 
 def figures_for(comparison: ModelComparison) -> list[Figure]:
@@ -47,6 +49,18 @@ def figures_for(comparison: ModelComparison) -> list[Figure]:
         chains.figure(comparison),
     ]
     return [figure for figure in made if figure is not None]
+
+
+def density_figure(comparison: ModelComparison, quantity: str) -> Figure | None:
+    """Return the densities of a quantity, or None where no run has draws of it.
+
+    The comparison must have its arrays.
+    """
+    made = density.figure(comparison, quantity)
+    if made is None:
+        return None
+    # The caption of a report's figure says which quantities it chose.
+    return replace(made, caption=made.caption.partition(" Drawn:")[0])
 
 
 def cost_figure(comparison: Comparison) -> Figure | None:

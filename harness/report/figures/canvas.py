@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib import resources
 from itertools import pairwise
 from typing import Literal
@@ -66,6 +67,20 @@ class Figure:
     panels: tuple[Panel, ...]
     methods: tuple[str, ...] = ()
     """Methods that every panel shows, where a legend has to name them."""
+
+    def _repr_html_(self) -> str:
+        """Return the panels side by side for a notebook, with their words."""
+        shown = "".join(
+            f'<figure style="margin:0;max-width:{p.width}px">'
+            f"<figcaption>{escape(p.title)} <small>{escape(p.note)}</small></figcaption>"
+            f'<div role="img" aria-label="{escape(p.alt)}">{p.svg}</div></figure>'
+            for p in self.panels
+        )
+        return (
+            '<div style="background:#fff;color:#1f2328;font:13px sans-serif;padding:8px">'
+            f"<b>{escape(self.title)}</b><p>{escape(self.caption)}</p>"
+            f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div></div>'
+        )
 
 
 @cache

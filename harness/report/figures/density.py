@@ -98,11 +98,12 @@ def _where(seeds: list[_Seed], unit: str, words: str) -> str:
 def figures(comparison: ModelComparison) -> list[canvas.Figure]:
     """Return one figure per shown quantity."""
     names = shown_quantities(comparison, QUANTITIES)
-    made = [_figure(comparison, name) for name in names]
+    made = [figure(comparison, name) for name in names]
     return [figure for figure in made if figure is not None]
 
 
-def _figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
+def figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
+    """Return a quantity's figure, a panel a method; None where no run has draws of it."""
     frame = view(comparison, name)
     methods = methods_of(comparison)
     if frame is None or not methods:
