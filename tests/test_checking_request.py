@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from checking_builders import TOML, described, found, keep, mine, project, request
+from click.testing import CliRunner, Result
 
 from harness.check.baseline.file import read
-from harness.check.request import Request, _target, as_asked, asked, engines_of
+from harness.check.request import Request, _target, as_asked, asked, engines_of, to_write
+from harness.cli import main
 from harness.cli.common import read_models
+from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.records import Model
+from harness.stan import embedded
 
 
 @pytest.fixture
@@ -157,3 +162,71 @@ def test_a_check_uses_the_engines_of_its_baseline(
     """Whatever else the machine has: another engine is never the reason for a change."""
     kept = read(keep(root, mine(root)))
     assert engines_of(replace(kept, written=written)) == engines
+
+
+def test_settings_are_kept_with_a_baseline_and_asked_for_again(root: Path) -> None:
+    """Others replace them; a baseline without any has no such key."""
+    model = mine(root)
+    words = ("dadvi.starts=3", "advi.iterations=20000")
+    kept = asked(model, request(root, settings=words))
+    assert kept["settings"] == list(words)
+    assert "settings" not in asked(model, request(root))
+    path = keep(root, model)
+    path.write_text(_with_settings(path, list(words)), encoding="utf-8")
+    old = read(path)
+    assert as_asked(old, request(root)).settings == words
+    other = ("dadvi.starts=4",)
+    assert as_asked(old, request(root, settings=other)).settings == other
+
+
+@pytest.mark.parametrize("words", [["dadvi.start=3"], ["nobody.x=1"], ["dadvi.starts=-1"]])
+def test_a_baseline_with_settings_that_no_method_takes_is_an_error(
+    root: Path, words: list[str]
+) -> None:
+    """It is not checked with the defaults instead."""
+    path = keep(root, mine(root))
+    path.write_text(_with_settings(path, words), encoding="utf-8")
+    target = _target(path)
+    assert target.model is None
+    assert target.error is not None
+    assert "has settings that cannot be used" in target.error
+
+
+def test_settings_of_methods_that_are_not_run_are_refused(root: Path) -> None:
+    """They would change nothing."""
+    asked_for = request(root, methods=("laplace",), settings=("dadvi.starts=3",))
+    with pytest.raises(OptionError, match="options of dadvi"):
+        to_write([str(root / "own")], asked_for, read_models)
+
+
+@pytest.mark.skipif(bool(embedded.available()), reason=embedded.available() or "-")
+def test_a_check_runs_what_its_baseline_was_set_to(
+    tmp_path: Path, isolated_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same again with the setting; a change where the file has lost it."""
+    assert isolated_cache
+    monkeypatch.chdir(tmp_path)
+    Path("pair.stan").write_text(
+        "parameters { vector[2] x; } model { x ~ multi_normal([0, 0]', [[1, .9], [.9, 1]]); }",
+        encoding="utf-8",
+    )
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, [*words, "--timeout", "60"], catch_exceptions=False)
+
+    options = ("--methods", "dadvi", "--set", "dadvi.family=fullrank", "--engine", "embedded")
+    made = run("baseline", "pair.stan", *options, "--seeds", "2")
+    assert made.exit_code == 0, made.output
+    same = run("check", "pair")
+    assert same.exit_code == 0, same.output
+    path = Path("baselines/pair.json")
+    path.write_text(_with_settings(path, []), encoding="utf-8")
+    lost = run("check", "pair")
+    assert lost.exit_code == 1, lost.output
+    assert "family" in lost.output
+
+
+def _with_settings(path: Path, words: list[str]) -> str:
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["request"]["settings"] = words
+    return json.dumps(raw)

@@ -16,6 +16,7 @@ from harness.check.baseline.form import Baseline, Share
 from harness.check.baseline.observe import Observation, observe, without_samples
 from harness.check.request import Request
 from harness.methods import DEFAULT_METHODS
+from harness.methods.options import from_words
 from harness.records import Model, ModelComparison
 from harness.records.text import listed
 from harness.report import files
@@ -68,6 +69,7 @@ def look(
         command=request.command,
         seeds_of=dict(seeds_of),
         first_seed=request.seed_offset + 1,
+        options=from_words(request.settings),
         figures=False,
     )
     progress.again()

@@ -12,11 +12,14 @@ from harness.check.baseline.change import ALPHA, BUDGET, Margins
 from harness.check.baseline.file import CANDIDATE, SUFFIX, read
 from harness.check.baseline.form import Baseline, BaselineError
 from harness.methods import METHODS
+from harness.methods.options import from_words, refuse_unused
+from harness.methods.settings import OptionError
 from harness.models import folders
 from harness.models.data import ModelError
 from harness.records import CHOICES, Model
 from harness.records.text import listed
 from harness.study.engines import Wanted
+from harness.study.plan import methods_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Request:
     seed_offset: int = 0
     exact: bool = False
     engine: Wanted = "auto"
+    settings: tuple[str, ...] = ()
+    """Options of methods as ``--set`` takes them, ``advi.iterations=20000``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,15 @@ def asked(model: Model, request: Request) -> dict[str, Any]:
     reference = request.reference
     if reference not in CHOICES:
         reference = _from(request.folder, Path(reference))
+    # Baselines without settings stay as they are.
+    settings = {"settings": list(request.settings)} if request.settings else {}
     return {
         "source": source,
         "methods": None if request.methods is None else list(request.methods),
         "seeds": request.seeds,
         "reference": reference,
         "quantities": quantities or None,
+        **settings,
     }
 
 
@@ -101,6 +109,7 @@ def as_asked(old: Baseline | None, request: Request) -> Request:
         request,
         seeds=old.request.get("seeds") if request.seeds is None else request.seeds,
         reference=reference if request.reference == "auto" else request.reference,
+        settings=request.settings or tuple(old.request.get("settings") or ()),
     )
 
 
@@ -128,7 +137,24 @@ def to_write(
     ------
     harness.ModelError
         For a word that names nothing, and a program without the data that it declares.
+    harness.OptionError
+        For a setting that no method takes, or of a method that is not run.
     """
+    targets = _to_write(words, request, read_models)
+    if request.settings:
+        options = from_words(request.settings)
+        for target in targets:
+            if target.model is not None:
+                methods = as_asked(target.old, request).methods
+                refuse_unused(options, methods_run((target.model,), methods))
+    return targets
+
+
+def _to_write(
+    words: Sequence[str],
+    request: Request,
+    read_models: Callable[[Sequence[str]], list[Model]],
+) -> list[Target]:
     if not words and not any(request.folder.glob(f"*{SUFFIX}")):
         return [_of_model(m, request.folder) for m in read_models([])]
     targets = locate(words, request, read_models)
@@ -229,6 +255,11 @@ def _beside(old: Baseline, target: Target) -> Target:
     unknown = [m for m in old.request.get("methods") or () if m not in METHODS]
     if unknown:
         msg = f"{target.path} has methods that are unknown: {listed(unknown)}; write it again"
+        return replace(target, model=None, old=old, error=msg)
+    try:
+        from_words(old.request.get("settings") or ())
+    except OptionError as error:
+        msg = f"{target.path} has settings that cannot be used: {error}; write it again"
         return replace(target, model=None, old=old, error=msg)
     chosen = old.request.get("quantities")
     return replace(

@@ -25,6 +25,7 @@ from harness.cli import common
 @common.SEEDS
 @common.reference_option(help="What the methods are judged against, as in `harness compare`.")
 @common.quantities_option(help="Only these variables.")
+@common.SETTINGS
 @common.ENGINE
 def baseline(
     *, what: tuple[str, ...], quantities: tuple[str, ...] | None, quiet: bool, **options: Any

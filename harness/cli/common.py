@@ -44,6 +44,13 @@ ENGINE = setting(
     default="auto",
     help="auto: densities by the embedded engine, NUTS and ADVI by CmdStan if there is one.",
 )
+SETTINGS = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="METHOD.OPTION=VALUE",
+    help="Set a method's option, such as advi.iterations=20000; may be repeated.",
+)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 BASELINES = setting(

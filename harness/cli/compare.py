@@ -49,13 +49,7 @@ FAIL_ON = ("fail", "warn", "unknown")
     "chains): that one; or your draws."
 )
 @click.option("--reference-iid", is_flag=True, help="The draws of the reference are independent.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="METHOD.OPTION=VALUE",
-    help="Set a method's option, such as advi.iterations=20000; may be repeated.",
-)
+@common.SETTINGS
 @common.quantities_option(help="Compare only these variables.")
 @click.option(
     "--out",

@@ -192,6 +192,7 @@ class _Request:
     methods: list[str] | None = None
     seeds: Count | None = None
     quantities: list[str] | None = None
+    settings: list[str] | None = None
 
 
 @dataclass

@@ -71,7 +71,7 @@ class Figure:
     def _repr_html_(self) -> str:
         """Return the panels side by side for a notebook, with their words."""
         shown = "".join(
-            f'<figure style="margin:0;max-width:{p.width}px">'
+            f'<figure style="margin:0;width:{p.width}px;max-width:100%">'
             f"<figcaption>{escape(p.title)} <small>{escape(p.note)}</small></figcaption>"
             f'<div role="img" aria-label="{escape(p.alt)}">{p.svg}</div></figure>'
             for p in self.panels
