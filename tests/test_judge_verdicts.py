@@ -353,7 +353,7 @@ def test_width_is_told_as_in_the_design() -> None:
     assert verdict.headline == "sd of slope 0.49 of the reference's"
     assert verdict.findings[0].sentence.startswith(
         "`slope`: mean-field's sd is 0.49 of the reference's (0.20 against 0.410 ± 0.002), "
-        "because intercept and slope correlate at −0.87. "
+        "because intercept and slope correlate at −0.87."
     )
 
 
@@ -402,7 +402,7 @@ def test_every_finding_has_a_figure(metric: str, value: float) -> None:
     measures = [*_summaries(), *_measures(figures=base), *_measures(seed, {metric: value})]
     verdict = _judge([_run()], measures)
     finding = next(f for f in verdict.findings if f.measure.metric == metric)
-    assert re.search(r"\d|∞|unknown", finding.sentence)
+    assert re.search(r"\d|∞|infinite|not finite|no draws|unknown", finding.sentence)
     assert finding.sentence.endswith(".")
 
 
