@@ -563,7 +563,7 @@ def test_the_committed_sample_stands_up_to_the_same(browser: Chrome, size: tuple
     test_nothing_overflows_the_page(browser, sample, size)
     test_labels_inside_a_figure_do_not_lie_over_each_other(browser, sample)
     show_open(browser, sample, size)
-    assert smaller(browser, 8) == []
+    assert smaller(browser, 10) == []
     test_a_printed_page_is_not_cut(browser, sample)
     for name in folders.lecture_models():
         heading = f"document.querySelector('#{anchor(name)} h2')"
