@@ -127,7 +127,8 @@ class ComparisonResult:
     def summary(self) -> pd.DataFrame:
         """Return the table of verdicts: a row a model and method, what can be used first.
 
-        ``times`` is how many times as fast as NUTS a run is, or as the cheapest method that passes.
+        ``times`` is how many times as fast as the method in ``timed_against`` a run is: NUTS, else
+        short chains where they are the reference, else the cheapest method that passes.
         """
         import pandas as pd
 

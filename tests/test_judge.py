@@ -196,7 +196,7 @@ def test_names_are_aligned_and_what_has_no_partner_is_listed() -> None:
 
 
 def test_a_quantity_that_was_asked_for_must_be_there() -> None:
-    """One that the fit lacks is not judged as if it did not exist; one that nobody has is named."""
+    """If the fit lacks it, the verdict is not a pass; if both sides lack it, the error names it."""
     fit = {"mu": exact(2)["mu"]}
     assert level(fit, exact(1)) == "pass"
     assert level(fit, exact(1), quantities=["mu"]) == "pass"
@@ -257,7 +257,7 @@ def test_the_result_is_that_of_a_comparison(tmp_path: Path) -> None:
     assert set(result.draws) == {"mine"}
     tree = result.draws["mine", 2]
     assert np.array_equal(tree["posterior"]["mu"].to_numpy(), exact(3)["mu"])
-    # Nobody takes them for a reference afterwards.
+    # They cannot serve as a reference afterwards.
     assert not harness.judge(exact(4), tree).comparison.models[0].reference.trusted
     with pytest.raises(KeyError, match="no run 'other'"):
         result.draws["other"]

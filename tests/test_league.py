@@ -95,6 +95,14 @@ def test_the_command_writes_a_page_and_a_table(folders: list[Path], tmp_path: Pa
     assert all(entry.posterior in page for entry in found.entries)
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(folders: list[Path], tmp_path: Path) -> None:
+    """Exit code 2, and where it was to be."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    done = CliRunner().invoke(cli.main, ["league", str(folders[0]), "--out", f"{tmp_path}/file/x"])
+    assert done.exit_code == common.EXIT_UNUSABLE
+    assert "cannot write the league to" in done.output
+
+
 def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
     """Exit code 2, and how to make some."""
     (tmp_path / "empty").mkdir()

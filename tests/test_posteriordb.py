@@ -38,7 +38,8 @@ def write(path: Path, content: Any) -> None:
 def pack(path: Path, content: Any) -> None:
     """Write JSON zipped, as the database keeps what is large."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path.with_name(f"{path.name}.zip"), "w") as archive:
+    packed = path.with_name(f"{path.name}.zip")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(path.name, json.dumps(content))
 
 
@@ -140,6 +141,21 @@ def damaged_data(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
 
 
+def rotten_data(root: Path) -> None:
+    """Turn bytes of what is packed, and leave the archive's table of contents whole."""
+    path = next(root.rglob("d.json.zip"))
+    content = bytearray(path.read_bytes())
+    for i in range(40, 46):
+        content[i] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def two_files(root: Path) -> None:
+    """Put a second file into the archive, so that nothing says which are the data."""
+    with zipfile.ZipFile(next(root.rglob("d.json.zip")), "a") as archive:
+        archive.writestr("other.json", "{}")
+
+
 def damaged_record(root: Path) -> None:
     """Write half of a JSON object."""
     next(root.rglob("d-normal.json")).write_text('{"model_name": ', encoding="utf-8")
@@ -150,7 +166,9 @@ def nameless(root: Path) -> None:
     write(next(root.rglob("posteriors/d-normal.json")), {"data_name": "d"})
 
 
-BROKEN = [no_program, no_data, damaged_data, damaged_record, nameless]
+BROKEN = [
+    no_program, no_data, damaged_data, rotten_data, two_files, damaged_record, nameless,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", BROKEN)

@@ -133,6 +133,19 @@ def test_an_ensemble_that_doubts_itself_is_no_reference(choice: str) -> None:
     assert (beside.kind, beside.evidence) == ("nuts", "nuts")
 
 
+def test_agreement_within_large_errors_is_no_second_witness() -> None:
+    """NUTS stays trusted by its own diagnostics, and the evidence is NUTS alone."""
+    few = ensemble(short(12)[:8])  # 160 draws: an outer quantile is known to some .17 sd
+    found = chosen(nuts(long(12)), few).reference
+    assert (found.trusted, found.evidence) == (True, "nuts")
+    assert "short chains" not in found.why
+
+
+def test_nuts_that_was_chosen_and_not_run_is_not_replaced() -> None:
+    """The user's choice rules out the ensemble."""
+    assert chosen(ensemble(short(13)), choice="nuts").reference.kind == "none"
+
+
 def test_the_user_may_choose_either() -> None:
     """Whatever the other one says."""
     runs = nuts(long(9)), ensemble(short(9, shift=2.0))

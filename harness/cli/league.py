@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import FOLDER
+from harness.cli.common import FOLDER, fail
 
 
 @click.command()
@@ -25,8 +25,11 @@ def league(results: tuple[Path, ...], out: Path) -> None:
     from harness.report.terminal import print_league
 
     found = report.league(results)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "league.csv").write_text(report.as_csv(found), encoding="utf-8")
-    (out / "index.html").write_text(league_page(found), encoding="utf-8")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "league.csv").write_text(report.as_csv(found), encoding="utf-8")
+        (out / "index.html").write_text(league_page(found), encoding="utf-8")
+    except OSError as error:
+        raise fail(f"cannot write the league to {out}: {error}") from error
     print_league(found)
     click.echo(f"league: {out / 'index.html'} and {out / 'league.csv'}")

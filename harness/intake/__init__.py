@@ -1,7 +1,7 @@
 """Draws that others made, turned into records: fits, trees, tables, arrays and files of them.
 
-Objects of CmdStanPy, ArviZ and pandas are known by the names of their classes, so that nobody needs
-a package to hand over what another one made.
+Objects of CmdStanPy, ArviZ and pandas are recognised by the names of their classes: none of these
+packages has to be installed.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,10 @@ def _text(record: dict[str, Any], key: str, name: str) -> str:
     return value
 
 
+_UNREADABLE = (OSError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error, RuntimeError)
+"""What a damaged archive raises, and one that is encrypted or packed in a way unknown to Python."""
+
+
 def _unpacked(data: Path) -> Path:
     """Return data as plain JSON; what is zipped is unpacked into the cache."""
     if data.is_file() and data.suffix != ".zip":
@@ -126,9 +131,11 @@ def _unpacked(data: Path) -> Path:
     try:
         content = packed.read_bytes()
         with zipfile.ZipFile(packed) as archive:
-            (inside,) = [n for n in archive.namelist() if n.endswith(".json")]
-            text = archive.read(inside).decode("utf-8")
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            inside = [n for n in archive.namelist() if n.endswith(".json")]
+            if len(inside) != 1:
+                raise ModelError(f"posteriordb: {packed} holds {len(inside)} JSON files, not one")
+            text = archive.read(inside[0]).decode("utf-8")
+    except _UNREADABLE as error:
         raise ModelError(f"posteriordb: cannot read the data {packed}: {error}") from error
     return publish(hashlib.sha256(content).hexdigest()[:24], text)
 

@@ -175,7 +175,11 @@ def _standings(entries: Sequence[Entry]) -> tuple[Standing, ...]:
         times = [e.times_nuts for e in own if math.isfinite(e.times_nuts)]
         found.append(Standing(method, counts, median(times) if times else math.nan))
     return tuple(
-        sorted(found, key=lambda s: (math.isnan(s.share), -(s.share or 0), _place(s.method)))
+        sorted(
+            found,
+            key=lambda s: (-1.0 if math.isnan(s.share) else s.share, -_place(s.method)),
+            reverse=True,
+        )
     )
 
 

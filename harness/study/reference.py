@@ -44,6 +44,10 @@ ALIKE = 0.05
 """Sds by which NUTS and the ensemble may differ beyond their error: half of the close limit of a
 bias, so that it does not matter for a verdict which of them is the reference."""
 
+TELLING = 0.5
+"""Sds up to which a difference must be excluded before short chains count as a second witness: the
+wrong limit of a bias."""
+
 SECONDED = "short chains, which pass their own checks, agree with it"
 
 APART = 1.5
@@ -95,7 +99,7 @@ def choose_reference(
         why = f"{integer(draws.values.shape[1])} independent draws of the exact posterior"
         selection = measure.select(model, draws, generated_of(model))
         return Chosen(Reference("exact", trusted=True, why=why, draws=draws), selection, nuts)
-    if choice == "ensemble" or (nuts is None and ensemble is not None):
+    if choice == "ensemble" or (choice == "auto" and nuts is None and ensemble is not None):
         return _of_ensemble(model, ensemble, nuts)
     chosen = _of_nuts(model, nuts, earlier, measuring)
     if choice == "nuts" or ensemble is None or ensemble.status != "ok":
@@ -161,8 +165,10 @@ def _agreed(chosen: Chosen, nuts: RunResult, ensemble: RunResult, measuring: Mea
     beyond = [gap for gap in gaps if not gap.gap - z * gap.error <= ALIKE]
     reference = chosen.reference
     if not beyond:
-        why = f"{reference.why}; {SECONDED}"
-        return chosen._replace(reference=replace(reference, why=why, seconded=bool(gaps)))
+        # With errors as large as what is wrong, agreement is no evidence.
+        seconded = bool(gaps) and all(z * gap.error <= TELLING for gap in gaps)
+        why = f"{reference.why}; {SECONDED}" if seconded else reference.why
+        return chosen._replace(reference=replace(reference, why=why, seconded=seconded))
     worst = max(beyond, key=_excess)
     found = Disagreement(worst.quantity, worst.figure, worst.one, worst.two, worst.gap, worst.error)
     short = (
