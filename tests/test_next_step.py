@@ -19,7 +19,9 @@ from harness.records import (
     Attempt,
     Comparison,
     Cost,
+    Disagreement,
     Draws,
+    Estimate,
     Finding,
     Level,
     Measure,
@@ -129,6 +131,57 @@ def test_a_method_whose_own_draws_are_too_few_gets_more_of_them(method: str) -> 
     assert command.endswith(OWN[method])
     assert "nuts.samples" not in command
     assert "--reference" not in command
+
+
+def ensemble() -> tuple[Reference, RunResult]:
+    """Return a trusted ensemble of 512 chains, and its run."""
+    spec = RunSpec("a", "short_chains", {}, 1, 10_240)
+    run = RunResult(spec, "key", "ok", "", None, None, {"chains": 512.0}, Cost(1.0), {})
+    return Reference("ensemble", True, "why"), run
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_an_ensemble_that_is_too_small_gets_more_chains(quick: bool) -> None:
+    """Four times as many, also where NUTS refused has attempts of its own."""
+    reference, run = ensemble()
+    reference = replace(reference, attempts=refused().attempts)
+    found = comparison(reference, finding("bias", beyond="ensemble"))
+    found = replace(found, provenance={**found.provenance, "nuts": not quick})
+    command = next_command(found, replace(found.models[0], runs=(run,)))
+    assert command.endswith("--set short_chains.chains=2048")
+    assert "nuts.samples" not in command
+
+
+def test_quick_stays_quick_where_a_methods_own_draws_are_too_few() -> None:
+    """NUTS would not decide what the method's own draws leave open; without reference it may."""
+    typed = "harness compare a.stan a.json --quick"
+    reference, run = ensemble()
+    row = METHODS["dadvi_psis"]
+    own = replace(run, spec=RunSpec("a", "dadvi_psis", row.defaults, 1, row.draws))
+    for trusted, quick in ((True, True), (False, False)):
+        kind = replace(reference, kind="ensemble" if trusted else "none", trusted=trusted)
+        found = comparison(kind, finding("bias", beyond="run"), typed=typed)
+        found = replace(found, provenance={**found.provenance, "nuts": False})
+        verdicts = tuple(replace(v, method="dadvi_psis") for v in found.models[0].verdicts)
+        entry = replace(found.models[0], runs=(run, own), verdicts=verdicts)
+        assert ("--quick" in next_command(found, entry)) is quick
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_draws_that_came_with_a_model_give_way_to_nuts(trusted: bool) -> None:
+    """For such a model ``auto`` would be the same draws again."""
+    supplied = Reference("supplied", trusted, "why")
+    found = comparison(supplied, finding("bias", beyond="supplied"))
+    model = replace(found.models[0].model, draws_file=Path("a.json.zip"))
+    assert next_command(found, replace(found.models[0], model=model)).endswith("--reference nuts")
+
+
+def test_references_that_disagree_leave_the_choice_to_the_user() -> None:
+    """The ensemble has looked for modes that NUTS may have missed."""
+    apart = Disagreement("x", "mean", Estimate(4.0, 0.1), Estimate(1.6, 0.1), 0.6, 0.04)
+    reference = replace(refused(), disagreement=apart)
+    found = comparison(reference)
+    assert next_command(found, found.models[0]).endswith("--reference ensemble")
 
 
 def test_supplied_draws_that_are_too_few_give_way_to_nuts() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.methods import METHODS
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
-from harness.records import Comparison, ModelComparison, Reference
+from harness.records import Comparison, ModelComparison
 
 OWN_DRAWS = ("--reference", "DRAWS.nc")
 """Draws of the user's own: what is left where NUTS cannot be made to serve."""
@@ -28,9 +28,9 @@ def next_command(comparison: Comparison, entry: ModelComparison) -> str:
         return shlex.join(_fresh(entry)) if entry.model.has_program else ""
     reference = entry.reference
     words = _command(comparison, entry)
-    if not comparison.provenance.get("nuts", True):
+    options = list(_draws(entry) if reference.trusted else _reference(entry))
+    if not comparison.provenance.get("nuts", True) and not (reference.trusted and options):
         return shlex.join([word for word in words if word != "--quick"])
-    options = list(_draws(entry) if reference.trusted else _reference(reference))
     return shlex.join(_with(words, options or [OWN_DRAWS]))
 
 
@@ -61,10 +61,16 @@ def _with(words: list[str], options: list[tuple[str, str]]) -> list[str]:
     return words
 
 
-def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
+def _other(entry: ModelComparison) -> str:
+    """Return the reference beside a supplied one; of a model that brings draws, auto is these."""
+    return "auto" if entry.model.draws_file is None else "nuts"
+
+
+def _reference(entry: ModelComparison) -> Iterator[tuple[str, str]]:
     """Yield what may make an untrusted reference one that serves."""
+    reference = entry.reference
     if reference.kind == "supplied":
-        yield "--reference", "auto"
+        yield "--reference", _other(entry)
         return
     if reference.disagreement is not None:
         yield "--reference", "ensemble"  # it has looked for modes that NUTS may have missed
@@ -88,18 +94,27 @@ def _reference(reference: Reference) -> Iterator[tuple[str, str]]:
 def _draws(entry: ModelComparison) -> Iterator[tuple[str, str]]:
     """Yield what gives an undecided comparison more draws, or more seeds."""
     short = dict.fromkeys(_short(entry))
-    # A comparison that is shown has no draws any more; how many there were is in its attempts.
-    attempts = entry.reference.attempts
-    if "reference" in short and attempts:
-        yield "--set", f"nuts.samples={_LONGER * attempts[-1].samples}"
-    elif "reference" in short and entry.reference.kind == "supplied":
-        yield "--reference", "auto"
+    if "reference" in short:
+        yield from _longer(entry)
     for run in {r.spec.method: r for r in entry.runs if r.spec.method in short}.values():
         row = METHODS.get(run.spec.method)
         for name in () if row is None else row.sized_by:
             yield "--set", f"{run.spec.method}.{name}={_LONGER * run.spec.options[name]:g}"
     if "seeds" in short:
         yield "--seeds", str(_LONGER * max(v.seeds for v in entry.verdicts))
+
+
+def _longer(entry: ModelComparison) -> Iterator[tuple[str, str]]:
+    """Yield what makes a trusted reference longer."""
+    # A comparison that is shown has no draws any more; how many there were is in the records.
+    reference = entry.reference
+    made = next((r for r in entry.runs if r.spec.method == reference.method), None)
+    if reference.kind == "supplied":
+        yield "--reference", _other(entry)
+    elif reference.kind == "nuts" and reference.attempts:
+        yield "--set", f"nuts.samples={_LONGER * reference.attempts[-1].samples}"
+    elif reference.kind == "ensemble" and made is not None:
+        yield "--set", f"{made.spec.method}.chains={_LONGER * made.diagnostics['chains']:g}"
 
 
 def _short(entry: ModelComparison) -> Iterator[str]:
