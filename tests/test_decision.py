@@ -33,6 +33,7 @@ from harness.report.terminal import verdicts_text
 
 NUTS = Reference("nuts", trusted=True, why="all figures", short="R-hat 1.00")
 DOUBTED = Reference("nuts", trusted=False, why="R-hat 1.8.", short="R-hat 1.8")
+ENSEMBLE = Reference("ensemble", True, "")
 EXACT = Reference("exact", trusted=True, why="exact")
 
 
@@ -98,6 +99,10 @@ def answer(found: ModelComparison) -> str:
         (DOUBTED, {"meanfield": "unknown", "nuts": "unknown"}, {},
          "Undecided: no method could be judged."),
         (NUTS, {"nuts": "reference"}, {}, "No approximation was run."),
+        (ENSEMBLE, {"meanfield": "fail", "short_chains": "reference"}, {},
+         "Use the draws of short chains: every approximation is wrong."),
+        (ENSEMBLE, {"meanfield": "fail", "dadvi": "unknown", "short_chains": "reference"}, {},
+         "Use the draws of short chains: mean-field is not close, the rest is not known."),
     ],
 )  # fmt: skip
 def test_the_answer_is_what_to_use(

@@ -321,6 +321,7 @@ def _for_one(rows: Sequence[Row], base: str, entry: ModelComparison) -> tuple[st
     good = by["pass"]
     nuts = next((r for r in rows if r.method == "nuts"), None)
     sound = nuts is not None and nuts.level in {"reference", "pass"}
+    stay = _fallback(entry.reference, sound=sound)
     failing = [r for r in by["fail"] if r.method in DEFAULTS]
     rest = f"; not {' or '.join(r.title for r in failing)} ADVI" if failing else ""
     if good and sound and base == "nuts" and not good[0].times > 1:
@@ -334,17 +335,24 @@ def _for_one(rows: Sequence[Row], base: str, entry: ModelComparison) -> tuple[st
         bad = [*by["warn"], *by["fail"]]
         known = f"{_titles(bad)} are not close" if len(bad) > 1 else ""
         known = f"{_titles(bad)} is not close" if len(bad) == 1 else known
-        answer = f"Undecided: {known or 'no method could be judged'}, the rest is not known."
-        if not bad:
-            answer = "Undecided: no method could be judged."
+        # Draws that can be trusted are an answer, whatever is not known of the fits.
+        lead = "Undecided" if sound or not stay else stay
+        said = f"{known}, the rest is not known" if bad else "no method could be judged"
+        answer = f"{lead}: {said}."
     elif by["warn"]:
-        stay = "Stay with NUTS" if sound else "No method can be used as it is"
         verb = "is" if len(by["warn"]) == 1 else "are"
-        answer = f"{stay}: {_titles(by['warn'])} {verb} nearest, but off."
+        near = f"{_titles(by['warn'])} {verb} nearest, but off."
+        answer = f"{stay or 'No method can be used as it is'}: {near}"
     else:
-        stay = "Stay with NUTS" if sound else "No method can be used"
-        answer = f"{stay}: every approximation is wrong."
+        answer = f"{stay or 'No method can be used'}: every approximation is wrong."
     return answer, _detail(by, good, base, entry.reference, nuts)
+
+
+def _fallback(reference: Reference, *, sound: bool) -> str:
+    """Return what is left where no fit is close; ``sound`` says whether NUTS is."""
+    if sound:
+        return "Stay with NUTS"
+    return "Use the draws of short chains" if reference.evidence == "ensemble" else ""
 
 
 def _detail(
