@@ -168,8 +168,8 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     def runs_made() -> int:
         return int(comparing.compare(plan)[0].provenance["runs_made"])
 
-    # Each model has two seeds, and NUTS as the reference.
-    assert runs_made() == 6
+    # Each model has two seeds, NUTS as the reference and short chains as its witness.
+    assert runs_made() == 8
     assert runs_made() == 0
     entry = next(
         p
@@ -182,7 +182,7 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
     arrays.write_bytes(content)
     assert runs_made() == 1
     two.stan_file.write_text(two.stan_file.read_text() + "// edited\n")
-    assert runs_made() == 3
+    assert runs_made() == 4
 
 
 def test_a_run_that_takes_too_long_is_a_result(fresh_results: Path, tmp_path: Path) -> None:

@@ -122,14 +122,17 @@ def test_without_the_exact_reference_nobody_passes_on_the_mixture(
     cmdstan: CmdStan,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """NUTS cannot be trusted as the reference here, so every verdict is unknown."""
+    """NUTS cannot be trusted as the reference here: a verdict is unknown, or needs none."""
     assert lecture["mixture"].reference.kind == "exact"
     monkeypatch.setenv("HARNESS_CACHE", str(lecture_results))
     monkeypatch.setenv("CMDSTAN", str(cmdstan.path))
     (model,) = compare(("mixture",), reference="nuts", seeds=3).models
     assert not model.reference.trusted
     assert "R-hat" in model.reference.why
-    assert {v.level for v in model.verdicts} == {"unknown"}
+    # Some fits are known to be wrong by what short chains from their own draws move.
+    assert {v.level for v in model.verdicts} <= {"unknown", "warn", "fail"}
+    for verdict in model.verdicts:
+        assert verdict.level == "unknown" or verdict.evidence == "movement", verdict.method
     assert [v.method for v in model.verdicts] == list(usual_methods(model.model))
 
 

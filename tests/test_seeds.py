@@ -20,6 +20,9 @@ parameters { real m; real<lower=0> s; }
 model { y ~ normal(m, s); m ~ normal(0, 10); s ~ normal(0, 5); }
 """
 
+RUNS = 6
+"""Two methods with two seeds each, NUTS and short chains."""
+
 NAMES = ("first/one", "second/another name", "third/one")
 
 pytestmark = pytest.mark.stan
@@ -59,11 +62,11 @@ def test_three_names_have_the_same_figures(fresh_results: Path, tmp_path: Path) 
     found = []
     for name in NAMES:
         one, made = compared(tmp_path, name)
-        assert made == 5
+        assert made == RUNS
         found.append(figures(one))
         shutil.rmtree(fresh_results / "results")
     assert found[0] == found[1] == found[2]
-    assert compared(tmp_path, NAMES[0])[1] == 5
+    assert compared(tmp_path, NAMES[0])[1] == RUNS
     again, made = compared(tmp_path, NAMES[1])
     assert made == 0
     assert again.model.name == "another name"
@@ -87,7 +90,7 @@ def test_another_first_seed_has_other_figures(fresh_results: Path, tmp_path: Pat
     assert fresh_results.is_dir()
     first, _ = compared(tmp_path, NAMES[0], explain=False)
     other, made = compared(tmp_path, NAMES[0], explain=False, first_seed=11)
-    assert made == 5
+    assert made == RUNS
     assert {r.spec.seed for r in other.runs} == {11, 12}
     means, shifted = ({m.value for m in f.measures if m.metric == "mean"} for f in (first, other))
     assert len(means) > 0

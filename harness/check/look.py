@@ -17,7 +17,7 @@ from harness.check.baseline.observe import Observation, observe, without_samples
 from harness.check.request import Request
 from harness.methods import DEFAULT_METHODS
 from harness.methods.options import from_words
-from harness.records import Model, ModelComparison
+from harness.records import SAMPLED_BY, Model, ModelComparison
 from harness.records.text import listed
 from harness.report import files
 from harness.study import comparing
@@ -158,8 +158,9 @@ def _reference_changes(model: str, old: Baseline, seen: Observation) -> list[Cha
         f"{side.get('kind')}{'' if side.get('trusted') else ', not trusted'}"
         for side in (before, now)
     )
-    # If runs were lost there is no reference, which does not make it another one.
-    other = before.get("kind") != now.get("kind") and now.get("kind") != "none"
+    # Where the reference's runs were lost, another kind in its place does not make it another one.
+    lost = seen.troubles.get(SAMPLED_BY.get(str(before.get("kind")), ""), ())
+    other = before.get("kind") != now.get("kind") and now.get("kind") != "none" and not lost
     conclusion: Conclusion = "changed" if other else "inconclusive"
     return [Change(model, "", "", "reference", "moved", conclusion, was=was, now=is_now)]
 

@@ -144,8 +144,9 @@ def _memory(before: FloatArray, after: FloatArray) -> FloatArray:
     plain = nested.rank_correlation(before, after)
     folded = nested.rank_correlation(np.abs(before - centre), np.abs(after - centre))
     x, y = before - before.mean(axis=0), after - after.mean(axis=0)
-    slope = (x * y).sum(axis=0) / (x**2).sum(axis=0)
-    error = np.sqrt(((y - slope * x) ** 2).sum(axis=0) / (x**2).sum(axis=0) / len(x))
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN where a column does not vary
+        slope = (x * y).sum(axis=0) / (x**2).sum(axis=0)
+        error = np.sqrt(((y - slope * x) ** 2).sum(axis=0) / (x**2).sum(axis=0) / len(x))
     surely = np.maximum(np.abs(slope) - SURE * error, 0.0)
     return np.asarray(np.maximum(np.maximum(np.abs(plain), np.abs(folded)), surely))
 
