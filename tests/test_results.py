@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import math
 from dataclasses import replace
@@ -27,7 +28,9 @@ from harness.records import (
     Trial,
     Verdict,
 )
+from harness.records.whole import write_text
 from harness.report import files
+from harness.report.files.numbers import to_json
 from harness.report.html.runs import table
 from harness.why import verdicts, words
 
@@ -260,16 +263,81 @@ def test_chain_causes_are_found_again_among_many_findings(
             assert gravest in sentences
 
 
-def test_a_measure_takes_one_line_of_the_json(compared: Comparison, tmp_path: Path) -> None:
-    """Brackets in a quantity's name do not spread it over ten."""
+def test_measures_are_kept_once_and_read_back(compared: Comparison, tmp_path: Path) -> None:
+    """In measures.csv alone, plain or compressed, whatever is in a quantity's name."""
     entry = compared.models[0]
-    measure = replace(entry.measures[0], quantity='beta[1,2] "{x}"')
-    entry = replace(entry, measures=(measure,), levels=(None,))
-    files.write(replace(compared, models=(entry,), claims=()), tmp_path)
-    text = (tmp_path / "results.json").read_text()
-    (line,) = [line for line in text.splitlines() if "beta[1,2]" in line]
-    assert json.loads(line)[2] == measure.quantity
-    assert files.read(tmp_path).models[0].measures[0].quantity == measure.quantity
+    measure = replace(entry.measures[0], quantity='beta[1,2] "{x}"\n')
+    entry = replace(entry, measures=(measure, *entry.measures[1:]))
+    files.write(replace(compared, models=(entry, *compared.models[1:])), tmp_path)
+    assert "beta[1,2]" not in (tmp_path / "results.json").read_text()
+    first = files.read(tmp_path).models[0]
+    assert first.measures[0].quantity == measure.quantity
+    for name in ("results.json", "measures.csv"):
+        path = tmp_path / name
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    packed = files.read(tmp_path).models
+    assert repr(packed[0].measures) == repr(first.measures)
+    assert [m.levels for m in packed] == [m.levels for m in compared.models]
+    files.write(compared, tmp_path)
+    assert not list(tmp_path.glob("*.gz"))
+
+
+def test_older_results_have_their_measures_inside(compared: Comparison, tmp_path: Path) -> None:
+    """Files of schema 1 need no measures.csv."""
+    files.write(compared, tmp_path)
+    raw = json.loads((tmp_path / "results.json").read_text())
+    raw["schema"] = 1
+    for model, entry in zip(raw["models"], compared.models, strict=True):
+        model["measures"] = [
+            [m.method, m.seed, m.quantity, m.metric, *map(to_json, (m.value, m.mcse)), level]
+            for m, level in zip(entry.measures, entry.levels, strict=True)
+        ]
+    now = files.read(tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps(raw))
+    (tmp_path / "measures.csv").unlink()
+    old = files.read(tmp_path)
+    assert repr([m.measures for m in old.models]) == repr([m.measures for m in now.models])
+
+
+@pytest.mark.parametrize("damage", ["absent", "a digit", "cut", "not UTF-8", "a cut archive"])
+def test_measures_of_other_results_are_refused(
+    compared: Comparison, tmp_path: Path, damage: str
+) -> None:
+    """A file that is absent, cut or changed is never taken for the results' own."""
+    files.write(compared, tmp_path)
+    path = tmp_path / "measures.csv"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "a digit":
+        path.write_bytes(content[:-3] + b"7" + content[-2:])
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "not UTF-8":
+        path.write_bytes(b"\xff" + content)
+    elif damage == "a cut archive":
+        path.with_name("measures.csv.gz").write_bytes(gzip.compress(content)[:-20])
+    with pytest.raises(files.ResultsError, match=r"measures\.csv is damaged.* run harness compare"):
+        files.read(tmp_path)
+
+
+def test_line_ends_that_git_changes_are_no_damage(compared: Comparison, tmp_path: Path) -> None:
+    """Windows' line ends in measures.csv read back as they were."""
+    files.write(compared, tmp_path)
+    before = files.read(tmp_path)
+    path = tmp_path / "measures.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert repr(files.read(tmp_path).models[0].measures) == repr(before.models[0].measures)
+
+
+def test_a_file_that_cannot_be_written_to_its_end_stays_as_it_was(tmp_path: Path) -> None:
+    """And nothing is left beside it."""
+    path = tmp_path / "index.html"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new" * 100_000 + "\udc80")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["index.html"]
 
 
 def rows(folder: Path, name: str) -> list[dict[str, str]]:

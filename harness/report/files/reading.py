@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import gzip
+import io
 import json
-from collections.abc import Mapping
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,8 @@ from harness.records.budget import Scarce
 from harness.records.text import one_line
 from harness.report.files.netcdf import read_draws
 from harness.report.files.numbers import from_json
-from harness.report.files.writing import SCHEMA
+from harness.report.files.tables import COLUMNS
+from harness.report.files.writing import SCHEMA, checksum
 from harness.why.verdicts import explained
 
 _Measure = tuple[str, int | None, str | None, str, float, float, Closeness | None]
@@ -29,42 +35,90 @@ _Finding = tuple[
 
 _FIELDS = 13  # of a finding
 
+_MOST = 2**29
+"""Characters that a compressed file may have: a small one may unpack to a full memory."""
+
 
 class ResultsError(ValueError):
     """A results folder that cannot be read, with what is wrong and what to do."""
 
 
 def read(folder: Path) -> records.Comparison:
-    """Read ``results.json`` and the draws beside it.
+    """Read ``results.json`` and ``measures.csv``, and the draws beside them if there are any.
+
+    Both files may be compressed, with ``.gz`` behind their names.
 
     Raises
     ------
     ResultsError
-        If the folder holds no results, or results of another schema.
+        If the folder holds no results, results of another schema, or measures that are not those
+        of the results.
     """
     path = folder / "results.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        raw = json.loads(_text_of(path))
+    except FileNotFoundError as error:
         msg = f"no results in {folder}: {error.strerror}; make some: harness compare --out {folder}"
         raise ResultsError(msg) from error
     except json.JSONDecodeError as error:
         msg = f"{path} is damaged: line {error.lineno}: {error.msg}; run harness compare again"
         raise ResultsError(msg) from error
-    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-        got = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
-        msg = f"{path} has schema {got}, this harness reads {SCHEMA}; run harness compare again"
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
+    schema = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+    if schema not in {1, SCHEMA}:
+        msg = f"{path} has schema {schema}, this harness reads {SCHEMA}; run harness compare again"
         raise ResultsError(msg)
+    measures: Mapping[str, Sequence[Any]] = {}
+    if schema == SCHEMA:
+        measures = _measures(folder / "measures.csv", raw.get("measures_sha256"))
     try:
         return records.Comparison(
-            models=tuple(_model(m, folder) for m in raw["models"]),
+            models=tuple(
+                _model(m, m["measures"] if schema == 1 else measures[m["model"]["name"]], folder)
+                for m in raw["models"]
+            ),
             claims=_as(tuple[records.ClaimResult, ...], raw["claims"]),
             provenance=raw["provenance"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        what = f"{type(error).__name__}: {one_line(str(error))}"
-        msg = f"{path} is damaged ({what}); run harness compare again"
-        raise ResultsError(msg) from error
+        raise _damaged(path, error) from error
+
+
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
+"""What a file raises that is cut, no text, or no archive."""
+
+
+def _damaged(path: Path, error: Exception) -> ResultsError:
+    what = f"{type(error).__name__}: {one_line(str(error))}"
+    return ResultsError(f"{path} is damaged ({what}); run harness compare again")
+
+
+def _text_of(path: Path) -> str:
+    """Return a file's text, of its compressed form where there is only that."""
+    packed = path.with_name(f"{path.name}.gz")
+    if path.is_file() or not packed.is_file():
+        return path.read_text(encoding="utf-8")
+    with gzip.open(packed, "rt", encoding="utf-8") as file:
+        text = file.read(_MOST + 1)
+    if len(text) > _MOST:
+        raise ValueError(f"it unpacks to more than {_MOST} characters")
+    return text
+
+
+def _measures(path: Path, expected: Any) -> Mapping[str, Sequence[Any]]:
+    """Return the rows of measures by model, without the model's name."""
+    try:
+        text = _text_of(path)
+        if checksum(text) != expected:
+            raise ValueError("it is not the one that results.json belongs to")
+        found: dict[str, list[Any]] = defaultdict(list)
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            cells = [row[name] or None for name in COLUMNS["measures"]]
+            found[str(cells[0])].append(cells[1:])
+    except (*_UNREADABLE, KeyError, csv.Error) as error:
+        raise _damaged(path, error) from error
+    return found
 
 
 def _as(kind: Any, raw: Any) -> Any:
@@ -77,7 +131,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
+def _model(
+    raw: Mapping[str, Any], measures: Sequence[Any], folder: Path
+) -> records.ModelComparison:
     name = raw["model"]["name"]
     program = raw["model"]["program"]
     drawn = folder / "draws" / name
@@ -87,7 +143,7 @@ def _model(raw: Mapping[str, Any], folder: Path) -> records.ModelComparison:
         stan_file.parent.mkdir(parents=True, exist_ok=True)
         stan_file.write_text(program, encoding="utf-8")
     reference = raw["reference"]
-    rows = _as(list[_Measure], raw["measures"])
+    rows = _as(list[_Measure], measures)
     figures = [(*row[:6], reference["kind"]) for row in rows]
     why = raw.get("explanation")
     runs = tuple(_run(name, r, drawn) for r in raw["runs"])

@@ -4,42 +4,64 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import io
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness import records
 from harness.judgement.aggregate import GRAVITY
+from harness.records.whole import write_text
 from harness.report.files.numbers import EXACT, to_json
 from harness.report.files.tables import COLUMNS, cell, tables
 from harness.why import words
 from harness.why.causes import cause_sentence
 
-SCHEMA = 1
+SCHEMA = 2
+"""Before, in 1, every model of ``results.json`` had its measures."""
 
 SENTENCES = 60
 """Findings of a method kept as sentences; every figure and level is in ``measures`` anyway."""
 
 
 def write(comparison: records.Comparison, folder: Path) -> None:
-    """Write the CSV files and ``results.json`` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in tables(comparison).items():
-        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS[name], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
+    """Write the CSV files and ``results.json`` into a folder, each whole or not at all.
+
+    Measures are in ``measures.csv`` alone: ``results.json``, written last, has its checksum.
+    """
+    written = {
+        f"{name}.csv": _csv(COLUMNS[name], rows) for name, rows in tables(comparison).items()
+    }
     plain = {
         "schema": SCHEMA,
         "provenance": to_json(comparison.provenance),
         "claims": to_json([dataclasses.asdict(c) for c in comparison.claims]),
+        "measures_sha256": checksum(written["measures.csv"]),
         "models": [_plain_model(m) for m in comparison.models],
     }
-    (folder / "results.json").write_text(_text(plain) + "\n", encoding="utf-8")
+    written["results.json"] = _text(plain) + "\n"
+    for name, text in written.items():
+        write_text(folder / name, text)
+        (folder / f"{name}.gz").unlink(missing_ok=True)
+
+
+def checksum(text: str) -> str:
+    """Return the SHA-256 of a text, whatever its line ends: git may change them."""
+    return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
+
+
+def _csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
+    return text.getvalue()
 
 
 def _text(value: Any, indent: str = "\n") -> str:
-    """Return JSON in which lists and objects without inner ones take one line: a measure does."""
+    """Return JSON in which lists and objects without inner ones take one line: a finding does."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if not any(isinstance(v, dict | list) for v in inner):
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
@@ -77,10 +99,6 @@ def _plain_model(model: records.ModelComparison) -> dict[str, Any]:
             "notes": model.notes,
             "verdicts": [_plain_verdict(v) for v in model.verdicts],
             "runs": [_plain_run(r) for r in model.runs],
-            "measures": [
-                [m.method, m.seed, m.quantity, m.metric, m.value, m.mcse, level]
-                for m, level in zip(model.measures, model.levels, strict=True)
-            ],
         }
     )
     # Seven digits of a log Z of a million would lose the gaps' own figures.

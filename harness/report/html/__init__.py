@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from harness.records import Comparison, ModelComparison
 from harness.records.text import clip, count, integer, number, percent, seconds
+from harness.records.whole import write_text
 from harness.report.decision import ModelDecision, decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
@@ -40,9 +41,7 @@ def render(
     figures
         What :func:`harness.report.figures.figures_for` returned, by model; others are drawn now.
     """
-    text = to_html(comparison, figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, to_html(comparison, figures))
 
 
 def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | None = None) -> str:
