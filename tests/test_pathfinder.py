@@ -171,6 +171,9 @@ def test_more_draws_are_of_more_proposals() -> None:
     assert PathfinderOptions().draws_a_path(10_000, 100_000) == 125  # type: ignore[call-arg]
     assert PathfinderOptions(num_draws=50).draws_a_path(9000) == 50
     assert PathfinderOptions(psis_resample=False).draws_a_path(9000) == 2250
+    # Slow densities: 10 seconds of them for four paths, but never fewer than usual.
+    assert PathfinderOptions().draws_a_path(90_000, 5, 1e-4) == 25_000  # type: ignore[call-arg]
+    assert PathfinderOptions().draws_a_path(90_000, 5, 1.0) == 4000  # type: ignore[call-arg]
 
 
 NO_PATH = "parameters { real x; } model { target += 0 * x; }"

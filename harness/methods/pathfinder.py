@@ -30,6 +30,12 @@ SINCE = (2, 33)
 MOST_NUMBERS = 50_000_000
 """Values of all paths' draws together, because of memory, unless ``num_draws`` says otherwise."""
 
+DENSITIES_S = 10.0
+"""Expected seconds of all draws' densities, at most: a verdict that is open for want of draws may
+ask for 25 times the usual number. Those that are wanted are then drawn from fewer, with weights."""
+
+USUAL_DRAWS = 4000
+
 KEEPS_PATHS = (2, 34)
 """The first CmdStan that can return the draws of all paths as they are."""
 
@@ -67,10 +73,16 @@ class PathfinderOptions(LbfgsOptions):
         """Whether draws are weighted: as in Stan, not those of a single path."""
         return self.psis_resample and self.calculate_lp and self.num_paths > 1
 
-    def draws_a_path(self, wanted: int, columns: int = 1) -> int:
-        """Return how many draws each path delivers, each of ``columns`` values."""
+    def draws_a_path(self, wanted: int, columns: int = 1, density_s: float = 0.0) -> int:
+        """Return how many draws each path delivers.
+
+        Each has ``columns`` values and a density that takes ``density_s`` seconds.
+        """
         part = wanted if self.resamples else math.ceil(wanted / self.num_paths)
         most = max(MOST_NUMBERS // (self.num_paths * max(columns, 1)), 1)
+        if self.calculate_lp and density_s > 0:
+            usual = USUAL_DRAWS if self.resamples else math.ceil(USUAL_DRAWS / self.num_paths)
+            most = min(most, max(int(DENSITIES_S / (self.num_paths * density_s)), usual))
         return self.num_draws or min(part, most)
 
 
@@ -109,7 +121,7 @@ def _embedded(
 
     given = options.plain()
     columns = len(model.constrained_names(transformed=True, generated=True))
-    wanted = options.draws_a_path(spec.draws, columns)
+    wanted = options.draws_a_path(spec.draws, columns, _density_s(spec, context, model))
     for name in ("num_paths", "num_draws", "psis_resample"):
         del given[name]
     parts: list[services.Served] = []
@@ -140,7 +152,20 @@ def _embedded(
         np.concatenate([p.log_p[0] for p in parts]),
         np.concatenate(log_q),
     )
-    return _outcome(found, text, said, spec, context, options, clock.elapsed_s)
+    return _outcome(found, text, said, spec, context, options, clock.elapsed_s, wanted)
+
+
+def _density_s(spec: RunSpec, context: RunContext, model: EmbeddedModel) -> float:
+    """Return about how long a density takes, from the size of the data; 0 if that is all the same.
+
+    The usual number of draws is always taken, and data are not read for it.
+    """
+    from harness.methods.bridged import a_density_s, arrays
+    from harness.models.data import kept_data
+
+    if spec.draws <= USUAL_DRAWS:
+        return 0.0
+    return a_density_s(model, arrays(kept_data(context.data_file, context.data_hash)))
 
 
 def _by_cmdstan(
@@ -177,7 +202,15 @@ def _by_cmdstan(
     )
     if found is not None:
         ended = _outcome(
-            found, text, ended.console, spec, context, options, ended.cost.seconds, keeps=keeps
+            found,
+            text,
+            ended.console,
+            spec,
+            context,
+            options,
+            ended.cost.seconds,
+            wanted,
+            keeps=keeps,
         )
     return dataclasses.replace(ended, engine="cmdstan")
 
@@ -190,6 +223,7 @@ def _outcome(
     context: RunContext,
     options: PathfinderOptions,
     seconds: float,
+    wanted: int,
     *,
     keeps: bool = True,
 ) -> Outcome:
@@ -237,7 +271,7 @@ def _outcome(
         index = np.linspace(0, len(index) - 1, spec.draws).astype(int)
     gradients = densities = None
     if climbs:
-        more = max(options.draws_a_path(spec.draws, len(found.names)) - options.num_elbo_draws, 0)
+        more = max(wanted - options.num_elbo_draws, 0)
         gradients = sum(c.gradients + 1 for c in climbs.values())
         densities = sum(c.log_densities for c in climbs.values())
         densities += len(notes) * more if options.calculate_lp else 0
@@ -265,7 +299,8 @@ PATHFINDER = Method(
     kind="Pathfinder",
     fit=fit,
     options=PathfinderOptions(),
-    draws=4000,
+    version=2,
+    draws=USUAL_DRAWS,
     look=Look("#c77700", DASHED, "$P$"),
     usual=True,
     since=SINCE,

@@ -7,7 +7,7 @@ agree, so it may be negative.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,9 +17,6 @@ from harness.metrics.joint import Block, Joint, JointReference, centre_and_scale
 from harness.metrics.metric import Column, Metric, unless_infinite
 from harness.metrics.sample import Sample
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CHANCE = 2 / math.sqrt(math.pi)
 """The factor a for which |Z| − a exp(−Z²/2) has mean zero, Z standard normal."""
@@ -90,6 +87,9 @@ DIRECTIONS = 50
 LEVELS = 500
 """How many random directions, and at how many quantiles each is compared."""
 
+SPREAD_DRAWS = 2000
+"""Draws from which the sd of an influence function is taken: its own error is then about 2%."""
+
 HEAVY = 3.0
 """A column whose sd is more than this many robust sds counts as heavy-tailed, …"""
 
@@ -98,10 +98,11 @@ REACH = 10.0
 
 
 class _Lines(NamedTuple):
-    """Draws projected on directions and sorted, shape ``(direction, draw)``, and their numbers."""
+    """Draws projected on directions, shape ``(direction, draw)``."""
 
     ordered: FloatArray
-    order: NDArray[np.intp]
+    some: FloatArray
+    """Evenly spaced ones, ``SPREAD_DRAWS`` at most, in the order of the draws."""
 
 
 class _Yardstick(NamedTuple):
@@ -170,8 +171,9 @@ def _bounded(block: Block, reach: FloatArray | None) -> FloatArray:
 
 
 def _lines(projected: FloatArray) -> _Lines:
-    order = np.argsort(projected, axis=1)
-    return _Lines(np.take_along_axis(projected, order, axis=1), order)
+    step = -(-projected.shape[1] // SPREAD_DRAWS)
+    # Sorting numbers takes a tenth of the time of sorting their places.
+    return _Lines(np.sort(projected, axis=1), projected[:, ::step].copy())
 
 
 def _at_levels(ordered: FloatArray, levels: FloatArray) -> FloatArray:
@@ -182,11 +184,9 @@ def _sliced_sd(lines: _Lines, deviation: FloatArray, grid: FloatArray, sign: Flo
     """Return the sd of h averaged over directions, h' = sign(Q_q − Q) at each projection."""
     step = np.diff(grid, axis=1) * (sign[:, 1:] + sign[:, :-1]) / 2
     h = np.concatenate([np.zeros((len(grid), 1)), np.cumsum(step, axis=1)], axis=1)
-    total = np.zeros(lines.order.shape[1])
-    # NumPy interpolates at sorted points several times as fast as at others.
-    scaled = lines.ordered / deviation
-    for x, order, at, height in zip(scaled, lines.order, grid, h, strict=True):
-        total[order] += np.interp(x, at, height)
+    total = np.zeros(lines.some.shape[1])
+    for x, at, height in zip(lines.some / deviation, grid, h, strict=True):
+        total += np.interp(x, at, height)
     return float(np.std(total / len(grid)))
 
 
