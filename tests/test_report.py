@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
+import hashlib
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -20,6 +22,7 @@ from harness.report import files, html
 from harness.report.figures import figures_for
 from harness.report.files.netcdf import write_draws
 from harness.report.html import findings, summary
+from harness.report.league import League
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +126,26 @@ def test_nothing_is_fetched(page: Page, text: str) -> None:
     policies = [a["content"] for a in page.named("meta") if "http-equiv" in a]
     assert policies
     assert "default-src 'none'" in policies[0]
+
+
+def test_only_the_reports_own_script_may_run(page: Page, text: str) -> None:
+    """The policy names it by its hash, of every page; another script's is another hash."""
+    (policy,) = [a["content"] for a in page.named("meta") if "http-equiv" in a]
+    league = html.league_page(League((), (), ()))
+    for found in (text, league):
+        (script,) = re.findall(r"<script>(.*?)</script>", found, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}'" in found
+    scripts = policy.partition("script-src")[2].partition(";")[0]
+    assert "unsafe" not in scripts
+    assert scripts.count("'") == 2
+
+
+def test_a_figure_of_the_matrix_stays_with_its_unit(page: Page) -> None:
+    """``0.1 s, × 6`` breaks after its comma only."""
+    timed = [text for text in page.text if re.fullmatch(r"[\d.]+\s(m?s|min|h), ×\s[\d.]+", text)]
+    assert len(timed) > 4
+    assert all(len(text.split(" ")) == 2 for text in timed)
 
 
 def test_images_have_alternative_texts_with_figures_and_sizes(page: Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import math
 import re
@@ -20,6 +21,12 @@ from harness.report.decision import ModelDecision, decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
 from harness.report.league import League
+
+POLICY = (
+    "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "
+    "script-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
+)
+"""What a page may load and run: nothing of the network, and of scripts the one with this hash."""
 
 SHORT = 84
 """Characters of a cell; what opens below it has all."""
@@ -48,22 +55,18 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
     """Return the report as text."""
     drawn = dict(figures or {})
     drawn |= {m.model.name: figures_for(m) for m in comparison.models if m.model.name not in drawn}
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            style=Markup(_font_faces() + _asset("style.css") + _method_colours(comparison)),  # noqa: S704 - our own
-            script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
-            summary=summary.summarise(comparison),
-            cost=cost_figure(comparison),
-            alone=len(comparison.models) == 1,
-            models=[
-                _model_view(m, decided, drawn[m.model.name])
-                for m, decided in zip(comparison.models, decide(comparison).models, strict=True)
-            ],
-            limits=findings.limits(comparison),
-            provenance=provenance.provenance(comparison),
-        )
+    return _page(
+        "report.html.j2",
+        _method_colours(comparison),
+        summary=summary.summarise(comparison),
+        cost=cost_figure(comparison),
+        alone=len(comparison.models) == 1,
+        models=[
+            _model_view(m, decided, drawn[m.model.name])
+            for m, decided in zip(comparison.models, decide(comparison).models, strict=True)
+        ],
+        limits=findings.limits(comparison),
+        provenance=provenance.provenance(comparison),
     )
 
 
@@ -75,11 +78,22 @@ def fragment(comparison: Comparison) -> str:
 
 def league_page(found: League) -> str:
     """Return a league as a page of its own, whose tables can be sorted."""
-    template = _environment().get_template("league.html.j2")
-    return template.render(
-        found=found,
-        style=Markup(_font_faces() + _asset("style.css")),  # noqa: S704 - our own
-        script=Markup(_asset("sort.js")),  # noqa: S704 - the package's own file
+    return _page("league.html.j2", found=found)
+
+
+def _page(name: str, more_style: str = "", **values: object) -> str:
+    """Return a page with the package's font, style and script, the only one that it may run."""
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template(name)
+        .render(
+            policy=Markup(POLICY.format(digest)),  # noqa: S704 - our own, as style and script are
+            style=Markup(_font_faces() + _asset("style.css") + more_style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            **values,
+        )
     )
 
 

@@ -154,8 +154,10 @@ def _claim_row(claim: ClaimResult) -> ClaimRow:
 def _cell(method: str, row: DecisionRow | None) -> Cell:
     if row is None:
         return Cell(method, "missing")
-    speed = "" if math.isnan(row.times) else f", {row.times_text}"
-    return Cell(method, row.level, f"{row.time_text}{speed}")
+    figures = [row.time_text, *([] if math.isnan(row.times) else [row.times_text])]
+    # A figure stays on the line of its unit: cells are narrow.
+    timed = ", ".join(f.replace(" ", "\N{NO-BREAK SPACE}") for f in figures)
+    return Cell(method, row.level, timed)
 
 
 def _clipped(headline: str) -> str:
