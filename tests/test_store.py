@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
+import multiprocessing
+import os
+import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,13 +82,74 @@ def remove_arrays(folder: Path) -> None:
     (folder / "arrays.npz").unlink()
 
 
+def rewrite(folder: Path, change: Callable[[Any], Any]) -> None:
+    """Change the JSON of an entry and give it the checksum that fits."""
+    path = folder / "result.json"
+    meta = change(json.loads(path.read_bytes().partition(b"\n")[2]))
+    body = meta if isinstance(meta, bytes) else json.dumps(meta).encode()
+    whole = hashlib.sha256(body + (folder / "arrays.npz").read_bytes()).hexdigest()
+    path.write_bytes(whole.encode() + b"\n" + body)
+
+
 def change_format(folder: Path) -> None:
     """Pretend another version of the store wrote it."""
-    meta = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps(meta | {"format": 99}))
+    rewrite(folder, lambda meta: meta | {"format": 99})
 
 
-@pytest.mark.parametrize("damage", [damage_arrays, damage_meta, remove_arrays, change_format])
+def change_key(folder: Path) -> None:
+    """Make it the entry of another run."""
+    rewrite(folder, lambda meta: meta | {"key": "cd" * 32})
+
+
+def change_type(folder: Path) -> None:
+    """Write a list where an object belongs."""
+    rewrite(folder, lambda _: ["format", 2])
+
+
+def change_spec(folder: Path) -> None:
+    """Write a number where the spec belongs."""
+    rewrite(folder, lambda meta: meta | {"spec": 3, "diagnostics": [1]})
+
+
+def change_depth(folder: Path) -> None:
+    """Nest it deeper than Python's stack."""
+    rewrite(folder, lambda _: b"[" * 100_000 + b"]" * 100_000)
+
+
+def change_names(folder: Path) -> None:
+    """Name three quantities for the draws of two."""
+    rewrite(folder, lambda meta: meta | {"names": ["a", "b", "c"]})
+
+
+def pickle_arrays(folder: Path) -> None:
+    """Put an object that is unpickled by running code among the arrays."""
+    np.savez(folder / "arrays.npz", draws=np.array([Evil()], dtype=object))
+    rewrite(folder, lambda meta: meta)
+
+
+class Evil:
+    """Marks the class when it is unpickled."""
+
+    ran = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Name the call that unpickling makes."""
+        return setattr, (Evil, "ran", True)
+
+
+DAMAGES = [
+    damage_arrays,
+    damage_meta,
+    remove_arrays,
+    change_format,
+    change_key,
+    change_type,
+    change_spec,
+    change_depth,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("with_arrays", [True, False])
 def test_a_damaged_entry_is_dropped_and_said(
     tmp_path: Path, damage: Callable[[Path], None], with_arrays: bool
@@ -100,6 +167,124 @@ def test_a_damaged_entry_is_dropped_and_said(
     assert store.get(put.key) is not None
 
 
+@pytest.mark.parametrize("damage", [change_names, pickle_arrays])
+def test_damaged_arrays_are_dropped_when_they_are_read(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """Draws of another shape are absent, and no pickle is run."""
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    put = result()
+    store.put(put)
+    damage(tmp_path / put.key[:2] / put.key)
+    assert store.get(put.key) is None
+    assert len(said) == 1
+    assert not Evil.ran
+
+
+def test_no_object_is_kept(tmp_path: Path) -> None:
+    """Writing an array of objects is refused, and leaves nothing."""
+    odd = np.array([[[None]]], dtype=object)
+    with pytest.raises(TypeError, match="only numbers"):
+        Store(tmp_path).put(dataclasses.replace(result(), draws=Draws(("a",), odd)))
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    """No one-bit flip of result.json, nor one of every 13th bit of the arrays, is taken."""
+    put = result()
+    Store(tmp_path).put(put)
+    folder = tmp_path / put.key[:2] / put.key
+    whole = {p: p.read_bytes() for p in folder.iterdir()}
+    taken = tried = 0
+    for path, content in whole.items():
+        step = 1 if path.suffix == ".json" else 13
+        for bit in range(0, 8 * len(content), step):
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            folder.mkdir(exist_ok=True)
+            for other, its in whole.items():
+                other.write_bytes(flipped if other == path else its)
+            tried += 1
+            taken += Store(tmp_path).get(put.key) is not None
+    assert tried > 3000
+    assert taken == 0
+
+
+def test_swapped_entries_are_not_returned_as_each_others(tmp_path: Path) -> None:
+    """Two entries, and two records, that changed places are absent."""
+    one, two = result("ab" * 32), result("cd" * 32)
+    store = Store(tmp_path)
+    for key, put in (("1", one), ("2", two)):
+        store.put(put)
+        store.keep(key, KIND, (Estimate(float(key), 0.5),))
+    swap(tmp_path / "ab" / one.key, tmp_path / "cd" / two.key)
+    swap(tmp_path / "memo" / "1.record", tmp_path / "memo" / "2.record")
+    assert [store.get(one.key), store.get(two.key)] == [None, None]
+    assert [store.recall("1", KIND), store.recall("2", KIND)] == [None, None]
+
+
+def swap(one: Path, two: Path) -> None:
+    """Let two files or folders change places."""
+    aside = one.with_name("aside")
+    one.rename(aside)
+    two.rename(one)
+    aside.rename(two)
+
+
+def _race(root: Path, start: float) -> None:
+    time.sleep(max(0.0, start - time.time()))
+    for i in range(50):
+        Store(root).put(result(f"{i:064x}"))
+
+
+def test_racing_writers_disturb_neither_each_other_nor_a_reader(tmp_path: Path) -> None:
+    """Four processes write the same 50 entries at once: none raises, and all are whole."""
+    context = multiprocessing.get_context("fork")
+    start = time.time() + 0.2
+    racers = [context.Process(target=_race, args=(tmp_path, start)) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    while any(r.is_alive() for r in racers):
+        store.get(f"{25:064x}")
+    for racer in racers:
+        racer.join()
+    assert [r.exitcode for r in racers] == [0] * 4
+    assert all(store.get(f"{i:064x}") is not None for i in range(50))
+    assert not said
+    assert not list((tmp_path / "partial").iterdir())
+
+
+def test_what_a_killed_writer_left_is_swept_by_its_age(tmp_path: Path) -> None:
+    """An unfinished entry of an hour ago goes, one that may still be written stays."""
+    store = Store(tmp_path)
+    old, new = (store._aside(k) for k in ("old", "new"))
+    (old / "entry").mkdir()
+    os.utime(old, (time.time() - 7200,) * 2)
+    store.sweep()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_an_entry_that_cannot_be_opened_now_is_not_dropped(tmp_path: Path) -> None:
+    """Without a free file descriptor reading raises, and the entry is whole afterwards."""
+    store = Store(tmp_path)
+    store.put(result())
+    store.keep("k", KIND, (Estimate(1.0, 0.5),))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
+    try:
+        with pytest.raises(StoreError, match="Too many open files"):
+            store.get(result().key)
+        with pytest.raises(StoreError, match="Too many open files"):
+            store.recall("k", KIND)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert store.get(result().key) is not None
+    assert store.recall("k", KIND) is not None
+
+
 KIND = TypeAdapter(tuple[Estimate, ...], config=ConfigDict(ser_json_inf_nan="constants"))
 
 
@@ -110,7 +295,7 @@ def test_a_kept_record_reads_back_equal(tmp_path: Path) -> None:
     store.keep("k", KIND, put)
     back = store.recall("k", KIND)
     assert repr(back) == repr(put)
-    _, body = (tmp_path / "memo" / "k.json").read_bytes().split(b"\n")
+    _, body = (tmp_path / "memo" / "k.record").read_bytes().split(b"\n")
     assert json.loads(body)[0] == [0.1 + 0.2, math.inf]
     assert store.recall("absent", KIND) is None
 
@@ -129,7 +314,7 @@ def test_a_damaged_record_is_dropped(tmp_path: Path, damage: Callable[[bytes], b
     said: list[str] = []
     store = Store(tmp_path, said.append)
     store.keep("k", KIND, (Estimate(1.0, 0.5),))
-    path = tmp_path / "memo" / "k.json"
+    path = tmp_path / "memo" / "k.record"
     path.write_bytes(damage(path.read_bytes()))
     assert store.recall("k", KIND) is None
     assert store.recall("k", KIND) is None
@@ -144,30 +329,6 @@ def test_a_record_of_another_form_is_dropped(tmp_path: Path) -> None:
     store.keep("k", TypeAdapter(dict[str, str]), {"a": "b"})
     assert store.recall("k", KIND) is None
     assert said
-
-
-def test_a_run_of_the_first_format_is_still_read(tmp_path: Path) -> None:
-    """Entries of earlier versions are valid."""
-    store = Store(tmp_path)
-    put = result()
-    store.put(put)
-    path = tmp_path / put.key[:2] / put.key / "result.json"
-    checksum = json.loads(path.read_text())["arrays_sha256"]
-    path.write_text(
-        '{"format": 1, "spec": {"model": "m", "method": "meanfield", "options": {"eta": 1.0}, '
-        f'"seed": 3, "draws": 5}}, "key": "{put.key}", "status": "not_converged", '
-        '"message": "it said so", "names": ["a", "b[1]"], "iid": true, "trace": true, '
-        '"diagnostics": {"eta": "100.0", "elbo": "-inf"}, "cost": {"seconds": 1.5, '
-        '"log_density_evaluations": null, "gradient_evaluations": 7}, '
-        f'"versions": {{"cmdstan": "2.27.0"}}, "console": "text", "arrays_sha256": "{checksum}"}}'
-    )
-    got = store.get(put.key)
-    assert got is not None
-    assert repr(dataclasses.replace(got, draws=None, trace=None)) == repr(
-        dataclasses.replace(put, draws=None, trace=None)
-    )
-    assert got.draws is not None
-    assert got.trace is not None
 
 
 def test_an_unwritable_store_says_what_to_do(tmp_path: Path) -> None:

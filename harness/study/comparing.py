@@ -96,6 +96,7 @@ class _Study:
         self.said: set[str] = set()
         self.engines = engines.choose(plan.engine, progress.say)
         self.store = Store(stan.cache_dir() / "results", self._say_once)
+        self.store.sweep()
         self.planner = Planner(plan, self.engines, self.store)
         self.works = [self.planner.work(model) for model in plan.models]
         self.pool = Pool(plan.jobs or cores())

@@ -1,17 +1,19 @@
 """Content-addressed results: written in a temporary folder, then renamed.
 
 A key is the SHA-256 of everything a result depends on, so that no entry is overwritten or stale.
-An entry that is damaged counts as absent, with a message.
+Nothing that is read is trusted: an entry holds its own key and one checksum over all its bytes,
+and one that is damaged, or stands in another's place, counts as absent, with a message.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
-import os
 import shutil
-import zipfile
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -23,16 +25,19 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from harness.records import Draws, RunResult, RunSpec, Trace
+from harness.records.faults import machine_fault
 from harness.records.text import clip, one_line
 
 T = TypeVar("T")
 
-_FORMAT = 1
+_FORMAT = 2
 _TRACE = ("iteration", "elapsed_s", "elbo")
+_WRITING_S = 3600.0
+"""No entry takes longer to write: an older unfinished one was left by a killed process."""
 
 
 class StoreError(OSError):
-    """The cache cannot be written; the message says what to do."""
+    """The cache cannot be read or written; the message says what to do."""
 
 
 def canonical(value: Any) -> str:
@@ -90,23 +95,33 @@ class Store:
     def get(self, key: str, *, with_arrays: bool = True) -> RunResult | None:
         """Return the result under a key, or None if it is absent or damaged.
 
-        The checksum of the arrays is verified even if they are not wanted: a result without its
-        draws must be recomputed now, not later.
+        All bytes are verified even if the arrays are not wanted: a result without its draws must
+        be recomputed now, not later.
+
+        Raises
+        ------
+        StoreError
+            If the machine kept it from being read: the entry itself may be whole, and stays.
         """
         folder = self._folder(key)
         try:
-            meta = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-            content = (folder / "arrays.npz").read_bytes()
-            if _sha256(content) != meta["arrays_sha256"]:
-                self._drop(folder, "its arrays do not match their checksum")
+            found = _read(folder)
+            if found is None and folder.exists():
+                # It may have come between the two looks.
+                found = _read(folder)
+                if found is None and folder.exists():
+                    raise ValueError("a file is missing")
+            if found is None:
                 return None
-            return _from_meta(meta, folder / "arrays.npz" if with_arrays else None)
-        except FileNotFoundError:
-            if folder.exists():
-                self._drop(folder, "a file is missing")
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            checksum, body, arrays = found
+            if _sha256(body + arrays) != checksum.decode():
+                raise ValueError("checksum")
+            return _from_meta(json.loads(body), key, arrays if with_arrays else None)
+        except Exception as error:
+            if machine_fault(error):
+                raise self._unreadable(error) from error
             self._drop(folder, error)
-        return None
+            return None
 
     def with_arrays(self, results: Iterable[RunResult]) -> tuple[RunResult, ...]:
         """Return results with their draws and traces; what is not stored stays as it is."""
@@ -120,7 +135,21 @@ class Store:
 
     def _drop(self, folder: Path, why: object) -> None:
         self._damaged(folder.name, why)
+        self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
+        """Take an entry out of sight at once, so that no reader finds half of it."""
+        with suppress(OSError):
+            aside = self._aside(folder.name)
+            folder.rename(aside / "removed")
+            shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _aside(self, key: str) -> Path:
+        """Make a folder of this call's own, from which an entry is renamed into its place."""
+        partial = self.root / "partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{key[:12]}-", dir=partial))
 
     def _damaged(self, key: str, why: object) -> None:
         words = clip(one_line(str(why)), 120)
@@ -128,7 +157,15 @@ class Store:
 
     def discard(self, key: str) -> None:
         """Remove an entry, so that it is computed again."""
-        shutil.rmtree(self._folder(key), ignore_errors=True)
+        self._remove(self._folder(key))
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed in the middle of writing left behind."""
+        for left in (self.root / "partial").glob("*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _WRITING_S:
+                    shutil.rmtree(left, ignore_errors=True)
+                    left.unlink(missing_ok=True)
 
     def put(self, result: RunResult) -> None:
         """Write a result under its key; an existing entry stays as it is.
@@ -139,20 +176,30 @@ class Store:
             If the folder cannot be written.
         """
         folder = self._folder(result.key)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        aside: Path | None = None
         try:
-            partial.mkdir(parents=True, exist_ok=True)
-            np.savez(partial / "arrays.npz", **_arrays(result))
-            meta = _meta(result)
-            meta["arrays_sha256"] = _sha256((partial / "arrays.npz").read_bytes())
-            (partial / "result.json").write_text(json.dumps(meta), encoding="utf-8")
-            if folder.exists():
-                shutil.rmtree(partial)
-            else:
-                partial.rename(folder)
+            aside = self._aside(result.key)
+            content = io.BytesIO()
+            np.savez(content, **_arrays(result))
+            arrays = content.getvalue()
+            body = json.dumps(_meta(result)).encode()
+            entry = aside / "entry"
+            entry.mkdir()
+            (entry / "arrays.npz").write_bytes(arrays)
+            (entry / "result.json").write_bytes(_sha256(body + arrays).encode() + b"\n" + body)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                entry.rename(folder)
+            except OSError:
+                # Another process was faster (ENOTEMPTY, EEXIST; Windows has words of its own), and
+                # what it wrote is the same.
+                if not folder.is_dir():
+                    raise
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
             raise self._unwritable(error) from error
+        finally:
+            if aside is not None:
+                shutil.rmtree(aside, ignore_errors=True)
 
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(
@@ -160,8 +207,12 @@ class Store:
             "set HARNESS_CACHE to a writable folder"
         )
 
+    def _unreadable(self, error: Exception) -> StoreError:
+        words = clip(one_line(f"{type(error).__name__}: {error}"), 120)
+        return StoreError(f"cannot read the cache {self.root}: {words}")
+
     def _record(self, key: str) -> Path:
-        return self.root / "memo" / f"{key}.json"
+        return self.root / "memo" / f"{key}.record"
 
     def keeps(self, key: str) -> bool:
         """Tell whether a record is kept; only :meth:`recall` finds out whether it is whole."""
@@ -171,21 +222,22 @@ class Store:
         """Return the record kept under a key, or None if it is absent or damaged."""
         path = self._record(key)
         try:
-            kept = path.read_bytes()
-            checksum, _, body = kept.partition(b"\n")
-            if _sha256(body) != checksum.decode():
+            checksum, _, body = path.read_bytes().partition(b"\n")
+            if _sha256(key.encode() + body) != checksum.decode():
                 raise ValueError("checksum")
             return kind.validate_json(body)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            if machine_fault(error):
+                raise self._unreadable(error) from error
             self._damaged(key, error)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
 
     def keep(self, key: str, kind: TypeAdapter[T], value: T) -> None:
-        """Keep a record without arrays under a key: its checksum, then its JSON.
+        """Keep a record without arrays under a key: the checksum of both, then its JSON.
 
         Raises
         ------
@@ -194,17 +246,30 @@ class Store:
         """
         path = self._record(key)
         body = kind.dump_json(value)
-        partial = path.with_suffix(f".{os.getpid()}.part")
+        aside: Path | None = None
         try:
+            aside = self._aside(key)
+            (aside / "entry").write_bytes(_sha256(key.encode() + body).encode() + b"\n" + body)
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(_sha256(body).encode() + b"\n" + body)
-            partial.replace(path)
+            (aside / "entry").replace(path)
         except OSError as error:
             raise self._unwritable(error) from error
+        finally:
+            if aside is not None:
+                shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _read(folder: Path) -> tuple[bytes, bytes, bytes] | None:
+    """Return the checksum, JSON and arrays of an entry; None if a file is not there."""
+    try:
+        checksum, _, body = (folder / "result.json").read_bytes().partition(b"\n")
+        return checksum, body, (folder / "arrays.npz").read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 @cache
@@ -222,7 +287,10 @@ def _arrays(result: RunResult) -> dict[str, Any]:
     if trace is not None:
         arrays |= {f"trace.{k}": getattr(trace, k) for k in _TRACE}
         arrays |= {f"extras.{k}": v for k, v in trace.extras.items()}
-    return {k: v for k, v in arrays.items() if v is not None}
+    arrays = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+    if objects := [k for k, v in arrays.items() if v.dtype.hasobject]:
+        raise TypeError(f"{', '.join(objects)}: objects are not kept, only numbers")
+    return arrays
 
 
 def _meta(result: RunResult) -> dict[str, Any]:
@@ -238,28 +306,33 @@ def _meta(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _from_meta(meta: Mapping[str, Any], arrays_file: Path | None) -> RunResult:
+def _from_meta(meta: Mapping[str, Any], key: str, arrays: bytes | None) -> RunResult:
     if meta["format"] != _FORMAT:
         raise ValueError(f"format {meta['format']}, expected {_FORMAT}")
+    if meta["key"] != key:
+        raise ValueError(f"it is the entry of {str(meta['key'])[:12]}")
     light = _run_kind().validate_python({**meta, "draws": None, "trace": None})
-    if arrays_file is None:
+    if arrays is None:
         return light
-    with np.load(arrays_file) as stored:
-        arrays = {k: stored[k] for k in stored.files}
+    with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
+        found = {k: stored[k] for k in stored.files}
     draws: Draws | None = None
     trace: Trace | None = None
     if meta["names"] is not None:
         draws = Draws(
             names=tuple(meta["names"]),
-            values=arrays["draws"],
-            log_p=arrays.get("log_p"),
-            log_q=arrays.get("log_q"),
-            stats=_prefixed(arrays, "stats."),
+            values=found["draws"],
+            log_p=found.get("log_p"),
+            log_q=found.get("log_q"),
+            stats=_prefixed(found, "stats."),
             iid=bool(meta["iid"]),
         )
+        shape = draws.values.shape
+        if draws.values.ndim != len(("chain", "draw", "quantity")) or shape[-1] != len(draws.names):
+            raise ValueError(f"draws of shape {shape} for {len(draws.names)} quantities")
     if meta["trace"]:
-        path = {k: arrays[f"trace.{k}"] for k in _TRACE}
-        trace = Trace(**path, extras=_prefixed(arrays, "extras."))
+        path = {k: found[f"trace.{k}"] for k in _TRACE}
+        trace = Trace(**path, extras=_prefixed(found, "extras."))
     return dataclasses.replace(light, draws=draws, trace=trace)
 
 
