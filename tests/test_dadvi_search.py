@@ -16,6 +16,7 @@ from harness.vi.deterministic.basins import Basin, beyond_valleys, find_basins, 
 from harness.vi.deterministic.climb import climb, dips
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
 from harness.vi.deterministic.lbfgs import lbfgs
+from harness.vi.deterministic.newton import errors, newton
 from harness.vi.deterministic.starts import start_at
 from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Counted
@@ -127,6 +128,44 @@ def test_sums_by_groups_of_columns_are_those_of_whole_hessians() -> None:
     sparse = elbo_hessians(objective, theta, pattern, size=16)
     whole = elbo_hessians(objective, theta, dense(15), size=16)
     np.testing.assert_allclose(sparse, whole, atol=1e-3 * np.abs(whole).max())
+
+
+def test_hessians_of_parts_of_the_draws_make_up_the_whole() -> None:
+    """The mean over a normal's draws is the same from halves; newton forms the new part only."""
+    target = ill_conditioned(6)
+    objective = Objective(target, base_blocks(6, 4, 32, np.random.default_rng(3)), Clock())
+    theta = np.concatenate([target.mean, np.zeros(6)])
+    whole = elbo_hessians(objective, theta, dense(6), size=32)
+    halves = [elbo_hessians(objective, theta, dense(6), size=16, skipped=k) for k in (0, 16)]
+    means = [h[:, :6, :6] for h in (whole, np.mean(halves, axis=0))]
+    np.testing.assert_allclose(means[1], means[0], atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(32, 4), (16, 8)])
+def test_more_draws_keep_the_hessians_of_those_before(size: int, blocks: int) -> None:
+    """On a hierarchy: gradients are saved; Hessians are what whole ones are, to 2 errors."""
+    target, rng = hierarchy(groups=4), np.random.default_rng(4)
+    eps = base_blocks(7, blocks, 32, rng)
+    few = Objective(target, eps[:4], Clock())
+    fit = deterministic.fit(target, rng, Clock(), Settings(seconds=2e-6))
+    metric = start_at(fit.theta).metric
+    before = newton(few, fit.theta, dense(7), 16, metric)
+    counted = Counted(target)
+    more = Objective(counted, eps, Clock())
+    # The searches take about the same steps; half of the Hessian gradients are saved.
+    found = newton(more, before.theta, dense(7), size, metric, before)
+    spent, counted.gradients = counted.gradients, 0
+    whole = newton(Objective(counted, eps, Clock()), before.theta, dense(7), size, metric)
+    assert found.sound
+    assert found.size == size
+    assert len(found.hessians) == blocks
+    assert counted.gradients - spent > 0.3 * 8 * size * blocks
+    np.testing.assert_allclose(found.theta, whole.theta, atol=2e-3)
+    # The errors of linear response by either differ less than they are uncertain.
+    one, two = errors(more, found), errors(more, whole)
+    np.testing.assert_allclose(one.log_response.max(), two.log_response.max(), rtol=0.5)
+    error = whole.hessians.std(axis=0, ddof=1).max() / math.sqrt(blocks)
+    np.testing.assert_allclose(found.hessian, whole.hessian, atol=2 * error)
 
 
 def test_a_fit_takes_few_gradients() -> None:

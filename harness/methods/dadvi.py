@@ -52,6 +52,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 11 keeps the Hessians of fewer base draws where there come more.
 # Version 10 looks at fewer wide points for other modes.
 # Version 9 begins with half the base draws, or fewer, and with fewer of them for the Hessian;
 # climbs that are stuck end sooner, and so do proposals whose weights are hopeless.
@@ -59,7 +60,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=10)
+_row = functools.partial(Method, bridge=True, version=11)
 
 DADVI = _row(
     name="dadvi",
@@ -119,5 +120,5 @@ DADVI_BASINS = _row(
     sized_by=("proposals", "weights_s"),
     repairable=False,
     # Version 7 has correlations above the full-rank limit too.
-    version=10,
+    version=11,
 )

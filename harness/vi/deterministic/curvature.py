@@ -184,19 +184,20 @@ def _moments(
 
 
 def elbo_hessians(
-    objective: Objective, theta: FloatArray, pattern: Pattern, *, size: int
+    objective: Objective, theta: FloatArray, pattern: Pattern, *, size: int, skipped: int = 0
 ) -> FloatArray:
     """Return the Hessians of the blocks' negative ELBO in ``(mu / s, omega)``.
 
     With W_n = S ∇²log p(z_n) S the parts of each, shape ``(2 d, 2 d)``, are −mean W_n,
     −mean W_n diag(eps_n) and −mean diag(eps_n) W_n diag(eps_n) − diag(mean s g_n eps_n). They are
-    taken at ``theta``, ``(2 d,)`` or ``(block, 2 d)``, from ``size`` draws of each block, in
-    antithetic pairs.
+    taken at ``theta``, ``(2 d,)`` or ``(block, 2 d)``, from ``size`` draws of each block after the
+    first ``skipped``, in antithetic pairs.
     """
     whole = objective.eps
     blocks, full, d = whole.shape
-    half = min(size, full) // 2
-    eps = np.concatenate([whole[:, :half], whole[:, full // 2 : full // 2 + half]], axis=1)
+    half, first = min(size, full) // 2, skipped // 2
+    last = full // 2 + first
+    eps = np.concatenate([whole[:, first : first + half], whole[:, last : last + half]], axis=1)
     if half < full // 2:
         # A part of the draws must have the second moments that the whole set has.
         eps = eps / np.sqrt(np.mean(eps**2, axis=1, keepdims=True))

@@ -32,9 +32,15 @@ class Polished:
 
     theta: FloatArray  # shape (2 d,)
     hessians: FloatArray  # the Hessian of each block, in (mu / s, omega), shape (block, 2 d, 2 d)
+    size: int  # the draws of each block that the Hessians come from
     settled: bool  # whether the Newton decrement is small
     definite: bool  # whether the mean Hessian is positive definite
     values: Steps  # the negative ELBO after each step, with time.perf_counter()
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is a minimum."""
+        return self.settled and self.definite
 
     @property
     def hessian(self) -> FloatArray:
@@ -51,12 +57,17 @@ def _in_units(gradient: FloatArray, theta: FloatArray) -> FloatArray:
 
 
 def _by_blocks(
-    objective: Objective, theta: FloatArray, pattern: Pattern, size: int, metric: Metric
+    objective: Objective,
+    theta: FloatArray,
+    pattern: Pattern,
+    size: int,
+    metric: Metric,
+    skipped: int = 0,
 ) -> FloatArray:
     """Return each block's Hessian at about its own optimum, in the units of the common one.
 
     Their spread then includes what the optimum's error does to the curvature. ``metric`` says how
-    far a block's gradient would move it.
+    far a block's gradient would move it. The first ``skipped`` draws of a block are left out.
     """
     d = objective.dimension
     _, gradient = objective.by_block(theta)
@@ -67,11 +78,42 @@ def _by_blocks(
         near = np.clip(near, -0.5, 0.5)
     moved = near.copy()
     moved[:, :d] *= np.exp(theta[d:])
-    H = elbo_hessians(objective, theta + moved, pattern, size=size)
+    H = elbo_hessians(objective, theta + moved, pattern, size=size, skipped=skipped)
     # Back to the units of the common optimum: S⁻¹ H S⁻¹ for the means.
     units = np.ones_like(near)
     units[:, :d] = np.exp(-near[:, d:])
     return np.asarray(H * units[:, :, None] * units[:, None, :])
+
+
+def _extended(
+    objective: Objective,
+    theta: FloatArray,
+    pattern: Pattern,
+    size: int,
+    metric: Metric,
+    before: Polished | None,
+) -> FloatArray:
+    """Return each block's Hessian, of which those known ``before`` at ``theta`` need not be formed.
+
+    Before there were fewer blocks, or fewer draws of each.
+    """
+    if (
+        before is None
+        or before.size > size
+        or not np.array_equal(before.theta, theta)
+        or not np.isfinite(before.hessians).all()
+    ):
+        return _by_blocks(objective, theta, pattern, size, metric)
+    H = before.hessians
+    if before.size < size:
+        old = Objective(objective.target, objective.eps[: len(H)], objective.clock)
+        left = size - before.size
+        rest = _by_blocks(old, theta, pattern, left, metric, skipped=before.size)
+        H = (before.size * H + left * rest) / size
+    if len(H) < len(objective.eps):
+        new = Objective(objective.target, objective.eps[len(H) :], objective.clock)
+        H = np.concatenate([H, _by_blocks(new, theta, pattern, size, metric)])
+    return H
 
 
 def _inverse(H: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
@@ -88,18 +130,24 @@ def _inverse(H: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
 
 
 def newton(
-    objective: Objective, theta: FloatArray, pattern: Pattern, size: int, metric: Metric
+    objective: Objective,
+    theta: FloatArray,
+    pattern: Pattern,
+    size: int,
+    metric: Metric,
+    before: Polished | None = None,
 ) -> Polished:
     """Minimise from a point near the optimum, by L-BFGS with the inverse Hessian as its metric.
 
     The Hessian comes from ``size`` draws of each block, and is computed again only if the optimum
-    turns out to be elsewhere.
+    turns out to be elsewhere. Where ``theta`` is an optimum polished ``before``, on fewer draws,
+    its Hessians count for those.
     """
     d = objective.dimension
     values = [(time.perf_counter(), objective(theta)[0])]
     settled, definite = False, False
     for turn in range(TURNS):
-        H = _by_blocks(objective, theta, pattern, size, metric)
+        H = _extended(objective, theta, pattern, size, metric, None if turn else before)
         if not np.isfinite(H).all():
             # At an edge of the support, or with an infinitely wide q.
             definite = False
@@ -127,7 +175,7 @@ def newton(
         settled = False
         if turn < TURNS - 1:
             theta = path.x
-    return Polished(theta, H, settled, definite, tuple(values))
+    return Polished(theta, H, size, settled, definite, tuple(values))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -97,6 +97,7 @@ def polish(
     there are no new base draws.
     """
     refused, theta = 0, best.theta
+    before: Polished | None = None
     used, given = _first_size(objective, pattern), len(objective.eps)
     while True:
         blocks, size, d = objective.eps.shape
@@ -104,13 +105,14 @@ def polish(
         curvature_s = settings.curvature_s
         while used > 4 and used * each > curvature_s:  # noqa: PLR2004
             used //= 2
-        polished = _polished(objective, theta, best, pattern, used)
+        dear = 2 * used * blocks * (pattern.colours + 1) > MOST or 2 * used * each > curvature_s
+        more = used < size and not dear
+        polished = _polished(objective, theta, best, pattern, used, before, more=more)
         known = errors(objective, polished)
         error = _largest(known, wanted)
-        if error <= settings.error:
+        if error <= settings.error and (polished.sound or not more):
             break
         means = max(known.mean.max(), known.log_sd.max())
-        dear = 2 * used * blocks * (pattern.colours + 1) > MOST or 2 * used * each > curvature_s
         if dear:
             break
         if used < size and not settings.error < means < math.inf:
@@ -122,9 +124,11 @@ def polish(
             refused += objective.refused
             eps = np.concatenate([objective.eps, base_blocks(d, blocks, size, rng)])
             objective = Objective(objective.target, eps, objective.clock)
+        elif more and not polished.sound:
+            used *= 2
         else:
             break
-        theta = polished.theta
+        theta, before = polished.theta, polished
     covariance = None
     if polished.definite:
         # A matrix whose smallest eigenvalue is rounding may have no factor.
@@ -193,9 +197,20 @@ def polish_large(objective: Objective, best: Basin) -> Reached:
 
 
 def _polished(
-    objective: Objective, theta: FloatArray, best: Basin, pattern: Pattern, used: int
+    objective: Objective,
+    theta: FloatArray,
+    best: Basin,
+    pattern: Pattern,
+    used: int,
+    before: Polished | None,
+    *,
+    more: bool,
 ) -> Polished:
-    """Return the optimum on all base draws, its Hessian from ``used`` draws of each block."""
+    """Return the optimum on all base draws, its Hessian from ``used`` draws of each block.
+
+    ``more`` says that the Hessian may come from more of them. One of few draws is often not
+    definite at an optimum, and more draws tell more than another search.
+    """
     value, _ = objective(theta)
     if not math.isfinite(value):
         for _ in range(NARROWED):
@@ -204,8 +219,8 @@ def _polished(
             if math.isfinite(path.value):
                 theta = path.x
                 break
-    polished = newton(objective, theta, pattern, used, best.metric)
-    if not (polished.settled and polished.definite):
+    polished = newton(objective, theta, pattern, used, best.metric, before)
+    if not (more or polished.sound):
         path = lbfgs(objective, polished.theta, metric=best.metric, tolerance=1e-7, iterations=500)
         polished = newton(objective, path.x, pattern, used, best.metric)
     return polished
