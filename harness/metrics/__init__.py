@@ -32,6 +32,7 @@ from harness.metrics.sample import Kind, Sample, prepare, sample_of, unusable
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
+from harness.metrics.unconstrained import UNCONSTRAINED_W1
 from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, divergence, khat, khat_limit
 from harness.metrics.width import LOG_SD_RATIO, WIDTH
@@ -54,6 +55,7 @@ METRICS: dict[str, Metric] = {
         CORR_ERROR,
         WORST_DIRECTION,
         SLICED_W1,
+        UNCONSTRAINED_W1,
         SEED_SPREAD,
         KHAT,
         RHAT,
@@ -132,6 +134,7 @@ __all__ = [
     "METRICS",
     "RHAT",
     "TAIL",
+    "UNCONSTRAINED_W1",
     "W1",
     "Funnel",
     "Joint",

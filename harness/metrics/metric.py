@@ -77,7 +77,7 @@ class Scene:
         return None if seed is None else self.context.pairs.get(seed)
 
 
-Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"]
+Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler", "unconstrained"]
 """For whom a metric is computed, and so what ``measure`` is called with.
 
 - ``draws``: one sample, ``measure(own)``, a summary of one quantity.
@@ -87,6 +87,7 @@ Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"
 - ``seeds``: one quantity's means in every seed, ``measure(means, mcses, reference)``.
 - ``chain``: Markov chains of one quantity, shape ``(chain, draw)``, ``measure(values)``.
 - ``sampler``: the sampler's own statistics, ``measure(stats, max_depth)``.
+- ``unconstrained``: draws of all parameters, ``measure(own, reference)``.
 """
 
 TAKEN: Mapping[Scarce, str] = {

@@ -11,18 +11,22 @@ from pathlib import Path
 from statistics import median
 
 from harness.methods import METHODS, title
-from harness.metrics import W1
+from harness.metrics import UNCONSTRAINED_W1, W1
+from harness.metrics.measure import REFERENCE
 from harness.records import Comparison, Evidence, Level, ModelComparison, Verdict
 from harness.records.text import seconds as seconds_text
 from harness.report.decision import Row, decide
 from harness.report.files import read
 
 COLUMNS = (
-    "posterior", "method", "level", "evidence", "seeds", "seeds_failed", "worst", "w1", "seconds",
-    "gradients", "times_nuts", "cause", "results",
+    "posterior", "method", "level", "evidence", "seeds", "seeds_failed", "worst", "w1",
+    "unconstrained_w1", "by_chance", "seconds", "gradients", "times_nuts", "cause", "results",
 )  # fmt: skip
 """Columns of the CSV file. ``w1`` is the worst quantity's Wasserstein distance in sds of the
-reference, that of a typical (median) seed; ``times_nuts`` NUTS's seconds over the method's."""
+reference, that of a typical (median) seed. ``unconstrained_w1`` is that of all parameters together,
+in Pathfinder's form: between 100 draws on either side, unconstrained scale, the median seed's;
+``by_chance`` what two such samples of the reference are apart. ``times_nuts`` is NUTS's seconds
+over the method's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Entry:
     seeds_failed: int
     worst: str
     w1: float
+    unconstrained_w1: float
+    by_chance: float
     seconds: float
     gradients: float
     times_nuts: float
@@ -142,6 +148,8 @@ def _entry(
         seeds_failed=verdict.seeds_failed,
         worst=row.says,
         w1=_w1(model, verdict.method),
+        unconstrained_w1=_median(model, verdict.method, UNCONSTRAINED_W1.id),
+        by_chance=_median(model, REFERENCE, UNCONSTRAINED_W1.id),
         seconds=own,
         gradients=median(gradients) if gradients else math.nan,
         times_nuts=base / own if own > 0 else math.nan,
@@ -158,6 +166,11 @@ def _w1(model: ModelComparison, method: str) -> float:
             value = math.inf if math.isnan(m.value) else m.value
             worst[m.seed] = max(worst.get(m.seed, 0.0), value)
     return median(worst.values()) if worst else math.nan
+
+
+def _median(model: ModelComparison, method: str, metric: str) -> float:
+    found = [m.value for m in model.measures if (m.method, m.metric) == (method, metric)]
+    return median(math.inf if math.isnan(v) else v for v in found) if found else math.nan
 
 
 def _place(method: str) -> int:

@@ -38,6 +38,7 @@ from harness.study.task import (
     reference_hash,
     with_draws,
 )
+from harness.study.unconstrained import with_distances
 from harness.why.verdicts import explained as with_facts
 
 
@@ -110,7 +111,8 @@ def _first_round(
     comparison = dataclasses.replace(judged.comparison, explanation=explanation)
     if reference.unsought:
         comparison = dataclasses.replace(comparison, reference=reference)
-    comparison = with_facts(with_movement(task, comparison, runs))
+    comparison = with_distances(task, with_movement(task, comparison, runs), runs)
+    comparison = with_facts(comparison)
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
         proposals = explain.proposed(task, comparison, runs)

@@ -220,6 +220,11 @@ def _program(task: AnalysisTask) -> Program:
     return task.program or Program(task.model.stan_file, {})
 
 
+def able(task: AnalysisTask) -> bool:
+    """Tell whether the density can be evaluated without building anything."""
+    return task.program is not None and (task.program.embedded or bool(task.program.library))
+
+
 def opened(task: AnalysisTask) -> Density | str:
     """Return the program with its data, or why there is none."""
     from harness.methods.bridged import arrays

@@ -17,7 +17,7 @@ from harness.records import ModelComparison, RunResult
 from harness.records.names import base_name, stan_name
 from harness.records.text import listed, number, seconds
 from harness.stan.unconstrain import MissingParametersError, unconstrained
-from harness.study.explain import opened
+from harness.study.explain import able, opened
 from harness.vi.deterministic.sizes import gradient_seconds
 from harness.vi.short_chains.coordinates import DENSE, LowRank, from_covariance
 from harness.vi.short_chains.hmc import PILOTS
@@ -63,10 +63,8 @@ def with_movement(
 
     Only where no reference is trusted and the density can be evaluated.
     """
-    program = task.program
-    able = program is not None and (program.embedded or bool(program.library))
     waiting = {v.method for v in comparison.verdicts if v.level == "unknown"}
-    if comparison.reference.trusted or not able or not waiting:
+    if comparison.reference.trusted or not able(task) or not waiting:
         return comparison
     model = opened(task)
     if isinstance(model, str):
