@@ -418,7 +418,7 @@ def test_files_are_judged_on_the_command_line(tmp_path: Path) -> None:
     good, bad = written(tmp_path, "good.nc", exact(2)), written(tmp_path, "b.nc", exact(3, shift=2))
     out = tmp_path / "out"
     code, said = invoke(
-        good, f"mine={bad}", f"mine={good}", "--against", reference, "--out", str(out),
+        good, f"mine={bad}", f"mine={good}", "--against", reference, "--out", str(out), "--draws",
         "--markdown", str(tmp_path / "m.md"),
     )  # fmt: skip
     assert code == 0, said
@@ -433,6 +433,7 @@ def test_files_are_judged_on_the_command_line(tmp_path: Path) -> None:
     assert "mine" in (tmp_path / "m.md").read_text(encoding="utf-8")
     code, _ = invoke(good, "--against", reference, "--out", str(out), "--fail-on", "unknown")
     assert code == 0
+    assert not list((out / "draws").rglob("*.nc"))
     code, _ = invoke(bad, "--against", reference, "--out", str(out), "--fail-on", "fail")
     assert code == 1
 

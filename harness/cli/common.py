@@ -44,6 +44,7 @@ ENGINE = setting(
     default="auto",
     help="auto: densities by the embedded engine, NUTS and ADVI by CmdStan if there is one.",
 )
+DRAWS = click.option("--draws", is_flag=True, help="Write all draws as NetCDF, below draws/.")
 SETTINGS = click.option(
     "--set",
     "settings",

@@ -54,8 +54,9 @@ FAIL_ON = ("fail", "warn", "unknown")
 @click.option(
     "--out",
     type=common.FOLDER,
-    help="Folder for the report, CSV, JSON and draws. [reports/lecture, or reports/NAME]",
+    help="Folder for the report, CSV and JSON. [reports/lecture, or reports/NAME]",
 )
+@common.DRAWS
 @click.option("--markdown", type=common.FILE, help="The verdicts for a pull request.")
 @common.JOBS
 @common.TIMEOUT
@@ -170,7 +171,7 @@ def _compared(plan: Plan, display: Progress) -> tuple[Comparison, Path]:
 
     comparison, figures = comparing.compare(plan, display)
     assert plan.out is not None  # noqa: S101 - the command sets it
-    return comparison, comparing.write(comparison, figures, plan.out)
+    return comparison, comparing.write(comparison, figures, plan.out, draws=plan.draws)
 
 
 def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:

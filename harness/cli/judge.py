@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=common.FOLDER,
-    help="Folder for the report, CSV, JSON and draws. [reports/judge, or reports/judge-NAME]",
+    help="Folder for the report, CSV and JSON. [reports/judge, or reports/judge-NAME]",
 )
+@common.DRAWS
 @click.option("--markdown", type=common.FILE, help="The verdicts for a pull request.")
 @common.setting(
     "--why/--no-why", "why", default=True, help="Look for causes, where there is a program."
@@ -70,6 +71,7 @@ def judge(
     data: Path | None,
     quantities: tuple[str, ...] | None,
     out: Path | None,
+    draws: bool,
     markdown: Path | None,
     why: bool,
     timeout_s: float,
@@ -105,10 +107,11 @@ def judge(
             why=why,
             timeout_s=timeout_s,
             command=common.command_line(),
-            folder=out.resolve() / "draws",
+            folder=out.resolve() / "draws" if draws else None,
         )
         found = judging.judge(request)
-        return found.comparison, comparing.write(found.comparison, found.figures, out)
+        path = comparing.write(found.comparison, found.figures, out, draws=draws)
+        return found.comparison, path
 
     comparison, path = common.guarded(lambda _: judged(), quiet=True)
     from harness.report.terminal import print_verdicts

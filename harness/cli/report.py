@@ -15,16 +15,25 @@ from harness.cli.common import FILE, fail, write_markdown
 @click.option("--markdown", type=FILE, help="The verdicts for a pull request.")
 def report(results_folder: Path, out: Path | None, markdown: Path | None) -> None:
     """Write the HTML again from a results folder, without running anything."""
+    from harness.records.text import listed
     from harness.report import files
     from harness.report.html import render
+    from harness.study import kept
 
     comparison = files.read(results_folder)
+    comparison = kept.with_draws(comparison)
     if markdown is not None:
         write_markdown(comparison, markdown)
     if not any(r.draws is not None for m in comparison.models for r in m.runs):
         raise fail(
-            f"{results_folder} has no draws/ to make figures from (committed samples leave them "
-            "out); make them: harness compare --out FOLDER"
+            f"the runs of {results_folder} are no longer in the cache, and it has no draws/ to make "
+            "figures from; make them: harness compare --draws --out FOLDER"
+        )
+    if without := kept.lacking(comparison):
+        click.echo(
+            f"figures leave out draws that are neither in {results_folder / 'draws'} nor in the "
+            f"cache: {listed(without, 5)} (harness compare --draws keeps all)",
+            err=True,
         )
     path = out or results_folder / "index.html"
     render(comparison, path)

@@ -29,6 +29,7 @@ from harness.records import (
 )
 from harness.records.text import count, setting
 from harness.report import files
+from harness.report.files.netcdf import written_keys
 from harness.report.standing import first_words
 from harness.study import engines
 from harness.study.plan import (
@@ -362,7 +363,7 @@ class _Study:
             judged=work.judged,
             notes=(*work.notes, *_engine_notes(work)),
             store_root=self.store.root,
-            draws_folder=None if self.plan.out is None else self.plan.out.resolve() / "draws",
+            draws_folder=self.plan.draws_folder,
             figures=self.plan.figures,
             explain=self.plan.explain,
             program=work.program,
@@ -504,9 +505,9 @@ def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
     """Tell whether the draws of a kept analysis are still in the output folder."""
     if task.draws_folder is None or known.comparison is None:
         return True
-    if all(r.status in records.WITHOUT_DRAWS for r in known.comparison.runs):
-        return True
-    return (task.draws_folder / task.model.name / "keys.json").is_file()
+    keys = written_keys(task.draws_folder / task.model.name)
+    runs = [r for r in known.comparison.runs if r.status not in records.WITHOUT_DRAWS]
+    return all(keys.get(f"{r.spec.method}-{r.spec.seed}") == r.key for r in runs)
 
 
 def analyse(task: AnalysisTask) -> Analysis:
@@ -555,10 +556,21 @@ def _explain(error: BaseException) -> str:
     return text if plain else f"{type(error).__name__}: {text}"
 
 
-def write(comparison: Comparison, figures: Mapping[str, tuple[Any, ...]], out: Path) -> Path:
-    """Write the report with its CSV and JSON files; return the HTML's path."""
+def write(
+    comparison: Comparison,
+    figures: Mapping[str, tuple[Any, ...]],
+    out: Path,
+    *,
+    draws: bool = False,
+) -> Path:
+    """Write the report with its CSV and JSON files; return the HTML's path.
+
+    ``draws`` says whether the analysis has written draws; those of an earlier one go.
+    """
     from harness.report import html
 
+    for model in () if draws else comparison.models:
+        files.remove_draws(out / "draws" / model.model.name)
     files.write(comparison, out)
     path = out / "index.html"
     html.render(comparison, path, figures=figures)

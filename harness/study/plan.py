@@ -81,6 +81,8 @@ class Plan:
     nuts: bool = True
     """Whether NUTS is run as the reference where there is no other."""
     out: Path | None = None
+    draws: bool = False
+    """Whether draws are written into ``out``; they are in the cache anyway."""
     jobs: int | None = None
     timeout_s: float = 600.0
     command: str = ""
@@ -97,6 +99,11 @@ class Plan:
     """Whether remedies are to be tried."""
     own: Mapping[str, Method] = field(default_factory=dict)
     """Rows by name that are not in METHODS. Their runs are made every time, and not kept."""
+
+    @property
+    def draws_folder(self) -> Path | None:
+        """Where draws are written to, if they are."""
+        return self.out.resolve() / "draws" if self.draws and self.out is not None else None
 
 
 @dataclass(slots=True, eq=False)

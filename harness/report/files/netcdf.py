@@ -12,11 +12,14 @@ import numpy as np
 from harness.intake.trees import draws_from_datatree
 from harness.records import Draws, Trace
 from harness.records.names import variables
+from harness.records.whole import replaced, write_text
 
 if TYPE_CHECKING:
     from xarray import DataTree
 
     from harness.records import FloatArray
+
+_INDEX = "keys.json"
 
 
 def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTree:
@@ -78,13 +81,12 @@ def write_draws(
     A file that already holds the run of this key is left alone.
     """
     path = folder / f"{name}.nc"
-    index = folder / "keys.json"
-    keys = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-    if keys.get(name) == key and path.is_file():
+    keys = written_keys(folder)
+    if keys.get(name) == key:
         return
     import xarray as xr
 
-    folder.mkdir(parents=True, exist_ok=True)
+    # Until the index has the new key, nothing stands under the old one.
     path.unlink(missing_ok=True)
     about = {"key": key, "iid": draws.iid, "made_by": made_by} if draws is not None else {}
     tree = xr.DataTree() if draws is None else to_datatree(draws, about)
@@ -97,9 +99,29 @@ def write_draws(
             )
         )
     if draws is not None or trace is not None:
-        tree.to_netcdf(path, engine="h5netcdf")
+        with replaced(path) as partial:
+            tree.to_netcdf(partial, engine="h5netcdf")
     keys[name] = key
-    index.write_text(json.dumps(keys, indent=0, sort_keys=True), encoding="utf-8")
+    write_text(folder / _INDEX, json.dumps(keys, indent=0, sort_keys=True))
+
+
+def written_keys(folder: Path) -> dict[str, str]:
+    """Return the keys of the runs whose files :func:`write_draws` left in a folder, by file name.
+
+    A damaged index counts as absent, so that its files are written again.
+    """
+    try:
+        keys = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        return {n: str(k) for n, k in keys.items() if (folder / f"{n}.nc").is_file()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def remove_draws(folder: Path) -> None:
+    """Remove what :func:`write_draws` wrote into a folder: draws of other runs are no one's."""
+    for name in written_keys(folder):
+        (folder / f"{name}.nc").unlink(missing_ok=True)
+    (folder / _INDEX).unlink(missing_ok=True)
 
 
 def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:

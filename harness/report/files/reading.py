@@ -21,7 +21,7 @@ from harness.judgement import rules_for
 from harness.records import Closeness
 from harness.records.budget import Scarce
 from harness.records.text import one_line
-from harness.report.files.netcdf import read_draws
+from harness.report.files.netcdf import read_draws, written_keys
 from harness.report.files.numbers import from_json
 from harness.report.files.tables import COLUMNS
 from harness.report.files.writing import SCHEMA, checksum
@@ -146,12 +146,13 @@ def _model(
     rows = _as(list[_Measure], measures)
     figures = [(*row[:6], reference["kind"]) for row in rows]
     why = raw.get("explanation")
-    runs = tuple(_run(name, r, drawn) for r in raw["runs"])
-    draws = read_draws(drawn / "reference.nc")[0]
-    if draws is None and (method := records.SAMPLED_BY.get(reference["kind"])):
+    keys = written_keys(drawn)
+    runs = tuple(_run(name, r, drawn, keys) for r in raw["runs"])
+    if method := records.SAMPLED_BY.get(reference["kind"]):
         # Draws of a method are kept once, as those of its run.
-        own = (r.draws for r in runs if r.spec.method == method and r.draws is not None)
-        draws = next(own, None)
+        draws = next((r.draws for r in runs if r.spec.method == method), None)
+    else:
+        draws = read_draws(drawn / "reference.nc")[0]
     found = records.ModelComparison(
         model=_as(records.Model, {**raw["model"], "stan_file": stan_file}),
         error=raw["error"],
@@ -202,8 +203,12 @@ def _verdict(model: str, raw: Mapping[str, Any]) -> records.Verdict:
     return verdict
 
 
-def _run(model: str, raw: Mapping[str, Any], folder: Path) -> records.RunResult:
-    draws, trace = read_draws(folder / f"{raw['method']}-{raw['seed']}.nc")
+def _run(
+    model: str, raw: Mapping[str, Any], folder: Path, keys: Mapping[str, str]
+) -> records.RunResult:
+    name = f"{raw['method']}-{raw['seed']}"
+    # Files of another run of the same name may have been left there.
+    draws, trace = read_draws(folder / f"{name}.nc") if keys.get(name) == raw["key"] else (None, None)
     return records.RunResult(
         spec=_as(records.RunSpec, {**from_json(raw), "model": model}),
         key=raw["key"],
