@@ -10,7 +10,13 @@ import pytest
 from harness.intake.trees import draws_from_datatree
 from harness.records import Draws, Trace
 from harness.records.names import scalars, variables
-from harness.report.files.netcdf import read_draws, to_datatree, write_draws
+from harness.report.files.netcdf import (
+    read_draws,
+    remove_draws,
+    to_datatree,
+    write_draws,
+    written_keys,
+)
 
 
 def some_draws(iid: bool = True) -> Draws:
@@ -110,3 +116,21 @@ def test_arviz_reads_the_tree() -> None:
     rhat = arviz_stats.rhat(tree)
     assert "m" in rhat
     assert draws_from_datatree(tree).iid is False
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", "null", "[" * 100_000])
+def test_a_damaged_index_counts_as_absent(tmp_path: Path, damage: str) -> None:
+    """An emptied keys.json once broke every later comparison into its folder."""
+    write_draws(tmp_path, "a", "key", some_draws(), None)
+    (tmp_path / "keys.json").write_text(damage)
+    assert written_keys(tmp_path) == {}
+    write_draws(tmp_path, "a", "key", some_draws(), None)
+    assert written_keys(tmp_path) == {"a": "key"}
+
+
+def test_removing_draws_leaves_other_files(tmp_path: Path) -> None:
+    """Only what was written here goes, not a user's file beside it."""
+    write_draws(tmp_path, "a", "key", some_draws(), None)
+    (tmp_path / "mine.nc").write_bytes(b"mine")
+    remove_draws(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.nc"]

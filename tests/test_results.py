@@ -30,6 +30,7 @@ from harness.records import (
 )
 from harness.records.whole import write_text
 from harness.report import files
+from harness.report.files.netcdf import write_draws
 from harness.report.files.numbers import to_json
 from harness.report.html.runs import table
 from harness.why import verdicts, words
@@ -423,3 +424,16 @@ def test_reasons_that_are_damaged_are_said_to_be(explained: Comparison, tmp_path
     path.write_text(json.dumps(raw), encoding="utf-8")
     with pytest.raises(files.ResultsError, match="is damaged"):
         files.read(tmp_path)
+
+
+def test_draws_of_another_run_are_never_read(compared: Comparison, tmp_path: Path) -> None:
+    """A file of the same method and seed that holds another run's draws is left alone."""
+    files.write(compared, tmp_path)
+    model = next(m for m in compared.models if any(r.draws is not None for r in m.runs))
+    run = next(r for r in model.runs if r.draws is not None)
+    name = f"{run.spec.method}-{run.spec.seed}"
+    for key in ("another", run.key):
+        write_draws(tmp_path / "draws" / model.model.name, name, key, run.draws, None)
+        read = next(m for m in files.read(tmp_path).models if m.model.name == model.model.name)
+        found = next(r for r in read.runs if r.key == run.key)
+        assert (found.draws is not None) is (key == run.key)

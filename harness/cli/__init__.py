@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from harness.cli.baseline import baseline
+from harness.cli.cache import cache
 from harness.cli.check import check
 from harness.cli.common import fail
 from harness.cli.compare import compare
@@ -54,5 +55,5 @@ def main() -> None:
     """May I use ADVI on this Stan model instead of NUTS, and if not, why not?"""
 
 
-for command in (compare, judge, check, baseline, models, report, league, doctor):
+for command in (compare, judge, check, baseline, models, report, league, cache, doctor):
     main.add_command(command)

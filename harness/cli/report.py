@@ -26,7 +26,7 @@ def report(results_folder: Path, out: Path | None, markdown: Path | None) -> Non
         write_markdown(comparison, markdown)
     if not any(r.draws is not None for m in comparison.models for r in m.runs):
         raise fail(
-            f"the runs of {results_folder} are no longer in the cache, and it has no draws/ to make "
+            f"{results_folder} has no draws/, and its runs are no longer in the cache to make "
             "figures from; make them: harness compare --draws --out FOLDER"
         )
     if without := kept.lacking(comparison):

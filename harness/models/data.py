@@ -22,6 +22,7 @@ from harness import stan
 from harness.records import Model
 from harness.records.text import count
 from harness.stan.compile import Declaration
+from harness.stan.usage import forget, used
 
 
 class ModelError(ValueError):
@@ -114,7 +115,9 @@ def _taken_in(path: Path, *_: int) -> str:
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     target = _arrays_file(found)
-    if not target.is_file():
+    if target.is_file():
+        used(target)
+    else:
         data = _parsed(path, content)
         arrays: dict[str, Any] = {
             f"data.{k}": a for k, v in data.items() if (a := _array(v)) is not None
@@ -309,12 +312,15 @@ def publish(key: str, text: str) -> Path:
         If the cache cannot be written.
     """
     target = data_file(key)
-    if not target.is_file():
+    if target.is_file():
+        used(target)
+    else:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_suffix(f".{os.getpid()}.part")
             partial.write_text(text, encoding="utf-8")
             partial.replace(target)
+            forget(target.parent)
         except OSError as error:
             msg = f"cannot write to the cache: {error}; set HARNESS_CACHE to a writable folder"
             raise ModelError(msg) from error

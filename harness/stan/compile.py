@@ -35,6 +35,7 @@ from harness.stan.find import (
     stanc_path,
 )
 from harness.stan.install import prepare
+from harness.stan.usage import used
 
 # Raised when programs that an older harness compiled must not be used any more.
 _FORMAT = 1
@@ -90,6 +91,7 @@ def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
                     _compile(stan_file, cmdstan, scratch, name)
                     shutil.rmtree(folder, ignore_errors=True)
                     scratch.rename(folder)
+    used(folder)
     return Program(
         stan_file=stan_file,
         executable=folder / _with_suffix(name),

@@ -45,6 +45,7 @@ from harness.records.names import base_name, stan_names
 from harness.records.text import integer, listed
 from harness.report.files.netcdf import to_datatree
 from harness.stan import embedded
+from harness.stan.usage import forget, used
 from harness.study import analysis, engines, explain
 from harness.study.measuring import Measuring
 from harness.study.prepare import Prepared, build, start
@@ -210,8 +211,10 @@ def kept(reference: Sequence[Taken]) -> Path:
     folder = stan.cache_dir() / "references"
     path = folder / f"{content_hash(taken.draws)[:24]}.nc"
     if path.is_file():
+        used(path)
         return path
     folder.mkdir(parents=True, exist_ok=True)
+    forget(folder)
     about = {"iid": taken.draws.iid, "taken_from": taken.source, "made_by": taken.kind}
     tree = to_datatree(taken.draws, about)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

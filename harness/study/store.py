@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 from harness.records import Draws, RunResult, RunSpec, Trace
 from harness.records.faults import machine_fault
 from harness.records.text import clip, one_line
+from harness.stan.usage import used
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Store:
             checksum, body, arrays = found
             if _sha256(body + arrays) != checksum.decode():
                 raise ValueError("checksum")
+            used(folder)
             return _from_meta(json.loads(body), key, arrays if with_arrays else None)
         except Exception as error:
             if machine_fault(error):
@@ -225,6 +227,7 @@ class Store:
             checksum, _, body = path.read_bytes().partition(b"\n")
             if _sha256(key.encode() + body) != checksum.decode():
                 raise ValueError("checksum")
+            used(path)
             return kind.validate_json(body)
         except FileNotFoundError:
             return None

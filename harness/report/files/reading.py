@@ -208,7 +208,9 @@ def _run(
 ) -> records.RunResult:
     name = f"{raw['method']}-{raw['seed']}"
     # Files of another run of the same name may have been left there.
-    draws, trace = read_draws(folder / f"{name}.nc") if keys.get(name) == raw["key"] else (None, None)
+    draws, trace = (
+        read_draws(folder / f"{name}.nc") if keys.get(name) == raw["key"] else (None, None)
+    )
     return records.RunResult(
         spec=_as(records.RunSpec, {**from_json(raw), "model": model}),
         key=raw["key"],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import stan
 from harness.stan.bridge.loading import content_hash, intact
+from harness.stan.usage import used
 
 _HERE = Path(__file__).parent
 _MAKEFILE = _HERE / "bridge.mk"
@@ -82,6 +83,7 @@ def _finished(name: str) -> Path | None:
     """Return the intact library of this key, and remove damaged ones."""
     for path in sorted((stan.cache_dir() / "bridge").glob(f"{name}-*.so")):
         if intact(path):
+            used(path)
             return path
         path.unlink(missing_ok=True)
     return None
