@@ -112,15 +112,15 @@ def test_no_option_takes_nonsense(word: str) -> None:
 @pytest.mark.parametrize(
     ("word", "allowed"),
     [
-        ("dadvi.base_draws=-5", "a whole number from 0, such as 0"),
-        ("dadvi.base_draws=2.5", "a whole number from 0, such as 0"),
+        ("dadvi.base_draws=-5", "a whole number from 0 up to 1\u202f048\u202f576, such as 0"),
+        ("dadvi.base_draws=2.5", "a whole number from 0 up to 1\u202f048\u202f576, such as 0"),
         ("dadvi.error=0", "a number above 0, such as 0.05"),
         ("nuts.adapt_delta=1", "a number above 0 below 1, such as 0.8"),
         ("svi.kappa=0.5", "a number above 0.5 up to 1, such as 1.0"),
         ("svi.tau=0.9", "a number from 1, such as 1.0"),
         ("advi.average=2", "true or false"),
         ("advi.family=cauchy", "meanfield or fullrank"),
-        ("minibatch.elbo_pairs=1", "a whole number from 2, such as 50"),
+        ("minibatch.elbo_pairs=1", "a whole number from 2 up to 100\u202f000\u202f000, such as 50"),
     ],
 )
 def test_ranges_are_checked_when_words_are_read(word: str, allowed: str) -> None:

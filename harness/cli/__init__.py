@@ -41,7 +41,7 @@ class _Refusing(click.Group):
                 OptionError,
                 ResultsError,
             )
-            if isinstance(error, (*refusals, ToolchainError)):
+            if isinstance(error, (*refusals, ToolchainError, OSError)):
                 raise fail(str(error)) from error
             raise
 

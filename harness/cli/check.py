@@ -28,19 +28,19 @@ from harness.cli import common
 @click.option("--exact", is_flag=True, help="Same seeds, same versions, equal to the last digit.")
 @common.setting(
     "--alpha",
-    type=click.FloatRange(0, 0.5, min_open=True),
+    type=common.FiniteRange(0, 0.5, min_open=True),
     default=ALPHA,
     help="Probability of one false alarm in a whole check.",
 )
 @common.setting(
     "--location",
-    type=click.FloatRange(0, 10, min_open=True),
+    type=common.FiniteRange(0, 10, min_open=True),
     default=USUAL.location,
     help="A mean or median that moved by less, in posterior sds, is the same; twice for 5/95%.",
 )
 @common.setting(
     "--scale",
-    type=click.FloatRange(0, 10, min_open=True),
+    type=common.FiniteRange(0, 10, min_open=True),
     default=round(math.expm1(USUAL.scale), 9),
     help="An sd that changed by a smaller share is the same.",
 )

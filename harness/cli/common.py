@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from harness.records import CHOICES
+from harness.records.text import clean
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
@@ -29,8 +31,26 @@ setting = partial(click.option, show_default=True)
 
 WHAT = click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
 SEEDS = click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per variational method.")
-JOBS = click.option("--jobs", type=click.IntRange(1), help="Processes. [all cores]")
-POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+class FiniteRange(click.FloatRange):
+    """A range without NaN, which is in no order with its ends."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+MOST_SECONDS = 1e7
+"""Four months; what a system can wait for ends not far beyond."""
+POSITIVE = FiniteRange(0, MOST_SECONDS, min_open=True)
+MOST_JOBS = 1024
+JOBS = click.option("--jobs", type=click.IntRange(1, MOST_JOBS), help="Processes. [all cores]")
 TIMEOUT = setting(
     "--timeout",
     "timeout_s",
@@ -68,7 +88,8 @@ class UnusableError(click.ClickException):
 
 def fail(message: str) -> click.ClickException:
     """Return what a command raises when it cannot do what was asked."""
-    return UnusableError(message)
+    # Names of files and words of programs stand in it.
+    return UnusableError(clean(message))
 
 
 def command_line() -> str:

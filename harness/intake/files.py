@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import re
 import zipfile
 from collections.abc import Sequence
@@ -20,7 +18,8 @@ from harness.intake.taken import DrawsError, Taken
 from harness.intake.trees import of_tree
 from harness.records import Draws
 from harness.records.names import repeated, stan_names
-from harness.records.text import listed
+from harness.records.text import clip, listed, one_line
+from harness.records.untrusted import is_file, parse_json, read_bytes, unpacked
 from harness.stan.csv import CsvError, StanTable, read_stan_csv
 
 if TYPE_CHECKING:
@@ -54,17 +53,20 @@ def files_of(named: str, role: str = "reference") -> list[Path]:
         If there are none.
     """
     path = Path(named)
-    if path.is_file() or _is_zarr(path):
+    if is_file(path) or _is_zarr(path):
         return [path]
-    found = sorted(path.glob("*.csv"))
-    if not found:
-        words = [Path(word.strip()) for word in named.split(",") if word.strip()]
-        found = [p for pattern in words for p in sorted(pattern.parent.glob(pattern.name or "*"))]
+    try:
+        found = sorted(path.glob("*.csv"))
+        if not found:
+            words = [Path(word.strip()) for word in named.split(",") if word.strip()]
+            found = [p for word in words for p in sorted(word.parent.glob(word.name or "*"))]
+    except (OSError, ValueError):  # no file can have this name
+        found = []
     # ADVI writes its path beside its draws.
     found = [p for p in found if "diagnostic" not in p.stem] or found
-    if not found or not all(p.is_file() for p in found):
+    if not found or not all(is_file(p) for p in found):
         allowed = f"auto, nuts, or {TAKEN_FILES}" if role == "reference" else TAKEN_FILES
-        raise DrawsError(f"no such {role}: {named}; allowed: {allowed}")
+        raise DrawsError(f"no such {role}: {clip(one_line(named), 300)}; allowed: {allowed}")
     return found
 
 
@@ -116,9 +118,10 @@ def read_draws_files(
         found = _read(files)
     except DrawsError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, ImportError, zipfile.BadZipFile) as error:
+    except Exception as error:  # h5py, pandas and zarr raise whatever a damaged file brings about
         names = listed([p.name for p in files], _NAMED)
-        raise DrawsError(f"the {role} {names} cannot be read: {error}") from error
+        said = clip(one_line(str(error)), 300)
+        raise DrawsError(f"the {role} {names} cannot be read: {said}") from error
     return tuple(_spelt(t, iid=iid) for t in found)
 
 
@@ -134,7 +137,7 @@ def _spelt(taken: Taken, *, iid: bool) -> Taken:
 
 
 def _is_zarr(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in _ZARR)
+    return any(is_file(path / name) for name in _ZARR)
 
 
 def _read(files: Sequence[Path]) -> list[Taken]:
@@ -153,9 +156,9 @@ def _read(files: Sequence[Path]) -> list[Taken]:
             inside = [n for n in archive.namelist() if n.endswith(".json")]
             if len(inside) != 1:
                 raise DrawsError(f"{path.name} holds {len(inside)} JSON files; allowed: one")
-            return [Taken(_of_json(path, archive.read(inside[0])), path.name)]
+            return [Taken(_of_json(path, unpacked(archive, inside[0])), path.name)]
     if begin.lstrip()[:1] in {b"[", b"{"} and len(files) == 1:
-        return [Taken(_of_json(path, path.read_bytes()), path.name)]
+        return [Taken(_of_json(path, read_bytes(path)), path.name)]
     if begin.startswith(b"#") or b"lp__" in begin or b"log_p__" in begin:
         return _of_csv(files)
     if b"," in begin.partition(b"\n")[0] and b"\0" not in begin and len(files) == 1:
@@ -183,7 +186,7 @@ def _of_zarr(path: Path) -> Taken:
 
 def _of_json(path: Path, content: bytes) -> Draws:
     """Read posteriordb's form: a list of chains, each a dict of name → draws."""
-    chains: Any = json.load(io.BytesIO(content))
+    chains: Any = parse_json(content)
     chains = [chains] if isinstance(chains, dict) else chains
     whole = isinstance(chains, list) and chains and all(isinstance(c, dict) for c in chains)
     if not whole or not all(isinstance(v, list) for c in chains for v in c.values()):

@@ -17,9 +17,9 @@ class DadviOptions(Options):
 
     # The largest error that base draws may leave: of means in posterior sds, and of ln sd.
     error: float = real(0.05, above=0)
-    base_draws: int = whole(0, 0)  # to begin with; 0: by what a gradient costs
-    most_base_draws: int = whole(8192, 1)  # where doubling them ends
-    starts: int = whole(0, 0)  # starting points; 0: by what a gradient costs
+    base_draws: int = whole(0, 0, 2**20)  # to begin with; 0: by what a gradient costs
+    most_base_draws: int = whole(8192, 1, 2**20)  # where doubling them ends
+    starts: int = whole(0, 0, 10**5)  # starting points; 0: by what a gradient costs
 
 
 @dataclass(frozen=True)

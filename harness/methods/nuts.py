@@ -45,11 +45,11 @@ _STATISTICS = {
 class NutsOptions(Options):
     """The options."""
 
-    chains: int = whole(4, 1)
-    warmup: int = whole(1000, 0)
-    samples: int = whole(1000, 1)
+    chains: int = whole(4, 1, 1000)
+    warmup: int = whole(1000, 0, 10**7)
+    samples: int = whole(1000, 1, 10**7)
     adapt_delta: float = between(0.8, 0, 1)
-    max_treedepth: int = whole(10, 1)
+    max_treedepth: int = whole(10, 1, 30)
     # Where chains start: in Stan's random points, or at draws of Pathfinder.
     start: str = word("random", ("random", "pathfinder"), late=True)
     # Where they start instead: values by parameter on the constrained scale (CmdStan's inits), of

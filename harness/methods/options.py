@@ -9,6 +9,7 @@ from typing import Any
 from harness.methods import METHODS
 from harness.methods.settings import OptionError
 from harness.records import Model
+from harness.records.text import clip
 
 RESERVED = ("seeds", "draws", "skip", "engine")
 """Settings of model.toml that are not options of the method."""
@@ -25,6 +26,25 @@ def own_options(method: str, given: Mapping[str, Any], where: str) -> dict[str, 
         return {n: options.checked(n, value) for n, value in given.items() if n not in RESERVED}
     except OptionError as error:
         raise OptionError(f"{where}: {method}: {error}") from error
+
+
+def check_own(model: Model) -> None:
+    """Check what a model folder sets, also for methods that are not run.
+
+    Raises OptionError for a method that there is not, or as :func:`own_options`.
+    """
+    where = f"model.toml of {model.name}"
+    for method in [*model.settings, *model.methods]:
+        if method not in METHODS:
+            raise OptionError(f"{where}: no method {_unknown(method)}")
+    for method, given in model.settings.items():
+        own_options(method, given, where)
+
+
+def _unknown(method: str) -> str:
+    near = difflib.get_close_matches(method, METHODS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{clip(repr(method), 60)}{hint} (known: {', '.join(METHODS)})"
 
 
 def planned(method: str, model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,8 +73,10 @@ def from_words(words: Sequence[str]) -> dict[str, dict[str, Any]]:
         left, equals, value = word.partition("=")
         method, dot, option = left.strip().partition(".")
         if not equals or not dot:
-            msg = f"{word!r} is not of the form METHOD.OPTION=VALUE, such as advi.iterations=20000"
-            raise OptionError(msg)
+            raise OptionError(
+                f"{clip(repr(word), 100)} is not of the form METHOD.OPTION=VALUE, such as "
+                "advi.iterations=20000"
+            )
         found.setdefault(method, {})[option] = value.strip()
     return checked(found, "--set")
 
@@ -72,9 +94,7 @@ def checked(
     found = {}
     for method, own in (given or {}).items():
         if method not in METHODS:
-            near = difflib.get_close_matches(method, METHODS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise OptionError(f"{where}: no method {method!r}{hint} (known: {', '.join(METHODS)})")
+            raise OptionError(f"{where}: no method {_unknown(method)}")
         for name in RESERVED:
             if name in own:
                 hint = "; use --seeds" if name == "seeds" else ""

@@ -44,7 +44,7 @@ KEEPS_PATHS = (2, 34)
 class LbfgsOptions(Options):
     """Stan's settings of L-BFGS."""
 
-    history_size: int = whole(5, 1)
+    history_size: int = whole(5, 1, 1000)
     init_alpha: float = real(0.001, above=0)
     tol_obj: float = real(1e-12, above=0)
     tol_rel_obj: float = real(1e4, above=0)
@@ -59,10 +59,10 @@ class LbfgsOptions(Options):
 class PathfinderOptions(LbfgsOptions):
     """Stan's options with its defaults, written out: a changed default is then seen."""
 
-    num_paths: int = whole(4, 1)
+    num_paths: int = whole(4, 1, 10**4)
     # Draws of each path. 0: as many as are wanted of all together, which is the ratio of Stan's
     # defaults; without resampling, an equal part of them.
-    num_draws: int = whole(0, 0)
+    num_draws: int = whole(0, 0, 10**7)
     num_elbo_draws: int = whole(25, 1)
     max_lbfgs_iters: int = whole(1000, 1)
     psis_resample: bool = switch(default=True)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from harness.records.text import clip, integer
+
 _ALLOWED = "allowed"
 
 
@@ -59,11 +61,14 @@ class Allowed:
             return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
         ends = []
         if math.isfinite(self.low):
-            ends.append(f"{'above' if self.open_low else 'from'} {self.low:g}")
+            ends.append(f"{'above' if self.open_low else 'from'} {self._end(self.low)}")
         if math.isfinite(self.high):
-            ends.append(f"{'below' if self.open_high else 'up to'} {self.high:g}")
+            ends.append(f"{'below' if self.open_high else 'up to'} {self._end(self.high)}")
         noun = "a whole number" if self.kind is int else "a number"
         return f"{' '.join([noun, *ends])}, such as {example}"
+
+    def _end(self, limit: float) -> str:
+        return integer(limit) if self.kind is int else f"{limit:g}"
 
 
 def _truth(value: Any) -> bool:
@@ -87,9 +92,13 @@ def _option(default: Any, allowed: Allowed) -> Any:
     return dataclasses.field(default=default, metadata={_ALLOWED: allowed})
 
 
-def whole(default: int, least: int) -> Any:
+MOST = 10**8
+"""No iteration, draw or starting point more: CmdStan's counts have 32 bits, and memory ends."""
+
+
+def whole(default: int, least: int, most: int = MOST) -> Any:
     """Return an option that is a whole number."""
-    return _option(default, Allowed(int, least))
+    return _option(default, Allowed(int, least, most))
 
 
 def real(default: float, *, least: float = 0.0, above: float | None = None) -> Any:
@@ -151,12 +160,14 @@ class Options:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise OptionError(f"no option {name!r}{hint} (known: {', '.join(allowed) or 'none'})")
+            raise OptionError(
+                f"no option {clip(repr(name), 60)}{hint} (known: {', '.join(allowed) or 'none'})"
+            )
         try:
             return allowed[name].read(value)
         except (TypeError, ValueError, OverflowError) as error:
             example = next(f.default for f in dataclasses.fields(cls) if f.name == name)
-            msg = f"{name} is {value!r}; allowed: {allowed[name].words(example)}"
+            msg = f"{name} is {clip(repr(value), 60)}; allowed: {allowed[name].words(example)}"
             raise OptionError(msg) from error
 
     @classmethod

@@ -14,8 +14,8 @@ from harness.methods.settings import real, whole
 class ChainsOptions(DadviOptions):
     """The options of ``short_chains``; those of the fit concern what it starts from."""
 
-    chains: int = whole(256, 128)  # at least; twice as many where something is in doubt
-    far: int = whole(512, 128)  # far starts, which look for other regions
+    chains: int = whole(256, 128, 10**5)  # at least; twice as many where something is in doubt
+    far: int = whole(512, 128, 10**5)  # far starts, which look for other regions
     # Seconds that gradients may take; where they would take longer, far starts and chains are
     # halved, the chains of more draws than usual first.
     chains_s: float = real(60.0)

@@ -16,7 +16,7 @@ class SvgdOptions(Options):
     1000 particles and 300 iterations are the lecture's; its step is plain SGD's, .01.
     """
 
-    particles: int = whole(1000, 2)
+    particles: int = whole(1000, 2, 10**5)
     iterations: int = whole(300, 1)
     step: float = real(0.2, above=0)
     jitter: float = real(1.0, above=0)

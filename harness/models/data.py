@@ -21,6 +21,7 @@ from stanio.json import process_dictionary, process_value
 from harness import stan
 from harness.records import Model
 from harness.records.text import count
+from harness.records.untrusted import parse_json, read_bytes
 from harness.stan.compile import Declaration
 from harness.stan.usage import forget, used
 
@@ -35,38 +36,52 @@ def read_data(path: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        If it is missing, empty, or not a JSON object.
+        If it is missing, empty, too large, or not a JSON object.
     """
     try:
-        return _parsed(path, path.read_bytes())
+        return _parsed(path, _content(path))
     except OSError as error:
+        raise ModelError(f"cannot read the data file {path}: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except ValueError as error:
         raise ModelError(f"cannot read the data file {path}: {error}") from error
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     if content.startswith(codecs.BOM_UTF8):
         raise ModelError(f"{path} begins with a byte order mark; save it as UTF-8 without one")
+    if not content.strip():
+        raise ModelError(f"{path} is empty; a program without data takes {{}}")
     try:
-        text = content.decode()
-        if not text.strip():
-            raise ModelError(f"{path} is empty; a program without data takes {{}}")
-        data = json.loads(text)
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is not a JSON file ({error}); {HOW_TO_WRITE}") from error
-    except json.JSONDecodeError as error:
-        words = f"not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        if _R_DUMP.match(text):
-            words = f"an R dump, which the harness does not read; {HOW_TO_WRITE}"
-        elif path.suffix != ".json":
-            words += f"; {HOW_TO_WRITE}"
-        raise ModelError(f"{path} is {words}") from error
+        data = parse_json(content)
+    except ValueError as error:
+        raise ModelError(f"{path} {_no_json(path, content, error)}") from error
     if not isinstance(data, dict):
         msg = f'{path} holds a JSON {type(data).__name__}; Stan data are an object: {{"N": 3, …}}'
         raise ModelError(msg)
     if path.suffix != ".json":
         # CmdStan takes every other name for an R dump.
         raise ModelError(f"{path} holds JSON: rename it to {path.with_suffix('.json').name}")
-    return {name: _with_infinities(value) for name, value in data.items()}
+    try:
+        return {name: _with_infinities(value) for name, value in data.items()}
+    except ValueError as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+
+
+def _no_json(path: Path, content: bytes, error: ValueError) -> str:
+    """Say what is wrong with a file that is no JSON, and how to write it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not a JSON file ({error}); {HOW_TO_WRITE}"
+    if not isinstance(error, json.JSONDecodeError):
+        return f"cannot be read: {error}"
+    if _R_DUMP.match(content.decode()):
+        return f"is an R dump, which the harness does not read; {HOW_TO_WRITE}"
+    words = f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+    return words if path.suffix == ".json" else f"{words}; {HOW_TO_WRITE}"
 
 
 HOW_TO_WRITE = (
@@ -81,11 +96,19 @@ _NOT_FINITE = {"Inf", "-Inf", "Infinity", "-Infinity", "NaN"}
 """Strings that CmdStan reads as numbers."""
 
 
-def _with_infinities(value: Any) -> Any:
+_DEEPEST = 32
+"""Lists in lists; NumPy's arrays have as many dimensions at most."""
+
+
+def _with_infinities(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deeply")
     if isinstance(value, list):
         if all(isinstance(v, (int, float)) for v in value):
             return value
-        return [_with_infinities(v) for v in value]
+        return [_with_infinities(v, depth + 1) for v in value]
+    if isinstance(value, dict):
+        return {k: _with_infinities(v, depth + 1) for k, v in value.items()}
     return float(value) if isinstance(value, str) and value in _NOT_FINITE else value
 
 
@@ -112,7 +135,7 @@ def data_hash(model: Model) -> str:
 
 @lru_cache(maxsize=64)
 def _taken_in(path: Path, *_: int) -> str:
-    content = path.read_bytes()
+    content = _content(path)
     found = hashlib.sha256(content).hexdigest()
     target = _arrays_file(found)
     if target.is_file():

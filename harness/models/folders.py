@@ -12,13 +12,16 @@ import importlib.util
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness import stan
 from harness.models.data import ModelError, data_file, data_hash, publish, to_json
+from harness.models.exact import SAMPLERS
 from harness.records import Claim, Model
+from harness.records.text import clip, listed, one_line
+from harness.records.untrusted import MOST_TEXT, file_name, is_file, read_bytes
 
 _PACKAGE = Path(__file__).parents[1]
 LECTURE_ORDER = (
@@ -33,6 +36,11 @@ LECTURE_ORDER = (
     "normal_mean",
     "inverse_gamma_normal",
 )
+
+
+_MOST = 1000  # seeds, as on the command line
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Whole = Annotated[int, Field(strict=True, ge=1)]
 
 
 class _Strict(BaseModel):
@@ -56,10 +64,10 @@ class _Figure(_Strict):
 
 
 class _Expect(_Strict):
-    at_most: float | None = None
-    at_least: float | None = None
-    near: float | None = None
-    within: Annotated[float, Field(ge=0)] | None = None
+    at_most: _Number | None = None
+    at_least: _Number | None = None
+    near: _Number | None = None
+    within: Annotated[_Number, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> _Expect:
@@ -79,8 +87,19 @@ class _Claim(_Strict):
 
 
 class _Limit(_Strict):
-    close: Annotated[float, Field(gt=0)] | None = None
-    wrong: Annotated[float, Field(gt=0)] | None = None
+    close: Annotated[_Number, Field(gt=0)] | None = None
+    wrong: Annotated[_Number, Field(gt=0)] | None = None
+
+
+class _Setting(BaseModel):
+    """What every method can be set to; the others are its options, which it checks itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    seeds: Annotated[_Whole, Field(le=_MOST)] | None = None
+    draws: Annotated[_Whole, Field(le=10**7)] | None = None
+    skip: str | None = None
+    engine: Literal["embedded", "cmdstan"] | None = None
 
 
 class _Batch(_Strict):
@@ -97,7 +116,7 @@ class _ModelToml(_Strict):
     quantities: tuple[str, ...] = ()
     reference: str | None = None
     claims: tuple[_Claim, ...] = ()
-    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    settings: dict[str, _Setting] = Field(default_factory=dict)
     limits: dict[str, _Limit] = Field(default_factory=dict)
     methods: tuple[str, ...] = ()
     batch: _Batch | None = None
@@ -127,29 +146,37 @@ def load(name: str) -> Model:
         together.
     """
     folder = Path(name)
-    if not (folder / "model.toml").is_file():
+    if not is_file(folder / "model.toml"):
         folder = models_root() / name
-    if not (folder / "model.toml").is_file():
-        if Path(name).is_file() or Path(name).suffix:
+    if not is_file(folder / "model.toml"):
+        if is_file(Path(name)) or Path(name).suffix:
             msg = f"{name} is no Stan program and no model; a data file follows its program"
             raise ModelError(f"{msg}: harness compare FILE.stan DATA.json")
         known = lecture_models()
         near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         raise ModelError(
-            f"unknown model {name!r}: {hint} Your own program: harness compare FILE.stan DATA.json"
+            f"unknown model {clip(repr(name), 100)}: {hint} Your own program: harness compare "
+            "FILE.stan DATA.json"
         )
     return _read_folder(folder)
 
 
 def _read_folder(folder: Path) -> Model:
-    name = folder.resolve().name
+    name = _named(folder.resolve().name, folder)
     path = folder / "model.toml"
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(read_bytes(path, MOST_TEXT).decode())
         spec = _ModelToml.model_validate(raw)
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ModelError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise ModelError(f"{path}: {_problems(error)}") from error
+    except RecursionError as error:
+        raise ModelError(f"{path}: it is nested too deeply") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: {clip(one_line(str(error)), 300)}") from error
+    if spec.reference is not None and spec.reference not in SAMPLERS:
+        known = ", ".join(SAMPLERS)
+        raise ModelError(f"{path}: no exact reference {spec.reference!a}; there are {known}")
     stan_file = folder / f"{name}.stan"
     if not stan_file.is_file():
         raise ModelError(f"{folder} has no {name}.stan; the program is named as its folder")
@@ -169,11 +196,26 @@ def _read_folder(folder: Path) -> Model:
         quantities=spec.quantities,
         reference=spec.reference,
         claims=claims,
-        settings=spec.settings,
+        settings={k: v.model_dump(exclude_unset=True) for k, v in spec.settings.items()},
         limits={k: v.model_dump(exclude_none=True) for k, v in spec.limits.items()},
         batch=None if spec.batch is None else spec.batch.model_dump(),
         methods=spec.methods,
     )
+
+
+def _problems(error: ValidationError) -> str:
+    """Say on one line what is wrong with a file, and where."""
+    found = error.errors(include_url=False)
+    said = [f"{'.'.join(map(str, e['loc'])) or 'the file'}: {one_line(e['msg'])}" for e in found]
+    return clip(listed(said, 3), 500)
+
+
+def _named(name: str, path: Path) -> str:
+    """Return the name that a model has from its file or folder, and that files get from it."""
+    try:
+        return file_name(name)
+    except ValueError as error:
+        raise ModelError(f"{ascii(str(path))[1:-1]} cannot be a model's: {error}") from error
 
 
 def user_model(stan_file: Path, data_file: Path | None) -> Model:
@@ -184,10 +226,10 @@ def user_model(stan_file: Path, data_file: Path | None) -> Model:
     ModelError
         If a file is missing, or the data are not a JSON object.
     """
-    if not stan_file.is_file():
-        raise ModelError(f"no such Stan program: {stan_file}")
+    if not is_file(stan_file):
+        raise ModelError(f"no such Stan program: {clip(one_line(str(stan_file)), 300)}")
     model = Model(
-        name=stan_file.stem,
+        name=_named(stan_file.stem, stan_file),
         title=stan_file.name,
         stan_file=stan_file.resolve(),
         data_file=None if data_file is None else data_file.resolve(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import hashlib
-import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,12 +17,22 @@ from harness.models.data import ModelError, publish
 from harness.models.folders import user_model
 from harness.records import Model
 from harness.records.text import count, listed
+from harness.records.untrusted import (
+    MOST_TEXT,
+    file_name,
+    inside,
+    is_file,
+    parse_json,
+    read_bytes,
+    unpacked,
+)
 
 PREFIX = "posteriordb:"
 """Marks a name or a pattern of names on the command line."""
 
 _WITHIN = "posterior_database"
 _NEAR = 3
+_LONGEST = 1000
 
 
 def database(path: Path) -> Path:
@@ -75,9 +84,9 @@ def load(root: Path, name: str) -> Model:
     info = _record(root / "models" / "info" / f"{model_name}.info.json")
     code = _code(info) or f"models/stan/{model_name}.stan"
     described = _record(root / "data" / "info" / f"{data_name}.info.json")
-    data = root / str(described.get("data_file", f"data/data/{data_name}.json"))
-    program = root / code
-    if not program.is_file():
+    data = _inside(root, str(described.get("data_file", f"data/data/{data_name}.json")))
+    program = _inside(root, code)
+    if not is_file(program):
         raise ModelError(f"{name}: posteriordb has no Stan program {code}")
     draws, note = _reference(root, about)
     found = user_model(program, _unpacked(data))
@@ -92,6 +101,16 @@ def load(root: Path, name: str) -> Model:
     )
 
 
+def _inside(root: Path, name: str) -> Path:
+    """Return a file of the database; a record that names one elsewhere is refused."""
+    if len(name) > _LONGEST:
+        raise ModelError(f"posteriordb: a name of {len(name)} characters; allowed: {_LONGEST}")
+    try:
+        return inside(root / name, root)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"posteriordb: {error}") from error
+
+
 def _code(info: dict[str, Any]) -> str:
     """Return where the Stan program is; the record has changed its form once."""
     now, before = info.get("model_implementations"), info.get("model_code")
@@ -104,8 +123,8 @@ def _code(info: dict[str, Any]) -> str:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(read_bytes(path, MOST_TEXT))
+    except (OSError, ValueError) as error:
         raise ModelError(f"posteriordb: cannot read {path}: {error}") from error
     if not isinstance(found, dict):
         raise ModelError(f"posteriordb: {path} holds no JSON object")
@@ -116,25 +135,31 @@ def _text(record: dict[str, Any], key: str, name: str) -> str:
     value = record.get(key)
     if not isinstance(value, str) or not value:
         raise ModelError(f"{name}: its record in posteriordb has no {key}")
-    return value
+    try:
+        return file_name(value)
+    except ValueError as error:
+        raise ModelError(f"{name}: {key} in posteriordb: {error}") from error
 
 
-_UNREADABLE = (OSError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error, RuntimeError)
+_UNREADABLE = (OSError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError)
 """What a damaged archive raises, and one that is encrypted or packed in a way unknown to Python."""
 
 
 def _unpacked(data: Path) -> Path:
     """Return data as plain JSON; what is zipped is unpacked into the cache."""
-    if data.is_file() and data.suffix != ".zip":
+    if is_file(data) and data.suffix != ".zip":
         return data
     packed = data if data.suffix == ".zip" else data.with_name(f"{data.name}.zip")
     try:
-        content = packed.read_bytes()
+        content = read_bytes(packed)
         with zipfile.ZipFile(packed) as archive:
-            inside = [n for n in archive.namelist() if n.endswith(".json")]
-            if len(inside) != 1:
-                raise ModelError(f"posteriordb: {packed} holds {len(inside)} JSON files, not one")
-            text = archive.read(inside[0]).decode("utf-8")
+            names_inside = [n for n in archive.namelist() if n.endswith(".json")]
+            if len(names_inside) != 1:
+                many = len(names_inside)
+                raise ModelError(f"posteriordb: {packed} holds {many} JSON files, not one")
+            text = unpacked(archive, names_inside[0]).decode("utf-8")
+    except ModelError:
+        raise
     except _UNREADABLE as error:
         raise ModelError(f"posteriordb: cannot read the data {packed}: {error}") from error
     return publish(hashlib.sha256(content).hexdigest()[:24], text)
@@ -147,7 +172,7 @@ def _reference(root: Path, about: dict[str, Any]) -> tuple[Path | None, str]:
         return None, "posteriordb has no reference draws of it"
     folder = root / "reference_posteriors" / "draws"
     files = (folder / "draws" / f"{name}.json.zip", folder / "draws" / f"{name}.json")
-    draws = next((path for path in files if path.is_file()), None)
+    draws = next((path for path in files if is_file(path) and _inside(root, str(path))), None)
     if draws is None:
         return None, f"posteriordb's reference draws are not there: {files[0].name}"
     try:

@@ -43,8 +43,12 @@ _SMALLEST = 1e-300  # nearer to zero, powers of ten cannot be divided by
 _EXACT = 1e-15  # errors below rounding are none
 _FINEST = 4  # decimals of a percentage
 
-# What XML forbids, and what moves a terminal's cursor or changes its colours.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# What XML forbids, what moves a terminal's cursor or changes its colours, and what turns the
+# letters behind it around, so that a line reads as another one.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff\ufffe\uffff]"
+)
 _BREAKS = re.compile("\r\n?|\x85|\u2028|\u2029")
 
 
@@ -197,9 +201,19 @@ def ended(sentence: str) -> str:
 # --- text from elsewhere: names, messages, programs -------------------------------------------
 
 
+def visible(text: str) -> str:
+    """Return the text with control and bidirectional characters, but no tabs, as their codes."""
+    return _CONTROL.sub(_code, text)
+
+
+def _code(match: re.Match[str]) -> str:
+    point = ord(match[0])
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"  # noqa: PLR2004 - a byte
+
+
 def clean(text: str) -> str:
-    """Return the text with line feeds as its only breaks, and no control characters but tabs."""
-    return _CONTROL.sub("", _BREAKS.sub("\n", text))
+    """Return the text with line feeds as its only breaks, and other characters :func:`visible`."""
+    return visible(_BREAKS.sub("\n", text))
 
 
 def one_line(text: str) -> str:

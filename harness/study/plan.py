@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 
 from harness import stan
 from harness.intake import read_reference
+from harness.judgement import rules_for
 from harness.methods import DEFAULT_METHODS, METHODS, makes, title
 from harness.methods.method import Method
-from harness.methods.options import planned
+from harness.methods.options import check_own, planned
 from harness.methods.settings import OptionError
 from harness.models.data import data_hash
 from harness.records import CHOICES, SAMPLED_BY, EngineName, Model, Program, RunResult, RunSpec
@@ -164,6 +165,8 @@ class Planner:
         """Plan one model. If its program or data cannot be read, the work has an error."""
         work = Work(model, notes=list(model.notes), reference=self._reference(model))
         try:
+            check_own(model)
+            rules_for(model)
             work.program_hash = stan.program_hash(model.stan_file)
             work.data_hash = data_hash(model)
             self._check_names(work)

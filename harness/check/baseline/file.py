@@ -26,6 +26,7 @@ from harness.check.baseline.form import (
     Figure,
     MethodBaseline,
 )
+from harness.records.untrusted import MOST_TEXT, parse_json, read_bytes
 
 SUFFIX = ".json"
 CANDIDATE = ".candidate.json"
@@ -147,11 +148,10 @@ def read(path: Path) -> Baseline:
         If it is not there, is damaged, or has another schema: never a baseline with gaps.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        raw = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        raw = parse_json(read_bytes(path, MOST_TEXT), constants=False)
     except OSError as error:
         raise BaselineError(f"cannot read the baseline {path}: {error.strerror}", _AGAIN) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         msg = f"{path} is not JSON ({error}): perhaps a merge conflict"
         raise BaselineError(msg, _AGAIN) from error
     schema = raw.get("schema") if isinstance(raw, dict) else None
@@ -171,19 +171,6 @@ def read(path: Path) -> Baseline:
         said = _problem(error) if isinstance(error, ValidationError) else str(error)
         raise BaselineError(f"{path} is damaged: {said}", _AGAIN) from error
     return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that stands twice: a merge that kept both sides."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands twice")
-    return found
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number")
 
 
 @dataclass

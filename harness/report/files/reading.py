@@ -20,7 +20,8 @@ from harness import records
 from harness.judgement import rules_for
 from harness.records import Closeness
 from harness.records.budget import Scarce
-from harness.records.text import one_line
+from harness.records.text import clip, one_line
+from harness.records.untrusted import file_name, inside, parse_json, read_bytes
 from harness.report.files.netcdf import read_draws, written_keys
 from harness.report.files.numbers import from_json
 from harness.report.files.tables import COLUMNS
@@ -37,6 +38,9 @@ _FIELDS = 13  # of a finding
 
 _MOST = 2**29
 """Characters that a compressed file may have: a small one may unpack to a full memory."""
+
+_BROKEN = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What a file raises in which something has another type, is missing, or is cut short."""
 
 
 class ResultsError(ValueError):
@@ -56,7 +60,7 @@ def read(folder: Path) -> records.Comparison:
     """
     path = folder / "results.json"
     try:
-        raw = json.loads(_text_of(path))
+        raw = parse_json(_text_of(path))
     except FileNotFoundError as error:
         msg = f"no results in {folder}: {error.strerror}; make some: harness compare --out {folder}"
         raise ResultsError(msg) from error
@@ -66,8 +70,9 @@ def read(folder: Path) -> records.Comparison:
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
     schema = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
-    if schema not in {1, SCHEMA}:
-        msg = f"{path} has schema {schema}, this harness reads {SCHEMA}; run harness compare again"
+    if type(schema) is not int or schema not in {1, SCHEMA}:
+        got = clip(one_line(str(schema)), 60)
+        msg = f"{path} has schema {got}, this harness reads {SCHEMA}; run harness compare again"
         raise ResultsError(msg)
     measures: Mapping[str, Sequence[Any]] = {}
     if schema == SCHEMA:
@@ -81,7 +86,7 @@ def read(folder: Path) -> records.Comparison:
             claims=_as(tuple[records.ClaimResult, ...], raw["claims"]),
             provenance=raw["provenance"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _BROKEN as error:
         raise _damaged(path, error) from error
 
 
@@ -90,7 +95,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
 
 def _damaged(path: Path, error: Exception) -> ResultsError:
-    what = f"{type(error).__name__}: {one_line(str(error))}"
+    what = f"{type(error).__name__}: {clip(one_line(str(error)), 300)}"
     return ResultsError(f"{path} is damaged ({what}); run harness compare again")
 
 
@@ -98,7 +103,7 @@ def _text_of(path: Path) -> str:
     """Return a file's text, of its compressed form where there is only that."""
     packed = path.with_name(f"{path.name}.gz")
     if path.is_file() or not packed.is_file():
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path).decode().replace("\r\n", "\n")
     with gzip.open(packed, "rt", encoding="utf-8") as file:
         text = file.read(_MOST + 1)
     if len(text) > _MOST:
@@ -134,11 +139,12 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def _model(
     raw: Mapping[str, Any], measures: Sequence[Any], folder: Path
 ) -> records.ModelComparison:
-    name = raw["model"]["name"]
+    name = file_name(raw["model"]["name"])
     program = raw["model"]["program"]
-    drawn = folder / "draws" / name
+    # Whoever made the folder must neither choose what is written nor, by a link, where.
+    drawn = inside(folder / "draws" / name, folder)
     file = Path(raw["model"]["stan_file"]).name
-    stan_file = drawn / file if file else Path()
+    stan_file = inside(drawn / _program_name(file), folder) if file else Path()
     if not stan_file.is_file() and program is not None:
         stan_file.parent.mkdir(parents=True, exist_ok=True)
         stan_file.write_text(program, encoding="utf-8")
@@ -152,7 +158,7 @@ def _model(
         # Draws of a method are kept once, as those of its run.
         draws = next((r.draws for r in runs if r.spec.method == method), None)
     else:
-        draws = read_draws(drawn / "reference.nc")[0]
+        draws = read_draws(inside(drawn / "reference.nc", drawn))[0]
     found = records.ModelComparison(
         model=_as(records.Model, {**raw["model"], "stan_file": stan_file}),
         error=raw["error"],
@@ -178,6 +184,12 @@ def _model(
         standings=tuple(_as(records.Standing, s) for s in raw.get("standings", ())),
     )
     return explained(found)
+
+
+def _program_name(name: str) -> str:
+    if not name.endswith(".stan"):
+        raise ValueError(f"the program is called {name!a:.60}; allowed: names that end in .stan")
+    return file_name(name)
 
 
 def _findings(model: str, raw: list[Any]) -> tuple[records.Finding, ...]:
@@ -206,10 +218,12 @@ def _verdict(model: str, raw: Mapping[str, Any]) -> records.Verdict:
 def _run(
     model: str, raw: Mapping[str, Any], folder: Path, keys: Mapping[str, str]
 ) -> records.RunResult:
-    name = f"{raw['method']}-{raw['seed']}"
+    name = file_name(f"{raw['method']}-{raw['seed']}")
     # Files of another run of the same name may have been left there.
     draws, trace = (
-        read_draws(folder / f"{name}.nc") if keys.get(name) == raw["key"] else (None, None)
+        read_draws(inside(folder / f"{name}.nc", folder))
+        if keys.get(name) == raw["key"]
+        else (None, None)
     )
     return records.RunResult(
         spec=_as(records.RunSpec, {**from_json(raw), "model": model}),
