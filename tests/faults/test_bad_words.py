@@ -76,7 +76,7 @@ def test_a_check_takes_no_nan(name: str) -> None:
     assert "not a number" in refused("check", name, "nan")
 
 
-BAD_DATA = {
+BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "deep": ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
     "deep inside": ('{"N": ' + "[" * 60 + "]" * 60 + "}", "nested too deeply"),
     "digits": ('{"N": ' + "9" * 5000 + "}", "more than 4300 digits"),
@@ -108,7 +108,7 @@ def test_data_from_a_device_are_not_read() -> None:
 
 
 CLAIM = 'title = "a"\n[[claims]]\ntext = "x"\nfigure = {{method = "nuts", metric = "bias"}}\n{}'
-BAD_TOML = {
+BAD_TOML: dict[str, str | bytes] = {
     "empty": "",
     "latin": b'title = "\xe9"',
     "deep": "a = " + "[" * 100_000 + "]" * 100_000,
