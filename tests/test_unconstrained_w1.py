@@ -13,6 +13,7 @@ import harness
 from harness.metrics import METRICS
 from harness.metrics.unconstrained import BATCHES, UNCONSTRAINED_W1, by_chance, chosen
 from harness.records import FloatArray
+from harness.report.files import read, write
 
 PROGRAM = """
 parameters { real m; real<lower=0> s; }
@@ -96,3 +97,8 @@ def test_a_comparison_has_it_on_the_unconstrained_scale(tmp_path: Path) -> None:
     gap = found["dadvi_lr"].value - found["reference"].value
     assert abs(gap) < 4 * math.hypot(found["dadvi_lr"].mcse, found["reference"].mcse)
     assert METRICS["unconstrained_w1"].rule is None
+    # The files have it, and read back.
+    write(result.comparison, tmp_path / "report")
+    (again,) = read(tmp_path / "report").models
+    (same,) = [m for m in again.measures if m.metric == "unconstrained_w1" and m.seed == 1]
+    assert same.value == pytest.approx(found["dadvi_lr"].value, rel=1e-6)

@@ -37,7 +37,11 @@ def with_distances(
         found = () if lost_coordinates(model) else _found(model, comparison, reference.draws, runs)
     finally:
         model.close()
-    return dataclasses.replace(comparison, measures=(*comparison.measures, *found))
+    return dataclasses.replace(
+        comparison,
+        measures=(*comparison.measures, *found),
+        levels=(*comparison.levels, *[None] * len(found)),
+    )
 
 
 def _found(
