@@ -178,11 +178,11 @@ def test_a_library_that_cannot_be_built_is_no_error_of_the_model(
     monkeypatch.setattr(bridge, "library", refuse)
     model = folders.load("normal_mean")
     machine = replace(engines(), cmdstan=cmdstan)
-    found = build(model, machine, None, (True, True), 60.0).program
+    found = build(model, machine, None, (True, True), (600.0, 60.0)).program
     assert found is not None
     assert found.executable is not None
     assert found.library is None
     assert "the linker is missing" in found.library_error
-    untouched = build(model, machine, None, (True, False), 60.0).program
+    untouched = build(model, machine, None, (True, False), (600.0, 60.0)).program
     assert untouched is not None
     assert untouched.library_error == ""

@@ -66,6 +66,7 @@ def look(
         engine=request.engine,
         jobs=request.jobs,
         timeout_s=request.timeout_s,
+        compile_timeout_s=request.compile_timeout_s,
         command=request.command,
         seeds_of=dict(seeds_of),
         first_seed=request.seed_offset + 1,

@@ -19,7 +19,7 @@ from harness.models.data import ModelError
 from harness.records import CHOICES, Model
 from harness.records.text import listed
 from harness.study.engines import Wanted
-from harness.study.plan import methods_run
+from harness.study.plan import COMPILE_TIMEOUT_S, methods_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Request:
     quantities: tuple[str, ...] = ()
     jobs: int | None = None
     timeout_s: float = 600.0
+    compile_timeout_s: float = COMPILE_TIMEOUT_S
     command: str = ""
     alpha: float = ALPHA
     margins: Margins = field(default_factory=Margins)

@@ -20,6 +20,7 @@ from harness.cli import common
 @common.BASELINES
 @common.JOBS
 @common.TIMEOUT
+@common.COMPILE_TIMEOUT
 @common.quiet_option(help="No progress; only the answer.")
 @common.methods_option(help="Methods to keep; see `harness models`.")
 @common.SEEDS

@@ -24,6 +24,7 @@ from harness.cli import common
 @common.BASELINES
 @common.JOBS
 @common.TIMEOUT
+@common.COMPILE_TIMEOUT
 @common.quiet_option(help="No progress; only the answer.")
 @click.option("--exact", is_flag=True, help="Same seeds, same versions, equal to the last digit.")
 @common.setting(

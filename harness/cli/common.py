@@ -58,6 +58,13 @@ TIMEOUT = setting(
     default=600.0,
     help="Time limit of one run, in seconds.",
 )
+COMPILE_TIMEOUT = setting(
+    "--compile-timeout",
+    "compile_timeout_s",
+    type=POSITIVE,
+    default=1800.0,
+    help="Time limit of compiling a program, in seconds.",
+)
 ENGINE = setting(
     "--engine",
     type=click.Choice(["auto", "embedded", "cmdstan"]),

@@ -60,6 +60,7 @@ FAIL_ON = ("fail", "warn", "unknown")
 @click.option("--markdown", type=common.FILE, help="The verdicts for a pull request.")
 @common.JOBS
 @common.TIMEOUT
+@common.COMPILE_TIMEOUT
 @common.setting(
     "--why/--no-why",
     "explain",

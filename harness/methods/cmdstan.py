@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.methods.method import Outcome, timed_out
+from harness.methods.started import Starter
 from harness.records import Cost, Reason, RunContext, Status
 from harness.stan import console
 from harness.stan.csv import CsvError
@@ -37,23 +38,33 @@ class Attempt(NamedTuple, Generic[T]):
 def attempt(
     context: RunContext, folder: Path, command: str, read: Callable[[], T], **arguments: Any
 ) -> Attempt[T]:
-    """Run ``CmdStanModel.<command>`` with these arguments, then read its files in the folder."""
+    """Run ``CmdStanModel.<command>`` with these arguments, then read its files in the folder.
+
+    The time limit is that of all its processes together.
+
+    Raises
+    ------
+    OSError
+        If a process cannot be started or its output cannot be written.
+    """
     import cmdstanpy
 
     begin = time.perf_counter()
     status: Status = "ok"
     reason: Reason | None = None
     words = message = ""
-    with _exit_codes() as codes:
+    starter = Starter(context.timeout_s)
+    with _quiet():
         try:
             cmdstanpy.set_cmdstan_path(str(context.program.cmdstan))
             model = cmdstanpy.CmdStanModel(exe_file=str(context.program.executable))
+            # It has no public place for this.
+            vars(model)["_run_cmdstan"] = starter.run
             data = context.data_file
             given = {
                 "data": None if data is None else str(data.resolve()),
                 "seed": context.cmdstan_seed,
                 "output_dir": str(folder.resolve()),
-                "timeout": context.timeout_s,
                 "sig_figs": SIGNIFICANT_DIGITS,
                 **arguments,
             }
@@ -62,15 +73,17 @@ def attempt(
             start.mkdir()
             with chdir(start):
                 getattr(model, command)(**given)
-        except TimeoutError:
-            status = "timed_out"
         except Exception as error:  # noqa: BLE001 - whatever cmdstanpy raises, the files decide
             words = str(error)
+    if starter.fault is not None:
+        raise starter.fault
+    codes = starter.codes
     cost = Cost(time.perf_counter() - begin)
     files = sorted(folder.glob("*.txt"))
     text = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in files)
     found: T | None = None
-    if status == "timed_out":
+    if starter.overdue:
+        status = "timed_out"
         message = timed_out(context, cost).message
     elif any(c < 0 for c in codes):
         status = "killed"
@@ -95,24 +108,18 @@ def attempt(
 
 
 @contextmanager
-def _exit_codes() -> Iterator[list[int]]:
-    """Collect the exit codes that cmdstanpy logs and its exceptions may lose."""
-    codes: list[int] = []
-
-    def listen(record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and "error: code" in str(record.msg):
-            codes.extend(a for a in record.args if isinstance(a, int))
-        return False
-
+def _quiet() -> Iterator[None]:
+    """Keep cmdstanpy's log to itself: what went wrong is in the files and exit codes."""
     logger = logging.getLogger("cmdstanpy")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    logger.addFilter(listen)
+    logger.addFilter(_nothing)
     try:
-        yield codes
+        yield
     finally:
-        logger.removeFilter(listen)
-        logger.setLevel(level)
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def preflight(context: RunContext, scratch: Path) -> str | None:

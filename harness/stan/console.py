@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.records import Reason, Status
-from harness.records.text import count
+from harness.records.text import count, fixed
 from harness.stan.source import generated_line
 
 _NUMBER = r"-?(?:[\d.]+(?:e[+-]?\d+)?|inf|nan)"
@@ -31,6 +31,8 @@ _NOISE = re.compile(
     r"|^Iteration:|Begin eta|Begin stochastic|^Success!|^iter\s+ELBO|Drawing a sample|^COMPLETED"
     r"|Elapsed Time|seconds \("
 )
+_CUT = "\f"
+"""Stands where the middle of what a program printed was left out."""
 _EXCERPT_LINES = 24
 _ROWS_KEPT = 3
 
@@ -43,13 +45,14 @@ class AdviConsole:
     reason: Reason | None
     message: str
     eta: float | None
-    adaptation_iterations: int
+    adaptation_iterations: int | None
+    """None where part of the output was left out."""
 
     def gradient_evaluations(
         self, options: Mapping[str, Any], diagnostics: Mapping[str, float]
     ) -> int | None:
         """Return the number of gradients of the log density, or None without a path."""
-        if "iterations" not in diagnostics:
+        if "iterations" not in diagnostics or self.adaptation_iterations is None:
             return None
         steps = self.adaptation_iterations + int(diagnostics["iterations"])
         return steps * int(options["grad_samples"])
@@ -88,8 +91,18 @@ def read_advi(text: str) -> AdviConsole:
         "; ".join(words for _, words in said),
         float(eta.group(1)) if eta else None,
         # The counter continues over all step sizes tried, and every 50th is printed.
-        max(steps, default=0),
+        max(steps, default=0) if whole(text) else None,
     )
+
+
+def left_out(n_bytes: int) -> str:
+    """Return the line that stands for the middle of what a program printed."""
+    return f"\n{_CUT}… {fixed(n_bytes / 1e6, 1)} MB of output left out …\n"
+
+
+def whole(text: str) -> bool:
+    """Tell whether nothing was left out of what a program printed."""
+    return _CUT not in text
 
 
 def elbo_of(line: str) -> tuple[int, float] | None:
@@ -110,7 +123,9 @@ class Climb(NamedTuple):
 
 
 def read_climb(text: str) -> Climb | None:
-    """Read the optimiser's table; None without one. Its evaluations are a running total."""
+    """Read the optimiser's table; None without a whole one. Its evaluations are a running total."""
+    if not whole(text):
+        return None
     found = [_STEP.match(line) for line in text.splitlines()]
     rows = [m for m in found if m is not None]
     return Climb(int(rows[-1][1]), int(rows[-1][2])) if rows else None
@@ -121,8 +136,11 @@ def read_pathfinder(text: str, elbo_draws: int) -> dict[int, Climb]:
 
     Each row follows a header that names its path. Its column of evaluations adds the running total
     of L-BFGS's gradients again at every iteration, and the draws of that iteration's ELBO, where
-    it was estimated. What the last row adds beside those draws is the number of gradients.
+    it was estimated. What the last row adds beside those draws is the number of gradients. Nothing
+    is read where part of the output was left out.
     """
+    if not whole(text):
+        return {}
     rows: dict[int, list[tuple[int, int]]] = {}
     path = 0
     for line in text.splitlines():

@@ -39,6 +39,7 @@ from harness.study.task import (
     with_draws,
 )
 from harness.study.unconstrained import with_distances
+from harness.study.worker import limited
 from harness.why.verdicts import explained as with_facts
 
 
@@ -77,7 +78,9 @@ def _first_round(
 ) -> Analysis | tuple[Judged, measure.Yardstick | None, Known]:
     """Judge the model and explain its fits, or say what is needed first."""
     runs = store.with_arrays(task.results)
-    if task.agreement and (doubt := explain.doubt(task, runs, store)):
+    with limited(task.timeout_s):
+        doubt = explain.doubt(task, runs, store) if task.agreement else ""
+    if doubt:
         return Analysis(None, needs=Needs(doubt=doubt), known=task.known)
     measuring = Measuring(task.known.found)
     earlier = store.with_arrays(task.earlier)
@@ -105,17 +108,20 @@ def _first_round(
     if explain.lacks_density(task, store, proposing=proposing):
         known = Known(measuring.found)
         return Analysis(None, needs=Needs(density=True), known=known, lasting=False)
-    explanation, reference = explain.explained(task, reference, runs, store)
+    with limited(task.timeout_s):
+        explanation, reference = explain.explained(task, reference, runs, store)
     if reference.refuted is not None:
         judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
     comparison = dataclasses.replace(judged.comparison, explanation=explanation)
     if reference.unsought:
         comparison = dataclasses.replace(comparison, reference=reference)
-    comparison = with_distances(task, with_movement(task, comparison, runs), runs)
+    with limited(task.timeout_s):
+        comparison = with_distances(task, with_movement(task, comparison, runs), runs)
     comparison = with_facts(comparison)
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
-        proposals = explain.proposed(task, comparison, runs)
+        with limited(task.timeout_s):
+            proposals = explain.proposed(task, comparison, runs)
     judged = dataclasses.replace(
         judged,
         comparison=without_arrays(comparison),

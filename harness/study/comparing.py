@@ -27,7 +27,7 @@ from harness.records import (
     RunResult,
     RunSpec,
 )
-from harness.records.text import count, setting
+from harness.records.text import count, seconds, setting
 from harness.report import files
 from harness.report.files.netcdf import written_keys
 from harness.report.standing import first_words
@@ -43,11 +43,12 @@ from harness.study.plan import (
     expected_seconds,
     expected_work,
 )
-from harness.study.pool import Pool, RunTask, Turn, cores, failed, longest_first, run_task
+from harness.study.pool import Pool, RunTask, Turn, cores, failed, longest_first, overdue, run_task
 from harness.study.prepare import Prepared, build, start
 from harness.study.progress import Progress, Quiet
 from harness.study.store import Store, StoreError, cmdstan_seed
 from harness.study.task import Analysis, AnalysisTask, analysis_key, keep, recall
+from harness.study.worker import OverdueError
 
 
 class NothingToRunError(RuntimeError):
@@ -208,7 +209,7 @@ class _Study:
         """Load a program into the embedded engine, or compile it where that does not serve."""
         if self.engines.embedded and "embedded" not in work.refused:
             work.building = True
-            args = (work.model, self.engines, work.data_hash)
+            args = (work.model, self.engines, self.plan.timeout_s, work.data_hash)
             self.pool.submit(("start", work), start, *args, turn=Turn.START)
         else:
             work.program = self._compiled(work)
@@ -220,6 +221,9 @@ class _Study:
         return Program(work.model.stan_file, self.engines.versions, embedded_error=why)
 
     def _started(self, work: Work, value: Prepared | None, error: BaseException | None) -> None:
+        if isinstance(error, OverdueError):
+            said = f"loading and trying it {_too_long(self.plan.timeout_s)}"
+            value = Prepared(refused=said, lasting=False)
         self._prepared(work, "embedded", value, error)
 
     def _prepared(
@@ -228,9 +232,11 @@ class _Study:
         work.building = False
         if value is None:
             words = _explain(error) if error else ""
-            value = Prepared(refused=words) if engine == "embedded" else Prepared(error=words)
+            value = Prepared(error=words)
+            if engine == "embedded":
+                value = Prepared(refused=words, lasting=False)
         if value.refused:
-            self.planner.refuse(work, engine, value.refused)
+            self.planner.refuse(work, engine, value.refused, lasting=value.lasting)
             if work.error is not None:
                 self._give_up(work, work.error)
                 return
@@ -252,12 +258,31 @@ class _Study:
         self.builds += 1
         self.progress.phase("compile", self.builds)
         parts = (executable, library)
-        args = (work.model, self.engines, work.program, parts, self.plan.timeout_s, work.data_hash)
-        self.pool.submit(("build", work), build, *args, turn=Turn.BUILD)
+        limits = (self.plan.compile_timeout_s, self.plan.timeout_s)
+        args = (work.model, self.engines, work.program, parts, limits, work.data_hash)
+        self.pool.submit(("build", work, parts), build, *args, turn=Turn.BUILD)
 
-    def _built(self, work: Work, value: Prepared | None, error: BaseException | None) -> None:
+    def _built(
+        self,
+        work: Work,
+        parts: tuple[bool, bool],
+        value: Prepared | None,
+        error: BaseException | None,
+    ) -> None:
         self.builds_done += 1
         self.progress.advance("compile", work.model.name)
+        if isinstance(error, OverdueError):
+            executable, library = parts
+            said = _too_long(self.plan.compile_timeout_s, "--compile-timeout")
+            value = Prepared(refused=f"compiling it {said}")
+            if library:
+                # CmdStan's methods go on without it, if they can be built.
+                made = work.program or self._compiled(work)
+                work.program = dataclasses.replace(made, library_error=value.refused)
+                value = Prepared(work.program)
+                if executable:
+                    self._build(work, executable=True, library=False)
+                    return
         self._prepared(work, "cmdstan", value, error)
 
     def _run(self, work: Work) -> None:
@@ -296,7 +321,9 @@ class _Study:
             self._build(work, executable=executable, library=library)
 
     def _ran(self, work: Work, task: RunTask, value: Any, error: BaseException | None) -> None:
-        if error is not None:
+        if isinstance(error, OverdueError):
+            value = overdue(task, self.store.root)
+        elif error is not None:
             value = failed(task, _explain(error), killed=isinstance(error, ChildProcessError))
         work.done[task.key] = value
         wanted = work.waiting.pop(task.key, None)
@@ -366,7 +393,7 @@ class _Study:
             draws_folder=self.plan.draws_folder,
             figures=self.plan.figures,
             explain=self.plan.explain,
-            program=work.program,
+            program=_unless_stuck(work),
             engine=self.plan.engine,
             agreement=self.planner.agreement(work),
             remedies=self.plan.remedies,
@@ -396,6 +423,12 @@ class _Study:
             self.pool.submit(("judge", work), analyse_and_keep, task, key, turn=Turn.JUDGE)
 
     def _analysed(self, work: Work, value: Any, error: BaseException | None) -> None:
+        if isinstance(error, OverdueError) and not work.stuck:
+            # Figures and verdicts need no density: once more, without one.
+            work.stuck = f"evaluating the program {_too_long(self.plan.timeout_s)}"
+            work.first_key = ""
+            self._analyse(work)
+            return
         if error is not None:
             whose = "" if work.proposals else "the comparison itself failed: "
             self._give_up(work, f"{whose}{_explain(error)}")
@@ -533,6 +566,20 @@ def _engine_notes(work: Work) -> list[str]:
     if why := work.refused.get("cmdstan"):
         said.append(f"CmdStan cannot build the program: {why}; the embedded engine took over")
     return said
+
+
+def _too_long(limit_s: float, option: str = "--timeout") -> str:
+    return f"took longer than the limit of {seconds(limit_s)}; a longer one: {option}"
+
+
+def _unless_stuck(work: Work) -> Program | None:
+    """Return a model's program, without its density where evaluating that came to no end."""
+    if not work.stuck:
+        return work.program
+    made = work.program or Program(work.model.stan_file, {})
+    return dataclasses.replace(
+        made, embedded=False, embedded_error=work.stuck, library=None, library_error=work.stuck
+    )
 
 
 def _cheap(spec: RunSpec, engine: EngineName | None) -> bool:

@@ -48,6 +48,7 @@ from harness.stan import embedded
 from harness.stan.usage import forget, used
 from harness.study import analysis, engines, explain
 from harness.study.measuring import Measuring
+from harness.study.plan import COMPILE_TIMEOUT_S
 from harness.study.prepare import Prepared, build, start
 from harness.study.reference import declarations, supplied
 from harness.study.store import Store, digest
@@ -337,9 +338,10 @@ def _program(model: Model, hashed: str, timeout_s: float) -> tuple[Program, tupl
     if not lacking:
         versions["embedded"] = embedded.version()
     there = engines.Engines(versions, stan.find_cmdstan())
-    prepared = Prepared(refused=lacking) if lacking else start(model, there, hashed)
+    prepared = Prepared(refused=lacking) if lacking else start(model, there, timeout_s, hashed)
     if prepared.refused and there.cmdstan is not None:
-        prepared = build(model, there, None, (False, True), timeout_s, hashed)
+        limits_s = (COMPILE_TIMEOUT_S, timeout_s)
+        prepared = build(model, there, None, (False, True), limits_s, hashed)
     why = prepared.error or prepared.refused
     if prepared.program is not None:
         return prepared.program, ()

@@ -46,6 +46,9 @@ QUICK = tuple(
 )
 """The usual methods that end in seconds."""
 
+COMPILE_TIMEOUT_S = 1800.0
+"""A program compiles in half a minute to five; with a busy machine, in more."""
+
 UNKNOWN_WORK = 10_000.0
 """Gradients that a method is assumed to need if its options do not say."""
 
@@ -86,6 +89,7 @@ class Plan:
     """Whether draws are written into ``out``; they are in the cache anyway."""
     jobs: int | None = None
     timeout_s: float = 600.0
+    compile_timeout_s: float = COMPILE_TIMEOUT_S
     command: str = ""
     seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Numbers of seeds by model and method; they override all others."""
@@ -142,6 +146,8 @@ class Work:
     """What earlier rounds of the analysis found."""
     first_key: str | None = None
     """The key of its first round, under which the end is kept too; empty if it must not be."""
+    stuck: str = ""
+    """Why its density is not evaluated in the analysis, though it can be: that came to no end."""
     met: bool = False
     """Whether runs were made because an analysis needed them, so that it took several rounds."""
     wants_density: bool = False
@@ -393,14 +399,23 @@ class Planner:
         key = self._agreement_key(work)
         return key if used and not self._store.keeps(key) else ""
 
-    def refuse(self, work: Work, engine: EngineName, words: str, *, doubt: bool = False) -> None:
+    def refuse(
+        self,
+        work: Work,
+        engine: EngineName,
+        words: str,
+        *,
+        doubt: bool = False,
+        lasting: bool = True,
+    ) -> None:
         """Note that an engine does not serve this program, and give its runs to the other one.
 
-        With a ``doubt`` it is because its densities are not those of CmdStan.
+        With a ``doubt`` it is because its densities are not those of CmdStan. Unless it is
+        ``lasting``, the engine is asked again another time.
         """
         if doubt:
             work.doubt = words
-        elif engine == "embedded":
+        elif engine == "embedded" and lasting:
             self._store.keep(self._refusal_key(work), _REFUSAL, (words, False, None))
         work.refused[engine] = words
         work.waiting.clear()

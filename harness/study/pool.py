@@ -6,24 +6,24 @@ script again, so ``harness.compare()`` works from an unguarded script.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import heapq
 import itertools
 import os
 import shutil
-import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from enum import IntEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.methods import METHODS
-from harness.methods.method import Method
+from harness.methods.method import Method, timed_out
 from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec
+from harness.study import worker
 from harness.study.store import Store
 
 
@@ -49,8 +49,11 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
     Whatever goes wrong becomes a failed result: the message names the exception.
     """
     scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
+    if task.row.bridge:
+        import_module("arviz_stats.base")  # seconds, once in a process, that are not the run's
     try:
-        result = task.row.run(task.spec, task.context, scratch)
+        with worker.limited(task.context.timeout_s):
+            result = task.row.run(task.spec, task.context, scratch)
     except Exception as error:  # noqa: BLE001 - a run that fails is a result
         result = failed(task, f"{type(error).__name__}: {error}")
     finally:
@@ -82,19 +85,19 @@ def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
     )
 
 
-def _isolate(register: str) -> None:
-    """Give a worker its own process group: Ctrl-C reaches only the parent, which handles it.
-
-    Windows has neither process groups nor priorities by number.
-    """
-    if hasattr(os, "setsid"):
-        with contextlib.suppress(OSError):
-            os.setsid()
-    (Path(register) / str(os.getpid())).touch()
-    if hasattr(os, "nice"):
-        with contextlib.suppress(OSError):
-            # Leave the machine responsive for its user.
-            os.nice(5)
+def overdue(task: RunTask, store_root: Path) -> RunResult:
+    """Return and store the result of a run that was ended with its process at its time limit."""
+    said = timed_out(task.context, Cost(task.context.timeout_s))
+    result = dataclasses.replace(
+        failed(task, f"{said.message} (it was stuck, and its process was ended)"),
+        key=task.key,
+        status=said.status,
+        reason=Reason.TIME_LIMIT,
+        cost=said.cost,
+        diagnostics={"timeout_s": task.context.timeout_s},
+    )
+    Store(store_root).put(result)
+    return result
 
 
 class Turn(IntEnum):
@@ -119,124 +122,161 @@ class Job(NamedTuple):
     args: tuple[Any, ...]
 
 
-class Pool:
-    """A pool of processes that survives the death of a worker.
+class Slot:
+    """A place for one worker, with an executor of its own.
 
-    In ``concurrent.futures`` a worker that dies breaks its whole pool. Here a new pool runs the
-    unfinished calls one at a time until the culprit is found: a call whose process dies while it
-    runs alone counts as killed, and the others go on.
-
-    The executor holds only as many calls as there are workers: the others wait here, so that a
-    call may overtake those whose turn is later.
+    In ``concurrent.futures`` a worker that dies breaks its whole executor: so it breaks no other.
     """
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
-        self._register = Path(tempfile.mkdtemp(prefix="harness-pool-"))
+    def __init__(self, number: int, folder: Path) -> None:
+        self._number = number
+        self._folder = folder
         self._executor: Executor | None = None
-        self._pending: dict[Future[Any], Job] = {}
-        self._held: list[Job] = []
-        self._numbers = itertools.count()
-        self._singly = 0
+        self.job: Job | None = None
+        self.future: Future[Any] | None = None
 
-    def _start(self) -> Executor:
+    def start(self, job: Job) -> None:
+        """Hand a call to the worker."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        self.job = job
+        try:
+            self.future = self._started().submit(job.function, *job.args)
+        except BrokenProcessPool:
+            # It died while it had nothing to do.
+            self.kill()
+            self.job = job
+            self.future = self._started().submit(job.function, *job.args)
+
+    def _started(self) -> Executor:
         import loky
 
         if self._executor is None:
-            # One BLAS thread per worker: the pool already uses every core.
-            for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-                os.environ.setdefault(name, "1")
-            # Workers grow with the data that they hold, and a new one is as good.
-            warnings.filterwarnings("ignore", "A worker was restarted", module="loky")
             self._executor = loky.ProcessPoolExecutor(
-                max_workers=self._jobs, initializer=_isolate, initargs=(str(self._register),)
+                max_workers=1,
+                initializer=worker.begin,
+                initargs=(str(self._folder), self._number, os.getpid()),
             )
         return self._executor
+
+    def _marks(self) -> list[Path]:
+        return list(self._folder.glob(f"worker-{self._number}-*"))
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its call has taken longer than it may."""
+        return self.job is not None and any(map(worker.overdue, self._marks()))
+
+    def free(self) -> None:
+        """Forget a call that has ended."""
+        self.job = self.future = None
+
+    def kill(self) -> None:
+        """Kill the worker and its children; the next call gets a new one."""
+        self.free()
+        for mark in self._marks():
+            worker.kill_group(int(mark.name.rpartition("-")[2]))
+            mark.unlink(missing_ok=True)
+        if self._executor is not None:
+            # Only loky's executor knows kill_workers, and _started makes no other.
+            self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+            self._executor = None
+
+    def close(self) -> None:
+        """Let the worker end."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
+
+
+class Pool:
+    """A pool of processes that survives the death of a worker, and ends calls that are overdue.
+
+    A call whose process dies is made once more, alone; if that dies too, it counts as killed. A
+    call that passes the limit which it set itself by :func:`harness.study.worker.limited` is ended
+    with its process, and its error is an ``OverdueError``.
+
+    The slots hold one call each: the others wait here, so that a call may overtake those whose
+    turn is later. The pool's folder has all temporary files of its workers.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        # One BLAS thread per worker: the pool already uses every core.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+        # Workers grow with the data that they hold, and a new one is as good.
+        warnings.filterwarnings("ignore", "A worker was restarted", module="loky")
+        self._folder = Path(tempfile.mkdtemp(prefix="harness-pool-"))
+        self._slots = [Slot(number, self._folder) for number in range(jobs)]
+        self._held: list[Job] = []
+        self._numbers = itertools.count()
 
     def submit(
         self, label: Any, function: Callable[..., Any], *args: Any, turn: Turn = Turn.RUN
     ) -> None:
         """Submit ``function(*args)``; its outcome is returned with ``label``."""
-        self._hold(Job(turn, next(self._numbers), label, function, args))
+        heapq.heappush(self._held, Job(turn, next(self._numbers), label, function, args))
         self._release()
 
-    def _hold(self, job: Job) -> None:
-        heapq.heappush(self._held, job)
+    @property
+    def _at_work(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot.job is not None]
 
     def _release(self) -> None:
-        """Start calls that wait: one a worker, or one at a time while the culprit is sought."""
-        from concurrent.futures.process import BrokenProcessPool
-
-        while self._held and len(self._pending) < (1 if self._singly else self._jobs):
-            job = heapq.heappop(self._held)
-            try:
-                future = self._start().submit(job.function, *job.args)
-            except BrokenProcessPool:
-                # A worker died a moment ago.
-                self._hold(job)
-                if self._pending:
-                    return  # `finished` sees to it
-                self._kill()
-            else:
-                self._pending[future] = job
+        """Start calls that wait, one a worker; one that is made again runs alone."""
+        while self._held and len(self._at_work) < len(self._slots):
+            again = Turn.AGAIN in (self._held[0].turn, *_turns(self._at_work))
+            if again and self._at_work:
+                return
+            next(s for s in self._slots if s.job is None).start(heapq.heappop(self._held))
 
     @property
     def busy(self) -> bool:
         """Whether any call is unfinished."""
-        return bool(self._pending or self._held)
+        return bool(self._at_work or self._held)
 
     def finished(self, poll_s: float = 0.2) -> Iterator[tuple[Any, Any, BaseException | None]]:
         """Yield ``(label, value, error)`` of what has finished, after at most ``poll_s``."""
         from concurrent.futures.process import BrokenProcessPool
 
-        done, _ = wait(self._pending, timeout=poll_s, return_when=FIRST_COMPLETED)
-        was_alone = self._singly > 0
-        broken: list[Job] = []
-        for future in done:
-            job = self._pending.pop(future)
-            error = future.exception()
-            if isinstance(error, BrokenProcessPool):
-                broken.append(job)
+        futures = [slot.future for slot in self._at_work if slot.future is not None]
+        wait(futures, timeout=poll_s, return_when=FIRST_COMPLETED)
+        for slot in self._at_work:
+            job, future = slot.job, slot.future
+            assert job is not None  # noqa: S101 - it is at work
+            assert future is not None  # noqa: S101 - as every job at work
+            if not future.done():
+                if slot.overdue:
+                    slot.kill()
+                    yield job.label, None, worker.OverdueError("it took longer than its limit")
                 continue
-            self._singly = max(self._singly - 1, 0)
-            # What is submitted now may overtake what waits.
-            yield job.label, None if error else future.result(), error
-        if broken:
-            broken += self._pending.values()
-            self._pending.clear()
-            self._kill()
-            if was_alone:
-                self._singly = 0
-                dead = ChildProcessError("its process was killed twice, perhaps for memory")
-                yield broken[0].label, None, dead
+            error = future.exception()
+            if not isinstance(error, BrokenProcessPool):
+                slot.free()
+                # What is submitted now may overtake what waits.
+                yield job.label, None if error else future.result(), error
+                continue
+            slot.kill()
+            if job.turn is Turn.AGAIN:
+                words = "its process was killed twice, perhaps for memory"
+                yield job.label, None, ChildProcessError(words)
             else:
-                for job in broken:
-                    self._hold(job._replace(turn=Turn.AGAIN))
-                self._singly = len(broken)
+                heapq.heappush(self._held, job._replace(turn=Turn.AGAIN))
         self._release()
-
-    def _kill(self) -> None:
-        """Kill the workers and their children."""
-        for entry in self._register.iterdir():
-            if hasattr(os, "killpg"):
-                with contextlib.suppress(OSError, ValueError):
-                    os.killpg(int(entry.name), signal.SIGKILL)
-            entry.unlink(missing_ok=True)
-        if self._executor is not None:
-            # Only loky's executor knows kill_workers, and _start makes no other.
-            self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
-            self._executor = None
 
     def close(self, *, kill: bool = False) -> None:
         """Close the pool. With ``kill``, stop the workers and their children at once."""
-        if kill:
-            self._kill()
-        elif self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
-        self._pending.clear()
+        for slot in self._slots:
+            if kill:
+                slot.kill()
+            else:
+                slot.close()
         self._held.clear()
-        shutil.rmtree(self._register, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _turns(slots: Iterable[Slot]) -> list[Turn]:
+    return [slot.job.turn for slot in slots if slot.job is not None]
 
 
 def cores() -> int:

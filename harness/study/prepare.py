@@ -19,6 +19,7 @@ from harness.stan.density import EngineError
 from harness.stan.engine import embed, open_density
 from harness.study.engines import Engines
 from harness.study.store import cmdstan_seed
+from harness.study.worker import limited
 
 TRIES = 100
 """Points at which a density is tried, as in Stan's initialisation."""
@@ -32,6 +33,8 @@ class Prepared(NamedTuple):
     """Why the engine does not serve it; another one may."""
     error: str = ""
     """Why the program cannot be compared on any engine."""
+    lasting: bool = True
+    """Whether the engine would refuse it another time too, however busy the machine."""
 
 
 def describe(stan_file: Path, engines: Engines) -> stan.ProgramInfo:
@@ -52,8 +55,16 @@ def describe(stan_file: Path, engines: Engines) -> stan.ProgramInfo:
     return stan.program_info(stan_file, engines.cmdstan)
 
 
-def start(model: Model, engines: Engines, data_hash: str) -> Prepared:
-    """Load a program with its data into the embedded engine. Runs in a worker process."""
+def start(model: Model, engines: Engines, timeout_s: float, data_hash: str) -> Prepared:
+    """Load a program with its data into the embedded engine, within the time limit of a run.
+
+    Runs in a worker process.
+    """
+    with limited(timeout_s):
+        return _start(model, engines, data_hash)
+
+
+def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
     try:
         refusal = _refusal(model, describe(model.stan_file, engines), data_hash)
         if refusal:
@@ -86,14 +97,14 @@ def build(
     engines: Engines,
     program: Program | None,
     parts: tuple[bool, bool],
-    timeout_s: float,
+    limits_s: tuple[float, float],
     data_hash: str = "",
 ) -> Prepared:
     """Compile a program and see that it starts with its data. Runs in a worker process.
 
     ``parts`` says whether its executable and its library are wanted; ``program`` is what earlier
-    preparations made of it. A library that cannot be built is no error of the model: CmdStan's
-    methods go on without it.
+    preparations made of it; ``limits_s`` are the time limits of compiling and of a run. A library
+    that cannot be built is no error of the model: CmdStan's methods go on without it.
     """
     cmdstan, (executable, library) = engines.cmdstan, parts
     assert cmdstan is not None  # noqa: S101 - nothing is built without it
@@ -104,11 +115,12 @@ def build(
             if refusal:
                 return Prepared(error=refusal)
         if executable and made.executable is None:
-            compiled = stan.compile_program(model.stan_file, cmdstan)
+            with limited(limits_s[0]):
+                compiled = stan.compile_program(model.stan_file, cmdstan)
             made = dataclasses.replace(
                 made, executable=compiled.executable, cmdstan=compiled.cmdstan
             )
-            context = RunContext(made, model.data_file, timeout_s, _seed(model, data_hash))
+            context = RunContext(made, model.data_file, limits_s[1], _seed(model, data_hash))
             with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
                 refused = preflight(context, Path(scratch))
             if refused is not None:
@@ -119,7 +131,9 @@ def build(
         return Prepared(error=str(error))
     if library and made.library is None:
         try:
-            made = dataclasses.replace(made, library=bridge.library(model.stan_file, cmdstan))
+            with limited(limits_s[0]):
+                built = bridge.library(model.stan_file, cmdstan)
+            made = dataclasses.replace(made, library=built)
         except (stan.ToolchainError, stan.ProgramError) as error:
             made = dataclasses.replace(made, library_error=str(error))
     return Prepared(made)

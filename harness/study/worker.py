@@ -1,0 +1,108 @@
+"""The worker's side of the pool: its process group, who watches it, and how long a call may take.
+
+A worker leads a process group of its own, to which CmdStan, make and the compiler belong that it
+starts; killing the group ends them all. Its mark, an empty file in the pool's folder, is named by
+its slot and process id, and the mark's time of modification is the worker's deadline: the pool
+kills the group of a worker that is still at work after it, because code that is stuck in one C++
+call can be stopped in no other way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GRACE_S = 1.0
+GRACE_SHARE = 0.05
+"""What a call may take beyond its limit, to end by itself: a second and a share of the limit."""
+
+WATCH_S = 0.5
+"""How often a worker looks whether the pool's process is still there."""
+
+
+class OverdueError(Exception):
+    """A call that was ended with its process, because it took longer than it may."""
+
+
+_mark: Path | None = None
+"""This worker's mark; None in a process that is no worker."""
+
+
+def begin(folder: str, slot: int, parent: int) -> None:
+    """Make this process a worker: the initializer of the pool's executors.
+
+    Windows has neither process groups nor priorities by number.
+    """
+    global _mark  # noqa: PLW0603 - there is one worker in a process
+    # Ctrl-C reaches only the parent, which handles it.
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(OSError):
+            os.setsid()
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            # Leave the machine responsive for its user.
+            os.nice(5)
+    # What this process and its children leave in temporary files goes with the pool's folder.
+    tempfile.tempdir = folder
+    os.environ.update(dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder))
+    for left in Path(folder).glob(f"worker-{slot}-*"):
+        left.unlink(missing_ok=True)
+    mark = Path(folder) / f"worker-{slot}-{os.getpid()}"
+    mark.touch()
+    os.utime(mark, (0, 0))
+    _mark = mark
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    """End this process and its children when its parent is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    kill_group(os.getpid())
+    os._exit(1)
+
+
+def kill_group(leader: int) -> None:
+    """Kill a worker and its children, where there are process groups."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(leader, signal.SIGKILL)
+
+
+@contextmanager
+def limited(limit_s: float) -> Iterator[None]:
+    """Let the pool kill this worker if the block takes longer, and a grace; nothing elsewhere.
+
+    Of nested blocks the inner one's limit counts while it lasts.
+    """
+    if _mark is None:
+        yield
+        return
+    before = _mark.stat().st_mtime
+    _set(time.monotonic() + limit_s + GRACE_S + GRACE_SHARE * limit_s)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(deadline: float) -> None:
+    assert _mark is not None  # noqa: S101 - only a worker has limits
+    with contextlib.suppress(OSError):  # the pool is closing: its folder is gone
+        os.utime(_mark, (deadline, deadline))
+
+
+def overdue(mark: Path) -> bool:
+    """Tell, in the pool's process, whether a worker is at work after its deadline."""
+    try:
+        deadline = mark.stat().st_mtime
+    except OSError:
+        return False
+    return 0 < deadline < time.monotonic()
