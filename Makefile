@@ -70,6 +70,7 @@ report: cmdstan
 
 sample: cmdstan
 	$(RUN)/harness compare --remedies --out reports/lecture
+	gzip --best --no-name --force reports/lecture/measures.csv reports/lecture/results.json
 
 check: cmdstan
 	$(RUN)/harness check

@@ -142,6 +142,18 @@ def test_a_drawing_is_the_same_without_what_the_page_does_not_need() -> None:
     assert compact.compact(text) == kept
 
 
+def test_a_marker_has_the_style_of_its_uses_once() -> None:
+    """Where all uses agree; a marker that is drawn in two colours keeps both."""
+    marker = '<path id="m" d="m0 0 0 1" style="stroke:red"/>'
+    uses = '<use href="#m" x="1" style="fill:{}"/><use href="#m" x="2" style="fill:{}"/>'
+    same, other = (f"<svg>{marker}{uses.format('blue', c)}</svg>" for c in ("blue", "green"))
+    assert compact.compact(same) == (
+        '<svg><path id="m" d="m0 0 0 1" style="fill:blue;stroke:red"/>'
+        '<use href="#m" x="1"/><use href="#m" x="2"/></svg>'
+    )
+    assert compact.compact(other) == other
+
+
 def test_the_width_of_a_label_is_the_sum_of_its_characters() -> None:
     """Digits are 0.562 em wide in the report's font; a character it lacks counts as a whole em."""
     assert canvas.width_px("12", 72) == pytest.approx(2 * 0.562 * 96)

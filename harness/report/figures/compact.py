@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.25}
 _PATH = re.compile(r' d="([^"]*)"')
 _TAG = re.compile(r"<[^>]+>")
+_USED = re.compile(r'<use href="#(\w+)"([^>]*?) style="([^"]*)"/>')
 _LONG = re.compile(r"-?\d+\.\d{3,}(?:e[-+]?\d+)?")
 
 
@@ -38,7 +39,24 @@ def compact(text: str) -> str:
     text = re.sub(r">\s+<", "><", text)
     box = re.search(r'viewBox="[^"]*"', text)
     text = re.sub(r"^<svg[^>]*>", f"<svg {box.group(0)}>" if box else "<svg>", text)
-    return _without_bare_groups(text.replace("xlink:href", "href")).strip()
+    return _styled_once(_without_bare_groups(text.replace("xlink:href", "href"))).strip()
+
+
+def _styled_once(text: str) -> str:
+    """Give a marker the style that all its uses have, so that it is not said with each."""
+    styles: dict[str, set[str]] = {}
+    for name, _, style in _USED.findall(text):
+        styles.setdefault(name, set()).add(style)
+    for name, (style, *others) in styles.items():
+        marker = re.compile(rf'(<path id="{name}" d="[^"]*")(?: style="([^"]*)")?')
+        found = marker.search(text)
+        if others or found is None:
+            continue
+        # The marker's own style stands behind: it wins over that of its use, as it did.
+        whole = ";".join(dict.fromkeys(f"{style};{found.group(2) or ''}".strip(";").split(";")))
+        text = marker.sub(rf'\1 style="{whole}"', text)
+        text = re.sub(rf'(<use href="#{name}"[^>]*?) style="[^"]*"/>', r"\1/>", text)
+    return text
 
 
 def _shorter_tag(tag: str) -> str:
