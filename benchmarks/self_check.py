@@ -539,7 +539,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", nargs="*")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--far", type=int, default=512)
+    parser.add_argument("--far", type=int, default=256)
     parser.add_argument("--markdown", type=Path, help="a page whose table is written anew")
     parser.add_argument("--moved", action="store_true", help="the table of moved draws instead")
     args = parser.parse_args()

@@ -274,11 +274,11 @@ def test_a_share_that_chains_change_fires_balance() -> None:
 
 
 def test_far_starts_that_stay_away_fire_arrived() -> None:
-    """Beyond three sds the density is a plateau, from which few chains come back."""
+    """Beyond two sds the density is a plateau, from which few chains come back."""
 
     def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         square = (z**2).sum(axis=1)
-        flat = square > 9
+        flat = square > 4
         value = np.where(flat, -40.0, -0.5 * square)
         return value, np.where(flat[:, None], 0.0, -z)
 

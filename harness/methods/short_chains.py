@@ -15,7 +15,8 @@ class ChainsOptions(DadviOptions):
     """The options of ``short_chains``; those of the fit concern what it starts from."""
 
     chains: int = whole(256, 128, 10**5)  # at least; twice as many where something is in doubt
-    far: int = whole(512, 128, 10**5)  # far starts, which look for other regions
+    # Far starts, which look for other regions; twice as many where something is in doubt.
+    far: int = whole(256, 128, 10**5)
     # Seconds that gradients may take; where they would take longer, far starts and chains are
     # halved, the chains of more draws than usual first.
     chains_s: float = real(60.0)
@@ -31,7 +32,7 @@ SHORT_CHAINS = Method(
     options=ChainsOptions(starts=24),
     look=Look("#1f8a70", DASHED, "$s$"),
     draws=5120,
-    version=7,
+    version=8,
     bridge=True,
     repairable=False,
     one_mode="none of its starts, near or far, led to another",

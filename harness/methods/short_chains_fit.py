@@ -18,10 +18,10 @@ DRAWS = 20
 """Draws of each chain. If more are wanted there are more chains, because longer ones would not know
 better how much mass separate modes have."""
 
-PER_CHAIN, PER_FAR = 90, 240
+PER_CHAIN, PER_FAR = 90, 150
 """About how many gradients a chain and a far start take."""
 
-USUAL_FAR = 512
+USUAL_FAR = 256
 """Far starts below which a line says that there are few."""
 
 LEAST = 128

@@ -50,7 +50,7 @@ class Ensemble:
     shares: FloatArray  # of chains in each region, shape (region,)
     places: FloatArray  # the means of regions, shape (region, d)
     elsewhere: FloatArray  # one point of each region apart, shape (region, d)
-    far: int  # how many far starts were asked for
+    far: int  # how many far starts there were to be
     proposals: int  # that starts were drawn from
     slowest: int | None  # the parameter along whose direction chains mix worst; None: log p
     figures: Mapping[str, float]  # by a check's id
@@ -79,9 +79,8 @@ def run(
     sizes = Sizes() if sizes is None else sizes
     basins: Sequence[Basin] = optimum.basins
     home = Home.of(target, optimum, basins, rng, clock, sizes)
-    far = None
-    if sizes.far:
-        far = arrive(target, home, sizes.far, rng, clock)
+    started = sizes.far if home.certain else 2 * sizes.far
+    far = arrive(target, home, started, rng, clock) if started else None
     more = more_basins(target, home, far, basins, rng, clock)
     if more:
         home = Home.of(target, optimum, more, rng, clock, sizes)
@@ -108,7 +107,7 @@ def run(
     figures = dict(view.figures)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
-        more_figures, elsewhere = far_figures(target, view.frame, made, far, sizes.far, rng, clock)
+        more_figures, elsewhere = far_figures(target, view.frame, made, far, started, rng, clock)
         figures |= more_figures
     count = len(home.parts.each)
     return Ensemble(
@@ -121,7 +120,7 @@ def run(
         np.bincount(begin.part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
         elsewhere,
-        sizes.far,
+        started,
         len(home.weights.weight),
         view.slowest,
         figures,

@@ -41,9 +41,6 @@ SURE = 0.005
 """Error of a region's share by the weights above which a bridge tells the masses; the check on it
 allows four times as much, but few weights may hide how few they are."""
 
-LARGEST = 0.01
-"""Weight of one proposal from which a fit is in doubt: it may stand for a spike of the density."""
-
 ON_THE_WAY = 60
 """Transitions in which far starts may arrive, with a step of their own each."""
 
@@ -67,12 +64,12 @@ in a region of its own: weights correct it."""
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What an ensemble costs at least; where something is in doubt it has twice the chains."""
+    """What an ensemble costs at least: in doubt it has twice the chains and far starts."""
 
     chains: int = 256
     draws: int = 20  # of each chain, after those that are thrown away
-    far: int = 512
-    proposals: int = 80  # for each chain: with fewer, a spike of the density may have none
+    far: int = 256
+    proposals: int = 80  # for each chain, or a quarter of that where the first are worth much
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +124,7 @@ class Home:
                 chosen = starts.distinct(weights, 2 * sizes.chains, rng)
                 begin = chains_at(target, weights.z[chosen], weights.part[chosen])
         scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
-        certain = weights.ess >= 2 * sizes.chains and float(weights.weight.max()) <= LARGEST
+        certain = weights.ess >= 2 * sizes.chains and float(weights.weight.max()) <= starts.LARGEST
         return cls(parts, maps, left, weights, begin, step, scout, basins, certain)
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
@@ -138,7 +135,20 @@ class Home:
         home as the ELBO rises, narrow or not; in a region of its own it stays.
         """
         found = regions.apart(target, self.parts, own, others)[:TRIED]
+        found = np.union1d(found, self._spike(own, others))
         return np.array([i for i in found if not self._leads_home(others.z[i])], dtype=np.intp)
+
+    @staticmethod
+    def _spike(own: Chains, others: Chains) -> NDArray[np.intp]:
+        """Return the densest of the others if it is denser than all of these, else none.
+
+        A spike in the midst of a region is near to it, and log p need not dip on the way there.
+        """
+        if not len(own.z) or not len(others.z):
+            return np.empty(0, dtype=np.intp)
+        top = int(np.argmax(others.value))
+        higher = others.value[top] > own.value.max()
+        return np.array([top] if higher else [], dtype=np.intp)
 
     def _leads_home(self, z: FloatArray) -> bool:
         for start in self.starts_at(z):

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.vi import far
 from harness.vi.short_chains.coordinates import (
+    PER_DIMENSION,
     Coordinates,
     Parts,
     from_covariance,
@@ -34,7 +35,17 @@ BOX = 2.0
 TRIES = 4
 """Points of the box for each start that it gives, because some have no density."""
 
-BEST_OF = 128
+POINTS, POINTS_MANY, MANY = 16_384, 2048, 16
+"""Wide points whose densities are looked at, and how many in more than ``MANY`` dimensions: there
+they meet no mode that is narrower than the fit, however many they are, and lines must find it."""
+
+LINES, MOST_LINES = 3, 256
+"""Lines on which peaks are looked for: for each parameter, but at least as many as peaks may be
+kept, and at most."""
+
+ENOUGH, LARGEST = 0.3, 0.01
+"""Effective share of the first quarter of proposals from which no others are drawn, if there is one
+region and no weight is larger than the second figure: that may stand for a spike of the density."""
 
 AT_ONCE = 2048
 """Densities between looks at the clock."""
@@ -128,20 +139,31 @@ def weigh(
     """Draw proposals and weight them; points without a density have weight 0.
 
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
-    chains repair what the truncation biases.
+    chains repair what the truncation biases. A quarter of ``count`` is drawn where that is enough.
     """
-    z, each = parts.draw(count, rng)
-    log_p = np.empty(count)
-    for i in range(0, count, AT_ONCE):
-        clock.check()
-        log_p[i : i + AT_ONCE] = target.log_density(z[i : i + AT_ONCE])
-    log_w = log_p - np.logaddexp.reduce(each, axis=1)
+    z, each, log_p = np.empty((0, target.dimension)), np.empty((0, len(parts.each))), np.empty(0)
+    for n in (count // 4, count - count // 4):
+        more, densities = parts.draw(n, rng)
+        z, each = np.concatenate([z, more]), np.concatenate([each, densities])
+        log_p = np.concatenate([log_p, values(target, more, clock)])
+        weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
+        found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
+        wanted = max(ENOUGH * len(z), PER_DIMENSION * target.dimension)
+        enough = weight.any() and found.ess >= wanted and weight.max() <= LARGEST
+        if enough and len(parts.each) == 1:
+            break
+    return found
+
+
+def _truncated(log_w: FloatArray) -> FloatArray:
+    """Return weights with sum 1 where any is finite, none too large a share of them."""
     log_w = np.where(np.isfinite(log_w), log_w, -np.inf)
-    weight = np.exp(log_w - log_w.max()) if np.isfinite(log_w.max()) else np.zeros(count)
+    highest = float(log_w.max(initial=-math.inf))
+    weight = np.exp(log_w - highest) if math.isfinite(highest) else np.zeros(len(log_w))
     if weight.any():
-        weight = np.minimum(weight, weight.mean() * math.sqrt(count))
+        weight = np.minimum(weight, weight.mean() * math.sqrt(len(weight)))
         weight /= weight.sum()
-    return Weighted(z, log_p, weight, np.argmax(each, axis=1))
+    return weight
 
 
 def distinct(found: Weighted, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -189,28 +211,28 @@ def _systematic(chance: FloatArray, rng: np.random.Generator) -> NDArray[np.intp
 def far_points(
     target: Target, home: Coordinates, count: int, rng: np.random.Generator, clock: Clock
 ) -> FloatArray:
-    """Return far starts with a density, half of them wide, half of them from Stan's box.
+    """Return far starts with a density: a quarter from Stan's box, the others wide or on lines.
 
-    Wide ones are Student-t around the fit, in its coordinates, of several scales. Every other one
-    is the densest of ``BEST_OF`` that are about as far away, relative to the fit: a narrow mode
+    Wide ones are Student-t around the fit, in its coordinates, of several scales. A quarter of the
+    starts are the densest of those that are about as far away, relative to the fit: a narrow mode
     draws few chains to it, and a density costs less than a path. Peaks on lines through the fit
-    take the place of up to half of the rest. There are fewer where too few points have a density.
+    are up to another quarter. There are fewer starts where too few points have a density.
     """
-    d = len(home.mean)
-    box = rng.uniform(-BOX, BOX, (TRIES * count // 2, d))
-    box = box[np.isfinite(target.log_density(box))][: count // 2]
-    wide = count - count // 2
+    d, quarter = len(home.mean), count // 4
+    box = rng.uniform(-BOX, BOX, (TRIES * quarter, d))
+    box = box[np.isfinite(target.log_density(box))][:quarter]
 
     def density(u: FloatArray) -> FloatArray:
         return values(target, home.mean + home.push(u), clock)
 
-    u = far.wide_points(d, wide // 2 * BEST_OF, rng)
+    u = far.wide_points(d, max(POINTS if d <= MANY else POINTS_MANY, count), rng)
     value = density(u)
     good = np.isfinite(value)
     u, value = u[good], value[good]
-    best = far.densest_in_shells(u, value, wide // 2)
-    peaks = far.peaks_on_lines(density, d, count // 2, rng)[: wide // 4]
-    picked = u[rng.permutation(len(u))[: wide - wide // 2 - len(peaks)]]
+    best = far.densest_in_shells(u, value, quarter)
+    lines = min(max(LINES * d, quarter), MOST_LINES)
+    peaks = far.peaks_on_lines(density, d, lines, rng)[:quarter]
+    picked = u[rng.permutation(len(u))[: count - 2 * quarter - len(peaks)]]
     chosen = np.concatenate([picked, best, peaks])
     return np.concatenate([home.mean + home.push(chosen), box])
 
