@@ -16,7 +16,7 @@ from harness.vi.deterministic.curvature import Pattern, elbo_hessians
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 
-SETTLED = 1e-6  # half the Newton decrement, in nats, at convergence: 0.0014 sd
+SETTLED = 1e-5  # half the Newton decrement, in nats, at convergence: 0.0045 sd
 LARGEST_STEP = 1.0  # the longest Newton step in sds of q, beyond which the quadratic is not trusted
 TURNS, ITERATIONS = 5, 60  # how often the Hessian is computed, and the iterations with each
 LEAST = 1e-3  # the smallest curvature that is taken for one, in directions where it is negative
