@@ -180,7 +180,7 @@ def test_the_optimiser_takes_back_steps_over_an_edge() -> None:
 
 
 def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
-    """Means and linear response's covariance to 1e-6; mean field has the sds 1 / √Λᵢᵢ to .0014."""
+    """Means and linear response's covariance to 1e-6; mean field has the sds 1 / √Λᵢᵢ to .0045."""
     target = ill_conditioned(50)
     mean, covariance = target.mean, target.covariance
     found = fitted(target)

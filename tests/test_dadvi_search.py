@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
+from scipy.stats import qmc
 from targets import Density, Mixture, banana, ill_conditioned
 from test_dadvi import hierarchy
 
@@ -18,7 +20,7 @@ from harness.vi.deterministic.curvature import dense, elbo_hessians, find_patter
 from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.deterministic.newton import errors, newton
 from harness.vi.deterministic.starts import start_at
-from harness.vi.sobol import base_blocks
+from harness.vi.sobol import base_blocks, scrambled_normals
 from harness.vi.target import Clock, Counted
 
 TWO = Mixture([0.4, 0.6], np.array([[0.0, 0.0], [6.0, 6.0]]), np.full((2, 2), 0.5))
@@ -174,6 +176,17 @@ def test_a_fit_takes_few_gradients() -> None:
         counted = Counted(target)
         deterministic.fit(counted, np.random.default_rng(1), Clock(), Settings(seconds=2e-6))
         assert counted.gradients < most, counted.gradients
+
+
+@pytest.mark.parametrize(("dimension", "count"), [(1, 2), (5, 16), (64, 64), (215, 256)])
+def test_scrambles_are_scipys_to_the_last_bit(dimension: int, count: int) -> None:
+    """So two of them in a row from one generator."""
+    one, two = (np.random.default_rng(3) for _ in range(2))
+    for _ in range(2):
+        cube = qmc.Sobol(dimension, scramble=True, seed=one).random(count)
+        np.testing.assert_array_equal(
+            scrambled_normals(dimension, count, two), special.ndtri(np.maximum(cube, 2.0**-32))
+        )
 
 
 def test_a_fit_depends_on_target_and_seed_only() -> None:
