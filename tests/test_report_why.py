@@ -108,6 +108,7 @@ def words(*models: ModelComparison) -> str:
     """Return the page's text, tags removed."""
     page = to_html(Comparison(models, (), {}))
     body = page.partition("</style>")[2].partition("<script>")[0]
+    body = re.sub(r'<a class="term".*?>(.*?)</a>', r"\1", body)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from html import escape
 from importlib import resources
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,11 +31,28 @@ Drawing = MplFigure
 PX_PER_INCH = 96.0
 FONT_PT = 8.0
 _TICK = 2.5  # points
+_FIGURES = "figures"  # marks an axis of figures; compact drops it from the image
 _UNKNOWN_EM = 1.0  # a character that the report's font lacks, as wide as any
 
 Kind = Literal[
     "gap", "overlay", "density", "quantile", "pair", "elbo", "tracks", "variance", "chains", "cost"
 ]
+
+
+class Scale(NamedTuple):
+    """An axis with figures: where it lies in the image and what its ends mean."""
+
+    which: str
+    """``x`` or ``y``."""
+    name: str
+    """Its label; empty where the panel's title names it."""
+    start: float
+    """Where its lower value is, as a share of the image's width from the left or height from the
+    top; so is ``end`` for the upper."""
+    end: float
+    low: float
+    high: float
+    logarithmic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,10 @@ class Panel:
     height: int
     note: str = ""
     """A sentence under the title: what lies outside the view, what was cut."""
+    quantity: str = ""
+    """The one quantity that is drawn; empty where there are several or none."""
+    scales: tuple[Scale, ...] = ()
+    """Axes whose values a reader can read off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +134,30 @@ class Margins:
     bottom: float = 34.0
 
 
-def panel(drawing: Drawing, title: str, method: str, alt: str, note: str = "") -> Panel:
+def panel(
+    drawing: Drawing, title: str, method: str, alt: str, note: str = "", *, quantity: str = ""
+) -> Panel:
     """Return what is drawn now as a panel; later strokes do not change it."""
     width, height = (round(inches * PX_PER_INCH) for inches in drawing.get_size_inches())
-    return Panel(title, method, compact.svg(drawing), alt, width, height, note)
+    svg, scales = compact.svg(drawing), _scales(drawing)
+    return Panel(title, method, svg, alt, width, height, note, quantity, scales)
+
+
+def _scales(drawing: Drawing) -> tuple[Scale, ...]:
+    """Return the axes of figures of a drawing with one pair of axes; of others none."""
+    if len(drawing.axes) != 1:
+        return ()
+    (ax,) = drawing.axes
+    box, found = ax.get_position(), []
+    for which, axis, ends in (
+        ("x", ax.xaxis, (box.x0, box.x1)),
+        ("y", ax.yaxis, (1 - box.y0, 1 - box.y1)),
+    ):
+        if axis.get_gid() == _FIGURES:
+            low, high = (float(v) for v in axis.get_view_interval())
+            log = axis.get_scale() == "log"
+            found.append(Scale(which, axis.get_label_text(), *ends, low, high, log))
+    return tuple(found)
 
 
 def axes(width: int, height: int, margins: Margins) -> tuple[Drawing, Axes]:
@@ -177,7 +218,7 @@ def scaled(
     drawing, ax = axes(width, height, Margins(left=left, right=right))
     ax.spines["left"].set_visible(True)
     ax.set_ylim(low, high)
-    named_axis(ax, "y", ticks, tick_words(ticks), label, length=_TICK)
+    named_axis(ax, "y", ticks, tick_words(ticks), label, length=_TICK, figures=True)
     return drawing, ax
 
 
@@ -192,7 +233,7 @@ def x_axis(ax: Axes, ticks: Sequence[float], label: str) -> None:
         if half <= at <= width - half:
             kept.append(tick)
     kept = kept or list(ticks)
-    named_axis(ax, "x", kept, tick_words(kept), label, length=_TICK)
+    named_axis(ax, "x", kept, tick_words(kept), label, length=_TICK, figures=True)
 
 
 def named_axis(
@@ -203,9 +244,14 @@ def named_axis(
     label: str = "",
     *,
     length: float = 0.0,
+    figures: bool = False,
 ) -> None:
-    """Put words at fixed positions along the axis ``which``, with tick marks of a ``length``."""
+    """Put words at fixed positions along the axis ``which``, with tick marks of a ``length``.
+
+    ``figures`` says that places between them have a meaning, which readers may ask for.
+    """
     axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_gid(_FIGURES if figures else None)
     axis.set_major_locator(FixedLocator(list(ticks)))
     axis.set_minor_locator(NullLocator())
     axis.set_ticklabels(list(names))

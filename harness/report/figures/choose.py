@@ -21,6 +21,12 @@ BoolArray = NDArray[np.bool_]
 DISTANCES = {W1.id, MEDIAN.id, PROBABILITY.id}
 """The distance of a quantity of each kind; all have the same limits but for a factor of two."""
 
+QUANTITIES = 12
+"""Quantities that a reader can pick one by one."""
+
+MOST_TELLING = 3
+"""Quantities that are drawn at once."""
+
 PAIR_CANDIDATES = 12
 _PAIR_DRAWS = 2000
 
@@ -104,6 +110,12 @@ def shown_quantities(comparison: ModelComparison, at_most: int) -> list[str]:
     """Return all quantities in model order if they are few, else the worst."""
     names = quantity_names(comparison)
     return names if len(names) <= at_most else worst_first(comparison)[:at_most]
+
+
+def telling(comparison: ModelComparison) -> list[str]:
+    """Return the quantities that can be picked, the most telling ones first."""
+    few = shown_quantities(comparison, MOST_TELLING)
+    return list(dict.fromkeys([*few, *worst_first(comparison)]))[:QUANTITIES]
 
 
 def window(values: FloatArray, widen: float = 0.3) -> Window:

@@ -116,8 +116,12 @@ def _frame(times: tuple[float, float], width: int) -> tuple[canvas.Drawing, Axes
     ax.set_ylim(_FLOOR * 0.8, _CEILING * 1.25)
     ax.axhspan(_FLOOR * 0.8, _CLOSE, color=CLOSE_BAND, lw=0)
     words = {t: w for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < times[1]}
-    canvas.named_axis(ax, "x", list(words), list(words.values()), "time of a typical run")
-    canvas.named_axis(ax, "y", [0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"], "W1 / sd")
+    canvas.named_axis(
+        ax, "x", list(words), list(words.values()), "time of a typical run", figures=True
+    )
+    canvas.named_axis(
+        ax, "y", [0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"], "W1 / sd", figures=True
+    )
     return drawing, ax
 
 

@@ -12,6 +12,7 @@ from harness.records.text import count, listed, number, span
 from harness.report.decision import KINDS
 from harness.report.figures import canvas
 from harness.report.figures.choose import (
+    MOST_TELLING,
     Window,
     column,
     methods_of,
@@ -22,7 +23,6 @@ from harness.report.figures.choose import (
 )
 from harness.report.figures.looks import REFERENCE_FILL, look
 
-QUANTITIES = 3
 _GRID = 108
 _NARROW = 300  # CSS pixels
 _HEIGHT = 150
@@ -97,7 +97,7 @@ def _where(seeds: list[_Seed], unit: str, words: str) -> str:
 
 def figures(comparison: ModelComparison) -> list[canvas.Figure]:
     """Return one figure per shown quantity."""
-    names = shown_quantities(comparison, QUANTITIES)
+    names = shown_quantities(comparison, MOST_TELLING)
     made = [figure(comparison, name) for name in names]
     return [figure for figure in made if figure is not None]
 
@@ -133,10 +133,12 @@ def figure(comparison: ModelComparison, name: str) -> canvas.Figure | None:
         alt = _alt(name, title, reference, seeds, note)
         with canvas.overlay(ax):
             _draw(ax, seeds, top, method)
-            panels.append(canvas.panel(drawing, title, method, alt, note))
+            panels.append(canvas.panel(drawing, title, method, alt, note, quantity=name))
     total = len(quantity_names(comparison))
-    few = f" Drawn: the {QUANTITIES} of {total} quantities with the largest W1 distance."
-    caption = _caption(comparison, shaded=shaded is not None) + (few if total > QUANTITIES else "")
+    few = f" Drawn: the {MOST_TELLING} of {total} quantities with the largest W1 distance."
+    caption = _caption(comparison, shaded=shaded is not None) + (
+        few if total > MOST_TELLING else ""
+    )
     return canvas.Figure("density", name, caption, tuple(panels))
 
 

@@ -12,13 +12,14 @@ from harness.records.text import number
 from harness.report.decision import DEFAULTS, KINDS, decide_one
 from harness.report.figures import canvas
 from harness.report.figures.choose import (
+    MOST_TELLING,
     column,
     quantity_names,
     runs_of,
-    shown_quantities,
+    telling,
     view,
 )
-from harness.report.figures.density import QUANTITIES, Curve, frame_of, kde
+from harness.report.figures.density import Curve, frame_of, kde
 from harness.report.figures.looks import look
 
 METHODS = 4
@@ -41,9 +42,9 @@ def drawn_methods(comparison: ModelComparison) -> list[str]:
 
 
 def figure(comparison: ModelComparison) -> canvas.Figure | None:
-    """Return a panel for each of the most telling quantities, or None where there is none."""
+    """Return a panel for each quantity that can be picked, the most telling first; None without."""
     methods = drawn_methods(comparison)
-    names = [n for n in shown_quantities(comparison, QUANTITIES) if view(comparison, n) is not None]
+    names = [n for n in telling(comparison) if view(comparison, n) is not None]
     if not methods or not names:
         return None
     panels = [_panel(comparison, name, methods) for name in names]
@@ -53,8 +54,8 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
     shaded = comparison.reference.draws is not None
     caption = f"Shaded: {kind}{trust}." if shaded else "There is no reference."
     caption += " Lines: the typical seed."
-    if total > len(names):
-        caption += f" The worst {len(names)} of {total} quantities."
+    if total > MOST_TELLING:
+        caption += f" The worst {MOST_TELLING} of {total} quantities."
     return canvas.Figure("overlay", "Densities", caption, tuple(panels), tuple(methods))
 
 
@@ -102,7 +103,7 @@ def _panel(comparison: ModelComparison, name: str, methods: list[str]) -> canvas
     about = "" if reference is None else f" Reference, shaded: {_centre(reference)}."
     note = f"Out of view: {', '.join(look(m).title for m in gone)}." if gone else ""
     alt = f"Densities of {name}.{about} {' '.join(said)} {note}".strip()
-    return canvas.panel(drawing, name, "", alt, note)
+    return canvas.panel(drawing, name, "", alt, note, quantity=name)
 
 
 def _centre(values: FloatArray) -> str:

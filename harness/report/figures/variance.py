@@ -74,7 +74,7 @@ def figure(comparison: ModelComparison) -> canvas.Figure | None:
     canvas.named_axis(ax, "y", list(range(len(found))), [r.title for r in found])
     decades = list(range(low, high + 1, max(1, (high - low) // 6)))
     ticks, label = [10.0**d for d in decades], "variance of a one-draw gradient, nats²"
-    canvas.named_axis(ax, "x", ticks, [number(t, 1) for t in ticks], label)
+    canvas.named_axis(ax, "x", ticks, [number(t, 1) for t in ticks], label, figures=True)
     for y, row in enumerate(found):
         ax.plot([10.0**low, row.variance], [y, y], color=FAINT, lw=1.0)
         text = f"{number(row.variance)}  ×{number(row.ratio)}"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -19,7 +20,18 @@ from harness.records.text import clip, count, integer, number, percent, seconds
 from harness.records.whole import write_text
 from harness.report.decision import ModelDecision, decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
-from harness.report.html import findings, program, provenance, quantities, remedies, runs, summary
+from harness.report.figures.canvas import Scale
+from harness.report.figures.choose import MOST_TELLING
+from harness.report.html import (
+    findings,
+    glossary,
+    program,
+    provenance,
+    quantities,
+    remedies,
+    runs,
+    summary,
+)
 from harness.report.league import League
 
 POLICY = (
@@ -65,7 +77,10 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
             _model_view(m, decided, drawn[m.model.name])
             for m, decided in zip(comparison.models, decide(comparison).models, strict=True)
         ],
+        filter=summary.filter_of(comparison),
+        few=MOST_TELLING,
         limits=findings.limits(comparison),
+        terms=glossary.TERMS,
         provenance=provenance.provenance(comparison),
     )
 
@@ -85,7 +100,7 @@ def _page(name: str, more_style: str = "", **values: object) -> str:
     """Return a page with the package's font, style and script, the only one that it may run."""
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
+    return glossary.linked(
         _environment()
         .get_template(name)
         .render(
@@ -103,7 +118,7 @@ def _model_view(
     placed = ("gap", "overlay", "density")
     first = {kind: [f for f in figures if f.kind == kind] for kind in placed}
     found, shared = findings.groups(entry)
-    return {
+    view = {
         **{key: getattr(entry.model, key) for key in ("name", "title", "lesson", "source")},
         "anchor": summary.anchor(entry.model.name),
         "error": entry.error,
@@ -123,6 +138,27 @@ def _model_view(
         "notes": entry.notes,
         "reproduce": provenance.reproduce(entry),
     }
+    return view | {"parts": _parts(view)}
+
+
+def _parts(view: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the anchors inside a model's section with their titles, of the parts it has."""
+    figures, table = view["figures"], view["table"]
+    parts = (
+        ("densities", "Densities", figures["overlay"]),
+        ("why", "Why, in nats", figures["gap"] or view["why"] or view["shared"]),
+        ("methods", "Densities by method", figures["density"]),
+        (
+            "quantities",
+            "" if table is None else count(table.total, "quantity", "quantities"),
+            table,
+        ),
+        ("remedies", "Remedies", view["remedies"]),
+        ("figures", "More figures", figures["rest"]),
+        ("runs", "Runs and messages", view["runs"]),
+        ("program", "Program, provenance", True),
+    )
+    return tuple((part, title) for part, title, there in parts if there)
 
 
 def _environment() -> Environment:
@@ -144,6 +180,7 @@ def _environment() -> Environment:
         "slug": _slug,
         "short": lambda text: clip(text, SHORT, words=True),
         "dashes": _dashes,
+        "most_telling": lambda n: f"the {min(n, MOST_TELLING)} most telling",
         "method_title": lambda method: looks.look(method).title,
         # What is not known sorts last, as an empty value, and is shown as a dash.
         "blank": lambda value: "" if math.isnan(value) else f"{value:.7g}",
@@ -204,9 +241,19 @@ def _drawings() -> Callable[[Panel], Markup]:
                 text = text.replace(f"{before}{old}{after}", f"{before}{new}{after}")
         size = Markup('<svg role="img" aria-label="{}" width="{}" height="{}"')
         start = size.format(panel.alt, panel.width, panel.height)
+        for scale in panel.scales:
+            start += _axis(scale)
         return start + Markup(text.removeprefix("<svg"))  # noqa: S704 - our own drawing
 
     return drawing
+
+
+def _axis(scale: Scale) -> Markup:
+    """Return what the script needs to read values off an axis."""
+    ends = f"{scale.start:.4f} {scale.end:.4f} {scale.low:.6g} {scale.high:.6g}"
+    log = " log" if scale.logarithmic else ""
+    name = Markup(' data-{}-name="{}"').format(scale.which, scale.name) if scale.name else ""
+    return Markup(' data-{}="{}{}"{}').format(scale.which, ends, log, name)
 
 
 def _font_faces() -> str:

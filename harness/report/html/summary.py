@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, estimate, one_line
-from harness.report.decision import KINDS, ModelDecision, columns_of, decide
+from harness.report.decision import KINDS, ORDER, ModelDecision, columns_of, decide
 from harness.report.decision import Row as DecisionRow
 from harness.report.figures.looks import in_order, look
 
@@ -74,6 +74,23 @@ class Summary(NamedTuple):
     rows: tuple[Row, ...]
     claims: tuple[ClaimRow, ...]
     claims_line: str
+
+
+class Filter(NamedTuple):
+    """What a reader can choose to see: the levels and methods (name and title) that there are."""
+
+    levels: tuple[str, ...]
+    methods: tuple[tuple[str, str], ...]
+
+
+def filter_of(comparison: Comparison) -> Filter:
+    """Return the levels and methods of all verdicts."""
+    verdicts = [v for m in comparison.models for v in m.verdicts]
+    found = {v.level for v in verdicts}
+    return Filter(
+        tuple(level for level in ORDER if level in found and level != "reference"),
+        tuple((m, look(m).title) for m in in_order((v.method for v in verdicts), nuts_first=False)),
+    )
 
 
 def anchor(name: str) -> str:
