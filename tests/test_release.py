@@ -43,3 +43,50 @@ def test_no_address_is_invented(citation: dict[str, str]) -> None:
     """There is no home page and no DOI yet, so none is given."""
     assert "urls" not in PROJECT
     assert not {"url", "doi", "repository-code", "identifiers"} & set(citation)
+
+
+def _needs(lines: list[str]) -> dict[str, str]:
+    """Return the versions by name, without extras and markers."""
+    parts = (re.fullmatch(r"([\w-]+)(?:\[\w+\])? ?([^;]*)(;.*)?", line) for line in lines)
+    return {part[1]: part[2].replace(" ", "") for part in parts if part is not None}
+
+
+def test_the_recipe_needs_what_the_package_needs() -> None:
+    """Conda's version, Python, dependencies and commands are pyproject.toml's, but for stanli."""
+    recipe = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["name"] == PROJECT["name"]
+    assert recipe["context"]["version"] == PROJECT["version"]
+    assert f">={recipe['context']['python_min']}" == PROJECT["requires-python"]
+    package = _needs(PROJECT["dependencies"])
+    engine = package.pop("stanli")
+    package["matplotlib-base"] = package.pop("matplotlib")
+    conda = _needs([line for line in recipe["requirements"]["run"] if line[:7] != "python "])
+    assert conda.pop("xarray-einstats") == ""
+    assert conda == package
+    text = (ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8")
+    assert f"pip install stanli{engine}" in text
+    points = dict(line.split(" = ") for line in recipe["build"]["python"]["entry_points"])
+    assert points == PROJECT["scripts"]
+
+
+def test_every_version_of_the_changelog_is_dated_and_newer_than_the_next() -> None:
+    """A section a version, newest first, with its date or the word that it was never released."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    titles = re.findall(r"(?m)^## (.+)$", text)
+    assert titles[0] == "Unreleased" or titles[0].startswith(PROJECT["version"])
+    form = r"(\d+)\.(\d+)\.(\d+), (\d{4}-\d\d-\d\d|not released)"
+    released = [re.fullmatch(form, title) for title in titles[titles[0] == "Unreleased" :]]
+    assert all(released), titles
+    versions = [tuple(map(int, match.groups()[:3])) for match in released if match]
+    dates = [match[4] for match in released if match and match[4] != "not released"]
+    assert versions == sorted(set(versions), reverse=True)
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_the_source_distribution_has_what_its_tests_read() -> None:
+    """Every top-level file of the repository's own is included, and exists."""
+    toml = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = toml["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert all(any(ROOT.glob(pattern)) for pattern in patterns)
+    for needed in ("action.yml", "recipe", ".ci", ".github", "constraints.txt", "Makefile"):
+        assert needed in patterns
