@@ -192,11 +192,11 @@ def test_a_correlated_normal_in_50_dimensions_is_exact() -> None:
     np.testing.assert_allclose(found.covariance / np.outer(sd, sd), covariance / np.outer(sd, sd),
                                atol=1e-6)  # fmt: skip
     narrow = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
-    # What a decrement of 1e-6 nats leaves.
-    np.testing.assert_allclose(found.sd, narrow, rtol=1.4e-3)
+    # What a decrement of 1e-5 nats leaves.
+    np.testing.assert_allclose(found.sd, narrow, rtol=4.5e-3)
     # KL(q, p) = ½ (Σ ln Λᵢᵢ + ln |Σ|).
     gap = -np.log(narrow).sum() + 0.5 * np.linalg.slogdet(covariance)[1]
-    assert abs(found.elbo + gap) < 1e-6
+    assert abs(found.elbo + gap) < 1e-5
 
 
 def test_conjugate_gradients_give_the_same_sds() -> None:
