@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.records import CHOICES
-from harness.records.text import clean
+from harness.records.text import clean, clip, one_line
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
@@ -121,6 +122,23 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
     except OSError as error:
         raise fail(str(error)) from error
+
+
+@contextlib.contextmanager
+def showing(folder: Path) -> Iterator[None]:
+    """Refuse results that have the form of results and contradict themselves, in one line."""
+    try:
+        yield
+    except (OSError, click.ClickException):
+        raise
+    except Exception as error:
+        from harness.report.files import ResultsError
+
+        if isinstance(error, ResultsError):
+            raise
+        what = f"{type(error).__name__}: {clip(one_line(str(error)), 300)}"
+        msg = f"{folder} cannot be shown ({what}): damaged, or a fault of the harness"
+        raise ResultsError(f"{msg}; run harness compare again") from error
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:

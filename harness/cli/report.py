@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import FILE, fail, write_markdown
+from harness.cli.common import FILE, fail, showing, write_markdown
 
 
 @click.command()
@@ -21,9 +21,10 @@ def report(results_folder: Path, out: Path | None, markdown: Path | None) -> Non
     from harness.study import kept
 
     comparison = files.read(results_folder)
-    comparison = kept.with_draws(comparison)
-    if markdown is not None:
-        write_markdown(comparison, markdown)
+    with showing(results_folder):
+        comparison = kept.with_draws(comparison)
+        if markdown is not None:
+            write_markdown(comparison, markdown)
     if not any(r.draws is not None for m in comparison.models for r in m.runs):
         raise fail(
             f"{results_folder} has no draws/, and its runs are no longer in the cache to make "
@@ -36,5 +37,6 @@ def report(results_folder: Path, out: Path | None, markdown: Path | None) -> Non
             err=True,
         )
     path = out or results_folder / "index.html"
-    render(comparison, path)
+    with showing(results_folder):
+        render(comparison, path)
     click.echo(f"report: {path}")

@@ -14,9 +14,10 @@ from harness.methods import METHODS, title
 from harness.metrics import UNCONSTRAINED_W1, W1
 from harness.metrics.measure import REFERENCE
 from harness.records import Comparison, Evidence, Level, ModelComparison, Verdict
+from harness.records.text import clip, one_line
 from harness.records.text import seconds as seconds_text
 from harness.report.decision import Row, decide
-from harness.report.files import read
+from harness.report.files import ResultsError, read
 
 COLUMNS = (
     "posterior", "method", "level", "evidence", "seeds", "seeds_failed", "worst", "w1",
@@ -116,7 +117,12 @@ def league(folders: Sequence[Path]) -> League:
     errors: list[tuple[str, str]] = []
     for folder in folders:
         found = read(folder)
-        entries += entries_of(found, folder.name)
+        try:
+            entries += entries_of(found, folder.name)
+        except (LookupError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__}: {clip(one_line(str(error)), 300)}"
+            msg = f"{folder} is damaged ({what}); run harness compare again"
+            raise ResultsError(msg) from error
         errors += [(m.model.name, m.error) for m in found.models if m.error is not None]
     entries.sort(key=lambda e: (e.posterior, _place(e.method), e.results))
     return League(tuple(entries), _standings(entries), tuple(errors))

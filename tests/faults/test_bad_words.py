@@ -20,6 +20,7 @@ from harness.models.folders import load as load_model
 from harness.models.folders import user_model
 from harness.records.untrusted import file_name, inside, parse_json, read_bytes, unpacked
 from harness.report import files
+from harness.report.files.netcdf import remove_draws
 
 PROGRAM = "data { int N; vector[N] y; } parameters { real m; } model { y ~ normal(m, 1); }\n"
 
@@ -278,6 +279,15 @@ def test_a_report_follows_no_link_out(results: Path, tmp_path: Path) -> None:
     (folder / "draws").symlink_to(tmp_path / "other")
     assert "leads out" in refused("report", folder)
     assert not list((tmp_path / "other").iterdir())
+
+
+def test_no_index_of_draws_names_a_file_elsewhere(tmp_path: Path) -> None:
+    """An index is in the folder of the results: its files may be removed, and no others."""
+    (tmp_path / "draws").mkdir()
+    (tmp_path / "mine.nc").write_text("mine")
+    (tmp_path / "draws" / "keys.json").write_text('{"../mine": "0"}')
+    remove_draws(tmp_path / "draws")
+    assert (tmp_path / "mine.nc").read_text() == "mine"
 
 
 # --- at random -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from harness.check.baseline.precision import freedom
 from harness.check.pytest_plugin import words
 from harness.check.pytest_plugin.intake import Intake
 from harness.check.pytest_plugin.places import Place
-from harness.records.text import integer
+from harness.records.text import count, integer
 from harness.stan import package_version
 
 POWER = 0.95
@@ -92,14 +92,14 @@ def _unusable(intake: Intake) -> list[str]:
         total = draws.values.shape[0] * draws.values.shape[1]
         bad = np.count_nonzero(~np.isfinite(draws.values), axis=(0, 1))
         found += [
-            f"{name}: {count} of {total} draws are not finite{of}"
-            for name, count in zip(draws.names, bad, strict=True)
-            if count
+            f"{name}: {n} of {total} draws are not finite{of}"
+            for name, n in zip(draws.names, bad, strict=True)
+            if n
         ]
-        if draws.iid and not intake.several and intake.size < summarise.FEWEST_EFFECTIVE:
-            found.append(
-                f"{intake.size} draws: at least {summarise.FEWEST_EFFECTIVE:.0f} are needed"
-            )
+        if total < summarise.FEWEST_EFFECTIVE:
+            # One draw has a mean and no sd: it would be the same as itself for ever.
+            least = f"at least {summarise.FEWEST_EFFECTIVE:.0f} are needed"
+            found.append(f"{count(total, 'draw')}: {least}{of}")
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from harness.intake.trees import draws_from_datatree
 from harness.records import Draws, Trace
 from harness.records.names import variables
+from harness.records.untrusted import MOST_TEXT, file_name, parse_json, read_bytes
 from harness.records.whole import replaced, write_text
 
 if TYPE_CHECKING:
@@ -111,9 +112,10 @@ def written_keys(folder: Path) -> dict[str, str]:
     A damaged index counts as absent, so that its files are written again.
     """
     try:
-        keys = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        return {n: str(k) for n, k in keys.items() if (folder / f"{n}.nc").is_file()}
-    except (OSError, ValueError, AttributeError, RecursionError):
+        keys = parse_json(read_bytes(folder / _INDEX, MOST_TEXT))
+        # Names with a folder in them are not ours: what is named here may be removed.
+        return {file_name(n): str(k) for n, k in keys.items() if (folder / f"{n}.nc").is_file()}
+    except (OSError, ValueError, AttributeError):
         return {}
 
 

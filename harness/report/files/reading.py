@@ -227,7 +227,7 @@ def _run(
     )
     return records.RunResult(
         spec=_as(records.RunSpec, {**from_json(raw), "model": model}),
-        key=raw["key"],
+        key=file_name(raw["key"]) if raw["key"] else "",
         status=_as(records.Status, raw["status"]),
         message=raw["message"],
         draws=draws,
