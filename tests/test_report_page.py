@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 import report_fixture as fixture
@@ -164,3 +166,219 @@ def test_text_stands_out_in_light_and_in_dark(browser: Chrome, path: Path, schem
         ask(browser, OPEN)
         assert ask(browser, CONTRASTS.replace("LEAST", "4.5")) == {}
         assert ask(browser, CONTRASTS.replace("LEAST", "23"))
+
+
+# --- what a reader can do ----------------------------------------------------------------------
+
+WIDE = "#model-wide_normal"
+
+
+def choose(browser: Chrome, selector: str, value: str) -> None:
+    """Choose an option, as a reader does."""
+    script = """const select = document.querySelector(arguments[0]);
+      select.value = arguments[1]; select.dispatchEvent(new Event('change'));"""
+    browser.execute_script(script, selector, value)
+
+
+def seen(browser: Chrome, selector: str, what: str) -> list[str]:
+    """Return a datum of the elements that are drawn."""
+    found: list[str] = ask(
+        browser,
+        f"[...document.querySelectorAll('{selector}')].filter(e => e.checkVisibility())"
+        f".map(e => e.dataset.{what})",
+    )
+    return found
+
+
+def test_the_filter_leaves_one_level_and_says_how_many(browser: Chrome, path: Path) -> None:
+    """From the keyboard; it says so to screen readers, and pressing again brings all back."""
+    from selenium.webdriver.common.keys import Keys  # only with a browser
+
+    show(browser, path, DESK)
+    said = "document.querySelector('.controls [role=status]').textContent"
+    every = seen(browser, "tbody[data-level]", "level")
+    assert len(set(every)) > 2
+    button = ask(browser, "document.querySelector('[data-show=fail]')")
+    button.send_keys(Keys.SPACE)
+    assert button.get_attribute("aria-pressed") == "true"
+    left = seen(browser, "tbody[data-level]", "level")
+    assert left == ["fail"] * every.count("fail")
+    assert ask(browser, said) == f"{len(left)} of {len(every)} verdicts shown"
+    cells = ask(
+        browser,
+        "[...document.querySelectorAll('.verdicts td[data-level] .mark')]"
+        ".filter(e => getComputedStyle(e).visibility === 'visible').map(e => e.className)",
+    )
+    assert set(cells) == {"mark fail"}
+    button.send_keys(Keys.SPACE)
+    assert seen(browser, "tbody[data-level]", "level") == every
+    assert ask(browser, said) == f"all {len(every)} verdicts shown"
+
+
+def test_the_filter_leaves_one_method_everywhere(browser: Chrome, path: Path) -> None:
+    """In verdicts, rows of quantities, runs and figures; the reference's rows stay."""
+    show(browser, path, DESK)
+    ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
+    choose(browser, "select.methods", "meanfield")
+    for what in ("tbody", ".figures tr", ".runs tr", "figure"):
+        assert set(seen(browser, f"main {what}[data-method]", "method")) == {"meanfield"}, what
+    assert ask(browser, "document.querySelector('.refrow').checkVisibility()")
+
+
+def test_a_picked_quantity_has_its_densities_quantiles_and_rows(
+    browser: Chrome, path: Path
+) -> None:
+    """One of twelve, in its model only; three are drawn before anything is picked."""
+    show(browser, path, DESK)
+    ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert len(seen(browser, f"{WIDE} .overlay figure", "quantity")) == 3
+    others = seen(browser, "#model-mixture figure[data-quantity]", "quantity")
+    names = ask(
+        browser,
+        f"[...document.querySelectorAll('{WIDE} select.quantity option')].map(o => o.value)",
+    )
+    assert len(names) == 1 + 12
+    for name in (names[1], names[-1]):  # the worst, and one that is not drawn by itself
+        choose(browser, f"{WIDE} select.quantity", name)
+        drawn = f"{WIDE} figure[data-quantity]"
+        assert set(seen(browser, drawn, "quantity")) == {name}
+        assert len(seen(browser, f"{WIDE} .overlay figure", "quantity")) == 1
+        rows = f"{WIDE} .figures tr[data-quantity]"
+        assert set(seen(browser, rows, "quantity")) == {name}
+    note = f"document.querySelector('{WIDE} [data-drawn]').checkVisibility()"
+    assert ask(browser, note)  # says that every seed is drawn for three quantities only
+    assert seen(browser, "#model-mixture figure[data-quantity]", "quantity") == others
+
+
+def test_a_figure_tells_the_value_under_the_pointer(browser: Chrome, path: Path) -> None:
+    """The value is that of the axis within a pixel, and the figures of the alternative text."""
+    from selenium.webdriver.common.action_chains import ActionChains  # only with a browser
+
+    show(browser, path, DESK)
+    svg = ask(browser, "document.querySelector('#model-normal_mean .overlay figure svg')")
+    # The place of the axis label 0.5, which matplotlib drew.
+    middle = browser.execute_script(
+        """arguments[0].scrollIntoView({block: 'center'});
+        const box = arguments[0].getBoundingClientRect();
+        const tick = [...arguments[0].querySelectorAll('text')].find(t => t.textContent === '0.5');
+        const at = tick.getBoundingClientRect();
+        return (at.left + at.right) / 2 - (box.left + box.right) / 2""",
+        svg,
+    )
+    ActionChains(browser).move_to_element_with_offset(svg, round(middle), 0).perform()
+    told = ask(browser, "document.querySelector('.tip').innerText")
+    said, _, rest = told.partition(" Densities of m.")
+    low, high = (float(v) for v in svg.get_attribute("data-x").split()[2:4])
+    pixel = (high - low) / 300
+    assert abs(float(said.removeprefix("x = ")) - 0.5) < 2 * pixel
+    assert "mean-field: median" in rest
+    ActionChains(browser).move_to_element(ask(browser, "document.querySelector('h1')")).perform()
+    assert not ask(browser, "document.querySelector('.tip').checkVisibility()")
+
+
+def test_every_figure_can_be_saved_as_svg(browser: Chrome, path: Path) -> None:
+    """The file stands alone: a document that an XML parser reads, with title, font and paper."""
+    show(browser, path, DESK)
+    drawings, buttons = (
+        ask(browser, f"document.querySelectorAll('main {what}').length")
+        for what in ("figure .drawing svg", "figure button.save")
+    )
+    assert drawings == buttons > 30
+    saved = browser.execute_async_script(
+        """const done = arguments[0], click = HTMLAnchorElement.prototype.click;
+        const make = URL.createObjectURL;
+        let text;
+        URL.createObjectURL = blob => { text = blob.text(); return make(blob); };
+        HTMLAnchorElement.prototype.click = function () {
+          const name = this.download;
+          text.then(found => done([name, found]));
+        };
+        document.querySelector('#model-normal_mean button.save').click();
+        URL.createObjectURL = make; HTMLAnchorElement.prototype.click = click;"""
+    )
+    name, text = saved
+    assert name == "normal_mean-m.svg"
+    root = ET.fromstring(text)  # noqa: S314 - our own
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.get("font-family", "").startswith("Roboto")
+    kinds = [node.tag.rpartition("}")[2] for node in root]
+    assert kinds[:5] == ["title", "desc", "style", "rect", "text"]
+    assert root[0].text == "m"
+
+
+def test_a_term_is_explained_where_it_first_stands(browser: Chrome, path: Path) -> None:
+    """A tip for those who point or tab to it, and a link that opens the list of words there."""
+    show(browser, path, DESK)
+    term = ask(browser, "document.querySelector('main a.term')")
+    browser.execute_script("arguments[0].focus()", term)
+    tip = "document.querySelector('.tip')"
+    assert "independent normals (mean-field): q is a product" in ask(browser, f"{tip}.innerText")
+    word = term.get_attribute("aria-describedby")
+    assert ask(browser, f"document.getElementById('{word}').textContent.includes('Read more')")
+    term.click()
+    assert ask(browser, f"document.getElementById('{word}').checkVisibility()")
+    found = ask(browser, "[...document.querySelectorAll('a.term')].map(a => a.hash)")
+    assert len(found) == len(set(found)) > 5
+
+
+def test_contents_lead_into_models_and_mark_the_one_in_sight(browser: Chrome, path: Path) -> None:
+    """They stay in sight, show each model's level, and open the part that they lead to."""
+    from selenium.webdriver.support.ui import WebDriverWait  # only with a browser
+
+    show(browser, path, DESK)
+    ask(browser, f"document.querySelector('aside a[href=\"{WIDE}\"]').click()")
+    marked = "[...document.querySelectorAll('aside [aria-current]')].map(a => a.hash)"
+    WebDriverWait(browser, 10).until(lambda b: ask(b, marked) == [WIDE])
+    link = ask(browser, f"document.querySelector('aside a[href=\"{WIDE}-quantities\"]')")
+    link.click()
+    assert ask(browser, f"document.querySelector('{WIDE}-quantities').open")
+    top = ask(browser, "document.querySelector('aside').getBoundingClientRect().top")
+    assert top == 0
+    levels = ask(
+        browser, "[...document.querySelectorAll('aside a.model .hidden')].map(e => e.textContent)"
+    )
+    assert ": best verdict fail" in levels
+
+
+def test_nothing_is_said_by_a_title_alone(browser: Chrome, path: Path) -> None:
+    """Attributes that only a mouse shows carry nothing."""
+    show(browser, path, DESK)
+    assert ask(browser, "document.querySelectorAll('[title]').length") == 0
+
+
+def test_what_has_the_focus_can_be_seen(browser: Chrome, path: Path) -> None:
+    """Tab goes to the link past the contents first; every stop has an outline."""
+    from selenium.webdriver.common.action_chains import ActionChains  # only with a browser
+    from selenium.webdriver.common.keys import Keys
+
+    show(browser, path, DESK)
+    active = "document.activeElement"
+    for stop in range(12):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        if stop == 0:
+            assert ask(browser, f"{active}.textContent") == "Skip to the answer"
+        assert ask(browser, f"getComputedStyle({active}).outlineStyle") == "solid"
+        box = ask(browser, f"{active}.getBoundingClientRect().right")
+        assert 0 < box <= DESK[0]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_without_its_script_the_page_has_everything(
+    browser: Chrome, path: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """All quantities are drawn, nothing is hidden but controls that would do nothing."""
+    page = path.read_text(encoding="utf-8")
+    bare = tmp_path / "bare.html"
+    bare.write_text(re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL), encoding="utf-8")
+    show(browser, bare, size)
+    assert ask(browser, "document.documentElement.scrollWidth") <= size[0]
+    assert len(seen(browser, f"{WIDE} .overlay figure", "quantity")) == 12
+    ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
+    hidden = ask(
+        browser,
+        "[...document.querySelectorAll('[hidden]')].map(e => e.className || e.tagName)",
+    )
+    assert set(hidden) == {"controls", "LABEL", "sub"}
+    assert ask(browser, "document.querySelectorAll('main figure').length") == sum(
+        ask(browser, "[...document.querySelectorAll('main figure')].map(f => f.checkVisibility())")
+    )

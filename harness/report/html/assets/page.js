@@ -148,7 +148,7 @@ function save(svg, title) {
     inside("text", { x: 4, y: -5, "font-size": 9, "font-weight": 600, fill: "#1f2328" }, title));
   const text = new XMLSerializer().serializeToString(copy);
   const model = svg.closest("section")?.id ?? "";
-  const name = `${model}-${title}`.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^model-|-$/g, "");
+  const name = `${model}-${title}`.replace(/[^\p{L}\p{N}_]+/gu, "-").replace(/^model-|-$/g, "");
   const href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
   make("a", { href, download: `${name}.svg` }).click();
   setTimeout(() => URL.revokeObjectURL(href), 10000);
