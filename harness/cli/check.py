@@ -11,6 +11,7 @@ import click
 
 from harness.check.baseline.change import ALPHA, BUDGET, USUAL, Margins
 from harness.cli import common
+from harness.records.whole import write_text
 
 
 @click.command(
@@ -93,7 +94,6 @@ def check(
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise common.fail(f"cannot write {path}: {error.strerror}") from error

@@ -143,11 +143,11 @@ def showing(folder: Path) -> Iterator[None]:
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
     """Write the verdicts for a pull request, and say where."""
+    from harness.records.whole import write_text
     from harness.report.markdown import markdown
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(markdown(comparison), encoding="utf-8")
+        write_text(path, markdown(comparison))
     except OSError as error:
         raise fail(f"{path} cannot be written: {error.strerror}") from error
     click.echo(f"markdown: {path}")

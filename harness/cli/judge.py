@@ -113,7 +113,13 @@ def judge(
         path = comparing.write(found.comparison, found.figures, out, draws=draws)
         return found.comparison, path
 
-    comparison, path = common.guarded(lambda _: judged(), quiet=True)
+    def alone() -> tuple[Comparison, Path]:
+        from harness.report import files
+
+        with files.reserved(out):
+            return judged()
+
+    comparison, path = common.guarded(lambda _: alone(), quiet=True)
     from harness.report.terminal import print_verdicts
 
     print_verdicts(comparison)

@@ -20,15 +20,15 @@ from harness.cli.common import FOLDER, fail
 @click.option("--out", type=FOLDER, default=Path("reports/league"), show_default=True)
 def league(results: tuple[Path, ...], out: Path) -> None:
     """Put the verdicts of several results folders into one table, page and CSV file."""
+    from harness.records.whole import write_text
     from harness.report import league as report
     from harness.report.html import league_page
     from harness.report.terminal import print_league
 
     found = report.league(results)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "league.csv").write_text(report.as_csv(found), encoding="utf-8")
-        (out / "index.html").write_text(league_page(found), encoding="utf-8")
+        write_text(out / "league.csv", report.as_csv(found))
+        write_text(out / "index.html", league_page(found))
     except OSError as error:
         raise fail(f"cannot write the league to {out}: {error}") from error
     print_league(found)

@@ -27,6 +27,7 @@ from harness.check.baseline.form import (
     MethodBaseline,
 )
 from harness.records.untrusted import MOST_TEXT, parse_json, read_bytes
+from harness.records.whole import write_text
 
 SUFFIX = ".json"
 CANDIDATE = ".candidate.json"
@@ -57,10 +58,7 @@ def dumps(baseline: Baseline) -> str:
 
 def write(baseline: Baseline, path: Path) -> None:
     """Write a baseline, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(dumps(baseline), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, dumps(baseline))
 
 
 def _plain(method: MethodBaseline) -> dict[str, Any]:

@@ -4,6 +4,8 @@ The columns and keys are a contract with other people's scripts: additions are f
 are not.
 """
 
+from harness.report.files.folder import OutputError as OutputError
+from harness.report.files.folder import reserved as reserved
 from harness.report.files.netcdf import remove_draws as remove_draws
 from harness.report.files.reading import ResultsError as ResultsError
 from harness.report.files.reading import read as read
