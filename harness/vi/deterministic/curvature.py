@@ -79,7 +79,8 @@ def hessians(
     for each point.
     """
     rows = _differences(target, z, gradient, scale, sign, pattern)
-    return _symmetric(rows[:, pattern.colour], rows[:, pattern.colour], pattern)
+    whole = rows[:, pattern.colour]
+    return _symmetric(whole, whole, pattern)
 
 
 def _differences(
@@ -106,9 +107,16 @@ def _symmetric(rows: FloatArray, columns: FloatArray, pattern: Pattern) -> Float
 
     ``columns`` has the columns as rows; where both are known their mean counts.
     """
+    weight = _weight(pattern)
+    weighted = rows * weight
+    other = weighted if columns is rows else columns * weight
+    return np.asarray(weighted + np.swapaxes(other, -1, -2))
+
+
+def _weight(pattern: Pattern) -> FloatArray:
+    """Return the weight of what differences say of each entry: 0, 1, or 1/2 where two say it."""
     known = pattern.known.T.astype(np.float64)
-    both = np.swapaxes(columns * known, -1, -2)
-    return np.asarray((rows * known + both) / np.maximum(known + known.T, 1.0))
+    return np.asarray(known / np.maximum(known + known.T, 1.0))
 
 
 def hessian(target: Target, z: FloatArray, scale: FloatArray) -> FloatArray:
@@ -143,8 +151,11 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
     _, gradient = target.log_density_gradient(rest)
     _, there = target.log_density_gradient(rest + STEP * scale * v)
     product = (there - gradient) * scale / STEP
-    W = hessians(target, rest, gradient, scale, np.ones(len(rest)), pattern)
-    error = np.abs(W @ v - product).max()
+    rows = _differences(target, rest, gradient, scale, np.ones(len(rest)), pattern)
+    # Halves of Hessians, as in _symmetric, without writing out their sums.
+    half = rows[:, pattern.colour]
+    half *= _weight(pattern)
+    error = np.abs(half @ v + v @ half - product).max()
     return pattern if error < 0.01 * max(1.0, np.abs(product).max()) else dense(d)
 
 

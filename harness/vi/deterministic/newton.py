@@ -169,7 +169,7 @@ def newton(
             # The Hessian stays, in the new units.
             change = np.ones(2 * d)
             change[:d] = np.exp(path.x[d:] - theta[d:])
-            H = H * change * change[:, None]
+            H = H * np.outer(change, change)
             theta = path.x
             break
         settled = False
