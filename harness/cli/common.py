@@ -109,8 +109,12 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
     """Do the work and close its display; turn errors into a message and an exit code."""
     from harness.study import comparing, progress
 
-    # SIGTERM is like Ctrl-C, so that finished runs are kept.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM and a closed terminal are like Ctrl-C, so that finished runs are kept.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # nohup ignores it, and so must this.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     display = progress.choose(quiet=quiet)
     try:
         try:

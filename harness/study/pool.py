@@ -6,12 +6,15 @@ script again, so ``harness.compare()`` works from an unguarded script.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
 import os
 import shutil
+import stat
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -20,11 +23,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from harness.methods import METHODS
 from harness.methods.method import Method, timed_out
 from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec
 from harness.study import worker
 from harness.study.store import Store
+
+_PREFIX = "harness-pool-"
+_LOCK = "lock"
+_OLD_S = 3600.0
 
 
 class RunTask(NamedTuple):
@@ -206,7 +215,10 @@ class Pool:
             os.environ.setdefault(name, "1")
         # Workers grow with the data that they hold, and a new one is as good.
         warnings.filterwarnings("ignore", "A worker was restarted", module="loky")
-        self._folder = Path(tempfile.mkdtemp(prefix="harness-pool-"))
+        sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = FileLock(self._folder / _LOCK)
+        self._lock.acquire()
         self._slots = [Slot(number, self._folder) for number in range(jobs)]
         self._held: list[Job] = []
         self._numbers = itertools.count()
@@ -272,7 +284,35 @@ class Pool:
             else:
                 slot.close()
         self._held.clear()
+        self._lock.release()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove the folders of this user's pools whose process has ended without doing so.
+
+    A pool holds a lock in its folder as long as it lives, however it ends. A folder without a lock
+    may be a moment old.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            found = folder.lstat()
+            mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+            if not (stat.S_ISDIR(found.st_mode) and mine):
+                continue
+            if not (folder / _LOCK).exists():
+                if time.time() - found.st_mtime > _OLD_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+                continue
+            with FileLock(folder / _LOCK, timeout=0):  # Timeout is an OSError: its pool lives
+                for path in folder.iterdir():
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif path.name != _LOCK:
+                        path.unlink(missing_ok=True)
+            # Where a dying worker still wrote, the folder keeps its lock for the next sweep.
+            if [path.name for path in folder.iterdir()] == [_LOCK]:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _turns(slots: Iterable[Slot]) -> list[Turn]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from endless import BELOW, NEVER
 
 from harness.methods import METHODS
 from harness.methods.started import MOST_BYTES, head_and_tail
@@ -18,26 +19,6 @@ from harness.study import comparing
 from harness.study.plan import Plan
 from harness.study.pool import Pool
 from harness.study.worker import GRACE_S, GRACE_SHARE, OverdueError, limited
-
-NEVER = """
-parameters { real x; }
-transformed parameters {
-  real y = x;
-  { int n = 0; while (n < 2) n = 1 - n; }
-}
-model { x ~ normal(0, 1); }
-"""
-"""A loop without an end in every evaluation."""
-
-BELOW = """
-parameters { real x; }
-transformed parameters {
-  real y = x;
-  { int n = 0; while (x < -2.5 && n < 2) n = 1 - n; }
-}
-model { x ~ normal(0, 1); }
-"""
-"""A loop without an end below -2.5, where no chain starts and 1 of 160 draws lies."""
 
 LIMIT_S = 2.0
 
