@@ -52,7 +52,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-# Version 11 keeps the Hessians of fewer base draws where there come more.
+# Version 11 keeps the Hessians of fewer base draws where there come more, and ends Newton's method
+# a step sooner.
 # Version 10 looks at fewer wide points for other modes.
 # Version 9 begins with half the base draws, or fewer, and with fewer of them for the Hessian;
 # climbs that are stuck end sooner, and so do proposals whose weights are hopeless.
