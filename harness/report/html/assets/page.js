@@ -37,11 +37,12 @@ function compare(a, b, up) {
 // The filter by method and level, and in each model the choice of a quantity.
 const controls = document.querySelector(".controls");
 const levels = all("button[data-show]");
+const pressed = button => button.getAttribute("aria-pressed") === "true";
 const method = document.querySelector("select.methods");
 const parts = all("main [data-method], main [data-level], main [data-quantity], aside [data-level]");
 
 function refresh() {
-  const wanted = levels.filter(b => b.ariaPressed === "true").map(b => b.dataset.show);
+  const wanted = levels.filter(pressed).map(b => b.dataset.show);
   const picked = new Map(all("select.quantity").map(s => [s.closest("section"), s.value]));
   let shown = 0, total = 0;
   for (const part of parts) {
@@ -66,7 +67,7 @@ function refresh() {
     shown < total ? `${shown} of ${total} verdicts shown` : `all ${total} verdicts shown`;
 }
 for (const button of levels) button.addEventListener("click", () => {
-  button.ariaPressed = String(button.ariaPressed !== "true");
+  button.setAttribute("aria-pressed", String(!pressed(button)));
   refresh();
 });
 for (const select of all("select")) {
