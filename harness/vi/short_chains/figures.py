@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 SUPERCHAIN = 32
 """Chains that start side by side: with fewer, the noise of their mean comes near the limit."""
 
-COMPARED = 128
-"""Arrived far chains that are compared with the ensemble: more see no smaller difference than the
-limit allows."""
+COMPARED = 64
+"""Arrived far chains that are compared with the ensemble, twice as many where that leaves a doubt:
+their mean is known to a fraction of the difference that the limit allows."""
 
 FAR_DRAWS = 10
 """Transitions of arrived chains with the common step that are thrown away, and that are kept."""
@@ -169,14 +169,14 @@ def far_figures(
     clock: Clock,
 ) -> tuple[dict[str, float], FloatArray]:
     """Return what far starts say, and a point of each region apart that they found."""
-    found, at = _far_once(target, frame, made, far, started, rng, clock)
+    found, at = _far_once(target, frame, made, far, started, COMPARED, rng, clock)
     if FAR.isdisjoint(c.id for c in doubts(found[0])):
         return found
     # Chains may still be on their way, or where the common step is too long for them.
     late = regions.away(frame.home.parts, made.end, at)
     late |= at.value < regions.level_of(made.value)
     at = at.put(late, travel(target, frame.home, at.take(late), rng, clock))
-    return _far_once(target, frame, made, at, started, rng, clock)[0]
+    return _far_once(target, frame, made, at, started, 2 * COMPARED, rng, clock)[0]
 
 
 def _far_once(
@@ -185,6 +185,7 @@ def _far_once(
     made: Kept,
     far: Chains,
     started: int,
+    compared: int,
     rng: np.random.Generator,
     clock: Clock,
 ) -> tuple[tuple[dict[str, float], FloatArray], Chains]:
@@ -199,7 +200,7 @@ def _far_once(
     other = home.apart(target, made.end, far)
     run = np.flatnonzero(arrived)
     if not len(other):
-        run = np.sort(rng.permutation(run)[:COMPARED])
+        run = np.sort(rng.permutation(run)[:compared])
     if len(run) >= FEWEST:
         at = far.take(run)
         begin = Chains(at.z, at.value, at.slope, home.parts.nearest(at.z))

@@ -118,33 +118,31 @@ def transition(
     begun = _by_part(parts, at.part, momentum, "push")
     # Chains with the most leapfrogs come first, so that those on their way are the first rows.
     order = np.argsort(-count, kind="stable")
-    part, size, begun = at.part[order], size[order], begun[order]
+    part, size, begun, last = at.part[order], size[order], begun[order], count[order]
     z, value, slope = at.z[order], at.value[order], at.slope[order]
-    speed, kicks = begun.copy(), np.zeros_like(begun)
-    force = _by_part(parts, part, slope, "spread")
+    kicks = 0.5 * size * slope
+    speed = begun + 0.5 * size * _by_part(parts, part, slope, "spread")
     alive = np.ones(n, dtype=bool)
-    for i in range(int(count.max())):
+    for i in range(int(last[0])):
         clock.check()
-        now: slice | NDArray[np.intp] = slice(int(np.count_nonzero(count > i)))
+        now: slice | NDArray[np.intp] = slice(int(np.count_nonzero(last > i)))
         if not alive[now].all():
             now = np.flatnonzero(alive[now])
             if not len(now):
                 break
-        half = 0.5 * size[now]
-        speed[now] += half * force[now]
-        kicks[now] += half * slope[now]
-        moved = z[now] + size[now] * speed[now]
+        moved = size[now] * speed[now]
+        moved += z[now]
         found, gradient = target.log_density_gradient(moved)
         good = finite_rows(found, gradient)
         if not good.all():
             now = np.arange(n)[now]
             alive[now[~good]] = False
-            now, half = now[good], half[good]
-            moved, found, gradient = moved[good], found[good], gradient[good]
+            now, moved, found, gradient = now[good], moved[good], found[good], gradient[good]
         z[now], value[now], slope[now] = moved, found, gradient
-        force[now] = _by_part(parts, part[now], gradient, "spread")
-        speed[now] += half * force[now]
-        kicks[now] += half * gradient
+        # The half kicks at the end of a leapfrog and the start of the next are one.
+        kick = np.where(last[now, None] > i + 1, size[now], 0.5 * size[now])
+        speed[now] += kick * _by_part(parts, part[now], gradient, "spread")
+        kicks[now] += kick * gradient
     with np.errstate(over="ignore", invalid="ignore"):
         gained = 0.5 * ((begun + speed) * kicks).sum(axis=1)
         rise = value - 0.5 * square[order] - gained - before[order]
