@@ -115,9 +115,7 @@ def _first_round(
     comparison = dataclasses.replace(judged.comparison, explanation=explanation)
     if reference.unsought:
         comparison = dataclasses.replace(comparison, reference=reference)
-    with limited(task.timeout_s):
-        comparison = with_distances(task, with_movement(task, comparison, runs), runs)
-    comparison = with_facts(comparison)
+    comparison = with_facts(_by_density(task, comparison, runs))
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
         with limited(task.timeout_s):
@@ -134,6 +132,16 @@ def _first_round(
     lasting = explain.complete(comparison)
     known = Known(judged=judged)
     return Analysis(None, needs=Needs(remedies=proposals), known=known, lasting=lasting)
+
+
+def _by_density(
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
+) -> ModelComparison:
+    """Return a comparison with what only the density tells; first verdicts do without."""
+    if task.first:
+        return comparison
+    with limited(task.timeout_s):
+        return with_distances(task, with_movement(task, comparison, runs), runs)
 
 
 def _with_nuts(runs: Sequence[RunResult], chosen: RunResult | None) -> tuple[RunResult, ...]:

@@ -336,9 +336,12 @@ class _Study:
             self._tell_soon(work)
 
     def _tell_soon(self, work: Work) -> None:
-        """Once the cheap runs of a model are made, judge them while the others are made."""
+        """Once the cheap runs of a model are made, judge them while the others are made.
+
+        Without NUTS only short chains are left: their verdicts come as soon.
+        """
         left = work.waiting.values()
-        if any(_cheap(s, self.planner.engine(work, s.method)) for s in left):
+        if not self.plan.nuts or any(_cheap(s, self.planner.engine(work, s.method)) for s in left):
             return
         work.told = True
         unfinished = {s.method for s in left}
@@ -351,6 +354,7 @@ class _Study:
                 judged=methods,
                 draws_folder=None,
                 figures=False,
+                first=True,
                 explain=False,
                 remedies=False,
                 trials=None,

@@ -100,6 +100,9 @@ class AnalysisTask:
     earlier: tuple[RunResult, ...] = ()
     """The runs of NUTS that the one in ``results`` was made after, without arrays."""
     figures: bool = True
+    first: bool = False
+    """Whether these are the first verdicts, which are told while other runs are made: without what
+    only the end needs. They are not kept."""
     explain: bool = False
     """Whether causes are wanted."""
     program: Program | None = None
