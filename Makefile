@@ -22,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN)/python -m pytest -n au
 unexport PYTHONPATH PYTHONHOME
 
 .PHONY: quick report sample check baselines test test-unit test-slow lint format figure cases \
-  bench bench-calibration dist env cmdstan clean clean-all help
+  bench bench-calibration docs dist env cmdstan clean clean-all help
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo 'make cases      programs of kinds that people meet: what must come out, and what does'
 	@echo 'make bench      seconds of gradients and fits, against their limits (minutes)'
 	@echo 'make bench-calibration   false alarms and missed errors of judge and check (hours)'
+	@echo 'make docs       build the site into build/site, with every warning an error'
 	@echo 'make dist       build sdist and wheel into dist/, and try the wheel on Python 3.11 to 3.13'
 	@echo 'make clean      remove the environment and what tools left behind'
 	@echo 'make clean-all  also remove the cache with CmdStan, compiled programs and results'
@@ -113,6 +114,11 @@ bench: cmdstan
 bench-calibration: cmdstan
 	@missed=0; for name in $(CALIBRATION); do echo "== $$name"; \
 	  $(RUN)/python "benchmarks/$$name.py" || missed=1; done; exit $$missed
+
+docs: $(STAMP)
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(RUN)/python -m mkdocs build --strict --quiet
 
 dist: $(STAMP)
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check \

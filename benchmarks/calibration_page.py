@@ -19,7 +19,8 @@ HEAD = """\
 The harness's own summaries, tests and decisions were run on draws from known distributions. This
 page is written by
 
-```
+<!-- not run: an hour; tests/test_calibration.py has a short form -->
+```sh
 python benchmarks/calibration.py --markdown docs/calibration.md
 ```
 

@@ -43,8 +43,8 @@ PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_all_files_are_read() -> None:
-    """There are three workflows, one of them to be copied."""
-    assert set(WORKFLOWS) == {"ci.yml", "release.yml", "posteriors.yml"}
+    """There are four workflows, one of them to be copied."""
+    assert set(WORKFLOWS) == {"ci.yml", "docs.yml", "release.yml", "posteriors.yml"}
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -104,7 +104,7 @@ def test_make_targets_and_paths_exist() -> None:
     """Whatever the shell steps make or run is in the repository."""
     runs = "\n".join(s["run"] for s in STEPS if "run" in s)
     targets = re.findall(r"\bmake ([\w-]+)", runs)
-    assert {"lint", "dist"} <= set(targets) <= _make_targets()
+    assert {"lint", "dist", "docs"} <= set(targets) <= _make_targets()
     for path in re.findall(r"(?m)(?:^|[ =/\"])(\.ci/\w+|[\w-]+\.(?:toml|txt))\b", runs):
         assert (ROOT / path).exists(), path
     assert ".ci/run" in runs
