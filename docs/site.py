@@ -117,8 +117,8 @@ def causes_page() -> str:
         "# All causes",
         (
             "The table `CAUSES`. Causes are looked for in this order, and each one sees how much "
-            "of the gap the earlier ones leave unexplained. [Why a fit is wrong](../why.md) says when "
-            "each one is found. Results and baselines keep the id."
+            "of the gap the earlier ones leave unexplained. [Why a fit is wrong](../why.md) says "
+            "when each one is found. Results and baselines keep the id."
         ),
     ]
     for gap, title in GAPS.items():
