@@ -40,8 +40,8 @@ def baseline(
     written = common.guarded(lambda display: rewrite(targets, request, display), quiet=quiet)
     for name, path, said in written:
         if path is None:
-            click.echo(f"✗ {name}: no baseline written: {said}")
+            common.echo(f"✗ {name}: no baseline written: {said}")
         elif not quiet:
-            click.echo(f"✓ {name}: {path} ({said})")
+            common.echo(f"✓ {name}: {path} ({said})")
     if not all(path for _, path, _ in written):
         raise SystemExit(common.EXIT_UNUSABLE)

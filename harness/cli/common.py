@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.records import CHOICES
-from harness.records.text import clean, clip, one_line
+from harness.records.text import clip, one_line, printed
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
@@ -97,7 +97,12 @@ class UnusableError(click.ClickException):
 def fail(message: str) -> click.ClickException:
     """Return what a command raises when it cannot do what was asked."""
     # Names of files and words of programs stand in it.
-    return UnusableError(clean(message))
+    return UnusableError(printed(message))
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text in which names and words of others may stand."""
+    click.echo(printed(text), err=err)
 
 
 def command_line() -> str:
@@ -122,7 +127,7 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
         finally:
             display.close()
     except comparing.Interrupted as interrupt:
-        click.echo(str(interrupt), err=True)
+        echo(str(interrupt), err=True)
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
     except OSError as error:
         raise fail(str(error)) from error
@@ -154,7 +159,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         write_text(path, markdown(comparison))
     except OSError as error:
         raise fail(f"{path} cannot be written: {error.strerror}") from error
-    click.echo(f"markdown: {path}")
+    echo(f"markdown: {path}")
 
 
 def _reference(_context: click.Context, _option: click.Parameter, reference: str) -> str:
@@ -234,7 +239,7 @@ def read_posteriors(words: Sequence[str], path: Path, *, everything: bool) -> li
             except ModelError as error:
                 if name == pattern:
                     raise
-                click.echo(f"left out: {error}", err=True)
+                echo(f"left out: {error}", err=True)
     if not models:
         raise ModelError("none of these posteriors can be read")
     return models

@@ -122,7 +122,7 @@ def compare(
     if chosen["remedies"] and not chosen["explain"]:
         raise common.fail("--remedies needs the causes that --no-why leaves out; drop one of them")
     for sentence in left_out(models, methods or ()):
-        click.echo(sentence, err=True)
+        common.echo(sentence, err=True)
     plan = Plan(
         models=tuple(models),
         methods=methods,
@@ -138,7 +138,7 @@ def compare(
     print_verdicts(comparison)
     if markdown is not None:
         common.write_markdown(comparison, markdown)
-    click.echo(f"report: {path}")
+    common.echo(f"report: {path}")
     raise SystemExit(exit_code(comparison, fail_on))
 
 

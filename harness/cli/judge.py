@@ -125,7 +125,7 @@ def judge(
     print_verdicts(comparison)
     if markdown is not None:
         common.write_markdown(comparison, markdown)
-    click.echo(f"report: {path}")
+    common.echo(f"report: {path}")
     raise SystemExit(exit_code(comparison, fail_on))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import FOLDER, fail
+from harness.cli.common import FOLDER, echo, fail
 
 
 @click.command()
@@ -32,4 +32,4 @@ def league(results: tuple[Path, ...], out: Path) -> None:
     except OSError as error:
         raise fail(f"cannot write the league to {out}: {error}") from error
     print_league(found)
-    click.echo(f"league: {out / 'index.html'} and {out / 'league.csv'}")
+    echo(f"league: {out / 'index.html'} and {out / 'league.csv'}")

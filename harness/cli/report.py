@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.common import FILE, fail, showing, write_markdown
+from harness.cli.common import FILE, echo, fail, showing, write_markdown
 
 
 @click.command()
@@ -31,7 +31,7 @@ def report(results_folder: Path, out: Path | None, markdown: Path | None) -> Non
             "figures from; make them: harness compare --draws --out FOLDER"
         )
     if without := kept.lacking(comparison):
-        click.echo(
+        echo(
             f"figures leave out draws that are neither in {results_folder / 'draws'} nor in the "
             f"cache: {listed(without, 5)} (harness compare --draws keeps all)",
             err=True,
@@ -39,4 +39,4 @@ def report(results_folder: Path, out: Path | None, markdown: Path | None) -> Non
     path = out or results_folder / "index.html"
     with showing(results_folder):
         render(comparison, path)
-    click.echo(f"report: {path}")
+    echo(f"report: {path}")

@@ -46,7 +46,7 @@ _FINEST = 4  # decimals of a percentage
 # What XML forbids, what moves a terminal's cursor or changes its colours, and what turns the
 # letters behind it around, so that a line reads as another one.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
     "\ud800-\udfff\ufffe\uffff]"
 )
 _BREAKS = re.compile("\r\n?|\x85|\u2028|\u2029")
@@ -209,6 +209,15 @@ def visible(text: str) -> str:
 def _code(match: re.Match[str]) -> str:
     point = ord(match[0])
     return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"  # noqa: PLR2004 - a byte
+
+
+def printed(text: str) -> str:
+    """Return the text for a terminal, where nothing in it moves the cursor or commands anything.
+
+    A runner of GitHub's takes a printed line that begins with ``::``, or has ``##[`` in it, for a
+    command; a zero-width space, which cannot be seen, ends that.
+    """
+    return visible(text).replace("::", ":\u200b:").replace("##[", "#\u200b#[")
 
 
 def clean(text: str) -> str:

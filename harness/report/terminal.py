@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -14,11 +14,14 @@ from rich.text import Text
 
 from harness.methods import METHODS, title
 from harness.records import levels
-from harness.records.text import count, integer, number, percent
+from harness.records.text import count, integer, number, percent, printed
 from harness.report.decision import Decision, ModelDecision, Row, columns_of, decide
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
     from harness.methods.method import Method
     from harness.records import Comparison, Level, Model, Verdict
     from harness.report.league import League
@@ -39,16 +42,31 @@ _REASONS = 25  # rows of reasons below a matrix; verdicts.csv has them all
 _FIGURES = 3  # up to this many methods in a row, figures that differ are all given
 
 
+class SafeConsole(Console):
+    """A console on which text is text: no markup, no escape sequences, no commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take the settings of rich's console."""
+        super().__init__(**settings, markup=False, emoji=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render; what rich itself sends to the terminal is not in the text of a segment."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printed(segment.text))
+
+
 def make_console() -> Console:
     """Return the console: as wide as the terminal, 160 columns in a pipe."""
-    console = Console()
+    console = SafeConsole()
     # A pipe has no width, and cut words cannot be searched for.
-    return console if console.is_terminal else Console(width=160)
+    return console if console.is_terminal else SafeConsole(width=160)
 
 
 def verdicts_text(comparison: Comparison, width: int = 80) -> str:
     """Return what :func:`print_verdicts` prints, as plain text of a width."""
-    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console = SafeConsole(width=width, file=io.StringIO(), color_system=None)
     with console.capture() as captured:
         print_verdicts(comparison, console)
     return captured.get()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.records.text import seconds
+from harness.records.text import printed, seconds
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -62,7 +62,7 @@ class Plain(Progress):
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
-        click.echo(f"[{time.monotonic() - self._begin:6.1f} s] {text}", err=True)
+        click.echo(f"[{time.monotonic() - self._begin:6.1f} s] {printed(text)}", err=True)
 
     def phase(self, name: str, total: int) -> None:
         """Print the start of a phase."""
@@ -149,7 +149,7 @@ class Live(Progress):
 
     def advance(self, name: str, detail: str = "") -> None:
         """Count one more."""
-        self._bars.update(self._tasks[name], advance=1, detail=detail)
+        self._bars.update(self._tasks[name], advance=1, detail=printed(detail))
 
     def outlook(self, done: float, total: float) -> None:
         """Show how much of the work is done, and the time left."""
@@ -166,7 +166,7 @@ class Live(Progress):
 
     def say(self, sentence: str) -> None:
         """Print a line above the live ones."""
-        self._bars.console.print(sentence, markup=False, highlight=False)
+        self._bars.console.print(printed(sentence), markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the last state on the screen."""

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.records import Comparison, ModelComparison
-from harness.records.text import clip, count, integer, number, percent, seconds
+from harness.records.text import clip, count, integer, number, percent, seconds, visible
 from harness.records.whole import write_text
 from harness.report.decision import ModelDecision, decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
@@ -64,7 +64,7 @@ def render(
 
 
 def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | None = None) -> str:
-    """Return the report as text."""
+    """Return the report as text, in which foreign text is neither markup nor moves anything."""
     drawn = dict(figures or {})
     drawn |= {m.model.name: figures_for(m) for m in comparison.models if m.model.name not in drawn}
     return _page(
@@ -88,7 +88,8 @@ def to_html(comparison: Comparison, figures: Mapping[str, Sequence[Figure]] | No
 def fragment(comparison: Comparison) -> str:
     """Return the answer and the tables of verdicts as a piece of HTML, such as notebooks show."""
     template = _environment().get_template("fragment.html.j2")
-    return template.render(found=decide(comparison), style=Markup(_asset("fragment.css")))  # noqa: S704
+    style = Markup(_asset("fragment.css"))  # noqa: S704 - the package's own file
+    return visible(template.render(found=decide(comparison), style=style))
 
 
 def league_page(found: League) -> str:
@@ -100,7 +101,7 @@ def _page(name: str, more_style: str = "", **values: object) -> str:
     """Return a page with the package's font, style and script, the only one that it may run."""
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return glossary.linked(
+    text = (
         _environment()
         .get_template(name)
         .render(
@@ -110,6 +111,7 @@ def _page(name: str, more_style: str = "", **values: object) -> str:
             **values,
         )
     )
+    return visible(glossary.linked(text))
 
 
 def _model_view(
