@@ -30,6 +30,7 @@ from browsing import (
 from harness.records import Comparison
 from harness.report import html
 from harness.report.html.summary import anchor
+from harness.report.league import League
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -156,16 +157,34 @@ def test_a_printed_page_is_not_cut(browser: Chrome, path: Path) -> None:
         assert ask(browser, "document.documentElement.scrollWidth") <= 718
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_in_dark(browser: Chrome, path: Path, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "scheme", "paper"),
+    [
+        ("", "light", "rgb(255, 255, 255)"),
+        ("", "dark", "rgb(22, 25, 29)"),
+        ("print", "dark", "rgb(255, 255, 255)"),
+    ],
+)
+def test_text_stands_out_on_screen_and_on_paper(
+    browser: Chrome, path: Path, kind: str, scheme: str, paper: str
+) -> None:
     """It has a contrast of 4.5 everywhere; one that cannot be reached is found missing."""
-    with media(browser, scheme=scheme):
+    with media(browser, kind, scheme):
         show(browser, path, DESK)
-        paper = ask(browser, "getComputedStyle(document.body).backgroundColor")
-        assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 29)"}[scheme]
+        assert ask(browser, "getComputedStyle(document.body).backgroundColor") == paper
         ask(browser, OPEN)
         assert ask(browser, CONTRASTS.replace("LEAST", "4.5")) == {}
         assert ask(browser, CONTRASTS.replace("LEAST", "23"))
+
+
+def test_the_page_of_a_league_runs_the_same_script(browser: Chrome, tmp_path: Path) -> None:
+    """Its columns sort; what it lacks, filter and figures, is no error."""
+    league = tmp_path / "league.html"
+    league.write_text(html.league_page(League((), (), ())), encoding="utf-8")
+    log(browser, "browser")
+    show(browser, league, DESK)
+    assert log(browser, "browser") == []
+    assert ask(browser, "document.querySelectorAll('th button').length") > 10
 
 
 # --- what a reader can do ----------------------------------------------------------------------
@@ -308,11 +327,19 @@ def test_every_figure_can_be_saved_as_svg(browser: Chrome, path: Path) -> None:
 
 def test_a_term_is_explained_where_it_first_stands(browser: Chrome, path: Path) -> None:
     """A tip for those who point or tab to it, and a link that opens the list of words there."""
-    show(browser, path, DESK)
+    from selenium.webdriver.support.ui import WebDriverWait  # only with a browser
+
+    show(browser, path, (1280, 300))
     term = ask(browser, "document.querySelector('main a.term')")
     browser.execute_script("arguments[0].focus()", term)
     tip = "document.querySelector('.tip')"
     assert "independent normals (mean-field): q is a product" in ask(browser, f"{tip}.innerText")
+    browser.execute_script(
+        "[...document.querySelectorAll('main a.term')].filter(e => e.checkVisibility())"
+        ".at(-1).focus()"
+    )
+    WebDriverWait(browser, 10).until(lambda b: ask(b, "scrollY > 0"))
+    assert ask(browser, f"{tip}.checkVisibility()")  # what is focused has scrolled into sight
     word = term.get_attribute("aria-describedby")
     assert ask(browser, f"document.getElementById('{word}').textContent.includes('Read more')")
     term.click()

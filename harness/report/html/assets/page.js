@@ -166,7 +166,12 @@ for (const term of all("a.term")) {
   for (const kind of ["pointerleave", "blur"]) term.addEventListener(kind, leave);
 }
 addEventListener("keydown", event => { if (event.key === "Escape") leave(); });
-addEventListener("scroll", leave, { passive: true });
+addEventListener("scroll", () => {
+  const active = document.activeElement;
+  // Tabbing to what is out of sight scrolls there: the tip goes along.
+  if (!tip.hidden && active.matches(".term, .save")) active.dispatchEvent(new Event("focus"));
+  else leave();
+}, { passive: true });
 
 // A link into what is folded opens it; the contents mark the model that is on the screen.
 function reveal() {
