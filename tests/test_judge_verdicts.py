@@ -171,7 +171,20 @@ def test_level_text_of_the_rest() -> None:
     assert judgement.level_text(_judge([_run(1), _run(2)], [], STUCK)) == "unknown"
 
 
-@pytest.mark.parametrize("status", ["failed", "timed_out", "killed"])
+def test_a_run_that_the_machine_ended_is_not_judged() -> None:
+    """It makes a verdict unknown that would pass, is named with its words, and hides no fail."""
+    lost = _run(2, "killed", message="No space left on device")
+    verdict = _judge([_run(1), lost], _measures(1))
+    assert (verdict.level, verdict.seeds_failed) == ("unknown", 0)
+    assert verdict.headline == "1 of 2 runs killed: No space left on device"
+    assert "No space left on device" in verdict.notes[0]
+    assert _judge([lost], []).level == "unknown"
+    assert _judge([lost], [], STUCK).level == "unknown"
+    assert _judge([_run(1), lost], _measures(1, CLOSE | {"bias": 9.0})).level == "fail"
+    assert _judge([_run(1, "failed"), lost], []).level == "fail"
+
+
+@pytest.mark.parametrize("status", ["failed", "timed_out"])
 def test_a_run_without_draws_fails(status: Status) -> None:
     """It is a result like any other, counts against the method and is named with its words."""
     runs = [_run(1), _run(2, status, message="gradient calculation failed")]

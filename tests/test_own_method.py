@@ -196,7 +196,8 @@ def test_what_goes_wrong_is_a_failed_run_with_its_message(
     (model,) = result.comparison.models
     said = {run.spec.method: run.message for run in model.runs}
     for name, (_, message) in BAD.items():
-        assert result.verdicts[name].level == "fail", name
+        # What was killed may have been killed by anybody.
+        assert result.verdicts[name].level == ("unknown" if name == "dies" else "fail"), name
         assert re.search(message, said[name]), (name, said[name])
 
 

@@ -100,7 +100,10 @@ def _all(
     """Observe every model, several at a time where there are several."""
     if len(tasks) <= 1 or jobs == 1:
         for task in tasks:
-            yield task[0].model.name, observe_and_compare(*task)
+            try:
+                yield task[0].model.name, observe_and_compare(*task)
+            except Exception as wrong:  # noqa: BLE001 - one model must not cost the others
+                yield task[0].model.name, f"the summary failed: {type(wrong).__name__}: {wrong}"
         return
     pool = Pool(min(jobs, len(tasks)))
     try:

@@ -126,9 +126,17 @@ class _Checking:
         return [
             ModelCheck(m.name, (), error=refused[m.name], path=self.paths[m.name])
             if m.name in refused
-            else self._model(m, concluded.get(m.name, []))
+            else self._alone(m, concluded.get(m.name, []))
             for m in self.models
         ]
+
+    def _alone(self, model: Model, changes: Sequence[Change]) -> ModelCheck:
+        """Return the check of a model; what goes wrong with it costs no other one."""
+        try:
+            return self._model(model, changes)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            said = f"{type(error).__name__}: {error}"
+            return ModelCheck(model.name, (), error=said, path=self.paths[model.name])
 
     def _look(self, models: Sequence[Model]) -> None:
         """Look at models; those with the same request go together."""

@@ -9,7 +9,16 @@ from harness.judgement.rules import Cell, closeness
 from harness.methods import METHODS, title
 from harness.metrics.errors import critical_z
 from harness.metrics.metric import JudgeContext, Scene
-from harness.records import WITHOUT_DRAWS, Closeness, Estimate, Measure, Reference, Rule, RunResult
+from harness.records import (
+    WITHOUT_DRAWS,
+    Closeness,
+    Estimate,
+    Level,
+    Measure,
+    Reference,
+    Rule,
+    RunResult,
+)
 
 
 def for_method(method: str, context: JudgeContext) -> JudgeContext:
@@ -28,6 +37,11 @@ def z_of(context: JudgeContext, names: Collection[str]) -> Callable[[str | None]
     own = critical_z((context.dimension or len(names)) - len(generated))
     theirs = critical_z(len(generated))
     return lambda quantity: theirs if quantity in generated else own
+
+
+def lost_level(run: RunResult) -> Level:
+    """Return the level of a seed without draws; what the machine ended is no fault of a method."""
+    return "unknown" if run.status == "killed" else "fail"
 
 
 def lost(run: RunResult) -> bool:

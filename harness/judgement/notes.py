@@ -65,6 +65,8 @@ def how_it_ended(run: RunResult) -> str:
     """Say how a run without draws ended."""
     if run.status not in WITHOUT_DRAWS:
         return "gave no draws"
+    if run.reason is Reason.MACHINE:
+        return "ended by the machine"
     if run.reason is Reason.GENERATED:
         return "left no draws"
     return "timed out" if run.status == "timed_out" else run.status

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.judgement.aggregate import grouped, no_figure, top_headline
-from harness.judgement.context import Bench, for_method, lost, z_of
+from harness.judgement.context import Bench, for_method, lost, lost_level, z_of
 from harness.judgement.more import more_draws
 from harness.judgement.notes import errors_by_seed, far_off, far_words, run_notes, stopped_early
 from harness.judgement.rules import bound_z, rules_for, typical_sizes
@@ -42,7 +42,8 @@ def judge_method(
     """Judge a method on a model; runs and measures of other methods are ignored.
 
     Fail with any wrong figure or a run without draws; otherwise warn with any that is off;
-    otherwise unknown with any undecided or missing figure; otherwise pass. Always unknown without a
+    otherwise unknown with any undecided or missing figure, or a run that the machine ended;
+    otherwise pass. Always unknown without a
     trusted reference. Of several seeds, the worst counts. Among the measures are the reference's
     summaries, under the method ``"reference"``.
     """
@@ -132,7 +133,8 @@ def _without_comparison(bench: Bench, model: str, reference: Reference) -> Verdi
     itself = reference.trusted
     level: Level = "reference" if itself else "unknown"
     seeds = [
-        SeedVerdict(r.spec.seed, "fail" if lost(r) else level, r.status, ()) for r in bench.runs
+        SeedVerdict(r.spec.seed, lost_level(r) if lost(r) else level, r.status, ())
+        for r in bench.runs
     ]
     failed = sum(s.level == "fail" for s in seeds)
     level = "unknown" if failed else level
@@ -163,7 +165,7 @@ def _judge_seed(
     """Judge one run; notes name a runaway, and figures that are not there."""
     seed = run.spec.seed
     if lost(run) or run.draws is None:
-        return SeedVerdict(seed, "fail", run.status, ()), []
+        return SeedVerdict(seed, lost_level(run), run.status, ()), []
     own = [m for m in bench.measures if m.seed == seed and m.metric in METRICS]
     chains = [m for m in own if METRICS[m.metric].about_chains]
     findings = _findings(bench, [m for m in own if not METRICS[m.metric].about_chains], run)

@@ -24,6 +24,7 @@ from harness.methods.method import Outcome, timed_out
 from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
 from harness.records import Cost, Draws, RunContext, RunSpec
+from harness.records.faults import machine_fault
 from harness.records.names import stan_name
 from harness.records.text import combination, listed
 from harness.stan import ProgramError
@@ -209,6 +210,8 @@ def _run(
     except TimeLimitError:
         return timed_out(context, cost(), None if found is None else found.trace)
     except (EngineError, ProgramError, ModelError, FitError) as error:
+        if machine_fault(error):
+            raise
         return Outcome("failed", cost(), str(error))
     unweighed = ""
     if drawn.draws is not None and found.log_q is not None and drawn.draws.log_p is None:

@@ -7,22 +7,28 @@ CSV files, the console text and the exit code are read here.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from harness.methods.method import Outcome, timed_out
 from harness.methods.started import Starter
-from harness.records import Cost, Reason, RunContext, Status
+from harness.records import Cost, Reason, RunContext
+from harness.records.faults import fault_words, machine_fault, named_fault, sent
 from harness.stan import console
-from harness.stan.csv import CsvError
+from harness.stan.csv import CsvError, CutShortError
 
 SIGNIFICANT_DIGITS = 18
 """Enough to read back the double: at CmdStan's 6 digits k-hat changes."""
+
+_PROBE = 65_536
+"""Bytes that fit where a program's output did."""
 
 T = TypeVar("T")
 
@@ -50,9 +56,7 @@ def attempt(
     import cmdstanpy
 
     begin = time.perf_counter()
-    status: Status = "ok"
-    reason: Reason | None = None
-    words = message = ""
+    words = ""
     starter = Starter(context.timeout_s)
     with _quiet():
         try:
@@ -73,8 +77,10 @@ def attempt(
             start.mkdir()
             with chdir(start):
                 getattr(model, command)(**given)
-        except Exception as error:  # noqa: BLE001 - whatever cmdstanpy raises, the files decide
-            words = str(error)
+        except Exception as error:
+            if machine_fault(error):
+                raise
+            words = str(error)  # whatever cmdstanpy raises, the files decide
     if starter.fault is not None:
         raise starter.fault
     codes = starter.codes
@@ -83,28 +89,58 @@ def attempt(
     text = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in files)
     found: T | None = None
     if starter.overdue:
-        status = "timed_out"
-        message = timed_out(context, cost).message
-    elif any(c < 0 for c in codes):
-        status = "killed"
-        signals = ", ".join(str(-c) for c in codes if c < 0)
-        message = f"the process was killed (signal {signals}); often the machine is out of memory"
-    elif any(c != 0 for c in codes):
-        status = "failed"
-        thrown = console.generated_error(text, context.program.stan_file)
-        reason = Reason.GENERATED if thrown else None
-        said = thrown or console.error_text(text) or words.strip().split("\n")[0]
-        message = said or f"exit code {codes[0]}"
+        ended = timed_out(context, cost)
+    elif any(codes):
+        ended = _failed(codes, text, words, folder, context.program.stan_file)
     else:
+        ended = Outcome("ok")
         try:
             found = read()
         except (CsvError, OSError) as error:
-            status, reason = "failed", Reason.BAD_OUTPUT
             # CmdStanPy refuses some arguments before it starts anything.
-            refused = words if not files else ""
-            message = console.error_text(text) or refused or f"CmdStan's output: {error}"
-    outcome = Outcome(status, cost, message, reason, console=console.excerpt(text))
-    return Attempt(outcome, text, found)
+            ended = _unread(error, console.error_text(text) or ("" if files else words), folder)
+    ended = dataclasses.replace(ended, cost=cost, console=console.excerpt(text))
+    return Attempt(ended, text, found)
+
+
+def _failed(codes: Sequence[int], text: str, words: str, folder: Path, stan_file: Path) -> Outcome:
+    """Tell whether the machine or the program ended a run, by exit codes and what was printed."""
+    signals = ", ".join(str(-c) for c in codes if c < 0)
+    if any(c < 0 and sent(-c) for c in codes):
+        message = f"the process was killed (signal {signals}); often the machine is out of memory"
+        return Outcome("killed", message=message)
+    if fault := named_fault(text) or no_room(folder):
+        return Outcome("killed", message=fault, reason=Reason.MACHINE)
+    if signals:
+        return Outcome("failed", message=f"the program crashed (signal {signals})")
+    thrown = console.generated_error(text, stan_file)
+    said = thrown or console.error_text(text) or words.strip().split("\n")[0]
+    reason = Reason.GENERATED if thrown else None
+    return Outcome("failed", message=said or f"exit code {codes[0]}", reason=reason)
+
+
+def _unread(error: Exception, said: str, folder: Path) -> Outcome:
+    """Tell whether the machine or the program is at fault for files that cannot be read.
+
+    ``said`` is what the program printed about it.
+    """
+    message = said or f"CmdStan's output: {error}"
+    if fault := fault_words(error) if machine_fault(error) else no_room(folder):
+        return Outcome("killed", message=fault, reason=Reason.MACHINE)
+    if isinstance(error, CutShortError) and not said:
+        return Outcome("killed", message=message, reason=Reason.MACHINE)
+    return Outcome("failed", message=message, reason=Reason.BAD_OUTPUT)
+
+
+def no_room(folder: Path) -> str:
+    """Say why nothing can be written to a folder; empty if something can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+    except OSError as error:
+        return fault_words(error)
+    return ""
 
 
 @contextmanager

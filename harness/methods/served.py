@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.methods.method import Outcome, timed_out
 from harness.records import STAN, Cost, Draws, Program, RunContext
+from harness.records.faults import machine_fault
 from harness.records.names import stan_name
 from harness.stan import console
 from harness.stan.cache import ProgramError
@@ -79,6 +80,8 @@ def served(
         said = console.excerpt(text_of(error.lines))
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error), console=said)
     except (EngineError, ProgramError) as error:
+        if machine_fault(error):
+            raise
         ended = Outcome("failed", Cost(clock.elapsed_s), str(error))
     return dataclasses.replace(
         ended, engine="embedded", versions={STAN: f"Stan {library.STAN} (embedded)"}

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 Status = Literal["ok", "not_converged", "diverged", "failed", "timed_out", "killed"]
-"""How a run ended. The last three have no draws; the first three may be judged."""
+"""How a run ended. The last three have no draws; a killed one says nothing of its method: the
+machine ended it, and it is neither stored nor judged."""
 
 
 class Reason(StrEnum):
@@ -25,6 +26,7 @@ class Reason(StrEnum):
 
     TIME_LIMIT = "time limit"
     KILLED = "killed"
+    MACHINE = "machine"
     PROGRAM_ERROR = "program error"
     OPTIONS = "options"
     BAD_OUTPUT = "bad output"

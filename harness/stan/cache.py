@@ -14,6 +14,8 @@ from pathlib import Path
 import filelock
 import platformdirs
 
+from harness.records.faults import MachineFaultError, named_fault, sent
+
 Progress = Callable[[str], None]
 
 _ERROR_LINES = 12
@@ -131,6 +133,8 @@ def run_tool(command: Sequence[str], cwd: Path) -> tuple[int, str, str]:
     ------
     ToolchainError
         If the command does not exist.
+    MachineFaultError
+        If somebody else killed it, or it says that the machine is at fault.
     """
     try:
         process = subprocess.Popen(
@@ -153,7 +157,12 @@ def run_tool(command: Sequence[str], cwd: Path) -> tuple[int, str, str]:
         except BaseException:
             process.terminate()
             raise
-    return process.returncode, output, errors
+    code = process.returncode
+    if code < 0 and sent(-code):
+        raise MachineFaultError(f"{command[0]} was killed (signal {-code})")
+    if code != 0 and (said := named_fault(f"{errors}\n{output}")):
+        raise MachineFaultError(f"{command[0]}: {said}")
+    return code, output, errors
 
 
 def first_errors(output: str) -> str:

@@ -19,6 +19,10 @@ class CsvError(ValueError):
     """An output file is incomplete or unreadable, with the reason."""
 
 
+class CutShortError(CsvError):
+    """An output file lacks its end, as when a disk is full."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StanTable:
     """A CmdStan CSV: ``values`` has shape ``(row, column)``."""
@@ -63,12 +67,12 @@ def read_stan_csv(path: Path) -> StanTable:
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
-        raise CsvError(f"{path.name} is empty")
+        raise CutShortError(f"{path.name} is empty")
     columns = tuple(lines[0].strip().split(","))
     if len(lines) == 1:
-        raise CsvError(f"{path.name} has a header and no rows")
+        raise CutShortError(f"{path.name} has a header and no rows")
     if not text.endswith("\n"):
-        raise CsvError(f"{path.name} ends in the middle of a line")
+        raise CutShortError(f"{path.name} ends in the middle of a line")
     try:
         # NumPy's reader returns exactly the double that was printed.
         values = np.loadtxt(lines[1:], delimiter=",", dtype=np.float64, ndmin=2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.records.faults import machine_fault
 from harness.records.text import count, number
 from harness.stan.bridge import BridgeModel
 from harness.stan.cache import ProgramError, ToolchainError
@@ -60,6 +61,8 @@ def embed(program: Program, data_file: Path | None, cmdstan: CmdStan | None = No
             updated = updated_program(program.stan_file, cmdstan)
             model = EmbeddedModel(updated, data_file)
     except (EngineError, ProgramError, ToolchainError) as error:
+        if machine_fault(error):
+            raise
         return dataclasses.replace(program, embedded=False, embedded_error=str(error))
     if model.random_data:
         why = "transformed data draws random numbers: every run would fit other data"

@@ -48,7 +48,10 @@ def analyse(task: AnalysisTask) -> Analysis:
     said: list[str] = []
     store = Store(task.store_root, said.append)
     found = _round(task, store)
-    return dataclasses.replace(found, said=tuple(said))
+    tried = (run for _, runs in task.trials or () for run in runs)
+    # What the machine ended may be there the next time.
+    whole = all(r.status != "killed" for r in (*task.results, *task.earlier, *tried))
+    return dataclasses.replace(found, said=tuple(said), lasting=found.lasting and whole)
 
 
 def _round(task: AnalysisTask, store: Store) -> Analysis:

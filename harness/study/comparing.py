@@ -6,10 +6,11 @@ are not made again. A failure becomes a result or a model's error, and the rest 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness import records, stan
 from harness.judgement.claims import check_claim
 from harness.methods import METHODS
 from harness.records import (
+    ClaimResult,
     Comparison,
     EngineName,
     Measure,
@@ -27,6 +29,7 @@ from harness.records import (
     RunResult,
     RunSpec,
 )
+from harness.records.faults import fault_words, machine_fault
 from harness.records.text import count, seconds, setting
 from harness.report import files
 from harness.report.files.netcdf import written_keys
@@ -42,8 +45,18 @@ from harness.study.plan import (
     data_size,
     expected_seconds,
     expected_work,
+    explain,
 )
-from harness.study.pool import Pool, RunTask, Turn, cores, failed, longest_first, overdue, run_task
+from harness.study.pool import (
+    Pool,
+    RunTask,
+    Turn,
+    cores,
+    ended_by,
+    longest_first,
+    overdue,
+    run_task,
+)
 from harness.study.prepare import Prepared, build, start
 from harness.study.progress import Progress, Quiet
 from harness.study.store import Store, StoreError, cmdstan_seed
@@ -121,13 +134,15 @@ class _Study:
             self.progress.phase("judge", sum(w.error is None for w in self.works))
             # Models with large data first: their runs are long, and must not start last.
             for work in sorted(self.works, key=lambda w: (not w.waiting, -data_size(w.model))):
-                self._go_on(work)
+                with self._alone(work):
+                    self._go_on(work)
             while self.pool.busy:
                 for (kind, *about), value, error in self.pool.finished():
                     if isinstance(error, StoreError):
                         # The cache is at fault: no method may be blamed.
                         raise error
-                    ends[kind](*about, value, error)
+                    with self._alone(about[0]):
+                        ends[kind](*about, value, error)
                 self._outlook()
         except KeyboardInterrupt as interrupt:
             self.pool.close(kill=True)
@@ -142,6 +157,20 @@ class _Study:
         self.pool.close()
         figures = {w.model.name: w.analysis.figures for w in self.works if w.analysis}
         return self._gather(own), figures
+
+    @contextlib.contextmanager
+    def _alone(self, work: Work) -> Iterator[None]:
+        """Let what goes wrong with one model be that model's error, and cost no other one."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            work.waiting.clear()
+            work.proposals = ()
+            work.error = explain(error)
+            self.progress.phase("run", self._runs())
+            self.progress.say(f"{work.model.name}: {work.error}")
 
     def _with_own_draws(self) -> dict[str, RunResult]:
         """Take the runs of own methods, by key, out of the store, which only passed them on."""
@@ -231,9 +260,16 @@ class _Study:
     ) -> None:
         work.building = False
         if value is None:
-            words = _explain(error) if error else ""
+            assert error is not None  # noqa: S101 - a call returns or raises
+            fault = machine_fault(error)
+            words = fault_words(error) if fault else explain(error)
+            if fault and engine not in work.again:
+                work.again.add(engine)
+                self.progress.say(f"{work.model.name}: {words}; it is prepared again")
+                self._go_on(work)
+                return
             value = Prepared(error=words)
-            if engine == "embedded":
+            if engine == "embedded" and not fault:
                 value = Prepared(refused=words, lasting=False)
         if value.refused:
             self.planner.refuse(work, engine, value.refused, lasting=value.lasting)
@@ -324,7 +360,9 @@ class _Study:
         if isinstance(error, OverdueError):
             value = overdue(task, self.store.root)
         elif error is not None:
-            value = failed(task, _explain(error), killed=isinstance(error, ChildProcessError))
+            value = ended_by(task, error)
+        elif value.status == "killed" and self._once_more(work, task, value.message):
+            return
         work.done[task.key] = value
         wanted = work.waiting.pop(task.key, None)
         self.runs_done += 1
@@ -334,6 +372,17 @@ class _Study:
             self._go_on(work)
         elif wanted is not None and not (work.told or work.met):
             self._tell_soon(work)
+
+    def _once_more(self, work: Work, task: RunTask, why: str) -> bool:
+        """Make a run that the machine ended once more, after those that wait; tell if it is."""
+        if task.key in work.again or task.key not in work.waiting:
+            return False
+        work.again.add(task.key)
+        spec = task.spec
+        run = f"{work.model.name} {spec.method} (seed {spec.seed})"
+        self.progress.say(f"{run}: {why}; it is run again")
+        self.pool.submit(("run", work, task), run_task, task, self.store.root, turn=Turn.RUN)
+        return True
 
     def _tell_soon(self, work: Work) -> None:
         """Once the cheap runs of a model are made, judge them while the others are made.
@@ -435,7 +484,7 @@ class _Study:
             return
         if error is not None:
             whose = "" if work.proposals else "the comparison itself failed: "
-            self._give_up(work, f"{whose}{_explain(error)}")
+            self._give_up(work, f"{whose}{explain(error)}")
             return
         for sentence in value.said:
             self._say_once(sentence)
@@ -481,11 +530,9 @@ class _Study:
                 dataclasses.replace(m, runs=tuple(own.get(r.key, r) for r in m.runs))
                 for m in models
             )
-        claims = tuple(
-            check_claim(m.model.name, claim, *_claimed(m))
-            for m in models
-            for claim in m.model.claims
-        )
+        found = [_with_claims(m) for m in models]
+        models = tuple(m for m, _ in found)
+        claims = tuple(claim for _, its in found for claim in its)
         provenance = {
             "command": self.plan.command,
             "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -514,6 +561,16 @@ def _outcome(work: Work) -> ModelComparison:
         tuple(work.done.values()),
         notes=tuple(work.notes),
     )
+
+
+def _with_claims(entry: ModelComparison) -> tuple[ModelComparison, tuple[ClaimResult, ...]]:
+    """Check a model's claims; where they cannot be, that is the model's error."""
+    try:
+        measured = _claimed(entry)
+        claims = [check_claim(entry.model.name, c, *measured) for c in entry.model.claims]
+    except Exception as error:  # noqa: BLE001 - one model must not cost the others
+        return dataclasses.replace(entry, error=f"its claims: {explain(error)}"), ()
+    return entry, tuple(claims)
 
 
 def _claimed(entry: ModelComparison) -> tuple[Sequence[Measure], Sequence[RunResult]]:
@@ -599,12 +656,6 @@ def _library(program: Program) -> bool:
 def _evaluates(program: Program | None) -> bool:
     """Tell whether the program's density can be evaluated, or is known to be out of reach."""
     return program is not None and (program.embedded or _library(program))
-
-
-def _explain(error: BaseException) -> str:
-    text = str(error).strip()
-    plain = text and isinstance(error, (OSError, ValueError))
-    return text if plain else f"{type(error).__name__}: {text}"
 
 
 def write(

@@ -25,7 +25,7 @@ from harness.records.names import base_name
 from harness.records.text import listed
 from harness.study.engines import Engines, NoEngineError, Wanted
 from harness.study.prepare import describe
-from harness.study.store import Store, digest, run_key
+from harness.study.store import Store, StoreError, digest, run_key
 from harness.study.task import Analysis, Known, Needs, with_draws, with_options
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ class Work:
     doubt: str = ""
     """What shows that the embedded engine's density is another one than CmdStan's."""
     building: bool = False
+    again: set[str] = field(default_factory=set)
+    """What was done again because the machine ended it: runs by key, preparations by engine."""
     told: bool = False
     """Whether the first verdicts were told, while other runs are still made."""
     error: str | None = None
@@ -173,12 +175,22 @@ class Planner:
         try:
             check_own(model)
             rules_for(model)
+            self._plan_runs(work)
+        except StoreError:
+            raise  # no model is at fault
+        except Exception as error:  # noqa: BLE001 - one model must not cost the others
+            work.error = explain(error)
+        return work
+
+    def _plan_runs(self, work: Work) -> None:
+        model = work.model
+        try:
             work.program_hash = stan.program_hash(model.stan_file)
             work.data_hash = data_hash(model)
             self._check_names(work)
-        except (OSError, ValueError, stan.ToolchainError, stan.ProgramError) as error:
+        except (stan.ToolchainError, stan.ProgramError) as error:
             work.error = str(error)
-            return work
+            return
         self._recall_refusals(work)
         judged = []
         for name in self._plan.methods or usual_methods(model):
@@ -191,10 +203,10 @@ class Planner:
                 work.specs += self._specs(model, name)
             except OptionError as error:
                 work.error = str(error)
-                return work
+                return
         if not judged:
             work.error = "; ".join(work.notes)
-            return work
+            return
         for name in self._referring(work):
             # NUTS is run even where nothing can run the chains that would confirm it.
             if name not in judged and (name == "nuts" or self._left_out(work, name) is None):
@@ -204,7 +216,6 @@ class Planner:
         work.judged = tuple(judged)
         for spec in work.specs:
             self._look_up(work, spec)
-        return work
 
     def _check_names(self, work: Work) -> None:
         """Raise ValueError if quantities or a supplied reference are not of the program."""
@@ -434,6 +445,13 @@ class Planner:
         work.judged = tuple(name for name in work.judged if name not in left_out)
         if not work.judged:
             work.error = "; ".join(dict.fromkeys(left_out.values()))
+
+
+def explain(error: BaseException) -> str:
+    """Return what an exception says, with its type where it was meant for programmers."""
+    text = str(error).strip()
+    plain = text and isinstance(error, (OSError, ValueError))
+    return text if plain else f"{type(error).__name__}: {text}"
 
 
 def expected_work(spec: RunSpec) -> float:

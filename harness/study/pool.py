@@ -27,7 +27,8 @@ from filelock import FileLock
 
 from harness.methods import METHODS
 from harness.methods.method import Method, timed_out
-from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec
+from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec, Status
+from harness.records.faults import fault_words, machine_fault
 from harness.study import worker
 from harness.study.store import Store
 
@@ -55,41 +56,52 @@ class RunTask(NamedTuple):
 def run_task(task: RunTask, store_root: Path) -> RunResult:
     """Run one spec in this process, store it, and return it without its arrays.
 
-    Whatever goes wrong becomes a failed result: the message names the exception.
+    Whatever goes wrong becomes a failed result: the message names the exception. What the machine
+    is to blame for becomes a killed one, which is not stored.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
-    if task.row.bridge:
-        import_module("arviz_stats.base")  # seconds, once in a process, that are not the run's
+    scratch: Path | None = None
     try:
+        scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
+        if task.row.bridge:
+            import_module("arviz_stats.base")  # seconds, once in a process, that are not the run's
         with worker.limited(task.context.timeout_s):
             result = task.row.run(task.spec, task.context, scratch)
     except Exception as error:  # noqa: BLE001 - a run that fails is a result
-        result = failed(task, f"{type(error).__name__}: {error}")
+        result = ended_by(task, error)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
     diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
     result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics, engine=task.engine)
     program = task.context.program
     unbuilt = task.row.bridge and not (program.embedded or program.library)
-    # What was killed may succeed next time, and a library may build: a full disk is no result.
+    # What was killed may succeed next time, and a library may build.
     if result.status != "killed" and not unbuilt:
         Store(store_root).put(result)
     return dataclasses.replace(result, draws=None, trace=None)
 
 
-def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
-    """Return the result of a run whose process ended before the run did."""
+def ended_by(task: RunTask, error: BaseException) -> RunResult:
+    """Return the result of a run that an exception ended, the method's or the machine's."""
+    if isinstance(error, ChildProcessError):
+        return _ended(task, "killed", Reason.KILLED, str(error))
+    if machine_fault(error):
+        return _ended(task, "killed", Reason.MACHINE, fault_words(error))
+    return _ended(task, "failed", Reason.PROGRAM_ERROR, f"{type(error).__name__}: {error}")
+
+
+def _ended(task: RunTask, status: Status, reason: Reason, message: str) -> RunResult:
     return RunResult(
         spec=task.spec,
         key=task.key,
-        status="killed" if killed else "failed",
+        status=status,
         message=message,
         draws=None,
         trace=None,
         diagnostics={},
         cost=Cost(float("nan")),
         versions=task.context.program.versions,
-        reason=Reason.KILLED if killed else Reason.PROGRAM_ERROR,
+        reason=reason,
         engine=task.engine,
     )
 
@@ -97,11 +109,9 @@ def failed(task: RunTask, message: str, *, killed: bool = False) -> RunResult:
 def overdue(task: RunTask, store_root: Path) -> RunResult:
     """Return and store the result of a run that was ended with its process at its time limit."""
     said = timed_out(task.context, Cost(task.context.timeout_s))
+    words = f"{said.message} (it was stuck, and its process was ended)"
     result = dataclasses.replace(
-        failed(task, f"{said.message} (it was stuck, and its process was ended)"),
-        key=task.key,
-        status=said.status,
-        reason=Reason.TIME_LIMIT,
+        _ended(task, said.status, Reason.TIME_LIMIT, words),
         cost=said.cost,
         diagnostics={"timeout_s": task.context.timeout_s},
     )

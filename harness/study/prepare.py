@@ -14,6 +14,7 @@ from harness import stan
 from harness.methods.cmdstan import preflight
 from harness.models.data import ModelError, check_data, kept_data
 from harness.records import Model, Program, RunContext, RunSpec
+from harness.records.faults import machine_fault
 from harness.stan import bridge, embedded
 from harness.stan.density import EngineError
 from harness.stan.engine import embed, open_density
@@ -86,6 +87,8 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
                 return Prepared(program)
             said = density.last_error() or f"the log density is {value}"
     except EngineError as error:
+        if machine_fault(error):
+            raise
         said = str(error)
     finally:
         density.close()

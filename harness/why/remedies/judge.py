@@ -150,7 +150,8 @@ def judge_runs(judging: Judging) -> Trial:
 
 def runs_missing(judging: Judging) -> Trial | None:
     """Return the trial of a remedy without all of its runs; None where they are there."""
-    proposal, there = judging.proposal, len(judging.results)
+    proposal = judging.proposal
+    there = sum(r.status != "killed" for r in judging.results)
     wanted = len(proposal.seeds if proposal.spec is None else proposal.spec)
     if there and there >= wanted:
         return None
