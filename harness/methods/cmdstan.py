@@ -122,12 +122,14 @@ def _failed(codes: Sequence[int], text: str, words: str, folder: Path, stan_file
 def _unread(error: Exception, said: str, folder: Path) -> Outcome:
     """Tell whether the machine or the program is at fault for files that cannot be read.
 
-    ``said`` is what the program printed about it.
+    ``said`` is what the program printed about it, perhaps: a program that ended well and says
+    nothing wrote whole files.
     """
-    message = said or f"CmdStan's output: {error}"
+    cut = isinstance(error, CutShortError)
+    message = f"CmdStan's output: {error}" if cut or not said else said
     if fault := fault_words(error) if machine_fault(error) else no_room(folder):
         return Outcome("killed", message=fault, reason=Reason.MACHINE)
-    if isinstance(error, CutShortError) and not said:
+    if cut or not said:
         return Outcome("killed", message=message, reason=Reason.MACHINE)
     return Outcome("failed", message=message, reason=Reason.BAD_OUTPUT)
 

@@ -16,7 +16,7 @@ from harness.methods.served import by_cmdstan, draws_of, served
 from harness.methods.settings import Options, real, switch, whole
 from harness.records import Cost, Draws, FamilyName, RunContext, RunSpec, Trace
 from harness.stan import console
-from harness.stan.csv import CsvError, CutShortError, read_elbo, read_stan_csv
+from harness.stan.csv import CsvError, read_elbo, read_stan_csv
 
 if TYPE_CHECKING:
     from harness.stan.embedded.model import EmbeddedModel
@@ -130,7 +130,7 @@ def _read(folder: Path, draws: int) -> Draws:
         raise CsvError(f"expected one output file, found {len(files)}")
     table = read_stan_csv(files[0])
     if len(table.values) != draws + 1:
-        raise CutShortError(f"{len(table.values)} rows where {draws + 1} were asked for: truncated")
+        raise CsvError(f"{len(table.values)} rows where {draws + 1} were asked for: truncated")
     return Draws(
         names=table.quantities,
         values=table.quantity_values()[None, 1:],

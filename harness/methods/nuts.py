@@ -20,7 +20,7 @@ from harness.records import Cost, Draws, Reason, RunContext, RunSpec
 from harness.records.names import variables
 from harness.records.text import count
 from harness.stan import console
-from harness.stan.csv import CutShortError, StanTable, read_stan_csv
+from harness.stan.csv import CsvError, StanTable, read_stan_csv
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -165,7 +165,7 @@ def _by_cmdstan(context: RunContext, scratch: Path, options: NutsOptions) -> Out
         if len(tables) != chains or any(len(t.values) != samples for t in tables):
             got = [len(t.values) for t in tables]
             msg = f"{got} draws by chain where {chains} × {samples} were asked for: truncated"
-            raise CutShortError(msg)
+            raise CsvError(msg)
         return tables
 
     ended, text, tables = attempt(

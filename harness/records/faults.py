@@ -51,27 +51,32 @@ def named_fault(text: str) -> str:
 
 def fault_words(error: BaseException) -> str:
     """Return a machine's fault in a few words, with the file that it is about."""
-    if isinstance(error, MachineFaultError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        about = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror}{about}"
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    fault = _fault_of(error) or error
+    if isinstance(fault, MachineFaultError):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        about = f" ({fault.filename})" if fault.filename else ""
+        return f"{fault.strerror}{about}"
+    return f"{type(fault).__name__}: {fault}".rstrip(": ")
 
 
 def machine_fault(error: BaseException) -> bool:
     """Tell whether an error, or what caused it, is the machine's: it may not happen again."""
+    return _fault_of(error) is not None
+
+
+def _fault_of(error: BaseException) -> BaseException | None:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MemoryError | MachineFaultError):
-            return True
-        if isinstance(seen, OSError):
+            return seen
+        if isinstance(seen, OSError) and (
             # The loader's errors have no number.
-            known = seen.errno in _ERRNOS if seen.errno else bool(named_fault(str(seen)))
-            if known:
-                return True
+            seen.errno in _ERRNOS or (seen.errno is None and named_fault(str(seen)))
+        ):
+            return seen
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return False
+    return None
 
 
 def sent(number: int) -> bool:

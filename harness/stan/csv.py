@@ -20,7 +20,7 @@ class CsvError(ValueError):
 
 
 class CutShortError(CsvError):
-    """An output file lacks its end, as when a disk is full."""
+    """An output file ends in the middle of a line, as when a disk is full."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +67,10 @@ def read_stan_csv(path: Path) -> StanTable:
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
-        raise CutShortError(f"{path.name} is empty")
+        raise CsvError(f"{path.name} is empty")
     columns = tuple(lines[0].strip().split(","))
     if len(lines) == 1:
-        raise CutShortError(f"{path.name} has a header and no rows")
+        raise CsvError(f"{path.name} has a header and no rows")
     if not text.endswith("\n"):
         raise CutShortError(f"{path.name} ends in the middle of a line")
     try:
