@@ -169,12 +169,12 @@ def chosen_models(
 
 def _compared(plan: Plan, display: Progress) -> tuple[Comparison, Path]:
     from harness.report import files
-    from harness.study import comparing
+    from harness.study import comparing, writing
 
     assert plan.out is not None  # noqa: S101 - the command sets it
     with files.reserved(plan.out):
         comparison, figures = comparing.compare(plan, display)
-        return comparison, comparing.write(comparison, figures, plan.out, draws=plan.draws)
+        return writing.write(comparison, figures, plan.out, draws=plan.draws)
 
 
 def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:

@@ -93,7 +93,7 @@ def judge(
 
     def judged() -> tuple[Comparison, Path]:
         from harness.intake import read_draws_files
-        from harness.study import comparing, judging
+        from harness.study import judging, writing
 
         (truth, *more) = read_draws_files(against, iid=reference_iid)
         if more:
@@ -110,8 +110,7 @@ def judge(
             folder=out.resolve() / "draws" if draws else None,
         )
         found = judging.judge(request)
-        path = comparing.write(found.comparison, found.figures, out, draws=draws)
-        return found.comparison, path
+        return writing.write(found.comparison, found.figures, out, draws=draws)
 
     def alone() -> tuple[Comparison, Path]:
         from harness.report import files

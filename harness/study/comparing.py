@@ -11,7 +11,6 @@ import dataclasses
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from harness import records, stan
@@ -31,7 +30,6 @@ from harness.records import (
 )
 from harness.records.faults import fault_words, machine_fault
 from harness.records.text import count, seconds, setting
-from harness.report import files
 from harness.report.files.netcdf import written_keys
 from harness.report.standing import first_words
 from harness.study import engines
@@ -656,24 +654,3 @@ def _library(program: Program) -> bool:
 def _evaluates(program: Program | None) -> bool:
     """Tell whether the program's density can be evaluated, or is known to be out of reach."""
     return program is not None and (program.embedded or _library(program))
-
-
-def write(
-    comparison: Comparison,
-    figures: Mapping[str, tuple[Any, ...]],
-    out: Path,
-    *,
-    draws: bool = False,
-) -> Path:
-    """Write the report with its CSV and JSON files; return the HTML's path.
-
-    ``draws`` says whether the analysis has written draws; those of an earlier one go.
-    """
-    from harness.report import html
-
-    for model in () if draws else comparison.models:
-        files.remove_draws(out / "draws" / model.model.name)
-    files.write(comparison, out)
-    path = out / "index.html"
-    html.render(comparison, path, figures=figures)
-    return path
