@@ -23,6 +23,7 @@ COPIED = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>(~?)([\w.]+)</code>")
 LESSON = re.compile(r"<!-- lesson: (\w+) -->")
+FAMILIES = {"meanfield": "a mean-field Gaussian", "fullrank": "a full-rank Gaussian"}
 GAPS = {
     "family": "The family gap: what even the best Gaussian of the family loses",
     "optimiser": "The optimiser gap: what this run loses to that Gaussian",
@@ -55,6 +56,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def methods_page() -> str:
     """Return the page of METHODS: every method with its options and their defaults."""
     from harness.methods import DEFAULT_METHODS, METHODS
+    from harness.records.text import integer
 
     parts = [
         "# All methods",
@@ -65,9 +67,9 @@ def methods_page() -> str:
     ]
     for method in METHODS.values():
         seeds = "1 seed" if method.seeds == 1 else f"{method.seeds} seeds"
-        facts = [f"`{method.name}`", seeds, f"{method.draws} draws"]
+        facts = [f"`{method.name}`", seeds, f"{integer(method.draws)} draws"]
         if method.family is not None:
-            facts.append(f"family {method.family}")
+            facts.append(FAMILIES[method.family])
         facts.append("every program" if method.name in DEFAULT_METHODS else "on request")
         parts += [f"## {method.title}", f"{method.what[:1].upper()}{method.what[1:]}."]
         parts.append(" · ".join(facts))
@@ -113,12 +115,14 @@ def causes_page() -> str:
     from harness.why.causes import CAUSES
     from harness.why.remedies import REMEDIES
 
+    always = ", ".join(r.name for r in REMEDIES.values() if r.always)
     parts = [
         "# All causes",
         (
             "The table `CAUSES`. Causes are looked for in this order, and each one sees how much "
             "of the gap the earlier ones leave unexplained. [Why a fit is wrong](../why.md) says "
-            "when each one is found. Results and baselines keep the id."
+            "when each one is found. Results and baselines keep the id. "
+            f"Whatever the cause is, these are worth a trial: {always}."
         ),
     ]
     for gap, title in GAPS.items():
@@ -134,7 +138,7 @@ def causes_page() -> str:
             for row in CAUSES.values()
             if row.gap == gap
         ]
-        parts += [f"## {title}", table(("id", "cause", "remedies for it"), rows)]
+        parts += [f"## {title}", table(("id", "cause", "remedies for this one"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
