@@ -107,6 +107,14 @@ class ComparisonResult:
         self._figures = figures
         self._draws = draws
 
+    @property
+    def complete(self) -> bool:
+        """Whether all runs were made; False where Ctrl-C ended them, and the rest was judged.
+
+        The same comparison again goes on from there.
+        """
+        return not self.comparison.provenance.get("interrupted", False)
+
     def __repr__(self) -> str:
         """Return the models and the answer on one line."""
         models = ", ".join(m.model.name for m in self.comparison.models)
@@ -341,11 +349,12 @@ def compare(
         As on the command line: ``"auto"``, ``"embedded"`` (no CmdStan) or ``"cmdstan"`` (no
         embedded engine); with ``quick`` no NUTS, and only methods that end in seconds.
     quiet
-        Whether to show no progress.
+        Whether to show no progress; False shows it with the time left, in notebooks too.
 
     Returns
     -------
     ComparisonResult
+        Of the methods that had finished if Ctrl-C ended the others (``.complete`` is then False).
         Shows its table of verdicts in a notebook and when printed; with ``.summary()`` and
         ``.table`` (pandas), ``.verdicts``, ``.plot("theta")``, ``.plot_cost()``,
         ``.draws["meanfield"]`` and ``.to_datatree()`` (ArviZ), and ``.to_html(path)``.
@@ -363,7 +372,8 @@ def compare(
     harness.StoreError
         If the cache cannot be written.
     harness.Interrupted
-        On Ctrl-C; finished runs are kept.
+        On Ctrl-C before any method has finished, or pressed again while what has finished is
+        judged; finished runs are kept.
     TypeError
         If the reference is nothing that can be taken, or a method of your own is no function.
     ValueError
@@ -412,7 +422,7 @@ def compare(
     )
     display = progress.choose(quiet=quiet)
     try:
-        return ComparisonResult(*comparing.compare(plan, display))
+        return ComparisonResult(*comparing.compare(plan, display, partial=True))
     finally:
         display.close()
 

@@ -37,6 +37,9 @@ def report(results_folder: Path, out: Path | None, markdown: Path | None) -> Non
             err=True,
         )
     path = out or results_folder / "index.html"
-    with showing(results_folder):
-        render(comparison, path)
+    try:
+        with showing(results_folder):
+            render(comparison, path)
+    except OSError as error:
+        raise fail(f"{path} cannot be written: {error.strerror or error}") from error
     echo(f"report: {path}")

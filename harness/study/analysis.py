@@ -96,7 +96,7 @@ def _first_round(
         earlier,
         iid=task.reference_iid,
     )
-    if chosen.again:
+    if chosen.again and not task.final:
         needs = Needs(nuts=chosen.again)
         return Analysis(None, needs=needs, known=Known(measuring.found))
     reference = chosen.reference
@@ -104,7 +104,7 @@ def _first_round(
     runs, results = (_with_nuts(those, chosen.nuts) for those in (runs, task.results))
     task = dataclasses.replace(task, results=results)
     judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
-    wants = () if fallen_back else _wants(judged.comparison, runs, reference)
+    wants = () if fallen_back or task.final else _wants(judged.comparison, runs, reference)
     if wants:
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
     proposing = task.explain and task.remedies and task.trials is None

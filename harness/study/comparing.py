@@ -73,10 +73,12 @@ class Interrupted(KeyboardInterrupt):
 Compared = tuple[Comparison, Mapping[str, tuple[Any, ...]]]
 
 
-def compare(plan: Plan, progress: Progress | None = None) -> Compared:
+def compare(plan: Plan, progress: Progress | None = None, *, partial: bool = False) -> Compared:
     """Run a plan; return the comparison and each model's figures.
 
-    It has no arrays, but for the runs of methods of one's own, which nothing else keeps.
+    It has no arrays, but for the runs of methods of one's own, which nothing else keeps. With
+    ``partial``, Ctrl-C ends the runs, and what has finished by then is judged: the provenance of
+    such a comparison has ``interrupted``.
 
     Raises
     ------
@@ -85,18 +87,19 @@ def compare(plan: Plan, progress: Progress | None = None) -> Compared:
     NothingToRunError
         If no model could be run.
     Interrupted
-        On Ctrl-C; finished runs are stored.
+        On Ctrl-C; finished runs are stored. With ``partial`` only if no method has finished, or
+        Ctrl-C is pressed again.
     """
-    comparison, figures = run(plan, progress)
+    comparison, figures = run(plan, progress, partial=partial)
     models = comparison.models
     if models and all(m.error is not None for m in models):
         raise NothingToRunError("\n".join(f"{m.model.name}: {m.error}" for m in models))
     return comparison, figures
 
 
-def run(plan: Plan, progress: Progress | None = None) -> Compared:
+def run(plan: Plan, progress: Progress | None = None, *, partial: bool = False) -> Compared:
     """Do what :func:`compare` does, but do not raise if no model could be run."""
-    return _Study(plan, progress or Quiet()).run()
+    return _Study(plan, progress or Quiet()).run(partial=partial)
 
 
 class _Study:
@@ -117,8 +120,9 @@ class _Study:
         self.builds = 0
         self.builds_done = 0
         self.spent_s = 0.0
+        self.interrupted = False
 
-    def run(self) -> Compared:
+    def run(self, *, partial: bool) -> Compared:
         ends: Mapping[str, Callable[..., None]] = {
             "start": self._started,
             "build": self._built,
@@ -146,7 +150,8 @@ class _Study:
             self.pool.close(kill=True)
             kept = f"{self.runs_done} of {self._runs()} runs finished and are kept"
             msg = f"interrupted: {kept}; the same command goes on from there"
-            raise Interrupted(msg) from interrupt
+            if not (partial and self._judge_finished()):
+                raise Interrupted(msg) from interrupt
         except BaseException:
             self.pool.close(kill=True)
             raise
@@ -169,6 +174,29 @@ class _Study:
             work.error = explain(error)
             self.progress.phase("run", self._runs())
             self.progress.say(f"{work.model.name}: {work.error}")
+
+    def _judge_finished(self) -> bool:
+        """Judge the methods whose runs have all finished; tell whether there are any.
+
+        Nothing else is run, and no causes are looked for.
+        """
+        self.interrupted = True
+        for work in self.works:
+            if work.error is not None or work.analysis is not None:
+                continue
+            done, missing = len(work.specs) - len(work.waiting), len(work.waiting)
+            said = f"interrupted: {done} of {count(done + missing, 'run')} had finished"
+            work.notes.append(said)
+            unfinished = {s.method for s in work.waiting.values()}
+            ready = [s for s in work.specs if s.method not in unfinished]
+            task = self._first_task(work, ready)
+            if task is None:
+                work.error = f"{said}, and no method had all of its runs"
+                continue
+            task = dataclasses.replace(task, figures=self.plan.figures, first=False, final=True)
+            with self._alone(work):
+                work.analysis = analyse(task)
+        return any(w.analysis is not None for w in self.works)
 
     def _with_own_draws(self) -> dict[str, RunResult]:
         """Take the runs of own methods, by key, out of the store, which only passed them on."""
@@ -393,21 +421,27 @@ class _Study:
         work.told = True
         unfinished = {s.method for s in left}
         ready = [s for s in work.specs if s.method not in unfinished and s.method in QUICK]
-        methods = tuple(m for m in work.judged if any(s.method == m for s in ready))
-        if methods:
-            task = dataclasses.replace(
-                self._task(work, ready),
-                earlier=(),
-                judged=methods,
-                draws_folder=None,
-                figures=False,
-                first=True,
-                explain=False,
-                remedies=False,
-                trials=None,
-                agreement="",
-            )
+        task = self._first_task(work, ready)
+        if task is not None:
             self.pool.submit(("tell", work), analyse, task, turn=Turn.TELL)
+
+    def _first_task(self, work: Work, ready: Sequence[RunSpec]) -> AnalysisTask | None:
+        """Return the task of judging the methods that are ready; None if there is none."""
+        methods = tuple(m for m in work.judged if any(s.method == m for s in ready))
+        if not methods:
+            return None
+        return dataclasses.replace(
+            self._task(work, ready),
+            earlier=(),
+            judged=methods,
+            draws_folder=None,
+            figures=False,
+            first=True,
+            explain=False,
+            remedies=False,
+            trials=None,
+            agreement="",
+        )
 
     def _tell(self, work: Work, value: Analysis | None, error: BaseException | None) -> None:
         """Print the first verdicts; the analysis of all runs meets what kept them from being."""
@@ -546,6 +580,8 @@ class _Study:
                 w.model.name: {"program": w.program_hash, "data": w.data_hash} for w in self.works
             },
         }
+        if self.interrupted:
+            provenance["interrupted"] = True
         return Comparison(models, claims, provenance)
 
 

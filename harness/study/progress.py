@@ -20,6 +20,9 @@ _PATIENCE_S = 15.0
 _KNOWN_S = 10.0
 """Before this much has passed, no line tells the time left."""
 
+_REDRAWN_S = 0.2
+"""A notebook is drawn anew no more often than this."""
+
 _ALL = "all"
 """The bar of all work, beside those of the phases."""
 
@@ -127,6 +130,7 @@ class Live(Progress):
             def render(self, task: Task) -> Text:
                 return super().render(task) if task.description == _ALL else Text()
 
+        self._tasks: dict[str, TaskID] = {}
         self._bars = Bars(
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=24),
@@ -136,8 +140,13 @@ class Live(Progress):
             TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=Console(stderr=True),
             speed_estimate_period=300,
+            # Nothing is drawn before it is shown, and not by a thread in a notebook.
+            auto_refresh=not isinstance(self, Notebook),
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._show()
+
+    def _show(self) -> None:
+        """Show the lines for the first time."""
         self._bars.start()
 
     def phase(self, name: str, total: int) -> None:
@@ -173,8 +182,54 @@ class Live(Progress):
         self._bars.stop()
 
 
+class Notebook(Live):
+    """The same lines below a notebook's cell, drawn anew where they were; no widgets are needed."""
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        self._drawn = time.monotonic()
+        self._handle = display(self._bars.get_renderable(), display_id=True)
+
+    def _draw(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self._drawn > _REDRAWN_S:
+            self._drawn = time.monotonic()
+            self._handle.update(self._bars.get_renderable())
+
+    def phase(self, name: str, total: int) -> None:
+        """Show a phase, or raise its total."""
+        super().phase(name, total)
+        self._draw()
+
+    def advance(self, name: str, detail: str = "") -> None:
+        """Count one more."""
+        super().advance(name, detail)
+        self._draw()
+
+    def outlook(self, done: float, total: float) -> None:
+        """Show how much of the work is done, and the time left."""
+        super().outlook(done, total)
+        self._draw()
+
+    def say(self, sentence: str) -> None:
+        """Print a line below those of the phases."""
+        click.echo(sentence)
+
+    def close(self) -> None:
+        """Draw the last state."""
+        self._draw(now=True)
+
+
+def _in_notebook() -> bool:
+    """Tell whether a notebook shows what is displayed."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
 def choose(*, quiet: bool) -> Progress:
     """Return the display for this terminal."""
     if quiet:
         return Quiet()
+    if _in_notebook():
+        return Notebook()
     return Live() if sys.stderr.isatty() else Plain()

@@ -119,6 +119,8 @@ class AnalysisTask:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options by method that the user set."""
     timeout_s: float = 600.0
+    final: bool = False
+    """Whether it must do with the runs there are, because the user interrupted the others."""
     known: Known = field(default_factory=Known, compare=False)
 
 
