@@ -67,6 +67,7 @@ def look(
         jobs=request.jobs,
         timeout_s=request.timeout_s,
         compile_timeout_s=request.compile_timeout_s,
+        memory_gb=request.memory_gb,
         command=request.command,
         seeds_of=dict(seeds_of),
         first_seed=request.seed_offset + 1,

@@ -34,6 +34,7 @@ class Request:
     jobs: int | None = None
     timeout_s: float = 600.0
     compile_timeout_s: float = COMPILE_TIMEOUT_S
+    memory_gb: float | None = None
     command: str = ""
     alpha: float = ALPHA
     margins: Margins = field(default_factory=Margins)

@@ -21,6 +21,7 @@ from harness.cli import common
 @common.JOBS
 @common.TIMEOUT
 @common.COMPILE_TIMEOUT
+@common.MEMORY
 @common.quiet_option(help="No progress; only the answer.")
 @common.methods_option(help="Methods to keep; see `harness models`.")
 @common.SEEDS

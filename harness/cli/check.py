@@ -26,6 +26,7 @@ from harness.records.whole import write_text
 @common.JOBS
 @common.TIMEOUT
 @common.COMPILE_TIMEOUT
+@common.MEMORY
 @common.quiet_option(help="No progress; only the answer.")
 @click.option("--exact", is_flag=True, help="Same seeds, same versions, equal to the last digit.")
 @common.setting(

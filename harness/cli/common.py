@@ -66,6 +66,13 @@ COMPILE_TIMEOUT = setting(
     default=1800.0,
     help="Time limit of compiling a program, in seconds.",
 )
+MEMORY = click.option(
+    "--memory",
+    "memory_gb",
+    type=POSITIVE,
+    metavar="GB",
+    help="Memory of one process, in GB. [the machine's, divided by the jobs]",
+)
 ENGINE = setting(
     "--engine",
     type=click.Choice(["auto", "embedded", "cmdstan"]),

@@ -61,6 +61,7 @@ FAIL_ON = ("fail", "warn", "unknown")
 @common.JOBS
 @common.TIMEOUT
 @common.COMPILE_TIMEOUT
+@common.MEMORY
 @common.setting(
     "--why/--no-why",
     "explain",

@@ -20,7 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from harness.methods.method import Outcome, timed_out
 from harness.methods.started import Starter
 from harness.records import Cost, Reason, RunContext
-from harness.records.faults import fault_words, machine_fault, named_fault, sent
+from harness.records.faults import fault_words, machine_fault, named_fault, names_memory, sent
 from harness.stan import console
 from harness.stan.csv import CsvError, CutShortError
 
@@ -109,6 +109,8 @@ def _failed(codes: Sequence[int], text: str, words: str, folder: Path, stan_file
     if any(c < 0 and sent(-c) for c in codes):
         message = f"the process was killed (signal {signals}); often the machine is out of memory"
         return Outcome("killed", message=message)
+    if names_memory(text):
+        return Outcome("killed", message=named_fault(text), reason=Reason.MEMORY)
     if fault := named_fault(text) or no_room(folder):
         return Outcome("killed", message=fault, reason=Reason.MACHINE)
     if signals:

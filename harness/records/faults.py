@@ -24,10 +24,11 @@ _ERRNOS = frozenset(
 )
 """Disk, quota, open files, memory, processes, a failing disk."""
 
+_MEMORY = (os.strerror(errno.ENOMEM), "std::bad_alloc", "virtual memory exhausted")
+
 _WORDS = (
     *(os.strerror(number) for number in sorted(_ERRNOS)),
-    "std::bad_alloc",
-    "virtual memory exhausted",
+    *_MEMORY,
     "Killed signal terminated program",
 )
 """How the same faults read where only words are left: the loader's, a compiler's, CmdStan's."""
@@ -47,6 +48,19 @@ class MachineFaultError(RuntimeError):
 def named_fault(text: str) -> str:
     """Return the line of a program's output that names a fault of the machine; empty if none."""
     return next((s.strip() for s in text.splitlines() if any(w in s for w in _WORDS)), "")
+
+
+def names_memory(text: str) -> bool:
+    """Tell whether a program's output says that it got no more memory."""
+    return any(words in text for words in _MEMORY)
+
+
+def memory_fault(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, is that there was no more memory."""
+    fault = _fault_of(error)
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return fault.errno == errno.ENOMEM
+    return isinstance(fault, MemoryError) or (fault is not None and names_memory(str(fault)))
 
 
 def fault_words(error: BaseException) -> str:

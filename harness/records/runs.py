@@ -27,6 +27,7 @@ class Reason(StrEnum):
     TIME_LIMIT = "time limit"
     KILLED = "killed"
     MACHINE = "machine"
+    MEMORY = "memory"
     PROGRAM_ERROR = "program error"
     OPTIONS = "options"
     BAD_OUTPUT = "bad output"

@@ -115,7 +115,7 @@ class _Study:
         self.store.sweep()
         self.planner = Planner(plan, self.engines, self.store)
         self.works = [self.planner.work(model) for model in plan.models]
-        self.pool = Pool(plan.jobs or cores())
+        self.pool = Pool(plan.jobs or cores(), plan.memory_gb)
         self.runs_done = 0
         self.builds = 0
         self.builds_done = 0

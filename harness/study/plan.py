@@ -90,6 +90,8 @@ class Plan:
     jobs: int | None = None
     timeout_s: float = 600.0
     compile_timeout_s: float = COMPILE_TIMEOUT_S
+    memory_gb: float | None = None
+    """Of one worker process; None: its share of the machine's."""
     command: str = ""
     seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Numbers of seeds by model and method; they override all others."""

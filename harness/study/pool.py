@@ -28,13 +28,17 @@ from filelock import FileLock
 from harness.methods import METHODS
 from harness.methods.method import Method, timed_out
 from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec, Status
-from harness.records.faults import fault_words, machine_fault
+from harness.records.faults import fault_words, machine_fault, memory_fault
+from harness.records.text import fixed
 from harness.study import worker
 from harness.study.store import Store
 
 _PREFIX = "harness-pool-"
 _LOCK = "lock"
 _OLD_S = 3600.0
+
+_LEAST = 1e9
+"""A share of the memory that every worker gets, in bytes: the libraries alone take a quarter."""
 
 
 class RunTask(NamedTuple):
@@ -73,18 +77,37 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
             shutil.rmtree(scratch, ignore_errors=True)
     diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
     result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics, engine=task.engine)
+    if result.reason is Reason.MEMORY:
+        result = _out_of_memory(result)
     program = task.context.program
     unbuilt = task.row.bridge and not (program.embedded or program.library)
-    # What was killed may succeed next time, and a library may build.
-    if result.status != "killed" and not unbuilt:
+    # What was killed may succeed next time, and so may what needs memory; a library may build.
+    lasting = result.status != "killed" and result.reason is not Reason.MEMORY
+    if lasting and not unbuilt:
         Store(store_root).put(result)
     return dataclasses.replace(result, draws=None, trace=None)
+
+
+def _out_of_memory(result: RunResult) -> RunResult:
+    """Say what limit a run has reached; without one, the machine's memory was at its end."""
+    limit = worker.memory_limit()
+    if limit is None:
+        return dataclasses.replace(result, reason=Reason.MACHINE)
+    words = f"it needed more memory than the limit of {gigabytes(limit)}; a larger one: --memory"
+    return dataclasses.replace(result, status="failed", message=words)
+
+
+def gigabytes(size: float) -> str:
+    """Return a size in memory as people write it."""
+    return f"{fixed(size / 1e9, 1)} GB"
 
 
 def ended_by(task: RunTask, error: BaseException) -> RunResult:
     """Return the result of a run that an exception ended, the method's or the machine's."""
     if isinstance(error, ChildProcessError):
         return _ended(task, "killed", Reason.KILLED, str(error))
+    if memory_fault(error):
+        return _ended(task, "killed", Reason.MEMORY, fault_words(error))
     if machine_fault(error):
         return _ended(task, "killed", Reason.MACHINE, fault_words(error))
     return _ended(task, "failed", Reason.PROGRAM_ERROR, f"{type(error).__name__}: {error}")
@@ -147,8 +170,9 @@ class Slot:
     In ``concurrent.futures`` a worker that dies breaks its whole executor: so it breaks no other.
     """
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, memory: float) -> None:
         self._number = number
+        self._memory = memory
         self._folder = folder
         self._executor: Executor | None = None
         self.job: Job | None = None
@@ -174,7 +198,7 @@ class Slot:
             self._executor = loky.ProcessPoolExecutor(
                 max_workers=1,
                 initializer=worker.begin,
-                initargs=(str(self._folder), self._number, os.getpid()),
+                initargs=(str(self._folder), self._number, os.getpid(), self._memory),
             )
         return self._executor
 
@@ -215,11 +239,14 @@ class Pool:
     call that passes the limit which it set itself by :func:`harness.study.worker.limited` is ended
     with its process, and its error is an ``OverdueError``.
 
+    A worker and each process that it starts may have ``memory_gb`` of memory where the system can
+    limit it, by default the machine's divided by the number of jobs.
+
     The slots hold one call each: the others wait here, so that a call may overtake those whose
     turn is later. The pool's folder has all temporary files of its workers.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, memory_gb: float | None = None) -> None:
         # One BLAS thread per worker: the pool already uses every core.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
@@ -229,7 +256,8 @@ class Pool:
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock = FileLock(self._folder / _LOCK)
         self._lock.acquire()
-        self._slots = [Slot(number, self._folder) for number in range(jobs)]
+        memory = share(jobs) if memory_gb is None else memory_gb * 1e9
+        self._slots = [Slot(number, self._folder, memory) for number in range(jobs)]
         self._held: list[Job] = []
         self._numbers = itertools.count()
 
@@ -296,6 +324,16 @@ class Pool:
         self._held.clear()
         self._lock.release()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def share(jobs: int) -> float:
+    """Return the memory that each of several workers may take, in bytes: its part of all."""
+    found = [float("inf")]
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        found.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    with contextlib.suppress(OSError, ValueError):  # a container's own limit
+        found.append(float(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return max(min(found) / jobs, _LEAST)
 
 
 def sweep() -> None:

@@ -20,7 +20,7 @@ from harness.stan.density import EngineError
 from harness.stan.engine import embed, open_density
 from harness.study.engines import Engines
 from harness.study.store import cmdstan_seed
-from harness.study.worker import limited
+from harness.study.worker import limited, unlimited_memory
 
 TRIES = 100
 """Points at which a density is tried, as in Stan's initialisation."""
@@ -118,7 +118,7 @@ def build(
             if refusal:
                 return Prepared(error=refusal)
         if executable and made.executable is None:
-            with limited(limits_s[0]):
+            with limited(limits_s[0]), unlimited_memory():
                 compiled = stan.compile_program(model.stan_file, cmdstan)
             made = dataclasses.replace(
                 made, executable=compiled.executable, cmdstan=compiled.cmdstan
@@ -134,7 +134,7 @@ def build(
         return Prepared(error=str(error))
     if library and made.library is None:
         try:
-            with limited(limits_s[0]):
+            with limited(limits_s[0]), unlimited_memory():
                 built = bridge.library(model.stan_file, cmdstan)
             made = dataclasses.replace(made, library=built)
         except (stan.ToolchainError, stan.ProgramError) as error:

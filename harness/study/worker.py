@@ -10,6 +10,7 @@ call can be stopped in no other way.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import tempfile
@@ -31,16 +32,22 @@ class OverdueError(Exception):
     """A call that was ended with its process, because it took longer than it may."""
 
 
+MAPPED = 1e9
+"""Bytes of address space that libraries take without using them; a worker has 0.7 GB."""
+
+_memory: float | None = None
+"""The limit of this worker's memory in bytes; None where there is none."""
+
 _mark: Path | None = None
 """This worker's mark; None in a process that is no worker."""
 
 
-def begin(folder: str, slot: int, parent: int) -> None:
-    """Make this process a worker: the initializer of the pool's executors.
+def begin(folder: str, slot: int, parent: int, memory: float) -> None:
+    """Make this process a worker: the initializer of the pool's executors. Memory is in bytes.
 
     Windows has neither process groups nor priorities by number.
     """
-    global _mark  # noqa: PLW0603 - there is one worker in a process
+    global _mark, _memory  # noqa: PLW0603 - there is one worker in a process
     # Ctrl-C reaches only the parent, which handles it.
     if hasattr(os, "setsid"):
         with contextlib.suppress(OSError):
@@ -58,7 +65,43 @@ def begin(folder: str, slot: int, parent: int) -> None:
     mark.touch()
     os.utime(mark, (0, 0))
     _mark = mark
+    if math.isfinite(memory) and _address_space(memory + MAPPED):
+        _memory = memory
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def memory_limit() -> float | None:
+    """Return the memory that this process may have, in bytes; None where nothing limits it."""
+    return _memory
+
+
+@contextmanager
+def unlimited_memory() -> Iterator[None]:
+    """Lift the limit for what is started in the block: a compiler needs what it needs."""
+    if _memory is not None:
+        _address_space(math.inf)
+    try:
+        yield
+    finally:
+        if _memory is not None:
+            _address_space(_memory + MAPPED)
+
+
+def _address_space(size: float) -> bool:
+    """Limit this process and those that it starts, each by itself; tell whether that is done."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return False
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = hard
+    if math.isfinite(size):
+        soft = int(size) if hard == resource.RLIM_INFINITY else min(int(size), hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    except (OSError, ValueError):  # macOS has the call, and refuses it
+        return False
+    return True
 
 
 def _watch(parent: int) -> None:

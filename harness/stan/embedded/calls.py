@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from harness.records.faults import names_memory
 from harness.stan.density import EngineError
 from harness.stan.embedded.library import Sink
 
@@ -186,6 +187,8 @@ def serve(
             None, ctypes.byref(stopped), words, ctypes.c_size_t(ERROR_BYTES),
         )  # fmt: skip
     stopper.check(stopped.value, lines)
+    if failed and names_memory(said(words)):
+        raise MemoryError(said(words))
     if failed:
         raise ServiceError(said(words) or f"{name} ended with code {failed}", lines)
     return tuple(lines), printed.taken()

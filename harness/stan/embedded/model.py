@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
+from harness.records.faults import names_memory
 from harness.stan.density import EngineError, Evaluation, Status, check_parameters
 from harness.stan.embedded import batch, library
 from harness.stan.embedded.buffers import Staged, address, rows, text
@@ -237,6 +238,8 @@ class EmbeddedModel:
                 out[bad] = np.nan
                 status[bad] = Status.REJECT
                 self._error = self._why_not_written(points[bad[0]])
+                if names_memory(self._error):
+                    raise MemoryError(self._error)
                 end = self._ends[1]
                 if transformed and not generated and end < self._width:
                     out[bad, :end], status[bad] = self._plain.constrain(points[bad])
@@ -345,8 +348,15 @@ class EmbeddedModel:
         """Return the message of a point that cannot be evaluated; :meth:`last_error` from now on.
 
         Called with ``lock`` held.
+
+        Raises
+        ------
+        MemoryError
+            If there was no more memory: that is no property of the point.
         """
         self._error = why_not(self.handle, z, self._width)
+        if names_memory(self._error):
+            raise MemoryError(self._error)
         return self._error
 
     def _why_not_written(self, z: FloatArray) -> str:
@@ -401,6 +411,7 @@ class EmbeddedPoint:
                 self._failed = Status.FAILED
                 return math.nan
             if rejected:
+                model.why_not(self.z)
                 self.gradient[:] = np.nan
                 self._failed = Status.REJECT
                 return -math.inf
