@@ -151,10 +151,23 @@ def test_labels_of_figures_can_be_read(browser: Chrome, path: Path, size: tuple[
 
 
 def test_a_printed_page_is_not_cut(browser: Chrome, path: Path) -> None:
-    """On A4 with the usual margins, 718 pixels, no table is wider than the paper."""
-    show(browser, path, (718, 1000))
+    """On A4 with the report's margins, 680 pixels, no table is wider than the paper.
+
+    Each method is a row of a table whose cells stand under their headings, and labels of figures
+    can be read.
+    """
+    show(browser, path, (680, 1000))
     with media(browser, "print"):
-        assert ask(browser, "document.documentElement.scrollWidth") <= 718
+        assert ask(browser, "document.documentElement.scrollWidth") <= 680
+        ask(browser, OPEN)
+        assert smaller(browser, 10) == []
+        lefts = ask(
+            browser,
+            "[...document.querySelector('.decision').rows].filter(r => r.cells.length > 1)"
+            ".map(r => [...r.cells].map(c => Math.round(c.getBoundingClientRect().left)))",
+        )
+        assert len(lefts) > 3
+        assert len({tuple(row) for row in lefts}) == 1
 
 
 @pytest.mark.parametrize(
