@@ -7,6 +7,7 @@ reports are added to the Markdown pages of this folder, so none of them is writt
 from __future__ import annotations
 
 import re
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "reports" / "lecture"
 COPIED = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 """Pages of the repository's root; the README is the site's first page."""
+
+EXAMPLE = "gallery/eight_schools/index.html"
+"""A report made while the site is built: that of ``harness compare --quick`` on a small model."""
 
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>(~?)([\w.]+)</code>")
 LESSON = re.compile(r"<!-- lesson: (\w+) -->")
@@ -216,7 +220,7 @@ def league() -> str:
 
 
 def pages() -> dict[str, str]:
-    """Return all generated pages and files by address."""
+    """Return all generated pages and files by address, but for the :data:`EXAMPLE`."""
     made = {address: write() for address, write in TABLES.items()}
     for name in COPIED:
         text = moved((ROOT / name).read_text(encoding="utf-8"))
@@ -226,11 +230,23 @@ def pages() -> dict[str, str]:
     return made
 
 
+def example() -> str:
+    """Compare on eight schools without a compiler, and return the report."""
+    import harness
+
+    folder = ROOT / "docs"
+    result = harness.compare(
+        folder / "eight_schools.stan", folder / "eight_schools.json", quick=True
+    )
+    with tempfile.TemporaryDirectory() as made:
+        return result.to_html(Path(made) / "index.html").read_text(encoding="utf-8")
+
+
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     from mkdocs.structure.files import File
 
-    for address, content in pages().items():
+    for address, content in (pages() | {EXAMPLE: example()}).items():
         files.append(File.generated(config, address, content=content))
     return files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,11 @@ def test_a_block_runs(block: Block, tmp_path: Path) -> None:
     """In a fresh process, beside a small program of the reader's own and the committed report."""
     (tmp_path / "my.stan").write_text(PROGRAM, encoding="utf-8")
     (tmp_path / "my.json").write_text('{"N": 4, "y": [1.2, 0.3, 2.1, 1.7]}', encoding="utf-8")
-    (tmp_path / "reports").symlink_to(ROOT / "reports", target_is_directory=True)
+    for name in ("eight_schools.stan", "eight_schools.json"):
+        shutil.copy(ROOT / "docs" / name, tmp_path)
+    sample = tmp_path / "reports" / "lecture"
+    sample.parent.mkdir()
+    sample.symlink_to(ROOT / "reports" / "lecture", target_is_directory=True)
     if block.kind == "python":
         script = [sys.executable, "-c", block.code]
     else:
