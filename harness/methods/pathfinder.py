@@ -31,7 +31,7 @@ MOST_NUMBERS = 50_000_000
 """Values of all paths' draws together, because of memory, unless ``num_draws`` says otherwise."""
 
 DENSITIES_S = 10.0
-"""Expected seconds of all draws' densities, at most: a verdict that is open for want of draws may
+"""Expected seconds of all draws' densities, at most: a verdict that needs more draws may
 ask for 25 times the usual number. Those that are wanted are then drawn from fewer, with weights."""
 
 USUAL_DRAWS = 4000

@@ -93,7 +93,7 @@ def _extended(
     metric: Metric,
     before: Polished | None,
 ) -> FloatArray:
-    """Return each block's Hessian, of which those known ``before`` at ``theta`` need not be formed.
+    """Return each block's Hessian; those known ``before`` at ``theta`` are not formed again.
 
     Before there were fewer blocks, or fewer draws of each.
     """

@@ -124,8 +124,8 @@ def layout(d: int, draws: int, seconds: float) -> tuple[int, int]:
         size = UNMATCHED
     while size > 16 and size * seconds > BLOCK_S:  # noqa: PLR2004
         size //= 2
-    # The error of the optimum is told by how blocks differ: eight tell it better than four, and
-    # small ones cost next to nothing.
+    # The error of the optimum is estimated from how blocks differ: better from eight than from
+    # four, and small ones cost next to nothing.
     return (8 if 8 * size * seconds < CHEAP_S and size <= 32 else 4), size  # noqa: PLR2004
 
 
