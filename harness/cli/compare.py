@@ -58,6 +58,11 @@ FAIL_ON = ("fail", "warn", "unknown")
 )
 @common.DRAWS
 @click.option("--markdown", type=common.FILE, help="The verdicts for a pull request.")
+@click.option(
+    "--seconds/--no-seconds",
+    default=True,
+    help="Leave measured seconds and the date out of CSV, JSON and draws: equal runs, equal files.",
+)
 @common.JOBS
 @common.TIMEOUT
 @common.COMPILE_TIMEOUT
@@ -175,7 +180,8 @@ def _compared(plan: Plan, display: Progress) -> tuple[Comparison, Path]:
     assert plan.out is not None  # noqa: S101 - the command sets it
     with files.reserved(plan.out):
         comparison, figures = comparing.compare(plan, display)
-        return writing.write(comparison, figures, plan.out, draws=plan.draws)
+        kept = {"draws": plan.draws, "seconds": plan.seconds}
+        return writing.write(comparison, figures, plan.out, **kept)
 
 
 def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:

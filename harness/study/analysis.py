@@ -188,7 +188,8 @@ def write_all(
     for run in runs:
         if run.draws is not None or run.trace is not None:
             name = f"{run.spec.method}-{run.spec.seed}"
-            write_draws(folder, name, run.key, run.draws, run.trace, makes(run.spec.method))
+            made_by = makes(run.spec.method)
+            write_draws(folder, name, run.key, run.draws, run.trace, made_by, clock=task.seconds)
     if reference.draws is not None and not reference.method:
         key = digest([reference_hash(task), task.model.reference, task.data_hash, code_hash()])
         write_draws(folder, "reference", key, reference.draws, None)

@@ -476,6 +476,7 @@ class _Study:
             notes=(*work.notes, *_engine_notes(work)),
             store_root=self.store.root,
             draws_folder=self.plan.draws_folder,
+            seconds=self.plan.seconds,
             figures=self.plan.figures,
             explain=self.plan.explain,
             program=_unless_stuck(work),

@@ -87,6 +87,8 @@ class Plan:
     out: Path | None = None
     draws: bool = False
     """Whether draws are written into ``out``; they are in the cache anyway."""
+    seconds: bool = True
+    """Whether what is written has measured seconds and dates, in which two equal runs differ."""
     jobs: int | None = None
     timeout_s: float = 600.0
     compile_timeout_s: float = COMPILE_TIMEOUT_S

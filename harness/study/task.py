@@ -93,6 +93,8 @@ class AnalysisTask:
     notes: tuple[str, ...]
     store_root: Path
     draws_folder: Path | None
+    seconds: bool = True
+    """Whether the traces that are written there have their seconds."""
     reference_content: str = ""
     """The hash of supplied draws that are in no file."""
     reference_iid: bool = False
@@ -187,7 +189,7 @@ def analysis_key(task: AnalysisTask) -> str:
             "reference": reference_hash(task),
             "judged": task.judged,
             "notes": task.notes,
-            "draws_folder": task.draws_folder is not None,
+            "draws_folder": [task.draws_folder is not None, task.seconds],
             "figures": task.figures,
             "explain": [task.explain, task.engine, _without_density(task.program), task.timeout_s],
             "remedies": task.remedies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from harness.records import Comparison, ModelComparison, Reference
 from harness.report import files
+from harness.why.verdicts import explained
 
 
 def write(
@@ -18,32 +20,63 @@ def write(
     out: Path,
     *,
     draws: bool = False,
+    seconds: bool = True,
 ) -> tuple[Comparison, Path]:
     """Write the report with its CSV and JSON files; return what was written and the HTML's path.
 
     ``draws`` says whether the analysis has written draws; those of an earlier one go. A model whose
-    results cannot be written is written with that error instead.
+    results cannot be written is written with that error instead. Without ``seconds``, tables and
+    JSON have no measured seconds and no date: equal comparisons are equal files.
     """
     for model in () if draws else comparison.models:
         files.remove_draws(out / "draws" / model.model.name)
     try:
-        return comparison, _written(comparison, figures, out)
+        return comparison, _written(comparison, figures, out, seconds=seconds)
     except OSError:
         raise
     except Exception:
         sound = _without_unwritable(comparison, figures)
         if all(m.error is not None for m in sound.models):
             raise
-        return sound, _written(sound, figures, out)
+        return sound, _written(sound, figures, out, seconds=seconds)
 
 
-def _written(comparison: Comparison, figures: Mapping[str, tuple[Any, ...]], out: Path) -> Path:
+def _written(
+    comparison: Comparison,
+    figures: Mapping[str, tuple[Any, ...]],
+    out: Path,
+    *,
+    seconds: bool = True,
+) -> Path:
     from harness.report import html
 
-    files.write(comparison, out)
+    files.write(comparison if seconds else without_seconds(comparison), out)
     path = out / "index.html"
     html.render(comparison, path, figures=figures)
     return path
+
+
+def without_seconds(comparison: Comparison) -> Comparison:
+    """Return a comparison without what a clock measured, in records and in what follows of them."""
+    unknown = math.nan
+    models = tuple(
+        explained(
+            dataclasses.replace(
+                m,
+                runs=tuple(
+                    dataclasses.replace(r, cost=dataclasses.replace(r.cost, seconds=unknown))
+                    for r in m.runs
+                ),
+                trials=tuple(
+                    dataclasses.replace(t, seconds=unknown, seconds_before=unknown)
+                    for t in m.trials
+                ),
+            )
+        )
+        for m in comparison.models
+    )
+    timeless = {k: v for k, v in comparison.provenance.items() if k not in {"date", "seconds"}}
+    return dataclasses.replace(comparison, models=models, provenance=timeless)
 
 
 def _without_unwritable(

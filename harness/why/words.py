@@ -158,12 +158,16 @@ def remedy_in_short(verdict: Verdict) -> str:
         return ""
     best = verdict.remedies[0]
     if isinstance(best, Better):
-        return f"{title(best.method)} {VERBS[best.level]} ({seconds(best.seconds)})"
+        return f"{title(best.method)} {VERBS[best.level]}{_took(best.seconds)}"
     if best.helps:
         verb = VERBS[best.level_after or "unknown"]
-        return f"{remedy_name(best)} {verb} ({seconds(best.seconds)})"
+        return f"{remedy_name(best)} {verb}{_took(best.seconds)}"
     hints = [r for r in verdict.remedies if isinstance(r, Trial) and _hint(r)]
     return f"{remedy_name(hints[0])} (a hint)" if hints else "nothing tried helps"
+
+
+def _took(duration: float) -> str:
+    return f" ({seconds(duration)})" if math.isfinite(duration) else ""
 
 
 def remedy_key(verdict: Verdict) -> tuple[object, ...]:

@@ -136,7 +136,7 @@ def broken(folder: Path, cmdstan: CmdStan, how: str, times: int) -> Model:
 
 
 @pytest.mark.stan
-@pytest.mark.parametrize(("how", "times"), [("killed", 1), ("killed", 9), ("file too large", 9),
+@pytest.mark.parametrize(("how", "times"), [("killed", 1), ("file too large", 9),
                                             ("cut short", 9)])  # fmt: skip
 def test_what_a_signal_or_a_disk_ended_is_neither_stored_nor_judged(
     tmp_path: Path, cmdstan: CmdStan, monkeypatch: pytest.MonkeyPatch, how: str, times: int

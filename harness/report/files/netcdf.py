@@ -48,6 +48,8 @@ def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTre
         groups["sample_stats"] = stats
     # Many short chains are no mistaken dimensions.
     tree = arviz_base.from_dict(groups, check_conventions=False)
+    for group in tree.subtree:
+        group.attrs.pop("created_at", None)  # equal draws are equal files
     tree.attrs.update({k: str(v) for k, v in (attrs or {}).items()})
     for name, other in called.items():
         if other != name:
@@ -75,12 +77,16 @@ def write_draws(
     draws: Draws | None,
     trace: Trace | None,
     made_by: str = "unknown",
+    *,
+    clock: bool = True,
 ) -> None:
     """Write one run's draws as NetCDF, with the ELBO trace in group ``vi_trace``.
 
     ``made_by`` says what its draws are, so that an approximation's are never taken for a reference.
-    A file that already holds the run of this key is left alone.
+    A file that already holds the run of this key is left alone. Without ``clock`` the trace has no
+    seconds, so that files of equal runs are equal.
     """
+    key = key if clock else f"{key} without seconds"
     path = folder / f"{name}.nc"
     keys = written_keys(folder)
     if keys.get(name) == key:
@@ -92,7 +98,9 @@ def write_draws(
     about = {"key": key, "iid": draws.iid, "made_by": made_by} if draws is not None else {}
     tree = xr.DataTree() if draws is None else to_datatree(draws, about)
     if trace is not None:
-        columns = {"elapsed_s": trace.elapsed_s, "elbo": trace.elbo, **trace.extras}
+        columns = {"elbo": trace.elbo, **trace.extras}
+        if clock:
+            columns["elapsed_s"] = trace.elapsed_s
         tree["vi_trace"] = xr.DataTree(
             xr.Dataset(
                 {k: ("iteration", v) for k, v in columns.items()},
@@ -138,5 +146,7 @@ def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
         if "vi_trace" in tree.children:
             group = tree["vi_trace"].to_dataset()
             columns = {str(k): np.asarray(v, dtype=np.float64) for k, v in group.variables.items()}
-            trace = Trace(columns["iteration"], columns["elapsed_s"], columns["elbo"])
+            unknown = np.full(len(columns["iteration"]), np.nan)
+            elapsed_s = columns.get("elapsed_s", unknown)
+            trace = Trace(columns["iteration"], elapsed_s, columns["elbo"])
     return draws, trace

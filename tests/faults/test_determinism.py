@@ -1,0 +1,137 @@
+"""The same versions, engine and seeds give the same bytes, however a study is run or ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.models import folders
+from harness.stan import embedded
+from harness.study import comparing, writing
+from harness.study.plan import Plan
+
+pytestmark = pytest.mark.skipif(bool(embedded.available()), reason=embedded.available() or "-")
+
+PROGRAMS = {
+    "aa": "parameters { real k; vector[2] b; } model { k ~ normal(1, 2); b ~ normal(k, 1); }",
+    "bb": "parameters { real<lower=0, upper=1> t; } model { t ~ beta(2, 3); } "
+    "generated quantities { int y = bernoulli_rng(t); }",
+}
+
+
+def programs(folder: Path) -> list[Path]:
+    """Write the programs."""
+    for name, text in PROGRAMS.items():
+        (folder / f"{name}.stan").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.stan" for name in PROGRAMS]
+
+
+def lines(file: Path) -> list[str]:
+    """Return a table's lines; models stand in the order in which they were asked for."""
+    return sorted(file.read_text(encoding="utf-8").splitlines())
+
+
+def test_jobs_and_the_order_of_models_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 1 and 4 workers, models turned round: tables, JSON and NetCDF files are identical."""
+    models = [folders.user_model(file, None) for file in programs(tmp_path)]
+    for jobs, order in ((1, models), (4, models[::-1])):
+        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / f"cache {jobs}"))
+        out = tmp_path / str(jobs)
+        plan = Plan(
+            tuple(order),
+            methods=("nuts", "meanfield", "dadvi"),
+            engine="embedded",
+            seeds=2,
+            jobs=jobs,
+            out=out,
+            draws=True,
+            seconds=False,
+            explain=False,
+            figures=False,
+        )
+        writing.write(*comparing.compare(plan), out, draws=True, seconds=False)
+    one, four = tmp_path / "1", tmp_path / "4"
+    files = [p.relative_to(one) for p in one.rglob("*.nc")]
+    assert len(files) >= 2 * (1 + 2 + 2)
+    assert [f for f in files if (one / f).read_bytes() != (four / f).read_bytes()] == []
+    tables = [p.name for p in one.glob("*.csv")]
+    assert {"measures.csv", "claims.csv", "gaps.csv", "verdicts.csv"} <= set(tables)
+    assert [t for t in tables if lines(one / t) != lines(four / t)] == []
+    whole = [json.loads((out / "results.json").read_text(encoding="utf-8")) for out in (one, four)]
+    for found in whole:
+        # The order of the models, and the checksum of a table that is in the same order.
+        del found["measures_sha256"]
+        found["models"].sort(key=lambda m: json.dumps(m, sort_keys=True))
+        found["provenance"]["hashes"] = dict(sorted(found["provenance"]["hashes"].items()))
+    assert whole[0] == whole[1]
+
+
+def start(folder: Path, cache: str, out: str) -> subprocess.Popen[str]:
+    """Start a study of some 60 runs."""
+    command = [sys.executable, "-m", "harness", "compare", *map(str, programs(folder))]
+    command += ["--engine", "embedded", "--methods", "dadvi,pathfinder,laplace", "--seeds", "9"]
+    command += ["--jobs", "2", "--no-why", "--no-seconds", "--out", str(folder / out)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "HARNESS_CACHE": str(folder / cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stored(folder: Path, cache: str) -> int:
+    """Return how many runs are stored."""
+    return len(list((folder / cache / "results").glob("??/*/result.json")))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+def test_a_study_that_is_killed_again_and_again_ends_as_if_nothing_had_been(
+    tmp_path: Path,
+) -> None:
+    """Killed at ten random moments: what is stored stays, and the results are the same bytes."""
+    rng = random.Random(20261129)  # noqa: S311 - moments, not secrets
+    kept = kills = 0
+    for _ in range(10):
+        process = start(tmp_path, "killed", "killed out")
+        goal, end = kept + rng.randint(0, 4), time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < end:
+            if stored(tmp_path, "killed") >= goal:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        kills += process.poll() is None
+        process.kill()
+        process.communicate(timeout=60)
+        now = stored(tmp_path, "killed")
+        assert now >= kept
+        kept = now
+    assert kills >= 5
+    last = start(tmp_path, "killed", "killed out")
+    said, errors = last.communicate(timeout=600)
+    assert last.returncode == 0, errors
+    assert "damaged" not in said + errors
+    undisturbed = start(tmp_path, "undisturbed", "undisturbed out")
+    _, errors = undisturbed.communicate(timeout=600)
+    assert undisturbed.returncode == 0, errors
+    out, other = tmp_path / "killed out", tmp_path / "undisturbed out"
+    for name in ("measures.csv", "verdicts.csv", "runs.csv", "gaps.csv", "claims.csv"):
+        assert (out / name).read_bytes() == (other / name).read_bytes(), name
+    found, whole = (
+        json.loads((o / "results.json").read_text(encoding="utf-8")) for o in (out, other)
+    )
+    total = whole["provenance"]["runs_made"]
+    # A run may have been stored between the count and the kill, never lost.
+    assert found["provenance"]["runs_made"] <= total - kept
+    assert found["models"] == whole["models"]
