@@ -248,7 +248,7 @@ def test_nuts_is_drawn_as_the_reference_on_a_page_made_again(tmp_path: Path) -> 
     assert entry.reference.kind == "nuts"
     nuts = next(r for r in entry.runs if r.spec.method == "nuts")
     files.write(Comparison((entry,), (), {"command": "harness compare"}), tmp_path)
-    write_draws(tmp_path / "draws" / entry.model.name, "nuts-1", "key", nuts.draws, None)
+    write_draws(tmp_path / "draws" / entry.model.name, "nuts-1", nuts.key, nuts.draws, None)
     draws = files.read(tmp_path).models[0].reference.draws
     assert draws is not None
     assert nuts.draws is not None
