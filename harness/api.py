@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import stan
-from harness.intake import is_fit, read_reference, take
+from harness.intake import files_of, is_fit, read_reference, take
 from harness.methods import METHODS, makes
 from harness.methods.method import Method
 from harness.methods.options import checked, refuse_unused
@@ -30,7 +30,7 @@ from harness.records.text import listed
 from harness.report import files
 from harness.report.decision import Row, decide
 from harness.report.files.netcdf import to_datatree
-from harness.study import comparing, progress
+from harness.study import arguments, comparing, progress
 from harness.study.engines import Wanted
 from harness.study.plan import QUICK, Plan, methods_run
 from harness.study.store import Store
@@ -364,7 +364,8 @@ def compare(
     harness.ModelError
         If the model is unknown or the data are unusable.
     harness.OptionError
-        If an option is unknown, or has a value its method does not take.
+        If an option is unknown, or has a value its method does not take; if a number of seeds,
+        jobs or seconds is out of range.
     harness.ToolchainError
         If the engine that is wanted is not there and cannot be installed.
     harness.NothingToRunError
@@ -375,13 +376,23 @@ def compare(
         On Ctrl-C before any method has finished, or pressed again while what has finished is
         judged; finished runs are kept.
     TypeError
-        If the reference is nothing that can be taken, or a method of your own is no function.
+        If the reference is nothing that can be taken, a method of your own is no function, or an
+        argument has another type than it must have.
     ValueError
         If a method is unknown, one of your own has a name that is taken, ``remedies`` are wanted
         without ``why``, ``quick`` on CmdStan, or the reference cannot be read or is an
         approximation's.
     """
-    if not isinstance(reference, (str, Path)):
+    arguments.checked(
+        seeds=seeds, jobs=jobs, timeout_s=timeout_s, seed=seed, engine=engine, quick=quick, why=why,
+        remedies=remedies, reference_iid=reference_iid, quiet=quiet,
+    )  # fmt: skip
+    arguments.by_method(options)
+    quantities = arguments.names("quantities", quantities)
+    if isinstance(reference, (str, Path)):
+        if str(reference) not in CHOICES:
+            files_of(str(reference))
+    else:
         from harness.study import judging
 
         reference = judging.kept(take(reference, role="reference"))
@@ -392,13 +403,15 @@ def compare(
         msg = "remedies=True needs the causes that why=False leaves out; drop one of them"
         raise ValueError(msg)
     own = _own(methods) if isinstance(methods, Mapping) else {}
-    names = None if methods is None else tuple(methods)
+    names = None if methods is None else arguments.names("methods", methods)
+    if names == ():
+        raise ValueError(f"methods is empty; known: {', '.join(METHODS)}")
     unknown = [m for m in names or () if m not in METHODS and m not in own]
     if unknown:
         raise ValueError(f"unknown methods {unknown}; known: {', '.join(METHODS)}")
     model = _model(program, data)
     if quantities:
-        model = dataclasses.replace(model, quantities=tuple(quantities))
+        model = dataclasses.replace(model, quantities=quantities)
     given = checked(options)
     if quick:
         engine, names, seeds = "embedded", names or QUICK, seeds or 1
@@ -494,6 +507,7 @@ def judge(
     """
     from harness.study import judging
 
+    arguments.checked(timeout_s=timeout_s, why=why, reference_iid=reference_iid)
     if data is not None and program is None:
         raise ValueError("data belong to a program; name it with program=")
     if isinstance(reference, str) and reference in CHOICES:
@@ -506,7 +520,7 @@ def judge(
         reference=truth,
         reference_iid=reference_iid,
         model=None if program is None else _model(program, data),
-        quantities=(quantities,) if isinstance(quantities, str) else tuple(quantities),
+        quantities=arguments.names("quantities", quantities),
         why=why,
         timeout_s=timeout_s,
         command="harness.judge(…)",
@@ -580,6 +594,7 @@ def _require_fit(values: Mapping[str, Any], info: stan.ProgramInfo) -> None:
 
 
 def _model(program: str | Path, data: Mapping[str, Any] | str | Path | None) -> Model:
+    arguments.program_and_data(program, data)
     if not str(program).endswith(".stan"):
         if data is not None:
             raise ModelError(f"{program} brings its own data; to change them give its .stan file")

@@ -16,6 +16,7 @@ import click
 
 from harness.records import CHOICES
 from harness.records.text import clip, one_line, printed
+from harness.records.untrusted import MOST_JOBS, MOST_SECONDS, MOST_SEEDS
 
 if TYPE_CHECKING:
     from harness.records import Comparison, Model
@@ -31,7 +32,9 @@ setting = partial(click.option, show_default=True)
 """An option whose help shows its default."""
 
 WHAT = click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
-SEEDS = click.option("--seeds", type=click.IntRange(1, 1000), help="Seeds per variational method.")
+SEEDS = click.option(
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), help="Seeds per variational method."
+)
 
 
 class FiniteRange(click.FloatRange):
@@ -47,10 +50,7 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-MOST_SECONDS = 1e7
-"""Four months; what a system can wait for ends not far beyond."""
 POSITIVE = FiniteRange(0, MOST_SECONDS, min_open=True)
-MOST_JOBS = 1024
 JOBS = click.option("--jobs", type=click.IntRange(1, MOST_JOBS), help="Processes. [all cores]")
 TIMEOUT = setting(
     "--timeout",

@@ -280,7 +280,12 @@ def write_data(data: Mapping[str, Any]) -> Path:
 
     Whole numbers lose their point, so that 1.0 serves where an int is declared.
     """
-    text = to_json({k: _plain(v, whole=True) for k, v in data.items()})
+    if odd := [k for k in data if not isinstance(k, str)]:
+        raise ModelError(f"{odd[0]!r:.60} names no variable of the data; allowed: text")
+    try:
+        text = to_json({k: _plain(v, whole=True) for k, v in data.items()})
+    except RecursionError as error:
+        raise ModelError("the data are nested too deeply; use numbers, lists and arrays") from error
     return publish(hashlib.sha256(text.encode()).hexdigest()[:24], text)
 
 

@@ -21,7 +21,7 @@ from harness.models.data import ModelError, data_file, data_hash, publish, to_js
 from harness.models.exact import SAMPLERS
 from harness.records import Claim, Model
 from harness.records.text import clip, listed, one_line
-from harness.records.untrusted import MOST_TEXT, file_name, is_file, read_bytes
+from harness.records.untrusted import MOST_SEEDS, MOST_TEXT, file_name, is_file, read_bytes
 
 _PACKAGE = Path(__file__).parents[1]
 LECTURE_ORDER = (
@@ -38,7 +38,6 @@ LECTURE_ORDER = (
 )
 
 
-_MOST = 1000  # seeds, as on the command line
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Whole = Annotated[int, Field(strict=True, ge=1)]
 
@@ -96,7 +95,7 @@ class _Setting(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    seeds: Annotated[_Whole, Field(le=_MOST)] | None = None
+    seeds: Annotated[_Whole, Field(le=MOST_SEEDS)] | None = None
     draws: Annotated[_Whole, Field(le=10**7)] | None = None
     skip: str | None = None
     engine: Literal["embedded", "cmdstan"] | None = None

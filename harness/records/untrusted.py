@@ -23,6 +23,13 @@ MOST_TEXT = 1 << 24
 LONGEST_NAME = 100
 """Bytes of a name that becomes a file's; suffixes are added, and systems allow 255."""
 
+MOST_SEEDS = 1000
+MOST_SEED = 10**6
+"""The number of a first seed."""
+MOST_JOBS = 1024
+MOST_SECONDS = 1e7
+"""Four months; what a system can wait for ends not far beyond."""
+
 # Letters that turn others around; a name with one reads as another name.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
