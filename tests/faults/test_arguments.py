@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "m.stan").write_text(PROGRAM)
     return tmp_path / "m.stan"
+
+
+def each(name: str, *values: Any) -> Iterator[tuple[str, Any]]:
+    """Yield an argument with each of some values."""
+    return ((name, value) for value in values)
 
 
 OUT_OF_RANGE: tuple[tuple[str, Any, str], ...] = (
@@ -51,10 +57,10 @@ OTHER_KIND: tuple[tuple[str, Any], ...] = (
     ("timeout_s", True),
     ("seed", None),
     ("engine", [1]),
-    *(("quantities", v) for v in (3, None, [1], [None], b"m")),
-    *(("methods", v) for v in (3, [3], [None], {"mine": 3}, {3: None})),
-    *(("options", v) for v in (3, [1], {"nuts": 3}, {3: {}}, {"nuts": {3: 1}})),
-    *(("reference", v) for v in (3, None, np.zeros(3))),
+    *each("quantities", 3, None, [1], [None], b"m"),
+    *each("methods", 3, [3], [None], {"mine": 3}, {3: None}),
+    *each("options", 3, [1], {"nuts": 3}, {3: {}}, {"nuts": {3: 1}}),
+    *each("reference", 3, None, np.zeros(3)),
     *((name, "x") for name in ("reference_iid", "why", "remedies", "quick", "quiet")),
     *(("data", v) for v in (3, [1])),
 )
