@@ -182,14 +182,13 @@ class Slot:
         """Hand a call to the worker."""
         from concurrent.futures.process import BrokenProcessPool
 
-        self.job = job
         try:
             self.future = self._started().submit(job.function, *job.args)
         except BrokenProcessPool:
             # It died while it had nothing to do.
             self.kill()
-            self.job = job
             self.future = self._started().submit(job.function, *job.args)
+        self.job = job
 
     def _started(self) -> Executor:
         import loky
