@@ -203,11 +203,22 @@ def test_changed_options_and_draws_are_named() -> None:
     old = sampler(options={"chains": 4, "samples": 1000, "delta": 0.8})
     assert method_reasons("nuts", old, old) == []
     new = replace(old, options={"chains": 4, "samples": 500, "warmup": 9}, draws=2000)
-    assert method_reasons("nuts", old, new) == [
+    assert method_reasons("nuts", old, new, {"samples", "draws"}) == [
         "nuts: option delta was 0.8, is not set",
         "nuts: option samples was 1000, is 500",
         "nuts: option warmup was not set, is 9",
         "nuts: 4000 draws a run then, 2000 now",
+    ]
+
+
+def test_what_the_harness_changed_itself_is_no_reason() -> None:
+    """NUTS that is made again with smaller steps or more draws follows from something else."""
+    old = sampler(options={"chains": 4, "samples": 1000, "adapt_delta": 0.8, "max_treedepth": 10})
+    changed = {"samples": 4000, "adapt_delta": 0.99, "max_treedepth": 12}
+    new = replace(old, options={**old.options, **changed}, draws=16_000)
+    assert method_reasons("nuts", old, new) == []
+    assert method_reasons("nuts", old, new, {"adapt_delta"}) == [
+        "nuts: option adapt_delta was 0.8, is 0.99"
     ]
 
 

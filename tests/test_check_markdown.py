@@ -110,7 +110,7 @@ def check_holds(name: str) -> None:
     plain = one_line(name)
     if not plain:
         return
-    levels, moved, _, open_ = (page.rows[i] for i in (1, 2, 3, 4))
+    moved, levels, _, open_ = (page.rows[i] for i in (1, 2, 3, 4))
     assert levels[:2] == [plain, plain]
     assert levels[3:7] == ["level", plain, plain, plain]
     assert moved[2] == plain

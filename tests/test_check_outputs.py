@@ -119,15 +119,28 @@ def test_figures_that_differ_in_the_last_digit_only_are_written_out() -> None:
     assert words.sides(change) == ("0.30000000000000004", "0.3")
 
 
-def test_the_gravest_rows_come_first() -> None:
-    """Changed before open; missing, new and unusable first, then levels, then by the errors."""
+def test_what_the_rest_follows_from_comes_first() -> None:
+    """Changed before open; missing, new and unusable first, then by the errors, levels last."""
     found = rows(outcomes.everything().models[0])
     assert [r.conclusion for r in found] == ["changed"] * 8 + ["inconclusive"] * 4
     assert {r.old for r in found[:3]} == {"there", "not there"}
     assert found[3].new == "unknown"
-    assert [r.evidence for r in found[6:8]] == ["14 se", "9.1 se"]
+    assert [r.evidence for r in found[5:7]] == ["14 se", "9.1 se"]
+    assert found[7].figure == "level"
     assert found[8].figure == "runs"
-    assert [r.evidence for r in found[9:]] == ["5.0 se", "3.1 se", "2.2 se"]
+    assert [r.evidence for r in found[9:]] == ["3.1 se", "2.2 se", "5.0 se"]
+
+
+def test_the_reference_comes_before_what_is_judged_by_it() -> None:
+    """A posterior that moved is named first, however many errors a method moved by."""
+    moved = tuple(mean(method=name, sds=sds) for name, sds in (("dadvi", 240.0), ("nuts", 15.0)))
+    causes = Change("m", "dadvi", "", "causes", "moved", "changed", was="skew", now="correlation")
+    changes = (causes, *moved)
+    assert [r.method for r in rows(ModelCheck("m", changes))] == ["dadvi", "nuts", "dadvi"]
+    found = rows(ModelCheck("m", changes, reference="nuts"))
+    assert [(r.method, r.figure) for r in found] == [
+        ("nuts", "mean"), ("dadvi", "mean"), ("dadvi", "causes"),
+    ]  # fmt: skip
 
 
 def test_no_model_hides_the_others() -> None:

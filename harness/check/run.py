@@ -31,7 +31,8 @@ from harness.check.baseline.summarise import fingerprint
 from harness.check.look import Looked, look, newly_usual, today
 from harness.check.request import Request, Target, as_asked, engines_of
 from harness.check.write import write_baselines
-from harness.records import Model
+from harness.methods.options import from_words
+from harness.records import SAMPLED_BY, Model
 from harness.study import engines
 from harness.study.progress import Progress
 
@@ -214,6 +215,7 @@ class _Checking:
             notes=tuple(self._notes(old, seen)) if seen is not None else (),
             error=error,
             path=self.paths[model.name],
+            reference=SAMPLED_BY.get(old.reference.get("kind", ""), ""),
             identical=identical,
         )
 
@@ -224,7 +226,8 @@ class _Checking:
         said = [program, differs.data_reason(old.data, describe_data(model, old.data))]
         for name, now in (seen.methods if seen is not None else {}).items():
             if name in old.methods:
-                said += differs.method_reasons(name, old.methods[name], now)
+                chosen = _chosen(name, model, old.request.get("settings") or (), self.request)
+                said += differs.method_reasons(name, old.methods[name], now, chosen)
         before = {k: v for k, v in old.written.items() if k in self.versions}
         said += differs.version_reasons(before, self.versions)
         if self.request.seed_offset:
@@ -248,6 +251,12 @@ class _Checking:
             if kept.no_moments:
                 notes.append(NoMoments(name, kept.no_moments))
         return notes
+
+
+def _chosen(name: str, model: Model, before: Sequence[str], request: Request) -> frozenset[str]:
+    """Return the options of a method that the user set, when the baseline was written or now."""
+    settings = from_words((*before, *request.settings))
+    return frozenset({*settings.get(name, {}), *model.settings.get(name, {})})
 
 
 _WHOLE = {"level", "causes", "reference", "kind", "moments"}

@@ -204,6 +204,8 @@ class ModelCheck:
     """The baseline's file; where there was none, the candidate that was written."""
     candidate: bool = False
     """Whether a candidate was written because there was no baseline."""
+    reference: str = ""
+    """The method whose draws were the baseline's reference; empty where no method made them."""
     identical: bool = False
     """Whether every draw is that of the baseline, to the last digit."""
 

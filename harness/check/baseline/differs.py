@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.check.baseline.form import MethodBaseline
@@ -55,14 +55,27 @@ def data_reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return f"{what}: {listed(said)}" if said else f"{what}, in their form only"
 
 
-def method_reasons(name: str, old: MethodBaseline, new: MethodBaseline) -> list[str]:
-    """Return sentences on changed options and numbers of draws of a method."""
+ADAPTED = frozenset({"adapt_delta", "max_treedepth", "samples", "draws"})
+"""What the harness changes itself: NUTS until its chains can be trusted, draws until they decide.
+
+So a difference in them follows from another, unless the user set them.
+"""
+
+
+def method_reasons(
+    name: str, old: MethodBaseline, new: MethodBaseline, chosen: Collection[str] = ()
+) -> list[str]:
+    """Return sentences on changed options and numbers of draws of a method.
+
+    ``chosen`` are the options that the user set: of those that the harness changes itself only
+    they are named.
+    """
     said = []
     for option in sorted({*old.options, *new.options}):
         before, now = (m.options.get(option, "not set") for m in (old, new))
-        if before != now:
+        if before != now and (option in chosen or option not in ADAPTED):
             said.append(f"{name}: option {option} was {before}, is {now}")
-    if old.draws != new.draws:
+    if old.draws != new.draws and "draws" in chosen:
         said.append(f"{name}: {old.draws} draws a run then, {new.draws} now")
     return said
 

@@ -1,4 +1,4 @@
-"""What is not the same, as rows of plain strings, the worst first."""
+"""What is not the same, as rows of plain strings: first what the rest follows from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from harness.check.baseline.change import Change, Conclusion, ModelCheck
+from harness.check.baseline.change import Change, Conclusion, ModelCheck, Part
 from harness.check.show import words
 from harness.records.text import clip, one_line
 
@@ -57,12 +57,25 @@ class Row:
         return f"{self.difference} {self.interval}".strip()
 
 
-def _gravity(change: Change) -> tuple[int, int, float]:
-    """Order what is missing first, then what has no figure, then by the error's multiples."""
-    place = _ORDER.index(change.conclusion)
+_FOLLOWS: dict[Part, int] = {
+    "summary": 2, "share": 3, "fault": 4, "level": 4, "cause": 4, "causes": 4,
+}  # fmt: skip
+"""Parts that follow from others: summaries from a reference or lost runs, levels from summaries."""
+
+
+def _gravity(change: Change, reference: str) -> tuple[int, int, bool, int, float]:
+    """Order by what follows from what.
+
+    What is missing comes first, then what has no figure; of the figures those of the reference,
+    the posterior itself, before those of the methods, by the multiples of their error; then shares
+    of seeds, levels and causes, which follow from them.
+    """
+    place, stage = _ORDER.index(change.conclusion), _FOLLOWS.get(change.part, 1)
+    other = change.method != reference
     if change.kind != "moved":
-        return place, 0, 0.0
-    return (place, 1, 0.0) if math.isnan(change.sds) else (place, 2, -abs(change.sds))
+        return place, 0, other, 0, 0.0
+    unknown = math.isnan(change.sds)
+    return place, stage, other, 0 if unknown else 1, 0.0 if unknown else -abs(change.sds)
 
 
 def rows(check: ModelCheck, *conclusions: Conclusion) -> list[Row]:
@@ -73,8 +86,8 @@ def rows(check: ModelCheck, *conclusions: Conclusion) -> list[Row]:
     if check.candidate:
         return []
     wanted = conclusions or ("changed", "inconclusive")
-    found = sorted((c for c in check.changes if c.conclusion in wanted), key=_gravity)
-    return [_row(c) for c in found]
+    found = [c for c in check.changes if c.conclusion in wanted]
+    return [_row(c) for c in sorted(found, key=lambda c: _gravity(c, check.reference))]
 
 
 def _row(change: Change) -> Row:
