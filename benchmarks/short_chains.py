@@ -3,15 +3,22 @@
 ``python benchmarks/short_chains.py [NAME…]`` runs programs of benchmarks/fit_programs.py on the
 embedded engine: the ensemble with its fit, and Stan's NUTS, 4 × (1000 + 1000). Effective draws are
 the fewest over the unconstrained parameters, rank-normalised, of both alike. Seconds are the CPU's.
-It has no limit yet.
+``--growth`` runs three programs of 100, 300 and 1000 parameters without NUTS, each in a process of
+its own that tells its peak memory. ``--markdown docs/without-nuts.md`` writes a table between its
+marks. There is no limit yet.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import resource
 import tempfile
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 # Before NumPy is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,7 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 import numpy as np
-from fit_programs import FOLDER, PROGRAMS, data_of
+from fit_programs import FOLDER, PROGRAMS, Data, data_of
 
 from harness.methods.bridged import BridgeTarget
 from harness.metrics.chains import ESS_BULK
@@ -33,6 +40,17 @@ from harness.vi.target import Clock, Counted
 
 SEED, LIMIT_S = 1, 600.0
 
+MARK = "<!-- benchmarks/short_chains.py -->"
+MARK_GROWTH = "<!-- benchmarks/short_chains.py --growth -->"
+
+SIZES = (100, 300, 1000)
+"""Parameters of the programs that grow."""
+
+NORMAL = "data { int D; } parameters { vector[D] z; } model { z ~ normal(0, 1); }"
+
+MB = 1024
+"""Kilobytes, in which the system tells the peak memory on Linux."""
+
 
 def least(z: FloatArray) -> float:
     """Return the fewest effective draws of a coordinate; ``z`` has shape ``(chain, draw, d)``."""
@@ -40,43 +58,166 @@ def least(z: FloatArray) -> float:
     return float(np.min([np.nan if x is None else x.value for x in found]))
 
 
-def row(name: str, folder: Path) -> str:
-    """Run one program both ways and return its line."""
-    data_file = folder / f"{name}.json"
-    data_file.write_text(to_json(data_of(name)), encoding="utf-8")
-    program = embed(Program(FOLDER / f"{name}.stan", {}), data_file)
-    model = EmbeddedModel(program.embedded_file, data_file)
-    begin = time.process_time()
-    served = services.sample(model, SEED, LIMIT_S, chains=4, samples=1000)
-    nuts_s = time.process_time() - begin
-    assert served.unconstrained is not None  # noqa: S101 - NUTS has points
-    nuts_ess = least(served.unconstrained)
+def opened(file: Path, data: Data, folder: Path) -> EmbeddedModel:
+    """Return a program with its data on the embedded engine."""
+    data_file = folder / f"{file.stem}.json"
+    data_file.write_text(to_json(data), encoding="utf-8")
+    return EmbeddedModel(embed(Program(file, {}), data_file).embedded_file, data_file)
+
+
+class Cost(NamedTuple):
+    """What the ensemble took with its fit, and what it gave."""
+
+    seconds: float
+    gradients: int
+    ess: float
+    doubts: str
+
+
+def ensemble(model: EmbeddedModel) -> Cost:
+    """Fit and run the ensemble."""
     target, clock, rng = Counted(BridgeTarget(model)), Clock(LIMIT_S), np.random.default_rng(SEED)
     begin = time.process_time()
     with np.errstate(all="ignore"):
         fit = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=2e-6))
         found = short_chains.run(target, fit, rng, clock, short_chains.Sizes())
     seconds = time.process_time() - begin
-    ess = least(found.z)
     doubts = ", ".join(c.id for c in short_chains.doubts(found.figures))
-    return (
-        f"| {name} | {model.dimension} | {nuts_s:.2f} | {seconds:.2f} | {target.gradients} "
-        f"| {nuts_ess:.0f} | {ess:.0f} | {seconds / nuts_s:.2f} "
-        f"| {ess / seconds / (nuts_ess / nuts_s):.2f} | {doubts} |"
+    return Cost(seconds, target.gradients, least(found.z), doubts)
+
+
+class Beside(NamedTuple):
+    """A program run both ways."""
+
+    name: str
+    dimension: int
+    nuts_s: float
+    nuts_ess: float
+    own: Cost
+
+    @property
+    def times(self) -> float:
+        """The ensemble's seconds over NUTS's."""
+        return self.own.seconds / self.nuts_s
+
+    @property
+    def worth(self) -> float:
+        """The ensemble's effective draws a second over NUTS's."""
+        return self.own.ess / self.own.seconds / (self.nuts_ess / self.nuts_s)
+
+    def row(self) -> str:
+        """Return its line of the table."""
+        own = self.own
+        return (
+            f"| {self.name} | {self.dimension} | {self.nuts_s:.2f} | {own.seconds:.2f} "
+            f"| {own.gradients} | {self.nuts_ess:.0f} | {own.ess:.0f} | {self.times:.2f} "
+            f"| {self.worth:.2f} | {own.doubts} |"
+        )
+
+
+def beside(name: str, folder: Path) -> Beside:
+    """Run one program both ways."""
+    model = opened(FOLDER / f"{name}.stan", data_of(name), folder)
+    begin = time.process_time()
+    served = services.sample(model, SEED, LIMIT_S, chains=4, samples=1000)
+    nuts_s = time.process_time() - begin
+    assert served.unconstrained is not None  # noqa: S101 - NUTS has points
+    nuts_ess = least(served.unconstrained)
+    return Beside(name, model.dimension, nuts_s, nuts_ess, ensemble(model))
+
+
+def hierarchical(d: int, rng: np.random.Generator) -> Data:
+    """Ten answers of each of as many groups as give ``d`` parameters."""
+    groups, columns = d - 4, 2
+    group = np.repeat(np.arange(groups), 10)
+    X = rng.normal(size=(len(group), columns))
+    eta = X @ [0.5, -0.5] + rng.normal(size=groups)[group]
+    y = rng.random(len(group)) < 1 / (1 + np.exp(-eta))
+    return {
+        "N": len(y), "K": columns, "J": groups, "X": X, "y": y * 1, "group": group + 1,
+    }  # fmt: skip
+
+
+def local_level(d: int, rng: np.random.Generator) -> Data:
+    """Values around a random walk, as in ``level``."""
+    y = np.cumsum(0.5 * rng.normal(size=d - 2)) + rng.normal(size=d - 2)
+    return {"T": d - 2, "y": y}
+
+
+GROWTH: dict[str, tuple[str, Callable[[int, np.random.Generator], Data]]] = {
+    "i.i.d. normal": (NORMAL, lambda d, _: {"D": d}),
+    "hierarchical logistic": ((FOLDER / "logit_mixed.stan").read_text("utf-8"), hierarchical),
+    "local level": ((FOLDER / "level.stan").read_text("utf-8"), local_level),
+}
+
+
+def peak_mb() -> float:
+    """Return the largest memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB
+
+
+def grown(name: str, d: int) -> str:
+    """Run one program of one size, in a process of its own, and return its line."""
+    code, data = GROWTH[name]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "grown.stan"
+        file.write_text(code, encoding="utf-8")
+        model = opened(file, data(d, np.random.default_rng(20)), Path(folder))
+        before = peak_mb()
+        own = ensemble(model)
+        return (
+            f"| {name} | {model.dimension} | {own.seconds:.2f} | {own.gradients} "
+            f"| {own.ess:.0f} | {peak_mb() - before:.0f} | {own.doubts} |"
+        )
+
+
+def growth() -> Iterable[str]:
+    """Return the lines of the table of growth."""
+    yield "| program | d | s | gradients | ESS | MB | refused by |"
+    yield "|---" * 7 + "|"
+    own = multiprocessing.get_context("spawn")
+    for name in GROWTH:
+        for d in SIZES:
+            with ProcessPoolExecutor(1, own) as process:
+                yield process.submit(grown, name, d).result()
+
+
+def comparison(names: Iterable[str]) -> Iterable[str]:
+    """Return the lines of the table beside NUTS, and medians over the programs."""
+    yield (
+        "| program | d | NUTS s | s | gradients | NUTS's ESS | ESS | seconds over NUTS's "
+        "| ESS a second over NUTS's | refused by |"
+    )
+    yield "|---" * 10 + "|"
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            found.append(beside(name, Path(folder)))
+            yield found[-1].row()
+    times, worth = (np.median([getattr(b, n) for b in found]) for n in ("times", "worth"))
+    yield ""
+    yield (
+        f"- Medians: {times:.2f} times NUTS's seconds, {worth:.2f} times its fewest effective "
+        "draws a second."
     )
 
 
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
-def main(names: tuple[str, ...]) -> None:
+@click.option("--growth", "grow", is_flag=True, help="The table of growth instead.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="The page that has the table.")
+def main(names: tuple[str, ...], grow: bool, markdown: Path | None) -> None:  # noqa: FBT001
     """Print a line a program."""
-    click.echo(
-        "| program | d | NUTS s | s | gradients | NUTS's ESS | ESS | seconds over NUTS's "
-        "| ESS a second over NUTS's | refused by |\n" + "|---" * 10 + "|"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names or PROGRAMS:
-            click.echo(row(name, Path(folder)))
+    lines = []
+    for line in growth() if grow else comparison(names or PROGRAMS):
+        click.echo(line)
+        lines.append(line)
+    if markdown is not None:
+        mark = MARK_GROWTH if grow else MARK
+        before, _, after = markdown.read_text(encoding="utf-8").split(mark)
+        markdown.write_text(
+            f"{before}{mark}\n\n{chr(10).join(lines)}\n\n{mark}{after}", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":
