@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ def finish(runner: Runner) -> tuple[str, list[str], int]:
     said = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
     summary = runner.files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
     return summary, said, runner("Pass on the check's exit code").returncode
+
+
+def test_the_harness_is_installed_with_its_pins_and_its_version_is_noted(runner: Runner) -> None:
+    """A double of pip records what it is asked for; a failed installation stops the step."""
+    runner.command("python", 'printf "%s\\n" "$@" > "$GH_RECORD"')
+    assert runner("Install the harness").returncode == 0
+    asked = runner.files["GH_RECORD"].read_text(encoding="utf-8").splitlines()
+    assert asked[-3:] == ["--constraint", str(ROOT / "constraints.txt"), str(ROOT)]
+    assert runner.outputs == {"version": version("stan-advi-harness")}
+    runner.command("python", "exit 1")
+    assert runner("Install the harness").returncode != 0
 
 
 def test_the_same_posterior_passes(runner: Runner) -> None:
