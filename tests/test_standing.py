@@ -10,6 +10,7 @@ import pytest
 
 from harness import metrics
 from harness.records import (
+    Comparison,
     Cost,
     Draws,
     Model,
@@ -20,7 +21,7 @@ from harness.records import (
     RunSpec,
     Standing,
 )
-from harness.report import standing
+from harness.report import files, standing
 from harness.study.measuring import Measuring
 from harness.study.standing import standings
 
@@ -115,3 +116,14 @@ def test_words_name_who_agrees_who_differs_and_what_they_doubt() -> None:
     assert "nats by its own weights" in standing.headline(by["dadvi"])
     assert standing.first_words(entry, 3) == [f"m: {said} (3 runs to come)"]
     assert standing.summary(ModelComparison(MODEL, None, none)) == ""
+
+
+def test_doubts_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    """Reasons with their counts; a page made again from results says the same."""
+    by = found(run("dadvi", 0.0, 0.4, reason=Reason.WEIGHTS), run("dadvi_lr", 0.0, 1.0))
+    assert by["dadvi"].doubts == {Reason.WEIGHTS: 1}
+    none = Reference("none", trusted=False, why="NUTS was not run")
+    entry = ModelComparison(MODEL, None, none, standings=tuple(by.values()))
+    files.write(Comparison((entry,), (), {}), tmp_path)
+    (again,) = files.read(tmp_path).models
+    assert [s.doubts for s in again.standings] == [s.doubts for s in entry.standings]

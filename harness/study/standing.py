@@ -67,7 +67,8 @@ def standings(
                 divergence=_worst([_divergence(r) for r in its]),
                 khat=_worst([_khat(r) for r in its]),
                 runs=len(its),
-                doubts=Counter(r.reason for r in its if r.reason is not None),
+                # A plain dict: dataclasses.asdict would count the pairs of a Counter.
+                doubts=dict(Counter(r.reason for r in its if r.reason is not None)),
             )
         )
     return tuple(out)
