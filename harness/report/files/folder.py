@@ -32,6 +32,7 @@ def reserved(folder: Path) -> Iterator[None]:
     OutputError
         If it cannot be written to, has no room left, or another comparison writes into it.
     """
+    ours = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _probe(folder)
@@ -52,8 +53,20 @@ def reserved(folder: Path) -> Iterator[None]:
         raise _unwritable(folder, error) from error
     try:
         yield
+    except BaseException:
+        if ours:
+            # Where nothing came of it, no empty folder is left.
+            _remove_empty(folder)
+        raise
     finally:
         lock.release()
+
+
+def _remove_empty(folder: Path) -> None:
+    if {path.name for path in folder.iterdir()} <= {LOCK}:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _probe(folder: Path) -> None:
