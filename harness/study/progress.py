@@ -189,12 +189,12 @@ class Notebook(Live):
         from IPython.display import display
 
         self._drawn = time.monotonic()
-        self._handle = display(self._bars.get_renderable(), display_id=True)
+        self._handle = display(self._bars, display_id=True)
 
     def _draw(self, *, now: bool = False) -> None:
         if now or time.monotonic() - self._drawn > _REDRAWN_S:
             self._drawn = time.monotonic()
-            self._handle.update(self._bars.get_renderable())
+            self._handle.update(self._bars)
 
     def phase(self, name: str, total: int) -> None:
         """Show a phase, or raise its total."""
