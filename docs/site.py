@@ -242,6 +242,19 @@ def example() -> str:
         return result.to_html(Path(made) / "index.html").read_text(encoding="utf-8")
 
 
+def unlisted() -> list[str]:
+    """Return the pages of this folder that the navigation in ``mkdocs.yml`` does not name."""
+    named = set(re.findall(r"(?m)(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    here = ROOT / "docs"
+    return sorted({path.relative_to(here).as_posix() for path in here.rglob("*.md")} - named)
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Put pages that the navigation does not name at its end, so that none is left out."""
+    if config.nav is not None and (pages := unlisted()):
+        config.nav.append({"More": pages})
+
+
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     from mkdocs.structure.files import File
