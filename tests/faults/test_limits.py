@@ -100,7 +100,7 @@ def test_the_limit_is_for_all_chains_together(tmp_path: Path, cmdstan: CmdStan) 
 
 @pytest.mark.stan
 def test_a_compiler_that_takes_too_long_is_ended(tmp_path: Path, isolated_cache: Path) -> None:
-    """The model's error names the limit and its option, and no compiler is left."""
+    """The model's error names the option that sets the limit."""
     assert isolated_cache
     found = compared(
         "parameters { real x; } model { x ~ normal(0, 1); }",
