@@ -189,7 +189,7 @@ class Notebook(Live):
         from IPython.display import display
 
         self._drawn = time.monotonic()
-        self._handle = display(self._bars, display_id=True)
+        self._handle = display(self._bars, display_id=True)  # type: ignore[no-untyped-call]
 
     def _draw(self, *, now: bool = False) -> None:
         if now or time.monotonic() - self._drawn > _REDRAWN_S:

@@ -29,6 +29,7 @@ _LABEL_HEIGHT = 12.0
 _CENTRED_FROM = 2
 _FEW = 3
 _TIMES = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
+_EDGE = 0.07  # part of the axis that half a label takes
 _TIME_WORDS = ("10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h")
 
 
@@ -115,7 +116,9 @@ def _frame(times: tuple[float, float], width: int) -> tuple[canvas.Drawing, Axes
     ax.set_xlim(*times)
     ax.set_ylim(_FLOOR * 0.8, _CEILING * 1.25)
     ax.axhspan(_FLOOR * 0.8, _CLOSE, color=CLOSE_BAND, lw=0)
-    words = {t: w for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < times[1]}
+    # A label at the right edge would be cut.
+    last = times[1] * (times[0] / times[1]) ** _EDGE
+    words = {t: w for t, w in zip(_TIMES, _TIME_WORDS, strict=True) if times[0] < t < last}
     canvas.named_axis(
         ax, "x", list(words), list(words.values()), "time of a typical run", figures=True
     )
