@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -66,6 +67,24 @@ def test_a_weight_that_is_not_finite_gives_no_divergence(bad: float) -> None:
     log_p = np.zeros((1, 100))
     log_p[0, 3] = bad
     assert math.isnan(metrics.divergence(log_p, np.zeros((1, 100))).value)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_divergence_is_negative(seed: int) -> None:
+    """Rounding alone would put that of an exact fit a little below 0, in some seeds."""
+    log_p = np.random.default_rng(seed).normal(size=(1, 1000))
+    assert metrics.divergence(log_p, log_p + 0.1).value >= 0
+
+
+def test_a_seed_that_is_not_known_makes_the_worst_unknown() -> None:
+    """Its divergence and k-hat might be the largest."""
+    whole, other = run("dadvi", 0.0, 0.8), run("dadvi", 0.0, 0.8, seed=2)
+    assert other.draws is not None
+    blind = dataclasses.replace(other, draws=dataclasses.replace(other.draws, log_q=None))
+    assert found(whole, other)["dadvi"].divergence.value > 0
+    standing_of = found(whole, blind)["dadvi"]
+    assert math.isnan(standing_of.divergence.value)
+    assert math.isnan(standing_of.khat.value)
 
 
 def test_methods_are_measured_against_weighted_draws_without_a_doubt() -> None:

@@ -89,7 +89,8 @@ def divergence(log_p: FloatArray, log_q: FloatArray) -> Estimate:
     w = np.exp(log_w)
     mean = float(np.mean(w))
     error = np.std(w / mean - log_w, ddof=1) / math.sqrt(log_w.size)
-    return Estimate(math.log(mean) - float(np.mean(log_w)), float(error))
+    # By Jensen's inequality, which also holds for a sample, only rounding is below 0.
+    return Estimate(max(math.log(mean) - float(np.mean(log_w)), 0.0), float(error))
 
 
 def _of_run(result: RunResult) -> Estimate | None:

@@ -94,5 +94,7 @@ def _divergence(run: RunResult) -> Estimate:
 
 
 def _worst(found: Sequence[Estimate]) -> Estimate:
-    known = [e for e in found if not math.isnan(e.value)]
-    return max(known, key=lambda e: e.value, default=NO_ESTIMATE)
+    # Of seeds of which one is not known, neither is the worst.
+    if any(math.isnan(e.value) for e in found):
+        return NO_ESTIMATE
+    return max(found, key=lambda e: e.value, default=NO_ESTIMATE)
