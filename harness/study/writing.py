@@ -50,7 +50,7 @@ def _written(
 ) -> Path:
     from harness.report import html
 
-    files.write(comparison if seconds else without_seconds(comparison), out)
+    files.write(comparison if seconds else without_seconds(comparison), out, seconds=seconds)
     path = out / "index.html"
     html.render(comparison, path, figures=figures)
     return path

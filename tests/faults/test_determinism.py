@@ -67,6 +67,8 @@ def test_jobs_and_the_order_of_models_change_no_byte(
     tables = [p.name for p in one.glob("*.csv")]
     assert {"measures.csv", "claims.csv", "gaps.csv", "verdicts.csv"} <= set(tables)
     assert [t for t in tables if lines(one / t) != lines(four / t)] == []
+    headings = [(one / t).read_text(encoding="utf-8").splitlines()[0] for t in tables]
+    assert [h for h in headings if "seconds" in h] == []
     whole = [json.loads((out / "results.json").read_text(encoding="utf-8")) for out in (one, four)]
     for found in whole:
         # The order of the models, and the checksum of a table that is in the same order.

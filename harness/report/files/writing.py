@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,22 @@ from harness.why.causes import cause_sentence
 SCHEMA = 2
 """Before, in 1, every model of ``results.json`` had its measures."""
 
+_CLOCKED = ("seconds", "seconds_before")
+"""Columns of what a clock measured."""
+
 SENTENCES = 60
 """Findings of a method kept as sentences; every figure and level is in ``measures`` anyway."""
 
 
-def write(comparison: records.Comparison, folder: Path) -> None:
+def write(comparison: records.Comparison, folder: Path, *, seconds: bool = True) -> None:
     """Write the CSV files and ``results.json`` into a folder, each whole or not at all.
 
+    Without ``seconds``, CSV files have no column of them; the comparison should have none either.
     Measures are in ``measures.csv`` alone: ``results.json``, written last, has its checksum.
     """
     written = {
-        f"{name}.csv": _csv(COLUMNS[name], rows) for name, rows in tables(comparison).items()
+        f"{name}.csv": _csv([c for c in COLUMNS[name] if seconds or c not in _CLOCKED], rows)
+        for name, rows in tables(comparison).items()
     }
     plain = {
         "schema": SCHEMA,
@@ -52,9 +57,9 @@ def checksum(text: str) -> str:
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
-def _csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> str:
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: cell(v) for k, v in row.items()} for row in rows)
     return text.getvalue()
