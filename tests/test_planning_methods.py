@@ -57,10 +57,10 @@ def test_a_method_that_does_not_fit_is_left_out_with_the_reason(
 
 
 def test_an_unknown_method_in_a_models_folder_is_told(tmp_path: Path, model: Model) -> None:
-    """It does not take the others down, and is not left out in silence."""
+    """It is the model's error, with the name that may be meant."""
     work = planner(tmp_path).work(replace(model, methods=("sgvd",)))
-    assert "sgvd" not in work.judged
-    assert any("no such method" in note for note in work.notes)
+    assert work.error is not None
+    assert "no method 'sgvd'; did you mean svgd?" in work.error
 
 
 def test_the_batch_table_is_part_of_a_minibatch_runs_key(tmp_path: Path, model: Model) -> None:

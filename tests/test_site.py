@@ -21,7 +21,7 @@ from harness.why.remedies import REMEDIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-SITE = scripts.load(DOCS / "site.py")
+SITE = scripts.load(DOCS / "site_hook.py")
 WRITTEN = {
     path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted(DOCS.rglob("*.md"))

@@ -88,8 +88,12 @@ def test_places_in_headlines_differ() -> None:
     assert len(set(places)) == len(places)
 
 
-NAMED = {("report/files/tables.py", "khat"), ("report/league.py", "w1")}
-"""Columns of runs.csv and of league.csv, which are contracts."""
+NAMED = {
+    ("report/files/tables.py", "khat"),
+    ("report/league.py", "w1"),
+    ("report/html/glossary.py", "divergences"),
+}
+"""Columns of runs.csv and of league.csv, which are contracts, and a word that is explained."""
 
 
 def test_nothing_that_reads_the_table_names_a_row() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -72,6 +73,9 @@ class Interrupted(KeyboardInterrupt):
 
 Compared = tuple[Comparison, Mapping[str, tuple[Any, ...]]]
 
+WORTH_S = 6.0
+"""Expected seconds for which one more worker is started: its imports alone take about three."""
+
 
 def compare(plan: Plan, progress: Progress | None = None, *, partial: bool = False) -> Compared:
     """Run a plan; return the comparison and each model's figures.
@@ -102,6 +106,12 @@ def run(plan: Plan, progress: Progress | None = None, *, partial: bool = False) 
     return _Study(plan, progress or Quiet()).run(partial=partial)
 
 
+def workers_for(works: Sequence[Work]) -> int:
+    """Return how many workers are worth their start, by the seconds that are expected."""
+    runs_s = sum(expected_seconds(s, w.model) for w in works for s in w.waiting.values())
+    return min(cores(), math.ceil((runs_s + JUDGE_S * len(works)) / WORTH_S) or 1)
+
+
 class _Study:
     """Takes each model through building, running and analysis until the analysis needs nothing."""
 
@@ -115,7 +125,7 @@ class _Study:
         self.store.sweep()
         self.planner = Planner(plan, self.engines, self.store)
         self.works = [self.planner.work(model) for model in plan.models]
-        self.pool = Pool(plan.jobs or cores(), plan.memory_gb)
+        self.pool = Pool(plan.jobs or workers_for(self.works), plan.memory_gb)
         self.runs_done = 0
         self.builds = 0
         self.builds_done = 0
