@@ -37,7 +37,10 @@ def test_words_become_the_defaults_types() -> None:
         ("meanfeld.iter=3", "did you mean meanfield"),
         ("meanfield.iter", "not of the form"),
         ("iter=3", "not of the form"),
-        ("meanfield.iter=2.5", "allowed: a whole number from 1 up to 100\u202f000\u202f000, such as 10000"),
+        (
+            "meanfield.iter=2.5",
+            "allowed: a whole number from 1 up to 100\u202f000\u202f000",
+        ),
         ("meanfield.iter=many", "allowed: a whole number"),
         ("meanfield.adapt_engaged=1", "allowed: true or false"),
         ("meanfield.seeds=3", "no option 'seeds'"),
