@@ -94,7 +94,7 @@ def _divergence(run: RunResult) -> Estimate:
 
 
 def _worst(found: Sequence[Estimate]) -> Estimate:
-    # Of seeds of which one is not known, neither is the worst.
+    # Where one seed is not known, neither is the worst.
     if any(math.isnan(e.value) for e in found):
         return NO_ESTIMATE
     return max(found, key=lambda e: e.value, default=NO_ESTIMATE)
