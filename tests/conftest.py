@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.records import ModelComparison
+    from harness.records import Comparison, ModelComparison
     from harness.stan import CmdStan
 
 REQUIRED = {"stan": "HARNESS_REQUIRE_STAN", "browser": "HARNESS_REQUIRE_BROWSER"}
@@ -110,6 +110,24 @@ def lecture(cmdstan: CmdStan, lecture_results: Path) -> Mapping[str, ModelCompar
             plan = Plan(tuple(folders.load(n) for n in names), seeds=seeds)
             found += comparing.compare(plan)[0].models
     return {m.model.name: m for m in found}
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """Return five models with failures, runaways and one that could not be compared."""
+    import report_fixture
+
+    return report_fixture.build(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="session")
+def report_page(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file with the report of :func:`comparison`."""
+    from harness.report import html
+
+    target = tmp_path_factory.mktemp("report") / "index.html"
+    html.render(comparison, target)
+    return target
 
 
 @pytest.fixture

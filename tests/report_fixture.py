@@ -6,6 +6,7 @@ come from CmdStan.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -238,6 +239,19 @@ def other_forms(html: str) -> list[tuple[str, str]]:
         for what, form in OTHER_FORMS.items()
         for found in re.finditer(form, text)
     ]
+
+
+def without_arrays(comparison: Comparison) -> Comparison:
+    """Return the same records without draws and traces, as they stand in results.json."""
+    models = tuple(
+        dataclasses.replace(
+            m,
+            reference=dataclasses.replace(m.reference, draws=None),
+            runs=tuple(dataclasses.replace(r, draws=None, trace=None) for r in m.runs),
+        )
+        for m in comparison.models
+    )
+    return dataclasses.replace(comparison, models=models)
 
 
 def build(

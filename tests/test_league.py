@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import report_fixture as fixture
 from click.testing import CliRunner
 
 from harness import cli
@@ -20,32 +19,26 @@ from harness.report import league as report
 from harness.report.html import league_page
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return a comparison with failures, and a model that could not be compared."""
-    return fixture.build(tmp_path_factory.mktemp("models"))
-
-
 @pytest.fixture
-def folders(compared: Comparison, tmp_path: Path) -> list[Path]:
+def folders(comparison: Comparison, tmp_path: Path) -> list[Path]:
     """Return two results folders, each with a part of the models."""
     out = []
-    for name, models in (("one", compared.models[:2]), ("two", compared.models[2:])):
-        files.write(replace(compared, models=models, claims=()), tmp_path / name)
+    for name, models in (("one", comparison.models[:2]), ("two", comparison.models[2:])):
+        files.write(replace(comparison, models=models, claims=()), tmp_path / name)
         out.append(tmp_path / name)
     return out
 
 
-def test_every_verdict_has_a_row(compared: Comparison, folders: list[Path]) -> None:
+def test_every_verdict_has_a_row(comparison: Comparison, folders: list[Path]) -> None:
     """With the folder that it is from; what could not be compared is listed with its reason."""
     found = report.league(folders)
-    verdicts = [(m.model.name, v.method, v.level) for m in compared.models for v in m.verdicts]
+    verdicts = [(m.model.name, v.method, v.level) for m in comparison.models for v in m.verdicts]
     rows = [(e.posterior, e.method, e.level) for e in found.entries]
     assert sorted(rows) == sorted(verdicts)
     by_name = {e.posterior: e.results for e in found.entries}
-    assert {by_name[m.model.name] for m in compared.models[:2] if m.verdicts} == {"one"}
+    assert {by_name[m.model.name] for m in comparison.models[:2] if m.verdicts} == {"one"}
     assert [name for name, _ in found.errors] == [
-        m.model.name for m in compared.models if m.error is not None
+        m.model.name for m in comparison.models if m.error is not None
     ]
 
 
@@ -65,15 +58,15 @@ def test_standings_count_levels_and_put_the_best_first(folders: list[Path]) -> N
     assert not any(math.isnan(s.share) for s in found.standings[: len(shares)])
 
 
-def test_an_unknown_distance_is_the_worst(compared: Comparison) -> None:
+def test_an_unknown_distance_is_the_worst(comparison: Comparison) -> None:
     """A figure that is NaN never makes a method look close."""
-    model = next(m for m in compared.models if m.verdicts)
+    model = next(m for m in comparison.models if m.verdicts)
     method = model.verdicts[0].method
     measures = tuple(
         replace(m, value=math.nan) if m.metric == W1.id and m.method == method else m
         for m in model.measures
     )
-    broken = replace(compared, models=(replace(model, measures=measures),))
+    broken = replace(comparison, models=(replace(model, measures=measures),))
     entry = next(e for e in report.entries_of(broken, "x") if e.method == method)
     assert math.isinf(entry.w1)
 

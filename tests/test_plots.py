@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return the five models of the fixture."""
-    return fixture.build(tmp_path_factory.mktemp("programs"))
-
-
-@pytest.fixture(scope="module")
 def models(comparison: Comparison) -> dict[str, ModelComparison]:
     """Return the fixture's models by name."""
     return {m.model.name: m for m in comparison.models}
@@ -297,17 +291,7 @@ def test_stuck_chains_fill_the_rank_histogram_unevenly(
 
 def test_the_cost_figure_needs_no_arrays(comparison: Comparison) -> None:
     """Seconds and distances are in the records; draws may be gone."""
-    light = dataclasses.replace(
-        comparison,
-        models=tuple(
-            dataclasses.replace(
-                m,
-                reference=dataclasses.replace(m.reference, draws=None),
-                runs=tuple(dataclasses.replace(r, draws=None, trace=None) for r in m.runs),
-            )
-            for m in comparison.models
-        ),
-    )
+    light = fixture.without_arrays(comparison)
     assert cost_figure(light) == cost_figure(comparison)
     made = cost_figure(light)
     assert made is not None

@@ -71,12 +71,6 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return the five models of the fixture."""
-    return fixture.build(tmp_path_factory.mktemp("programs"))
-
-
-@pytest.fixture(scope="module")
 def text(comparison: Comparison) -> str:
     """Return the report of the fixture."""
     return html.to_html(comparison)
@@ -274,17 +268,7 @@ def test_given_figures_make_the_same_report_without_arrays(
 ) -> None:
     """A caller may draw in other processes and send records without their draws."""
     figures = {m.model.name: figures_for(m) for m in comparison.models}
-    light = dataclasses.replace(
-        comparison,
-        models=tuple(
-            dataclasses.replace(
-                m,
-                reference=dataclasses.replace(m.reference, draws=None),
-                runs=tuple(dataclasses.replace(r, draws=None, trace=None) for r in m.runs),
-            )
-            for m in comparison.models
-        ),
-    )
+    light = fixture.without_arrays(comparison)
     assert html.to_html(light, figures) == text
 
 

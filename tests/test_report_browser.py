@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import report_fixture as fixture
 from browsing import DESK, OPEN, OVERLAPS, ask, chromium, show, show_open
 
-from harness.records import Comparison
-from harness.report import html
 from harness.report.figures import canvas
 from harness.report.figures.canvas import width_px
 
@@ -63,20 +60,6 @@ def browser(only_these: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     yield from chromium(tmp_path_factory.mktemp("profile"), only_these)
 
 
-@pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return the five models of the fixture."""
-    return fixture.build(tmp_path_factory.mktemp("programs"))
-
-
-@pytest.fixture(scope="module")
-def path(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file with the report."""
-    target = tmp_path_factory.mktemp("report") / "index.html"
-    html.render(comparison, target)
-    return target
-
-
 def families(browser: Chrome, selector: str) -> list[tuple[str, bool]]:
     """Return the fonts that draw an element, and whether the page brought each itself."""
     for domain in ("DOM", "CSS"):
@@ -88,11 +71,13 @@ def families(browser: Chrome, selector: str) -> list[tuple[str, bool]]:
     return [(font["familyName"], font["isCustomFont"]) for font in used]
 
 
-def test_text_and_labels_take_the_font_of_the_page(browser: Chrome, path: Path, fonts: str) -> None:
+def test_text_and_labels_take_the_font_of_the_page(
+    browser: Chrome, report_page: Path, fonts: str
+) -> None:
     """Only programs and commands take one of the machine's, which is the family meant."""
     from selenium.webdriver.support.ui import WebDriverWait  # only with a browser
 
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     for own in ("h1", ".verdicts .mark", "figcaption .pt", "figure svg text"):
         assert {custom for _, custom in families(browser, own)} == {True}, own
     ask(browser, OPEN)
@@ -103,9 +88,9 @@ def test_text_and_labels_take_the_font_of_the_page(browser: Chrome, path: Path, 
     assert all(name.startswith(fonts) and not custom for name, custom in code)
 
 
-def test_figures_know_how_wide_their_labels_are(browser: Chrome, path: Path) -> None:
+def test_figures_know_how_wide_their_labels_are(browser: Chrome, report_page: Path) -> None:
     """The widths that leave room for labels are those of the font, kerning aside."""
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     wanted = {character: width_px(character, 750) for character in canvas._advances()}
     measure = "const c = document.createElement('canvas').getContext('2d');"
     measure += "c.font = '1000px report'; return arguments[0].map(t => c.measureText(t).width)"
@@ -113,8 +98,10 @@ def test_figures_know_how_wide_their_labels_are(browser: Chrome, path: Path) -> 
     assert found == pytest.approx(list(wanted.values()), abs=0.5)
 
 
-def test_labels_inside_a_figure_do_not_lie_over_each_other(browser: Chrome, path: Path) -> None:
+def test_labels_inside_a_figure_do_not_lie_over_each_other(
+    browser: Chrome, report_page: Path
+) -> None:
     """At a panel's natural size no two texts of it overlap, and none is cut off."""
-    show_open(browser, path, DESK)
+    show_open(browser, report_page, DESK)
     complaints = ask(browser, OVERLAPS)
     assert complaints == []

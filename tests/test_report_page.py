@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-import report_fixture as fixture
 from browsing import (
     CONTRASTS,
     DESK,
@@ -44,34 +43,22 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     yield from chromium(tmp_path_factory.mktemp("profile"))
 
 
-@pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return the five models of the fixture."""
-    return fixture.build(tmp_path_factory.mktemp("programs"))
-
-
-@pytest.fixture(scope="module")
-def path(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file with the report."""
-    target = tmp_path_factory.mktemp("report") / "index.html"
-    html.render(comparison, target)
-    return target
-
-
-def test_no_console_error_and_no_request_leaves_the_file(browser: Chrome, path: Path) -> None:
+def test_no_console_error_and_no_request_leaves_the_file(
+    browser: Chrome, report_page: Path
+) -> None:
     """The console is empty; all that is loaded is the file itself and data URIs."""
     log(browser, "performance")
     log(browser, "browser")
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     assert log(browser, "browser") == []
-    assert requests(browser) == {path.as_uri()}  # the log does see requests
+    assert requests(browser) == {report_page.as_uri()}  # the log does see requests
 
 
 def test_every_model_has_a_visible_section(
-    browser: Chrome, path: Path, comparison: Comparison
+    browser: Chrome, report_page: Path, comparison: Comparison
 ) -> None:
     """Each model's heading is drawn, in the order of the comparison."""
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     tops = [
         ask(
             browser,
@@ -83,9 +70,11 @@ def test_every_model_has_a_visible_section(
     assert len(set(tops)) == len(comparison.models)
 
 
-def test_every_drawing_has_a_size_and_an_alternative_text(browser: Chrome, path: Path) -> None:
+def test_every_drawing_has_a_size_and_an_alternative_text(
+    browser: Chrome, report_page: Path
+) -> None:
     """No drawing is empty, none is silent."""
-    show_open(browser, path, DESK)
+    show_open(browser, report_page, DESK)
     drawings = ask(
         browser,
         "[...document.querySelectorAll('figure svg')].map(s => [s.getAttribute('aria-label'),"
@@ -97,16 +86,18 @@ def test_every_drawing_has_a_size_and_an_alternative_text(browser: Chrome, path:
 
 
 @pytest.mark.parametrize("size", [PHONE, TABLET, DESK])
-def test_nothing_overflows_the_page(browser: Chrome, path: Path, size: tuple[int, int]) -> None:
+def test_nothing_overflows_the_page(
+    browser: Chrome, report_page: Path, size: tuple[int, int]
+) -> None:
     """The page never scrolls sideways, folded parts opened; wide tables do so in their box."""
-    show_open(browser, path, size)
+    show_open(browser, report_page, size)
     assert ask(browser, "document.documentElement.scrollWidth") <= size[0]
     assert ask(browser, STRAY) == []
 
 
-def test_tables_restack_on_a_phone_with_their_labels(browser: Chrome, path: Path) -> None:
+def test_tables_restack_on_a_phone_with_their_labels(browser: Chrome, report_page: Path) -> None:
     """Each verdict stands under its model with the method's name before it."""
-    show(browser, path, PHONE)
+    show(browser, report_page, PHONE)
     label = ask(
         browser, "getComputedStyle(document.querySelector('.verdicts td'), '::before').content"
     )
@@ -115,11 +106,11 @@ def test_tables_restack_on_a_phone_with_their_labels(browser: Chrome, path: Path
     assert width > 300
 
 
-def test_columns_sort_up_and_down_from_the_keyboard(browser: Chrome, path: Path) -> None:
+def test_columns_sort_up_and_down_from_the_keyboard(browser: Chrome, report_page: Path) -> None:
     """Enter on a header sorts by value, says so in aria-sort, and again turns it round."""
     from selenium.webdriver.common.keys import Keys  # only with a browser
 
-    show_open(browser, path, DESK)
+    show_open(browser, report_page, DESK)
     table = "document.querySelector('#model-wide_normal table.figures')"
     head = f"{table}.tHead.rows[0].cells"
     column = ask(browser, f"[...{head}].findIndex(c => c.textContent.trim() === 'W1')")
@@ -144,19 +135,21 @@ def test_columns_sort_up_and_down_from_the_keyboard(browser: Chrome, path: Path)
 
 
 @pytest.mark.parametrize("size", [PHONE, TABLET, DESK])
-def test_labels_of_figures_can_be_read(browser: Chrome, path: Path, size: tuple[int, int]) -> None:
+def test_labels_of_figures_can_be_read(
+    browser: Chrome, report_page: Path, size: tuple[int, int]
+) -> None:
     """However many panels stand side by side, no label is smaller than 10 pixels."""
-    show_open(browser, path, size)
+    show_open(browser, report_page, size)
     assert smaller(browser, 10) == []
 
 
-def test_a_printed_page_is_not_cut(browser: Chrome, path: Path) -> None:
+def test_a_printed_page_is_not_cut(browser: Chrome, report_page: Path) -> None:
     """On A4 with the report's margins, 680 pixels, no table is wider than the paper.
 
     Each method is a row of a table whose cells stand under their headings, and labels of figures
     can be read.
     """
-    show(browser, path, (680, 1000))
+    show(browser, report_page, (680, 1000))
     with media(browser, "print"):
         assert ask(browser, "document.documentElement.scrollWidth") <= 680
         ask(browser, OPEN)
@@ -179,11 +172,11 @@ def test_a_printed_page_is_not_cut(browser: Chrome, path: Path) -> None:
     ],
 )
 def test_text_stands_out_on_screen_and_on_paper(
-    browser: Chrome, path: Path, kind: str, scheme: str, paper: str
+    browser: Chrome, report_page: Path, kind: str, scheme: str, paper: str
 ) -> None:
     """It has a contrast of 4.5 everywhere; one that cannot be reached is found missing."""
     with media(browser, kind, scheme):
-        show(browser, path, DESK)
+        show(browser, report_page, DESK)
         assert ask(browser, "getComputedStyle(document.body).backgroundColor") == paper
         ask(browser, OPEN)
         assert ask(browser, CONTRASTS.replace("LEAST", "4.5")) == {}
@@ -222,11 +215,11 @@ def seen(browser: Chrome, selector: str, what: str) -> list[str]:
     return found
 
 
-def test_the_filter_leaves_one_level_and_says_how_many(browser: Chrome, path: Path) -> None:
+def test_the_filter_leaves_one_level_and_says_how_many(browser: Chrome, report_page: Path) -> None:
     """From the keyboard; it says so to screen readers, and pressing again brings all back."""
     from selenium.webdriver.common.keys import Keys  # only with a browser
 
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     said = "document.querySelector('.controls [role=status]').textContent"
     every = seen(browser, "tbody[data-level]", "level")
     assert len(set(every)) > 2
@@ -247,9 +240,9 @@ def test_the_filter_leaves_one_level_and_says_how_many(browser: Chrome, path: Pa
     assert ask(browser, said) == f"all {len(every)} verdicts shown"
 
 
-def test_the_filter_leaves_one_method_everywhere(browser: Chrome, path: Path) -> None:
+def test_the_filter_leaves_one_method_everywhere(browser: Chrome, report_page: Path) -> None:
     """In verdicts, rows of quantities, runs and figures; the reference's rows stay."""
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
     choose(browser, "select.methods", "meanfield")
     for what in ("tbody", ".figures tr", ".runs tr", "figure"):
@@ -258,10 +251,10 @@ def test_the_filter_leaves_one_method_everywhere(browser: Chrome, path: Path) ->
 
 
 def test_a_picked_quantity_has_its_densities_quantiles_and_rows(
-    browser: Chrome, path: Path
+    browser: Chrome, report_page: Path
 ) -> None:
     """One of twelve, in its model only; three are drawn before anything is picked."""
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     ask(browser, "document.querySelectorAll('details').forEach(d => d.open = true)")
     assert len(seen(browser, f"{WIDE} .overlay figure", "quantity")) == 3
     others = seen(browser, "#model-mixture figure[data-quantity]", "quantity")
@@ -282,11 +275,11 @@ def test_a_picked_quantity_has_its_densities_quantiles_and_rows(
     assert seen(browser, "#model-mixture figure[data-quantity]", "quantity") == others
 
 
-def test_a_figure_tells_the_value_under_the_pointer(browser: Chrome, path: Path) -> None:
+def test_a_figure_tells_the_value_under_the_pointer(browser: Chrome, report_page: Path) -> None:
     """The value is that of the axis within a pixel, and the figures of the alternative text."""
     from selenium.webdriver.common.action_chains import ActionChains  # only with a browser
 
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     svg = ask(browser, "document.querySelector('#model-normal_mean .overlay figure svg')")
     # The place of the axis label 0.5, which matplotlib drew.
     middle = browser.execute_script(
@@ -308,9 +301,9 @@ def test_a_figure_tells_the_value_under_the_pointer(browser: Chrome, path: Path)
     assert not ask(browser, "document.querySelector('.tip').checkVisibility()")
 
 
-def test_every_figure_can_be_saved_as_svg(browser: Chrome, path: Path) -> None:
+def test_every_figure_can_be_saved_as_svg(browser: Chrome, report_page: Path) -> None:
     """The file stands alone: a document that an XML parser reads, with title, font and paper."""
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     drawings, buttons = (
         ask(browser, f"document.querySelectorAll('main {what}').length")
         for what in ("figure .drawing svg", "figure button.save")
@@ -338,11 +331,11 @@ def test_every_figure_can_be_saved_as_svg(browser: Chrome, path: Path) -> None:
     assert root[0].text == "m"
 
 
-def test_a_term_is_explained_where_it_first_stands(browser: Chrome, path: Path) -> None:
+def test_a_term_is_explained_where_it_first_stands(browser: Chrome, report_page: Path) -> None:
     """A tip for those who point or tab to it, and a link that opens the list of words there."""
     from selenium.webdriver.support.ui import WebDriverWait  # only with a browser
 
-    show(browser, path, (1280, 300))
+    show(browser, report_page, (1280, 300))
     term = ask(browser, "document.querySelector('main a.term')")
     browser.execute_script("arguments[0].focus()", term)
     tip = "document.querySelector('.tip')"
@@ -361,11 +354,13 @@ def test_a_term_is_explained_where_it_first_stands(browser: Chrome, path: Path) 
     assert len(found) == len(set(found)) > 5
 
 
-def test_contents_lead_into_models_and_mark_the_one_in_sight(browser: Chrome, path: Path) -> None:
+def test_contents_lead_into_models_and_mark_the_one_in_sight(
+    browser: Chrome, report_page: Path
+) -> None:
     """They stay in sight, show each model's level, and open the part that they lead to."""
     from selenium.webdriver.support.ui import WebDriverWait  # only with a browser
 
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     ask(browser, f"document.querySelector('aside a[href=\"{WIDE}\"]').click()")
     marked = "[...document.querySelectorAll('aside [aria-current]')].map(a => a.hash)"
     WebDriverWait(browser, 10).until(lambda b: ask(b, marked) == [WIDE])
@@ -380,18 +375,18 @@ def test_contents_lead_into_models_and_mark_the_one_in_sight(browser: Chrome, pa
     assert ": best verdict fail" in levels
 
 
-def test_nothing_is_said_by_a_title_alone(browser: Chrome, path: Path) -> None:
+def test_nothing_is_said_by_a_title_alone(browser: Chrome, report_page: Path) -> None:
     """Attributes that only a mouse shows carry nothing."""
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     assert ask(browser, "document.querySelectorAll('[title]').length") == 0
 
 
-def test_what_has_the_focus_can_be_seen(browser: Chrome, path: Path) -> None:
+def test_what_has_the_focus_can_be_seen(browser: Chrome, report_page: Path) -> None:
     """Tab goes to the link past the contents first; every stop has an outline."""
     from selenium.webdriver.common.action_chains import ActionChains  # only with a browser
     from selenium.webdriver.common.keys import Keys
 
-    show(browser, path, DESK)
+    show(browser, report_page, DESK)
     active = "document.activeElement"
     for stop in range(12):
         ActionChains(browser).send_keys(Keys.TAB).perform()
@@ -404,10 +399,10 @@ def test_what_has_the_focus_can_be_seen(browser: Chrome, path: Path) -> None:
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_without_its_script_the_page_has_everything(
-    browser: Chrome, path: Path, tmp_path: Path, size: tuple[int, int]
+    browser: Chrome, report_page: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     """All quantities are drawn, nothing is hidden but controls that would do nothing."""
-    page = path.read_text(encoding="utf-8")
+    page = report_page.read_text(encoding="utf-8")
     bare = tmp_path / "bare.html"
     bare.write_text(re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL), encoding="utf-8")
     show(browser, bare, size)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import report_fixture as fixture
 import report_records
 
 from harness import judgement
@@ -19,12 +18,6 @@ from harness.report.html import findings, prose, quantities, runs, summary
 
 if TYPE_CHECKING:
     from harness.records import Closeness
-
-
-@pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return the five models of the fixture."""
-    return fixture.build(tmp_path_factory.mktemp("programs"))
 
 
 def by_name(comparison: Comparison, name: str) -> ModelComparison:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import report_fixture as fixture
 
 from harness.judgement import rules_for
 from harness.records import (
@@ -36,15 +35,9 @@ from harness.report.html.runs import table
 from harness.why import verdicts, words
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Return a comparison with failures, runaways and a model that could not be compared."""
-    return fixture.build(tmp_path_factory.mktemp("models"))
-
-
-def test_columns_are_the_contract(compared: Comparison, tmp_path: Path) -> None:
+def test_columns_are_the_contract(comparison: Comparison, tmp_path: Path) -> None:
     """The promised columns come first and in order; additions stand behind."""
-    files.write(compared, tmp_path)
+    files.write(comparison, tmp_path)
     promised = {
         "verdicts": "model method level cause remedy seeds seeds_failed seconds reference",
         "measures": "model method seed quantity metric value mcse level",
@@ -68,30 +61,30 @@ def test_columns_are_the_contract(compared: Comparison, tmp_path: Path) -> None:
         assert header[: len(columns.split())] == columns.split()
 
 
-def test_every_verdict_run_and_measure_is_written(compared: Comparison, tmp_path: Path) -> None:
+def test_every_verdict_run_and_measure_is_written(comparison: Comparison, tmp_path: Path) -> None:
     """No row is lost, whatever its status."""
-    files.write(compared, tmp_path)
+    files.write(comparison, tmp_path)
     for name, count in {
-        "verdicts": sum(len(m.verdicts) for m in compared.models),
-        "runs": sum(len(m.runs) for m in compared.models),
-        "measures": sum(len(m.measures) for m in compared.models),
-        "claims": len(compared.claims),
+        "verdicts": sum(len(m.verdicts) for m in comparison.models),
+        "runs": sum(len(m.runs) for m in comparison.models),
+        "measures": sum(len(m.measures) for m in comparison.models),
+        "claims": len(comparison.claims),
     }.items():
         with (tmp_path / f"{name}.csv").open(newline="") as file:
             assert len(list(csv.DictReader(file))) == count
 
 
-def test_json_is_strict_and_reads_back(compared: Comparison, tmp_path: Path) -> None:
+def test_json_is_strict_and_reads_back(comparison: Comparison, tmp_path: Path) -> None:
     """Non-finite figures are strings in the JSON and numbers again when read."""
-    files.write(compared, tmp_path)
+    files.write(comparison, tmp_path)
 
     def refuse(constant: str) -> float:
         raise AssertionError(constant)
 
     json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
     again = files.read(tmp_path)
-    assert [m.model.name for m in again.models] == [m.model.name for m in compared.models]
-    for old, new in zip(compared.models, again.models, strict=True):
+    assert [m.model.name for m in again.models] == [m.model.name for m in comparison.models]
+    for old, new in zip(comparison.models, again.models, strict=True):
         assert new.error == old.error
         assert [(v.method, v.level, v.headline) for v in new.verdicts] == [
             (v.method, v.level, v.headline) for v in old.verdicts
@@ -103,15 +96,15 @@ def test_json_is_strict_and_reads_back(compared: Comparison, tmp_path: Path) -> 
         for a, b in zip(old.measures, new.measures, strict=True):
             same = a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
             assert same or b.value == pytest.approx(a.value, rel=1e-6)
-    assert len(again.claims) == len(compared.claims)
+    assert len(again.claims) == len(comparison.claims)
 
 
-def test_which_stan_made_a_run_reads_back(compared: Comparison, tmp_path: Path) -> None:
+def test_which_stan_made_a_run_reads_back(comparison: Comparison, tmp_path: Path) -> None:
     """Of the embedded engine's own algorithms; the page's table of runs shows it."""
-    model = compared.models[0]
+    model = comparison.models[0]
     run = replace(model.runs[0], engine="embedded", versions={"stan": "Stan 2.40 (embedded)"})
     changed = replace(model, runs=(run, *model.runs[1:]))
-    files.write(replace(compared, models=(changed, *compared.models[1:])), tmp_path)
+    files.write(replace(comparison, models=(changed, *comparison.models[1:])), tmp_path)
     again = files.read(tmp_path).models[0]
     assert [r.versions for r in again.runs] == [run.versions, *[{}] * (len(model.runs) - 1)]
     shown = table(again)
@@ -119,9 +112,9 @@ def test_which_stan_made_a_run_reads_back(compared: Comparison, tmp_path: Path) 
     assert "Stan 2.40 (embedded)" in {row.engine for row in shown.rows}
 
 
-def test_doubts_and_what_movement_shows_read_back(compared: Comparison, tmp_path: Path) -> None:
+def test_doubts_and_what_movement_shows_read_back(comparison: Comparison, tmp_path: Path) -> None:
     """A run's doubts, and a verdict that rests on its own draws; older files have neither."""
-    model = compared.models[0]
+    model = comparison.models[0]
     doubt = Doubt(Reason.MOVED, "tail", "tau", 1.25, 0.0625, 0.75)
     rule = rules_for()["bias"]
     measure = Measure(model.model.name, "dadvi", 1, "tau", "bias", 0.75, 0.0625, "movement")
@@ -134,7 +127,7 @@ def test_doubts_and_what_movement_shows_read_back(compared: Comparison, tmp_path
         runs=(replace(model.runs[0], doubts=(doubt,)), *model.runs[1:]),
         verdicts=(verdict, *model.verdicts[1:]),
     )
-    files.write(replace(compared, models=(changed, *compared.models[1:])), tmp_path)
+    files.write(replace(comparison, models=(changed, *comparison.models[1:])), tmp_path)
     again = files.read(tmp_path).models[0]
     assert [r.doubts for r in again.runs] == [(doubt,), *[()] * (len(model.runs) - 1)]
     assert (again.verdicts[0].evidence, again.verdicts[0].findings) == ("movement", (finding,))
@@ -145,14 +138,14 @@ def test_doubts_and_what_movement_shows_read_back(compared: Comparison, tmp_path
     assert (old.runs[0].doubts, old.verdicts[0].evidence) == ((), "none")
 
 
-def test_what_more_draws_cannot_decide_reads_back(compared: Comparison, tmp_path: Path) -> None:
+def test_what_more_draws_cannot_decide_reads_back(comparison: Comparison, tmp_path: Path) -> None:
     """Which sample's limit is too low is in every finding; older files know none."""
-    model = next(m for m in compared.models if any(v.findings for v in m.verdicts))
+    model = next(m for m in comparison.models if any(v.findings for v in m.verdicts))
     verdict = next(v for v in model.verdicts if v.findings)
     beyond = replace(verdict.findings[0], level="unsure", beyond="exact")
     verdict = replace(verdict, findings=(beyond,), by_seed=())
     model = replace(model, verdicts=(verdict,), explanation=None, trials=())
-    files.write(replace(compared, models=(model,)), tmp_path)
+    files.write(replace(comparison, models=(model,)), tmp_path)
     path = tmp_path / "results.json"
 
     def found() -> object:
@@ -215,11 +208,11 @@ HINT = Trial(
 
 
 @pytest.fixture(scope="module")
-def explained(compared: Comparison) -> Comparison:
+def explained(comparison: Comparison) -> Comparison:
     """Return the comparison with reasons and remedies on its first model."""
-    first, *others = compared.models
+    first, *others = comparison.models
     why = replace(first, explanation=WHY, trials=(TRIED, HINT))
-    return replace(compared, models=(verdicts.explained(why), *others))
+    return replace(comparison, models=(verdicts.explained(why), *others))
 
 
 def test_reasons_and_remedies_read_back_exactly(explained: Comparison, tmp_path: Path) -> None:
@@ -264,12 +257,12 @@ def test_chain_causes_are_found_again_among_many_findings(
             assert gravest in sentences
 
 
-def test_measures_are_kept_once_and_read_back(compared: Comparison, tmp_path: Path) -> None:
+def test_measures_are_kept_once_and_read_back(comparison: Comparison, tmp_path: Path) -> None:
     """In measures.csv alone, plain or compressed, whatever is in a quantity's name."""
-    entry = compared.models[0]
+    entry = comparison.models[0]
     measure = replace(entry.measures[0], quantity='beta[1,2] "{x}"\n')
     entry = replace(entry, measures=(measure, *entry.measures[1:]))
-    files.write(replace(compared, models=(entry, *compared.models[1:])), tmp_path)
+    files.write(replace(comparison, models=(entry, *comparison.models[1:])), tmp_path)
     assert "beta[1,2]" not in (tmp_path / "results.json").read_text()
     first = files.read(tmp_path).models[0]
     assert first.measures[0].quantity == measure.quantity
@@ -279,17 +272,17 @@ def test_measures_are_kept_once_and_read_back(compared: Comparison, tmp_path: Pa
         path.unlink()
     packed = files.read(tmp_path).models
     assert repr(packed[0].measures) == repr(first.measures)
-    assert [m.levels for m in packed] == [m.levels for m in compared.models]
-    files.write(compared, tmp_path)
+    assert [m.levels for m in packed] == [m.levels for m in comparison.models]
+    files.write(comparison, tmp_path)
     assert not list(tmp_path.glob("*.gz"))
 
 
-def test_older_results_have_their_measures_inside(compared: Comparison, tmp_path: Path) -> None:
+def test_older_results_have_their_measures_inside(comparison: Comparison, tmp_path: Path) -> None:
     """Files of schema 1 need no measures.csv."""
-    files.write(compared, tmp_path)
+    files.write(comparison, tmp_path)
     raw = json.loads((tmp_path / "results.json").read_text())
     raw["schema"] = 1
-    for model, entry in zip(raw["models"], compared.models, strict=True):
+    for model, entry in zip(raw["models"], comparison.models, strict=True):
         model["measures"] = [
             [m.method, m.seed, m.quantity, m.metric, *map(to_json, (m.value, m.mcse)), level]
             for m, level in zip(entry.measures, entry.levels, strict=True)
@@ -303,10 +296,10 @@ def test_older_results_have_their_measures_inside(compared: Comparison, tmp_path
 
 @pytest.mark.parametrize("damage", ["absent", "a digit", "cut", "not UTF-8", "a cut archive"])
 def test_measures_of_other_results_are_refused(
-    compared: Comparison, tmp_path: Path, damage: str
+    comparison: Comparison, tmp_path: Path, damage: str
 ) -> None:
     """A file that is absent, cut or changed is never taken for the results' own."""
-    files.write(compared, tmp_path)
+    files.write(comparison, tmp_path)
     path = tmp_path / "measures.csv"
     content = path.read_bytes()
     path.unlink()
@@ -322,9 +315,9 @@ def test_measures_of_other_results_are_refused(
         files.read(tmp_path)
 
 
-def test_line_ends_that_git_changes_are_no_damage(compared: Comparison, tmp_path: Path) -> None:
+def test_line_ends_that_git_changes_are_no_damage(comparison: Comparison, tmp_path: Path) -> None:
     """Windows' line ends in measures.csv read back as they were."""
-    files.write(compared, tmp_path)
+    files.write(comparison, tmp_path)
     before = files.read(tmp_path)
     path = tmp_path / "measures.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
@@ -426,10 +419,10 @@ def test_reasons_that_are_damaged_are_said_to_be(explained: Comparison, tmp_path
         files.read(tmp_path)
 
 
-def test_draws_of_another_run_are_never_read(compared: Comparison, tmp_path: Path) -> None:
+def test_draws_of_another_run_are_never_read(comparison: Comparison, tmp_path: Path) -> None:
     """A file of the same method and seed that holds another run's draws is left alone."""
-    files.write(compared, tmp_path)
-    model = next(m for m in compared.models if any(r.draws is not None for r in m.runs))
+    files.write(comparison, tmp_path)
+    model = next(m for m in comparison.models if any(r.draws is not None for r in m.runs))
     run = next(r for r in model.runs if r.draws is not None)
     name = f"{run.spec.method}-{run.spec.seed}"
     for key in ("another", run.key):
