@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import cmdstanpy
+    from scripts import Compiled
+
     from harness.records import Comparison, ModelComparison
     from harness.stan import CmdStan
 
@@ -63,6 +66,21 @@ def cmdstan() -> CmdStan:
     if found is None:
         pytest.skip("there is no CmdStan; `make test` installs one")
     return found
+
+
+@pytest.fixture(scope="session")
+def compiled(cmdstan: CmdStan) -> Compiled:
+    """Return what makes a model of CmdStanPy of a program's file."""
+    import cmdstanpy
+
+    from harness.stan import compile_program
+
+    def model(program: Path) -> cmdstanpy.CmdStanModel:
+        executable = str(compile_program(program, cmdstan).executable)
+        return cmdstanpy.CmdStanModel(exe_file=executable)
+
+    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
+    return model
 
 
 def _without_results(cmdstan: CmdStan, folder: Path, patch: pytest.MonkeyPatch) -> None:

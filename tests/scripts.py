@@ -1,11 +1,19 @@
-"""Modules from files outside the package: benchmarks, figures, the data of models."""
+"""Modules from files outside the package (benchmarks, figures, data of models), and programs."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cmdstanpy
+
+Compiled = Callable[[Path], "cmdstanpy.CmdStanModel"]
+"""The fixture ``compiled``: what makes a model of CmdStanPy of a program's file."""
 
 
 def load(path: Path, name: str = "") -> ModuleType:

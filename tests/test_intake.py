@@ -23,7 +23,7 @@ from harness.records.names import stan_names
 from harness.report.files.netcdf import write_draws
 
 if TYPE_CHECKING:
-    from harness.stan import CmdStan
+    from scripts import Compiled
 
 VALUES = np.random.default_rng(1).normal(size=(2, 500, 3))
 NAMES = ("m", "b[1,1]", "b[2,1]")
@@ -305,18 +305,12 @@ model { mu ~ normal(1, 1); beta ~ normal(0, 1); sigma ~ lognormal(0, 0.5); }
 
 
 @pytest.fixture(scope="module")
-def fits(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def fits(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run CmdStan's methods once, each into a folder of its own."""
-    import cmdstanpy
-
-    from harness.stan import compile_program
-
     folder = tmp_path_factory.mktemp("fits")
     program = folder / "shifted.stan"
     program.write_text(PROGRAM, "utf-8")
-    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
-    executable = str(compile_program(program, cmdstan).executable)
-    model = cmdstanpy.CmdStanModel(exe_file=executable)
+    model = compiled(program)
     quiet: dict[str, Any] = {"seed": 1}
     return {
         "sample": model.sample(

@@ -19,7 +19,7 @@ from harness.report import files
 from harness.study import judging
 
 if TYPE_CHECKING:
-    from harness.stan import CmdStan
+    from scripts import Compiled
 
 
 def exact(
@@ -294,18 +294,12 @@ generated quantities { real twice = 2 * x[1]; }
 
 
 @pytest.fixture(scope="module")
-def fits(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+def fits(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """Run CmdStan on a correlated normal posterior."""
-    import cmdstanpy
-
-    from harness.stan import compile_program
-
     folder = tmp_path_factory.mktemp("fits")
     program = folder / "pair.stan"
     program.write_text(PROGRAM, "utf-8")
-    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
-    executable = str(compile_program(program, cmdstan).executable)
-    model = cmdstanpy.CmdStanModel(exe_file=executable)
+    model = compiled(program)
     data = {"shift": 1.0}
 
     def advi(seed: int, algorithm: str) -> Any:

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cmdstanpy
 import pytest
 
 from harness.intake.fits import FITS
 
 if TYPE_CHECKING:
-    from harness.stan import CmdStan
+    from scripts import Compiled
 
 PAGE = (Path(__file__).parents[1] / "docs" / "judge.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -32,18 +31,14 @@ def test_draws_of_other_programs_are_judged_as_the_page_says(block: str) -> None
 
 @pytest.mark.stan
 def test_cmdstans_folders_are_judged_as_the_page_says(
-    cmdstan: CmdStan,
+    compiled: Compiled,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Files that CmdStan wrote, with the program: the cause is printed."""
-    from harness.stan import compile_program
-
     (tmp_path / "pair.stan").write_text(PROGRAM, "utf-8")
-    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
-    executable = str(compile_program(tmp_path / "pair.stan", cmdstan).executable)
-    model = cmdstanpy.CmdStanModel(exe_file=executable)
+    model = compiled(tmp_path / "pair.stan")
     common: dict[str, Any] = {"data": {"shift": 1.0}}
     model.sample(**common, seed=1, show_progress=False, output_dir=tmp_path / "nuts")
     for seed in (1, 2):

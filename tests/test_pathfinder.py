@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from scripts import Compiled
 
 from harness.methods import METHODS
 from harness.methods import laplace as laplace_method
@@ -498,17 +499,13 @@ def test_cmdstanpy_takes_our_arguments(run: Run, cmdstan: CmdStan) -> None:
 
 
 @pytest.mark.stan
-def test_cmdstans_optimiser_takes_the_same_path(cmdstan: CmdStan, tmp_path: Path) -> None:
+def test_cmdstans_optimiser_takes_the_same_path(compiled: Compiled, tmp_path: Path) -> None:
     """Its own table of the climb from zero, and the embedded engine's, agree."""
-    import cmdstanpy
-
     from harness.stan.embedded import services
 
     lecture = folders.load("normal_mean")
     assert lecture.data_file is not None
-    program = compile_program(lecture.stan_file, cmdstan)
-    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
-    cmdstanpy.CmdStanModel(exe_file=str(program.executable)).optimize(
+    compiled(lecture.stan_file).optimize(
         data=str(lecture.data_file), inits=0, output_dir=tmp_path, refresh=1, seed=1
     )
     text = "\n".join(p.read_text(encoding="utf-8") for p in tmp_path.glob("*.txt"))

@@ -20,6 +20,8 @@ from harness.report.files.netcdf import to_datatree
 from harness.stan.csv import read_stan_csv
 
 if TYPE_CHECKING:
+    from scripts import Compiled
+
     from harness.stan import CmdStan
 
 pytest_plugins = ["pytester"]
@@ -241,14 +243,11 @@ Fit = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def model(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) -> cmdstanpy.CmdStanModel:
+def model(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> cmdstanpy.CmdStanModel:
     """Compile a program whose posterior is known, moved by its data."""
-    from harness.stan import compile_program
-
     program = tmp_path_factory.mktemp("program") / "shifted.stan"
     program.write_text(PROGRAM, "utf-8")
-    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
-    return cmdstanpy.CmdStanModel(exe_file=str(compile_program(program, cmdstan).executable))
+    return compiled(program)
 
 
 @pytest.fixture

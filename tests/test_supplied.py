@@ -11,6 +11,7 @@ from pathlib import Path
 import arviz_base
 import numpy as np
 import pytest
+from scripts import Compiled
 
 from harness import judgement
 from harness.intake import DrawsError, files_of, read_reference
@@ -18,7 +19,7 @@ from harness.metrics.measure import chain_measures
 from harness.models import folders
 from harness.records import Cost, Draws, Model, RunResult, RunSpec
 from harness.report.files.netcdf import write_draws
-from harness.stan import CmdStan, compile_program
+from harness.stan import CmdStan
 from harness.study import comparing
 from harness.study.plan import Plan
 from harness.study.reference import choose_reference
@@ -172,13 +173,9 @@ def model(tmp_path: Path) -> Model:
 
 
 @pytest.mark.stan
-def test_cmdstanpys_fit_is_a_reference(cmdstan: CmdStan, model: Model, tmp_path: Path) -> None:
+def test_cmdstanpys_fit_is_a_reference(compiled: Compiled, model: Model, tmp_path: Path) -> None:
     """Through ArviZ's own converter, with the names that Stan writes."""
-    import cmdstanpy
-
-    cmdstanpy.set_cmdstan_path(str(cmdstan.path))
-    program = compile_program(model.stan_file, cmdstan)
-    fit = cmdstanpy.CmdStanModel(exe_file=str(program.executable)).sample(
+    fit = compiled(model.stan_file).sample(
         seed=1, output_dir=str(tmp_path / "csv"), show_progress=False
     )
     arviz_base.from_cmdstanpy(fit).to_netcdf(tmp_path / "fit.nc")
