@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.records import Program, RunContext, RunSpec
-from harness.study.pool import Pool, RunTask, Turn, longest_first, run_task
+from harness.study.pool import Pool, Turn
+from harness.study.run_task import RunTask, run_task
+from harness.study.running import longest_first
 from harness.study.store import Store
 
 

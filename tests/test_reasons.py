@@ -21,7 +21,7 @@ from harness.records import Comparison, Cost, Model, ModelComparison, RunResult,
 from harness.report import files
 from harness.stan import CmdStan, bridge
 from harness.stan.find import build_settings
-from harness.study import comparing, explain, task
+from harness.study import analysing, comparing, explain, task
 from harness.study.explain import explainable
 from harness.study.plan import Plan
 from harness.study.pool import Pool
@@ -421,7 +421,7 @@ def test_a_comparison_made_again_is_recalled_in_one_piece(
         looked.append(key)
         return original(store, key)
 
-    monkeypatch.setattr(comparing, "recall", counting)
+    monkeypatch.setattr(analysing, "recall", counting)
     monkeypatch.setattr(Pool, "submit", lambda *_: pytest.fail("something was run"))
     planned = Plan((folders.load(MODEL),), REMEDIED, seeds=2, figures=False, remedies=True)
     (found,) = comparing.compare(planned)[0].models

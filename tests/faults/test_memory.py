@@ -15,7 +15,8 @@ from harness.records import ModelComparison, Reason, RunContext, RunSpec
 from harness.stan import CmdStan, compile_program
 from harness.study import comparing, pool, worker
 from harness.study.plan import Plan
-from harness.study.pool import Pool, RunTask, run_task
+from harness.study.pool import Pool
+from harness.study.run_task import RunTask, run_task
 
 LIMIT_GB = 0.5
 

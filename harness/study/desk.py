@@ -1,0 +1,108 @@
+"""What the parts of a study share: plan, engines, store, workers, models and counts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+from harness import stan
+from harness.study import engines
+from harness.study.plan import (
+    BUILD_S,
+    JUDGE_S,
+    Plan,
+    Planner,
+    Work,
+    expected_seconds,
+    explain,
+)
+from harness.study.pool import Pool, cores
+from harness.study.progress import Progress
+from harness.study.store import Store, StoreError
+
+WORTH_S = 6.0
+"""Expected seconds for which one more worker is started: its imports alone take about three."""
+
+
+class Desk:
+    """The state of a study. Models whose next step is due wait in ``due``."""
+
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        self.plan = plan
+        self.progress = progress
+        self.begin = time.monotonic()
+        self.said: set[str] = set()
+        self.engines = engines.choose(plan.engine, progress.say)
+        self.store = Store(stan.cache_dir() / "results", self.say_once)
+        self.store.sweep()
+        self.planner = Planner(plan, self.engines, self.store)
+        self.works = [self.planner.work(model) for model in plan.models]
+        self.pool = Pool(plan.jobs or workers_for(self.works), plan.memory_gb)
+        self.due: list[Work] = []
+        self.runs_done = 0
+        self.builds = 0
+        self.builds_done = 0
+        self.spent_s = 0.0
+        self.interrupted = False
+
+    def go_on(self, work: Work) -> None:
+        """Let a model take its next step."""
+        self.due.append(work)
+
+    def say_once(self, sentence: str) -> None:
+        """Print a line unless it has been printed."""
+        if sentence not in self.said:
+            self.said.add(sentence)
+            self.progress.say(sentence)
+
+    def runs(self) -> int:
+        """Return the number of runs, made and waiting."""
+        return self.runs_done + sum(len(w.waiting) for w in self.works)
+
+    def outlook(self) -> None:
+        """Tell the display how much of the expected work is done."""
+        going = [w for w in self.works if w.error is None and w.analysis is None]
+        left_s = sum(expected_seconds(s, w.model) for w in going for s in w.waiting.values())
+        left_s += BUILD_S * (self.builds - self.builds_done) + JUDGE_S * len(going)
+        done_s = (
+            self.spent_s + BUILD_S * self.builds_done + JUDGE_S * (len(self.works) - len(going))
+        )
+        self.progress.outlook(done_s, done_s + left_s)
+
+    @contextlib.contextmanager
+    def alone(self, work: Work) -> Iterator[None]:
+        """Let what goes wrong with one model be that model's error, and cost no other one."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            work.waiting.clear()
+            work.proposals = ()
+            work.error = explain(error)
+            self.progress.phase("run", self.runs())
+            self.progress.say(f"{work.model.name}: {work.error}")
+
+    def give_up(self, work: Work, why: str) -> None:
+        """Give up a model, or only its remedies if its comparison stands without them."""
+        if work.waiting:
+            work.waiting.clear()
+            self.progress.phase("run", self.runs())
+        if work.proposals:
+            why = f"the remedies could not be tried: {why}"
+            work.notes.append(why)
+            work.first_key = ""
+            work.proposals = ()
+        else:
+            work.error = why
+            self.progress.advance("judge", work.model.name)
+        self.progress.say(f"{work.model.name}: {why}")
+        self.go_on(work)
+
+
+def workers_for(works: Sequence[Work]) -> int:
+    """Return how many workers are worth their start, by the seconds that are expected."""
+    runs_s = sum(expected_seconds(s, w.model) for w in works for s in w.waiting.values())
+    return min(cores(), math.ceil((runs_s + JUDGE_S * len(works)) / WORTH_S) or 1)
