@@ -181,6 +181,35 @@ def test_an_error_in_the_program_is_no_lack_of_a_compiler(harness: Command, fold
     assert "needs a compiler" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("declared", "data", "said"),
+    [
+        ("int<lower=1> n;", {"n": 0}, "the data do not fit the program: n is 0, but must be"),
+        (
+            "int n; vector[n] y;",
+            {"n": 3, "y": [1.0, 2.0]},
+            "the data do not fit the program: y has size 2, but is declared with size 3",
+        ),
+        (
+            'int n; } transformed data { if (n < 5) reject("five at least, got ", n);',
+            {"n": 2},
+            "transformed data stops with these data: five at least, got 2",
+        ),
+    ],
+)
+def test_wrong_data_are_no_lack_of_a_compiler(
+    harness: Command, folder: Path, declared: str, data: dict[str, object], said: str
+) -> None:
+    """What a bound, a size or the program itself refuses is said of the data."""
+    program = f"data {{ {declared} }} parameters {{ real a; }} model {{ a ~ normal(0, 1); }}"
+    (folder / "my.stan").write_text(program, encoding="utf-8")
+    (folder / "my.json").write_text(json.dumps(data), encoding="utf-8")
+    done = harness("compare", "my.stan", "my.json", "--quick")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "compiler" not in done.stderr
+
+
 def test_quick_and_cmdstan_exclude_each_other(harness: Command) -> None:
     """It is said before anything runs."""
     done = harness("compare", "my.stan", "my.json", "--quick", "--engine", "cmdstan")

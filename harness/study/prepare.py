@@ -17,7 +17,9 @@ from harness.records import Model, Program, RunContext, RunSpec
 from harness.records.faults import machine_fault
 from harness.stan import bridge, embedded
 from harness.stan.density import EngineError
+from harness.stan.embedded.words import wrong_data
 from harness.stan.engine import embed, open_density
+from harness.stan.source import blocks
 from harness.study.engines import Engines
 from harness.study.store import cmdstan_seed
 from harness.study.worker import limited, unlimited_memory
@@ -75,7 +77,8 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
     program = Program(model.stan_file, engines.versions)
     program = embed(program, model.data_file, engines.cmdstan)
     if not program.embedded:
-        return Prepared(refused=program.embedded_error)
+        wrong = _wrong_data(model, program.embedded_error, engines)
+        return Prepared(error=wrong) if wrong else Prepared(refused=program.embedded_error)
     seed = _seed(model, data_hash)
     density = open_density(program, model.data_file, {}, seed)
     rng = np.random.default_rng(seed)
@@ -93,6 +96,17 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
     finally:
         density.close()
     return Prepared(error=f"the program does not start at any of {TRIES} random points: {said}")
+
+
+def _wrong_data(model: Model, refusal: str, engines: Engines) -> str:
+    """Say that the data are refused, not the program; empty where CmdStan may see it otherwise."""
+    wrong = wrong_data(refusal)
+    if wrong:
+        return f"the data do not fit the program: {wrong}"
+    own = not refusal.startswith("stanli ") and "supported" not in refusal
+    if engines.cmdstan is None and own and "transformed data" in blocks(model.stan_file):
+        return f"transformed data stops with these data: {refusal}"
+    return ""
 
 
 def build(

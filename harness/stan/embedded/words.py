@@ -24,6 +24,16 @@ _FIRST_ERROR = "first error: "
 
 _SAMPLER_COLUMNS = 7
 
+_CHECK = "stanli MIR check: "
+"""What stands before a value that its declaration does not allow."""
+
+_SIZES = re.compile(
+    r"stage=data initialization; variable name=(\S+);"
+    r".*dims declared=\((\S*)\); dims found=\((\S*)\)"
+)
+
+_ZEROS = re.compile(r"(-?\d+)\.0+\b")
+
 _BARE = re.compile(rb"(?<![\"\w])(-?)(NaN|Infinity)(?![\"\w])")
 """Numbers that Stan's JSON has and strict JSON has not."""
 
@@ -50,6 +60,23 @@ def why_not(handle: int, z: FloatArray, width: int) -> str:
         ctypes.addressof(stopped), ctypes.addressof(report), words, library.WORDS,
     )  # fmt: skip
     return text(words).partition(_FIRST_ERROR)[2] or NOT_EVALUATED
+
+
+def wrong_data(said: str) -> str:
+    """Return what a refusal says of the data; empty if the engine itself may lack something.
+
+    Checks of declared bounds and sizes are Stan's own, and CmdStan would make the same.
+    """
+    sizes = _SIZES.search(said)
+    if sizes is not None:
+        name, declared, found = sizes.groups()
+        return f"{name} has size {_size(found)}, but is declared with size {_size(declared)}"
+    check = said.partition(_CHECK)
+    return "" if check[0] or not check[1] else _ZEROS.sub(r"\1", check[2])
+
+
+def _size(numbers: str) -> str:
+    return " × ".join(numbers.split(","))
 
 
 class BridgeStan:
