@@ -564,6 +564,7 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
         If the program refuses the data.
     """
     from harness.methods.bridged import BridgeTarget, arrays
+    from harness.models.sizes import check_sizes
     from harness.stan.bridge import library
     from harness.stan.density import EngineError
     from harness.stan.embedded import program_info
@@ -584,6 +585,10 @@ def target(program: str | Path, data: Mapping[str, Any] | str | Path | None = No
         found = dataclasses.replace(
             found, embedded=False, library=library(model.stan_file, cmdstan)
         )
+    elif wrong := check_sizes(
+        found, model.data_file, load_data(model), program_info(found.embedded_file)
+    ):
+        raise ModelError(wrong)
     return BridgeTarget(open_density(found, model.data_file, arrays(values)))
 
 

@@ -195,6 +195,20 @@ def test_an_error_in_the_program_is_no_lack_of_a_compiler(harness: Command, fold
             {"n": 2},
             "transformed data stops with these data: five at least, got 2",
         ),
+        (
+            "int n; matrix[2, n + 1] X; array[2] cov_matrix[n] Y;",
+            {
+                "n": 2,
+                "X": [[1, 2], [3, 4], [5, 6]],
+                "Y": [[[1, 0], [0, 1]], [[2, 0], [0, 2]]],
+            },
+            "my: 'X' in my.json has size 3 × 2, but is declared with size 2 × 3",
+        ),
+        (
+            'vector[2] y; } transformed data { if (is_nan(y[2])) reject("a hole");',
+            {"y": [1.0, float("nan")]},
+            "transformed data stops with these data: a hole",
+        ),
     ],
 )
 def test_wrong_data_are_no_lack_of_a_compiler(
@@ -208,6 +222,19 @@ def test_wrong_data_are_no_lack_of_a_compiler(
     assert done.returncode == 2
     assert said in done.stderr
     assert "compiler" not in done.stderr
+
+
+def test_data_with_nan_are_named_where_the_program_does_not_start(
+    harness: Command, folder: Path
+) -> None:
+    """Stan says which value, but not of which variable of the data."""
+    program = "data { vector[2] y; } parameters { real a; } model { y ~ normal(a, 1); }"
+    (folder / "my.stan").write_text(program, encoding="utf-8")
+    (folder / "my.json").write_text('{"y": [1, NaN]}', encoding="utf-8")
+    done = harness("compare", "my.stan", "my.json", "--quick")
+    assert done.returncode == 2
+    assert "does not start" in done.stderr
+    assert "('y' in my.json holds NaN)" in done.stderr
 
 
 def test_quick_and_cmdstan_exclude_each_other(harness: Command) -> None:

@@ -60,3 +60,11 @@ def test_with_cmdstan_the_density_has_all_constants(tmp_path: Path) -> None:
     assert (target.model.engine, target.model.constants) == ("bridge", True)
     expected = -0.5 + 0.5 * np.log(2 / np.pi)
     np.testing.assert_allclose(target.log_density(np.array([[0.0]])), [expected], rtol=1e-12)
+
+
+def test_data_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    """The engine takes 3 × 2 numbers for a matrix[2, 3], and reads them in another order."""
+    file = tmp_path / "matrix.stan"
+    file.write_text("data { matrix[2, 3] X; } parameters { real a; } model { a ~ std_normal(); }")
+    with pytest.raises(harness.ModelError, match=r"'X' in .* has size 3 × 2, but is declared"):
+        harness.target(file, {"X": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})

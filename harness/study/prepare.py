@@ -13,6 +13,7 @@ import numpy as np
 from harness import stan
 from harness.methods.cmdstan import preflight
 from harness.models.data import ModelError, check_data, kept_data
+from harness.models.sizes import check_sizes
 from harness.records import Model, Program, RunContext, RunSpec
 from harness.records.faults import machine_fault
 from harness.stan import bridge, embedded
@@ -69,7 +70,9 @@ def start(model: Model, engines: Engines, timeout_s: float, data_hash: str) -> P
 
 def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
     try:
-        refusal = _refusal(model, describe(model.stan_file, engines), data_hash)
+        data = kept_data(model.data_file, data_hash)
+        info = describe(model.stan_file, engines)
+        refusal = _refusal(model, info, data_hash)
         if refusal:
             return Prepared(error=refusal)
     except (stan.ProgramError, ModelError) as error:
@@ -79,7 +82,18 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
     if not program.embedded:
         wrong = _wrong_data(model, program.embedded_error, engines)
         return Prepared(error=wrong) if wrong else Prepared(refused=program.embedded_error)
-    seed = _seed(model, data_hash)
+    try:
+        wrong = check_sizes(program, model.data_file, data, info)
+    except EngineError as error:
+        if machine_fault(error):
+            raise
+        return Prepared(refused=f"the sizes of the data cannot be checked: {error}")
+    wrong = wrong or _no_start(model, program, _seed(model, data_hash), data)
+    return Prepared(error=wrong) if wrong else Prepared(program)
+
+
+def _no_start(model: Model, program: Program, seed: int, data: Mapping[str, Any]) -> str:
+    """Say why a program has no density at any of some random points; empty where it has."""
     density = open_density(program, model.data_file, {}, seed)
     rng = np.random.default_rng(seed)
     said = ""
@@ -87,7 +101,7 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
         for _ in range(TRIES):
             value = density.log_density(rng.uniform(-2, 2, size=(1, density.dimension))).value[0]
             if np.isfinite(value):
-                return Prepared(program)
+                return ""
             said = density.last_error() or f"the log density is {value}"
     except EngineError as error:
         if machine_fault(error):
@@ -95,7 +109,16 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
         said = str(error)
     finally:
         density.close()
-    return Prepared(error=f"the program does not start at any of {TRIES} random points: {said}")
+    if holes := _without_number(data):
+        said += f" ({holes} in {model.data_file.name if model.data_file else 'the data'} holds NaN)"
+    return f"the program does not start at any of {TRIES} random points: {said}"
+
+
+def _without_number(data: Mapping[str, Any]) -> str:
+    """Return the names of data that hold NaN, with commas."""
+    arrays = ((name, np.asarray(value)) for name, value in data.items())
+    found = [name for name, a in arrays if a.dtype.kind == "f" and np.isnan(a).any()]
+    return ", ".join(map(repr, found))
 
 
 def _wrong_data(model: Model, refusal: str, engines: Engines) -> str:
