@@ -315,6 +315,7 @@ def compare(
     engine: Wanted = "auto",
     quick: bool = False,
     quiet: bool = True,
+    dask: str = "",
 ) -> ComparisonResult:
     """Compare variational inference with NUTS on a Stan program.
 
@@ -350,6 +351,9 @@ def compare(
         embedded engine); with ``quick`` no NUTS, and only methods that end in seconds.
     quiet
         Whether to show no progress; False shows it with the time left, in notebooks too.
+    dask
+        Address of a Dask scheduler whose workers make the runs, such as
+        ``cluster.scheduler_address``, or a scheduler file; empty makes them on this machine.
 
     Returns
     -------
@@ -372,6 +376,8 @@ def compare(
         If the program cannot be run at all; the message says why.
     harness.StoreError
         If the cache cannot be written.
+    OSError
+        If no Dask scheduler answers, it is gone, or its workers have other versions.
     harness.Interrupted
         On Ctrl-C before any method has finished, or pressed again while what has finished is
         judged; finished runs are kept.
@@ -385,7 +391,7 @@ def compare(
     """
     arguments.checked(
         seeds=seeds, jobs=jobs, timeout_s=timeout_s, seed=seed, engine=engine, quick=quick, why=why,
-        remedies=remedies, reference_iid=reference_iid, quiet=quiet,
+        remedies=remedies, reference_iid=reference_iid, quiet=quiet, dask=dask,
     )  # fmt: skip
     arguments.by_method(options)
     quantities = arguments.names("quantities", quantities)
@@ -431,6 +437,7 @@ def compare(
         explain=why,
         remedies=remedies,
         own=own,
+        dask=dask,
         command=f"harness.compare({str(program)!r}, …)",
     )
     display = progress.choose(quiet=quiet)

@@ -30,10 +30,11 @@ DOORS = frozenset({"__init__", "__main__", "bridge"})
 CONFINED: dict[str, tuple[str, ...]] = {
     "cmdstanpy": ("stan", "methods.cmdstan"),
     "matplotlib": ("report.figures",),
+    "distributed": ("study.cluster", "study.remote"),
 }
 """Third-party packages and the only modules that may import them."""
 
-LAZY = frozenset({"cmdstanpy"})
+LAZY = frozenset({"cmdstanpy", "distributed"})
 """Confined packages that are imported inside functions only."""
 
 HEAVY = ("numpy", "pandas", "scipy", "xarray", "cmdstanpy", "matplotlib", "arviz_base", "pydantic")

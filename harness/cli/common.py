@@ -52,6 +52,12 @@ class FiniteRange(click.FloatRange):
 
 POSITIVE = FiniteRange(0, MOST_SECONDS, min_open=True)
 JOBS = click.option("--jobs", type=click.IntRange(1, MOST_JOBS), help="Processes. [all cores]")
+DASK = click.option(
+    "--dask",
+    default="",
+    metavar="ADDRESS",
+    help="Make the runs on the workers of a Dask scheduler: tcp://HOST:PORT or a scheduler file.",
+)
 TIMEOUT = setting(
     "--timeout",
     "timeout_s",

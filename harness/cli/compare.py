@@ -64,6 +64,7 @@ FAIL_ON = ("fail", "warn", "unknown")
     help="Leave measured seconds and the date out of CSV, JSON and draws: equal runs, equal files.",
 )
 @common.JOBS
+@common.DASK
 @common.TIMEOUT
 @common.COMPILE_TIMEOUT
 @common.MEMORY

@@ -41,6 +41,10 @@ def checked(**given: Any) -> None:
     for name, value in given.items():
         if value is None and name in _MAY_BE_NONE:
             continue
+        if name == "dask":
+            if not isinstance(value, str):
+                raise _other(name, value, "the address of a Dask scheduler, or its file")
+            continue
         if name not in _NUMBERS:
             if not isinstance(value, bool | np.bool_):
                 raise _other(name, value, "True or False")

@@ -14,6 +14,7 @@ from harness.study import analysing, preparing, running
 from harness.study.desk import Desk
 from harness.study.gathering import gather
 from harness.study.plan import Plan, Work, data_size
+from harness.study.pool import finished
 from harness.study.progress import Progress, Quiet
 from harness.study.store import StoreError
 
@@ -68,17 +69,17 @@ def run(plan: Plan, progress: Progress | None = None, *, partial: bool = False) 
     try:
         _work_through(desk)
     except KeyboardInterrupt as interrupt:
-        desk.pool.close(kill=True)
+        desk.close(kill=True)
         kept = f"{desk.runs_done} of {desk.runs()} runs finished and are kept"
         msg = f"interrupted: {kept}; the same command goes on from there"
         if not (partial and analysing.judge_finished(desk)):
             raise Interrupted(msg) from interrupt
     except BaseException:
-        desk.pool.close(kill=True)
+        desk.close(kill=True)
         raise
     finally:
         own = _with_own_draws(desk)
-    desk.pool.close()
+    desk.close()
     figures = {w.model.name: w.analysis.figures for w in desk.works if w.analysis}
     return gather(desk, own), figures
 
@@ -92,8 +93,8 @@ def _work_through(desk: Desk) -> None:
     for work in sorted(desk.works, key=lambda w: (not w.waiting, -data_size(w.model))):
         desk.go_on(work)
         _steps(desk)
-    while desk.pool.busy:
-        for (kind, *about), value, error in desk.pool.finished():
+    while any(queue.busy for queue in desk.queues):
+        for (kind, *about), value, error in finished(desk.queues):
             if isinstance(error, StoreError):
                 # The cache is at fault: no method may be blamed.
                 raise error

@@ -94,6 +94,8 @@ class Plan:
     compile_timeout_s: float = COMPILE_TIMEOUT_S
     memory_gb: float | None = None
     """Of one worker process; None: its share of the machine's."""
+    dask: str = ""
+    """Address or file of the Dask scheduler whose workers make the runs; empty: this machine."""
     command: str = ""
     seeds_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Numbers of seeds by model and method; they override all others."""

@@ -15,11 +15,11 @@ import stat
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from filelock import FileLock
 
@@ -31,6 +31,10 @@ _OLD_S = 3600.0
 
 _LEAST = 1e9
 """A share of the memory that every worker gets, in bytes: the libraries alone take a quarter."""
+
+
+class ClusterError(OSError):
+    """A Dask cluster that cannot be used; the message says why."""
 
 
 class Turn(IntEnum):
@@ -53,6 +57,34 @@ class Job(NamedTuple):
     label: Any
     function: Callable[..., Any]
     args: tuple[Any, ...]
+
+
+class Place(Protocol):
+    """A place where one call is made at a time."""
+
+    job: Job | None
+    future: Future[Any] | None
+
+    def start(self, job: Job) -> None:
+        """Hand a call to the worker."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes a call."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the worker has died with its call."""
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its call has taken longer than it may."""
+
+    def free(self) -> None:
+        """Forget a call that has ended."""
+
+    def kill(self) -> None:
+        """End the worker with its call."""
 
 
 class Slot:
@@ -92,8 +124,25 @@ class Slot:
             )
         return self._executor
 
+    @property
+    def open(self) -> bool:
+        """Whether it takes a call."""
+        return self.job is None
+
     def _marks(self) -> list[Path]:
         return list(self._folder.glob(f"worker-{self._number}-*"))
+
+    @property
+    def lost(self) -> bool:
+        """Whether the worker has died with its call."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        future = self.future
+        return (
+            future is not None
+            and future.done()
+            and isinstance(future.exception(), BrokenProcessPool)
+        )
 
     @property
     def overdue(self) -> bool:
@@ -122,18 +171,109 @@ class Slot:
             self._executor = None
 
 
-class Pool:
+class Queue:
+    """Calls that wait for a place, so that one may overtake those whose turn is later.
+
+    A call whose worker dies is made once more; if that worker dies too, the call counts as killed.
+    A call that passes its time limit is ended with its worker, and its error is an
+    ``OverdueError``.
+    """
+
+    alone = True
+    """Whether a call that is made once more runs alone, because it may need all the memory."""
+
+    def __init__(self, places: Sequence[Place] = ()) -> None:
+        self._slots: list[Place] = list(places)
+        self._held: list[Job] = []
+        self._numbers = itertools.count()
+
+    def submit(
+        self, label: Any, function: Callable[..., Any], *args: Any, turn: Turn = Turn.RUN
+    ) -> None:
+        """Submit ``function(*args)``; its outcome is returned with ``label``."""
+        heapq.heappush(self._held, Job(turn, next(self._numbers), label, function, args))
+        self._release()
+
+    @property
+    def _at_work(self) -> list[Place]:
+        return [slot for slot in self._slots if slot.job is not None]
+
+    def _release(self) -> None:
+        """Start calls that wait, one a place."""
+        free = [slot for slot in self._slots if slot.open]
+        while self._held and free:
+            if self.alone:
+                again = Turn.AGAIN in (self._held[0].turn, *_turns(self._at_work))
+                if again and self._at_work:
+                    return
+            free.pop(0).start(heapq.heappop(self._held))
+
+    @property
+    def busy(self) -> bool:
+        """Whether any call is unfinished."""
+        return bool(self._held or self._at_work)
+
+    @property
+    def futures(self) -> list[Future[Any]]:
+        """Those of the calls that are being made."""
+        return [slot.future for slot in self._at_work if slot.future is not None]
+
+    def finished(self, poll_s: float = 0.2) -> Iterator[tuple[Any, Any, BaseException | None]]:
+        """Yield ``(label, value, error)`` of what has finished, after at most ``poll_s``."""
+        return finished([self], poll_s)
+
+    def ended(self) -> Iterator[tuple[Any, Any, BaseException | None]]:
+        """Yield ``(label, value, error)`` of what has finished by now."""
+        for slot in self._at_work:
+            job, future = slot.job, slot.future
+            assert job is not None  # noqa: S101 - it is at work
+            assert future is not None  # noqa: S101 - as every job at work
+            if slot.lost:
+                slot.kill()
+                if job.turn is Turn.AGAIN:
+                    words = "its process was killed twice, perhaps for memory"
+                    yield job.label, None, ChildProcessError(words)
+                else:
+                    heapq.heappush(self._held, job._replace(turn=Turn.AGAIN))
+            elif future.done():
+                slot.free()
+                # What is submitted now may overtake what waits.
+                error = future.exception()
+                yield job.label, None if error else future.result(), error
+            elif slot.overdue:
+                slot.kill()
+                yield job.label, None, worker.OverdueError("it took longer than its limit")
+        self._release()
+
+    def cancel(self) -> None:
+        """End the calls that are being made, with their workers, and forget those that wait."""
+        self._held.clear()
+        for slot in self._slots:
+            slot.kill()
+
+
+def finished(
+    queues: Sequence[Queue], poll_s: float = 0.2
+) -> Iterator[tuple[Any, Any, BaseException | None]]:
+    """Yield ``(label, value, error)`` of what has finished anywhere, after at most ``poll_s``."""
+    futures = [future for queue in queues for future in queue.futures]
+    if futures:
+        wait(futures, timeout=poll_s, return_when=FIRST_COMPLETED)
+    else:
+        time.sleep(poll_s)  # for a place
+    for queue in queues:
+        yield from queue.ended()
+
+
+class Pool(Queue):
     """A pool of processes that survives the death of a worker, and ends calls that are overdue.
 
-    A call whose process dies is made once more, alone; if that dies too, it counts as killed. A
-    call that passes the limit which it set itself by :func:`harness.study.worker.limited` is ended
-    with its process, and its error is an ``OverdueError``.
+    A call sets its time limit itself, by :func:`harness.study.worker.limited`.
 
     A worker and each process that it starts may have ``memory_gb`` of memory where the system can
     limit it, by default the machine's divided by the number of jobs.
 
-    The slots hold one call each: the others wait here, so that a call may overtake those whose
-    turn is later. The pool's folder has all temporary files of its workers.
+    The pool's folder has all temporary files of its workers.
     """
 
     def __init__(self, jobs: int, memory_gb: float | None = None) -> None:
@@ -147,70 +287,15 @@ class Pool:
         self._lock = FileLock(self._folder / _LOCK)
         self._lock.acquire()
         memory = share(jobs) if memory_gb is None else memory_gb * 1e9
-        self._slots = [Slot(number, self._folder, memory) for number in range(jobs)]
-        self._held: list[Job] = []
-        self._numbers = itertools.count()
-
-    def submit(
-        self, label: Any, function: Callable[..., Any], *args: Any, turn: Turn = Turn.RUN
-    ) -> None:
-        """Submit ``function(*args)``; its outcome is returned with ``label``."""
-        heapq.heappush(self._held, Job(turn, next(self._numbers), label, function, args))
-        self._release()
-
-    @property
-    def _at_work(self) -> list[Slot]:
-        return [slot for slot in self._slots if slot.job is not None]
-
-    def _release(self) -> None:
-        """Start calls that wait, one a worker; one that is made again runs alone."""
-        while self._held and len(self._at_work) < len(self._slots):
-            again = Turn.AGAIN in (self._held[0].turn, *_turns(self._at_work))
-            if again and self._at_work:
-                return
-            next(s for s in self._slots if s.job is None).start(heapq.heappop(self._held))
-
-    @property
-    def busy(self) -> bool:
-        """Whether any call is unfinished."""
-        return bool(self._at_work or self._held)
-
-    def finished(self, poll_s: float = 0.2) -> Iterator[tuple[Any, Any, BaseException | None]]:
-        """Yield ``(label, value, error)`` of what has finished, after at most ``poll_s``."""
-        from concurrent.futures.process import BrokenProcessPool
-
-        futures = [slot.future for slot in self._at_work if slot.future is not None]
-        wait(futures, timeout=poll_s, return_when=FIRST_COMPLETED)
-        for slot in self._at_work:
-            job, future = slot.job, slot.future
-            assert job is not None  # noqa: S101 - it is at work
-            assert future is not None  # noqa: S101 - as every job at work
-            if not future.done():
-                if slot.overdue:
-                    slot.kill()
-                    yield job.label, None, worker.OverdueError("it took longer than its limit")
-                continue
-            error = future.exception()
-            if not isinstance(error, BrokenProcessPool):
-                slot.free()
-                # What is submitted now may overtake what waits.
-                yield job.label, None if error else future.result(), error
-                continue
-            slot.kill()
-            if job.turn is Turn.AGAIN:
-                words = "its process was killed twice, perhaps for memory"
-                yield job.label, None, ChildProcessError(words)
-            else:
-                heapq.heappush(self._held, job._replace(turn=Turn.AGAIN))
-        self._release()
+        self._own = [Slot(number, self._folder, memory) for number in range(jobs)]
+        super().__init__(self._own)
 
     def close(self, *, kill: bool = False) -> None:
         """Close the pool. With ``kill``, stop the workers and their children at once."""
-        for slot in self._slots:
-            if kill:
-                slot.kill()
-            else:
-                slot.close()
+        if kill:
+            self.cancel()
+        for slot in self._own:
+            slot.close()
         self._held.clear()
         self._lock.release()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -253,7 +338,7 @@ def sweep() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _turns(slots: Iterable[Slot]) -> list[Turn]:
+def _turns(slots: Iterable[Place]) -> list[Turn]:
     return [slot.job.turn for slot in slots if slot.job is not None]
 
 

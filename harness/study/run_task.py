@@ -35,10 +35,15 @@ class RunTask(NamedTuple):
 
 
 def run_task(task: RunTask, store_root: Path) -> RunResult:
-    """Run one spec in this process, store it, and return it without its arrays.
+    """Run one spec in this process, store it, and return it without its arrays."""
+    return stored(task, made(task), Store(store_root))
+
+
+def made(task: RunTask) -> RunResult:
+    """Run one spec in this process.
 
     Whatever goes wrong becomes a failed result: the message names the exception. What the machine
-    is to blame for becomes a killed one, which is not stored.
+    is to blame for becomes a killed one.
     """
     scratch: Path | None = None
     try:
@@ -54,14 +59,17 @@ def run_task(task: RunTask, store_root: Path) -> RunResult:
             shutil.rmtree(scratch, ignore_errors=True)
     diagnostics = {**result.diagnostics, "timeout_s": task.context.timeout_s}
     result = dataclasses.replace(result, key=task.key, diagnostics=diagnostics, engine=task.engine)
-    if result.reason is Reason.MEMORY:
-        result = _out_of_memory(result)
+    return _out_of_memory(result) if result.reason is Reason.MEMORY else result
+
+
+def stored(task: RunTask, result: RunResult, store: Store) -> RunResult:
+    """Store a result unless another time may end otherwise; return it without its arrays."""
     program = task.context.program
     unbuilt = task.row.bridge and not (program.embedded or program.library)
     # What was killed may succeed next time, and so may what needs memory; a library may build.
     lasting = result.status != "killed" and result.reason is not Reason.MEMORY
     if lasting and not unbuilt:
-        Store(store_root).put(result)
+        store.put(result)
     return dataclasses.replace(result, draws=None, trace=None)
 
 

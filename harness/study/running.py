@@ -12,7 +12,7 @@ from harness.study.desk import Desk
 from harness.study.plan import Work, cheap, expected_seconds, expected_work
 from harness.study.pool import Turn
 from harness.study.preparing import build, library_known
-from harness.study.run_task import RunTask, ended_by, overdue, run_task
+from harness.study.run_task import RunTask, ended_by, overdue
 from harness.study.store import cmdstan_seed
 from harness.study.worker import OverdueError
 
@@ -48,7 +48,7 @@ def hand_out(desk: Desk, work: Work) -> None:
     for task in (*first, *longest_first(others, expected_work)):
         work.handed_out.add(task.key)
         turn = Turn.CHEAP if cheap(task.spec, task.engine) else Turn.RUN
-        desk.pool.submit(("run", work, task), run_task, task, desk.store.root, turn=turn)
+        desk.make(work, task, turn)
     if executable or library:
         build(desk, work, executable=executable, library=library)
 
@@ -80,7 +80,7 @@ def _once_more(desk: Desk, work: Work, task: RunTask, why: str) -> bool:
     spec = task.spec
     run = f"{work.model.name} {spec.method} (seed {spec.seed})"
     desk.progress.say(f"{run}: {why}; it is run again")
-    desk.pool.submit(("run", work, task), run_task, task, desk.store.root, turn=Turn.RUN)
+    desk.make(work, task, Turn.RUN)
     return True
 
 
