@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 setting = partial(click.option, show_default=True)
 """An option whose help shows its default."""
 
-WHAT = click.argument("what", nargs=-1, metavar="[MODEL … | FILE.stan [DATA.json]]")
+WHAT = click.argument("what", nargs=-1, metavar="[MODEL … | SUITE | FILE.stan [DATA.json]]")
 SEEDS = click.option(
     "--seeds", type=click.IntRange(1, MOST_SEEDS), help="Seeds per variational method."
 )
@@ -259,7 +259,7 @@ def read_posteriors(words: Sequence[str], path: Path, *, everything: bool) -> li
 
 
 def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) -> list[Model]:
-    """Read what the user named: nothing (all lecture models), models, or FILE.stan DATA.json.
+    """Read what the user named: nothing (all lecture models), models, suites, FILE.stan DATA.json.
 
     Raises
     ------
@@ -280,7 +280,7 @@ def read_models(what: Sequence[str], quantities: tuple[str, ...] | None = None) 
             msg = f"{word}: a data file follows its program: harness compare FILE.stan {word}"
             raise ModelError(msg)
         else:
-            models.append(folders.load(word))
+            models += [folders.load(name) for name in folders.suite(word) or (word,)]
     return distinct(models, quantities)
 
 

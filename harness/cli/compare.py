@@ -24,6 +24,7 @@ FAIL_ON = ("fail", "warn", "unknown")
     harness compare                       all lecture models
     harness compare mixture --seeds 20    one of them
     harness compare my.stan my.json       your own program
+    harness compare suite/                each model folder in a folder
     harness compare my.stan my.json --quick        in seconds, without a compiler
     """
 )
@@ -195,6 +196,10 @@ def left_out(models: Sequence[Model], methods: Sequence[str]) -> list[str]:
 
 def default_out(what: Sequence[str], models: Sequence[Model]) -> Path:
     """Return the folder a comparison is written to when none is named."""
+    from harness.models.folders import suite
+
+    if len(what) == 1 and suite(what[0]):
+        return Path("reports") / Path(what[0]).resolve().name
     several = "posteriordb" if "--all" in what else "-".join(m.name for m in models)[:60]
     return Path("reports") / (several if what else "lecture")
 

@@ -161,6 +161,17 @@ def load(name: str) -> Model:
     return _read_folder(folder)
 
 
+def suite(word: str) -> tuple[str, ...]:
+    """Return the model folders in a folder, by name; none if it is no folder of models.
+
+    A lecture model's name, a model folder and any other folder are no suite.
+    """
+    folder = Path(word)
+    if not folder.is_dir() or is_file(folder / "model.toml"):
+        return ()
+    return tuple(str(path.parent) for path in sorted(folder.glob("*/model.toml")))
+
+
 def _read_folder(folder: Path) -> Model:
     name = _named(folder.resolve().name, folder)
     path = folder / "model.toml"
