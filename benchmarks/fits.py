@@ -34,7 +34,7 @@ import click
 import numpy as np
 from fit_programs import FOLDER, PROGRAMS, data_of
 
-from harness.methods.bridged import BridgeTarget, Problem, arrays
+from harness.methods.bridged import BridgeTarget, Problem, arrays, expected_s
 from harness.methods.dadvi import DADVI_LR, DADVI_PSIS, DadviOptions
 from harness.methods.dadvi_gaussian import optimum_of
 from harness.methods.method import Method
@@ -103,8 +103,10 @@ def optimum(context: RunContext, data: dict[str, Any]) -> tuple[float, int]:
     target = Counted(BridgeTarget(model))
     rng = np.random.default_rng(SEED)
     options = DadviOptions()
+    bound = arrays(data)
+    expected = expected_s(context.program.embedded_file, model, bound)
     problem: Problem[DadviOptions] = Problem(
-        target, model, arrays(data), options, DADVI_LR.draws, rng, Clock(600.0), SEED
+        target, model, bound, options, DADVI_LR.draws, rng, Clock(600.0), SEED, expected
     )
     found = optimum_of(problem, "response")
     eps = antithetic_normals(target.dimension, COMMON, np.random.default_rng(99))

@@ -12,7 +12,7 @@ import pytest
 
 from harness.methods import advi, advi_fit
 from harness.methods.advi import AdviOptions
-from harness.methods.bridged import BridgeTarget, Problem, arrays
+from harness.methods.bridged import BridgeTarget, Problem, arrays, expected_s
 from harness.methods.method import Method
 from harness.methods.settings import OptionError
 from harness.models import folders
@@ -43,7 +43,8 @@ def run(cmdstan: CmdStan) -> Fit:
         rng = np.random.default_rng(seed)
         given = AdviOptions.read({**row.defaults, **options})
         target = Counted(BridgeTarget(program))
-        problem = Problem(target, program, data, given, 2000, rng, Clock(limit_s), 1)
+        expected = expected_s(model.stan_file, program, data)
+        problem = Problem(target, program, data, given, 2000, rng, Clock(limit_s), 1, expected)
         # as on_bridge does: a fit may overflow and must say so in its result, not by a warning
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return advi_fit.fit(problem)

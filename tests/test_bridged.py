@@ -161,7 +161,8 @@ def test_data_that_the_engine_folds_cost_nothing(tmp_path: Path, statement: str)
     y = np.random.default_rng(1).normal(size=100_000)
     model = EmbeddedModel(file, to_json({"N": len(y), "y": y}).encode())
     visited = 0 if "sum" in statement else len(y)
-    assert bridged.a_density_s(model, {"y": y}) == pytest.approx(1.1e-6 + visited * 2e-9)
+    expected = bridged.expected_s(file, model, {"N": np.array(len(y)), "y": y})
+    assert expected.density == expected.gradient == pytest.approx(1.1e-6 + visited * 2e-9)
 
 
 def test_one_point_and_many_give_the_same(program: Program) -> None:

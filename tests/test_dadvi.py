@@ -12,7 +12,7 @@ import pytest
 from scipy import special
 from targets import Density, Mixture, Normal, banana, funnel, ill_conditioned, lecture_mixture
 
-from harness.methods.bridged import FitError
+from harness.methods.bridged import Expected, FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
 from harness.methods.dadvi_gaussian import (
     Judged,
@@ -365,7 +365,7 @@ def problem(target: Target, method: Method, **options: Any) -> Any:
     return SimpleNamespace(
         target=target,
         model=_Names(target.dimension),
-        data={},
+        expected=Expected(1e-6, 1e-6),
         draws=1000,
         rng=np.random.default_rng(1),
         clock=Clock(60),

@@ -11,6 +11,7 @@ import pytest
 import targets
 
 from harness.methods import METHODS, dadvi_weighted
+from harness.methods.bridged import Expected
 from harness.methods.dadvi_weighted import fit_basins
 from harness.metrics import Sample, khat, sample_of
 from harness.metrics.joint import Block
@@ -37,7 +38,7 @@ def problem(target: Target, seed: int, **options: Any) -> Any:
         model=SimpleNamespace(
             unconstrained_names=lambda: names, dimension=target.dimension, engine="NumPy"
         ),
-        data={},
+        expected=Expected(1e-6, 1e-6),
         draws=4000,
         rng=np.random.default_rng(seed),
         clock=Clock(60),
@@ -210,9 +211,8 @@ def test_the_number_of_proposals_depends_on_a_densitys_seconds(
     """At most 40 000, halves as many where they take over 10 s, more where draws are wanted."""
     target = targets.Mixture([1.0], np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]]))
     monkeypatch.setattr(dadvi_weighted, "ENOUGH", math.inf)
-    monkeypatch.setattr(dadvi_weighted, "seconds_per_point", lambda *_: seconds)
     given = problem(target, 1)
-    given.draws = draws
+    given.draws, given.expected = draws, Expected(seconds, seconds)
     found = fit_basins(given)
     assert found.z is not None
     assert len(found.z) == draws

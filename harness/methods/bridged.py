@@ -11,12 +11,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pkgutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +29,8 @@ from harness.records.text import combination, listed
 from harness.stan import ProgramError
 from harness.stan.density import Density, EngineError
 from harness.stan.engine import open_density
+from harness.stan.work import work_of
+from harness.vi.deterministic.sizes import least_seconds
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ SECONDS_A_NUMBER = 2e-9
 """About what a density takes for each number of its data."""
 
 FOLDED_FROM_S = 1e-4
-"""Estimated seconds for data beyond which it is looked whether the engine visits them at all."""
+"""Estimated seconds for data beyond which it is looked which of them a density reads at all."""
 
-FOLDED = 0.1
-"""It does not where a density takes less than this share of the estimate."""
+SLOWER = 20.0
+"""A program whose loops and solvers take this many times the seconds of its data is taken to need
+them; below, data and parameters are the better estimate."""
 
 AT_ONCE = 500
 
@@ -121,6 +123,13 @@ def along_words(directions: Sequence[Mapping[str, Any]]) -> str:
     return f"log p does not fall along {listed(list(said), 3)}{scale}"
 
 
+class Expected(NamedTuple):
+    """Seconds that one evaluation of a batch is expected to take."""
+
+    density: float  # by data and parameters; decides whether draws get densities
+    gradient: float  # with the program's loops and solvers; decides how much a fit may do
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem(Generic[Own_co]):
     """What a fit works on."""
@@ -133,6 +142,7 @@ class Problem(Generic[Own_co]):
     rng: np.random.Generator
     clock: Clock
     seed: int  # of random numbers in "transformed data", for data that are bound again
+    expected: Expected
 
     def drawn(self, family: Family, phi: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return draws of a Gaussian, unconstrained scale, and their log densities."""
@@ -146,23 +156,18 @@ def arrays(data: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: value for name, value in found.items() if value.size}
 
 
-def a_density_s(model: Density, data: Mapping[str, NDArray[Any]]) -> float:
-    """Return about how many seconds a density takes, from sizes: no busy machine decides.
+def expected_s(stan_file: Path, model: Density, data: Mapping[str, NDArray[Any]]) -> Expected:
+    """Return about how many seconds evaluations take, from the program and its data alone.
 
-    Only whether the embedded engine has folded the data into a few numbers is found out by the
-    clock: then a density takes a hundredth of what its data would, or less.
+    No clock is looked at, so neither another machine nor a busy one changes what is drawn.
     """
-    own = 1e-6 * (1 + model.dimension / 10)
-    visited = SECONDS_A_NUMBER * sum(value.size for value in data.values())
-    if model.engine == "embedded" and visited > FOLDED_FROM_S:
-        point, times = model.at_point(), []
-        for _ in range(3):
-            begin = time.thread_time()  # the processor's: no busy machine decides
-            point()
-            times.append(time.thread_time() - begin)
-        if min(times) < FOLDED * visited:
-            return own
-    return own + visited
+    work = work_of(stan_file, data)
+    numbers = sum(value.size for value in data.values())
+    if model.engine == "embedded" and SECONDS_A_NUMBER * numbers > FOLDED_FROM_S:
+        # The engine computes once what depends on data only.
+        numbers = min(numbers, round(work.read))
+    density = least_seconds(model.dimension) + SECONDS_A_NUMBER * numbers
+    return Expected(density, work.seconds if work.seconds > SLOWER * density else density)
 
 
 def on_bridge(
@@ -203,7 +208,8 @@ def _run(
         model = open_density(context.program, context.data_file, data, seed)
         target = Counted(BridgeTarget(model))
         rng = np.random.default_rng(seed)
-        problem = Problem(target, model, data, options, spec.draws, rng, clock, seed)
+        expected = expected_s(context.program.stan_file, model, data)
+        problem = Problem(target, model, data, options, spec.draws, rng, clock, seed, expected)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)  # type: ignore[operator]
             drawn = _drawn(found, problem)
@@ -272,7 +278,7 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
 
 def cheap(problem: Problem[Options], draws: int) -> bool:
     """Tell whether this number of draws can have their densities."""
-    return draws * a_density_s(problem.model, problem.data) <= WEIGHING_S
+    return draws * problem.expected.density <= WEIGHING_S
 
 
 def densities(problem: Problem[Options], z: FloatArray, at_once: int = AT_ONCE) -> FloatArray:

@@ -61,7 +61,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=11)
+_row = functools.partial(Method, bridge=True, version=12)
 
 DADVI = _row(
     name="dadvi",
@@ -121,5 +121,5 @@ DADVI_BASINS = _row(
     sized_by=("proposals", "weights_s"),
     repairable=False,
     # Version 7 has correlations above the full-rank limit too.
-    version=11,
+    version=12,
 )

@@ -13,7 +13,6 @@ from harness.methods import free_checks
 from harness.methods.bridged import (
     FitError,
     Problem,
-    a_density_s,
     along,
     along_words,
     cheap,
@@ -142,7 +141,7 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
         draws=options.base_draws,
         most_draws=options.most_base_draws,
         starts=options.starts,
-        seconds=a_density_s(problem.model, problem.data),
+        seconds=problem.expected.gradient,
     )
     try:
         optimum = deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)

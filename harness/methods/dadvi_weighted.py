@@ -17,7 +17,6 @@ from harness.records.text import number, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, importance
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
-from harness.vi.deterministic.sizes import seconds_per_point
 from harness.vi.short_chains import CHECKS
 from harness.vi.short_chains.coordinates import Parts, coordinates_of
 from harness.vi.short_chains.home import kernel
@@ -43,9 +42,6 @@ MARGIN = 1.1
 
 MOST_NUMBERS = 50_000_000
 """Coordinates of all proposals together, because of memory."""
-
-TIMED = 8
-"""Proposals whose densities are timed."""
 
 MOST_BASINS = 8
 """The mixture is made of at most this many basins, those of the most mass."""
@@ -198,7 +194,7 @@ def _proposed(
     A first part says how many are needed for weights that are worth enough draws. Where the weights
     are not to be trusted, more of them would not be either.
     """
-    wanted, most = max(problem.draws, USUAL_DRAWS), _most_proposals(problem, proposal)
+    wanted, most = max(problem.draws, USUAL_DRAWS), _most_proposals(problem)
     parts: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     n, more = 0, min(wanted // 5, most)
     while True:
@@ -222,18 +218,14 @@ def _proposed(
         more = int(np.clip(needed - n, n // 8, most - n))
 
 
-def _most_proposals(
-    problem: Problem[WeightOptions], proposal: importance.Defensive | importance.Mixture
-) -> int:
+def _most_proposals(problem: Problem[WeightOptions]) -> int:
     """Return the largest number of proposals.
 
-    It is halved while those of ``USUAL_DRAWS`` would take longer than allowed: a busy machine
-    seldom changes it, and then by a factor of two. Where more draws are wanted, there may always
-    be more proposals.
+    It is halved while those of ``USUAL_DRAWS`` are expected to take longer than allowed. Where
+    more draws are wanted, there may always be more proposals.
     """
     options = problem.options
-    each = seconds_per_point(problem.target.log_density, proposal.draw(TIMED, problem.rng))
-    took = each * USUAL_DRAWS * options.proposals
+    took = problem.expected.gradient * USUAL_DRAWS * options.proposals
     halvings = math.ceil(math.log2(max(took / max(options.weights_s, 1e-9), 1.0)))
     n = int(max(problem.draws, USUAL_DRAWS) * options.proposals * 0.5**halvings)
     return max(min(n, MOST_NUMBERS // problem.target.dimension), FEWEST_PROPOSALS)

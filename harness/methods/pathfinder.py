@@ -160,12 +160,13 @@ def _density_s(spec: RunSpec, context: RunContext, model: EmbeddedModel) -> floa
 
     The usual number of draws is always taken, and data are not read for it.
     """
-    from harness.methods.bridged import a_density_s, arrays
+    from harness.methods.bridged import arrays, expected_s
     from harness.models.data import kept_data
 
     if spec.draws <= USUAL_DRAWS:
         return 0.0
-    return a_density_s(model, arrays(kept_data(context.data_file, context.data_hash)))
+    data = arrays(kept_data(context.data_file, context.data_hash))
+    return expected_s(context.program.stan_file, model, data).density
 
 
 def _by_cmdstan(

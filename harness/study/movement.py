@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.judgement.movement import Shown, by_movement, shown
 from harness.methods import METHODS
-from harness.methods.bridged import BridgeTarget, a_density_s, arrays
+from harness.methods.bridged import BridgeTarget, arrays, expected_s
 from harness.metrics.measure import seed_of
 from harness.models.data import kept_data
 from harness.records import ModelComparison, RunResult
@@ -18,7 +18,6 @@ from harness.records.names import base_name, stan_name
 from harness.records.text import listed, number, seconds
 from harness.stan.unconstrain import MissingParametersError, unconstrained
 from harness.study.explain import able, opened
-from harness.vi.deterministic.sizes import gradient_seconds
 from harness.vi.short_chains.coordinates import DENSE, LowRank, from_covariance
 from harness.vi.short_chains.hmc import PILOTS
 from harness.vi.short_chains.movement import FEWEST, move
@@ -44,9 +43,6 @@ PER_CHAIN = 60
 MOST_S = 60.0
 """Estimated seconds that all runs of a model may take: beyond, there are fewer chains, then fewer
 seeds, the first ones."""
-
-TIMED = 8
-"""Points whose gradients are timed."""
 
 WHITENING = ("deterministic", "weighted draws", "Laplace", "short chains")
 """Kinds of methods whose draws give the coordinates, those with correlations first; else each run's
@@ -91,10 +87,8 @@ def _found(
             its.setdefault(run.spec.method, []).append(run)
     if not its or not model.dimension:
         return {}
-    target = BridgeTarget(model)
-    expected = a_density_s(model, arrays(kept_data(task.model.data_file, task.data_hash)))
-    points = np.random.default_rng(0).uniform(-1, 1, (TIMED, model.dimension))
-    each = PER_CHAIN * len(its) * gradient_seconds(target, points, expected)
+    data = arrays(kept_data(task.model.data_file, task.data_hash))
+    each = PER_CHAIN * len(its) * expected_s(task.model.stan_file, model, data).gradient
     chains = CHAINS
     while chains > FEWER and chains * each * max(map(len, its.values())) > MOST_S:
         chains //= 2

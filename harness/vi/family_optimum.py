@@ -21,7 +21,6 @@ from harness.vi.deterministic import Optimum
 from harness.vi.deterministic.basins import Basin, modes_of, same, settle
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
-from harness.vi.deterministic.sizes import seconds_per_point
 from harness.vi.elbo import elbos
 from harness.vi.families import FullRank
 from harness.vi.gaussian import Gaussian, pulled_back
@@ -112,17 +111,18 @@ def best_fullrank(
     """
     d = target.dimension
     optimum = meanfield.optimum
+    seconds = optimum.seconds_per_point
     candidates = [*_responses(optimum), *different(starts), meanfield.q]
     if d == 1:
         return meanfield
     if d > FULLRANK_LIMIT:
-        found = _stochastic(target, rng, clock, candidates)
+        found = _stochastic(target, rng, clock, candidates, seconds)
         words = (
             f"with {d} parameters the best full-rank Gaussian comes from averaged stochastic "
             "steps; a better one may exist"
         )
         return Best(found, optimum, math.nan, words)
-    ranked = _ranked(target, rng, clock, candidates)
+    ranked = _ranked(target, rng, clock, candidates, seconds)
     fits = []
     # The first two may lie in different basins; further ones are seldom better.
     for q in ranked[:2]:
@@ -133,7 +133,7 @@ def best_fullrank(
     if not fits:
         return Best(ranked[0], optimum, math.nan, "no full-rank Gaussian could be fitted")
     gaussians = [Gaussian(f.mean, f.factor) for f in fits]
-    levels = _levels(target, rng, clock, [*gaussians, *candidates])
+    levels = _levels(target, rng, clock, [*gaussians, *candidates], seconds)
     first = int(np.argmax(levels[: len(fits)]))
     known, best = fits[first], gaussians[first]
     if max(levels) > levels[first] + SHORTFALL:
@@ -218,19 +218,26 @@ def _responses(optimum: Optimum) -> list[Gaussian]:
 
 
 def _ranked(
-    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+    target: Target,
+    rng: np.random.Generator,
+    clock: Clock,
+    candidates: Sequence[Gaussian],
+    seconds: float,
 ) -> list[Gaussian]:
     """Return Gaussians in order of their ELBOs on common base draws, best first."""
-    levels = _levels(target, rng, clock, candidates)
+    levels = _levels(target, rng, clock, candidates, seconds)
     return [candidates[int(i)] for i in np.argsort([-v for v in levels], kind="stable")]
 
 
 def _levels(
-    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+    target: Target,
+    rng: np.random.Generator,
+    clock: Clock,
+    candidates: Sequence[Gaussian],
+    seconds: float,
 ) -> list[float]:
-    """Return ELBOs on common base draws, nats; −∞ if not finite."""
-    slow = seconds_per_point(target.log_density_gradient, candidates[0].draw(4, rng)) > SLOW_S
-    size, most = (16, 0) if slow else (64, 1 << 14)
+    """Return ELBOs on common base draws, nats; −∞ if not finite. ``seconds`` are a gradient's."""
+    size, most = (16, 0) if seconds > SLOW_S else (64, 1 << 14)
     found = elbos(target, candidates, rng, clock, error=0.002, share=0.05, size=size, most=most)
     return [e.value.value if math.isfinite(e.value.value) else -math.inf for e in found]
 
@@ -252,12 +259,15 @@ def _fit(
 
 
 def _stochastic(
-    target: Target, rng: np.random.Generator, clock: Clock, candidates: Sequence[Gaussian]
+    target: Target,
+    rng: np.random.Generator,
+    clock: Clock,
+    candidates: Sequence[Gaussian],
+    seconds: float,
 ) -> Gaussian:
     """Return the best candidate, or the result of stochastic steps from it if that is better."""
-    best = _ranked(target, rng, clock, candidates)[0]
-    each = seconds_per_point(target.log_density_gradient, best.draw(4, rng))
-    steps = int(min(STEPS, STOCHASTIC_S / max(each, 1e-9)))
+    best = _ranked(target, rng, clock, candidates, seconds)[0]
+    steps = int(min(STEPS, STOCHASTIC_S / max(seconds, 1e-9)))
     if steps < LEAST_STEPS:
         return best
     family = FullRank(target.dimension)
@@ -274,7 +284,7 @@ def _stochastic(
     unit = Gaussian(family.mean(found.phi), family.factor(found.phi))
     whole = best.factor if best.factor.ndim > 1 else np.diag(best.factor)
     moved = Gaussian(best.mean + whole @ unit.mean, whole @ unit.factor)
-    return _ranked(target, rng, clock, [best, moved])[0]
+    return _ranked(target, rng, clock, [best, moved], seconds)[0]
 
 
 class _Scaled:

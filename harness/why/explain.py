@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import metrics
 from harness.methods import title
-from harness.methods.bridged import BridgeTarget, a_density_s, along, arrays
+from harness.methods.bridged import BridgeTarget, along, arrays, expected_s
 from harness.metrics.measure import seed_of
 from harness.models.data import ModelError, kept_data
 from harness.models.exact_evidence import LOG_EVIDENCE
@@ -101,7 +101,8 @@ def explain(
         return Explanation(NO_ESTIMATE, "none", (), (words,), complete=False, unsought=words)
     content = f"{program_hash(model.stan_file)} {data_hash}"
     target, rng = BridgeTarget(bridged), np.random.default_rng(seed_of(content))
-    search = Search(target, rng, Clock(timeout_s), a_density_s(bridged, bound))
+    expected = expected_s(model.stan_file, bridged, bound)
+    search = Search(target, rng, Clock(timeout_s), expected.gradient)
     if model.reference in LOG_EVIDENCE and not bridged.constants:
         search.notes.append("the formula of log Z is not used: the density lacks a constant")
         model = replace(model, reference=None)

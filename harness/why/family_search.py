@@ -49,7 +49,7 @@ class Family(NamedTuple):
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Search:
-    """A search: its target, random numbers, clock, and seconds of a density.
+    """A search: its target, random numbers, clock, and expected seconds of a gradient.
 
     ``notes``, ``complete`` and ``unsought`` belong to the explanation.
     """
@@ -77,8 +77,6 @@ class Search:
         meanfield = best_meanfield(
             self.target, self.rng, self.clock, starts=starts, seconds=self.seconds
         )
-        # The program may be slower than its data suggest: what follows allows for that.
-        self.seconds = max(self.seconds, meanfield.optimum.seconds_per_point)
         found: dict[FamilyName, Family] = {}
         if d == 1:
             # In one dimension the families are the same.

@@ -67,7 +67,7 @@ class Optimum:
     settled: bool
     objective: Objective  # on all base draws
     refused: int  # the number of steps taken back from points without a density
-    seconds_per_point: float  # seconds of one gradient, by which sizes were chosen
+    seconds_per_point: float  # expected seconds of one gradient, by which sizes were chosen
 
     @property
     def theta(self) -> FloatArray:
@@ -101,7 +101,7 @@ def fit(
     settings = Settings() if settings is None else settings
     d = target.dimension
     points = starting_points(target, 12, rng)
-    seconds = sizes.gradient_seconds(target, points, settings.seconds)
+    seconds = settings.seconds or sizes.least_seconds(d)
     blocks, size = sizes.layout(d, settings.draws, seconds)
     climbs, peaks, direct = sizes.starts(settings.starts, seconds)
     if climbs > len(points):

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.records import FloatArray
 from harness.vi.far import POINTS
-from harness.vi.target import Target
-
-SLOWER = 20.0  # a target that exceeds its expected seconds by this factor is timed
-
-REPEATS, ENOUGH_S = 5, 0.05
-"""The largest number of timings of a batch of gradients, and the seconds after which they end."""
 
 SCOUTS = 16  # base draws on which starts are tried
 
@@ -41,8 +32,8 @@ class Settings:
     """Predicted seconds that the Hessian of the ELBO may take; if all base draws would take longer,
     it uses fewer."""
     seconds: float = 0.0
-    """Expected seconds of one gradient in a batch, 0 to measure them. An expectation makes fits
-    independent of the machine's load."""
+    """Expected seconds of one gradient in a batch; 0 for those of a target that does little. They
+    are never measured: the same fit is the same on any machine and under any load."""
 
 
 class Starts(NamedTuple):
@@ -83,33 +74,9 @@ class Looks(NamedTuple):
     wide: int  # points of all directions and distances
 
 
-def seconds_per_point(evaluate: Callable[[FloatArray], object], z: FloatArray) -> float:
-    """Return the seconds of a density or gradient in a batch of points ``z``, ``(point, d)``.
-
-    This is the quickest of several timings, so that other work on the machine matters little.
-    """
-    found, spent = [], 0.0
-    for _ in range(REPEATS):
-        begin = time.thread_time()  # the processor's: other work on the machine does not count
-        evaluate(z)
-        found.append(time.thread_time() - begin)
-        spent += found[-1]
-        if spent > ENOUGH_S:
-            break
-    return min(found) / len(z)
-
-
-def gradient_seconds(target: Target, z: FloatArray, expected: float) -> float:
-    """Return the seconds of a gradient by which sizes are chosen.
-
-    They are the expected ones, which do not depend on the machine's load, unless the target is
-    far slower (it solves differential equations, say). Measured seconds are then rounded up to a
-    power of two, so that two runs seldom differ. If ``expected`` is 0, they are measured.
-    """
-    found = seconds_per_point(target.log_density_gradient, z)
-    if not expected:
-        return found
-    return expected if found <= SLOWER * expected else 2.0 ** math.ceil(math.log2(found))
+def least_seconds(d: int) -> float:
+    """Return about how many seconds a gradient takes where there are hardly any data."""
+    return 1e-6 * (1 + d / 10)
 
 
 def layout(d: int, draws: int, seconds: float) -> tuple[int, int]:
