@@ -201,9 +201,9 @@ def test_what_the_model_skips_is_not_tried_and_says_why() -> None:
 
 
 def test_what_would_take_over_a_minute_is_not_tried_and_says_how_long() -> None:
-    """By the seconds a gradient takes in the present runs."""
-    runs = [run(spec("meanfield"), seconds=10.0, gradients=1000)]
-    found = by_remedy(propose(MODEL, verdict("meanfield"), runs))
+    """By the seconds that a gradient is expected to take, whatever the present runs took."""
+    runs = [run(spec("meanfield"), seconds=1e4, gradients=1000)]
+    found = by_remedy(propose(MODEL, verdict("meanfield"), runs, gradient_s=0.01))
     # 20 samples in up to 1500 iterations, three times the present 500, at 0.01 s.
     slow = found["more gradient samples"]
     assert (slow.spec, slow.reason) == (None, "too slow")
@@ -216,7 +216,7 @@ def test_what_would_take_over_a_minute_is_not_tried_and_says_how_long() -> None:
     assert found["tighter tolerance"].seconds == pytest.approx(300)
     assert found["smaller step"].spec is not None
     assert found["smaller step"].seconds == pytest.approx(15)
-    generous = propose(MODEL, verdict("meanfield"), runs, limit_s=400.0)
+    generous = propose(MODEL, verdict("meanfield"), runs, limit_s=400.0, gradient_s=0.01)
     assert by_remedy(generous)["more gradient samples"].spec is not None
 
 
@@ -235,13 +235,14 @@ def test_nuts_starts_from_q_only_where_there_is_both() -> None:
         ),
         spec("nuts", draws=4000, warmup=150),
     )
-    for given, start, reason, why in (
-        (runs, "q has collapsed", "no start", "q has collapsed"),
-        (runs, None, "no start", "no start was given"),
-        (runs[:1], START, "left out", "NUTS was not run here"),
-        ([runs[0], chains(spec("nuts"), seconds=300.0)], START, "too slow", None),
+    for given, start, each, reason, why in (
+        (runs, "q has collapsed", 1e-6, "no start", "q has collapsed"),
+        (runs, None, 1e-6, "no start", "no start was given"),
+        (runs[:1], START, 1e-6, "left out", "NUTS was not run here"),
+        (runs, START, 0.1, "too slow", None),
     ):
-        other = by_remedy(propose(MODEL, verdict("meanfield"), given, start=start))["nuts from q"]
+        planned = propose(MODEL, verdict("meanfield"), given, start=start, gradient_s=each)
+        other = by_remedy(planned)["nuts from q"]
         assert other.spec is None
         assert (other.reason, other.facts.get("why")) == (reason, why)
 

@@ -30,6 +30,7 @@ from harness.records import (
 from harness.stan import bridge, embedded
 from harness.stan.density import Density, EngineError
 from harness.stan.engine import disagreement, open_density
+from harness.stan.work import work_of
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask, Judged, reference_hash
 from harness.vi.deterministic.basins import LEAST_MASS
@@ -192,17 +193,30 @@ def proposed(
     verdicts = [v for v in verdicts if repairable(v.method)]
     # Large data take seconds to read: once for all methods.
     model = opened(task) if verdicts else ""
+    each = _gradient_s(task, model)
     found: list[Proposal] = []
     for verdict in verdicts:
         try:
             start = _start(model, verdict, runs)
-            found += propose(task.model, verdict, runs, gaps, start=start, options=task.options)
+            found += propose(
+                task.model, verdict, runs, gaps, start=start, options=task.options, gradient_s=each
+            )
         except Exception as error:  # noqa: BLE001 - one method's remedies must not cost the others'
             facts = {"why": f"{type(error).__name__}: {error}"}
             found.append(
                 Proposal(verdict.method, "remedies", verdict.method, {}, None, "error", facts)
             )
     return tuple(found)
+
+
+def _gradient_s(task: AnalysisTask, model: Density | str) -> float:
+    """Return the expected seconds of a gradient; those of its statements without an engine."""
+    from harness.methods.bridged import arrays, expected_s
+
+    data = arrays(kept_data(task.model.data_file, task.data_hash))
+    if isinstance(model, str):
+        return work_of(task.model.stan_file, data).seconds
+    return expected_s(task.model.stan_file, model, data).gradient
 
 
 def without_runs(

@@ -19,7 +19,7 @@ from harness.why.remedies.row import Judging, Options, Planning, Proposal, Remed
 from harness.why.verdicts import NEEDS_CAUSE
 
 LIMIT_S = 60.0
-"""A remedy whose run would take longer is not tried unless the run exists."""
+"""A remedy whose run is expected to take longer is not tried unless the run exists."""
 
 MOST_SEEDS = 3
 
@@ -34,6 +34,7 @@ def propose(
     start: Options | str | None = None,
     options: Mapping[str, Options] | None = None,
     limit_s: float = LIMIT_S,
+    gradient_s: float = 1e-6,
 ) -> tuple[Proposal, ...]:
     """Return the remedies that are worth a trial for a verdict's causes, in the table's order.
 
@@ -47,7 +48,9 @@ def propose(
     causes = [c for g in gaps if g.method == verdict.method for c in g.causes if c.gap != "method"]
     first, given = trial_seeds(verdict, seeds), options or {}
     evidence = {c.name: c.evidence for c in sorted(causes, key=by_size, reverse=True)}
-    planning = Planning(model, verdict.method, runs, first, given, limit_s, start, evidence)
+    planning = Planning(
+        model, verdict.method, runs, first, given, limit_s, gradient_s, start, evidence
+    )
     plans = [row.plan(row, planning) for row in REMEDIES.values() if wanted(row, causes)]
     return tuple(p for p in plans if p is not None)
 

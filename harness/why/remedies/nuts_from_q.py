@@ -39,6 +39,9 @@ WARMUP = 150
 SAVES = 0.9
 """Share of the control's leapfrog steps under which starting from q saves some."""
 
+USUAL_STEPS = 15
+"""Leapfrog steps of an iteration, where they were not counted."""
+
 MOST = 500
 """Draws from which variances are estimated: an sd to 3% is enough where adaptation begins."""
 
@@ -117,15 +120,16 @@ def _plan(remedy: Remedy, planning: Planning) -> Proposal:
         facts = {"why": start or "no start was given"}
         return planning.proposal(remedy.id, change, None, "no start", facts)
     present = runs[0]
-    took = present.cost.seconds
-    if took > planning.limit_s:
-        slow = {"seconds": took, "limit": planning.limit_s}
-        return planning.proposal(remedy.id, change, None, "too slow", slow, took)
+    steps = present.diagnostics.get("sampling_leapfrogs", USUAL_STEPS * present.spec.draws)
+    takes = planning.gradient_s * steps
+    if takes > planning.limit_s:
+        slow = {"seconds": takes, "limit": planning.limit_s}
+        return planning.proposal(remedy.id, change, None, "too slow", slow, takes)
     short = {**present.spec.options, "warmup": WARMUP}
     spec = replace(present.spec, options={**short, **start})
     # The same from random starts shows whether q helps, or the short warm-up alone.
     control = replace(present.spec, options=short)
-    return planning.proposal(remedy.id, change, (spec, control), seconds=took)
+    return planning.proposal(remedy.id, change, (spec, control), seconds=takes)
 
 
 def _judge(judging: Judging) -> Trial:

@@ -64,7 +64,9 @@ class Planning:
     options: Mapping[str, Options]
     """By method, that the user set for this comparison."""
     limit_s: float
-    """Seconds of one run beyond which a remedy is not tried."""
+    """Expected seconds of one run beyond which a remedy is not tried."""
+    gradient_s: float
+    """Expected seconds of a gradient, from the program and its data: no clock decides what runs."""
     start: Options | str | None = None
     """With which options NUTS would start from q, or why it cannot."""
     causes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

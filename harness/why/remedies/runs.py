@@ -17,6 +17,9 @@ from harness.why.remedies.sentence import trial_sentence
 LONGER = 3
 """How many times the iterations of its present runs CmdStan's ADVI may take, in a guess."""
 
+OVERHEAD_S = 1e-4
+"""Seconds of an iteration of an optimiser in Python, beside its gradients."""
+
 UNKNOWN_GRADIENTS = 10_000
 """The guess where options do not show how many gradients a method takes."""
 
@@ -45,7 +48,7 @@ def plan_runs(remedy: Remedy, planning: Planning) -> Proposal | None:
         return planning.proposal(remedy.id, change, None, "left out", {"why": why})
     draws = own.draws if change.same else int(settings.get("draws", row.draws))
     first = RunSpec(own.model, change.method, options, planning.seeds[0], draws)
-    seconds = expected_s(first, planning.of(planning.method), there)
+    seconds = expected_s(first, planning.of(planning.method), planning.gradient_s)
     if seconds > planning.limit_s:
         facts = {"seconds": seconds, "limit": planning.limit_s}
         return planning.proposal(remedy.id, change, None, "too slow", facts, seconds)
@@ -97,17 +100,11 @@ def gradients(spec: RunSpec, present: Sequence[RunResult] = ()) -> float:
     return float(UNKNOWN_GRADIENTS)
 
 
-def expected_s(
-    spec: RunSpec, present: Sequence[RunResult], there: Sequence[RunResult] = ()
-) -> float:
-    """Return roughly how many seconds one run takes, from those of the runs that exist.
+def expected_s(spec: RunSpec, present: Sequence[RunResult], gradient_s: float) -> float:
+    """Return roughly how many seconds one run takes, from those of a gradient.
 
-    From the seconds of a gradient where gradients are counted, else what the runs take.
+    ``gradient_s`` is expected, not measured: the same comparison tries the same remedies on any
+    machine.
     """
-    runs = there or present
-    rates = [
-        r.cost.seconds / r.cost.gradient_evaluations for r in runs if r.cost.gradient_evaluations
-    ]
-    if rates:
-        return statistics.median(rates) * gradients(spec, present)
-    return statistics.median(r.cost.seconds for r in runs)
+    overhead = OVERHEAD_S * float(spec.options.get("iterations", 0))
+    return gradient_s * gradients(spec, present) + overhead
