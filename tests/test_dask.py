@@ -208,6 +208,20 @@ def test_an_interrupted_study_ends_its_runs_on_the_workers(
     assert worker.poll() is None
 
 
+def test_a_scheduler_that_goes_is_said_in_one_line(machines: Machines, tmp_path: Path) -> None:
+    """The study ends, and finished runs are kept."""
+    log = tmp_path / "log"
+    machines.worker()
+
+    def kill() -> None:
+        _await(lambda: _noted(log))
+        machines.running[0].kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(ClusterError, match=r"^the Dask scheduler at \S+ is gone; finished runs"):
+        _compared(tmp_path, {"slow": _slow(log, 600)}, 2, machines.address)
+
+
 def test_other_versions_are_refused_in_one_line(
     machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ So this process knows which runs a lost worker had, and has them made elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -221,7 +222,8 @@ class Cluster(Queue):
         self._client.close(CONNECT_S)
 
     def _stop(self) -> None:
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
+        # Whatever a connection that is being lost raises: the study has ended anyhow.
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             self._client.run(remote.stop, self.study, on_error="ignore")
 
 
