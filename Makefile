@@ -11,7 +11,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
   "$$name" -c $(NEW_ENOUGH) 2>/dev/null && { echo "$$name"; exit; }; done; echo python3)
 VENV := .venv
 RUN := $(VENV)/bin
-SPEED := gradients engines advi_loop minibatch dadvi fits svgd why
+SPEED := gradients minibatch fits why
+# An interpreter with PyMC, NumPyro and BlackJAX, if the table shall have them.
+PEERS ?=
 CALIBRATION := false_alarms calibration other_seeds
 # Written last: an installation that was interrupted is done again. Reports need the first; tests
 # and linters, with packages of their own, the second.
@@ -40,7 +42,7 @@ help:
 	@echo 'make lint       ruff and mypy (make format: let ruff rewrite)'
 	@echo 'make figure     draw docs/architecture.svg from the code as it is (needs Graphviz)'
 	@echo 'make cases      programs of kinds that people meet: what must come out, and what does'
-	@echo 'make bench      seconds of gradients and fits, against their limits (minutes)'
+	@echo 'make bench      the tables of docs/speed.md, then fits against their limits (20 minutes)'
 	@echo 'make bench-calibration   false alarms and missed errors of judge and check (hours)'
 	@echo 'make docs       build the site into build/site, with every warning an error'
 	@echo 'make dist       build sdist and wheel into dist/, and try the wheel on Python 3.11 to 3.13'
@@ -119,7 +121,8 @@ cases: cmdstan
 
 # Every table is printed, also behind one that misses a limit; the exit code says whether one did.
 bench: cmdstan
-	@missed=0; for name in $(SPEED); do echo "== $$name"; \
+	@missed=0; $(RUN)/python benchmarks/bench.py --markdown docs/speed.md \
+	  $(if $(PEERS),--peers $(PEERS)) || missed=1; for name in $(SPEED); do echo "== $$name"; \
 	  $(RUN)/python "benchmarks/$$name.py" || missed=1; done; exit $$missed
 
 bench-calibration: cmdstan

@@ -1,20 +1,17 @@
 """Both engines beside each other: how soon a program is ready, a gradient's cost, a comparison's.
 
-``python benchmarks/engines.py [MODEL …]`` prints a table over the lecture's programs (about
-5 minutes with the compiling). "Ready" is the time to a first gradient: from the program's text,
-for the bridge with stanc, compiler and linker in it. A gradient is a point of a batch. The
-comparison is `harness compare MODEL --methods dadvi_lr`, from an empty cache: linear response
-measured against the reference of the model, for the bridge with all its compiling. A setting of a
-model that asks for CmdStan is not heard where only the embedded engine is allowed, which is checked
-on the runs. Seconds are the processor's, with those of child processes, so that what else the
-machine does counts little. Nothing has a limit; ``benchmarks/gradients.py`` has limits of
-gradients.
+Two of the tables of ``benchmarks/bench.py``, over the lecture's programs. "Ready" is the time to a
+first gradient from the program's text, for the bridge with stanc, compiler and linker in it. A
+gradient is a point of a batch. The comparison is `harness compare MODEL --methods dadvi_lr` without
+stored runs: linear response measured against the reference of the model, which may need an
+executable, but its library is there. A setting of a model that asks for CmdStan is not heard where
+only the embedded engine is allowed, which is checked on the runs. Seconds are the processor's, with
+those of child processes, so that what else the machine does counts little.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded
 
 import numpy as np
+from ratios import cpu_s
 
 from harness.models import folders
 from harness.models.data import load_data
@@ -41,6 +39,8 @@ if TYPE_CHECKING:
 Engine = Literal["embedded", "cmdstan"]
 
 ENGINES: tuple[Engine, ...] = ("embedded", "cmdstan")
+
+FIRST = Path(__file__).parent / "fits" / "schools.stan"
 
 BATCH = 100
 RUNS = 5
@@ -60,12 +60,6 @@ def empty_cache(cmdstan: CmdStan) -> Iterator[None]:
                     os.environ.pop(name)
                 else:
                     os.environ[name] = value
-
-
-def cpu_s() -> float:
-    """Return the processor's seconds of this process and of its children that have ended."""
-    now = os.times()
-    return now.user + now.system + now.children_user + now.children_system
 
 
 def opened(model: Model, engine: Engine, cmdstan: CmdStan) -> BridgeModel | EmbeddedModel:
@@ -103,33 +97,47 @@ def compared(model: Model, engine: Engine) -> float:
     return cpu_s() - begin
 
 
-def main(names: Sequence[str]) -> int:
-    """Print the table; the exit code is 1 if an engine could not make a program's density."""
+def required() -> CmdStan:
+    """Return the CmdStan that there is.
+
+    Raises
+    ------
+    SystemExit
+        If there is none.
+    """
     cmdstan = find_cmdstan()
     if cmdstan is None:
-        print("there is no CmdStan: `make cmdstan` installs one")
-        return 1
-    refused = 0
-    print(
-        "| program | engine | ready (s) | gradient (µs) | comparison (s) |\n|---|---|---|---|---|"
+        raise SystemExit("there is no CmdStan: `make cmdstan` installs one")
+    return cmdstan
+
+
+def gradients(names: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a table of both engines: seconds until a program is ready, and of a gradient."""
+    cmdstan = required()
+    yield (
+        "| program | ready, embedded (s) | bridge (s) | ratio "
+        "| gradient, embedded (µs) | bridge (µs) | ratio |"
     )
+    yield "|---|---|---|---|---|---|---|"
+    with empty_cache(cmdstan):
+        # What all libraries share is built with the first one, which does not count.
+        library(FIRST, cmdstan)
+        for name in names or folders.lecture_models():
+            model = folders.load(name)
+            ready, each = zip(*(measured(model, e, cmdstan) for e in ENGINES), strict=True)
+            loads = f"{ready[0]:.2f} | {ready[1]:.1f} | {ready[0] / ready[1]:.4f}"
+            costs = f"{1e6 * each[0]:.2f} | {1e6 * each[1]:.2f} | {each[0] / each[1]:.3f}"
+            yield f"| `{name}` | {loads} | {costs} |"
+
+
+def comparisons(names: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a table of both engines: seconds of a whole comparison."""
+    cmdstan = required()
+    yield "| program | embedded (s) | CmdStan (s) | ratio |"
+    yield "|---|---|---|---|"
     for name in names or folders.lecture_models():
         model = folders.load(name)
-        for engine in ENGINES:
-            try:
-                with empty_cache(cmdstan):
-                    ready, gradient = measured(model, engine, cmdstan)
-                with empty_cache(cmdstan):
-                    seconds = compared(model, engine)
-            except Exception as error:  # noqa: BLE001 - one program's failure is its row
-                refused += 1
-                words = " ".join(str(error).split()).replace("|", "\\|") or type(error).__name__
-                print(f"| {name} | {engine} | {words} | | |", flush=True)
-                continue
-            figures = f"{ready:.2f} | {1e6 * gradient:.2f} | {seconds:.1f}"
-            print(f"| {name} | {engine} | {figures} |", flush=True)
-    return int(refused > 0)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main([Path(word).name for word in sys.argv[1:]]))
+        with empty_cache(cmdstan):
+            library(model.stan_file, cmdstan)
+            embedded, compiled = (compared(model, engine) for engine in ENGINES)
+        yield f"| `{name}` | {embedded:.1f} | {compiled:.1f} | {embedded / compiled:.2f} |"

@@ -7,13 +7,19 @@ not have.
 from __future__ import annotations
 
 import json
+import resource
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pymc as pm  # type: ignore[import-not-found, unused-ignore]
+
+
+def cpu_s() -> float:
+    """Return the CPU's seconds of this process and of its children, such as a compiler."""
+    both = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def mixture() -> Any:
@@ -74,10 +80,10 @@ def main() -> None:
     """Read the data as JSON from standard input and print a line per case."""
     data = json.load(sys.stdin)
     for name, case in CASES.items():
-        begin = time.perf_counter()
+        begin = cpu_s()
         result = case(data)
-        seconds = time.perf_counter() - begin
-        print(json.dumps({"case": name, "seconds": seconds, "result": result}), flush=True)
+        line = {"case": name, "peer": "PyMC", "seconds": cpu_s() - begin, "result": result}
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
