@@ -15,6 +15,7 @@ from harness.methods import (
     nuts,
     pathfinder,
     quadrature,
+    score_matching,
     short_chains,
     svgd,
 )
@@ -34,6 +35,8 @@ METHODS: Mapping[str, Method] = {
         short_chains.SHORT_CHAINS,
         pathfinder.PATHFINDER,
         laplace.LAPLACE,
+        score_matching.LOWRANK,
+        score_matching.BAM,
         advi.ADVI,
         advi.ADVI_FULLRANK,
         advi.ADVI_ADAM,

@@ -303,15 +303,15 @@ def _drawn(
         own = free_checks.reweighted(log_p, log_q)
         more = {**(more or {}), **own.diagnostics}
         q = replace(q, notes=(*q.notes, *own.notes))
-        doubt = _moved(problem, z, own)
+        doubt = moved_by_weights(problem, z, own)
         if doubt is not None:
             fault = Fault(doubt.reason, free_checks.words(doubt), doubt)
             q = replace(q, faults=(*q.faults, fault))
     return replace(fitted(problem, optimum, q, z, log_q, more, values), log_p=log_p)
 
 
-def _moved(
-    problem: Problem[DadviOptions], z: FloatArray, own: free_checks.Reweighted
+def moved_by_weights(
+    problem: Problem[Any], z: FloatArray, own: free_checks.Reweighted
 ) -> Doubt | None:
     """Return in what a fit is wrong by its own weights; only draws that can be written count."""
     if own.weight is None:

@@ -29,6 +29,7 @@ Kind = Literal[
     "CmdStan's ADVI",
     "stochastic gradients",
     "deterministic",
+    "score matching",
     "Laplace",
     "Pathfinder",
     "weighted draws",
