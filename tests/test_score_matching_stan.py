@@ -85,7 +85,7 @@ def test_a_funnel_is_not_called_converged(method: str, tmp_path: Path) -> None:
 
 
 def test_weights_doubt_a_fit_that_has_settled(tmp_path: Path) -> None:
-    """Without factors q has no correlation, and a difference of parameters is 2.2 times too wide."""
+    """Without factors q has no correlation: a difference is 2.2 times too wide."""
     code = CORRELATED.replace("model", "transformed parameters { real y = x[1] - x[2]; } model")
     found = run("lowrank", code, tmp_path, options={"rank": 0}, r=0.8)
     assert found.status == "not_converged"
