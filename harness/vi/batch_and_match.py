@@ -29,7 +29,7 @@ from harness.vi.target import Clock, Target, finite_rows
 BOLD, CAREFUL = 10.0, 1.0
 """λ at which q travels, and at which it averages batches once it has arrived.
 
-With a patch λ stays large. Where the posterior has another covariance the patched fixed point
+With a patch that has fewer than d − 1 factors λ stays large. Where the posterior has another covariance the patched fixed point
 depends on it: a large λ projects the solution of the scores, whose variances the patch keeps, a
 small one matches (Σ⁻¹)ᵢᵢ to the variances of the scores and is narrower than mean field.
 """
@@ -153,7 +153,9 @@ def low_rank(
     def step(q: LowRank, z: FloatArray, g: FloatArray, rate: float, *, last: bool) -> LowRank:
         return match_and_patch(q, z, g, rate, CHECK_PATCH if last else None)
 
-    return _fit(target, q, step, rng, clock, settings, first, BOLD)
+    # With d − 1 factors it is any covariance, and its fixed point does not depend on λ.
+    careful = CAREFUL if k == d - 1 else BOLD
+    return _fit(target, q, step, rng, clock, settings, first, careful)
 
 
 def _fit(
