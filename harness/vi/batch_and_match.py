@@ -29,9 +29,10 @@ from harness.vi.target import Clock, Target, finite_rows
 BOLD, CAREFUL = 10.0, 1.0
 """λ at which q travels, and at which it averages batches once it has arrived.
 
-With a patch that has fewer than d − 1 factors λ stays large. Where the posterior has another covariance the patched fixed point
-depends on it: a large λ projects the solution of the scores, whose variances the patch keeps, a
-small one matches (Σ⁻¹)ᵢᵢ to the variances of the scores and is narrower than mean field.
+With a patch of fewer than d − 1 factors λ stays large. Where the posterior has another covariance
+the patched fixed point depends on λ. A large one projects the solution of the scores, and the patch
+keeps its variances; a small one matches (Σ⁻¹)ᵢᵢ to the variances of the scores, which without
+factors is narrower than the best mean-field Gaussian.
 """
 
 GROWTH = 4  # of the batch, where its noise is all that moves q
