@@ -15,7 +15,7 @@ from harness.intake.files import (
     read_reference,
 )
 from harness.intake.given import TAKEN, is_fit, take
-from harness.intake.taken import DrawsError, Taken
+from harness.intake.taken import DrawsError, Taken, copied
 
 __all__ = [
     "NO_REFERENCE",
@@ -24,6 +24,7 @@ __all__ = [
     "DrawsError",
     "Taken",
     "content_of",
+    "copied",
     "files_of",
     "is_fit",
     "read_draws_files",

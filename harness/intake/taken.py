@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from harness.records import Draws
+
+if TYPE_CHECKING:
+    from harness.records import FloatArray
 
 Kind = Literal["unknown", "exact", "sampler", "approximation", "weighted", "point"]
 """What made draws. Of plain arrays and of most files it is not known; ``weighted`` draws were
 resampled by the log weights that they came with."""
+
+
+DISTINCT = 10
+"""Different draws from which on two equal chains are copies: no two chains meet so often."""
 
 
 class DrawsError(ValueError):
@@ -37,3 +47,29 @@ class Taken:
     """Of all its chains together; NaN where they are not told."""
     doubt: str = ""
     """Why the fit, or its weights, are not believed; empty where nothing speaks against them."""
+
+    def __post_init__(self) -> None:
+        """Refuse copies of a chain, which R-hat and effective sizes would take for evidence."""
+        __tracebackhide__ = True
+        if both := copied(self.draws.values):
+            one, two = both
+            msg = (
+                f"{self.source}: chains {one} and {two} are the same draws; copies of a chain are "
+                "no further chains, so give each once"
+            )
+            raise DrawsError(msg)
+
+
+def copied(chains: Iterable[FloatArray]) -> tuple[int, int] | None:
+    """Return the numbers, from 1, of the first two chains or runs with the same draws.
+
+    Each has shape ``(draw, quantity)``. Equal ones with fewer than ``DISTINCT`` different draws may
+    be chance.
+    """
+    seen: dict[bytes, int] = {}
+    for number, chain in enumerate(chains, start=1):
+        content = hashlib.sha256(chain.tobytes()).digest()
+        if content in seen and len(np.unique(chain, axis=0)) >= DISTINCT:
+            return seen[content], number
+        seen.setdefault(content, number)
+    return None

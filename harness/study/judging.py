@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness import stan
-from harness.intake import NO_REFERENCE, DrawsError, Taken
+from harness.intake import NO_REFERENCE, DrawsError, Taken, copied
 from harness.judgement.notes import run_notes
 from harness.methods import METHODS
 from harness.metrics import measure
@@ -105,7 +105,7 @@ def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
     Raises
     ------
     DrawsError
-        If a name cannot be one of a row.
+        If a name cannot be one of a row, or two fits of a row have the same draws.
     """
     rows: dict[str, list[Taken]] = {}
     for given, taken in fits:
@@ -115,6 +115,12 @@ def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
         if name in METHODS and name != taken.method:
             name = f"{name} (given)"
         rows.setdefault(name, []).append(taken)
+    for row, own in rows.items():
+        if both := copied(t.draws.values.reshape(-1, len(t.draws.names)) for t in own):
+            one, two = (own[i - 1].source for i in both)
+            raise DrawsError(
+                f"{row}: {one} and {two} have the same draws; a copy is no further seed"
+            )
     return rows
 
 

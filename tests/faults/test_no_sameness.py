@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import harness
 from harness.check.baseline.change import Margins
 from harness.check.pytest_plugin.checking import Settings, run
 from harness.check.pytest_plugin.intake import take
@@ -41,6 +42,9 @@ BAD: dict[str, Any] = {
     "ragged": {"m": [[1.0, 2.0], [3.0]]},
     "seeds of one draw": [{"m": np.full((1, 1), float(i))} for i in range(10)],
     "no seeds": [],
+    "copies of a chain": {"m": GOOD[[0, 0, 0, 0]]},
+    "two copies among four": {"m": GOOD[[0, 1, 2, 1]]},
+    "copies of a seed": [{"m": GOOD}] * 4,
     "nothing": None,
     "a number": 3,
 }
@@ -74,3 +78,21 @@ def test_bad_draws_are_never_the_same(
         failure = str(error)
     assert failure
     assert not (tmp_path / "m.json").exists()
+
+
+def test_judge_takes_no_copies_for_chains_or_seeds() -> None:
+    """Neither in the reference nor in a fit: R-hat and effective sizes would believe them."""
+    copies = {"m": GOOD[[0, 0, 0, 0]]}
+    for given in ((GOOD, copies["m"]), (copies["m"], GOOD)):
+        with pytest.raises(harness.DrawsError, match="chains 1 and 2 are the same draws"):
+            harness.judge({"m": given[0]}, {"m": given[1]})
+    with pytest.raises(harness.DrawsError, match="no further seed"):
+        harness.judge([{"m": GOOD}, {"m": GOOD}], {"m": GOOD})
+
+
+def test_equal_chains_by_chance_are_no_copies() -> None:
+    """Chains that hardly vary are often equal: stuck ones, and rare events."""
+    stuck, rare = np.zeros((4, 500)), np.zeros((4, 500))
+    rare[:, 0] = 1
+    for values in (stuck, rare):
+        assert harness.judge({"m": values}, {"m": GOOD}).comparison.models

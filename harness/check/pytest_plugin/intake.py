@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.intake import copied
 from harness.intake import take as taken_of
 from harness.records import Draws
 from harness.records.names import base_name
@@ -51,6 +52,9 @@ def take(given: Any, *, quantities: Sequence[str] = (), independent: bool = Fals
     for run in runs[1:]:
         if other := sorted(set(run.names) ^ set(runs[0].names)):
             raise ValueError(f"not all seeds have the same quantities: {listed(other, _NAMED)}")
+    if both := copied(run.values.reshape(-1, len(run.names)) for run in runs):
+        one, two = both
+        raise ValueError(f"seeds {one} and {two} have the same draws; a copy is no further seed")
     several = isinstance(given, list) or len(runs) > 1
     sources = list(dict.fromkeys(t.source for t in found))
     source = f"{len(runs)} × {' and '.join(sources)}" if several else sources[0]
