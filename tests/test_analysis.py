@@ -16,7 +16,7 @@ from engine_builders import engines
 
 from harness.metrics import measure
 from harness.models import data
-from harness.models.data import data_hash, kept_data
+from harness.models.data import ModelError, data_hash, kept_data
 from harness.models.folders import user_model
 from harness.records import Cost, Draws, Model, Program, RunResult, RunSpec
 from harness.study import task as tasks
@@ -253,3 +253,40 @@ def test_data_that_are_no_arrays_are_read_as_they_are(
     file.write_text(content, encoding="utf-8")
     model = Model("m", "m", tmp_path / "m.stan", file)
     assert kept_data(file, data_hash(model)) == json.loads(content)
+
+
+@pytest.mark.parametrize("how", ["a bit", "cut", "swapped", "empty", "no checksum"])
+def test_kept_arrays_that_are_damaged_are_read_from_the_file(
+    tmp_path: Path, isolated_cache: Path, how: str
+) -> None:
+    """Nothing but the numbers of the file itself is ever used; a changed file is an error."""
+    hashes: list[str] = []
+    for name, x in (("two", [3.0, 4.0]), ("one", [1.0, 2.0])):
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps({"N": 2, "x": x}), encoding="utf-8")
+        hashes.insert(0, data_hash(Model(name, name, tmp_path / "m.stan", file)))
+    kept, other = (isolated_cache / "data" / f"{h}.npz" for h in hashes)
+    whole = kept.read_bytes()
+    if how == "a bit":
+        at = whole.index(np.array([1.0, 2.0]).tobytes())
+        kept.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    elif how == "swapped":
+        kept.write_bytes(other.read_bytes())
+    elif how == "no checksum":
+        np.savez(kept, **{"data.x": np.array([9.0, 9.0])})  # type: ignore[arg-type]
+    else:
+        kept.write_bytes(whole[: len(whole) // 2] if how == "cut" else b"")
+    data._kept.cache_clear()
+    assert list(kept_data(file, hashes[0])["x"]) == [1.0, 2.0]
+    file.write_text(json.dumps({"N": 2, "x": [5.0, 6.0]}), encoding="utf-8")
+    data._kept.cache_clear()
+    with pytest.raises(ModelError, match="was changed while the comparison ran"):
+        kept_data(file, hashes[0])
+
+
+def test_data_from_python_that_are_damaged_are_written_again(isolated_cache: Path) -> None:
+    """A file in the cache with other numbers is never fitted."""
+    first = data.publish("k", '{"N": 1}')
+    first.write_text('{"N": 2}', encoding="utf-8")
+    assert data.publish("k", '{"N": 1}').read_text(encoding="utf-8") == '{"N": 1}'
+    assert isolated_cache in first.parents

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -150,7 +151,8 @@ def _taken_in(path: Path, *_: int) -> str:
             with contextlib.suppress(OSError):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial = target.with_suffix(f".{os.getpid()}.npz")
-                np.savez(partial, **arrays)
+                checksum = np.array(_checksum(found, arrays))
+                np.savez(partial, checksum=checksum, **arrays)  # type: ignore[arg-type]
                 partial.replace(target)
     return found
 
@@ -169,13 +171,45 @@ def kept_data(data_file: Path | None, data_hash: str) -> Mapping[str, Any]:
 @lru_cache(maxsize=2)
 def _kept(data_file: Path, data_hash: str) -> Mapping[str, Any]:
     try:
-        with np.load(_arrays_file(data_hash), allow_pickle=False) as stored:
-            found = {name.removeprefix("data."): stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return read_data(data_file)
+        # NumPy leaves a file open that it opened itself and that is no archive.
+        with (
+            _arrays_file(data_hash).open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
+            arrays = {name: stored[name] for name in stored.files}
+        damaged = str(arrays.pop("checksum")) != _checksum(data_hash, arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        damaged = True
+    if damaged:
+        return _unchanged(data_file, data_hash)
+    found = {name.removeprefix("data."): array for name, array in arrays.items()}
     for array in found.values():
         array.setflags(write=False)
     return found
+
+
+def _checksum(data_hash: str, arrays: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of arrays with their names, and of the hash under which they are kept."""
+    content = hashlib.sha256(data_hash.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        content.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        content.update(array.tobytes())
+    return content.hexdigest()
+
+
+def _unchanged(data_file: Path, data_hash: str) -> dict[str, Any]:
+    """Return the data of a file that still has this hash.
+
+    Raises
+    ------
+    ModelError
+        If the file was changed since it was hashed.
+    """
+    content = _content(data_file)
+    if hashlib.sha256(content).hexdigest() != data_hash:
+        raise ModelError(f"{data_file} was changed while the comparison ran; start it again")
+    return _parsed(data_file, content)
 
 
 def _arrays_file(data_hash: str) -> Path:
@@ -331,8 +365,16 @@ def data_file(key: str) -> Path:
     return stan.cache_dir() / "data" / f"{key}.json"
 
 
+def _holds(file: Path, text: str) -> bool:
+    """Tell whether a file has this text; a damaged one is written again."""
+    try:
+        return file.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
 def publish(key: str, text: str) -> Path:
-    """Write JSON into the cache under a key, unless it is there; return the file.
+    """Write JSON into the cache under a key, unless it is there undamaged; return the file.
 
     Raises
     ------
@@ -340,7 +382,7 @@ def publish(key: str, text: str) -> Path:
         If the cache cannot be written.
     """
     target = data_file(key)
-    if target.is_file():
+    if _holds(target, text):
         used(target)
     else:
         try:
