@@ -309,6 +309,8 @@ def compare(
     quantities: Sequence[str] = (),
     jobs: int | None = None,
     timeout_s: float = 600.0,
+    compile_timeout_s: float = 1800.0,
+    memory_gb: float | None = None,
     seed: int = 1,
     why: bool | None = None,
     remedies: bool = False,
@@ -336,6 +338,9 @@ def compare(
         called in every comparison: its runs are not kept.
     seeds, reference_iid, quantities, jobs, timeout_s, seed
         As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
+    compile_timeout_s, memory_gb
+        ``--compile-timeout`` and ``--memory``: the time limit of compiling, in seconds, and the
+        memory of one process, in GB; None for the machine's, divided by the jobs.
     reference
         ``"auto"``, ``"nuts"``, files as on the command line, or draws of your own: what
         :func:`judge` takes as its reference, but no approximation.
@@ -369,7 +374,7 @@ def compare(
         If the model is unknown or the data are unusable.
     harness.OptionError
         If an option is unknown, or has a value its method does not take; if a number of seeds,
-        jobs or seconds is out of range.
+        jobs, seconds or GB is out of range.
     harness.ToolchainError
         If the engine that is wanted is not there and cannot be installed.
     harness.NothingToRunError
@@ -390,8 +395,9 @@ def compare(
         approximation's.
     """
     arguments.checked(
-        seeds=seeds, jobs=jobs, timeout_s=timeout_s, seed=seed, engine=engine, quick=quick, why=why,
-        remedies=remedies, reference_iid=reference_iid, quiet=quiet, dask=dask,
+        seeds=seeds, jobs=jobs, timeout_s=timeout_s, compile_timeout_s=compile_timeout_s,
+        memory_gb=memory_gb, seed=seed, engine=engine, quick=quick, why=why, remedies=remedies,
+        reference_iid=reference_iid, quiet=quiet, dask=dask,
     )  # fmt: skip
     arguments.by_method(options)
     quantities = arguments.names("quantities", quantities)
@@ -432,6 +438,8 @@ def compare(
         reference_iid=reference_iid,
         jobs=jobs,
         timeout_s=timeout_s,
+        compile_timeout_s=compile_timeout_s,
+        memory_gb=memory_gb,
         first_seed=seed,
         options=given,
         explain=why,

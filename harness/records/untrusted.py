@@ -27,6 +27,7 @@ MOST_SEEDS = 1000
 MOST_SEED = 10**6
 """The number of a first seed."""
 MOST_JOBS = 1024
+MOST_GB = 1e6
 MOST_SECONDS = 1e7
 """Four months; what a system can wait for ends not far beyond."""
 

@@ -14,18 +14,20 @@ import numpy as np
 
 from harness.methods.settings import Allowed, OptionError
 from harness.records.text import clip
-from harness.records.untrusted import MOST_JOBS, MOST_SECONDS, MOST_SEED, MOST_SEEDS
+from harness.records.untrusted import MOST_GB, MOST_JOBS, MOST_SECONDS, MOST_SEED, MOST_SEEDS
 
 _NUMBERS: Mapping[str, tuple[Allowed, Any]] = {
     "seeds": (Allowed(int, 1, MOST_SEEDS), 5),
     "jobs": (Allowed(int, 1, MOST_JOBS), 2),
     "timeout_s": (Allowed(float, 0, MOST_SECONDS, open_low=True), 600.0),
+    "compile_timeout_s": (Allowed(float, 0, MOST_SECONDS, open_low=True), 1800.0),
+    "memory_gb": (Allowed(float, 0, MOST_GB, open_low=True), 4.0),
     "seed": (Allowed(int, 1, MOST_SEED), 1),
     "engine": (Allowed(str, choices=("auto", "embedded", "cmdstan")), "auto"),
 }
 """Arguments with a range or a list of words, and an example of each."""
 
-_MAY_BE_NONE = frozenset({"seeds", "jobs", "why"})
+_MAY_BE_NONE = frozenset({"seeds", "jobs", "why", "memory_gb"})
 
 
 def checked(**given: Any) -> None:

@@ -38,6 +38,11 @@ OUT_OF_RANGE: tuple[tuple[str, Any, str], ...] = (
         ("timeout_s", s, "timeout_s is .*; allowed: a number above 0")
         for s in (0, -1, math.nan, math.inf, 10**400)
     ),
+    *(
+        (name, n, f"{name} is .*; allowed: a number above 0")
+        for name in ("compile_timeout_s", "memory_gb")
+        for n in (0, -1, math.nan, math.inf)
+    ),
     ("seed", 0, "seed is 0"),
     ("engine", "x", "engine is 'x'; allowed: auto, embedded or cmdstan"),
     ("options", {"nuts": {"chains": 0}}, "chains is 0; allowed: a whole number from 1"),
@@ -55,6 +60,8 @@ OTHER_KIND: tuple[tuple[str, Any], ...] = (
     ("timeout_s", None),
     ("timeout_s", "5"),
     ("timeout_s", True),
+    *each("compile_timeout_s", None, "5", True),
+    *each("memory_gb", "4", True, [4]),
     ("seed", None),
     ("engine", [1]),
     *each("quantities", 3, None, [1], [None], b"m"),
