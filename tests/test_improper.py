@@ -69,6 +69,14 @@ def test_proper_densities_have_no_flat_direction(target: Density) -> None:
     assert hard_edges(target, np.random.default_rng(1)) == []
 
 
+def test_a_prior_a_million_wide_is_not_flat() -> None:
+    """Log p falls by a nat at 1.4 million sds of the other parameter, and so it is proper."""
+    wide = Normal(np.zeros(2), np.diag([1e12, 1e-12]))
+    assert flat_directions(wide, np.random.default_rng(1)) == []
+    points = np.random.default_rng(1).normal(size=(12, 2)) * [1e6, 1e-6]
+    assert level_directions(wide, points, np.ones(2)) == []
+
+
 def test_undeclared_bounds_are_found_with_their_values() -> None:
     """A lower bound of one parameter and an upper bound of the other."""
     inside = density(

@@ -128,6 +128,11 @@ def test_one_quantity_has_no_joint_metrics() -> None:
     assert joint(two, two) == {}
 
 
+def test_no_quantity_has_no_copies() -> None:
+    """All quantities of a method's draws may be constant: nothing is left to compare."""
+    assert metrics.copies(np.empty((1, 100, 0))) == {}
+
+
 def test_too_few_draws_for_directions() -> None:
     """With fewer draws than quantities the worst direction is unknown."""
     x = np.random.default_rng(5).normal(size=(1, 20, 15))

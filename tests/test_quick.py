@@ -224,6 +224,19 @@ def test_wrong_data_are_no_lack_of_a_compiler(
     assert "compiler" not in done.stderr
 
 
+def test_a_scale_without_end_is_named_as_improper(harness: Command, folder: Path) -> None:
+    """Log p grows along log s, so nothing that was fitted means anything; stderr has no warning."""
+    program = "parameters { real<lower=0> s; real x; } model { x ~ normal(0, 1); }"
+    (folder / "my.stan").write_text(program, encoding="utf-8")
+    done = harness("compare", "my.stan", "--quick", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "does not fall along s" in done.stdout
+    assert "no reference: " not in done.stdout.partition("reference: none")[0]
+    assert done.stderr == ""
+    levels = {v["method"]: v["level"] for v in results(folder)["models"][0]["verdicts"]}
+    assert {levels[m] for m in ("dadvi", "dadvi_lr", "dadvi_psis")} == {"fail"}
+
+
 def test_data_with_nan_are_named_where_the_program_does_not_start(
     harness: Command, folder: Path
 ) -> None:

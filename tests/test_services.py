@@ -339,6 +339,16 @@ def test_a_density_that_is_zero_everywhere_is_an_error(tmp_path: Path) -> None:
             run()
 
 
+def test_what_a_service_says_again_and_again_is_said_once(tmp_path: Path) -> None:
+    """L-BFGS repeats its message for each step that it tried where log p grows without end."""
+    model = opened("parameters { real<lower=0> s; } model { }", tmp_path)
+    with pytest.raises(ServiceError) as caught:
+        services.optimize(model, 1, 9.0)
+    said = str(caught.value)
+    assert said.count("Non-finite gradient") == 1
+    assert len(said.splitlines()) <= calls.SAID_LINES + 1
+
+
 THROWING = """
 parameters { real m; }
 model { m ~ normal(0, 1); }

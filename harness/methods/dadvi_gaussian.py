@@ -152,6 +152,12 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
     if level := level_of(problem.target, optimum):
         directions = [along(problem.model, v) for v in level]
         raise FitError(f"{deterministic.IMPROPER}; {along_words(directions)}")
+    if not np.isfinite(optimum.errors.mean).all():
+        # Where a log scale grows without end, the Hessian is not finite: nothing was fitted.
+        flat = flat_directions(problem.target, problem.rng.spawn(1)[0])
+        if flat:
+            directions = [along(problem.model, v) for v in flat]
+            raise FitError(f"{deterministic.IMPROPER}; {along_words(directions)}")
     return optimum
 
 

@@ -225,7 +225,8 @@ def copies(values: FloatArray) -> dict[int, int]:
     ``values`` are draws that vary, shape ``(chain, draw, quantity)``. The elements above the
     diagonal of a symmetric matrix are such columns, and the second share of two.
     """
-    flat = np.moveaxis(values, 2, 0).reshape(values.shape[2], -1)
+    chains, draws, quantities = values.shape
+    flat = np.moveaxis(values, 2, 0).reshape(quantities, chains * draws)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         unit = flat - np.mean(flat, axis=1)[:, None]
         unit /= np.max(np.abs(unit), axis=1)[:, None]

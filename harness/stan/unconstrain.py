@@ -98,8 +98,8 @@ class _Single(NamedTuple):
 
     def inverted(self, model: Density, theta: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
         """Return points, and which of them do not come back to their draw exactly enough."""
-        below, above = theta - self.low, self.high - theta
         with np.errstate(invalid="ignore", divide="ignore"):
+            below, above = theta - self.low, self.high - theta
             z = np.select(
                 [
                     np.isfinite(self.low) & np.isfinite(self.high),

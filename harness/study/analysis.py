@@ -216,10 +216,12 @@ def judge_model(
     rules = judgement.rules_for(model)
     notes = (*task.notes, *selection.notes)
     if reference.draws is None or not selection.names:
-        why = reference.why if reference.draws is None else "there is no quantity to compare"
+        why, short = reference.why, reference.short
+        if reference.draws is not None:
+            why = short = "there is no quantity to compare"
         if selection.notes:
             why += f" ({'; '.join(selection.notes)})"
-        empty = Reference("none", trusted=False, why=why, findings=reference.findings)
+        empty = Reference("none", trusted=False, why=why, findings=reference.findings, short=short)
         verdicts = tuple(
             judgement.judge_method(
                 model,

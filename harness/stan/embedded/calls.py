@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from harness.records.faults import names_memory
+from harness.records.text import head
 from harness.stan.density import EngineError
 from harness.stan.embedded.library import Sink
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from harness.stan.embedded.model import EmbeddedModel
 
 ERROR_BYTES = 8192
+
+SAID_LINES = 6
+"""An optimiser that fails says so once for each step that it tried."""
 
 _Log = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)
 _Poll = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
@@ -161,8 +165,9 @@ def argument(value: Any) -> Any:
 
 
 def said(words: Any) -> str:
-    """Return the text of an error buffer."""
-    return str(words.value.decode(errors="replace")).strip()
+    """Return the text of an error buffer: its first lines, and each of them once."""
+    text = str(words.value.decode(errors="replace")).strip()
+    return head("\n".join(dict.fromkeys(text.split("\n"))), SAID_LINES)
 
 
 def serve(

@@ -15,8 +15,8 @@ from harness.vi.target import Target
 POINTS = 8
 """Points of Stan's box from which lines start."""
 
-FAR = (10.0, 100.0, 1000.0, 1e4)
-"""Distances at which log p must have fallen, and by how much it then has not."""
+FAR = (10.0, 100.0, 1000.0, 1e4, 1e5, 1e6, 1e7)
+"""Distances at which log p must have fallen: a proper prior with an sd of a million is not flat."""
 
 FALLS = 1.0
 """Nats."""
