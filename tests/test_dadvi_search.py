@@ -14,7 +14,7 @@ from test_dadvi import hierarchy
 from harness.records import FloatArray
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Settings
-from harness.vi.deterministic.basins import Basin, beyond_valleys, find_basins, settle
+from harness.vi.deterministic.basins import Basin, beyond_valleys, find_basins, jagged, settle
 from harness.vi.deterministic.climb import climb, dips
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
 from harness.vi.deterministic.lbfgs import lbfgs
@@ -215,3 +215,25 @@ def test_a_mode_that_climbs_miss_is_found(place: FloatArray, sd: float, seed: in
     fit = deterministic.fit(target, rng, Clock(), Settings(seconds=2e-6))
     masses = [b.mass for b in fit.basins if b.separate]
     np.testing.assert_allclose(masses, [0.7, 0.3], atol=1e-3)
+
+
+def test_an_optimum_of_rounding_errors_is_none() -> None:
+    """One base draw meets a spike without width; a step of the density is no spike."""
+    scout = Objective(Density(2, spiked), np.random.default_rng(1).normal(size=(1, 16, 2)), Clock())
+    wide = Basin(np.zeros(4), 0.0, 1, True, (), lambda g: g)
+    assert not jagged(scout, wide)
+    place = scout.eps[0, 3]
+    spike = Objective(Density(2, lambda z: spiked(z, place)), scout.eps, Clock())
+    assert jagged(spike, wide)
+    step = Objective(Density(2, lambda z: spiked(z, rise=100.0)), scout.eps, Clock())
+    assert not jagged(step, wide)
+
+
+def spiked(
+    z: FloatArray, place: FloatArray | None = None, rise: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """Return a standard normal with a spike at a point, and a step at 0."""
+    value = -0.5 * (z**2).sum(axis=1) + rise * (z[:, 0] > 0)
+    if place is not None:
+        value = value + 1e6 * (np.abs(z - place) < 1e-9).all(axis=1)
+    return value, -z

@@ -28,6 +28,8 @@ LOOK = 10  # iterations from one look at a run from a far start to the next
 QUICKER = 3.0  # how much faster than in the last iterations a run may come down
 CLIMB = 60  # the largest number of iterations of a climb of log p from a far start
 
+BESIDE = 1e-6  # sds of q that a draw is moved to see whether log p is smooth
+JUMP = 1.0  # nats by which it then differs on average where it is made of rounding errors
 
 NOWHERE = (
     "the ELBO cannot be evaluated from any start: however narrow, q reaches points without a "
@@ -161,6 +163,21 @@ def find_basins(
         raise StartError(NOWHERE)
     # A run that was cut short is not an optimum unless it is the best there is.
     return [b for i, b in enumerate(found) if b.converged or i == 0]
+
+
+def jagged(scout: Objective, basin: Basin) -> bool:
+    """Tell whether an optimum is made of rounding errors.
+
+    Sums of large terms of both signs, as of ``lgamma`` of 1e19, lose all their digits: log p is
+    then millions of nats too high at single points, and an optimiser finds them. A density that has
+    steps does not have them this close to its base draws.
+    """
+    d = scout.dimension
+    mean, sd = basin.theta[:d], np.exp(basin.theta[d:])
+    z = mean + sd * scout.eps.reshape(-1, d)
+    change = np.abs(scout.target.log_density(z + BESIDE * sd) - scout.target.log_density(z))
+    known = change[np.isfinite(change)]
+    return len(known) > 0 and float(known.mean()) > JUMP
 
 
 def beyond_valleys(

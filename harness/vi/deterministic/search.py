@@ -16,6 +16,7 @@ from harness.vi.deterministic.basins import (
     Basin,
     beyond_valleys,
     find_basins,
+    jagged,
     settle,
     valley,
 )
@@ -90,6 +91,8 @@ def search(
     far = [start._replace(metric=best.metric) if best.informed else start for start in far]
     found = find_basins(scout, far, found, FAR_ITERATIONS, far=True)
     found = _from_afar(scout, found, begin.looks, seen, dense_limit, rng.spawn(1)[0])
+    # Of rounding errors alone there is nothing to fit; the caller then says what it finds.
+    found = [b for b in found if not jagged(scout, b)] or found
     if pattern is not None:
         found = [_own(scout, b, found[0], pattern) for b in found[:COMPARED]] + found[COMPARED:]
     return found, pattern
