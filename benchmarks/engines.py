@@ -3,8 +3,8 @@
 Two of the tables of ``benchmarks/bench.py``, over the lecture's programs. "Ready" is the time to a
 first gradient from the program's text, for the bridge with stanc, compiler and linker in it. A
 gradient is a point of a batch. The comparison is `harness compare MODEL --methods dadvi_lr` without
-stored runs: linear response measured against the reference of the model, which may need an
-executable, but its library is there. A setting of a model that asks for CmdStan is not heard where
+stored runs, on compiled programs: linear response measured against the reference of the model. A
+setting of a model that asks for CmdStan is not heard where
 only the embedded engine is allowed, which is checked on the runs. Seconds are the processor's, with
 those of child processes, so that what else the machine does counts little.
 """
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Literal
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded
 
 import numpy as np
+from lecture import SHARED, new_cache
 from ratios import cpu_s
 
 from harness.models import folders
 from harness.models.data import load_data
-from harness.stan import find_cmdstan
+from harness.stan import compile_program, find_cmdstan
 from harness.stan.bridge import BridgeModel, library
 from harness.stan.embedded import EmbeddedModel
 from harness.study import comparing
@@ -47,11 +48,12 @@ RUNS = 5
 
 
 @contextmanager
-def empty_cache(cmdstan: CmdStan) -> Iterator[None]:
-    """Work in a cache in which nothing was compiled and no run is kept."""
+def empty_cache(cmdstan: CmdStan, shared: Sequence[str] = ()) -> Iterator[None]:
+    """Work in a cache that has only the shared folders of the user's: no run is kept."""
     kept = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "CMDSTAN")}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.update(HARNESS_CACHE=folder, CMDSTAN=str(cmdstan.path))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = new_cache(Path(scratch) / "cache", shared)
+        os.environ.update(HARNESS_CACHE=str(folder), CMDSTAN=str(cmdstan.path))
         try:
             yield
         finally:
@@ -125,7 +127,7 @@ def gradients(names: Sequence[str] = ()) -> Iterator[str]:
         for name in names or folders.lecture_models():
             model = folders.load(name)
             ready, each = zip(*(measured(model, e, cmdstan) for e in ENGINES), strict=True)
-            loads = f"{ready[0]:.2f} | {ready[1]:.1f} | {ready[0] / ready[1]:.4f}"
+            loads = f"{ready[0]:.3f} | {ready[1]:.1f} | {ready[0] / ready[1]:.4f}"
             costs = f"{1e6 * each[0]:.2f} | {1e6 * each[1]:.2f} | {each[0] / each[1]:.3f}"
             yield f"| `{name}` | {loads} | {costs} |"
 
@@ -137,7 +139,8 @@ def comparisons(names: Sequence[str] = ()) -> Iterator[str]:
     yield "|---|---|---|---|"
     for name in names or folders.lecture_models():
         model = folders.load(name)
-        with empty_cache(cmdstan):
-            library(model.stan_file, cmdstan)
+        library(model.stan_file, cmdstan)
+        compile_program(model.stan_file, cmdstan)
+        with empty_cache(cmdstan, SHARED):
             embedded, compiled = (compared(model, engine) for engine in ENGINES)
         yield f"| `{name}` | {embedded:.1f} | {compiled:.1f} | {embedded / compiled:.2f} |"

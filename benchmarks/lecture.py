@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -27,10 +28,10 @@ SHARED = ("cmdstan", "programs", "unoptimised", "bridge", "locks")
 """What both caches have from the user's: nothing that a comparison measures."""
 
 
-def new_cache(folder: Path) -> Path:
-    """Make a cache without data and results."""
+def new_cache(folder: Path, shared: Sequence[str] = SHARED) -> Path:
+    """Make a cache without data and results, with some folders of the user's."""
     folder.mkdir(parents=True)
-    for name in SHARED:
+    for name in shared:
         source = cache_dir() / name
         if source.is_dir():
             (folder / name).symlink_to(source, target_is_directory=True)

@@ -17,7 +17,6 @@ import importlib
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -75,6 +74,8 @@ class Ratio:
 
 def cpu_s() -> float:
     """Return the CPU's seconds of this process and of its children that have ended."""
+    import resource  # not on Windows
+
     own, ended = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
 
