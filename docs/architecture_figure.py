@@ -22,6 +22,7 @@ FILE = ROOT / "docs" / "architecture.svg"
 
 CAPTIONS = {
     "records": "what travels between packages;<br/>the one writer of numbers",
+    "ranks": "ranks of many columns",
     "stan": "CmdStan: find, install, compile;<br/>gradients in process",
     "vi": "inference on any log density,<br/>without Stan or files",
     "metrics": "how far apart two samples are,<br/>with a Monte Carlo error",

@@ -17,7 +17,7 @@ import xarray as xr
 from harness.intake import DrawsError, Taken, is_fit, read_reference, take
 from harness.intake.stan_output import KINDS, row_of
 from harness.methods import METHODS, makes
-from harness.metrics.sample import sample_of
+from harness.metrics import sample_of
 from harness.records import Draws
 from harness.records.names import stan_names
 from harness.report.files.netcdf import write_draws

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "harness"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("records",),
+    ("records", "ranks"),
     ("stan", "vi", "metrics"),
     ("models", "intake"),
     ("methods",),

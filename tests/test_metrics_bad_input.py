@@ -98,11 +98,11 @@ def test_a_broken_reference_measures_nothing(values: FloatArray) -> None:
 
 def test_unusable_says_why() -> None:
     """Empty, not finite and constant draws are named; draws that vary are none of these."""
-    assert metrics.unusable(np.empty((1, 0))) == "empty"
-    assert metrics.unusable(BAD["one NaN"]) == "not finite (1 of 1000 draws)"
-    assert metrics.unusable(BAD["a point"]) == "constant"
-    assert metrics.unusable(1 + 1e-16 * REF) == "constant"
-    assert metrics.unusable(1e-300 * REF) is None
+    assert metrics.unusable(np.empty((1, 0, 1))) == ["empty"]
+    assert metrics.unusable(BAD["one NaN"][..., None]) == ["not finite (1 of 1000 draws)"]
+    assert metrics.unusable(BAD["a point"][..., None]) == ["constant"]
+    assert metrics.unusable((1 + 1e-16 * REF)[..., None]) == ["constant"]
+    assert metrics.unusable((1e-300 * REF)[..., None]) == [None]
 
 
 def test_summaries_of_broken_draws_are_nan() -> None:

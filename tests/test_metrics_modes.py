@@ -98,8 +98,8 @@ def test_chains_in_different_modes_disagree() -> None:
     """Chains that never left their modes are wholly apart; chains that mix are not."""
     rng = np.random.default_rng(4)
     centre = np.array([-0.3, 0.5, 0.5, 0.5])[:, None]
-    stuck = chain_modes(centre + 0.1 * rng.normal(size=(4, 1000)))
-    mixing = chain_modes(_mixture(rng, 4000).reshape(4, 1000))
+    stuck = chain_modes(metrics.prepare(centre + 0.1 * rng.normal(size=(4, 1000)), iid=False))
+    mixing = chain_modes(metrics.prepare(_mixture(rng, 4000).reshape(4, 1000), iid=False))
     assert stuck.value > 0.99
     assert mixing.value < 4 * mixing.mcse
 
@@ -108,7 +108,8 @@ def test_shares_by_chain_name_the_left_mode() -> None:
     """Chains with 6% and 72% of their draws on the left are reported as such."""
     rng = np.random.default_rng(5)
     left = np.stack([np.arange(1000) < 60, np.arange(1000) < 720])
-    shares = metrics.chain_shares(np.where(left, -0.3, 0.5) + 0.05 * rng.normal(size=(2, 1000)))
+    x = np.where(left, -0.3, 0.5) + 0.05 * rng.normal(size=(2, 1000))
+    shares = metrics.chain_shares(metrics.prepare(x, iid=False))
     assert shares[:, 0] == pytest.approx([0.06, 0.72], abs=0.005)
 
 

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from test_short_chains import ensemble_of, optimum_of
 
 from harness.check.baseline.summarise import of_draws
+from harness.ranks import ranks
 from harness.records import Draws, FloatArray, Reason
 from harness.vi.short_chains import CHECKS, Sizes, doubts, hmc, nested, regions
 from harness.vi.short_chains.coordinates import Dense, Parts
@@ -30,7 +31,7 @@ def test_ranks_are_scipys() -> None:
     x = np.random.default_rng(1).integers(0, 20, (200, 4)).astype(np.float64)
     x[:, 1] = 3.0
     x[7, 2] = math.nan
-    np.testing.assert_array_equal(nested.ranks(x), rankdata(x, axis=0))
+    np.testing.assert_array_equal(ranks(x), rankdata(x, axis=0))
 
 
 def by_definition(x: FloatArray) -> float:

@@ -84,7 +84,7 @@ def moved(names: Sequence[str], values: FloatArray, weight: FloatArray) -> Doubt
     Doubt or None
         None where no figure exceeds its *wrong* limit by ``critical_z`` standard errors.
     """
-    usable = [j for j in range(len(names)) if unusable(values[None, :, j]) is None]
+    usable = [j for j, why in enumerate(unusable(values[None])) if why is None]
     z = critical_z(len(usable))
     even = np.full(len(weight), 1 / len(weight))
     found: list[tuple[float, Doubt]] = []

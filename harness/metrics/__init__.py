@@ -8,7 +8,7 @@ finite is infinitely far, and what cannot be computed is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness.metrics.bias import BIAS, MEDIAN, TAIL
 from harness.metrics.chains import (
@@ -28,7 +28,8 @@ from harness.metrics.joint import Joint, JointReference, copies
 from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.probability import PROBABILITY
-from harness.metrics.sample import Kind, Sample, prepare, sample_of, unusable
+from harness.metrics.sample import Kind, Sample, prepare
+from harness.metrics.samples import sample_of, samples_of, unusable
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
@@ -109,11 +110,11 @@ def compare_joint(joint: Joint) -> dict[str, Estimate]:
 
 
 def chain_diagnostics(
-    values: FloatArray, stats: Mapping[str, FloatArray], max_depth: float | None = None
+    chains: Iterable[Sample], stats: Mapping[str, FloatArray], max_depth: float | None = None
 ) -> list[tuple[str, int | None, Estimate]]:
     """Return the diagnostics of a run of Markov chains: metric, column and figure.
 
-    ``values`` have shape ``(chain, draw, quantity)``. ``stats`` has ``diverging``, ``energy`` and
+    ``chains`` are the quantities. ``stats`` has ``diverging``, ``energy`` and
     ``tree_depth``, each ``(chain, draw)``; what is missing gives NaN, which no rule calls fine.
     The limit on tree depth may also stand there, as ``max_tree_depth``. The sampler's own
     diagnostics have the column None. All but ``chain_modes`` have error 0: their limits are
@@ -123,8 +124,8 @@ def chain_diagnostics(
         max_depth = float(stats["max_tree_depth"].max())
     rows: list[tuple[str, int | None, Estimate]] = [
         (metric, column, estimate)
-        for column in range(values.shape[2])
-        for metric, estimate in measured("chain", values[:, :, column]).items()
+        for column, own in enumerate(chains)
+        for metric, estimate in measured("chain", own).items()
     ]
     return rows + [(m, None, e) for m, e in measured("sampler", stats, max_depth).items()]
 
@@ -166,6 +167,7 @@ __all__ = [
     "prepare",
     "quantity_metrics",
     "sample_of",
+    "samples_of",
     "seed_spread",
     "summaries",
     "unusable",

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from harness.metrics.distance import EXACT
+from harness.metrics.effective import effective_sizes, of_halves, split
 from harness.metrics.metric import Column, Metric, Scene
-from harness.metrics.modes import Basins
-from harness.metrics.sample import effective_size, prepare
+from harness.metrics.sample import Sample
+from harness.ranks import normal_scores
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 from harness.records.text import listed, percent
 
@@ -31,39 +32,39 @@ def rhat(x: FloatArray) -> float:
     where a chain has fewer than eight draws, and where nothing varies. ``x`` has shape
     ``(chain, draw)``.
     """
-    if _unusable(x):
-        return math.nan
-    from arviz_stats.base import array_stats
+    return _rhat(Sample(x, iid=False))
 
-    middle = x.shape[1] // 2
-    halves = np.concatenate([x[:, :middle], x[:, -middle:]])
+
+def _rhat(own: Sample) -> float:
+    if _unusable(own):
+        return math.nan
+    halves = split(own.values)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        folded = np.abs(halves - np.median(halves))
-        # Ranking first and then asking ArviZ for the plain R-hat also serves a single chain,
-        # for which its own rank-normalised one returns NaN.
-        both = [float(array_stats.rhat(_normal(h), method="identity")) for h in (halves, folded)]
+        folded = np.abs(halves - np.median(halves)).reshape(-1, 1)
+        scores = (own.scores, normal_scores(folded).reshape(halves.shape))
+        both = [_of_scores(z) for z in scores]
     # Chains each stuck at a value of its own have no variance within: infinitely apart.
     # Two values equally far from the median leave no distance to rank: only the first counts.
     return both[0] if math.isnan(both[1]) else max(both)
 
 
-def _unusable(x: FloatArray) -> bool:
-    return x.shape[1] < FEWEST or not np.all(np.isfinite(x)) or np.ptp(x) == 0
+def _of_scores(z: FloatArray) -> float:
+    """Return √((B / W + n − 1) / n), B and W the variances between and within chains."""
+    n = z.shape[1]
+    between = n * np.var(np.mean(z, axis=1), ddof=1)
+    within = np.mean(np.var(z, axis=1, ddof=1))
+    return float(np.sqrt((between / within + n - 1) / n))
 
 
-def _normal(x: FloatArray) -> FloatArray:
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
-    ranks = rankdata(x, axis=None).reshape(x.shape)
-    return np.asarray(ndtri((ranks - 0.375) / (x.size + 0.25)))
+def _unusable(own: Sample) -> bool:
+    return not own.finite or own.values.shape[1] < FEWEST or own.sorted[0] == own.sorted[-1]
 
 
 RHAT = Metric(
     id="rhat",
     noun="R-hat",
     scope="chain",
-    measure=lambda x: Estimate(rhat(x), 0.0),
+    measure=lambda own: Estimate(_rhat(own), 0.0),
     digits=4,
     rule=Rule(
         1.01,
@@ -80,14 +81,16 @@ RHAT = Metric(
 )
 
 
-def _ess(x: FloatArray, method: Literal["bulk", "tail"]) -> float:
-    if _unusable(x):
+def _ess(own: Sample, which: Literal["bulk", "tail"]) -> float:
+    if _unusable(own):
         return math.nan
-    from arviz_stats.base import array_stats
-
-    centred = x - np.median(x)
-    prob = (0.05, 0.95) if method == "tail" else None
-    return float(array_stats.ess(centred / np.max(np.abs(centred)), method=method, prob=prob))
+    if which == "bulk":
+        return float(of_halves(own.scores[None])[0])
+    if own.kind != "discrete":
+        return min(own.ess_quantile(0.05), own.ess_quantile(0.95))
+    # The quantiles of few values are interpolated; here they have to be draws.
+    ends = np.quantile(own.sorted, [0.05, 0.95])
+    return float(np.min(effective_sizes(np.stack([own.values <= q for q in ends], dtype=float))))
 
 
 def _row(which: Literal["bulk", "tail"], reason: str, telling: int) -> Metric:
@@ -95,7 +98,7 @@ def _row(which: Literal["bulk", "tail"], reason: str, telling: int) -> Metric:
         id=f"ess_{which}",
         noun=f"{which} ESS",
         scope="chain",
-        measure=lambda x: Estimate(_ess(x, which), 0.0),
+        measure=lambda own: Estimate(_ess(own, which), 0.0),
         form="integer",
         rule=Rule(
             400, 100, "above", f"with fewer effective draws, {reason} not reliable", at_least=True
@@ -109,37 +112,33 @@ ESS_BULK = _row("bulk", "means and the diagnostics themselves are", 4)
 ESS_TAIL = _row("tail", "the 5% and 95% quantiles are", 5)
 
 
-def chain_shares(x: FloatArray) -> FloatArray:
+def chain_shares(own: Sample) -> FloatArray:
     """Return each chain's share of draws in each mode of all chains together.
 
-    Chains have shape ``(chain, draw)``, shares ``(chain, mode)``, modes from left to right.
+    Shape ``(chain, mode)``, modes from left to right.
     """
-    return _shares(x, prepare(x, iid=False).basins)
+    chains = (np.sort(c[np.isfinite(c)]) for c in own.values)
+    return np.array([own.basins.shares(c, own.values.shape[1]) for c in chains])
 
 
-def _shares(x: FloatArray, basins: Basins) -> FloatArray:
-    return np.array([basins.shares(np.sort(c[np.isfinite(c)]), c.size) for c in x])
-
-
-def chain_modes(x: FloatArray) -> Estimate:
+def chain_modes(own: Sample) -> Estimate:
     """Return by how much chains differ in the share of draws they give to each mode.
 
     The largest total variation distance between two chains' shares, with the error that the
     chains' own autocorrelation explains. Zero where there is one mode.
     """
-    if x.size == 0 or not np.all(np.isfinite(x)):
+    if not own.finite:
         return NO_ESTIMATE
+    x = own.values
     if x.shape[0] < 2:  # noqa: PLR2004 (one chain has none to differ from)
         return EXACT
-    basins = prepare(x, iid=False).basins
-    if basins.count == 1:
+    if own.basins.count == 1:
         return EXACT
-    shares = _shares(x, basins)
-    errors = np.empty(shares.shape)
-    where = np.searchsorted(basins.edges, x, side="right") - 1
-    for c, b in np.ndindex(shares.shape):
-        worth = effective_size((where[c : c + 1] == b).astype(np.float64))
-        errors[c, b] = math.sqrt(shares[c, b] * (1 - shares[c, b]) / worth)
+    shares = chain_shares(own)
+    where = np.searchsorted(own.basins.edges, x, side="right") - 1
+    inside = np.stack([where == b for b in range(shares.shape[1])], axis=1, dtype=np.float64)
+    worth = effective_sizes(inside[:, :, None])
+    errors = np.sqrt(shares * (1 - shares) / worth)
     pairs = list(combinations(range(len(x)), 2))
     apart = [float(np.sum(np.abs(shares[a] - shares[b]))) / 2 for a, b in pairs]
     worst = int(np.argmax(apart))
@@ -190,10 +189,9 @@ def _ebfmi(stats: Mapping[str, FloatArray]) -> float:
     energy = stats.get("energy")
     if energy is None or energy.shape[1] < FEWEST or not np.all(np.isfinite(energy)):
         return math.nan
-    from arviz_stats.base import array_stats
-
+    jumps = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.min(array_stats.bfmi(energy)))
+        return float(np.min(jumps / np.var(energy, axis=1, ddof=1)))
 
 
 def _treedepth_hits(stats: Mapping[str, FloatArray], max_depth: float | None) -> float:

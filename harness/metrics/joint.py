@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.distance import INFINITE
+from harness.metrics.effective import effective_sizes
 from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size, weighted_size
+from harness.metrics.samples import BLOCK, columns
+from harness.ranks import row_ranks
 from harness.records import Estimate, FloatArray
 
 Columns = NDArray[np.intp]
@@ -36,11 +39,23 @@ POWERS = 4
 """Iterations of the randomised range finder (Halko, Martinsson and Tropp, 2011, SIAM Review 53)."""
 
 
+ALL = slice(None)
+
+PART = 256
+"""Columns that are worked on together: what is made of them on the way stays small."""
+
+
+def parts_of(count: int, size: int = PART) -> list[slice]:
+    """Return slices of at most so many that cover a number of columns; one where there are none."""
+    return [slice(i, min(i + size, count)) for i in range(0, max(count, 1), size)]
+
+
 class Block:
     """Draws of all columns on the scale of the reference.
 
-    ``z`` has shape ``(column, chain, draw)``, so that each column lies in one piece;
-    ``centre`` and ``scale`` are the columns' medians and robust sds, ``(column,)``.
+    ``z`` has shape ``(column, chain, draw)``, so that each column lies in one piece; of very many
+    columns in single precision. ``centre`` and ``scale`` are the columns' medians and robust sds,
+    ``(column,)``.
     """
 
     def __init__(self, z: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> None:
@@ -55,7 +70,9 @@ class Block:
 
     @cached_property
     def _order(self) -> tuple[FloatArray, FloatArray]:
-        return centre_and_scale(self.flat)
+        parts = [centre_and_scale(self.flat[part]) for part in parts_of(len(self.z))]
+        centre, scale = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return centre, scale
 
     @property
     def centre(self) -> FloatArray:
@@ -67,28 +84,39 @@ class Block:
         """The columns' robust sds."""
         return self._order[1]
 
-    def half(self, which: int) -> FloatArray:
-        """Return the first or second half of every chain."""
+    def half(self, which: int, part: slice = ALL) -> FloatArray:
+        """Return the first or second half of every chain, of some columns."""
         middle = self.z.shape[2] // 2
-        return self.z[:, :, :middle] if which == 0 else self.z[:, :, middle:]
+        return self.z[part, :, :middle] if which == 0 else self.z[part, :, middle:]
 
-    def clipped(self, which: int) -> FloatArray:
+    def clipped(self, which: int, part: slice = ALL) -> FloatArray:
         """Return half the draws, centred, clipped to five robust sds because of heavy tails.
 
         Shape ``(column, chain * draw)``.
         """
-        reach = 5 * self.scale
-        low, high = (self.centre + sign * reach for sign in (-1, 1))
-        x = np.clip(self.half(which), low[:, None, None], high[:, None, None])
-        x = x.reshape(len(reach), -1)
+        reach = 5 * self.scale[part]
+        low, high = (self.centre[part] + sign * reach for sign in (-1, 1))
+        kind = self.z.dtype
+        low, high = low.astype(kind)[:, None, None], high.astype(kind)[:, None, None]
+        x = np.clip(self.half(which, part), low, high).reshape(len(reach), -1)
         return np.asarray(x - np.mean(x, axis=1)[:, None])
+
+    def projected(self, rows: FloatArray, of: Callable[[slice], FloatArray]) -> FloatArray:
+        """Return linear combinations of the columns, the sum over parts of ``rows @ of(part)``.
+
+        ``rows`` has shape ``(direction, column)``, ``of(part)`` ``(column of the part, draw)``.
+        """
+        rows = rows.astype(self.z.dtype)
+        parts = parts_of(len(self.z))
+        found = rows[:, parts[0]] @ of(parts[0])
+        for part in parts[1:]:
+            found += rows[:, part] @ of(part)
+        return np.asarray(found)
 
     def ranks(self, columns: Columns) -> FloatArray:
         """Return ranks on (−½, ½), shape ``(column, chain * draw)``; equal values share theirs."""
-        from scipy.stats import rankdata
-
         n = self.flat.shape[1]
-        return np.asarray((rankdata(self.flat[columns], axis=1) - 0.5) / n - 0.5)
+        return np.asarray((row_ranks(self.flat[columns]) - 0.5) / n - 0.5)
 
     def worth(self, series: FloatArray) -> float:
         """Return the effective number of draws for the mean of a flat series."""
@@ -100,8 +128,15 @@ class Block:
     @cached_property
     def least_worth(self) -> float:
         """The smallest effective size of the columns' means and squares."""
+        if self.iid and self.copies is None:
+            return float(self.flat.shape[1])
+        if self.iid:
+            worth = [self.worth(f(c)) for c in self.flat for f in (np.asarray, np.square)]
+        else:
+            some = (self.z[part].astype(np.float64) for part in parts_of(len(self.z), BLOCK))
+            worth = [effective_sizes(f(x)).min() for x in some for f in (np.asarray, np.square)]
         # NumPy's minimum, unlike Python's, keeps a NaN.
-        return float(np.min([self.worth(f(c)) for c in self.flat for f in (np.asarray, np.square)]))
+        return float(np.min(worth))
 
 
 class JointReference:
@@ -114,17 +149,25 @@ class JointReference:
         iid: bool,
         seed: int,
         vectors: Sequence[Columns] = (),
+        which: Columns | None = None,
     ) -> None:
         """Take draws, shape ``(chain, draw, quantity)``.
 
-        ``vectors`` are the columns of each vector and matrix of the program; ``seed`` is that of
-        random directions, the same for every run so that runs can be compared.
+        ``which`` are the columns to compare, all if None; ``columns`` and ``vectors`` are places
+        in it. ``vectors`` are the columns of each vector and matrix of the program; ``seed`` is
+        that of random directions, the same for every run so that runs can be compared.
         """
-        self.columns = usable(values)
-        theirs = np.ascontiguousarray(np.moveaxis(values[:, :, self.columns], 2, 0))
-        flat = theirs.reshape(len(theirs), -1)
-        self.centre, self.scale = centre_and_scale(flat) if flat.size else (flat, flat)
-        self.block = Block(self.standardised(theirs), iid=iid)
+        which = np.arange(values.shape[2]) if which is None else which
+        self.columns = np.flatnonzero(np.isin(which, usable(values)))
+        k = self.columns.size
+        z = np.empty((k, *values.shape[:2]), dtype=np.float32 if k > LARGE else np.float64)
+        self.centre, self.scale = np.empty(k), np.empty(k)
+        for part in parts_of(k) if k else []:
+            theirs = columns(values, which[self.columns[part]])
+            flat = theirs.reshape(len(theirs), -1)
+            self.centre[part], self.scale[part] = centre_and_scale(flat)
+            z[part] = self.standardised(theirs, part)
+        self.block = Block(z, iid=iid)
         self.seed = seed
         at = {int(c): i for i, c in enumerate(self.columns)}
         inside = [np.array([at[int(c)] for c in v if int(c) in at], dtype=np.intp) for v in vectors]
@@ -135,10 +178,11 @@ class JointReference:
         """Whether there are more quantities than covariance matrices are computed for."""
         return self.columns.size > LARGE
 
-    def standardised(self, values: FloatArray) -> FloatArray:
-        """Put draws, shape ``(column, chain, draw)``, on the scale of this reference."""
+    def standardised(self, values: FloatArray, part: slice) -> FloatArray:
+        """Put draws of some columns, ``(column, chain, draw)``, on the scale of this reference."""
+        centre, scale = self.centre[part, None, None], self.scale[part, None, None]
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray((values - self.centre[:, None, None]) / self.scale[:, None, None])
+            return np.asarray((values - centre) / scale)
 
     @cached_property
     def paired(self) -> Columns:
@@ -181,9 +225,14 @@ class Joint:
         *,
         iid: bool,
         copies: FloatArray | None = None,
+        which: Columns | None = None,
     ) -> None:
-        """Take draws of the reference's quantities, shape ``(chain, draw, quantity)``."""
+        """Take draws, shape ``(chain, draw, quantity)``.
+
+        ``which`` are the columns of the reference's quantities, all in their order if None.
+        """
         self._q = q
+        self._which = np.arange(q.shape[2]) if which is None else which
         self._iid, self._copies = iid, copies
         self.reference = reference
         self.columns = reference.columns
@@ -191,11 +240,17 @@ class Joint:
     @cached_property
     def blocks(self) -> tuple[Block, Block] | None:
         """Both on the scale of the reference; None if q has draws that cannot be standardised."""
-        own = self.reference.standardised(np.moveaxis(self._q[:, :, self.columns], 2, 0))
-        if own.size == 0 or not np.all(np.isfinite(own)):
+        reference, which = self.reference, self._which[self.columns]
+        chains, draws = self._q.shape[:2]
+        own = np.empty((which.size, chains, draws), dtype=reference.block.z.dtype)
+        for part in parts_of(which.size):
+            with np.errstate(over="ignore"):
+                own[part] = reference.standardised(columns(self._q, which[part]), part)
+            if not np.all(np.isfinite(own[part])):
+                return None
+        if own.size == 0:
             return None
-        own = np.ascontiguousarray(own)
-        return Block(own, iid=self._iid, copies=self._copies), self.reference.block
+        return Block(own, iid=self._iid, copies=self._copies), reference.block
 
     @cached_property
     def correlations(self) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
@@ -219,30 +274,40 @@ class Joint:
         return np.asarray(q.T[np.abs(np.diag(r)) > CONSTANT * np.max(np.abs(r))])
 
 
-def copies(values: FloatArray) -> dict[int, int]:
+def copies(values: FloatArray, which: Columns | None = None) -> dict[int, int]:
     """Return the columns that are a linear function of one earlier column, with that column.
 
-    ``values`` are draws that vary, shape ``(chain, draw, quantity)``. The elements above the
+    ``values`` are draws that vary, shape ``(chain, draw, quantity)``; ``which`` are the columns to
+    look at, all if None, and the columns returned are places in it. The elements above the
     diagonal of a symmetric matrix are such columns, and the second share of two.
     """
-    chains, draws, quantities = values.shape
-    flat = np.moveaxis(values, 2, 0).reshape(quantities, chains * draws)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        unit = flat - np.mean(flat, axis=1)[:, None]
-        unit /= np.max(np.abs(unit), axis=1)[:, None]
-    # Copies, and hardly any others, have the same sum of squares.
-    squares = np.sum(unit**2, axis=1)
+    which = np.arange(values.shape[2]) if which is None else which
+    squares = np.empty(which.size)
+    for part in parts_of(which.size):
+        squares[part] = np.sum(_unit(values, which[part]) ** 2, axis=1)
     found: dict[int, int] = {}
+    # Copies, and hardly any others, have the same sum of squares.
     order = np.argsort(squares, kind="stable")
-    for at, column in enumerate(order):
-        for other in order[at + 1 :]:
-            if not squares[other] - squares[column] <= ROUNDING * squares[column]:
-                break
-            sign = np.sign(unit[column] @ unit[other])
-            if np.max(np.abs(unit[column] - sign * unit[other])) <= ROUNDING:
+    near = np.searchsorted(squares[order], squares[order] * (1 + ROUNDING), side="right")
+    for at, last in enumerate(near.tolist()):
+        if last <= at + 1:
+            continue
+        column, others = order[at], order[at + 1 : last]
+        unit, *rest = _unit(values, which[[column, *others]])
+        for other, row in zip(others, rest, strict=True):
+            if np.max(np.abs(unit - np.sign(unit @ row) * row)) <= ROUNDING:
                 first, second = sorted((int(column), int(other)))
                 found[second] = min(first, found.get(second, first))
     return found
+
+
+def _unit(values: FloatArray, which: Columns) -> FloatArray:
+    """Return columns centred and over their largest deviation, ``(column, chain * draw)``."""
+    unit = columns(values, which).reshape(which.size, -1)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        unit -= np.mean(unit, axis=1)[:, None]
+        unit /= np.max(np.abs(unit), axis=1)[:, None]
+    return unit
 
 
 Compare = Callable[[Joint, Block, Block], Estimate]
@@ -287,13 +352,41 @@ def centre_and_scale(columns: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.asarray(centre), scale
 
 
+def partners(values: FloatArray, which: Columns, scalars: Sequence[int]) -> list[tuple[int, float]]:
+    """Return each column's most correlated partner and their correlation, by places in ``which``.
+
+    ``values`` has shape ``(chain, draw, quantity)``. Of more than ``PAIRED`` columns the partner is
+    sought among the ``PART`` neighbours and the first ``PART`` of the scalars.
+    """
+    few = which.size <= PAIRED
+    both = np.arange(which.size) if few else np.array(scalars[:PART], dtype=np.intp)
+    fixed = _of_length_one(values, which[both])
+    found: list[tuple[int, float]] = []
+    for part in parts_of(which.size):
+        own = np.arange(which.size)[part]
+        unit = _of_length_one(values, which[part])
+        at, beside = (both, fixed) if few else (np.append(both, own), np.append(fixed, unit, 0))
+        r = unit @ beside.T
+        r[own[:, None] == at] = 0.0
+        best = np.argmax(np.abs(r), axis=1)
+        found += [(int(at[j]), float(row[j])) for j, row in zip(best, r, strict=True)]
+    return found
+
+
+def _of_length_one(values: FloatArray, which: Columns) -> FloatArray:
+    unit = _unit(values, which)
+    return np.asarray(unit / np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None])
+
+
 def leading(block: Block, half: int, seed: int) -> FloatArray:
     """Return the leading directions of half the draws' covariance, ``(direction, column)``."""
-    x = block.clipped(half)
+    k, n = len(block.z), block.half(half, slice(0, 1)).size
     rng = np.random.default_rng(seed)
-    basis = rng.normal(size=(x.shape[0], min(LEADING, *x.shape)))
+    basis = rng.normal(size=(k, min(LEADING, k, n)))
     for _ in range(POWERS):
-        basis, _ = np.linalg.qr(x @ (x.T @ basis))
+        y = block.projected(basis.T, partial(block.clipped, half)).T
+        basis = np.concatenate([block.clipped(half, part) @ y for part in parts_of(k)])
+        basis, _ = np.linalg.qr(basis.astype(np.float64))
     return np.asarray(basis.T)
 
 
@@ -303,20 +396,21 @@ def rank_correlations(block: Block, reference: JointReference) -> tuple[FloatArr
     The worst of very many correlations would be noise: it is chosen in one half of the draws and
     measured in the other.
     """
-    ranks = block.ranks(reference.paired)
+    paired = reference.paired
     if not reference.large:
-        return (_correlation(ranks),)
-    shape = (len(ranks), *block.z.shape[1:])
-    middle = shape[2] // 2
-    whole = ranks.reshape(shape)
+        return (_correlation(block.ranks(paired)),)
+    k, shape = len(paired), block.z.shape[1:]
+    ranks = np.empty((k, *shape), dtype=block.z.dtype)
+    for part in parts_of(k):
+        ranks[part] = block.ranks(paired[part]).reshape(-1, *shape)
+    middle = shape[1] // 2
     return tuple(
-        _correlation(part.reshape(len(ranks), -1))
-        for part in (whole[:, :, :middle], whole[:, :, middle:])
+        _correlation(half.reshape(k, -1)) for half in (ranks[..., :middle], ranks[..., middle:])
     )
 
 
 def _correlation(ranks: FloatArray) -> FloatArray:
     ranks = ranks - np.mean(ranks, axis=1)[:, None]
-    length = np.sqrt(np.sum(ranks**2, axis=1))
+    length = np.sqrt(np.einsum("ij,ij->i", ranks, ranks))
     unit = ranks / np.where(length == 0, 1.0, length)[:, None]
     return 2 * np.sin(np.pi / 6 * (unit @ unit.T))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,13 +12,14 @@ import numpy as np
 
 from harness import metrics
 from harness.metrics.correlation_error import worst_pair
+from harness.metrics.joint import partners
 from harness.metrics.metric import WorstPair
+from harness.metrics.samples import places
 from harness.metrics.summaries import MEAN, Q5, Q50, Q95
 from harness.records import (
     NO_ESTIMATE,
     Draws,
     Estimate,
-    FloatArray,
     Measure,
     Model,
     Reference,
@@ -79,15 +80,17 @@ def select(model: Model, reference: Draws, generated: Collection[str] = ()) -> S
                 "compared, evenly spaced; choose others with --quantities"
             )
     whose: dict[str | None, list[str]] = {}
+    at = {name: i for i, name in enumerate(reference.names)}
+    why_not = metrics.unusable(reference.values)
     for name in wanted:
-        whose.setdefault(metrics.unusable(reference.quantity(name)), []).append(name)
+        whose.setdefault(why_not[at[name]], []).append(name)
     names = whose.pop(None, [])
     notes += [
         f"left out, {why} in the reference: {listed(unusable, _NAMED)}"
         for why, unusable in whose.items()
     ]
-    index = [reference.names.index(n) for n in names]
-    copies = {names[c]: names[o] for c, o in metrics.copies(reference.values[:, :, index]).items()}
+    index = np.array([at[n] for n in names], dtype=np.intp)
+    copies = {names[c]: names[o] for c, o in metrics.copies(reference.values, index).items()}
     if copies:
         same = [f"{copy} ({original})" for copy, original in copies.items()]
         notes.append(f"left out, the same as another quantity: {listed(same, _NAMED)}")
@@ -113,14 +116,18 @@ class Yardstick:
         self.model = model
         self.kind = reference.kind
         self.names = selection.names
-        self.constant = {n: metrics.sample_of(reference.draws, n) for n in selection.constant}
+        self.constant = dict(
+            zip(selection.constant, self._of(reference.draws, selection.constant), strict=True)
+        )
         self.copies = selection.copies
         self.draws = reference.draws
         self.iid = reference.draws.iid
-        index = [reference.draws.names.index(n) for n in self.names]
-        self.values: FloatArray = reference.draws.values[:, :, index]
         self._prepared: dict[tuple[str, ...], metrics.JointReference] = {}
-        self.samples = [metrics.sample_of(reference.draws, n) for n in self.names]
+        self.samples = list(self._of(reference.draws, self.names))
+
+    @staticmethod
+    def _of(reference: Draws, names: Sequence[str]) -> Iterator[metrics.Sample]:
+        return metrics.samples_of(reference, names, keep=True)
 
     def _measures(
         self, method: str, seed: int | None, quantity: str | None, found: Mapping[str, Estimate]
@@ -134,7 +141,7 @@ class Yardstick:
         """Return the reference's mean, sd and quantiles with their errors."""
         return [
             m
-            for name, sample in zip(self.names, self.samples, strict=True)
+            for name, sample in zip(self.names, self._of(self.draws, self.names), strict=True)
             for m in self._measures(REFERENCE, None, name, metrics.summaries(sample))
         ]
 
@@ -149,13 +156,17 @@ class Yardstick:
             return Measured([])
         method, seed = result.spec.method, result.spec.seed
         out: list[Measure] = []
-        judged = {**dict(zip(self.names, self.samples, strict=True)), **self._broken(draws)}
-        present = tuple(n for n in judged if n in draws.names)
-        for name, sample in judged.items():
-            if name not in present:
+        broken = self._broken(draws)
+        judged = dict(zip(self.names, self.samples, strict=True)) | broken
+        there = frozenset(draws.names)
+        present = tuple(n for n in judged if n in there)
+        reference = self._of(self.draws, tuple(judged))
+        ours = metrics.samples_of(draws, present, keep=draws is self.draws)
+        for name, sample in zip(judged, reference, strict=True):
+            if name not in there:
                 out += self._measures(method, seed, name, metrics.not_measured(sample.kind))
                 continue
-            own = metrics.sample_of(draws, name)
+            own = next(ours)
             found = metrics.summaries(own)
             if not against_itself:
                 found |= metrics.compare_quantity(own, sample)
@@ -172,18 +183,24 @@ class Yardstick:
         return Measured(out, pair)
 
     def _joint(self, draws: Draws, present: tuple[str, ...]) -> metrics.Joint:
-        own = draws.values[:, :, [draws.names.index(n) for n in present]]
         if present not in self._prepared:
             vectors: dict[str, list[int]] = {}
             for i, name in enumerate(present):
                 vectors.setdefault(base_name(name), []).append(i)
             self._prepared[present] = metrics.JointReference(
-                self.draws.values[:, :, [self.draws.names.index(n) for n in present]],
+                self.draws.values,
                 iid=self.iid,
                 seed=seed_of(" ".join(self.names)),
                 vectors=[np.array(v) for v in vectors.values()],
+                which=places(self.draws, present),
             )
-        return metrics.Joint(own, self._prepared[present], iid=draws.iid, copies=draws.copies)
+        return metrics.Joint(
+            draws.values,
+            self._prepared[present],
+            iid=draws.iid,
+            copies=draws.copies,
+            which=places(draws, present),
+        )
 
     def _broken(self, draws: Draws) -> dict[str, metrics.Sample]:
         """Return copies of a quantity that are none in these draws, with their reference."""
@@ -220,14 +237,13 @@ class Yardstick:
             if m.metric == centre.get(kinds.get(m.quantity, "constant")):
                 by_cell.setdefault((m.method, m.quantity), []).append(m)
         out = []
+        samples = dict(zip(self.names, self.samples, strict=True))
         for (method, quantity), cells in by_cell.items():
             if len(cells) == 1:
                 continue
             means = np.array([c.value for c in cells])
             errors = np.array([c.mcse for c in cells])
-            found = metrics.measured(
-                "seeds", means, errors, self.samples[self.names.index(quantity)]
-            )
+            found = metrics.measured("seeds", means, errors, samples[quantity])
             out += self._measures(method, None, quantity, found)
         return out
 
@@ -246,17 +262,19 @@ class Yardstick:
         }
 
     def correlations(self) -> Mapping[str, tuple[str, float]]:
-        """Return each quantity's strongest partner in the reference and their correlation."""
-        if len(self.names) == 1:
+        """Return each quantity's strongest partner in the reference and their correlation.
+
+        Of very many quantities the partner is sought among neighbours and the scalars.
+        """
+        names = self.names
+        if len(names) == 1:
             return {}
-        flat = self.values.reshape(-1, len(self.names))
-        corr = np.atleast_2d(np.corrcoef(flat, rowvar=False))
-        np.fill_diagonal(corr, 0.0)
-        partner = np.argmax(np.abs(corr), axis=1)
-        return {
-            name: (self.names[int(j)], float(corr[i, j]))
-            for i, (name, j) in enumerate(zip(self.names, partner, strict=True))
-        }
+        found = partners(self.draws.values, places(self.draws, names), self._scalars())
+        return {name: (names[j], r) for name, (j, r) in zip(names, found, strict=True)}
+
+    def _scalars(self) -> list[int]:
+        """Return the places of quantities that are no elements of a vector."""
+        return [i for i, name in enumerate(self.names) if base_name(name) == name]
 
 
 def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> list[Measure]:
@@ -264,9 +282,10 @@ def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> l
     draws = result.draws
     if draws is None:
         return []
-    present = [n for n in names if n in draws.names]
+    there = frozenset(draws.names)
+    present = [n for n in names if n in there]
     found = metrics.chain_diagnostics(
-        draws.values[:, :, [draws.names.index(n) for n in present]],
+        metrics.samples_of(draws, present, keep=True),
         draws.stats,
         result.diagnostics.get("max_tree_depth"),
     )
@@ -285,8 +304,11 @@ def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float
     draws = result.draws
     if draws is None or draws.iid:
         return {}
-    shares = {n: metrics.chain_shares(draws.quantity(n)) for n in names if n in draws.names}
-    return {n: [float(c[0]) for c in s] for n, s in shares.items() if s.shape[1] > 1}
+    there = frozenset(draws.names)
+    present = [n for n in names if n in there]
+    samples = zip(present, metrics.samples_of(draws, present, keep=True), strict=True)
+    several = {n: metrics.chain_shares(own) for n, own in samples if own.basins.count > 1}
+    return {n: [float(c[0]) for c in s] for n, s in several.items()}
 
 
 class Apart(NamedTuple):

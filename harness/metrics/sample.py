@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from harness.metrics.effective import effective_sizes, split
 from harness.metrics.modes import Basins, find_basins
-from harness.records import Draws, FloatArray
+from harness.ranks import normal_scores
+from harness.records import FloatArray
 
 SD_PER_WIDTH = 1.0 / (2 * 1.6448536269514722)
 """The sd of a normal distribution whose 5-95% width is 1."""
@@ -38,6 +41,12 @@ that their mean is unknown even from ample draws; all others are ``continuous``.
 
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Probabilities of the quantiles whose effective sizes stand for the whole distribution."""
+
+_ARRAYS = ("sorted", "finite_sorted", "_squares", "_levels", "scores")
+"""What a sample keeps of the size of its draws."""
+
 
 def weighted_size(series: FloatArray, copies: FloatArray) -> float:
     """Return the effective sample size for the mean of resampled draws, both ``(draw,)``.
@@ -56,16 +65,7 @@ def effective_size(series: FloatArray) -> float:
 
     NaN with fewer than four draws or one that is not finite; the number of draws if none differ.
     """
-    if series.shape[1] < 4 or not np.all(np.isfinite(series)):  # noqa: PLR2004 (ArviZ's minimum)
-        return math.nan
-    centred = series - series.mean()
-    largest = float(np.max(np.abs(centred)))
-    if largest == 0.0:
-        return float(series.size)
-    from arviz_stats.base import array_stats
-
-    # ArviZ calls a range below 1e-15 constant, whatever the unit.
-    return float(array_stats.ess(centred / largest, method="mean"))
+    return float(effective_sizes(series))
 
 
 class Sample:
@@ -76,12 +76,38 @@ class Sample:
 
         ``copies`` says how many draws are copies of the same proposal, if some are.
         """
-        self.values = np.asarray(values, dtype=np.float64)
+        self._values: FloatArray | None = np.asarray(values, dtype=np.float64)
+        self._again: Callable[[], FloatArray] | None = None
         self.iid = iid
         self.copies = copies
-        self.n = self.values.size
+        self.n = values.size
         # If there are none or some are not finite, moments and quantiles are NaN.
         self.finite = self.n > 0 and bool(np.all(np.isfinite(self.values)))
+
+    @property
+    def values(self) -> FloatArray:
+        """The draws, shape ``(chain, draw)``."""
+        if self._values is None:
+            if self._again is None:
+                raise ValueError("the draws of a sample were released and cannot be read again")
+            self._values = self._again()
+        return self._values
+
+    @property
+    def released(self) -> bool:
+        """Whether the draws have to be read again."""
+        return self._values is None
+
+    def release(self, again: Callable[[], FloatArray]) -> None:
+        """Let go of all arrays and keep the figures; ``again`` reads the draws if need be."""
+        _ = self.kind, self.mean_se, self.basins  # figures that need the draws
+        self._values, self._again = None, again
+        for name in _ARRAYS:
+            self.__dict__.pop(name, None)
+
+    def restore(self, values: FloatArray) -> None:
+        """Take the draws again that :meth:`release` let go of."""
+        self._values = values
 
     @cached_property
     def sorted(self) -> FloatArray:
@@ -119,7 +145,7 @@ class Sample:
         """The standard deviation of the draws."""
         return self._moments[1]
 
-    @property
+    @cached_property
     def constant(self) -> bool:
         """Whether the draws differ by rounding only."""
         if not self.finite:
@@ -134,31 +160,45 @@ class Sample:
         return float(self.n) if self.copies is None else weighted_size(series, self.copies)
 
     @cached_property
+    def _sizes(self) -> tuple[float, ...]:
+        """Effective sizes of the mean, of the variance and of the shares below ``LEVELS``."""
+        shares = [self.values <= self.quantile(p) for p in LEVELS]
+        series = (self.values, self._squares, *shares)
+        if self.iid:
+            return tuple(self.effective(np.asarray(x, dtype=np.float64)) for x in series)
+        return tuple(effective_sizes(np.stack(series, dtype=np.float64)).tolist())
+
+    @property
+    def _independent(self) -> bool:
+        return self.iid and self.copies is None
+
+    @cached_property
     def ess_mean(self) -> float:
         """Effective sample size of the mean."""
-        return self.effective(self.values)
+        return float(self.n) if self._independent else self._sizes[0]
 
     @cached_property
     def _squares(self) -> FloatArray:
-        return ((self.values - self.mean) / self.sd) ** 2
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return np.asarray(((self.values - self.mean) / self.sd) ** 2)
 
     @cached_property
     def ess_sd(self) -> float:
         """Effective sample size of the variance."""
-        return self.ess_mean if self.sd == 0 else self.effective(self._squares)
+        if self._independent or self.sd == 0:
+            return self.ess_mean
+        return self._sizes[1]
 
     def ess_quantile(self, p: float) -> float:
-        """Effective sample size of the share of draws under the p-quantile."""
-        if self.iid and self.copies is None:
-            return float(self.n)
-        return self.effective((self.values <= self.quantile(p)).astype(np.float64))
+        """Effective sample size of the share of draws under the p-quantile, p of ``LEVELS``."""
+        return float(self.n) if self._independent else self._sizes[2 + LEVELS.index(p)]
 
     @cached_property
     def ess_overall(self) -> float:
         """Effective sample size over the whole distribution: the harmonic mean of several."""
-        if self.iid and self.copies is None:
+        if self._independent:
             return float(self.n)
-        parts = [self.ess_quantile(p) for p in (0.05, 0.25, 0.5, 0.75, 0.95)]
+        parts = [self.ess_quantile(p) for p in LEVELS]
         return len(parts) / sum(1 / p for p in parts)
 
     @cached_property
@@ -170,9 +210,9 @@ class Sample:
     @cached_property
     def _levels(self) -> tuple[FloatArray, FloatArray] | None:
         """Values and mid-distribution probabilities of a quantity that takes few values."""
-        value, count = np.unique(self.sorted, return_counts=True)
-        if value.size > self.n / 20:
+        if np.count_nonzero(np.diff(self.sorted)) >= self.n / 20:
             return None
+        value, count = np.unique(self.sorted, return_counts=True)
         share = count / self.n
         return value, np.cumsum(share) - share / 2
 
@@ -300,7 +340,7 @@ class Sample:
         high = self.sparsity["q95"] / self.width
         p = QUANTILES["q5"]
         variance = p * (1 - p) * (low**2 + high**2) - 2 * p**2 * low * high
-        if self.iid and self.copies is None:
+        if self._independent:
             return math.sqrt(variance / self.n)
         influence = low * (self.values <= self.quantiles["q5"]) + high * (
             self.values > self.quantiles["q95"]
@@ -340,6 +380,12 @@ class Sample:
         return sd / math.sqrt(self.ess_mean)
 
     @cached_property
+    def scores(self) -> FloatArray:
+        """Normal scores of the ranks, each chain cut in halves: ``(2 · chain, draw // 2)``."""
+        halves = split(self.values)
+        return normal_scores(halves.reshape(-1, 1)).reshape(halves.shape)
+
+    @cached_property
     def basins(self) -> Basins:
         """The modes of the draws' density.
 
@@ -355,7 +401,7 @@ class Sample:
             waves = np.cos(20 * np.pi * ranks)
             # Long chains one by one, which may be in different modes; short ones are too many.
             parts = waves[:, None] if len(waves) <= waves.shape[1] else waves[None]
-            local = sum(effective_size(part) for part in parts)
+            local = float(np.sum(effective_sizes(parts)))
             ess = local if math.isfinite(local) else ess
         return find_basins(self.finite_sorted, ess)
 
@@ -363,19 +409,3 @@ class Sample:
 def prepare(values: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> Sample:
     """Prepare the draws of one scalar, shape ``(chain, draw)``, for comparisons."""
     return Sample(values, iid=iid, copies=copies)
-
-
-def sample_of(draws: Draws, name: str) -> Sample:
-    """Prepare one scalar of a run's or a reference's draws for comparisons."""
-    return Sample(draws.quantity(name), iid=draws.iid, copies=draws.copies)
-
-
-def unusable(values: FloatArray) -> str | None:
-    """Say why draws, shape ``(chain, draw)``, cannot serve as a reference; None if they can."""
-    sample = Sample(values, iid=True)
-    if sample.n == 0:
-        return "empty"
-    if not sample.finite:
-        bad = int(np.count_nonzero(~np.isfinite(sample.values)))
-        return f"not finite ({bad} of {sample.n} draws)"
-    return "constant" if sample.constant else None

@@ -13,7 +13,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from harness.metrics.distance import INFINITE, distance, finite
-from harness.metrics.joint import Block, Joint, JointReference, centre_and_scale, jointly
+from harness.metrics.joint import (
+    Block,
+    Joint,
+    JointReference,
+    centre_and_scale,
+    jointly,
+    parts_of,
+)
 from harness.metrics.metric import Column, Metric, unless_infinite
 from harness.metrics.sample import Sample
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
@@ -132,7 +139,7 @@ def _sliced(joint: Joint, q: Block, ref: Block) -> Estimate:
     if math.isnan(n) or math.isnan(m):
         return NO_ESTIMATE
     levels = (np.arange(LEVELS) + 0.5) / LEVELS
-    both = (_lines(yardstick.directions @ _bounded(q, yardstick.reach)), yardstick.lines)
+    both = (_lines(_bounded(q, yardstick.directions, yardstick.reach)), yardstick.lines)
     deviation = yardstick.deviation
     own, theirs = (_at_levels(lines.ordered, levels) / deviation for lines in both)
     difference = own - theirs
@@ -158,16 +165,26 @@ def _yardstick(seed: int, ref: Block) -> _Yardstick:
     directions = np.random.default_rng(seed).normal(size=(DIRECTIONS, len(ref.z)))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     # Where tails are so heavy that a column's mean is unknown.
-    heavy = np.std(ref.flat, axis=1) > HEAVY
+    sds = [np.std(ref.flat[part], axis=1) for part in parts_of(len(ref.z))]
+    heavy = np.concatenate(sds) > HEAVY
     reach = np.where(heavy, REACH, np.inf)[:, None] if np.any(heavy) else None
-    projected = directions @ _bounded(ref, reach)
+    projected = _bounded(ref, directions, reach)
     _, unit = centre_and_scale(projected)
     deviation = np.minimum(unit, np.std(projected, axis=1))[:, None]
     return _Yardstick(directions, reach, _lines(projected), deviation)
 
 
-def _bounded(block: Block, reach: FloatArray | None) -> FloatArray:
-    return block.flat if reach is None else np.clip(block.flat, -reach, reach)
+def _bounded(block: Block, directions: FloatArray, reach: FloatArray | None) -> FloatArray:
+    """Return draws along directions, ``(direction, draw)``, clipped where columns are heavy."""
+
+    def clipped(part: slice) -> FloatArray:
+        x = block.flat[part]
+        if reach is None:
+            return x
+        limit = reach[part].astype(x.dtype)
+        return np.clip(x, -limit, limit)
+
+    return block.projected(directions, clipped).astype(np.float64)
 
 
 def _lines(projected: FloatArray) -> _Lines:

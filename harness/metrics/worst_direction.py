@@ -7,6 +7,7 @@ dozen directions (:meth:`harness.metrics.joint.Joint.basis`).
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -51,10 +52,19 @@ def _worst_direction(joint: Joint, q: Block, ref: Block) -> Estimate:
 
 def _along(q: Block, ref: Block, half: int, direction: FloatArray) -> Estimate:
     """Return ln of the ratio of widths of one half of the draws along a direction."""
-    own, theirs = (
-        prepare(np.tensordot(direction, b.half(half), axes=1), iid=b.iid) for b in (q, ref)
-    )
+    own, theirs = (prepare(_projected(b, half, direction), iid=b.iid) for b in (q, ref))
     return width_ratio(own, theirs) if own.finite else INFINITE
+
+
+def _projected(block: Block, half: int, direction: FloatArray) -> FloatArray:
+    """Return half the draws along a direction, shape ``(chain, draw)``."""
+
+    def flat(part: slice) -> FloatArray:
+        x = block.half(half, part)
+        return x.reshape(len(x), -1)
+
+    shape = block.half(half, slice(0, 1)).shape[1:]
+    return block.projected(direction[None], flat).reshape(shape)
 
 
 def _extremes(q: Block, ref: Block, half: int, basis: FloatArray | None) -> list[FloatArray]:
@@ -77,9 +87,10 @@ def _extremes(q: Block, ref: Block, half: int, basis: FloatArray | None) -> list
 
 
 def _covariance(block: Block, half: int, basis: FloatArray | None) -> FloatArray:
-    x = block.clipped(half)
-    if basis is not None:
-        x = np.asarray(basis @ x)
+    if basis is None:
+        x = block.clipped(half)
+    else:
+        x = block.projected(basis, partial(block.clipped, half)).astype(np.float64)
     return np.asarray(x @ x.T / (x.shape[1] - 1))
 
 

@@ -82,7 +82,7 @@ class RunSpec:
     draws: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Draws:
     """Draws of the constrained quantities.
 

@@ -167,7 +167,7 @@ def _least_ess(values: NDArray[np.float64]) -> float:
     """Return the smallest effective sample size over quantities that vary."""
     found = [
         metrics.prepare(values[:, :, i], iid=False).ess_least
-        for i in range(values.shape[2])
-        if metrics.unusable(values[:, :, i]) is None
+        for i, why in enumerate(metrics.unusable(values))
+        if why is None
     ]
     return float(np.nanmin(found)) if found else 0.0

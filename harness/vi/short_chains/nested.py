@@ -6,8 +6,8 @@ All work on columns at once: chains have shape ``(chain, draw, column)``.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
 
+from harness.ranks import normal_scores, ranks
 from harness.records import FloatArray
 
 
@@ -50,38 +50,7 @@ def superchains(chains: FloatArray, by: FloatArray, count: int) -> FloatArray:
 
 def ranked(chains: FloatArray) -> FloatArray:
     """Return normal scores of ranks over all chains and draws, column by column."""
-    flat = chains.reshape(-1, chains.shape[-1])
-    n = len(flat)
-    # Ranks are whole and half numbers: the table has the score of each.
-    table = ndtri((np.arange(2, 2 * n + 1) / 2 - 0.375) / (n + 0.25))
-    return np.asarray(_by_rank(flat, table).reshape(chains.shape))
-
-
-def ranks(x: FloatArray) -> FloatArray:
-    """Return ranks from 1 within each column of ``(row, column)``, their mean among equals.
-
-    Those of a column with NaN are NaN. SciPy's function needs several times the seconds.
-    """
-    return _by_rank(x, np.arange(2, 2 * len(x) + 1) / 2)
-
-
-def _by_rank(x: FloatArray, table: FloatArray) -> FloatArray:
-    """Return what a table has for the ranks 1, 1.5, 2, … of each column.
-
-    A column at a time, because a column stays in the processor's cache.
-    """
-    n, count = x.shape
-    found = np.empty((count, n))
-    for column, own in zip(np.ascontiguousarray(x.T), found, strict=True):
-        order = np.argsort(column)
-        inside = column[order]
-        if np.isnan(inside[-1]):
-            own[:] = np.nan
-            continue
-        first = np.flatnonzero(np.concatenate([[True], inside[1:] != inside[:-1]]))
-        last = np.append(first[1:], n) - 1
-        own[order] = np.repeat(table[first + last], last - first + 1)
-    return np.asarray(found.T)
+    return np.asarray(normal_scores(chains.reshape(-1, chains.shape[-1])).reshape(chains.shape))
 
 
 def folded(chains: FloatArray) -> FloatArray:
