@@ -303,7 +303,7 @@ def copies(values: FloatArray, which: Columns | None = None) -> dict[int, int]:
 
 def _unit(values: FloatArray, which: Columns) -> FloatArray:
     """Return columns centred and over their largest deviation, ``(column, chain * draw)``."""
-    unit = columns(values, which).reshape(which.size, -1)
+    unit = columns(values, which).reshape(which.size, values.shape[0] * values.shape[1])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         unit -= np.mean(unit, axis=1)[:, None]
         unit /= np.max(np.abs(unit), axis=1)[:, None]
