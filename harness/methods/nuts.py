@@ -20,7 +20,7 @@ from harness.records import Cost, Draws, Reason, RunContext, RunSpec
 from harness.records.names import variables
 from harness.records.text import count
 from harness.stan import console
-from harness.stan.csv import CsvError, StanTable, read_stan_csv
+from harness.stan.csv import CsvError, StanChains, read_chains
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -160,15 +160,13 @@ def starts(
 def _by_cmdstan(context: RunContext, scratch: Path, options: NutsOptions) -> Outcome:
     chains, samples = options.chains, options.samples
 
-    def read() -> list[StanTable]:
-        tables = [read_stan_csv(p) for p in sorted(scratch.glob("*.csv"))]
-        if len(tables) != chains or any(len(t.values) != samples for t in tables):
-            got = [len(t.values) for t in tables]
-            msg = f"{got} draws by chain where {chains} × {samples} were asked for: truncated"
-            raise CsvError(msg)
-        return tables
+    def read() -> StanChains:
+        files = sorted(scratch.glob("*.csv"))
+        if len(files) != chains:
+            raise CsvError(f"{len(files)} files of {chains} chains")
+        return read_chains(files, samples, ("lp__", *(f"{c}__" for c in _STATISTICS.values())))
 
-    ended, text, tables = attempt(
+    ended, text, found = attempt(
         context,
         scratch,
         "sample",
@@ -183,20 +181,15 @@ def _by_cmdstan(context: RunContext, scratch: Path, options: NutsOptions) -> Out
         **_beginning(options, scratch),
     )
     ended = dataclasses.replace(ended, engine="cmdstan")
-    if tables is None:
+    if found is None:
         return ended
-    values = np.stack([t.quantity_values() for t in tables])
-    stats = {
-        own: np.stack([t.column(f"{column}__") for t in tables])
-        for own, column in _STATISTICS.items()
-    }
-    log_p = np.stack([t.column("lp__") for t in tables])
+    stats = {own: found.statistics[f"{column}__"] for own, column in _STATISTICS.items()}
     ended = dataclasses.replace(
         ended, message=console.sampler_warning(text, context.program.stan_file)
     )
-    return _sampled(
-        ended, options, Draws(tables[0].quantities, values, log_p, stats=stats, iid=False)
-    )
+    log_p = found.statistics["lp__"]
+    draws = Draws(found.quantities, found.values, log_p, stats=stats, iid=False)
+    return _sampled(ended, options, draws)
 
 
 def _embedded(
