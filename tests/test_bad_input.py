@@ -176,7 +176,7 @@ def test_a_damaged_entry_is_computed_again_and_editing_reruns_one_model(
         for p in (fresh_results / "results").glob("*/*/result.json")
         if '"model": "one"' in p.read_text()
     )
-    arrays = entry.with_name("arrays.npz")
+    arrays = entry.with_name("arrays.bin")
     content = bytearray(arrays.read_bytes())
     content[len(content) // 2] ^= 255
     arrays.write_bytes(content)

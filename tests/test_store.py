@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import pickle
 import resource
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter
 
 from harness.records import Cost, Draws, Estimate, Reason, RunResult, RunSpec, Trace
+from harness.study.arrays import packed
 from harness.study.store import Store, StoreError, cmdstan_seed, run_key
 
 SPEC = RunSpec("m", "meanfield", {"eta": 1.0}, 3, 5)
@@ -66,7 +68,7 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
 
 def damage_arrays(folder: Path) -> None:
     """Flip a byte, as a failing disk would."""
-    path = folder / "arrays.npz"
+    path = folder / "arrays.bin"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
@@ -79,7 +81,7 @@ def damage_meta(folder: Path) -> None:
 
 def remove_arrays(folder: Path) -> None:
     """Lose the arrays."""
-    (folder / "arrays.npz").unlink()
+    (folder / "arrays.bin").unlink()
 
 
 def rewrite(folder: Path, change: Callable[[Any], Any]) -> None:
@@ -87,7 +89,7 @@ def rewrite(folder: Path, change: Callable[[Any], Any]) -> None:
     path = folder / "result.json"
     meta = change(json.loads(path.read_bytes().partition(b"\n")[2]))
     body = meta if isinstance(meta, bytes) else json.dumps(meta).encode()
-    whole = hashlib.sha256(body + (folder / "arrays.npz").read_bytes()).hexdigest()
+    whole = hashlib.sha256(body + (folder / "arrays.bin").read_bytes()).hexdigest()
     path.write_bytes(whole.encode() + b"\n" + body)
 
 
@@ -123,7 +125,10 @@ def change_names(folder: Path) -> None:
 
 def pickle_arrays(folder: Path) -> None:
     """Put an object that is unpickled by running code among the arrays."""
-    np.savez(folder / "arrays.npz", draws=np.array([Evil()], dtype=object))
+    content = b"".join(packed({"draws": np.zeros(1)}))
+    pickled = pickle.dumps(Evil()).ljust(64)
+    changed = content.replace(b'"<f8"', b'"|O" ').replace(bytes(8) + bytes(56), pickled[:64])
+    (folder / "arrays.bin").write_bytes(changed)
     rewrite(folder, lambda meta: meta)
 
 

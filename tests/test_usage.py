@@ -22,8 +22,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("HARNESS_CACHE", str(folder))
     for name, size, age in (
-        ("results/aa/aa1/arrays.npz", 3000, 1),
-        ("results/bb/bb1/arrays.npz", 2000, 3),
+        ("results/aa/aa1/arrays.bin", 3000, 1),
+        ("results/bb/bb1/arrays.bin", 2000, 3),
         ("results/memo/cc1.json", 1000, 2),
         ("programs/p-1/p", 5000, 10),
         ("data/d1.json", 100, 0),
@@ -69,7 +69,7 @@ def test_the_least_recently_used_go_first(cache: Path) -> None:
     """Until the rest is small enough; CmdStan is neither counted nor removed."""
     code, said = invoke("cache", "--keep", "4.5 kB")
     assert (code, said.splitlines()[0]) == (0, "removed 2 entries, 7.0 kB")
-    assert names(cache) == {"arrays.npz", "cc1.json", "d1.json", "bin", "p.lock"}
+    assert names(cache) == {"arrays.bin", "cc1.json", "d1.json", "bin", "p.lock"}
     assert not (cache / "results/bb/bb1").exists()
 
 
@@ -77,7 +77,7 @@ def test_what_was_just_used_is_never_removed(cache: Path) -> None:
     """A run that was read, and data of this hour, stay even where nothing may."""
     usage.used(cache / "results/bb/bb1")
     assert {e.path.name for e in usage.shrink(0)} == {"aa1", "cc1.json", "p-1"}
-    assert names(cache) == {"arrays.npz", "d1.json", "bin", "p.lock"}
+    assert names(cache) == {"arrays.bin", "d1.json", "bin", "p.lock"}
 
 
 def test_one_kind_or_all_are_cleared(cache: Path) -> None:

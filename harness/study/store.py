@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import shutil
 import tempfile
@@ -28,10 +27,12 @@ from harness.records import Draws, RunResult, RunSpec, Trace
 from harness.records.faults import machine_fault
 from harness.records.text import clip, one_line
 from harness.stan.usage import used
+from harness.study.arrays import Bytes, packed, read_bytes, unpacked
 
 T = TypeVar("T")
 
-_FORMAT = 2
+_FORMAT = 3
+_ARRAYS = "arrays.bin"
 _TRACE = ("iteration", "elapsed_s", "elbo")
 _WRITING_S = 3600.0
 """No entry takes longer to write: an older unfinished one was left by a killed process."""
@@ -115,7 +116,7 @@ class Store:
             if found is None:
                 return None
             checksum, body, arrays = found
-            if _sha256(body + arrays) != checksum.decode():
+            if _sha256(body, arrays) != checksum.decode():
                 raise ValueError("checksum")
             used(folder)
             return _from_meta(json.loads(body), key, arrays if with_arrays else None)
@@ -181,14 +182,15 @@ class Store:
         aside: Path | None = None
         try:
             aside = self._aside(result.key)
-            content = io.BytesIO()
-            np.savez(content, **_arrays(result))
-            arrays = content.getvalue()
             body = json.dumps(_meta(result)).encode()
             entry = aside / "entry"
             entry.mkdir()
-            (entry / "arrays.npz").write_bytes(arrays)
-            (entry / "result.json").write_bytes(_sha256(body + arrays).encode() + b"\n" + body)
+            whole = hashlib.sha256(body)
+            with (entry / _ARRAYS).open("wb") as file:
+                for piece in packed(_arrays(result)):
+                    whole.update(piece)
+                    file.write(piece)
+            (entry / "result.json").write_bytes(whole.hexdigest().encode() + b"\n" + body)
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 entry.rename(folder)
@@ -262,22 +264,25 @@ class Store:
                 shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _sha256(*pieces: bytes | Bytes) -> str:
+    whole = hashlib.sha256()
+    for piece in pieces:
+        whole.update(piece)
+    return whole.hexdigest()
 
 
-def _read(folder: Path) -> tuple[bytes, bytes, bytes] | None:
+def _read(folder: Path) -> tuple[bytes, bytes, Bytes] | None:
     """Return the checksum, JSON and arrays of an entry; None if a file is not there."""
     try:
         checksum, _, body = (folder / "result.json").read_bytes().partition(b"\n")
-        return checksum, body, (folder / "arrays.npz").read_bytes()
+        return checksum, body, read_bytes(folder / _ARRAYS)
     except FileNotFoundError:
         return None
 
 
 @cache
 def _run_kind() -> TypeAdapter[RunResult]:
-    FloatArray = Any  # noqa: F841 - the annotations' name; arrays are kept apart, as npz
+    FloatArray = Any  # noqa: F841 - the annotations' name; arrays are kept apart
     return TypeAdapter(RunResult)
 
 
@@ -290,10 +295,7 @@ def _arrays(result: RunResult) -> dict[str, Any]:
     if trace is not None:
         arrays |= {f"trace.{k}": getattr(trace, k) for k in _TRACE}
         arrays |= {f"extras.{k}": v for k, v in trace.extras.items()}
-    arrays = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
-    if objects := [k for k, v in arrays.items() if v.dtype.hasobject]:
-        raise TypeError(f"{', '.join(objects)}: objects are not kept, only numbers")
-    return arrays
+    return {k: np.asarray(v) for k, v in arrays.items() if v is not None}
 
 
 def _meta(result: RunResult) -> dict[str, Any]:
@@ -309,7 +311,7 @@ def _meta(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _from_meta(meta: Mapping[str, Any], key: str, arrays: bytes | None) -> RunResult:
+def _from_meta(meta: Mapping[str, Any], key: str, arrays: Bytes | None) -> RunResult:
     if meta["format"] != _FORMAT:
         raise ValueError(f"format {meta['format']}, expected {_FORMAT}")
     if meta["key"] != key:
@@ -317,8 +319,7 @@ def _from_meta(meta: Mapping[str, Any], key: str, arrays: bytes | None) -> RunRe
     light = _run_kind().validate_python({**meta, "draws": None, "trace": None})
     if arrays is None:
         return light
-    with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
-        found = {k: stored[k] for k in stored.files}
+    found = unpacked(arrays)
     draws: Draws | None = None
     trace: Trace | None = None
     if meta["names"] is not None:
