@@ -46,7 +46,7 @@ PART = 256
 
 
 def parts_of(count: int, size: int = PART) -> list[slice]:
-    """Return slices of at most so many that cover a number of columns; one where there are none."""
+    """Return slices of at most ``size`` that cover the columns; one where there are none."""
     return [slice(i, min(i + size, count)) for i in range(0, max(count, 1), size)]
 
 

@@ -224,7 +224,7 @@ def _quickly(lines: list[bytes]) -> FloatArray | None:
         )
     except ValueError:
         return None
-    return table["x"].to_numpy()
+    return np.asarray(table["x"], dtype=np.float64)
 
 
 @cache

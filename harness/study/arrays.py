@@ -42,7 +42,7 @@ def packed(arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes | memoryview]:
     about += b" " * (_upto_a_line(_LENGTH.size + len(about)) - _LENGTH.size - len(about))
     yield _LENGTH.pack(len(about)) + about
     for array in whole.values():
-        yield memoryview(array.reshape(-1).view(np.uint8))
+        yield array.reshape(-1).view(np.uint8).data
         yield bytes(_upto_a_line(array.nbytes) - array.nbytes)
 
 

@@ -267,7 +267,7 @@ class Store:
 def _sha256(*pieces: bytes | Bytes) -> str:
     whole = hashlib.sha256()
     for piece in pieces:
-        whole.update(piece)
+        whole.update(piece if isinstance(piece, bytes) else piece.data)
     return whole.hexdigest()
 
 
