@@ -29,7 +29,8 @@ class LowRankOptions(MatchOptions):
     rank: int = whole(10, 0, 1000)  # factors beside the diagonal
 
 
-_row = functools.partial(Method, kind="score matching", bridge=True, family="fullrank")
+# Version 2 checks twice in a row, and averages where the factors give any covariance.
+_row = functools.partial(Method, kind="score matching", bridge=True, family="fullrank", version=2)
 
 LOWRANK = _row(
     name="lowrank",
