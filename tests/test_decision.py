@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import re
 from html import unescape
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.api import ComparisonResult
 from harness.records import (
@@ -26,6 +28,7 @@ from harness.records import (
     Status,
     Verdict,
 )
+from harness.report import terminal
 from harness.report.decision import DEFAULTS, ORDER, decide, evidence, timing_base
 from harness.report.html import to_html
 from harness.report.markdown import markdown
@@ -164,6 +167,18 @@ def test_rows_stand_close_first_and_the_reference_last() -> None:
     assert [row.level for row in model.rows] == sorted(levels.values(), key=ORDER.index)
     assert [row.method for row in model.rows][:2] == ["pathfinder", "dadvi_lr"]
     assert model.answer.startswith("Use Pathfinder")
+
+
+def test_a_narrow_terminal_says_speeds_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows have no heading that says what a factor is of; the base has none."""
+    times = {"dadvi_lr": 2.0, "nuts": 8.0}
+    found = entry(NUTS, {"dadvi_lr": "pass", "nuts": "reference"}, times)
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "make_console", lambda: Console(file=out, width=50))
+    terminal.print_verdicts(Comparison((found,), (), {}))
+    text = " ".join(out.getvalue().split())
+    assert "2.0 s, × 4.0 as fast as NUTS" in text
+    assert text.count("as fast as") == 1
 
 
 def test_speed_is_relative_to_nuts_or_to_the_cheapest_that_passes() -> None:

@@ -222,7 +222,9 @@ def _told(row: Row, model: ModelDecision) -> Text:
         if said:
             text.append(f"\n{word}: ", style="not bold dim")
             text.append(said, style="not bold default")
-    speed = "" if math.isnan(row.times) else f", {row.times_text} {title(model.base)}"
+    speed = ""
+    if row.method != model.base and not math.isnan(row.times):
+        speed = f", {row.times_text} as fast as {title(model.base)}"
     text.append(f"\n{row.time_text}{speed}", style="not bold dim")
     return text
 

@@ -132,9 +132,8 @@ def choose(wanted: Wanted, say: Callable[[str], None]) -> Engines:
         cmdstan = stan.ensure_cmdstan(say)
         return Engines({**stan.run_versions(cmdstan), **own}, cmdstan)
     if wanted == "embedded":
-        return Engines(
-            {**stan.run_versions(None), **own}, None, {"cmdstan": "CmdStan is ruled out"}
-        )
+        ruled = "CmdStan, which may run it, is ruled out by --quick or --engine embedded"
+        return Engines({**stan.run_versions(None), **own}, None, {"cmdstan": ruled})
     found = stan.find_cmdstan()
     try:
         if found is not None:
