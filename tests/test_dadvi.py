@@ -16,8 +16,8 @@ from harness.methods.bridged import Expected, FitError
 from harness.methods.dadvi import DADVI, DADVI_LR, DADVI_PSIS
 from harness.methods.dadvi_gaussian import (
     Judged,
-    _chosen_response,
     _drawn,
+    _few_directions,
     basin_faults,
     fit_family,
     fit_response,
@@ -29,11 +29,20 @@ from harness.metrics.weights import khat
 from harness.records import FloatArray, Reason
 from harness.records.text import fixed
 from harness.vi import deterministic
-from harness.vi.deterministic import Objective, Optimum, Settings, StartError, importance
+from harness.vi.deterministic import (
+    Objective,
+    Optimum,
+    Settings,
+    StartError,
+    importance,
+    sizes,
+)
 from harness.vi.deterministic.basins import Basin, weigh
 from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
+from harness.vi.deterministic.large import low_rank
 from harness.vi.deterministic.lbfgs import lbfgs
+from harness.vi.roots import LowRankRoot
 from harness.vi.sobol import base_block, base_blocks
 from harness.vi.target import Clock, Fitted, Target, TimeLimitError
 
@@ -211,12 +220,21 @@ def test_conjugate_gradients_give_the_same_sds() -> None:
     np.testing.assert_allclose(variances * found.sd[chosen] ** 2, expected, rtol=0.01)
 
 
-def test_more_parameters_than_a_hessian_holds_are_fitted_without_one() -> None:
-    """With a limit of 5 dimensions, 12 give the same optimum, and no covariance."""
+@pytest.mark.parametrize("curvature_s", [20.0, 0.0])
+def test_many_parameters_give_the_same_optimum_with_a_hessian_and_without(
+    curvature_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a limit of 5 dimensions, 12 count as many; without time there is no covariance."""
+    if not curvature_s:
+        monkeypatch.setattr(sizes, "FORMED_S", 0.0)
     target = ill_conditioned(12)
     mean, covariance = target.mean, target.covariance
-    found = fitted(target, dense_limit=5)
-    assert found.covariance is None
+    found = fitted(target, dense_limit=5, curvature_s=curvature_s)
+    if curvature_s:
+        assert found.covariance is not None
+        np.testing.assert_allclose(found.covariance, covariance, rtol=0.01, atol=1e-3)
+    else:
+        assert found.covariance is None
     np.testing.assert_allclose((found.mean - mean) / np.sqrt(np.diag(covariance)), 0, atol=0.02)
     narrow = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
     np.testing.assert_allclose(found.sd, narrow, rtol=0.02)
@@ -395,19 +413,29 @@ def test_careless_programs_get_words(fit: Callable[[Any], Fitted], kind: str) ->
     assert "declare <lower=" in words
 
 
-def test_sds_by_conjugate_gradients_are_no_fault_if_all_were_solved() -> None:
-    """Solving all 30 parameters is a note; a time limit that allows fewer is a fault."""
+def test_linear_response_in_a_few_directions_says_what_they_leave() -> None:
+    """All 30 directions are a note; fewer than the posterior has are a fault, with a true bound."""
     target = ill_conditioned(30)
-    covariance = target.covariance
     found = fitted(target, dense_limit=5, seconds=1e-6)
-    q = _chosen_response(problem(target, DADVI_LR, conjugate_s=30.0), found, ())
+    q = _few_directions(problem(target, DADVI_LR), found, ())
     assert q.faults == ()
-    assert q.notes[0].startswith("30 parameters are too many for a Hessian: the sds are linear")
-    np.testing.assert_allclose(q.factor, np.sqrt(np.diag(covariance)), rtol=0.02)
-    few = _chosen_response(problem(target, DADVI_LR, conjugate_s=0.0), found, ())
-    assert few.notes == ()
-    assert "the sds of 20 are linear response's" in few.faults[0].words
-    assert "curvature" not in few.faults[0].words
+    assert q.notes[0].startswith("30 parameters are too many for a Hessian: linear response in 30")
+    assert isinstance(q.factor, LowRankRoot)
+    covariance = q.factor.times(np.eye(30)).T @ q.factor.times(np.eye(30))
+    np.testing.assert_allclose(covariance, target.covariance, rtol=0.02, atol=1e-3)
+    many = ill_conditioned(200)
+    found = fitted(many, dense_limit=5, seconds=1e-6)
+    rough = _few_directions(problem(many, DADVI_LR, conjugate_s=0.0), found, ())
+    assert "linear response in 25 directions" in rough.faults[0].words
+    left = low_rank(found.objective, found.theta, 1e-6, 0.0, np.random.default_rng(1))
+    assert left.root is not None
+    true = np.linalg.eigvalsh(_whitened(many.precision, left.root.times(np.eye(200))))
+    assert 1.0 < left.wide <= 1.01 * true[0] ** -0.5
+    assert 1.0 < left.narrow <= 1.01 * true[-1] ** 0.5
+
+
+def _whitened(precision: FloatArray, rows: FloatArray) -> FloatArray:
+    return np.asarray(rows @ precision @ rows.T)
 
 
 def test_a_linear_response_that_is_worse_than_mean_field_says_so() -> None:

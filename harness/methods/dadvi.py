@@ -33,7 +33,7 @@ class FamilyOptions(DadviOptions):
 class ResponseOptions(DadviOptions):
     """The options of ``dadvi_lr``."""
 
-    # Seconds of conjugate gradients where there are too many parameters for a Hessian.
+    # Predicted seconds of products with the Hessian where there are too many parameters to form it.
     conjugate_s: float = real(30.0)
 
 
@@ -52,6 +52,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 12 has linear response in over 600 parameters.
 # Version 11 keeps the Hessians of fewer base draws where there come more, and ends Newton's method
 # a step sooner.
 # Version 10 looks at fewer wide points for other modes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +20,14 @@ from harness.methods.bridged import (
     densities,
 )
 from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
-from harness.records import Doubt, FloatArray, Reason, Trace
+from harness.records import Doubt, Estimate, FloatArray, Reason, Trace
 from harness.records.names import stan_name
 from harness.records.text import count, estimate, fixed, integer, listed, number, percent, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings, Wanted
 from harness.vi.deterministic.improper import flat_directions, hard_edges, level_of
 from harness.vi.elbo import elbos
-from harness.vi.gaussian import Gaussian
+from harness.vi.gaussian import Factor, Gaussian, draws, log_normal
 from harness.vi.target import Fitted
 
 OTHER_MASS = 0.01
@@ -38,8 +39,8 @@ LOWER = 0.1
 LOWER_ERROR = 0.03
 """Nats to which that has to be known."""
 
-LOWER_S = 0.5
-"""Seconds that finding out may take."""
+LOWER_S, FEW = 0.5, 512
+"""Seconds that finding out may take; and the draws that do with many parameters."""
 
 NAMED = 3
 """Other basins that a message names."""
@@ -115,17 +116,17 @@ def described(problem: Problem[DadviOptions], optimum: Optimum) -> list[str]:
     return lines
 
 
-PRODUCTS = 60
-"""Gradients at all base draws that a solution by conjugate gradients is taken to need."""
-
-FEWEST_CHOSEN, MOST_CHOSEN = 20, 1000
-"""Parameters that get linear response's sd where there is no Hessian, at least and at most."""
+WIDER = 1.15
+"""The factor by which linear response of a few directions may leave some direction too narrow: the
+limit at which widths count as close."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged(Gaussian):
+class Judged:
     """A Gaussian to draw from, with its faults, and notes that are worth reading."""
 
+    mean: FloatArray  # shape (d,)
+    factor: Factor
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -215,32 +216,45 @@ def response_of(problem: Problem[ResponseOptions], optimum: Optimum) -> Judged:
         except np.linalg.LinAlgError as error:
             raise FitError(deterministic.IMPROPER) from error
         return Judged(optimum.mean, factor, faults)
+    if optimum.root is not None:
+        return Judged(optimum.mean, optimum.root, faults)
     if optimum.hessian is not None:
         if not (np.isfinite(optimum.hessian).all() and np.isfinite(optimum.errors.mean).all()):
             raise FitError(f"there is no linear response: {deterministic.IMPROPER}")
-        smallest = float(np.linalg.eigvalsh(optimum.hessian)[0])
-        msg = (
-            "the Hessian of the ELBO is not positive definite where its optimiser stopped "
-            f"(smallest eigenvalue {number(smallest)}), so that there is no linear response; "
-            f"try more base draws (base_draws={4 * optimum.objective.draws}), or dadvi"
-        )
-        raise FitError(msg)
-    return _chosen_response(problem, optimum, faults)
+        raise FitError(_not_definite(float(np.linalg.eigvalsh(optimum.hessian)[0]), optimum))
+    return _few_directions(problem, optimum, faults)
 
 
 def _lower_elbo(problem: Problem[ResponseOptions], optimum: Optimum, q: Judged) -> Judged:
     """Add the fault of a linear response that is farther from the posterior than mean field."""
-    both = [Gaussian(optimum.mean, optimum.sd), q]
     rng = problem.rng.spawn(1)[0]
+    if not isinstance(q.factor, np.ndarray):
+        return _lower_than(problem, optimum, q, rng)
+    both = [Gaussian(optimum.mean, optimum.sd), Gaussian(q.mean, q.factor)]
     most = int(np.clip(LOWER_S / max(optimum.seconds_per_point, 1e-9), 1024, 8192))
     _, found = elbos(
         problem.target, both, rng, problem.clock,
         error=LOWER_ERROR, share=0.2, size=64, most=most, level=False,
     )  # fmt: skip
-    lost, error = found.below
-    if not (found.lost or lost > LOWER + 2 * error):
+    return _lower(q, found.below, never=found.lost > 0)
+
+
+def _lower_than(
+    problem: Problem[ResponseOptions], optimum: Optimum, q: Judged, rng: np.random.Generator
+) -> Judged:
+    """Do the same without common base draws: log p − log q hardly varies where q is right."""
+    z = draws(FEW, q.mean, q.factor, rng)
+    own = densities(problem, z) - log_normal(z, q.mean, q.factor)
+    mcse = math.hypot(float(own.std(ddof=1)) / math.sqrt(FEW), optimum.errors.elbo)
+    below = Estimate(optimum.elbo - float(own.mean()), mcse)
+    return _lower(q, below, never=not np.isfinite(own).all())
+
+
+def _lower(q: Judged, below: Estimate, *, never: bool) -> Judged:
+    lost, error = below
+    if not (never or lost > LOWER + 2 * error):
         return q
-    size = "infinitely far" if found.lost else f"{number(lost)} nats"
+    size = "infinitely far" if never else f"{number(lost)} nats"
     words = f"linear response's Gaussian has an ELBO {size} below mean field's"
     return replace(q, faults=(*q.faults, Fault(Reason.LOWER_ELBO, words)))
 
@@ -259,39 +273,44 @@ def _improper(problem: Problem[Any], error: Exception) -> FitError:
     return FitError("; ".join([str(error) or deterministic.IMPROPER, *said[:NAMED]]))
 
 
-def _chosen_response(
+def _few_directions(
     problem: Problem[ResponseOptions], optimum: Optimum, faults: tuple[Fault, ...]
 ) -> Judged:
-    """Widen mean field's sds to linear response's, one parameter after another, by CG.
+    """Return linear response in the directions that Lanczos' method finds.
 
-    Which parameters: in the program's order, as many as the seconds allow. Correlations stay
-    zero: they would need the whole Hessian.
+    Raises
+    ------
+    FitError
+        If the Hessian is not positive definite in one of them.
     """
-    d = len(optimum.mean)
-    sd = optimum.sd.copy()
-    each = PRODUCTS * optimum.objective.draws * max(optimum.seconds_per_point, 1e-9)
-    allowed = max(FEWEST_CHOSEN, int(problem.options.conjugate_s / each))
-    done, bent = 0, False
-    for j in range(min(d, MOST_CHOSEN, allowed)):
-        problem.clock.check()
-        variance, ended = deterministic.response_variances(
-            optimum.objective, optimum.theta, np.array([j])
-        )
-        bent = bent or ended == "curvature"
-        if ended == "solved":
-            sd[j] *= np.sqrt(variance[0])
-            done += 1
-    words = f"{integer(d)} parameters are too many for a Hessian: "
-    if done == d:
-        words += "the sds are linear response's, by conjugate gradients, and draws are uncorrelated"
-        return Judged(optimum.mean, sd, faults, (words,))
-    words += (
-        f"the sds of {integer(done)} are linear response's, by conjugate gradients, those of the "
-        "others mean field's, and draws are uncorrelated"
+    rng = problem.rng.spawn(1)[0]
+    found = deterministic.low_rank(
+        optimum.objective,
+        optimum.theta,
+        max(optimum.seconds_per_point, 1e-9),
+        problem.options.conjugate_s,
+        rng,
     )
-    if bent:
-        words += "; conjugate gradients met directions without positive curvature"
-    return Judged(optimum.mean, sd, (*faults, Fault(Reason.APPROXIMATE_SDS, words)))
+    if found.root is None:
+        raise FitError(_not_definite(found.smallest, optimum))
+    words = (
+        f"{integer(len(optimum.mean))} parameters are too many for a Hessian: linear response in "
+        f"{count(found.directions, 'direction')} by Lanczos' method; in some direction draws are "
+        f"{number(found.wide)} times too narrow, in another {number(found.narrow)} times too wide, "
+        "at least"
+    )
+    if max(found.wide, found.narrow) <= WIDER:
+        return Judged(optimum.mean, found.root, faults, (words,))
+    fault = Fault(Reason.APPROXIMATE_SDS, words)
+    return Judged(optimum.mean, found.root, (*faults, fault))
+
+
+def _not_definite(smallest: float, optimum: Optimum) -> str:
+    return (
+        "the Hessian of the ELBO is not positive definite where its optimiser stopped "
+        f"(smallest eigenvalue {number(smallest)}), so that there is no linear response; "
+        f"try more base draws (base_draws={4 * optimum.objective.draws}), or dadvi"
+    )
 
 
 def _drawn(
@@ -301,8 +320,8 @@ def _drawn(
     more: Mapping[str, float] | None = None,
     values: Sequence[tuple[float, float]] | None = None,
 ) -> Fitted:
-    z = q.draw(problem.draws, problem.rng)
-    log_q = q.log_density(z)
+    z = draws(problem.draws, q.mean, q.factor, problem.rng)
+    log_q = log_normal(z, q.mean, q.factor)
     log_p: FloatArray | None = None
     if cheap(problem, len(z)):
         log_p = densities(problem, z)

@@ -79,7 +79,9 @@ def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
     proposal = importance.Mixture(tuple(p for p, _ in parts), tuple(float(s) for s in share))
     regions = None
     if len(parts) > 1:
-        regions = Parts(tuple(coordinates_of(p.mean, p.factor) for p, _ in parts), share)
+        regions = Parts(
+            tuple(coordinates_of(p.mean, np.asarray(p.factor)) for p, _ in parts), share
+        )
     best = parts[int(np.argmax(level))][0]
     # That there are other basins is no fault of a q that holds them.
     faults = [f for f in faults_of(problem, optimum) if f.reason is not Reason.OTHER_BASINS]

@@ -13,6 +13,7 @@ from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.fit import IMPROPER, Optimum, fit
 from harness.vi.deterministic.fullrank import FullRank, fit_fullrank
+from harness.vi.deterministic.large import low_rank
 from harness.vi.deterministic.polish import Wanted, response_covariance
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.starts import StartError
@@ -28,6 +29,7 @@ __all__ = [
     "Wanted",
     "fit",
     "fit_fullrank",
+    "low_rank",
     "response_covariance",
     "response_variances",
 ]

@@ -16,6 +16,7 @@ from harness.vi.deterministic.basins import (
     compared,
     weigh,
 )
+from harness.vi.deterministic.curvature import Pattern
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Steps
 from harness.vi.deterministic.newton import Errors
@@ -23,14 +24,16 @@ from harness.vi.deterministic.polish import (
     Reached,
     Wanted,
     polish,
-    polish_large,
 )
+from harness.vi.deterministic.polish_large import polish_large
 from harness.vi.deterministic.search import Begin, search
 from harness.vi.deterministic.sizes import Settings
+from harness.vi.deterministic.sparse import Full
 from harness.vi.deterministic.starts import (
     StartError,
     starting_points,
 )
+from harness.vi.gaussian import Root
 from harness.vi.sobol import base_blocks
 from harness.vi.target import Clock, Target
 
@@ -58,6 +61,7 @@ class Optimum:
     mean: FloatArray  # of q, shape (d,)
     sd: FloatArray  # of q, shape (d,)
     covariance: FloatArray | None  # of linear response, (d, d); None without a definite Hessian
+    root: Root | None  # of linear response where the covariance is not formed
     hessian: FloatArray | None  # of the negative ELBO in (mu / s, omega); None if not formed
     elbo: float  # nats
     errors: Errors  # what base draws leave
@@ -111,24 +115,21 @@ def fit(
     scout = Objective(target, few, clock)
     if ITERATIONS * few.shape[1] * seconds > DIRECT_S:
         direct, extra = 0, extra[:FEW_EXTRA]
-    begin = Begin(points[:climbs], peaks, direct, extra, sizes.looks(d, seconds))
+    begin = Begin(points[:climbs], peaks, direct, extra, sizes.looks(d, seconds), seconds)
     found, pattern = search(scout, begin, settings.dense_limit, rng)
+    if isinstance(pattern, Pattern) and pattern.colours == d > sizes.LARGEST_MATCHED // 2:
+        # Its Hessian from fewer base draws than parameters may not be definite.
+        pattern = Full(d)
     refused = scout.refused
     found = _compared(objective, found, seconds)
-    if pattern is None:
-        while True:
-            reached = polish_large(objective, found[0])
-            top, others = _polished_basin(found[0], reached), found[1:]
-            if not any(b.elbo > top.elbo for b in others):
-                break
-            # Polishing only raises an ELBO, so the next one is now the best.
-            found = sorted([top, *others], key=lambda b: -b.elbo)
-        return _optimum(top, others, reached, seconds, refused)
     for turn in range(TURNS):
         begun = objective
         # In the last turn all ELBOs stay on the same base draws.
         more = rng if turn < TURNS - 1 else None
-        reached = polish(objective, found[0], pattern, seconds, settings, wanted, more)
+        if isinstance(pattern, Pattern):
+            reached = polish(objective, found[0], pattern, seconds, settings, wanted, more)
+        else:
+            reached = polish_large(objective, found[0], pattern, seconds, settings, wanted, more)
         objective = reached.objective
         refused += reached.refused
         top, others = _polished_basin(found[0], reached), found[1:]
@@ -163,6 +164,7 @@ def _optimum(
         mean=top.theta[:d],
         sd=sd,
         covariance=None if covariance is None else covariance * np.outer(sd, sd),
+        root=reached.root,
         hessian=reached.hessian,
         elbo=top.elbo,
         errors=reached.errors,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records import FloatArray
-from harness.vi.gaussian import LOG_TWO_PI, diagonal, scaled, whitened
+from harness.vi.gaussian import LOG_TWO_PI, Factor, inputs, log_determinant, scaled, square
 
 Khat = Callable[[FloatArray, FloatArray], float]
 """k-hat from log p and log q, each ``(draw,)``; infinite if the weights degenerate."""
@@ -118,7 +118,7 @@ class Defensive:
     """
 
     mean: FloatArray
-    factor: FloatArray
+    factor: Factor
 
     def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Return draws, shape ``(n, d)``."""
@@ -127,32 +127,35 @@ class Defensive:
     def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return draws, shape ``(n, d)``, with their log densities, shape ``(n,)``, nats."""
         unit = self._units(n, rng)
-        # The density of m + L u needs only the length of u: no system of equations is solved.
-        log_q = self._log_density(np.einsum("nd,nd->n", unit, unit))
-        return np.asarray(self.mean + scaled(unit, self.factor)), log_q
+        moved = scaled(unit, self.factor)
+        if isinstance(self.factor, np.ndarray):
+            # The density of m + L u needs only the length of u: no system of equations is solved.
+            length = np.einsum("nd,nd->n", unit, unit)
+        else:
+            length = square(moved, self.factor)
+        return np.asarray(self.mean + moved), self._log_density(length)
 
     def _units(self, n: int, rng: np.random.Generator) -> FloatArray:
-        unit = rng.standard_normal((n, len(self.mean)))
+        unit = rng.standard_normal((n, inputs(self.factor)))
         heavy = rng.random(n) < SHARE
         unit[heavy] /= np.sqrt(rng.chisquare(NU, size=(int(heavy.sum()), 1)) / NU)
         return unit
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
-        unit = whitened(z - self.mean, self.factor)
-        return self._log_density(np.einsum("nd,nd->n", unit, unit))
+        return self._log_density(square(z - self.mean, self.factor))
 
-    def _log_density(self, square: FloatArray) -> FloatArray:
+    def _log_density(self, distance: FloatArray) -> FloatArray:
         """Return the log density at points whose squared Mahalanobis distances are given."""
         d = len(self.mean)
-        log_det = float(np.log(diagonal(self.factor)).sum())
-        normal = -0.5 * square - log_det - 0.5 * d * LOG_TWO_PI
+        log_det = log_determinant(self.factor)
+        normal = -0.5 * distance - log_det - 0.5 * d * LOG_TWO_PI
         student = (
             math.lgamma((NU + d) / 2)
             - math.lgamma(NU / 2)
             - 0.5 * d * math.log(NU * math.pi)
             - log_det
-            - 0.5 * (NU + d) * np.log1p(square / NU)
+            - 0.5 * (NU + d) * np.log1p(distance / NU)
         )
         both = np.logaddexp(math.log1p(-SHARE) + normal, math.log(SHARE) + student)
         return np.asarray(both)

@@ -48,7 +48,7 @@ class Polished:
         return np.asarray(self.hessians.mean(axis=0))
 
 
-def _in_units(gradient: FloatArray, theta: FloatArray) -> FloatArray:
+def in_units(gradient: FloatArray, theta: FloatArray) -> FloatArray:
     """Return gradients in (mu / s, omega), given those in (mu, omega)."""
     d = len(theta) // 2
     scaled = gradient.copy()
@@ -123,7 +123,7 @@ def _inverse(H: FloatArray) -> tuple[FloatArray, FloatArray, bool]:
     directions of negative curvature, too.
     """
     with contextlib.suppress(np.linalg.LinAlgError):
-        return _positive_inverse(H), H, True
+        return positive_inverse(H), H, True
     eigenvalues, vectors = np.linalg.eigh(H)
     sizes = np.maximum(np.abs(eigenvalues), LEAST)
     return (vectors / sizes) @ vectors.T, (vectors * sizes) @ vectors.T, False
@@ -195,11 +195,16 @@ def covariance_in_units(H: FloatArray) -> FloatArray:
     with that part if and only if H is.
     """
     d = len(H) // 2
-    across = solve_triangular(np.linalg.cholesky(H[d:, d:]), H[d:, :d], lower=True)
-    return _positive_inverse(H[:d, :d] - across.T @ across)
+    return response_in_units(H[:d, :d], H[d:, :d], H[d:, d:])
 
 
-def _positive_inverse(H: FloatArray) -> FloatArray:
+def response_in_units(own: FloatArray, across: FloatArray, corner: FloatArray) -> FloatArray:
+    """Return the same from the parts of H = [A, Bᵀ; B, C]."""
+    turned = solve_triangular(np.linalg.cholesky(corner), across, lower=True)
+    return positive_inverse(own - turned.T @ turned)
+
+
+def positive_inverse(H: FloatArray) -> FloatArray:
     """Return the inverse of a positive definite matrix; LinAlgError if it is not."""
     factor = np.linalg.cholesky(H)
     inverse, failed = dpotri(factor, lower=True)
@@ -218,7 +223,7 @@ def errors(objective: Objective, polished: Polished) -> Errors:
     """
     d = objective.dimension
     value, gradient = objective.by_block(polished.theta)
-    g = _in_units(gradient, polished.theta)
+    g = in_units(gradient, polished.theta)
     H = polished.hessian
     # Each block's optimum less the common one, to first order, (block, 2 d), in units (s, 1).
     steps = np.full_like(g, np.inf)
@@ -231,7 +236,7 @@ def errors(objective: Objective, polished: Polished) -> Errors:
     if not np.isfinite(steps).all():
         unknown = np.full(d, np.inf)
         return Errors(unknown, unknown, unknown, elbo)
-    spread = np.sqrt(_shrunk(steps, d) / blocks)
+    spread = np.sqrt(shrunk(steps, d) / blocks)
     try:
         whole = np.diag(covariance_in_units(H))
     except np.linalg.LinAlgError:
@@ -245,15 +250,24 @@ def errors(objective: Objective, polished: Polished) -> Errors:
         except np.linalg.LinAlgError:
             # A curvature that depends on one block is unknown.
             logs[b] = np.inf if b % 2 else -np.inf
-    with np.errstate(invalid="ignore"):
-        deviations = (logs - logs.mean(axis=0)) * (blocks - 1)
-        bias = (logs.mean(axis=0) - 0.5 * np.log(whole)) * (blocks - 1)
-    response = np.sqrt(_shrunk(deviations, d) / blocks + bias**2)
-    response = np.where(np.isfinite(response), response, np.inf)
+    response = jackknifed(logs, 0.5 * np.log(whole))
     return Errors(spread[:d] / np.sqrt(whole), spread[d:], response, elbo)
 
 
-def _shrunk(deviations: FloatArray, d: int) -> FloatArray:
+def jackknifed(without: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return errors of coordinates, bias included, infinite where they are unknown.
+
+    ``without`` are the estimates without one block each, ``(block, d)``; ``whole`` is that of all.
+    """
+    blocks, d = without.shape
+    with np.errstate(invalid="ignore"):
+        deviations = (without - without.mean(axis=0)) * (blocks - 1)
+        bias = (without.mean(axis=0) - whole) * (blocks - 1)
+    found = np.sqrt(shrunk(deviations, d) / blocks + bias**2)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+def shrunk(deviations: FloatArray, d: int) -> FloatArray:
     """Return mean squares of coordinates, shrunk towards the mean of their kind.
 
     A few blocks estimate one coordinate's mean square badly, and the largest of many would be too

@@ -11,7 +11,6 @@ import numpy as np
 
 from harness.records import FloatArray
 from harness.vi.deterministic.basins import NARROWED, Basin, narrower
-from harness.vi.deterministic.conjugate_gradients import hessian_product, solve
 from harness.vi.deterministic.curvature import (
     Pattern,
     dense,
@@ -20,10 +19,13 @@ from harness.vi.deterministic.curvature import (
     mean_hessian,
 )
 from harness.vi.deterministic.elbo import Objective
+from harness.vi.deterministic.large import FAR, metric_around
 from harness.vi.deterministic.lbfgs import Steps, lbfgs
 from harness.vi.deterministic.newton import Errors, Polished, covariance_in_units, errors, newton
 from harness.vi.deterministic.sizes import Settings
+from harness.vi.deterministic.sparse import Large, find_sparsity
 from harness.vi.deterministic.starts import metric_of
+from harness.vi.gaussian import Root
 from harness.vi.sobol import base_blocks
 
 Wanted = Literal["meanfield", "response"]
@@ -32,9 +34,6 @@ Wanted = Literal["meanfield", "response"]
 EVALUATIONS, FEWEST = 2, 8
 """A first Hessian costs as much as this many evaluations of the ELBO, unless this is fewer draws
 of a block than the second number."""
-
-FAR = 10.0
-"""The factor by which the curvature of an optimum may be off where it is used as a metric."""
 
 MOST = 100_000
 """Gradients that a Hessian may cost."""
@@ -56,23 +55,38 @@ class Reached(NamedTuple):
     settled: bool
     values: Steps  # the optimiser's path
     refused: int  # the steps taken back on smaller sets of base draws
+    root: Root | None = None  # of linear response's covariance where that is not formed
 
 
-def hessian_pattern(objective: Objective, theta: FloatArray, rng: np.random.Generator) -> Pattern:
+AnyPattern = Pattern | Large
+"""Where the Hessian of log p is not zero, in few dimensions or in many."""
+
+
+def hessian_pattern(
+    objective: Objective, theta: FloatArray, dense_limit: int, rng: np.random.Generator
+) -> AnyPattern:
     """Return the zeros of the Hessian of log p around q, if it pays to look for them."""
     d = objective.dimension
-    if d <= 8:  # noqa: PLR2004
+    if d <= min(8, dense_limit):
         return dense(d)
     sd = np.exp(theta[d:])
-    return find_pattern(objective.target, theta[:d] + sd * rng.standard_normal((10, d)), sd)
+    z = theta[:d] + sd * rng.standard_normal((10, d))
+    find = find_pattern if d <= dense_limit else find_sparsity
+    return find(objective.target, z, sd)
 
 
-def informed(objective: Objective, basin: Basin, pattern: Pattern) -> Basin:
+def informed(objective: Objective, basin: Basin, pattern: AnyPattern) -> Basin:
     """Return a basin whose metric comes from the mean Hessian of log p around its q.
 
     At an optimum its diagonal is about 1. Where most of it is far from that, q is far from an
     optimum, and the basin stays as it is.
     """
+    if not isinstance(pattern, Pattern):
+        around = metric_around(objective, basin.theta, pattern)
+        if around is None:
+            return basin
+        theta, metric = around
+        return replace(basin, theta=theta, metric=metric, informed=True)
     H = mean_hessian(objective, basin.theta, pattern)
     if not (np.isfinite(H).all() and 1 / FAR < np.median(np.diag(H)) < FAR):
         return basin
@@ -109,7 +123,7 @@ def polish(
         more = used < size and not dear
         polished = _polished(objective, theta, best, pattern, used, before, more=more)
         known = errors(objective, polished)
-        error = _largest(known, wanted)
+        error = largest(known, wanted)
         if error <= settings.error and (polished.sound or not more):
             break
         means = max(known.mean.max(), known.log_sd.max())
@@ -169,33 +183,6 @@ def _first_size(objective: Objective, pattern: Pattern) -> int:
     return size
 
 
-def polish_large(objective: Objective, best: Basin) -> Reached:
-    """Polish an optimum by L-BFGS and a truncated Newton step, without forming a Hessian."""
-    d = objective.dimension
-    path = lbfgs(objective, best.theta, metric=best.metric, tolerance=1e-5, iterations=500)
-    theta, units = path.x, np.ones(2 * d)
-    units[:d] = np.exp(theta[d:])
-    product = hessian_product(objective, theta)
-    values, gradient = objective.by_block(theta)
-    value = float(values.mean())
-    common, ended = solve(product, gradient.mean(axis=0) * units)
-    trial, _ = objective(theta - common * units)
-    steps = np.stack([solve(product, g * units)[0] - common for g in gradient])
-    blocks = len(values)
-    spread = np.sqrt((steps**2).sum(axis=0) / (blocks - 1) / blocks)
-    if ended == "curvature" and not path.converged:
-        # This is no optimum, and agreement between blocks does not show its error.
-        spread[:] = np.inf
-    elbo_error = float(values.std(ddof=1)) / math.sqrt(blocks)
-    known = Errors(spread[:d], spread[d:], np.full(d, np.nan), elbo_error)
-    if ended == "solved" and trial <= value:
-        theta, value = theta - common * units, trial
-    return Reached(
-        objective, theta, value, None, None, known, _largest(known, "meanfield"),
-        path.converged, path.values, 0,
-    )  # fmt: skip
-
-
 def _polished(
     objective: Objective,
     theta: FloatArray,
@@ -226,7 +213,7 @@ def _polished(
     return polished
 
 
-def _largest(known: Errors, wanted: Wanted) -> float:
+def largest(known: Errors, wanted: Wanted) -> float:
     """Return the largest error of a mean or of a wanted log sd; infinite if any is unknown."""
     widths = known.log_sd if wanted == "meanfield" else known.log_response
     worst = np.array([known.mean.max(), widths.max()])

@@ -21,10 +21,10 @@ from harness.vi.deterministic.basins import (
     valley,
 )
 from harness.vi.deterministic.climb import dips
-from harness.vi.deterministic.curvature import Pattern
 from harness.vi.deterministic.elbo import Objective
-from harness.vi.deterministic.polish import hessian_pattern, informed
-from harness.vi.deterministic.sizes import Looks
+from harness.vi.deterministic.polish import AnyPattern, hessian_pattern, informed
+from harness.vi.deterministic.sizes import DENSE_LIMIT, Looks, worth_looking
+from harness.vi.deterministic.sparse import Full
 from harness.vi.deterministic.starts import (
     Start,
     StartError,
@@ -37,6 +37,8 @@ from harness.vi.far import densest_in_shells, peaks_on_lines, wide_points
 
 ROUND, ROUNDS = 25, 8
 """Iterations from the first start before its coordinates are whitened, and how often that is."""
+
+FEW_ROUNDS = 2  # the same in many dimensions where the Hessian has no zeros
 
 FAR_STARTS = 8  # starts far from the best basin for each direct start
 FAR_ITERATIONS = 75  # the largest number of iterations from them
@@ -57,16 +59,17 @@ class Begin(NamedTuple):
     direct: int  # the points at which q starts directly
     extra: Sequence[FloatArray]  # further starts, means and log sds (2 d,)
     looks: Looks  # densities far from the best basin
+    seconds: float  # of a gradient
 
 
 def search(
     scout: Objective, begin: Begin, dense_limit: int, rng: np.random.Generator
-) -> tuple[list[Basin], Pattern | None]:
+) -> tuple[list[Basin], AnyPattern | None]:
     """Return the optima found, best first, and the pattern of the Hessian of log p.
 
     The first optimum gives the coordinates in which the other starts are followed. Starts that
-    climbs of log p show to lie in a known basin are not followed. The pattern is None in more than
-    ``dense_limit`` dimensions.
+    climbs of log p show to lie in a known basin are not followed. The pattern is None where even
+    looking for it takes too long.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def search(
     starts, left = usual_starts(target, begin.points, begin.peaks, begin.direct, dense_limit, clock)
     seen = [start.theta[:d] for start in starts if start.informed]
     starts += [start_at(theta) for theta in begin.extra]
-    first, starts, pattern = _first(scout, starts, dense_limit, rng)
+    first, starts, pattern = _first(scout, starts, dense_limit, begin.seconds, rng)
     if first.informed:
         starts = [s if s.informed else s._replace(metric=first.metric) for s in starts]
     found = find_basins(scout, starts, [first])
@@ -135,7 +138,7 @@ def _from_afar(
     return find_basins(scout, starts, found, FAR_ITERATIONS, far=True)
 
 
-def _own(scout: Objective, basin: Basin, best: Basin, pattern: Pattern) -> Basin:
+def _own(scout: Objective, basin: Basin, best: Basin, pattern: AnyPattern) -> Basin:
     """Give a separate mode of some mass coordinates of its own."""
     known = basin.informed or not basin.converged or basin.elbo < best.elbo - HOPELESS
     if known or not valley(scout.target, best, basin):
@@ -144,8 +147,12 @@ def _own(scout: Objective, basin: Basin, best: Basin, pattern: Pattern) -> Basin
 
 
 def _first(
-    scout: Objective, starts: Sequence[Start], dense_limit: int, rng: np.random.Generator
-) -> tuple[Basin, list[Start], Pattern | None]:
+    scout: Objective,
+    starts: Sequence[Start],
+    dense_limit: int,
+    seconds: float,
+    rng: np.random.Generator,
+) -> tuple[Basin, list[Start], AnyPattern | None]:
     """Return the optimum of the first usable start, the starts after it, and the Hessian's pattern.
 
     The coordinates are whitened by the curvature around q once more after every few iterations.
@@ -159,13 +166,19 @@ def _first(
         basin = settle(scout, start.theta, start.metric, (), ROUND)
         if basin is None:
             continue
+        d = scout.dimension
         pattern = None
-        if scout.dimension <= dense_limit:
-            pattern = hessian_pattern(scout, basin.theta, rng)
-        for _ in range(ROUNDS):
-            if pattern is not None:
+        if d <= dense_limit or worth_looking(d, seconds):
+            pattern = hessian_pattern(scout, basin.theta, dense_limit, rng)
+        # A metric of many parameters without zeros is dear.
+        turns = FEW_ROUNDS if isinstance(pattern, Full) else ROUNDS
+        if isinstance(pattern, Full) and d > DENSE_LIMIT:
+            turns = 0
+        for turn in range(ROUNDS):
+            begun = basin.theta
+            if pattern is not None and turn < turns:
                 basin = informed(scout, basin, pattern)
-            if basin.converged:
+            if basin.converged and basin.theta is begun:
                 break
             more = settle(scout, basin.theta, basin.metric, (), ROUND)
             if more is not None:

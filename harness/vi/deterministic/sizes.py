@@ -67,6 +67,23 @@ PER_PARAMETER = 4
 """Lines for each parameter, at most."""
 
 
+MOST_NUMBERS_OF_DRAWS = 20_000_000
+"""Coordinates of all base draws, at most, because of memory."""
+
+DENSE_LIMIT = 3000
+"""The most parameters of a Hessian without zeros: one of 3000 takes 72 MB for each of its parts."""
+
+FLOP_S, FLOPS = 4e-11, 4
+"""Seconds of an operation of dense linear algebra, and operations of a linear response over the
+cube of the dimension. They are fixed: no measured time decides whether a Hessian is formed."""
+
+FORMED_S = 60.0
+"""Predicted seconds that a Hessian without zeros and its linear response may take."""
+
+FEWEST_CURVED = 4
+"""Base draws of each block that a Hessian comes from, at least."""
+
+
 class Looks(NamedTuple):
     """How many densities far from the best basin are looked at."""
 
@@ -100,6 +117,29 @@ def starts(wanted: int, seconds: float) -> Starts:
     """Return the numbers of starts; ``wanted`` is the number of climbs, or 0."""
     found = next((n for limit, n in STARTS if seconds < limit), FEWEST_STARTS)
     return Starts(wanted, max(found.peaks, min(wanted, 6)), found.direct) if wanted else found
+
+
+def worth_looking(d: int, seconds: float) -> bool:
+    """Tell whether it may be looked which entries of a Hessian are zero: a gradient for each."""
+    return d * seconds <= FORMED_S / 4
+
+
+def affordable(d: int, blocks: int, size: int, colours: int, seconds: float, most_s: float) -> int:
+    """Return from how many draws of each block a Hessian can be formed; 0 if from too few.
+
+    ``seconds`` is what a gradient takes, ``most_s`` what all gradients may take, unless a few are
+    enough for a Hessian and its linear response within ``FORMED_S``.
+    """
+    each = blocks * (colours + 1) * seconds
+    while size > FEWEST_CURVED and size * each > most_s:
+        size //= 2
+    whole = size * each
+    if colours >= d:
+        if d > DENSE_LIMIT:
+            return 0
+        # The linear response of all blocks, and of all but one.
+        whole += (blocks + 2) * FLOPS * d**3 * FLOP_S
+    return size if whole <= FORMED_S else 0
 
 
 def looks(d: int, seconds: float) -> Looks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from harness.vi.deterministic.importance import Defensive
+from harness.vi.lanczos import lanczos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,37 +162,10 @@ def low_rank(
         both = (slope[BASE:] - slope[:BASE]).mean(axis=0) * sd
         return np.asarray(both / (2 * DIFFERENCE * math.sqrt(d)))
 
-    values, vectors = _lanczos(product, d, d if d <= DENSE else RANK, rng)
+    values, vectors = lanczos(product, d, d if d <= DENSE else RANK, rng)
     chosen = np.isfinite(values) & (values > MOST_STRETCH**-2)
     stretch = np.clip(values[chosen] ** -0.5, 1 / MOST_STRETCH, MOST_STRETCH)
     return LowRank(mean, sd, vectors[:, chosen], stretch)
-
-
-def _lanczos(
-    product: Callable[[FloatArray], FloatArray], d: int, rank: int, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Return Ritz values ``(k,)`` and vectors ``(d, k)`` of a symmetric matrix."""
-    basis = np.zeros((rank, d))
-    images = np.zeros((rank, d))
-    v = rng.standard_normal(d)
-    made = 0
-    for k in range(rank):
-        # Twice, because once leaves rounding in what was subtracted.
-        for _ in range(2):
-            v = v - basis[:k].T @ (basis[:k] @ v)
-        size = float(np.linalg.norm(v))
-        if not size > 1e-10:  # noqa: PLR2004 - an invariant space is complete
-            break
-        basis[k] = v / size
-        images[k] = product(basis[k])
-        if not np.isfinite(images[k]).all():
-            break
-        v = images[k]
-        made = k + 1
-    basis, images = basis[:made], images[:made]
-    small = basis @ images.T
-    values, turned = np.linalg.eigh(0.5 * (small + small.T))
-    return np.asarray(values), np.asarray(basis.T @ turned)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
