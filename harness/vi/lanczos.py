@@ -1,4 +1,4 @@
-"""Lanczos' method: eigenvectors of a symmetric matrix of which only products are known."""
+"""Lanczos' method: eigenvectors of a symmetric matrix known by its products only."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def find_sparsity(target: Target, z: FloatArray, scale: FloatArray) -> Large:
         rows.append(row)
         columns.append(column + first)
         count += len(row)
-        # So many that no colouring can be sparse.
+        # No colouring of more entries can be sparse.
         if count > d * (d // SPARSE):
             return Full(d)
     found = coloured(np.concatenate(rows), np.concatenate(columns), d)
