@@ -520,7 +520,7 @@ def judge(
     harness.ModelError
         If the model is unknown or the data are unusable.
     """
-    from harness.study import judging
+    from harness.study import judging, judging_apart
 
     arguments.checked(timeout_s=timeout_s, why=why, reference_iid=reference_iid)
     if data is not None and program is None:
@@ -540,7 +540,7 @@ def judge(
         timeout_s=timeout_s,
         command="harness.judge(…)",
     )
-    found = judging.judge(request)
+    found = judging_apart.judge(request)
     return ComparisonResult(found.comparison, found.figures, found.draws, truth.draws)
 
 

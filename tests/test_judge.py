@@ -425,8 +425,8 @@ def test_files_are_judged_on_the_command_line(tmp_path: Path) -> None:
     assert (out / "draws/draws/mine-2.nc").is_file()
     assert (out / "draws/draws/reference.nc").is_file()
     assert "mine" in (tmp_path / "m.md").read_text(encoding="utf-8")
-    code, _ = invoke(good, "--against", reference, "--out", str(out), "--fail-on", "unknown")
-    assert code == 0
+    code, said = invoke(good, "--against", reference, "--out", str(out), "--fail-on", "unknown")
+    assert code == 0, said
     assert not list((out / "draws").rglob("*.nc"))
     code, _ = invoke(bad, "--against", reference, "--out", str(out), "--fail-on", "fail")
     assert code == 1

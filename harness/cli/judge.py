@@ -93,7 +93,7 @@ def judge(
 
     def judged() -> tuple[Comparison, Path]:
         from harness.intake import read_draws_files
-        from harness.study import judging, writing
+        from harness.study import judging, judging_apart, writing
 
         (truth, *more) = read_draws_files(against, iid=reference_iid)
         if more:
@@ -109,7 +109,7 @@ def judge(
             command=common.command_line(),
             folder=out.resolve() / "draws" if draws else None,
         )
-        found = judging.judge(request)
+        found = judging_apart.judge(request)
         return writing.write(found.comparison, found.figures, out, draws=draws)
 
     def alone() -> tuple[Comparison, Path]:

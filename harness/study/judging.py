@@ -53,6 +53,7 @@ from harness.study.prepare import Prepared, build, start
 from harness.study.reference import declarations, supplied
 from harness.study.store import Store, digest
 from harness.study.task import AnalysisTask
+from harness.study.worker import limited
 from harness.why.verdicts import explained as with_facts
 
 UNNAMED = "draws"
@@ -124,8 +125,10 @@ def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
     return rows
 
 
-def judge(request: Request) -> Found:
-    """Judge fits against a reference.
+def judge(request: Request, notes: tuple[str, ...] = ()) -> Found:
+    """Judge fits against a reference, in this process.
+
+    ``notes`` are what is to be said beside what is found here.
 
     Raises
     ------
@@ -145,9 +148,9 @@ def judge(request: Request) -> Found:
         for name, fits in request.approximations.items()
         for seed, taken in enumerate(fits, start=1)
     )
-    truth, notes = _together(model, runs, truth, asked=bool(request.quantities))
+    truth, more = _together(model, runs, truth, asked=bool(request.quantities))
     reference, selection = _reference(model, request, truth)
-    task = _task(request, model, runs, reference, notes)
+    task = _task(request, model, runs, reference, (*notes, *more))
     points = {name for name, fits in request.approximations.items() if _points(fits)}
     measuring = Measuring()
     if points and selection.names:
@@ -366,17 +369,19 @@ def _judged(
     judged, yardstick = analysis.judge_model(task, runs, reference, selection, measuring)
     if not task.explain:
         return dataclasses.replace(judged.comparison, runs=runs)
-    explanation, reference = explain.explained(task, reference, runs, store)
+    with limited(task.timeout_s):
+        explanation, reference = explain.explained(task, reference, runs, store)
     if reference.refuted is not None:
         judged, yardstick = analysis.judge_model(task, runs, reference, selection, measuring)
     comparison = dataclasses.replace(
         judged.comparison, explanation=explanation, reference=reference, runs=runs
     )
     comparison = with_facts(comparison)
-    proposals = explain.without_runs(task, comparison, runs)
-    tried = dataclasses.replace(task, trials=tuple((p, ()) for p in proposals))
     judged = dataclasses.replace(judged, comparison=comparison)
-    return explain.with_remedies(tried, judged, yardstick, store)
+    with limited(task.timeout_s):
+        proposals = explain.without_runs(task, comparison, runs)
+        tried = dataclasses.replace(task, trials=tuple((p, ()) for p in proposals))
+        return explain.with_remedies(tried, judged, yardstick, store)
 
 
 # --- points ----------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from endless import BELOW, NEVER
 
+import harness
 from harness.methods import METHODS
 from harness.methods.started import MOST_BYTES, head_and_tail
 from harness.models import folders
@@ -150,3 +152,18 @@ def test_the_end_of_a_stream_is_kept() -> None:
     assert kept.endswith(text[-MOST_BYTES:])
     assert b"2.0 MB of output left out" in kept
     assert head_and_tail(io.BytesIO(text[:MOST_BYTES])) == text[:MOST_BYTES]
+
+
+def test_judge_ends_where_its_program_does_not(tmp_path: Path, isolated_cache: Path) -> None:
+    """The draws are judged without causes, and a note names the limit."""
+    assert isolated_cache
+    file = tmp_path / "endless.stan"
+    file.write_text(NEVER, encoding="utf-8")
+    rng = np.random.default_rng(1)
+    one, two = ({"x": rng.normal(size=(4, 1000))} for _ in range(2))
+    begin = time.monotonic()
+    found = harness.judge(one, two, program=file, timeout_s=LIMIT_S).comparison.models[0]
+    assert time.monotonic() - begin < 60
+    (verdict,) = found.verdicts
+    assert verdict.level != "unknown"
+    assert any("2.0 s" in note for note in found.notes), found.notes
