@@ -301,6 +301,10 @@ INVISIBLE = (
 MOVED, LIKE = 1024, 40_000
 """Chains from a fit's draws, and draws of it that say what its errors are."""
 
+OFF, WRONG = 1.5, 1.7
+"""How linear response is made wrong on purpose: the rms of the sds by which a coordinate is moved,
+in a random direction, and a factor of all sds."""
+
 MARK = "<!-- benchmarks/self_check.py -->"
 MARK_NEAR = "<!-- benchmarks/self_check.py --far 0 -->"
 
@@ -414,7 +418,10 @@ class Movements:
 
 
 def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) -> None:
-    """Move draws of mean field and of linear response, and compare what is said with the truth."""
+    """Move draws of fits, and compare what is said with the truth.
+
+    They are mean field, linear response, and linear response moved, widened and narrowed.
+    """
     target, clock = Counted(program), Clock(600)
     rng = np.random.default_rng([seed, *program.name.encode()])
     with np.errstate(all="ignore"):
@@ -426,7 +433,14 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
         )
         fits = [Gaussian(optimum.mean, optimum.sd)]
         if own is not None:
-            fits.append(Gaussian(optimum.mean, own.factor))
+            factor = own.factor
+            off = OFF * factor @ rng.standard_normal(len(factor))
+            fits += [
+                Gaussian(optimum.mean, factor),
+                Gaussian(optimum.mean + off, factor),
+                Gaussian(optimum.mean, WRONG * factor),
+                Gaussian(optimum.mean, factor / WRONG),
+            ]
         coordinates = own or low_rank(target, optimum.mean, optimum.sd, rng, clock)
         for q in fits:
             before = target.gradients

@@ -27,8 +27,8 @@ FARTHER, TYPICAL = 1.2, 0.99
 """A point is away from home if it is this many times farther from every home point than those are
 from their neighbours, at this quantile: nearer ones need no straight line."""
 
-LINES = 8
-"""Home points of each part to which there must be a valley.
+LINES, FIRST = 8, 2
+"""Home points of each part to which there must be a valley, and those that are tried first.
 
 Where a posterior bends, straight lines to some of its own points leave it.
 """
@@ -64,7 +64,9 @@ def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np
         # Chains in a region that is known already tell nothing new.
         if found and not all(_valleys(target, far, i, far.z[found], far.value[found])):
             continue
-        if all(_valleys(target, far, i, home.z[ends[i]], home.value[ends[i]])):
+        # Most points have no valley to the first ends, and need no other.
+        tests = (ends[i, :FIRST], ends[i, FIRST:])
+        if all(_valleys(target, far, i, home.z[e], home.value[e]).all() for e in tests):
             found.append(int(i))
     return np.array(found, dtype=np.intp)
 
