@@ -1,10 +1,13 @@
 """How much faster two Dask workers are than one, and what a run costs the client.
 
-    python benchmarks/two_workers.py [--runs 60]
+    python benchmarks/two_workers.py [--runs 60] [--wait SECONDS]
 
 A scheduler and workers of one thread run on loopback. Runs of the embedded engine are made by one
 worker, then as many others by two. Both are warm: only the time between the second run that ends
-and the last counts. It prints one line of JSON.
+and the last counts. It prints one line of JSON. ``busy_1`` and ``busy_2`` are the shares of the
+workers' time that runs take by their own clocks; the rest is what handing them out costs. Where
+other programs load the machine, 2 × busy_2 / busy_1 is the ratio that is left for free cores. With
+``--wait`` runs need no core, and the ratio itself is that.
 """
 
 from __future__ import annotations
@@ -17,13 +20,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from harness.methods.own import OwnFit, own_method
 from harness.models import folders
 from harness.study import comparing
 from harness.study.plan import Plan
 from harness.study.progress import Progress
 
-MODEL, METHOD = "linear_regression", "advi_adam"
+MODEL, METHOD = "linear_regression", "meanfield_tuned"
 
 
 class Clock(Progress):
@@ -39,32 +46,50 @@ class Clock(Progress):
             self.ended.append((time.monotonic(), time.process_time()))
 
 
-def study(address: str, first: int, runs: int) -> tuple[float, float]:
-    """Make runs; return the seconds a run took, and the client's processor seconds for each."""
+def waiting(seconds: float) -> OwnFit:
+    """Return a method that evaluates the embedded density and then waits: it needs no core."""
+
+    def fit(target: Any, rng: np.random.Generator, draws: int) -> Any:
+        x = rng.standard_normal((draws, target.dimension))
+        target.log_density(x[:10])
+        time.sleep(seconds)
+        return x
+
+    return fit
+
+
+def study(address: str, first: int, runs: int, wait_s: float) -> tuple[float, float, float]:
+    """Make runs; return seconds for each: by the clock, of the client, and in the run itself."""
     clock = Clock()
+    own = {"waiting": own_method("waiting", waiting(wait_s))} if wait_s else {}
+    method = next(iter(own), METHOD)
     plan = Plan(
         (folders.load(MODEL),),
-        methods=(METHOD,),
+        methods=(method,),
         seeds=runs,
         first_seed=first,
         engine="embedded",
         nuts=False,
         explain=False,
         figures=False,
+        own=own,
         jobs=1,
         dask=address,
     )
-    comparing.run(plan, clock)
+    comparison, _ = comparing.run(plan, clock)
+    own_s = [r.cost.seconds for r in comparison.models[0].runs if r.spec.method == method]
     ended = clock.ended[1:runs]
-    wall, own = (b - a for a, b in zip(ended[0], ended[-1], strict=True))
-    return wall / (len(ended) - 1), own / (len(ended) - 1)
+    wall, client = (b - a for a, b in zip(ended[0], ended[-1], strict=True))
+    return wall / (len(ended) - 1), client / (len(ended) - 1), sum(own_s) / len(own_s)
 
 
 def main() -> None:
     """Measure one worker, then two."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=60)
-    runs = parser.parse_args().runs
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds that a run only waits")
+    asked = parser.parse_args()
+    runs, wait_s = asked.runs, asked.wait
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HARNESS_CACHE"] = str(Path(folder) / "cache")
         file = Path(folder) / "scheduler.json"
@@ -85,16 +110,17 @@ def main() -> None:
                 started = subprocess.Popen([*worker, *where], **quiet)  # type: ignore[call-overload]
                 running.append(started)
                 time.sleep(10)
-                study(str(file), 1000 * workers, 8)
-                each, own = study(str(file), 1000 * workers + 100, runs)
+                study(str(file), 1000 * workers, 8, wait_s)
+                each, own, inside = study(str(file), 1000 * workers + 100, runs, wait_s)
                 found |= {f"seconds_{workers}": each, f"client_{workers}": own}
+                found[f"busy_{workers}"] = inside / each / workers
         finally:
             for process in running:
                 process.kill()
                 process.wait()
         found["ratio"] = found["seconds_1"] / found["seconds_2"]
         entries = list(Path(folder).glob("cache/results/*/*/arrays.npz"))
-        found["bytes_per_run"] = sum(e.stat().st_size for e in entries) / len(entries)
+        found["bytes_per_run"] = sum(e.stat().st_size for e in entries) / max(len(entries), 1)
     found["load"] = os.getloadavg()[0]
     print(json.dumps({name: round(value, 4) for name, value in found.items()}))
 

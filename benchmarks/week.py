@@ -8,9 +8,9 @@ threads need a week. The queue is the one that a study has, on a clock that jump
 event: a worker has one thread and is killed after ``--life`` hours, as at the end of its job's
 time, and comes back after ten minutes; the client takes ``--client`` seconds for each result.
 
-It prints one line of JSON: CPU hours as recorded, bytes of results as recorded, the factor, hours
-that the study takes, the share of the threads' time that ends in results, runs that were made
-twice and runs that were lost.
+It prints one line of JSON: CPU hours and gigabytes of results as recorded, the factor, hours that
+the study takes, the share of the threads' time that ends in results, runs that were made twice and
+runs that were killed, because they took two workers with them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 from harness.methods import DEFAULT_METHODS
@@ -69,8 +69,9 @@ def recorded() -> dict[tuple[str, str], list[Run]]:
     return found
 
 
-def study(posteriors: int, seeds: int, rng: random.Random) -> list[list[Run]]:
+def study(posteriors: int, seeds: int, seed: int = 1) -> list[list[Run]]:
     """Return the runs of each posterior; a method that its model lacks is any model's."""
+    rng = random.Random(seed)  # noqa: S311 - a replay keeps no secrets
     found = recorded()
     models = sorted({model for model, _ in found})
     anywhere = {
@@ -177,6 +178,41 @@ def submit(queue: Queue, posteriors: Sequence[Sequence[Run]]) -> None:
             queue.submit(run, submit, turn=turn)
 
 
+def replay(
+    posteriors: Sequence[Sequence[Run]], threads: int, slower: float, life_s: float, client_s: float
+) -> dict[str, float]:
+    """Make all runs on the clock; return what came of them."""
+    simulation = Simulation(threads, slower, life_s)
+    queue, done, killed = Replayed(simulation.threads), 0, 0
+    submit(queue, posteriors)
+    while queue.busy:
+        simulation.step()
+        for _, _, error in queue.ended():
+            simulation.now += client_s
+            done += error is None
+            killed += error is not None
+    calls = sum(thread.calls for thread in simulation.threads)
+    return {
+        "results": done,
+        "killed": killed,
+        "made_twice": calls - done - 2 * killed,
+        "hours": simulation.now / 3600,
+        "hours_wasted": sum(thread.wasted_s for thread in simulation.threads) / 3600,
+    }
+
+
+def by_method(posteriors: Sequence[Sequence[Run]]) -> Iterator[str]:
+    """Yield the rows of a Markdown table: what the runs of each method cost."""
+    yield "| method | runs | median seconds | mean seconds | CPU hours | GB of results |"
+    yield "|---|---|---|---|---|---|"
+    for method in (*METHODS, "all"):
+        runs = [r for those in posteriors for r in those if method in {r.method, "all"}]
+        took = [run.seconds for run in runs]
+        size = sum(run.size for run in runs) / 1e9
+        figures = f"{median(took):.3f} | {mean(took):.2f} | {sum(took) / 3600:.1f} | {size:.1f}"
+        yield f"| `{method}` | {len(runs)} | {figures} |"
+
+
 def main() -> None:
     """Replay a week."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -185,38 +221,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=20)
     parser.add_argument("--client", type=float, default=0.01, help="seconds for each result")
     parser.add_argument("--life", type=float, default=24.0, help="hours of a worker")
+    parser.add_argument("--table", action="store_true", help="what each method costs, as Markdown")
     asked = parser.parse_args()
-    posteriors = study(asked.posteriors, asked.seeds, random.Random(1))  # noqa: S311
+    posteriors = study(asked.posteriors, asked.seeds)
+    if asked.table:
+        print(*by_method(posteriors), sep="\n")
+        return
     runs = [run for those in posteriors for run in those]
     cpu_s = sum(run.seconds for run in runs)
-    slower = WEEK_S * asked.threads / cpu_s
-    begin, wasted, done, killed = time.process_time(), 0.0, 0, 0
-    simulation = Simulation(asked.threads, slower, 3600 * asked.life)
-    queue = Replayed(simulation.threads)
-    submit(queue, posteriors)
-    while queue.busy:
-        simulation.step()
-        for _, _, error in queue.ended():
-            simulation.now += asked.client
-            done += error is None
-            killed += error is not None
-    wasted = sum(thread.wasted_s for thread in simulation.threads)
-    again = sum(thread.calls for thread in simulation.threads) - done - 2 * killed
+    slower, begin = WEEK_S * asked.threads / cpu_s, time.process_time()
     figures = {
         "runs": len(runs),
-        "results": done,
-        "killed": killed,
-        "made_twice": again,
         "cpu_hours_recorded": cpu_s / 3600,
-        "median_seconds_recorded": median(run.seconds for run in runs),
         "gigabytes": sum(run.size for run in runs) / 1e9,
         "slower": slower,
-        "hours": simulation.now / 3600,
-        "hours_wasted": wasted / 3600,
-        "used": WEEK_S / simulation.now,
-        "client_hours": asked.client * len(runs) / 3600,
-        "simulated_in_s": time.process_time() - begin,
+        **replay(posteriors, asked.threads, slower, 3600 * asked.life, asked.client),
     }
+    figures["used"] = WEEK_S / 3600 / figures["hours"]
+    figures["simulated_in_s"] = time.process_time() - begin
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
 
