@@ -135,6 +135,9 @@ def test_a_refusal_without_a_compiler_leaves_methods_out(model: Model, tmp_path:
     planner.refuse(work, "embedded", "no complex numbers")
     assert work.error is not None
     assert work.error.startswith("needs a compiler: no complex numbers")
+    # What was learnt is recalled, and the reason that both share is said once.
+    again = plan(model, tmp_path, "dadvi", "dadvi_lr", cmdstan=False)[1]
+    assert again.error == work.error
     split = plan(model, tmp_path, "dadvi", "minibatch", cmdstan=False, version="other")[1]
     assert split.judged == ("dadvi",)
     assert any("needs a compiler" in note for note in split.notes)

@@ -198,11 +198,12 @@ class Planner:
             work.error = str(error)
             return
         self._recall_refusals(work)
-        judged = []
+        judged, reasons = [], []
         for name in self._plan.methods or usual_methods(model):
             why = self._left_out(work, name)
             if why is not None:
                 work.notes.append(f"{title(name)} left out: {why}")
+                reasons.append(why)
                 continue
             judged.append(name)
             try:
@@ -211,7 +212,8 @@ class Planner:
                 work.error = str(error)
                 return
         if not judged:
-            work.error = "; ".join(work.notes)
+            # One reason that all methods share is said once.
+            work.error = reasons[0] if len({*reasons}) == 1 else "; ".join(work.notes)
             return
         for name in self._referring(work):
             # NUTS is run even where nothing can run the chains that would confirm it.
@@ -375,7 +377,8 @@ class Planner:
         own = self._engines.versions["embedded"]
         # CmdStan's stanc brings old syntax up to date.
         cmdstan = self._engines.versions.get("cmdstan")
-        return digest(["refusal", work.program_hash, work.data_hash, own, cmdstan])
+        # Refusals before the second kind were made without a look at the sizes of the data.
+        return digest(["refusal 2", work.program_hash, work.data_hash, own, cmdstan])
 
     def _agreement_key(self, work: Work) -> str:
         versions = dict(self._engines.versions)
