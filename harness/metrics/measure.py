@@ -61,24 +61,16 @@ def select(model: Model, reference: Draws, generated: Collection[str] = ()) -> S
     quantities; of very many, some are compared.
     """
     notes = []
-    wanted = list(reference.names)
     chosen = model.quantities
     if chosen:
         present = {base_name(n) for n in reference.names} | set(reference.names)
         absent = [c for c in chosen if c not in present]
         if absent:
             notes.append(f"not in the reference's draws, so not compared: {', '.join(absent)}")
+    wanted, note = looked_at(model, reference.names, generated)
+    notes += [note] if note else []
+    if chosen:
         wanted = [n for n in wanted if n in chosen or base_name(n) in chosen]
-    else:
-        many = [n for n in wanted if base_name(n) in generated]
-        if len(many) > MOST_GENERATED:
-            kept = {many[i * len(many) // MOST_GENERATED] for i in range(MOST_GENERATED)}
-            left_out = set(many) - kept
-            wanted = [n for n in wanted if n not in left_out]
-            notes.append(
-                f"{integer(MOST_GENERATED)} of {integer(len(many))} generated quantities are "
-                "compared, evenly spaced; choose others with --quantities"
-            )
     whose: dict[str | None, list[str]] = {}
     at = {name: i for i, name in enumerate(reference.names)}
     why_not = metrics.unusable(reference.values)
@@ -97,6 +89,29 @@ def select(model: Model, reference: Draws, generated: Collection[str] = ()) -> S
     judged = tuple(n for n in names if n not in copies)
     group = frozenset(n for n in judged if base_name(n) in generated)
     return Selection(judged, tuple(notes), tuple(whose.get("constant", ())), copies, group)
+
+
+def looked_at(
+    model: Model, names: Sequence[str], generated: Collection[str]
+) -> tuple[list[str], str]:
+    """Return the scalars that a comparison looks at, and a note where some are left out.
+
+    All but the generated quantities that are not among the model's choice or, without a choice, but
+    ``MOST_GENERATED`` of these.
+    """
+    many = [n for n in names if base_name(n) in generated]
+    if model.quantities:
+        chosen = set(model.quantities)
+        left_out = {n for n in many if n not in chosen and base_name(n) not in chosen}
+        return [n for n in names if n not in left_out], ""
+    if len(many) <= MOST_GENERATED:
+        return list(names), ""
+    left_out = set(many) - {many[i * len(many) // MOST_GENERATED] for i in range(MOST_GENERATED)}
+    note = (
+        f"{integer(MOST_GENERATED)} of {integer(len(many))} generated quantities are "
+        "compared, evenly spaced; choose others with --quantities"
+    )
+    return [n for n in names if n not in left_out], note
 
 
 class Measured(NamedTuple):

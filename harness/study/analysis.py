@@ -22,6 +22,7 @@ from harness.records import Draws, Measure, ModelComparison, Reference, RunResul
 from harness.report.files.netcdf import write_draws
 from harness.report.standing import headline
 from harness.study import explain
+from harness.study.looks import Looks
 from harness.study.measuring import Measuring
 from harness.study.movement import with_movement
 from harness.study.reference import choose_reference, exact_draws, generated_of, made_again
@@ -80,13 +81,14 @@ def _first_round(
     task: AnalysisTask, store: Store
 ) -> Analysis | tuple[Judged, measure.Yardstick | None, Known]:
     """Judge the model and explain its fits, or say what is needed first."""
-    runs = store.with_arrays(task.results)
+    only = Looks(task)
+    runs = store.with_arrays(task.results, only)
     with limited(task.timeout_s):
         doubt = explain.doubt(task, runs, store) if task.agreement else ""
     if doubt:
         return Analysis(None, needs=Needs(doubt=doubt), known=task.known)
     measuring = Measuring(task.known.found)
-    earlier = store.with_arrays(task.earlier)
+    earlier = store.with_arrays(task.earlier, only)
     chosen = choose_reference(
         task.model,
         runs,
@@ -99,11 +101,11 @@ def _first_round(
     if chosen.again and not task.final:
         needs = Needs(nuts=chosen.again)
         return Analysis(None, needs=needs, known=Known(measuring.found))
-    reference = chosen.reference
+    reference, selection = chosen.reference, only.said(chosen.selection)
     fallen_back = chosen.nuts in earlier
     runs, results = (_with_nuts(those, chosen.nuts) for those in (runs, task.results))
     task = dataclasses.replace(task, results=results)
-    judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
+    judged, yardstick = judge_model(task, runs, reference, selection, measuring)
     wants = () if fallen_back or task.final else _wants(judged.comparison, runs, reference)
     if wants:
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
@@ -114,7 +116,7 @@ def _first_round(
     with limited(task.timeout_s):
         explanation, reference = explain.explained(task, reference, runs, store)
     if reference.refuted is not None:
-        judged, yardstick = judge_model(task, runs, reference, chosen.selection, measuring)
+        judged, yardstick = judge_model(task, runs, reference, selection, measuring)
     comparison = dataclasses.replace(judged.comparison, explanation=explanation)
     if reference.unsought:
         comparison = dataclasses.replace(comparison, reference=reference)

@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -126,15 +126,28 @@ class Store:
             self._drop(folder, error)
             return None
 
-    def with_arrays(self, results: Iterable[RunResult]) -> tuple[RunResult, ...]:
-        """Return results with their draws and traces; what is not stored stays as it is."""
-        # The run may be stored under another model's name, or by a version that knew one engine.
-        return tuple(
-            r
-            if (s := self.get(r.key)) is None
-            else dataclasses.replace(s, spec=r.spec, engine=r.engine)
-            for r in results
-        )
+    def with_arrays(
+        self,
+        results: Iterable[RunResult],
+        only: Callable[[Sequence[str]], Sequence[str]] | None = None,
+    ) -> tuple[RunResult, ...]:
+        """Return results with their draws and traces; what is not stored stays as it is.
+
+        ``only`` returns, of the names of a run's quantities, those whose draws are wanted. The
+        others are let go of before the next run is read: all of them together may not fit.
+        """
+        found = []
+        for r in results:
+            stored = self.get(r.key)
+            if stored is None:
+                found.append(r)
+                continue
+            draws = stored.draws
+            if draws is not None and only is not None:
+                draws = _of_names(draws, only(draws.names))
+            # It may be stored under another model's name, or by a version that knew one engine.
+            found.append(dataclasses.replace(stored, spec=r.spec, engine=r.engine, draws=draws))
+        return tuple(found)
 
     def _drop(self, folder: Path, why: object) -> None:
         self._damaged(folder.name, why)
@@ -269,6 +282,21 @@ def _sha256(*pieces: bytes | Bytes) -> str:
     for piece in pieces:
         whole.update(piece if isinstance(piece, bytes) else piece.data)
     return whole.hexdigest()
+
+
+def _of_names(draws: Draws, names: Sequence[str]) -> Draws:
+    """Return some of the quantities, in copies that do not keep the others in memory."""
+    if len(names) == len(draws.names):
+        return draws
+    at = {name: i for i, name in enumerate(draws.names)}
+    others = {k: None if (v := getattr(draws, k)) is None else v.copy() for k in ("log_p", "log_q")}
+    return dataclasses.replace(
+        draws,
+        names=tuple(names),
+        values=np.take(draws.values, [at[n] for n in names], axis=2),
+        stats={k: v.copy() for k, v in draws.stats.items()},
+        **others,
+    )
 
 
 def _read(folder: Path) -> tuple[bytes, bytes, Bytes] | None:
