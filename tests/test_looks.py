@@ -72,11 +72,11 @@ def test_the_report_says_how_many_were_compared(tmp_path: Path) -> None:
     stan_file = tmp_path / "many.stan"
     stan_file.write_text(PROGRAM)
     model = Model("many", "many", stan_file, None)
-    settings = {"methods": ("dadvi_lr",), "seeds": 1, "explain": False, "engine": "embedded"}
-    (found,) = comparing.compare(Plan((model,), **settings))[0].models
+    plan = Plan((model,), methods=("dadvi_lr",), seeds=1, explain=False, engine="embedded")
+    (found,) = comparing.compare(plan)[0].models
     assert len({m.quantity for m in found.measures if m.metric == "bias"}) == 1001
     assert sum("1000 of 1500 generated" in n for n in found.notes) == 1
     chosen = dataclasses.replace(model, quantities=("y[7]",))
-    (found,) = comparing.compare(Plan((chosen,), **settings))[0].models
+    (found,) = comparing.compare(dataclasses.replace(plan, models=(chosen,)))[0].models
     assert {m.quantity for m in found.measures if m.metric == "bias"} == {"y[7]"}
     assert not any("generated quantities are" in n for n in found.notes)

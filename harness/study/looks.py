@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from harness.metrics import measure
-from harness.study.reference import CHOICES, generated_of
+from harness.records import CHOICES
+from harness.study.reference import generated_of
 from harness.study.task import AnalysisTask
 
 

@@ -289,13 +289,13 @@ def _of_names(draws: Draws, names: Sequence[str]) -> Draws:
     if len(names) == len(draws.names):
         return draws
     at = {name: i for i, name in enumerate(draws.names)}
-    others = {k: None if (v := getattr(draws, k)) is None else v.copy() for k in ("log_p", "log_q")}
     return dataclasses.replace(
         draws,
         names=tuple(names),
         values=np.take(draws.values, [at[n] for n in names], axis=2),
         stats={k: v.copy() for k, v in draws.stats.items()},
-        **others,
+        log_p=None if draws.log_p is None else draws.log_p.copy(),
+        log_q=None if draws.log_q is None else draws.log_q.copy(),
     )
 
 
