@@ -1,0 +1,159 @@
+"""Seconds and memory of very many quantities: metrics, CmdStan's CSV, the store, a report.
+
+``python benchmarks/scale.py [metrics|csv|report] [--counts 1000,3000,10000]`` prints a table. Each
+row is measured in a process of its own, in seconds of the processor, so that what else the machine
+does counts little, and its memory is the peak of that process. Beside the CSV stands Polars where
+it is installed; it is no dependency. Nothing has a limit here: the rows of one run are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import click
+import numpy as np
+
+from harness.metrics import measure
+from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
+from harness.stan.csv import read_chains
+from harness.study.store import Store
+
+CHAINS, DRAWS, OWN = 4, 1000, 10_000
+
+
+def peak_mib() -> float:
+    """Return the largest memory that this process has had, in MiB."""
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the processor's seconds of some work, and what it returned."""
+    begin = time.process_time()
+    found = work()
+    return time.process_time() - begin, found
+
+
+def draws_of(count: int, chains: int, draws: int, *, iid: bool) -> Draws:
+    """Return normals with ten common parts: correlated, and of Markov chains autocorrelated."""
+    rng = np.random.default_rng(chains)
+    x = rng.standard_normal((chains, draws, count))
+    if not iid:
+        for t in range(1, draws):
+            x[:, t] = 0.5 * x[:, t - 1] + 0.75**0.5 * x[:, t]
+    common = rng.standard_normal((chains, draws, 10))
+    for j in range(count):
+        x[:, :, j] += 0.7 * common[:, :, j % 10]
+    return Draws(("mu", *(f"x[{i}]" for i in range(1, count))), x, iid=iid)
+
+
+def run_of(method: str, draws: Draws) -> RunResult:
+    """Return a run with some draws."""
+    spec = RunSpec("m", method, {}, 1, draws.values.shape[1])
+    return RunResult(spec, f"{method:0<64}", "ok", "", draws, None, {}, Cost(1.0), {})
+
+
+def metrics(count: int) -> dict[str, float]:
+    """Measure all metrics of chains and of independent draws beside them."""
+    reference = draws_of(count, CHAINS, DRAWS, iid=False)
+    own = run_of("meanfield", draws_of(count, 1, OWN, iid=True))
+    before = peak_mib()
+
+    def work() -> int:
+        selection = measure.select(Model("m", "m", Path("m.stan"), None), reference)
+        chains = measure.chain_measures(run_of("nuts", reference), selection.names, "nuts")
+        given = Reference("nuts", trusted=True, why="", draws=reference)
+        yardstick = measure.Yardstick("m", given, selection)
+        found = [*yardstick.own_summaries(), *yardstick.run(own).measures, *chains]
+        return len(found) + len(yardstick.correlations())
+
+    seconds, _ = timed(work)
+    return {"quantities": count, "seconds": seconds, "draws MiB": before, "peak MiB": peak_mib()}
+
+
+def csv(count: int) -> dict[str, float]:
+    """Measure CmdStan's CSV, the store, and Polars on the same files."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{c}.csv" for c in range(CHAINS)]
+        names = ("lp__", *(f"x.{i}" for i in range(1, count)))
+        for c, path in enumerate(paths):
+            rows = np.random.default_rng(c).standard_normal((DRAWS, count))
+            with path.open("w") as file:
+                file.write("# method = sample\n" + ",".join(names) + "\n# adapted\n")
+                file.writelines(",".join(f"{v:.18g}" for v in row) + "\n" for row in rows)
+        before = peak_mib()
+        seconds, found = timed(lambda: read_chains(paths, DRAWS, ["lp__"]))
+        memory = (peak_mib() - before) / (found.values.nbytes / 2**20)
+        store = Store(Path(folder) / "store")
+        run = run_of("nuts", Draws(found.quantities, found.values, found.statistics["lp__"]))
+        store.put(run)
+        kept, _ = timed(lambda: store.get(run.key))
+        row: dict[str, float] = {
+            "columns": count,
+            "seconds": seconds,
+            "× the array": memory,
+            "store, s": kept,
+        }
+        try:
+            polars = import_module("polars")
+        except ImportError:
+            return row
+        polars_s, _ = timed(
+            lambda: [polars.read_csv(p, comment_prefix="#").to_numpy() for p in paths]
+        )
+        return row | {"Polars, s": polars_s}
+
+
+def report(count: int) -> dict[str, float]:
+    """Measure a report of one approximation."""
+    import harness
+
+    own, reference = ({"x": draws_of(count, c, DRAWS, iid=True).values} for c in (1, CHAINS))
+    result = harness.judge(own, reference, why=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html"
+        seconds, _ = timed(lambda: result.to_html(path))
+        return {"quantities": count, "seconds": seconds, "MB": path.stat().st_size / 1e6}
+
+
+PARTS: dict[str, Callable[[int], dict[str, float]]] = {
+    "metrics": metrics,
+    "csv": csv,
+    "report": report,
+}
+
+
+@click.command(help=__doc__)
+@click.argument("part", type=click.Choice(list(PARTS)), default="metrics")
+@click.option("--counts", default="1000,3000,10000", help="Numbers of quantities, with commas.")
+@click.option("--one", is_flag=True, hidden=True)
+def main(part: str, counts: str, *, one: bool) -> None:
+    """Print a row for each count."""
+    if one:
+        click.echo(json.dumps(PARTS[part](int(counts))))
+        return
+    for place, count in enumerate(counts.split(",")):
+        command = [sys.executable, __file__, part, "--counts", count, "--one"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        row = json.loads(done.stdout)
+        if place == 0:
+            print("| " + " | ".join(row) + " |\n" + "|---:" * len(row) + "|")
+        print("| " + " | ".join(f"{v:.4g}" for v in row.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
