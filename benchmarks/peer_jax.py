@@ -96,7 +96,7 @@ def pathfinder(data: dict[str, Any]) -> float:
 
     algorithm = blackjax.multipathfinder(log_density)
     starts = jax.random.uniform(jax.random.key(1), (4, 3), minval=-2, maxval=2)
-    state = algorithm.init(jax.random.key(2), starts, num_samples=1000)
+    state, _ = algorithm.init(jax.random.key(2), starts, num_samples=1000)
     return float(algorithm.sample(jax.random.key(3), state, 1000)[:, 2].mean())
 
 

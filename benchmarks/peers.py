@@ -90,10 +90,10 @@ def theirs(python: Path, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
             [python, Path(__file__).with_name(script)], input=json.dumps(given),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
+        yield from map(json.loads, done.stdout.splitlines())
         if done.returncode:
             msg = f"{script}: {' '.join(done.stderr.strip().splitlines()[-1:]) or 'it failed'}"
             raise RuntimeError(msg)
-        yield from map(json.loads, done.stdout.splitlines())
 
 
 def fits(python: Path) -> Iterator[str]:
