@@ -131,6 +131,7 @@ GOOD = {
     "arrived": 0.25,
     "weight_share": 0.01,
     "ess": 2000.0,
+    "tail_error": 0.1,
 }
 """Figures exactly at their limits."""
 

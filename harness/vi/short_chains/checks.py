@@ -118,6 +118,12 @@ CHECKS = (
         Reason.NOT_MIXED,
         "integer",
     ),
+    Check(
+        "tail_error",
+        "standard error of a 5% or 95% quantile, in sds",
+        _most(0.1, "heavy tails need more draws, and two such errors are the limit on a tail"),
+        Reason.NOT_MIXED,
+    ),
 )
 """In the order in which doubts are said."""
 

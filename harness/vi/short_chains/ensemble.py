@@ -11,13 +11,14 @@ import numpy as np
 from harness.vi.short_chains.checks import doubts
 from harness.vi.short_chains.figures import (
     Look,
+    View,
     far_figures,
     looked,
-    merely_slow,
 )
 from harness.vi.short_chains.hmc import Chains
 from harness.vi.short_chains.home import Home, Sizes, arrive, first_half, more_basins
 from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, kept
+from harness.vi.short_chains.length import longer, merely_few, merely_slow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.deterministic import Basin, Optimum
     from harness.vi.target import Clock, Target
-
-THIN = 4
-"""Transitions for each draw of chains that go on because they were merely slow."""
 
 SWITCHED = 0.02
 """Share of chains that change regions from which each transition has the kernel of any region.
@@ -67,7 +65,8 @@ def run(
     """Return an ensemble that starts from a deterministic fit.
 
     It takes about (chains × (5 + draws) + far × 20) × 4 gradients, in batches of all chains, and
-    up to four times as many where something is in doubt: the fit's weights, or the chains' length.
+    up to eight times as many where chains are slow. Nothing is added where a doubt is none that
+    more chains or longer ones could lift.
 
     Raises
     ------
@@ -81,34 +80,45 @@ def run(
     home = Home.of(target, optimum, basins, rng, clock, sizes)
     started = sizes.far if home.certain else 2 * sizes.far
     far = arrive(target, home, started, rng, clock) if started else None
-    more = more_basins(target, home, far, basins, rng, clock)
-    if more:
-        home = Home.of(target, optimum, more, rng, clock, sizes)
+    others = more_basins(target, home, far, basins, rng, clock)
+    if others:
+        home = Home.of(target, optimum, others, rng, clock, sizes)
     burn = BURN_CERTAIN if home.certain else BURN
-    begin = first_half(home.starts) if home.certain else home.starts
+    begin = first_half(home.starts)
     made, roaming = kept(target, home, begin, sizes.draws, rng, clock, burn=burn), False
     if len(home.maps) > 1:
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
     if roaming:
-        begin = home.starts
-        made = kept(target, home, begin, sizes.draws, rng, clock, burn=BURN, roam=True)
+        begin, burn = home.starts, BURN
+        made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
     found = looked(home, made, looks)
-    if len(begin.z) < len(home.starts.z) and all(doubts(view.figures) for view in found):
+    if len(begin.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
         rest = home.starts.take(np.arange(len(begin.z), len(home.starts.z)))
         made = made.and_(kept(target, home, rest, sizes.draws, rng, clock, burn=burn))
         begin = home.starts
         found = looked(home, made, looks)
-    if any(merely_slow(view.figures) for view in found):
+    spent, thin = burn + sizes.draws, 1
+    while merely_slow((view := _best(found)).figures):
+        go_on = longer(view.figures, *made.z.shape[:2], thin, spent)
+        if go_on is None:
+            break
         end = Chains(made.end.z, made.end.value, made.end.slope, begin.part)
-        made = kept(target, home, end, sizes.draws, rng, clock, burn=BURN, roam=roaming, thin=THIN)
+        more, thin = (
+            kept(target, home, end, go_on.draws, rng, clock, burn=0, roam=roaming, thin=go_on.thin),
+            go_on.thin,
+        )
+        made = made.then(more) if go_on.keep else more
+        spent += go_on.draws * thin
         found = looked(home, made, looks)
-    view = min(found, key=lambda v: len(doubts(v.figures)))
     figures = dict(view.figures)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
-        more_figures, elsewhere = far_figures(target, view.frame, made, far, started, rng, clock)
-        figures |= more_figures
+        refused = bool(doubts(figures))
+        of_far, elsewhere = far_figures(
+            target, view.frame, made, far, started, rng, clock, refused=refused
+        )
+        figures |= of_far
     count = len(home.parts.each)
     return Ensemble(
         made.z,
@@ -125,3 +135,8 @@ def run(
         view.slowest,
         figures,
     )
+
+
+def _best(found: Sequence[View]) -> View:
+    """Return the view with the fewest doubts."""
+    return min(found, key=lambda view: len(doubts(view.figures)))

@@ -15,7 +15,7 @@ from harness.vi.short_chains.home import FEWEST, travel
 from harness.vi.short_chains.kept import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -33,9 +33,6 @@ their mean is known to a fraction of the difference that the limit allows."""
 
 FAR_DRAWS = 10
 """Transitions of arrived chains with the common step that are thrown away, and that are kept."""
-
-SLOW, FAR_APART = frozenset({"nested_rhat", "memory", "ess"}), 1.1
-"""Checks that longer chains may pass, unless nested R-hat exceeds the second figure."""
 
 FEW = 20
 """Chains in a region that are enough for an acceptance of its own."""
@@ -123,14 +120,9 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
         "weight_share": home.weights.share,
         # Not of log p, which keeps half of its deviation whatever the path: momenta bring the rest.
         "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
+        "tail_error": float(np.max(nested.tail_error(made.z, region[:, 0]))),
     }
     return figures, _slowest(home, made, np.where(np.isnan(rhat), np.inf, rhat))
-
-
-def merely_slow(figures: Mapping[str, float]) -> bool:
-    """Return whether chains are right but for their length, and a longer one may do."""
-    doubted = {c.id for c in doubts(figures)}
-    return bool(doubted) and doubted <= SLOW and figures["nested_rhat"] < FAR_APART
 
 
 def balance(start: NDArray[np.intp], end: NDArray[np.intp]) -> float:
@@ -167,14 +159,21 @@ def far_figures(
     started: int,
     rng: np.random.Generator,
     clock: Clock,
+    *,
+    refused: bool,
 ) -> tuple[dict[str, float], FloatArray]:
-    """Return what far starts say, and a point of each region apart that they found."""
+    """Return what far starts say, and a point of each region apart that they found.
+
+    An ensemble that is ``refused`` anyway is not compared with them again.
+    """
     found, at = _far_once(target, frame, made, far, started, COMPARED, rng, clock)
-    if FAR.isdisjoint(c.id for c in doubts(found[0])):
+    if FAR.isdisjoint(c.id for c in doubts(found[0])) or (refused and not len(found[1])):
         return found
-    # Chains may still be on their way, or where the common step is too long for them.
+    # Chains may still be on their way, or where the common step is too long for them: in many
+    # dimensions also near a mode, where log p is higher than anywhere at home.
     late = regions.away(frame.home.parts, made.end, at)
     late |= at.value < regions.level_of(made.value)
+    late |= at.value > made.value.max()
     at = at.put(late, travel(target, frame.home, at.take(late), rng, clock))
     return _far_once(target, frame, made, at, started, 2 * COMPARED, rng, clock)[0]
 

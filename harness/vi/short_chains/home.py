@@ -37,10 +37,6 @@ TRIED = 8
 MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 """Coordinates of all proposals together, because of memory, but at least as many for each chain."""
 
-SURE = 0.005
-"""Error of a region's share by the weights above which a bridge tells the masses; the check on it
-allows four times as much, but few weights may hide how few they are."""
-
 ON_THE_WAY = 60
 """Transitions in which far starts may arrive, with a step of their own each."""
 
@@ -117,7 +113,7 @@ class Home:
             raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
         maps, step = kernel(target, parts, weights, rng, clock)
         error = weights.share_error(len(maps))
-        if error > SURE:
+        if error > starts.SURE:
             masses = bridged_masses(target, parts, maps, weights, step, rng, clock)
             if masses.error < error:
                 weights = weights.with_shares(masses.shares, masses.error)

@@ -48,6 +48,20 @@ class Kept:
             self.end.and_(other.end),
         )
 
+    def then(self, later: Kept) -> Kept:
+        """Return what these chains did, and went on to do."""
+        return Kept(
+            np.concatenate([self.z, later.z], axis=1),
+            np.concatenate([self.value, later.value], axis=1),
+            np.concatenate([self.chance, later.chance], axis=1),
+            np.concatenate([self.leapfrogs, later.leapfrogs], axis=1),
+            np.concatenate([self.energy, later.energy], axis=1),
+            np.concatenate([self.kernel, later.kernel], axis=1),
+            self.moved | later.moved,
+            self.start,
+            later.end,
+        )
+
 
 def kept(
     target: Target,

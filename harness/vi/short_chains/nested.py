@@ -6,9 +6,14 @@ All work on columns at once: chains have shape ``(chain, draw, column)``.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from harness.ranks import normal_scores, ranks
 from harness.records import FloatArray
+
+TAIL = 0.05
+"""Share of the draws in each tail, as in the judge."""
 
 
 def nested_rhat(chains: FloatArray) -> FloatArray:
@@ -64,6 +69,29 @@ def rank_correlation(one: FloatArray, two: FloatArray) -> FloatArray:
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray((a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0)))
+
+
+def tail_error(chains: FloatArray, group: NDArray[np.intp]) -> FloatArray:
+    """Return the larger standard error of each column's 5% and 95% quantiles, in sds.
+
+    The share of draws below a quantile has the standard error of the chains' shares, which vary
+    independently within a ``group``, ``(chain,)``, whose number of chains is no accident. Quantiles
+    so far to either side are two standard errors apart. The sd is a normal's with these quantiles.
+    """
+    n, draws, count = chains.shape
+    whole = np.sort(chains.reshape(n * draws, count), axis=0)
+    error = np.zeros(count)
+    for share in (TAIL, 1 - TAIL):
+        below = (chains <= whole[int(share * n * draws)]).mean(axis=1)
+        for k in np.unique(group):
+            below[group == k] -= below[group == k].mean(axis=0)
+        each = np.sqrt((below**2).mean(axis=0) / n)
+        ends = np.clip((share + np.multiply.outer((-1, 1), each)) * n * draws, 0, n * draws - 1)
+        low, high = np.take_along_axis(whole, ends.astype(np.intp), axis=0)
+        error = np.maximum(error, (high - low) / 2)
+    width = whole[int((1 - TAIL) * n * draws)] - whole[int(TAIL * n * draws)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(2 * ndtri(1 - TAIL) * error / width)
 
 
 def effective(chains: FloatArray) -> FloatArray:

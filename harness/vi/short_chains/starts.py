@@ -35,7 +35,7 @@ BOX = 2.0
 TRIES = 4
 """Points of the box for each start that it gives, because some have no density."""
 
-POINTS, POINTS_MANY, MANY = 16_384, 2048, 16
+POINTS, POINTS_MANY, MANY = 16_384, 2048, 8
 """Wide points whose densities are looked at, and how many in more than ``MANY`` dimensions: there
 they meet no mode that is narrower than the fit, however many they are, and lines must find it."""
 
@@ -43,9 +43,13 @@ LINES, MOST_LINES = 3, 256
 """Lines on which peaks are looked for: for each parameter, but at least as many as peaks may be
 kept, and at most."""
 
-ENOUGH, LARGEST = 0.3, 0.01
-"""Effective share of the first quarter of proposals from which no others are drawn, if there is one
-region and no weight is larger than the second figure: that may stand for a spike of the density."""
+ENOUGH, LARGEST = 0.05, 0.01
+"""Effective weights, as a share of the most proposals, from which no others are drawn, if no weight
+is larger than the second figure: that may stand for a spike of the density."""
+
+SURE = 0.005
+"""Error of a region's share by the weights above which a bridge tells the masses; the check on it
+allows four times as much, but few weights may hide how few they are."""
 
 AT_ONCE = 2048
 """Densities between looks at the clock."""
@@ -139,18 +143,19 @@ def weigh(
     """Draw proposals and weight them; points without a density have weight 0.
 
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
-    chains repair what the truncation biases. A quarter of ``count`` is drawn where that is enough.
+    chains repair what the truncation biases. A quarter or half of ``count`` is drawn where that is
+    enough.
     """
     z, each, log_p = np.empty((0, target.dimension)), np.empty((0, len(parts.each))), np.empty(0)
-    for n in (count // 4, count - count // 4):
+    for n in (count // 4, count // 4, count - 2 * (count // 4)):
         more, densities = parts.draw(n, rng)
         z, each = np.concatenate([z, more]), np.concatenate([each, densities])
         log_p = np.concatenate([log_p, values(target, more, clock)])
         weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
         found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
-        wanted = max(ENOUGH * len(z), PER_DIMENSION * target.dimension)
+        wanted = max(ENOUGH * count, PER_DIMENSION * target.dimension)
         enough = weight.any() and found.ess >= wanted and weight.max() <= LARGEST
-        if enough and len(parts.each) == 1:
+        if enough and found.share_error(len(parts.each)) <= SURE:
             break
     return found
 
