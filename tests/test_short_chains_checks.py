@@ -15,7 +15,7 @@ from test_short_chains import ensemble_of, optimum_of
 from harness.check.baseline.summarise import of_draws
 from harness.ranks import ranks
 from harness.records import Draws, FloatArray, Reason
-from harness.vi.short_chains import CHECKS, Sizes, doubts, hmc, nested, regions
+from harness.vi.short_chains import CHECKS, Sizes, doubts, hmc, length, nested, regions
 from harness.vi.short_chains.coordinates import Dense, Parts
 from harness.vi.short_chains.figures import balance
 
@@ -244,11 +244,85 @@ def test_weights_that_are_worth_little_fire_weight_share() -> None:
     assert "weight_share" in fired(ensemble_of(target, optimum=wide).figures)
 
 
-def test_few_draws_fire_ess_alone() -> None:
-    """64 chains of ten draws, and twice as many in doubt, have at most 1280."""
-    sizes = Sizes(chains=64, draws=10)
-    assert fired(ensemble_of(targets.standard(2), sizes=sizes).figures) <= {"ess", "nested_rhat"}
-    assert "ess" in fired(ensemble_of(targets.standard(2), sizes=sizes).figures)
+def test_few_draws_fire_ess_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 chains of ten draws that cannot go on: two thirds of 2560 are effective."""
+    sizes = Sizes(draws=10)
+    assert "ess" not in fired(ensemble_of(targets.standard(2), sizes=sizes).figures)
+    monkeypatch.setattr(length, "LONGEST", 0)
+    assert fired(ensemble_of(targets.standard(2), sizes=sizes).figures) == {"ess"}
+
+
+def test_heavy_tails_fire_tail_error_and_are_known_by_more_draws() -> None:
+    """The error of quantiles is that over repetitions, for a normal and a Cauchy."""
+    rng, n, draws = np.random.default_rng(8), 256, 40
+    group = np.zeros(n, dtype=np.intp)
+    x = rng.standard_normal((n, draws, 200))
+    heavy = rng.standard_cauchy((n, draws, 200))
+    for drawn, fires in ((x, False), (heavy, True)):
+        low, high = np.quantile(drawn.reshape(n * draws, -1), [0.05, 0.95], axis=0)
+        sd = (high - low) / (2 * 1.6449)
+        # Either quantile's error over 200 repetitions has a relative standard error of 5%, and the
+        # figure is the larger of two estimates, each of which varies by a tenth or so.
+        true = max(float(low.std()), float(high.std())) / float(sd.mean())
+        found = float(np.mean(nested.tail_error(drawn, group)))
+        assert 0.85 < found / true < 1.4
+        assert fired({**GOOD, "tail_error": found}) == set()
+        few = float(np.mean(nested.tail_error(drawn[:, :4], group)))
+        assert fired({**GOOD, "tail_error": few}) == ({"tail_error"} if fires else set())
+
+
+def test_the_number_of_chains_in_a_group_is_no_error_of_quantiles() -> None:
+    """Two groups, one in either tail's place: shares are chosen, and only what is inside varies."""
+    rng = np.random.default_rng(9)
+    group = np.repeat(np.array([0, 1]), (16, 240))
+    x = rng.standard_normal((256, 20, 1)) + 10 * group[:, None, None]
+    together = nested.tail_error(x, np.zeros_like(group))[0]
+    assert nested.tail_error(x, group)[0] < 0.2 * together
+
+
+def test_quantiles_of_what_does_not_vary_have_no_error() -> None:
+    """NaN, which no check takes."""
+    assert math.isnan(nested.tail_error(np.ones((8, 5, 1)), np.zeros(8, dtype=np.intp))[0])
+
+
+# --- how long chains are ---------------------------------------------------------------------
+
+
+def test_chains_go_on_as_long_as_effective_draws_ask_for() -> None:
+    """Old draws stay if only their number is at fault; else as many transitions come again."""
+    few = {**GOOD, "ess": 1536.0}
+    # A chain has 6 of the 9.4 that are wanted, beyond the first 5 in 20: 34 would do.
+    assert length.longer(few, 256, 20, 1, 25) == length.More(14, 1, keep=True)
+    slow = {**GOOD, "nested_rhat": 1.02}
+    assert length.longer(slow, 256, 20, 1, 30) == length.More(20, 2, keep=False)
+    assert length.longer({**few, **slow, "ess": 800.0}, 256, 20, 1, 30) == length.More(
+        20, 4, keep=False
+    )
+    tails = {**GOOD, "ess": 5120.0, "tail_error": 0.12}
+    assert length.longer(tails, 256, 20, 1, 25) == length.More(16, 1, keep=True)
+
+
+def test_chains_that_cannot_be_long_enough_do_not_go_on() -> None:
+    """One effective draw a chain, whatever its length, and chains that were long already."""
+    assert length.longer({**GOOD, "ess": 256.0}, 256, 20, 1, 30) is None
+    assert length.longer({**GOOD, "ess": 300.0}, 256, 20, 1, 30) is None
+    assert length.longer({**GOOD, "nested_rhat": 1.02}, 256, 20, 8, 190) is None
+
+
+def test_more_chains_come_for_a_chance_and_for_several_regions() -> None:
+    """One stuck chain of 256, and slow chains that may change regions; never a second doubt."""
+    one = {**GOOD, "stuck": 1 / 256}
+    assert length.merely_few(one, 1)
+    assert not length.merely_slow(one)
+    assert not length.merely_few({**GOOD, "stuck": 3 / 256}, 1)
+    assert not length.merely_few({**one, "weight_share": 0.0}, 1)
+    slow = {**GOOD, "ess": 1000.0}
+    assert length.merely_slow(slow)
+    assert length.merely_few(slow, 2)
+    assert not length.merely_few(slow, 1)
+    assert not length.merely_few(GOOD, 2)
+    assert not length.merely_slow({**slow, "nested_rhat": math.nan})
+    assert not length.merely_slow({**slow, "ess": math.nan, "acceptance": 0.1})
 
 
 def test_uncertain_shares_fire_share_error() -> None:

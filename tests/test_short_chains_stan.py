@@ -64,7 +64,7 @@ def test_a_density_that_is_infinite_at_its_bound_is_sampled(tmp_path: Path) -> N
     assert result.status == "ok", result.message
     assert result.draws is not None
     g = result.draws.quantity("g")
-    assert g.shape in {(256, 20), (512, 20)}  # 256 chains have about the effective draws needed
+    assert len(g) in {256, 512}
     assert abs(g.mean() - 0.3) < K * math.sqrt(0.3 / worth(g))
 
 
@@ -121,14 +121,15 @@ def test_what_cannot_mix_is_refused_with_the_figure(tmp_path: Path) -> None:
 
 
 def test_draws_are_chains_with_their_statistics(tmp_path: Path) -> None:
-    """128 chains, twice as many in doubt, with log p and statistics of the same shape."""
+    """128 chains, which go on until they are worth enough, with log p and their statistics."""
     draws = ran(tmp_path, GAMMA, chains=128, far=128, draws=2560).draws
     assert draws is not None
     assert not draws.iid
     assert draws.log_p is not None
-    assert draws.log_p.shape == (256, 20)
+    assert len(draws.log_p) == 128
+    assert draws.log_p.shape[1] > 20
     assert set(draws.stats) == {"acceptance_rate", "energy", "n_steps", "step_size"}
-    assert all(value.shape == (256, 20) for value in draws.stats.values())
+    assert all(value.shape == draws.log_p.shape for value in draws.stats.values())
     assert ((draws.stats["acceptance_rate"] >= 0) & (draws.stats["acceptance_rate"] <= 1)).all()
 
 
@@ -140,7 +141,9 @@ def test_short_chains_are_not_judged_as_long_ones(tmp_path: Path) -> None:
     assert draws is not None
     assert not draws.long_chains
     tree = to_datatree(draws)
-    assert dict(tree["posterior"].sizes) == {"chain": 256, "draw": 20}
+    assert dict(tree["posterior"].sizes) == dict(
+        zip(("chain", "draw"), draws.values.shape, strict=False)
+    )
 
 
 @pytest.mark.parametrize(

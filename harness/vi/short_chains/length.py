@@ -16,11 +16,18 @@ SLOW, FAR_APART = frozenset({"nested_rhat", "memory", "ess", "tail_error"}), 1.1
 MEASURED = frozenset({"ess", "tail_error"})
 """Those that more draws alone pass."""
 
-LONGEST = 400
+LONGEST = 240
 """Transitions of a chain, those that are thrown away included, up to which slow ones go on."""
 
 MARGIN = 1.2
 """Transitions over those that the effective number asks for: it grows more slowly than they do."""
+
+FOR_ONE = 2
+"""Draws for one effective draw, at least: thinned draws can be worth no more than their number."""
+
+MOST = 100
+"""Draws of a chain; more transitions are thinned. Chains of more draws than there are chains would
+be taken for long ones."""
 
 _ESS, _TAIL, _STUCK = (
     next(c.rule.close for c in CHECKS if c.id == name) for name in ("ess", "tail_error", "stuck")
@@ -77,7 +84,9 @@ def longer(
         return None
     wanted = math.ceil(draws * thin * needed / now)
     added = max(math.ceil(wanted / thin) - draws, 1)
+    alone = {c.id for c in doubts(figures)} <= MEASURED
     more = More(added, thin, keep=True)
-    if added > draws or not {c.id for c in doubts(figures)} <= MEASURED:
+    if added > draws or draws + added > MOST or not alone:
+        draws = min(max(draws, math.ceil(FOR_ONE * (needed + 1))), MOST)
         more = More(draws, math.ceil(max(wanted, spent) / draws), keep=False)
     return more if spent + more.draws * more.thin <= LONGEST else None
