@@ -304,6 +304,12 @@ def test_what_is_certain_costs_less() -> None:
     assert (unsure.proposals, unsure.far, len(unsure.z)) == (256 * 80, 512, 512)
 
 
+@pytest.mark.slow
+def test_a_normal_of_a_thousand_parameters_is_trusted() -> None:
+    """Far starts near its mode, hundreds of nats above all draws, get away with steps of their own."""
+    assert short_chains.doubts(ensemble_of(targets.standard(1000)).figures) == ()
+
+
 def _with(optimum: Optimum, **changed: object) -> Optimum:
     return dataclasses.replace(optimum, **changed)  # type: ignore[arg-type]
 

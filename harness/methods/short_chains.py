@@ -14,7 +14,7 @@ from harness.methods.settings import real, whole
 class ChainsOptions(DadviOptions):
     """The options of ``short_chains``; those of the fit concern what it starts from."""
 
-    chains: int = whole(256, 128, 10**5)  # at least; twice as many where something is in doubt
+    chains: int = whole(256, 128, 10**5)  # at least; twice as many in some doubts
     # Far starts, which look for other regions; twice as many where something is in doubt.
     far: int = whole(256, 128, 10**5)
     # Seconds that gradients may take; where they would take longer, far starts and chains are
