@@ -60,7 +60,7 @@ in a region of its own: weights correct it."""
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What an ensemble costs at least: in doubt it has longer or twice the chains, and far starts."""
+    """What an ensemble costs at least: in doubt chains are longer or twice as many."""
 
     chains: int = 256
     draws: int = 20  # of each chain, after those that are thrown away
