@@ -100,14 +100,12 @@ def run(
         found = looked(home, made, looks)
     spent, thin = burn + sizes.draws, 1
     while merely_slow((view := _best(found)).figures):
-        go_on = longer(view.figures, *made.z.shape[:2], thin, spent)
+        go_on = longer(view.figures, len(made.z), made.z.shape[1], thin, spent)
         if go_on is None:
             break
         end = Chains(made.end.z, made.end.value, made.end.slope, begin.part)
-        more, thin = (
-            kept(target, home, end, go_on.draws, rng, clock, burn=0, roam=roaming, thin=go_on.thin),
-            go_on.thin,
-        )
+        thin = go_on.thin
+        more = kept(target, home, end, go_on.draws, rng, clock, burn=0, roam=roaming, thin=thin)
         made = made.then(more) if go_on.keep else more
         spent += go_on.draws * thin
         found = looked(home, made, looks)
