@@ -441,6 +441,7 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
                 Gaussian(optimum.mean, WRONG * factor),
                 Gaussian(optimum.mean, factor / WRONG),
             ]
+        regions = sum(b.separate for b in optimum.basins)
         coordinates = own or low_rank(target, optimum.mean, optimum.sd, rng, clock)
         for q in fits:
             before = target.gradients
@@ -461,7 +462,7 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
                 for (_, m), e in truth.items()
                 if not (m == "bias" and exact[0].kind == "heavy")
             )
-            if movement is None or movement.doubts:
+            if movement is None or movement.doubts or regions > 1:
                 tally.silent += 1
                 continue
             start = z[movement.start]
