@@ -64,6 +64,42 @@ def test_climbs_take_back_steps_over_an_edge_and_skip_points_without_a_density()
     assert ends.value[1] == -math.inf
 
 
+def test_no_trial_step_goes_far_beyond_the_way_behind() -> None:
+    """A metric that asks for a step of 10¹⁵ gets ten; a maximum at 10⁵ is reached all the same."""
+    top = np.array([1e5, -3.0])
+    seen: list[float] = []
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        seen.append(float(np.abs(z).max()))
+        return -0.5 * ((z - top) ** 2).sum(axis=1), top - z
+
+    wide = np.full(2, 1e10)
+    ends = climb(
+        Density(2, function), np.zeros((1, 2)), Clock(), covariance=wide, tolerance=1e-6,
+        iterations=200,
+    )  # fmt: skip
+    assert ends.converged.all()
+    np.testing.assert_allclose(ends.z[0], top, atol=0.01)
+    assert max(seen) < 12 * 1e5
+    assert seen[1] <= 10
+
+
+def test_no_q_starts_where_there_is_no_density() -> None:
+    """A far start outside the support leads nowhere; one at another mode does."""
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        value = np.logaddexp(-0.5 * z[:, 0] ** 2, -0.5 * (z[:, 0] - 20) ** 2)
+        near = (np.abs(z[:, 0]) < np.abs(z[:, 0] - 20)).astype(float)[:, None]
+        slope = -z * near - (z - 20) * (1 - near)
+        return np.where(z[:, 0] > 50, -np.inf, value), slope
+
+    target = Density(1, function)
+    known = Basin(np.array([0.0, 0.0]), -0.9, 1, True, ((0.0, 0.9),), lambda x: x)
+    starts = [start_at(np.array([z, 0.0])) for z in (60.0, 21.0)]
+    _, left = beyond_valleys(target, starts, [known], [], Clock())
+    assert [round(float(start.theta[0])) for start in left] == [20]
+
+
 def test_a_density_without_a_maximum_is_climbed_no_higher_than_asked() -> None:
     """The end has at least that density, did not converge, and took a few steps."""
     counted = Counted(Density(1, lambda z: (-z[:, 0], -np.ones_like(z))))

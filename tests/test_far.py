@@ -8,6 +8,9 @@ import targets
 
 from harness.vi.deterministic import sizes
 from harness.vi.far import NEAR, POINTS, densest_in_shells, peaks_on_lines, wide_points
+from harness.vi.short_chains.coordinates import from_covariance
+from harness.vi.short_chains.starts import far_points
+from harness.vi.target import Clock, Counted
 
 
 def narrow_beside_wide(d: int, sd: float) -> targets.Mixture:
@@ -82,3 +85,17 @@ def test_a_far_mode_is_the_densest_of_its_shell() -> None:
 def test_looks_follow_what_densities_cost(d: int, seconds: float, lines: int, wide: int) -> None:
     """Lines take .05 s, wide points an eighth; few where densities are slow, in bounded memory."""
     assert sizes.looks(d, seconds) == (lines, wide)
+
+
+@pytest.mark.parametrize(("seconds", "fewest", "most"), [(0.0, 16_384, 60_000), (1e-3, 64, 1500)])
+def test_where_a_density_is_dear_fewer_far_points_are_looked_at(
+    seconds: float, fewest: int, most: int
+) -> None:
+    """There still are as many far starts."""
+    counted = Counted(targets.standard(2))
+    home = from_covariance(np.zeros(2), np.eye(2))
+    assert home is not None
+    rng = np.random.default_rng(1)
+    found = far_points(counted, home, 64, rng, Clock(), seconds=seconds)
+    assert fewest <= counted.values <= most
+    assert 48 <= len(found) <= 64

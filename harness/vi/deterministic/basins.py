@@ -192,7 +192,7 @@ def beyond_valleys(
     A climb costs one gradient a step where an optimisation of the ELBO costs many. If no valley
     lies between its end and a known basin, it counts as one of that basin's starts, and if none
     lies between it and one of the points ``seen``, q has started there already. Otherwise q starts
-    at its end.
+    at its end; where there is no density, no q does.
     """
     d = target.dimension
     if not starts:
@@ -211,7 +211,7 @@ def beyond_valleys(
                 counted[i] = replace(basin, starts=basin.starts + 1)
                 break
         else:
-            if not math.isfinite(value) or all(dips(target, point, z) for point in seen):
+            if math.isfinite(value) and all(dips(target, point, z) for point in seen):
                 left.append(start._replace(theta=np.concatenate([z, start.theta[d:]])))
     return counted, left
 

@@ -17,6 +17,13 @@ STILL = 3  # steps in a row without visible progress after which a climb ends
 TRIED = 2  # evaluations for each allowed iteration after which a climb ends: it has got stuck
 
 
+REACH = 10.0
+"""The longest trial step, in the largest coordinate's size, or 1 if that is less.
+
+A steep slope asks for a step to 10²⁰, where a differential equation takes seconds; a far maximum is
+reached by steps that grow with the way behind them.
+"""
+
 VALLEY = 1.0  # nats by which log p must dip between two points in separate modes
 
 FEW_PLACES = np.linspace(0, 1, 5)[:, None]
@@ -87,7 +94,9 @@ def climb(
             falls = _dot(g[fresh], new)
             direction[fresh], slope[fresh] = new, falls
             first = np.where(known, 1.0, 1 / np.maximum(1.0, np.sqrt(np.maximum(-falls, 0))))
-            step[fresh] = first * stretch[fresh]
+            reach = REACH * np.maximum(1.0, np.abs(x[fresh]).max(axis=1))
+            longest = reach / np.maximum(np.abs(new).max(axis=1), 1e-300)
+            step[fresh] = np.minimum(first * stretch[fresh], longest)
             arrived = (known & (-falls / 2 < tolerance)) | (still[fresh] >= STILL)
             converged[fresh] = arrived
             active[fresh] = ~arrived & (done[fresh] < iterations) & (-f[fresh] < enough)

@@ -79,7 +79,8 @@ def run(
     basins: Sequence[Basin] = optimum.basins
     home = Home.of(target, optimum, basins, rng, clock, sizes)
     started = sizes.far if home.certain else 2 * sizes.far
-    far = arrive(target, home, started, rng, clock) if started else None
+    seconds = optimum.seconds_per_point
+    far = arrive(target, home, started, rng, clock, seconds) if started else None
     others = more_basins(target, home, far, basins, rng, clock)
     if others:
         home = Home.of(target, optimum, others, rng, clock, sizes)

@@ -223,10 +223,18 @@ def first_half(starts: Chains) -> Chains:
 
 
 def arrive(
-    target: Target, home: Home, count: int, rng: np.random.Generator, clock: Clock
+    target: Target,
+    home: Home,
+    count: int,
+    rng: np.random.Generator,
+    clock: Clock,
+    seconds: float,
 ) -> Chains:
-    """Let far starts come to where log p is as high as at home."""
-    points = starts.far_points(target, home.maps[0], count, rng, clock)
+    """Let far starts come to where log p is as high as at home.
+
+    ``seconds`` are those expected of a density.
+    """
+    points = starts.far_points(target, home.maps[0], count, rng, clock, seconds=seconds)
     at = chains_at(target, points, np.zeros(len(points), dtype=np.intp))
     return travel(target, home, at, rng, clock, until=regions.level_of(home.starts.value))
 

@@ -43,6 +43,10 @@ LINES, MOST_LINES = 3, 256
 """Lines on which peaks are looked for: for each parameter, but at least as many as peaks may be
 kept, and at most."""
 
+WIDE_S = 0.3
+"""Expected seconds of the wide points, and of those on lines. Far from the posterior a differential
+equation takes a thousand times what it takes near it."""
+
 ENOUGH, LARGEST = 0.05, 0.01
 """Effective weights, as a share of the most proposals, from which no others are drawn, if no weight
 is larger than the second figure: that may stand for a spike of the density."""
@@ -214,7 +218,13 @@ def _systematic(chance: FloatArray, rng: np.random.Generator) -> NDArray[np.intp
 
 
 def far_points(
-    target: Target, home: Coordinates, count: int, rng: np.random.Generator, clock: Clock
+    target: Target,
+    home: Coordinates,
+    count: int,
+    rng: np.random.Generator,
+    clock: Clock,
+    *,
+    seconds: float = 0.0,
 ) -> FloatArray:
     """Return far starts with a density: a quarter from Stan's box, the others wide or on lines.
 
@@ -222,6 +232,7 @@ def far_points(
     starts are the densest of those that are about as far away, relative to the fit: a narrow mode
     draws few chains to it, and a density costs less than a path. Peaks on lines through the fit
     are up to another quarter. There are fewer starts where too few points have a density.
+    ``seconds`` are those expected of a density: where it is dear, fewer points are looked at.
     """
     d, quarter = len(home.mean), count // 4
     box = rng.uniform(-BOX, BOX, (TRIES * quarter, d))
@@ -230,12 +241,15 @@ def far_points(
     def density(u: FloatArray) -> FloatArray:
         return values(target, home.mean + home.push(u), clock)
 
-    u = far.wide_points(d, max(POINTS if d <= MANY else POINTS_MANY, count), rng)
+    most = math.inf if seconds <= 0 else WIDE_S / seconds
+    wide = int(min(POINTS if d <= MANY else POINTS_MANY, most))
+    u = far.wide_points(d, max(wide, count), rng)
     value = density(u)
     good = np.isfinite(value)
     u, value = u[good], value[good]
     best = far.densest_in_shells(u, value, quarter)
     lines = min(max(LINES * d, quarter), MOST_LINES)
+    lines = int(min(lines, max(most / far.POINTS, LINES)))
     peaks = far.peaks_on_lines(density, d, lines, rng)[:quarter]
     picked = u[rng.permutation(len(u))[: count - 2 * quarter - len(peaks)]]
     chosen = np.concatenate([picked, best, peaks])
