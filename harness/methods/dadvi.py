@@ -62,7 +62,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=13)
+_row = functools.partial(Method, bridge=True, version=14)
 
 DADVI = _row(
     name="dadvi",
@@ -122,5 +122,5 @@ DADVI_BASINS = _row(
     sized_by=("proposals", "weights_s"),
     repairable=False,
     # Version 7 has correlations above the full-rank limit too.
-    version=13,
+    version=14,
 )
