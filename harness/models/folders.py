@@ -21,7 +21,14 @@ from harness.models.data import ModelError, data_file, data_hash, publish, to_js
 from harness.models.exact import SAMPLERS
 from harness.records import Claim, Model
 from harness.records.text import clip, listed, one_line
-from harness.records.untrusted import MOST_SEEDS, MOST_TEXT, file_name, is_file, read_bytes
+from harness.records.untrusted import (
+    MOST_SEEDS,
+    MOST_TEXT,
+    file_name,
+    is_file,
+    is_folder,
+    read_bytes,
+)
 
 _PACKAGE = Path(__file__).parents[1]
 LECTURE_ORDER = (
@@ -167,7 +174,7 @@ def suite(word: str) -> tuple[str, ...]:
     A lecture model's name, a model folder and any other folder are no suite.
     """
     folder = Path(word)
-    if not folder.is_dir() or is_file(folder / "model.toml"):
+    if not is_folder(folder) or is_file(folder / "model.toml"):
         return ()
     return tuple(str(path.parent) for path in sorted(folder.glob("*/model.toml")))
 
