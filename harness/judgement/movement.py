@@ -33,13 +33,15 @@ class Shown:
     """What one run's draws show: measures of the quantities that can be judged.
 
     ``quantities`` is how many were looked at, ``slow`` how many of them depend on directions that
-    chains remember. ``why`` says why none could be, for people.
+    chains remember. ``why`` says why none could be, for people. Of several ``regions`` that a fit
+    found, draws show their error in their own, in that region's sds: no lower bound of the whole.
     """
 
     measures: tuple[Measure, ...] = ()
     quantities: int = 0
     slow: int = 0
     why: str = ""
+    regions: int = 1
 
 
 def shown(
@@ -90,24 +92,24 @@ def by_movement(model: Model, verdict: Verdict, runs: Mapping[int, Shown]) -> Ve
                 said = METRICS[m.metric].sentence(
                     Scene(m, context=context), rules[m.metric], level, z=z
                 )
-                text = f"{said} Short chains moved it, so it was wrong by at least {least(m, z)}."
+                text = f"{said} {_moved(m, z, own.regions)}."
                 findings.append(Finding(rules[m.metric], m, level, text))
         findings.sort(key=lambda f: _gravity(f, z), reverse=True)
         levels = {f.level for f in findings}
         bad: Level = "fail" if "wrong" in levels else "warn" if levels else seed.level
         by_seed.append(replace(seed, level=bad, findings=tuple(findings)))
-        every += [(f, z) for f in findings]
+        every += [(f, z, own.regions) for f in findings]
     if not every:
         return _undecided(verdict, runs)
-    every.sort(key=lambda f: _gravity(*f), reverse=True)
-    finding, z = every[0]
+    every.sort(key=lambda f: _gravity(f[0], f[1]), reverse=True)
+    finding, z, regions = every[0]
     return replace(
         verdict,
         level="fail" if finding.level == "wrong" else "warn",
         typical=_typical(by_seed),
         seeds_failed=sum(s.level == "fail" for s in by_seed),
-        headline=_headline(finding.measure, z),
-        findings=_one_each([f for f, _ in every]),
+        headline=_headline(finding.measure, z, regions),
+        findings=_one_each([f for f, *_ in every]),
         by_seed=tuple(by_seed),
         evidence="movement",
     )
@@ -122,12 +124,22 @@ def least(m: Measure, z: float) -> str:
     return f"{number(size)} {metric.unit}" if metric.unit else number(size)
 
 
-def _headline(m: Measure, z: float) -> str:
+def _moved(m: Measure, z: float, regions: int) -> str:
+    """Say what a movement shows: a lower bound, unless there are other regions."""
+    if regions > 1:
+        return (
+            f"Short chains moved it in one of {regions} separate regions, so its size is no bound"
+        )
+    return f"Short chains moved it, so it was wrong by at least {least(m, z)}"
+
+
+def _headline(m: Measure, z: float, regions: int) -> str:
     metric: Metric = METRICS[m.metric]
     figure = with_error(metric.shown(Estimate(m.value, m.mcse)))
     unit = f" {metric.unit}" if metric.unit else ""
+    size = f"wrong by at least {least(m, z)}" if regions == 1 else "wrong in its own region"
     return (
-        f"wrong by at least {least(m, z)}: short chains move its draws, and the "
+        f"{size}: short chains move its draws, and the "
         f"{metric.subject(m.quantity)} is {figure}{unit}"
     )
 

@@ -93,23 +93,19 @@ def _found(
     while chains > FEWER and chains * each * max(map(len, its.values())) > MOST_S:
         chains //= 2
     affordable = int(MOST_S / (chains * each))
-    regions = max(r.diagnostics.get("basins", 1.0) for r in runs)
     hidden = lost_coordinates(model)
-    why = ""
-    if hidden:
+    if hidden or not affordable:
         why = f"draws do not determine the unconstrained {hidden}"
-    elif regions > 1:
-        # From draws in one region they show its error there, in that region's own sds.
-        why = f"a fit found {regions:.0f} separate regions, and chains stay where they start"
-    elif not affordable:
-        why = f"they would take about {seconds(chains * each)}"
-    if why:
+        why = why if hidden else f"they would take about {seconds(chains * each)}"
         return {m: {r.spec.seed: Shown(why=why) for r in own} for m, own in its.items()}
     common = _coordinates(model, runs)
     clock = Clock(task.timeout_s)
+    regions = int(max(r.diagnostics.get("basins", 1.0) for r in runs))
     return {
         method: {
-            run.spec.seed: _of_run(task, model, run, (common, chains, clock))
+            run.spec.seed: dataclasses.replace(
+                _of_run(task, model, run, (common, chains, clock)), regions=regions
+            )
             for run in own[:affordable]
         }
         for method, own in its.items()
