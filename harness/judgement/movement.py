@@ -127,9 +127,7 @@ def least(m: Measure, z: float) -> str:
 def _moved(m: Measure, z: float, regions: int) -> str:
     """Say what a movement shows: a lower bound, unless there are other regions."""
     if regions > 1:
-        return (
-            f"Short chains moved it in one of {regions} separate regions, so its size is no bound"
-        )
+        return "Short chains moved it within one of several regions, so the size is no lower bound"
     return f"Short chains moved it, so it was wrong by at least {least(m, z)}"
 
 
@@ -137,7 +135,7 @@ def _headline(m: Measure, z: float, regions: int) -> str:
     metric: Metric = METRICS[m.metric]
     figure = with_error(metric.shown(Estimate(m.value, m.mcse)))
     unit = f" {metric.unit}" if metric.unit else ""
-    size = f"wrong by at least {least(m, z)}" if regions == 1 else "wrong in its own region"
+    size = f"wrong by at least {least(m, z)}" if regions <= 1 else "wrong in its own region"
     return (
         f"{size}: short chains move its draws, and the "
         f"{metric.subject(m.quantity)} is {figure}{unit}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,9 @@ def _found(
         return {m: {r.spec.seed: Shown(why=why) for r in own} for m, own in its.items()}
     common = _coordinates(model, runs)
     clock = Clock(task.timeout_s)
-    regions = int(max(r.diagnostics.get("basins", 1.0) for r in runs))
+    counts = [r.diagnostics.get("basins", 1.0) for r in runs]
+    # A count that is not known may be of several.
+    regions = int(max(n if math.isfinite(n) else 2.0 for n in counts))
     return {
         method: {
             run.spec.seed: dataclasses.replace(
