@@ -105,6 +105,15 @@ def fresh_results(cmdstan: CmdStan, tmp_path_factory: pytest.TempPathFactory) ->
         yield folder
 
 
+@pytest.fixture
+def own_results(cmdstan: CmdStan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache like :func:`fresh_results` for one test: none before it kept an analysis."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    _without_results(cmdstan, folder, monkeypatch)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def lecture_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the cache in which :func:`lecture` was made."""

@@ -108,9 +108,9 @@ def test_a_reference_that_is_proved_wrong_says_how() -> None:
 
 
 @pytest.fixture
-def program(fresh_results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the program, with a cache of its own for results."""
-    monkeypatch.setenv("HARNESS_CACHE", str(fresh_results))
+def program(own_results: Path, tmp_path: Path) -> Path:
+    """Return the program, with a cache for results that no other test shares."""
+    assert own_results.is_dir()
     file = tmp_path / "silent.stan"
     file.write_text(PROGRAM, encoding="utf-8")
     return file
