@@ -1,6 +1,7 @@
 """Seconds and memory of very many quantities: metrics, CmdStan's CSV, the store, a report.
 
-``python benchmarks/scale.py [metrics|csv|report] [--counts 1000,3000,10000]`` prints a table. Each
+``python benchmarks/scale.py [metrics|csv|report|generated] [--counts 1000,3000,10000]`` prints a
+table. Each
 row is measured in a process of its own, in seconds of the processor, so that what else the machine
 does counts little, and its memory is the peak of that process. Beside the CSV stands Polars where
 it is installed; it is no dependency. Nothing has a limit here: the rows of one run are compared.
@@ -26,7 +27,16 @@ import click
 import numpy as np
 
 from harness.metrics import measure
-from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
+from harness.records import (
+    Cost,
+    Draws,
+    Model,
+    Program,
+    Reference,
+    RunContext,
+    RunResult,
+    RunSpec,
+)
 from harness.stan.csv import read_chains
 from harness.study.store import Store
 
@@ -130,10 +140,55 @@ def report(count: int) -> dict[str, float]:
         return {"quantities": count, "seconds": seconds, "MB": path.stat().st_size / 1e6}
 
 
+PROGRAM = """
+data { int N; }
+parameters { real mu; vector[10] b; }
+model { mu ~ normal(0, 1); b ~ normal(mu, 1); }
+generated quantities { vector[N] y; for (i in 1:N) y[i] = normal_rng(b[1 + i % 10], 1); }
+"""
+
+
+def generated(count: int) -> dict[str, float]:
+    """Measure runs of 4000 draws with all generated quantities, with one, and with none."""
+    row: dict[str, float] = {"generated quantities": count}
+    for words, left_out in (("none", {"y": ()}), ("one", {"y": ("y[7]",)}), ("all", {})):
+        command = [sys.executable, __file__, "one-run", "--counts", str(count), "--one"]
+        given = {**os.environ, "LEFT_OUT": json.dumps(left_out)}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=given)
+        found = json.loads(done.stdout)
+        row |= {f"{words}: {name}": value for name, value in found.items()}
+    return row
+
+
+def one_run(count: int) -> dict[str, float]:
+    """Run deterministic ADVI in the embedded engine, and keep what the environment says."""
+    from harness.methods import METHODS
+
+    left_out = {k: tuple(v) for k, v in json.loads(os.environ["LEFT_OUT"]).items()}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "scratch").mkdir()
+        (folder / "m.stan").write_text(PROGRAM)
+        (folder / "m.json").write_text(json.dumps({"N": count}))
+        row = METHODS["dadvi"]
+        spec = RunSpec("m", "dadvi", row.defaults, 1, CHAINS * DRAWS, left_out)
+        program = Program(folder / "m.stan", {}, embedded=True)
+        context = RunContext(program, folder / "m.json", 600.0, 1)
+        seconds, run = timed(lambda: row.run(spec, context, folder / "scratch"))
+        size = 0 if run.draws is None else run.draws.values.nbytes
+        return {
+            "seconds": seconds,
+            "draws MiB": size / 2**20,
+            "peak MiB": peak_mib(),
+        }
+
+
 PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "metrics": metrics,
     "csv": csv,
     "report": report,
+    "generated": generated,
+    "one-run": one_run,
 }
 
 

@@ -307,6 +307,7 @@ def compare(
     reference: Any = "auto",
     reference_iid: bool = False,
     quantities: Sequence[str] = (),
+    generated: bool = True,
     jobs: int | None = None,
     timeout_s: float = 600.0,
     compile_timeout_s: float = 1800.0,
@@ -338,6 +339,9 @@ def compare(
         called in every comparison: its runs are not kept.
     seeds, reference_iid, quantities, jobs, timeout_s, seed
         As on the command line; ``timeout_s`` is the time limit of one run, in seconds.
+    generated
+        Whether generated quantities are computed and compared: ``--gq`` or ``--no-gq``. Where
+        ``quantities`` are chosen, generated ones that are not among them have no draws.
     compile_timeout_s, memory_gb
         ``--compile-timeout`` and ``--memory``: the time limit of compiling, in seconds, and the
         memory of one process, in GB; None for the machine's, divided by the jobs.
@@ -397,7 +401,7 @@ def compare(
     arguments.checked(
         seeds=seeds, jobs=jobs, timeout_s=timeout_s, compile_timeout_s=compile_timeout_s,
         memory_gb=memory_gb, seed=seed, engine=engine, quick=quick, why=why, remedies=remedies,
-        reference_iid=reference_iid, quiet=quiet, dask=dask,
+        reference_iid=reference_iid, quiet=quiet, dask=dask, generated=generated,
     )  # fmt: skip
     arguments.by_method(options)
     quantities = arguments.names("quantities", quantities)
@@ -421,7 +425,7 @@ def compare(
     unknown = [m for m in names or () if m not in METHODS and m not in own]
     if unknown:
         raise ValueError(f"unknown methods {unknown}; known: {', '.join(METHODS)}")
-    model = _model(program, data)
+    model = dataclasses.replace(_model(program, data), generated=generated)
     if quantities:
         model = dataclasses.replace(model, quantities=quantities)
     given = checked(options)

@@ -17,7 +17,7 @@ import pytest
 
 from harness.models.data import to_json
 from harness.records import FloatArray, Program
-from harness.stan import CmdStan, random_data
+from harness.stan import CmdStan, density, random_data
 from harness.stan.bridge import BridgeModel, library
 from harness.stan.density import Density, EngineError, Status
 from harness.stan.embedded import EmbeddedModel, batch
@@ -189,6 +189,26 @@ def test_generated_numbers_depend_on_the_seed_alone(engine: Opened) -> None:
     np.testing.assert_array_equal(first, again)
     assert (first[:, 3] != other[:, 3]).all()
     assert first[0, 3] != first[1, 3]
+
+
+@pytest.mark.parametrize("numbers", [1, 9, 2**20])
+def test_some_of_the_values_are_those_of_all(
+    engine: Opened, monkeypatch: pytest.MonkeyPatch, numbers: int
+) -> None:
+    """However few points are written at a time; random numbers go on from one to the next."""
+    monkeypatch.setattr(density, "AT_ONCE", numbers)
+    model = engine(THROWING, {**DATA, "fails": 1})
+    z = np.random.default_rng(1).normal(size=(7, 2)) - [2, 0]
+    z[4, 0] = 1.0
+    whole, failed = model.constrain(z, generated=True, seed=7)
+    assert failed.astype(bool).tolist() == [False] * 4 + [True] + [False] * 2
+    for keep in ([0, 3], [3], [1, 2]):
+        some, status = model.constrain(z, generated=True, seed=7, keep=keep)
+        np.testing.assert_array_equal(some, whole[:, keep])
+        np.testing.assert_array_equal(status, failed)
+    own, status = model.constrain(z, keep=[2, 0])
+    np.testing.assert_allclose(own, z[:, [0, 0]] * [2, 1])
+    assert not status.any()
 
 
 def test_what_a_program_prints_can_be_read_once(engine: Opened) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,15 @@ FAIL_ON = ("fail", "warn", "unknown")
 )
 @click.option("--reference-iid", is_flag=True, help="The draws of the reference are independent.")
 @common.SETTINGS
-@common.quantities_option(help="Compare only these variables.")
+@common.quantities_option(
+    help="Compare only these variables; other generated quantities are not computed."
+)
+@common.setting(
+    "--gq/--no-gq",
+    "generated",
+    default=True,
+    help="Whether generated quantities are computed and compared.",
+)
 @click.option(
     "--out",
     type=common.FOLDER,
@@ -101,6 +110,7 @@ def compare(
     methods: tuple[str, ...] | None,
     settings: tuple[str, ...],
     quantities: tuple[str, ...] | None,
+    generated: bool,
     out: Path | None,
     markdown: Path | None,
     quick: bool,
@@ -115,6 +125,7 @@ def compare(
 
     options = from_words(settings)
     models = chosen_models(what, quantities, database, everything=everything)
+    models = [dataclasses.replace(m, generated=generated) for m in models]
     require_data(models)
     if quick:
         if chosen["engine"] == "cmdstan":

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -24,7 +24,7 @@ from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
 from harness.records import Cost, Draws, RunContext, RunSpec
 from harness.records.faults import machine_fault
-from harness.records.names import stan_name
+from harness.records.names import kept_places, stan_name
 from harness.records.text import combination, listed
 from harness.stan import ProgramError
 from harness.stan.density import Density, EngineError
@@ -143,6 +143,7 @@ class Problem(Generic[Own_co]):
     clock: Clock
     seed: int  # of random numbers in "transformed data", for data that are bound again
     expected: Expected
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # as in the run's spec
 
     def drawn(self, family: Family, phi: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return draws of a Gaussian, unconstrained scale, and their log densities."""
@@ -209,7 +210,9 @@ def _run(
         target = Counted(BridgeTarget(model))
         rng = np.random.default_rng(seed)
         expected = expected_s(context.program.stan_file, model, data)
-        problem = Problem(target, model, data, options, spec.draws, rng, clock, seed, expected)
+        problem = Problem(
+            target, model, data, options, spec.draws, rng, clock, seed, expected, spec.left_out
+        )
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = fit(problem)  # type: ignore[operator]
             drawn = _drawn(found, problem)
@@ -248,24 +251,32 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
     log_p = found.log_p
     if log_p is None and cheap(problem, len(found.z)):
         log_p = densities(problem, found.z)
-    values, failures = model.constrain(found.z, transformed=True, generated=True, seed=problem.seed)
+    names = tuple(map(stan_name, model.constrained_names(transformed=True, generated=True)))
+    own = len(model.constrained_names(transformed=True))
+    keep = kept_places(names, problem.left_out)
+    generated = keep is None or len(keep) > own
+    values, failures = model.constrain(
+        found.z,
+        transformed=True,
+        generated=generated,
+        seed=problem.seed,
+        keep=keep if generated else None,
+    )
     message = found.message
     bad = np.flatnonzero(failures)
     if len(bad):
         # Generated quantities that throw are NaN, which counts against them and nothing else.
         words = model.last_error()
-        own, still = model.constrain(found.z[bad], transformed=True, generated=False)
+        values[bad, :own], still = model.constrain(found.z[bad], transformed=True, generated=False)
         if still.any():
             why = f"{int(np.count_nonzero(still))} of {len(found.z)} draws cannot be written"
             return Outcome("failed", message=f"{why}: {model.last_error()}")
-        values[bad, : own.shape[1]] = own
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
-    names = model.constrained_names(transformed=True, generated=True)
     chains = max(found.chains, 1)
     stats = {} if found.copies is None else {"copies": found.copies[None]}
     draws = Draws(
-        names=tuple(stan_name(n) for n in names),
+        names=names if keep is None else tuple(names[i] for i in keep),
         values=values.reshape(chains, -1, values.shape[1]),
         log_p=None if log_p is None else log_p.reshape(chains, -1),
         # Without log p it says nothing of the weights, but from it q itself can be told.

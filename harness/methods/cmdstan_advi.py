@@ -59,12 +59,12 @@ def _fit(
     """
     if not by_cmdstan(context.program, SINCE):
         embedded = functools.partial(_embedded, algorithm, spec, context, options)
-        return served(context, algorithm, SINCE, embedded, constants=True)
+        return served(spec, context, algorithm, SINCE, embedded, constants=True)
     ended, text, draws = attempt(
         context,
         scratch,
         "variational",
-        lambda: _read(scratch, spec.draws),
+        lambda: _read(scratch, spec),
         algorithm=algorithm,
         draws=spec.draws,
         save_diagnostics=True,
@@ -123,14 +123,14 @@ def _ended(
     )
 
 
-def _read(folder: Path, draws: int) -> Draws:
+def _read(folder: Path, spec: RunSpec) -> Draws:
     """Read the draws; row 0 is the transform of q's mean and not one of them."""
     files = [p for p in folder.glob("*.csv") if not p.stem.endswith("diagnostic")]
     if len(files) != 1:
         raise CsvError(f"expected one output file, found {len(files)}")
-    table = read_stan_csv(files[0])
-    if len(table.values) != draws + 1:
-        raise CsvError(f"{len(table.values)} rows where {draws + 1} were asked for: truncated")
+    table = read_stan_csv(files[0], spec.left_out)
+    if len(table.values) != spec.draws + 1:
+        raise CsvError(f"{len(table.values)} rows where {spec.draws + 1} were asked for: truncated")
     return Draws(
         names=table.quantities,
         values=table.quantity_values()[None, 1:],

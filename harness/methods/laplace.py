@@ -66,7 +66,7 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: LaplaceOptio
         words = f"{alone} needs CmdStan {SINCE[0]}.{SINCE[1]}: the embedded engine has no such way"
         return Outcome("failed", message=words, reason=Reason.OPTIONS)
     embedded = functools.partial(_embedded, spec, context, options)
-    return served(context, "laplace", SINCE, embedded)
+    return served(spec, context, "laplace", SINCE, embedded)
 
 
 def _embedded(
@@ -127,7 +127,7 @@ def _by_cmdstan(
         given.pop(name, None)
 
     def read() -> Draws:
-        tables = [read_stan_csv(p) for p in sorted(scratch.glob("*.csv"))]
+        tables = [read_stan_csv(p, spec.left_out) for p in sorted(scratch.glob("*.csv"))]
         found = [t for t in tables if _LOG_Q & set(t.columns)]
         if len(found) != 1:
             raise CsvError(f"expected one file of draws, found {len(found)}")

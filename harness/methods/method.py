@@ -22,6 +22,7 @@ from harness.records import (
     Status,
     Trace,
 )
+from harness.records.names import kept_places, of_names
 from harness.records.text import seconds
 
 Kind = Literal[
@@ -169,6 +170,12 @@ class Method:
             outcome = Outcome("failed", message=said, reason=Reason.OPTIONS)
         else:
             outcome = self.fit(spec, context, scratch, options)
+        if (draws := outcome.draws) is not None:
+            # Most methods never have the draws that are left out; Stan's services return them.
+            keep = kept_places(draws.names, spec.left_out)
+            if keep is not None:
+                names = [draws.names[i] for i in keep]
+                outcome = dataclasses.replace(outcome, draws=of_names(draws, names))
         ended = {f.name: getattr(outcome, f.name) for f in dataclasses.fields(outcome)}
         if (family := ended.pop("family")) is not None:
             spec = dataclasses.replace(spec, options={**spec.options, "family": family})

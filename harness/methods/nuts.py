@@ -115,11 +115,11 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions)
         options = dataclasses.replace(options, inits=points)
     try:
         if by_cmdstan(context.program, SINCE):
-            ended = _by_cmdstan(context, scratch, options)
+            ended = _by_cmdstan(spec, context, scratch, options)
         else:
             _points(options), _metric(options)
             embedded = functools.partial(_embedded, context, options)
-            ended = served(context, "nuts", SINCE, embedded)
+            ended = served(spec, context, "nuts", SINCE, embedded)
     except (TypeError, ValueError) as error:
         return Outcome("failed", message=str(error), reason=Reason.OPTIONS)
     whole = dataclasses.replace(ended.cost, seconds=ended.cost.seconds + seconds)
@@ -136,7 +136,9 @@ def starts(
     row = pathfinder.PATHFINDER
     folder = scratch / "pathfinder"
     folder.mkdir()
-    asked = RunSpec(spec.model, row.name, row.defaults, spec.seed, max(1000, chains))
+    asked = dataclasses.replace(
+        spec, method=row.name, options=row.defaults, draws=max(1000, chains)
+    )
     found = row.fit(asked, context, folder, row.options)
     if found.draws is None:
         words = f"no starts for NUTS: Pathfinder ended without draws: {found.message}"
@@ -157,14 +159,15 @@ def starts(
     return points, found.cost.seconds
 
 
-def _by_cmdstan(context: RunContext, scratch: Path, options: NutsOptions) -> Outcome:
+def _by_cmdstan(spec: RunSpec, context: RunContext, scratch: Path, options: NutsOptions) -> Outcome:
     chains, samples = options.chains, options.samples
 
     def read() -> StanChains:
         files = sorted(scratch.glob("*.csv"))
         if len(files) != chains:
             raise CsvError(f"{len(files)} files of {chains} chains")
-        return read_chains(files, samples, ("lp__", *(f"{c}__" for c in _STATISTICS.values())))
+        columns = ("lp__", *(f"{c}__" for c in _STATISTICS.values()))
+        return read_chains(files, samples, columns, spec.left_out)
 
     ended, text, found = attempt(
         context,

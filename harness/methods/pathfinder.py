@@ -105,7 +105,7 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: PathfinderOp
     if by_cmdstan(context.program, SINCE):
         return _by_cmdstan(spec, context, scratch, options)
     embedded = functools.partial(_embedded, spec, context, options)
-    return served(context, "pathfinder", SINCE, embedded)
+    return served(spec, context, "pathfinder", SINCE, embedded)
 
 
 def _embedded(
@@ -187,7 +187,7 @@ def _by_cmdstan(
         files = list(scratch.glob("*.csv"))
         if len(files) != 1:
             raise CsvError(f"expected one output file, found {len(files)}")
-        table = read_stan_csv(files[0])
+        table = read_stan_csv(files[0], spec.left_out)
         log_p, log_q = table.column("lp__"), table.column("lp_approx__")
         return Paths(table.quantities, table.quantity_values(), log_p, log_q)
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.methods.method import Outcome, timed_out
-from harness.records import STAN, Cost, Draws, Program, RunContext
+from harness.records import STAN, Cost, Draws, Program, RunContext, RunSpec
 from harness.records.faults import machine_fault
-from harness.records.names import stan_name
+from harness.records.names import kept_places, stan_name
 from harness.stan import console
 from harness.stan.cache import ProgramError
 from harness.stan.source import without_generated
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
+    from harness.stan.density import Density
     from harness.stan.embedded.model import EmbeddedModel
     from harness.stan.embedded.services import Served
 
@@ -47,6 +48,7 @@ def by_cmdstan(program: Program, since: Since) -> bool:
 
 
 def served(
+    spec: RunSpec,
     context: RunContext,
     method: str,
     since: Since,
@@ -72,7 +74,7 @@ def served(
         return Outcome("failed", message=f"{method}: {_LACKING}")
     clock = Clock(context.timeout_s)
     try:
-        ended = _fitted(context, fit, clock)
+        ended = _fitted(spec, context, fit, clock)
     except ServiceTimeoutError as error:
         ended = timed_out(context, Cost(clock.elapsed_s))
         ended = dataclasses.replace(ended, console=console.excerpt(text_of(error.lines)))
@@ -89,18 +91,26 @@ def served(
 
 
 def _fitted(
-    context: RunContext, fit: Callable[[EmbeddedModel, Clock], Outcome], clock: Clock
+    spec: RunSpec,
+    context: RunContext,
+    fit: Callable[[EmbeddedModel, Clock], Outcome],
+    clock: Clock,
 ) -> Outcome:
     """Fit; where a service ends because generated quantities throw, fit without them.
 
-    They are then computed draw by draw, and those that throw are NaN.
+    They are then computed draw by draw, and those that throw are NaN. Where the run leaves all of
+    them out, they are never computed.
     """
     from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
     from harness.stan.embedded.model import EmbeddedModel
 
     program = context.program
     file, data, seed = program.embedded_file, context.data_file, context.cmdstan_seed
+    bare = _whole_without_generated if program.constants else without_generated
     with closing(EmbeddedModel(file, data, seed, constants=program.constants)) as model:
+        if spec.left_out and not kept_generated(model, spec.left_out):
+            with closing(EmbeddedModel(file, data, seed, edit=bare)) as other:
+                return fit(other, clock)
         try:
             return fit(model, clock)
         except ServiceTimeoutError:
@@ -108,7 +118,6 @@ def _fitted(
         except ServiceError as error:
             if not generates(model):
                 raise
-            bare = _whole_without_generated if program.constants else without_generated
             try:
                 with closing(EmbeddedModel(file, data, seed, edit=bare)) as other:
                     ended = fit(other, clock)
@@ -118,7 +127,7 @@ def _fitted(
                 raise error from None  # it was not for them
         if ended.draws is None:
             return ended
-        draws, lost = _generated(ended.draws, model, seed)
+        draws, lost = _generated(ended.draws, model, seed, kept_generated(model, spec.left_out))
         words = "; ".join(w for w in (ended.message, lost) if w)
         cost = dataclasses.replace(ended.cost, seconds=clock.elapsed_s)
         return dataclasses.replace(ended, draws=draws, message=words, cost=cost)
@@ -129,22 +138,33 @@ def generates(model: EmbeddedModel) -> bool:
     return len(model.constrained_names(generated=True)) > len(model.constrained_names())
 
 
+def kept_generated(model: Density, left_out: Mapping[str, tuple[str, ...]]) -> list[int]:
+    """Return which generated quantities are kept, by their places among all values."""
+    own = len(model.constrained_names(transformed=True))
+    names = tuple(map(stan_name, model.constrained_names(transformed=True, generated=True)))
+    keep = kept_places(names, left_out)
+    return [i for i in (range(len(names)) if keep is None else keep) if i >= own]
+
+
 def _whole_without_generated(text: str) -> str:
     from harness.stan.embedded.constants import with_constants
 
     return without_generated(with_constants(text))
 
 
-def _generated(draws: Draws, model: EmbeddedModel, seed: int) -> tuple[Draws, str]:
-    """Return draws with their generated quantities, and how many have none."""
+def _generated(
+    draws: Draws, model: EmbeddedModel, seed: int, kept: Sequence[int]
+) -> tuple[Draws, str]:
+    """Return draws with those generated quantities that are kept, and how many have none."""
     from harness.stan.unconstrain import unconstrained
 
-    chains, n, own = draws.values.shape
+    chains, n, _ = draws.values.shape
     z = unconstrained(model, draws, range(chains * n))
-    values, failures = model.constrain(z, transformed=True, generated=True, seed=seed)
+    values, failures = model.constrain(z, transformed=True, generated=True, seed=seed, keep=kept)
     values[failures != 0] = np.nan
-    whole = np.concatenate([draws.values, values.reshape(chains, n, -1)[..., own:]], axis=2)
-    names = tuple(map(stan_name, model.constrained_names(transformed=True, generated=True)))
+    whole = np.concatenate([draws.values, values.reshape(chains, n, -1)], axis=2)
+    written = model.constrained_names(transformed=True, generated=True)
+    names = (*draws.names, *(stan_name(written[i]) for i in kept))
     lost = int(np.count_nonzero(failures))
     words = f"{lost} of {chains * n} draws have no generated quantities: {model.last_error()}"
     return dataclasses.replace(draws, names=names, values=whole), words if lost else ""

@@ -96,10 +96,13 @@ def looked_at(
 ) -> tuple[list[str], str]:
     """Return the scalars that a comparison looks at, and a note where some are left out.
 
-    All but the generated quantities that are not among the model's choice or, without a choice, but
-    ``MOST_GENERATED`` of these.
+    All but the generated quantities where the model has none compared, those that are not among its
+    choice or, without a choice, but ``MOST_GENERATED`` of these.
     """
     many = [n for n in names if base_name(n) in generated]
+    if not model.generated:
+        left_out = set(many)
+        return [n for n in names if n not in left_out], ""
     if model.quantities:
         chosen = set(model.quantities)
         left_out = {n for n in many if n not in chosen and base_name(n) not in chosen}

@@ -52,6 +52,8 @@ class Model:
     lesson: str = ""
     quantities: tuple[str, ...] = ()
     """Base names to compare (``"x"`` stands for ``x[1]``, …); empty means all."""
+    generated: bool = True
+    """Whether generated quantities are compared."""
     reference: str | None = None
     """Name of an exact sampler in :mod:`harness.models.exact`, or None: NUTS."""
     claims: tuple[Claim, ...] = ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,32 @@ def stan_name(column: str) -> str:
 def base_name(name: str) -> str:
     """Return the variable a scalar belongs to: ``beta`` of ``beta[2,1]``."""
     return name.partition("[")[0].partition(":")[0]
+
+
+def kept_places(names: Sequence[str], left_out: Mapping[str, Collection[str]]) -> list[int] | None:
+    """Return the places of scalars that are not left out; None if that is all of them.
+
+    ``left_out`` has variables, each with its elements that are kept all the same.
+    """
+    if not left_out:
+        return None
+    kept = [i for i, n in enumerate(names) if n in left_out.get(base_name(n), (n,))]
+    return None if len(kept) == len(names) else kept
+
+
+def of_names(draws: Draws, names: Sequence[str]) -> Draws:
+    """Return some of the quantities, in copies that do not keep the others in memory."""
+    if len(names) == len(draws.names):
+        return draws
+    at = {name: i for i, name in enumerate(draws.names)}
+    return dataclasses.replace(
+        draws,
+        names=tuple(names),
+        values=np.take(draws.values, [at[n] for n in names], axis=2),
+        stats={k: v.copy() for k, v in draws.stats.items()},
+        log_p=None if draws.log_p is None else draws.log_p.copy(),
+        log_q=None if draws.log_q is None else draws.log_q.copy(),
+    )
 
 
 def variables(names: Sequence[str], values: FloatArray) -> dict[str, FloatArray]:

@@ -80,6 +80,8 @@ class RunSpec:
     seed: int
     """The seed's number as the user counts them, from 1; CmdStan gets a hash of the spec."""
     draws: int
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Variables of generated quantities without draws, each with its elements that have some."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

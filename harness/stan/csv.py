@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.records import Trace
-from harness.records.names import stan_name
+from harness.records.names import kept_places, stan_name
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -23,6 +26,14 @@ _BLOCK = 2**21
 
 _EXACT = (3, 1)
 """From this version on, pandas reads the double that was printed without being asked to."""
+
+
+_NOT_PLAIN = (b"#", b"\r", b"\0")
+"""Comments, other ends of lines, and what ends pandas' reading."""
+
+_COMMA, _NEW_LINE = b",\n"
+
+_NOTHING: Mapping[str, tuple[str, ...]] = {}
 
 
 class CsvError(ValueError):
@@ -82,8 +93,8 @@ def _quantity_columns(columns: Sequence[str]) -> list[int]:
     return [i for i, c in enumerate(columns) if not c.endswith("__")]
 
 
-def read_stan_csv(path: Path) -> StanTable:
-    """Read a CmdStan CSV.
+def read_stan_csv(path: Path, left_out: Mapping[str, tuple[str, ...]] = _NOTHING) -> StanTable:
+    """Read a CmdStan CSV, without the quantities that a run leaves out (``RunSpec.left_out``).
 
     Raises
     ------
@@ -92,7 +103,7 @@ def read_stan_csv(path: Path) -> StanTable:
     """
     with path.open("rb") as file:
         most = sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
-    columns, blocks = _read(path)
+    columns, blocks = _read(path, left_out)
     # Memory that no row is written to, for the comments, is never taken.
     values = np.empty((most, len(columns)))
     n = 0
@@ -102,25 +113,34 @@ def read_stan_csv(path: Path) -> StanTable:
     return StanTable(columns, values[:n])
 
 
-def read_chains(paths: Sequence[Path], draws: int, statistics: Sequence[str]) -> StanChains:
+def read_chains(
+    paths: Sequence[Path],
+    draws: int,
+    statistics: Sequence[str],
+    left_out: Mapping[str, tuple[str, ...]] = _NOTHING,
+) -> StanChains:
     """Read the CSVs of chains that have as many draws each and the same columns.
+
+    The quantities that a run leaves out (``RunSpec.left_out``) are not read.
 
     Raises
     ------
     CsvError
         As :func:`read_stan_csv`, and if a chain has fewer or more draws, or other columns.
     """
-    names: tuple[str, ...] | None = None
-    for chain, path in enumerate(paths):
-        columns, blocks = _read(path)
-        if names is None:
-            names, own = columns, _quantity_columns(columns)
-            values = np.empty((len(paths), draws, len(own)))
-            at = {name: _place(columns, name) for name in statistics}
-            found = {name: np.empty((len(paths), draws)) for name in statistics}
+    if not paths:
+        raise CsvError("there is no output file")
+    names, _ = _read(paths[0], left_out)
+    own = _quantity_columns(names)
+    at = {name: _place(names, name) for name in statistics}
+    values = np.empty((len(paths), draws, len(own)))
+    found = {name: np.empty((len(paths), draws)) for name in statistics}
+
+    def fill(chain: int) -> None:
+        path, n = paths[chain], 0
+        columns, blocks = _read(path, left_out)
         if columns != names:
             raise CsvError(f"{path.name} has other columns than {paths[0].name}")
-        n = 0
         for block in blocks:
             upto = n + len(block)
             if upto <= draws:
@@ -131,88 +151,117 @@ def read_chains(paths: Sequence[Path], draws: int, statistics: Sequence[str]) ->
         if n != draws:
             msg = f"{path.name} has {n} draws where {draws} were asked for: truncated"
             raise CsvError(msg)
-    if names is None:
-        raise CsvError("there is no output file")
+
+    # Pandas and NumPy let other threads work meanwhile.
+    with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+        list(pool.map(fill, range(len(paths))))
     return StanChains(tuple(stan_name(names[i]) for i in own), values, found)
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], Iterator[FloatArray]]:
-    """Return the columns of a file, and its rows in blocks of shape ``(row, column)``."""
-    blocks = _lines(path)
-    first = next(blocks, None)
-    if first is None:
+def _read(
+    path: Path, left_out: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], Iterator[FloatArray]]:
+    """Return the wanted columns of a file, and its rows in blocks of shape ``(row, column)``."""
+    texts = _whole_lines(path)
+    header, first = b"", b""
+    for text in texts:
+        first = text
+        while first and not header:
+            line, _, first = first.partition(b"\n")
+            header = next(iter(_without_comments(line)), b"")
+        if header:
+            break
+    else:
         raise CsvError(f"{path.name} is empty")
-    header, *rows = first
-    columns = tuple(header.decode("utf-8", errors="replace").strip().split(","))
+    columns = header.decode("utf-8", errors="replace").split(",")
+    places = kept_places([stan_name(c) for c in columns], left_out)
 
     def parsed() -> Iterator[FloatArray]:
-        if rows:
-            yield _parse(rows, columns, path)
-        some = bool(rows)
-        for lines in blocks:
-            some = True
-            yield _parse(lines, columns, path)
+        some = False
+        for text in itertools.chain([first], texts):
+            values = _parse(text, len(columns), places, path)
+            if len(values):
+                some = True
+                yield values
         if not some:
             raise CsvError(f"{path.name} has a header and no rows")
 
-    return columns, parsed()
+    return tuple(columns if places is None else [columns[i] for i in places]), parsed()
 
 
-def _lines(path: Path) -> Iterator[list[bytes]]:
-    """Yield the lines of a file that are no comments, in lists that are not empty.
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the text of a file in pieces of whole lines, without the newline that ends a piece.
 
-    A line that does not end is only taken where it is the first, the header.
+    A line that does not end is only taken where it is the first that is no comment, the header.
     """
     rest, some = b"", False
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            whole, end, rest_of = (rest + block).rpartition(b"\n")
-            rest = rest_of
-            if end and (lines := _without_comments(whole)):
-                some = True
-                yield lines
-    if rest and not some and (lines := _without_comments(rest)):
-        yield lines
-    elif rest:
+            whole, end, rest_of = block.rpartition(b"\n")
+            if end:
+                yield (whole := rest + whole)
+                some = some or bool(_without_comments(whole))
+                rest = rest_of
+            else:
+                rest += block
+    if rest and some:
         raise CutShortError(f"{path.name} ends in the middle of a line")
+    yield rest
 
 
 def _without_comments(text: bytes) -> list[bytes]:
     return [s for line in text.splitlines() if (s := line.strip()) and not line.startswith(b"#")]
 
 
-def _parse(lines: list[bytes], columns: Sequence[str], path: Path) -> FloatArray:
-    """Return the numbers of lines, exactly the doubles that were printed: ``(row, column)``."""
-    per_row = {line.count(b",") + 1 for line in lines}
-    if per_row == {len(columns)}:
-        found = _quickly(lines)
-        if found is not None and found.size == len(lines) * len(columns):
-            return found.reshape(len(lines), len(columns))
+def _parse(text: bytes, width: int, places: list[int] | None, path: Path) -> FloatArray:
+    """Return the numbers of lines, exactly the doubles that were printed: ``(row, column)``.
+
+    Of the ``width`` columns, those at ``places``, or all.
+    """
+    found = _quickly(text, width, places)
+    if found is not None:
+        return found
+    lines = _without_comments(text)
+    if not lines:
+        return np.empty((0, width if places is None else len(places)))
+    found = _quickly(b"\n".join(lines), width, places)
+    if found is not None:
+        return found
     try:
         # It also takes the words nan and inf, and says where a line is bad.
         values = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2, comments=None)
     except ValueError as error:
         raise CsvError(f"{path.name} cannot be read: {error}") from error
-    if values.shape[1] != len(columns):
-        msg = f"{path.name} has {values.shape[1]} numbers per row for {len(columns)} columns"
+    if values.shape[1] != width:
+        msg = f"{path.name} has {values.shape[1]} numbers per row for {width} columns"
         raise CsvError(msg)
-    return values
+    return values if places is None else values[:, places]
 
 
-def _quickly(lines: list[bytes]) -> FloatArray | None:
-    """Return the numbers of good lines, one after another; None where one is no plain number.
+def _quickly(text: bytes, width: int, places: list[int] | None) -> FloatArray | None:
+    """Return the numbers of good lines; None where a line is no row of plain numbers.
 
     Pandas needs a third of the seconds of ``numpy.loadtxt``, if it gets a number a line: columns
-    by the thousand cost it more than their numbers.
+    by the thousand cost it more than their numbers. What is not wanted is cut before.
     """
     import pandas as pd
 
-    text = b"\n".join([*lines, b""]).replace(b",", b"\n")
-    if b"\0" in text:  # where it would stop reading
+    if not text or any(mark in text for mark in _NOT_PLAIN):
         return None
+    letters = np.frombuffer(bytearray(text) + b"\n", dtype=np.uint8)
+    new_line = letters == _NEW_LINE
+    ends = np.flatnonzero(new_line | (letters == _COMMA))
+    rows, left = divmod(len(ends), width)
+    if left or rows != np.count_nonzero(new_line) or not new_line[ends[width - 1 :: width]].all():
+        return None
+    letters[ends] = _NEW_LINE
+    if places is not None:
+        wanted = np.zeros(width, dtype=bool)
+        wanted[places] = True
+        letters = letters[np.repeat(np.tile(wanted, rows), np.diff(ends, prepend=-1))]
     try:
         table = pd.read_csv(
-            io.BytesIO(text),
+            io.BytesIO(letters.tobytes()),
             engine="c",
             header=None,
             names=["x"],
@@ -224,7 +273,9 @@ def _quickly(lines: list[bytes]) -> FloatArray | None:
         )
     except ValueError:
         return None
-    return np.asarray(table["x"], dtype=np.float64)
+    found = np.asarray(table["x"], dtype=np.float64)
+    per_row = width if places is None else len(places)
+    return found.reshape(rows, per_row) if found.size == rows * per_row else None
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -105,6 +105,15 @@ class DensityPoint(Protocol):
         ...
 
 
+AT_ONCE = 2**20
+"""Numbers of which some are kept that are in memory at a time."""
+
+
+def points_at_once(points: int, width: int, *, cut: bool) -> int:
+    """Return how many points are written at a time: all, where none of their values are cut."""
+    return max(1, AT_ONCE // max(width, 1) if cut else points)
+
+
 class Density(Protocol):
     """A Stan program with its data: log density with Jacobian, nats, at unconstrained points."""
 
@@ -154,9 +163,19 @@ class Density(Protocol):
         ...
 
     def constrain(
-        self, z: ArrayLike, *, transformed: bool = True, generated: bool = False, seed: int = 1
+        self,
+        z: ArrayLike,
+        *,
+        transformed: bool = True,
+        generated: bool = False,
+        seed: int = 1,
+        keep: Sequence[int] | None = None,
     ) -> tuple[FloatArray, NDArray[np.int32]]:
-        """Return constrained values ``(point, value)`` and each point's status."""
+        """Return constrained values ``(point, value)`` and each point's status.
+
+        Of the values, those at the places ``keep``, or all; the others of some points are in
+        memory at a time.
+        """
         ...
 
     def unconstrain(self, theta: Mapping[str, Any]) -> FloatArray:

@@ -21,7 +21,8 @@ class Looks:
         model = task.model
         # Draws that others made may have some of them only: then only a choice by name serves.
         made_here = task.reference in CHOICES and model.reference is None
-        self._all = task.draws_folder is not None or not (model.quantities or made_here)
+        everything = task.draws_folder is not None or not (model.quantities or made_here)
+        self._all = everything and model.generated
         self._model = model
         self._generated = frozenset(() if self._all else generated_of(model))
         self._notes: dict[str, None] = {}

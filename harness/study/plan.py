@@ -31,7 +31,7 @@ from harness.study.task import Analysis, Known, Needs, with_draws, with_options
 if TYPE_CHECKING:
     from harness.why.remedies.row import Proposal
 
-_NAMES = TypeAdapter(list[str])
+_DECLARED = TypeAdapter(tuple[list[str], list[str]])
 
 _WORDS = TypeAdapter(str)
 
@@ -230,14 +230,22 @@ class Planner:
         model, supplied = work.model, work.reference not in CHOICES
         if not (model.quantities or supplied):
             return
-        declared = self._declared(model)
+        own, generated = self._declared(model)
+        declared = [*own, *generated]
         if not declared:
             return  # stanc refuses the program, and says why where it is compiled
+        if not model.generated:
+            unwanted = [name for name in model.quantities if base_name(name) in generated]
+            if unwanted:
+                raise ValueError(
+                    f"{unwanted[0]} is a generated quantity, which --no-gq leaves out; drop one "
+                    "of them"
+                )
         absent = [name for name in model.quantities if base_name(name) not in declared]
         if absent:
             # Of several models, each may have some of the quantities.
             others = [m for m in self._plan.models if m is not model]
-            elsewhere = {name for other in others for name in self._declared(other)}
+            elsewhere = {n for other in others for names in self._declared(other) for n in names}
             absent = [name for name in absent if base_name(name) not in elsewhere]
         for name in absent:
             near = difflib.get_close_matches(name, declared, n=1)
@@ -252,19 +260,35 @@ class Planner:
                     f"program's quantities: {listed(declared, 20)}"
                 )
 
-    def _declared(self, model: Model) -> list[str]:
-        """Return the variables that a program writes, none if stanc refuses it."""
+    def _declared(self, model: Model) -> tuple[list[str], list[str]]:
+        """Return a program's variables, and its generated ones; none if stanc refuses it."""
         try:
             versions = dict(self._engines.versions)
-            key = digest(["declared", stan.program_hash(model.stan_file), versions])
-            known = self._store.recall(key, _NAMES)
+            key = digest(["declared apart", stan.program_hash(model.stan_file), versions])
+            known = self._store.recall(key, _DECLARED)
             if known is None:
                 info = describe(model.stan_file, self._engines)
-                known = [*info.parameters, *info.transformed_parameters, *info.generated_quantities]
-                self._store.keep(key, _NAMES, known)
+                own = [*info.parameters, *info.transformed_parameters]
+                known = (own, list(info.generated_quantities))
+                self._store.keep(key, _DECLARED, known)
         except (stan.ToolchainError, stan.ProgramError):
-            return []
+            return [], []
         return known
+
+    def _generated_left_out(self, model: Model) -> dict[str, tuple[str, ...]]:
+        """Return the generated quantities without draws, because nothing looks at them.
+
+        With a choice, all are kept nevertheless where draws are to be written.
+        """
+        if model.generated and (self._plan.draws or not model.quantities):
+            return {}
+        _, generated = self._declared(model)
+        chosen = sorted({*model.quantities})
+        return {
+            name: tuple(n for n in chosen if base_name(n) == name)
+            for name in sorted(generated)
+            if name not in chosen
+        }
 
     def _left_out(self, work: Work, name: str) -> str | None:
         """Return why a method is not run: it cannot be used here, or is skipped unless named."""
@@ -307,7 +331,8 @@ class Planner:
             draws = int(options["chains"]) * int(options["samples"])
         first = self._plan.first_seed
         numbers = range(first, first + seeds)
-        return [RunSpec(model.name, name, options, seed, draws) for seed in numbers]
+        left_out = self._generated_left_out(model)
+        return [RunSpec(model.name, name, options, seed, draws, left_out) for seed in numbers]
 
     def key(self, work: Work, spec: RunSpec) -> str:
         """Return the key a run is stored under."""
@@ -323,13 +348,18 @@ class Planner:
 
     def _look_up(self, work: Work, spec: RunSpec) -> None:
         """Take the stored result, or put the run on the waiting list."""
-        key = self.key(work, spec)
-        stored = self._store.get(key, with_arrays=False)
-        if stored is not None and stored.status == "timed_out":
-            allowed = stored.diagnostics.get("timeout_s", 0.0)
-            if allowed < self._plan.timeout_s:
-                self._store.discard(key)
-                stored = None
+        key, stored = self.key(work, spec), None
+        # A run that leaves nothing out serves every choice.
+        for asked in (spec, dataclasses.replace(spec, left_out={}))[: 1 + bool(spec.left_out)]:
+            there = self.key(work, asked)
+            stored = self._store.get(there, with_arrays=False)
+            if stored is not None and stored.status == "timed_out":
+                allowed = stored.diagnostics.get("timeout_s", 0.0)
+                if allowed < self._plan.timeout_s:
+                    self._store.discard(there)
+                    stored = None
+            if stored is not None:
+                break
         if stored is None:
             work.waiting[key] = spec
         else:

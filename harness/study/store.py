@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from harness.records import Draws, RunResult, RunSpec, Trace
 from harness.records.faults import machine_fault
+from harness.records.names import of_names
 from harness.records.text import clip, one_line
 from harness.stan.usage import used
 from harness.study.arrays import Bytes, packed, read_bytes, unpacked
@@ -57,12 +58,16 @@ def run_key(
 ) -> str:
     """Return the key of a run: all that its draws depend on, but not the model's name.
 
-    ``versions`` are those that can change a draw: CmdStan, compiler, bridge.
+    ``versions`` are those that can change a draw: CmdStan, compiler, bridge. Which generated
+    quantities a run has none of is part of its key, so it never serves a comparison of them.
     """
     return digest(
         {
             "format": _FORMAT,
-            "spec": {k: v for k, v in asdict(spec).items() if k != "model"},
+            # What leaves nothing out has the key that it had before there was a choice.
+            "spec": {
+                k: v for k, v in asdict(spec).items() if k != "model" and (v or k != "left_out")
+            },
             "program": program_hash,
             "data": data_hash,
             "method_version": version,
@@ -144,7 +149,7 @@ class Store:
                 continue
             draws = stored.draws
             if draws is not None and only is not None:
-                draws = _of_names(draws, only(draws.names))
+                draws = of_names(draws, only(draws.names))
             # It may be stored under another model's name, or by a version that knew one engine.
             found.append(dataclasses.replace(stored, spec=r.spec, engine=r.engine, draws=draws))
         return tuple(found)
@@ -282,21 +287,6 @@ def _sha256(*pieces: bytes | Bytes) -> str:
     for piece in pieces:
         whole.update(piece if isinstance(piece, bytes) else piece.data)
     return whole.hexdigest()
-
-
-def _of_names(draws: Draws, names: Sequence[str]) -> Draws:
-    """Return some of the quantities, in copies that do not keep the others in memory."""
-    if len(names) == len(draws.names):
-        return draws
-    at = {name: i for i, name in enumerate(draws.names)}
-    return dataclasses.replace(
-        draws,
-        names=tuple(names),
-        values=np.take(draws.values, [at[n] for n in names], axis=2),
-        stats={k: v.copy() for k, v in draws.stats.items()},
-        log_p=None if draws.log_p is None else draws.log_p.copy(),
-        log_q=None if draws.log_q is None else draws.log_q.copy(),
-    )
 
 
 def _read(folder: Path) -> tuple[bytes, bytes, Bytes] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import operator
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.stan.bridge.arrays import described
 from harness.stan.bridge.loading import BridgeError, PointBuffers, address, opened, text
-from harness.stan.density import Evaluation, Status, check_parameters
+from harness.stan.density import Evaluation, Status, check_parameters, points_at_once
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -174,26 +174,39 @@ class BridgeModel:
         return float(found.value[0]), found.gradient[0]
 
     def constrain(
-        self, z: ArrayLike, *, transformed: bool = True, generated: bool = False, seed: int = 1
+        self,
+        z: ArrayLike,
+        *,
+        transformed: bool = True,
+        generated: bool = False,
+        seed: int = 1,
+        keep: Sequence[int] | None = None,
     ) -> tuple[FloatArray, NDArray[np.int32]]:
         """Return constrained values ``(point, value)`` and each point's status.
 
-        ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers.
+        ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers. Of the
+        values, those at the places ``keep``, or all.
         """
         call = self.library.call
         with self.library.lock:
             points = self._points(z)
             width = len(self.constrained_names(transformed=transformed, generated=generated))
-            out = np.empty((len(points), width))
+            out = np.empty((len(points), width if keep is None else len(keep)))
             status = np.empty(len(points), dtype=np.int32)
+            step = points_at_once(len(points), width, cut=keep is not None)
             rng = call.hb_rng_new(_seed(seed), 1)
             if not rng:
                 raise MemoryError
             try:
-                call.hb_constrain(
-                    self.handle, rng, transformed, generated, *points.shape, address(points),
-                    width, address(out), address(status),
-                )  # fmt: skip
+                for i in range(0, len(points), step):
+                    some, ended = points[i : i + step], status[i : i + step]
+                    whole = out if keep is None else np.empty((len(some), width))
+                    call.hb_constrain(
+                        self.handle, rng, transformed, generated, *some.shape, address(some),
+                        width, address(whole), address(ended),
+                    )  # fmt: skip
+                    if keep is not None:
+                        out[i : i + step] = whole[:, keep]
             finally:
                 call.hb_rng_delete(rng)
         return out, status

@@ -10,14 +10,20 @@ import math
 import operator
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from harness.records.faults import names_memory
-from harness.stan.density import EngineError, Evaluation, Status, check_parameters
+from harness.stan.density import (
+    EngineError,
+    Evaluation,
+    Status,
+    check_parameters,
+    points_at_once,
+)
 from harness.stan.embedded import batch, library
 from harness.stan.embedded.buffers import Staged, address, rows, text
 from harness.stan.embedded.constants import with_constants
@@ -38,6 +44,9 @@ _CLOSED = "the model is closed; make it again"
 _STAGED = 1024
 """Numbers that are copied to and from buffers at known addresses, because looking up an array's
 address costs more than copying up to this many."""
+
+_NOT_WANTED = 2**17
+"""Generated numbers that nobody wants from which on it pays to load the program without them."""
 
 NOT_FINITE = "the log density or its gradient is not finite"
 
@@ -215,38 +224,70 @@ class EmbeddedModel:
         return float(found.value[0]), found.gradient[0]
 
     def constrain(
-        self, z: ArrayLike, *, transformed: bool = True, generated: bool = False, seed: int = 1
+        self,
+        z: ArrayLike,
+        *,
+        transformed: bool = True,
+        generated: bool = False,
+        seed: int = 1,
+        keep: Sequence[int] | None = None,
     ) -> tuple[FloatArray, NDArray[np.int32]]:
         """Return constrained values ``(point, value)`` and each point's status.
 
-        ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers.
+        ``z`` has shape ``(point, dimension)``; ``seed`` is for generated random numbers. Of the
+        values, those at the places ``keep``, or all.
         """
         points = self._points(z)
-        out = np.full((len(points), self._width), np.nan)
-        status = np.zeros(len(points), dtype=np.int32)
-        row, call = 8 * self._width, self._call
+        unwanted = 0 if generated or not transformed else self._width - self._ends[1]
         with self.lock:
+            self.handle  # noqa: B018 - raises if the model is closed
+            if len(points) * unwanted > _NOT_WANTED:
+                out, status = self._plain.constrain(points, keep=keep)
+                if status.any():
+                    self._error = self._plain.last_error()
+                return out, status
             self.listen()
-            call.stanli_wa_seed(self.handle, _seed(seed))
-            write = call.stanli_wa_row
-            if not generated and not transformed:
-                write = call.stanli_constrain
-            both = zip(rows(points, 8 * self._dimension), rows(out, row), strict=True)
-            failed = [write(self.handle, at_z, at_out) != 0 for at_z, at_out in both]
-            bad = np.flatnonzero(failed)
-            if len(bad):
-                out[bad] = np.nan
-                status[bad] = Status.REJECT
-                self._error = self._why_not_written(points[bad[0]])
-                if names_memory(self._error):
-                    raise MemoryError(self._error)
-                end = self._ends[1]
-                if transformed and not generated and end < self._width:
-                    out[bad, :end], status[bad] = self._plain.constrain(points[bad])
-        if transformed and generated:
-            return out, status
-        wanted = self._columns(transformed, generated)
-        return np.concatenate([out[:, columns] for columns in wanted], axis=1), status
+            self._call.stanli_wa_seed(self.handle, _seed(seed))
+            status = np.zeros(len(points), dtype=np.int32)
+            if keep is None and transformed and generated:
+                return self._written(points, status, transformed, generated), status
+            wanted = self._columns(transformed, generated)
+            places = np.concatenate([np.arange(c.start, c.stop) for c in wanted])
+            places = places if keep is None else places[np.asarray(keep, dtype=np.intp)]
+            out = np.empty((len(points), len(places)))
+            step = points_at_once(len(points), self._width, cut=True)
+            for i in range(0, len(points), step):
+                some = slice(i, i + step)
+                found = self._written(points[some], status[some], transformed, generated)
+                out[some] = found[:, places]
+        return out, status
+
+    def _written(
+        self,
+        points: FloatArray,
+        status: NDArray[np.int32],
+        transformed: bool,  # noqa: FBT001
+        generated: bool,  # noqa: FBT001
+    ) -> FloatArray:
+        """Return all values of points, NaN where none are wanted or they throw; set ``status``.
+
+        Called with ``lock`` held. Random numbers go on where the last call ended.
+        """
+        out = np.full((len(points), self._width), np.nan)
+        parameters_only = not generated and not transformed
+        write = self._call.stanli_constrain if parameters_only else self._call.stanli_wa_row
+        both = zip(rows(points, 8 * self._dimension), rows(out, 8 * self._width), strict=True)
+        bad = np.flatnonzero([write(self.handle, at_z, at_out) != 0 for at_z, at_out in both])
+        if len(bad):
+            out[bad] = np.nan
+            status[bad] = Status.REJECT
+            self._error = self._why_not_written(points[bad[0]])
+            if names_memory(self._error):
+                raise MemoryError(self._error)
+            end = self._ends[1]
+            if transformed and not generated and end < self._width:
+                out[bad, :end], status[bad] = self._plain.constrain(points[bad])
+        return out
 
     def unconstrain(self, theta: Mapping[str, Any]) -> FloatArray:
         """Return the point ``(dimension,)`` for constrained parameters by name.

@@ -47,7 +47,7 @@ def plan_runs(remedy: Remedy, planning: Planning) -> Proposal | None:
     if why is not None:
         return planning.proposal(remedy.id, change, None, "left out", {"why": why})
     draws = own.draws if change.same else int(settings.get("draws", row.draws))
-    first = RunSpec(own.model, change.method, options, planning.seeds[0], draws)
+    first = replace(own, method=change.method, options=options, seed=planning.seeds[0], draws=draws)
     seconds = expected_s(first, planning.of(planning.method), planning.gradient_s)
     if seconds > planning.limit_s:
         facts = {"seconds": seconds, "limit": planning.limit_s}

@@ -1,0 +1,192 @@
+"""Generated quantities are chosen before they are computed: ``--quantities`` and ``--no-gq``."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from engine_builders import engines
+
+from harness.cli import main
+from harness.methods import METHODS
+from harness.records import Draws, FloatArray, Model, Program, RunContext, RunSpec
+from harness.records.names import kept_places
+from harness.stan import cache_dir, embedded
+from harness.stan.csv import CsvError, read_chains, read_stan_csv
+from harness.study import comparing
+from harness.study.plan import Plan, Planner
+from harness.study.store import _FORMAT, Store, digest, run_key
+
+needs_engine = pytest.mark.skipif(bool(embedded.available()), reason=embedded.available() or "-")
+
+LEFT_OUT = {"y": ("y[2]",), "z": ()}
+
+PROGRAM = """
+parameters { real m; }
+transformed parameters { real twice = 2 * m; }
+model { m ~ normal(0, 1); }
+generated quantities {
+  vector[5] y;
+  real z = square(m);
+  for (i in 1:5) y[i] = sin(i * m);
+}
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a program with generated quantities, and an empty cache for one test."""
+    file = tmp_path / "many.stan"
+    file.write_text(PROGRAM)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+def drawn(program: Path, method: str, left_out: Mapping[str, tuple[str, ...]] = {}) -> Draws:
+    """Run a method in the embedded engine, and return its draws."""
+    row = METHODS[method]
+    spec = RunSpec("many", method, row.defaults, 1, row.draws, left_out)
+    scratch = Path(tempfile.mkdtemp(dir=program.parent))
+    embedded_one = Program(program, {"numpy": "2"}, embedded=True)
+    found = row.run(spec, RunContext(embedded_one, None, 60.0, 20_261_129), scratch).draws
+    assert found is not None
+    return found
+
+
+def by_name(draws: Draws) -> dict[str, FloatArray]:
+    """Return the draws of each quantity."""
+    return {name: draws.quantity(name) for name in draws.names}
+
+
+def test_what_is_left_out_is_told_by_variable_and_element() -> None:
+    """A variable goes with its elements, but for those that are named; others stay."""
+    names = ("m", "y[1]", "y[2]", "y:1[2]", "z", "zz")
+    assert kept_places(names, LEFT_OUT) == [0, 2, 5]
+    assert kept_places(names, {}) is None
+    assert kept_places(("m", "y[2]"), LEFT_OUT) is None
+
+
+def test_a_run_without_them_has_a_key_of_its_own() -> None:
+    """It never serves a comparison of them; a run that leaves nothing out knows of no choice."""
+    spec = RunSpec("m", "advi", {}, 1, 10)
+    specs = [spec, dataclasses.replace(spec, left_out={"y": ()})]
+    specs.append(dataclasses.replace(spec, left_out=LEFT_OUT))
+    keys = [run_key(s, "program", "data", 1, {}) for s in specs]
+    assert len({*keys}) == 3
+    before = {k: v for k, v in dataclasses.asdict(spec).items() if k not in {"model", "left_out"}}
+    versions = {"program": "program", "data": "data", "method_version": 1, "versions": {}}
+    assert keys[0] == digest({"format": _FORMAT, "spec": before, **versions})
+
+
+def test_of_a_csv_only_what_is_kept_is_read(tmp_path: Path) -> None:
+    """Columns that are left out are not there, and may hold anything; the others are right."""
+    path = tmp_path / "a.csv"
+    path.write_text("lp__,m,y.1,y.2,z\n-1,1,oh,3,4\n# a\n-2,5,no,7,nan\n")
+    table = read_stan_csv(path, LEFT_OUT)
+    assert table.columns == ("lp__", "m", "y.2")
+    assert table.values.tolist() == [[-1, 1, 3], [-2, 5, 7]]
+    found = read_chains([path, path], 2, ["lp__"], LEFT_OUT)
+    assert found.quantities == ("m", "y[2]")
+    assert found.values.tolist() == [[[1, 3], [5, 7]]] * 2
+    assert found.statistics["lp__"].tolist() == [[-1, -2]] * 2
+    path.write_text("lp__,m,y.1,y.2,z\n-1,1,2,3,4\n-2,nan,6,7,8\n")
+    np.testing.assert_array_equal(read_stan_csv(path, LEFT_OUT).values[1], [-2, np.nan, 7])
+    path.write_text("lp__,m,y.1,y.2,z\n-1,1,oh,3,4\n")
+    with pytest.raises(CsvError, match="cannot be read"):
+        read_stan_csv(path)
+
+
+@needs_engine
+@pytest.mark.parametrize("method", ["dadvi", "pathfinder", "nuts"])
+def test_draws_are_the_same_without_the_others(program: Path, method: str) -> None:
+    """Parameters, and generated quantities that are asked for, have the draws they always have."""
+    whole = by_name(drawn(program, method))
+    assert tuple(whole) == ("m", "twice", *(f"y[{i}]" for i in range(1, 6)), "z")
+    bare = drawn(program, method, {"y": (), "z": ()})
+    assert bare.names == ("m", "twice")
+    chosen = drawn(program, method, LEFT_OUT)
+    assert chosen.names == ("m", "twice", "y[2]")
+    for found in (bare, chosen):
+        for name, values in by_name(found).items():
+            np.testing.assert_allclose(values, whole[name], rtol=1e-12)
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("quantities", "generated", "draws", "left_out"),
+    [
+        ((), True, False, {}),
+        ((), False, False, {"y": (), "z": ()}),
+        ((), False, True, {"y": (), "z": ()}),
+        (("m",), True, False, {"y": (), "z": ()}),
+        (("m", "z", "y[2]"), True, False, {"y": ("y[2]",)}),
+        (("y", "z"), True, False, {}),
+        (("m",), True, True, {}),
+    ],
+)
+def test_a_choice_is_planned(
+    program: Path,
+    quantities: tuple[str, ...],
+    generated: bool,
+    draws: bool,
+    left_out: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Where all draws are to be written, a choice of some leaves nothing out."""
+    model = Model("m", "m", program, None, quantities=quantities, generated=generated)
+    work = Planner(Plan((), draws=draws), engines(), Store(program.parent / "store")).work(model)
+    assert work.specs
+    assert all(s.left_out == left_out for s in work.specs)
+
+
+@needs_engine
+def test_a_run_with_everything_serves_a_choice_and_not_the_other_way_round(program: Path) -> None:
+    """The second comparison makes the run again, with all quantities, and the third takes it."""
+    keys = []
+    for generated in (False, True, False):
+        model = Model("many", "many", program, None, generated=generated)
+        plan = Plan(
+            (model,), methods=("dadvi",), seeds=1, nuts=False, explain=False, engine="embedded"
+        )
+        found, _ = comparing.compare(plan)
+        (run,) = [r for r in found.models[0].runs if r.spec.method == "dadvi"]
+        stored = Store(cache_dir() / "results").get(run.key)
+        assert stored is not None
+        assert stored.draws is not None
+        assert ("z" in stored.draws.names) is (generated or len(keys) > 1)
+        keys.append(run.key)
+        if len(keys) == 1:
+            # The run of the second comparison is another one; the third finds both.
+            shutil.rmtree(cache_dir() / "results" / run.key[:2] / run.key)
+        compared = {m.quantity for m in found.models[0].measures if m.quantity is not None}
+        assert bool(compared & {"z", "y[1]"}) is generated
+        assert compared >= {"m"}
+    assert keys[0] != keys[1] == keys[2]
+
+
+def command(program: Path, *more: str) -> Result:
+    """Run the command on the program."""
+    return CliRunner().invoke(main, ["compare", str(program), "--quick", "--quiet", *more])
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--quantities", "yy"], "no quantity 'yy'; did you mean y?"),
+        (["--quantities", "yy", "--no-gq"], "no quantity 'yy'"),
+        (["--quantities", "m,y[2]", "--no-gq"], "y[2] is a generated quantity, which --no-gq"),
+    ],
+)
+def test_a_name_that_is_not_there_is_one_line(program: Path, more: list[str], words: str) -> None:
+    """A name that does not exist, or is left out by the same command, ends it with code 2."""
+    found = command(program, *more)
+    assert found.exit_code == 2
+    assert words in found.output
+    assert len(found.output.strip().splitlines()) == 1
