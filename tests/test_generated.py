@@ -148,7 +148,7 @@ def test_a_choice_is_planned(
 @needs_engine
 def test_a_run_with_everything_serves_a_choice_and_not_the_other_way_round(program: Path) -> None:
     """The second comparison makes the run again, with all quantities, and the third takes it."""
-    keys = []
+    keys: list[str] = []
     for generated in (False, True, False):
         model = Model("many", "many", program, None, generated=generated)
         plan = Plan(

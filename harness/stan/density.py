@@ -106,7 +106,7 @@ class DensityPoint(Protocol):
 
 
 AT_ONCE = 2**20
-"""Numbers of which some are kept that are in memory at a time."""
+"""Numbers in memory at a time, where only some of them are kept."""
 
 
 def points_at_once(points: int, width: int, *, cut: bool) -> int:
