@@ -26,7 +26,7 @@ def write(
 
     ``draws`` says whether the analysis has written draws; those of an earlier one go. A model whose
     results cannot be written is written with that error instead. Without ``seconds``, tables and
-    JSON have no measured seconds and no date: equal comparisons are equal files.
+    JSON are those of :func:`without_seconds`: equal comparisons are equal files.
     """
     for model in () if draws else comparison.models:
         files.remove_draws(out / "draws" / model.model.name)
@@ -56,8 +56,16 @@ def _written(
     return path
 
 
+_OF_ONE_RUN = frozenset({"date", "seconds", "command", "runs_made"})
+"""Facts of a comparison that another with equal results need not share."""
+
+
 def without_seconds(comparison: Comparison) -> Comparison:
-    """Return a comparison without what a clock measured, in records and in what follows of them."""
+    """Return a comparison without what a clock measured, in records and in what follows of them.
+
+    Nor has it a date, the command, which names the jobs, or the number of runs that were not
+    stored before; its models stand in the order of their names.
+    """
     unknown = math.nan
     models = tuple(
         explained(
@@ -73,10 +81,13 @@ def without_seconds(comparison: Comparison) -> Comparison:
                 ),
             )
         )
-        for m in comparison.models
+        for m in sorted(comparison.models, key=lambda m: m.model.name)
     )
-    timeless = {k: v for k, v in comparison.provenance.items() if k not in {"date", "seconds"}}
-    return dataclasses.replace(comparison, models=models, provenance=timeless)
+    provenance = {k: v for k, v in comparison.provenance.items() if k not in _OF_ONE_RUN}
+    if "hashes" in provenance:
+        provenance["hashes"] = dict(sorted(provenance["hashes"].items()))
+    claims = tuple(sorted(comparison.claims, key=lambda claim: claim.model))
+    return Comparison(models, claims, provenance)
 
 
 def _without_unwritable(
