@@ -27,6 +27,7 @@ from harness.records import (
     Measure,
     Model,
     ModelComparison,
+    Reason,
     Reference,
     Refuted,
     Rule,
@@ -131,6 +132,17 @@ def test_a_method_whose_own_draws_are_too_few_gets_more_of_them(method: str) -> 
     assert command.endswith(OWN[method])
     assert "nuts.samples" not in command
     assert "--reference" not in command
+
+
+def test_what_the_machine_ended_is_asked_for_again() -> None:
+    """A full disk says nothing of the reference; the same command makes the lost runs again."""
+    found = comparison(replace(refused(), trusted=True))
+    spec = RunSpec("a", "dadvi", {}, 1, 1000)
+    lost = RunResult(spec, "key", "killed", "", None, None, {}, Cost(1.0), {}, reason=Reason.MACHINE)
+    entry = replace(found.models[0], runs=(lost,))
+    assert next_command(found, entry) == TYPED
+    slow = replace(entry, runs=(replace(lost, reason=None),))
+    assert next_command(found, slow) != TYPED
 
 
 def ensemble() -> tuple[Reference, RunResult]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.methods import METHODS
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
-from harness.records import Comparison, ModelComparison
+from harness.records import Comparison, ModelComparison, Reason
 
 OWN_DRAWS = ("--reference", "DRAWS.nc")
 """Draws of the user's own: what is left where NUTS cannot be made to serve."""
@@ -28,6 +28,9 @@ def next_command(comparison: Comparison, entry: ModelComparison) -> str:
         return shlex.join(_fresh(entry)) if entry.model.has_program else ""
     reference = entry.reference
     words = _command(comparison, entry)
+    undecided = {v.method for v in waiting if v.level == "unknown"}
+    if any(r.reason is Reason.MACHINE for r in entry.runs if r.spec.method in undecided):
+        return shlex.join(words)  # what the machine ended was not stored, and is made again
     options = list(_draws(entry) if reference.trusted else _reference(entry))
     if not comparison.provenance.get("nuts", True) and not (reference.trusted and options):
         return shlex.join([word for word in words if word != "--quick"])
