@@ -50,6 +50,7 @@ _CONTROL = re.compile(
     "\ud800-\udfff\ufffe\uffff]"
 )
 _BREAKS = re.compile("\r\n?|\x85|\u2028|\u2029")
+_LINE_COMMAND = re.compile(r"(?<!\w)::")
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -215,9 +216,9 @@ def printed(text: str) -> str:
     """Return the text for a terminal, where nothing in it moves the cursor or commands anything.
 
     A runner of GitHub's takes a printed line that begins with ``::``, or has ``##[`` in it, for a
-    command; a zero-width space, which cannot be seen, ends that.
+    command; a zero-width space, which cannot be seen, ends that. ``stats::sd`` stays as it is.
     """
-    return visible(text).replace("::", ":\u200b:").replace("##[", "#\u200b#[")
+    return _LINE_COMMAND.sub(":\u200b:", visible(text)).replace("##[", "#\u200b#[")
 
 
 def clean(text: str) -> str:

@@ -203,5 +203,7 @@ def test_an_annotation_is_one_command(text: str) -> None:
 def test_what_is_hidden_is_shown_as_its_code() -> None:
     """Nothing is lost: who reads the line sees what stood there."""
     assert visible("a\x1b[31m\u202eb\tc") == "a\\x1b[31m\\u202eb\tc"
-    assert printed("::error::x") == ":\u200b:error:\u200b:x"
+    assert printed("::error::x") == ":\u200b:error::x"
+    assert printed(" ::error::x\n::stop") == " :\u200b:error::x\n:\u200b:stop"
+    assert printed("type cmdstanr::write_stan_json()") == "type cmdstanr::write_stan_json()"
     assert Path(one_line("a\rb")) == Path("a b")
