@@ -138,7 +138,8 @@ def test_what_the_machine_ended_is_asked_for_again() -> None:
     """A full disk says nothing of the reference; the same command makes the lost runs again."""
     found = comparison(replace(refused(), trusted=True))
     spec = RunSpec("a", "dadvi", {}, 1, 1000)
-    lost = RunResult(spec, "key", "killed", "", None, None, {}, Cost(1.0), {}, reason=Reason.MACHINE)
+    end = Reason.MACHINE
+    lost = RunResult(spec, "key", "killed", "", None, None, {}, Cost(1.0), {}, reason=end)
     entry = replace(found.models[0], runs=(lost,))
     assert next_command(found, entry) == TYPED
     slow = replace(entry, runs=(replace(lost, reason=None),))

@@ -71,7 +71,7 @@ FAIL_ON = ("fail", "warn", "unknown")
 @click.option(
     "--seconds/--no-seconds",
     default=True,
-    help="Leave seconds, the date and the command out of CSV, JSON and draws: equal runs, equal files.",
+    help="Leave seconds, date and command out of CSV, JSON and draws: equal runs, equal files.",
 )
 @common.JOBS
 @common.DASK
