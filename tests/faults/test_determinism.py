@@ -60,8 +60,8 @@ def test_jobs_and_the_order_of_models_change_no_byte(
     files = [f for f in files if f.name != "index.html"]
     names = {f.name for f in files}
     assert {"measures.csv", "claims.csv", "gaps.csv", "verdicts.csv", "results.json"} <= names
-    for jobs in ("2", "4"):
-        other = tmp_path / jobs
+    for name in ("2", "4"):
+        other = tmp_path / name
         assert [f for f in files if (one / f).read_bytes() != (other / f).read_bytes()] == []
     tables = [one / f for f in files if f.suffix == ".csv"]
     headings = [t.read_text(encoding="utf-8").splitlines()[0] for t in tables]
