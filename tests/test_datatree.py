@@ -97,15 +97,21 @@ def test_every_name_of_a_variable_survives(tmp_path: Path, names: tuple[str, ...
         assert np.array_equal(got.copies, copies)
 
 
-def test_a_file_of_the_same_run_is_not_written_again(tmp_path: Path) -> None:
-    """The key decides: same key, same file; another key, new file."""
+@pytest.mark.parametrize("clock", [True, False])
+def test_a_file_of_the_same_run_is_not_written_again(tmp_path: Path, clock: bool) -> None:
+    """The key decides, and whether seconds are wanted: same key, same file; else a new one."""
     draws = some_draws()
-    write_draws(tmp_path, "a", "key", draws, None)
+    write_draws(tmp_path, "a", "key", draws, None, clock=clock)
     before = (tmp_path / "a.nc").stat().st_mtime_ns
-    write_draws(tmp_path, "a", "key", draws, None)
+    write_draws(tmp_path, "a", "key", draws, None, clock=clock)
     assert (tmp_path / "a.nc").stat().st_mtime_ns == before
-    write_draws(tmp_path, "a", "other", draws, None)
-    assert (tmp_path / "a.nc").stat().st_mtime_ns != before
+    assert written_keys(tmp_path) == written_keys(tmp_path, clock=clock) == {"a": "key"}
+    assert written_keys(tmp_path, clock=not clock) == {}
+    write_draws(tmp_path, "a", "other", draws, None, clock=clock)
+    second = (tmp_path / "a.nc").stat().st_mtime_ns
+    assert second != before
+    write_draws(tmp_path, "a", "other", draws, None, clock=not clock)
+    assert (tmp_path / "a.nc").stat().st_mtime_ns != second
 
 
 def test_arviz_reads_the_tree() -> None:

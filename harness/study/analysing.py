@@ -194,7 +194,7 @@ def _draws_written(task: AnalysisTask, known: Analysis) -> bool:
     """Tell whether the draws of a kept analysis are still in the output folder."""
     if task.draws_folder is None or known.comparison is None:
         return True
-    keys = written_keys(task.draws_folder / task.model.name)
+    keys = written_keys(task.draws_folder / task.model.name, clock=task.seconds)
     runs = [r for r in known.comparison.runs if r.status not in records.WITHOUT_DRAWS]
     return all(keys.get(f"{r.spec.method}-{r.spec.seed}") == r.key for r in runs)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.models import folders
+from harness.report import files as report
 from harness.stan import embedded
 from harness.study import comparing, writing
 from harness.study.plan import Plan
@@ -63,6 +64,8 @@ def test_jobs_and_the_order_of_models_change_no_byte(
     for name in ("2", "4"):
         other = tmp_path / name
         assert [f for f in files if (one / f).read_bytes() != (other / f).read_bytes()] == []
+    read = report.read(one)
+    assert all(run.draws is not None for model in read.models for run in model.runs)
     tables = [one / f for f in files if f.suffix == ".csv"]
     headings = [t.read_text(encoding="utf-8").splitlines()[0] for t in tables]
     assert [h for h in headings if "seconds" in h] == []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
 
 _INDEX = "keys.json"
+_TIMELESS = " without seconds"
 
 
 def to_datatree(draws: Draws, attrs: Mapping[str, Any] | None = None) -> DataTree:
@@ -86,10 +87,8 @@ def write_draws(
     A file that already holds the run of this key is left alone. Without ``clock`` the trace has no
     seconds, so that files of equal runs are equal.
     """
-    key = key if clock else f"{key} without seconds"
     path = folder / f"{name}.nc"
-    keys = written_keys(folder)
-    if keys.get(name) == key:
+    if written_keys(folder, clock=clock).get(name) == key:
         return
     import xarray as xr
 
@@ -110,15 +109,24 @@ def write_draws(
     if draws is not None or trace is not None:
         with replaced(path) as partial:
             tree.to_netcdf(partial, engine="h5netcdf")
-    keys[name] = key
+    keys = {**_index(folder), name: key if clock else key + _TIMELESS}
     write_text(folder / _INDEX, json.dumps(keys, indent=0, sort_keys=True))
 
 
-def written_keys(folder: Path) -> dict[str, str]:
+def written_keys(folder: Path, *, clock: bool | None = None) -> dict[str, str]:
     """Return the keys of the runs whose files :func:`write_draws` left in a folder, by file name.
 
-    A damaged index counts as absent, so that its files are written again.
+    With ``clock`` only those that were written with seconds, or without. A damaged index counts
+    as absent, so that its files are written again.
     """
+    return {
+        name: key.removesuffix(_TIMELESS)
+        for name, key in _index(folder).items()
+        if clock is None or clock != key.endswith(_TIMELESS)
+    }
+
+
+def _index(folder: Path) -> dict[str, str]:
     try:
         keys = parse_json(read_bytes(folder / _INDEX, MOST_TEXT))
         # Names with a folder in them are not ours: what is named here may be removed.
