@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import special
+from scipy.ndimage import gaussian_filter1d
 from targets import Density, Mixture, Normal, banana, funnel, ill_conditioned, lecture_mixture
 
 from harness.methods.bridged import Expected, FitError
@@ -22,6 +23,7 @@ from harness.methods.dadvi_gaussian import (
     fit_family,
     fit_response,
     optimum_of,
+    response_of,
 )
 from harness.methods.dadvi_weighted import fit_weighted
 from harness.methods.method import Method
@@ -434,8 +436,65 @@ def test_linear_response_in_a_few_directions_says_what_they_leave() -> None:
     assert 1.0 < left.narrow <= 1.01 * true[-1] ** 0.5
 
 
+def _spectra(*, logistic: bool) -> Density:
+    """Return a regression of 40 rows on 300 smooth columns, all coefficients N(0, 1)."""
+    rng = np.random.default_rng(12)
+    X = gaussian_filter1d(rng.normal(size=(80, 300)), 6.0, axis=1, mode="wrap")
+    y = rng.integers(0, 2, 80) if logistic else rng.normal(size=80)
+
+    def density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        eta = z @ X.T
+        if logistic:
+            value, rest = y * eta - np.logaddexp(0, eta), y - special.expit(eta)
+        else:
+            rest = 10 * (y - eta)
+            value = -0.5 * (y - eta) * rest
+        return value.sum(axis=1) - 0.5 * (z**2).sum(axis=1), rest @ X - z
+
+    return Density(300, density)
+
+
+def test_a_regression_with_many_coefficients_without_a_hessian() -> None:
+    """Independence is ten times off in some direction; half as many directions as parameters do."""
+    target = _spectra(logistic=False)
+    q, optimum = _without_hessian(target)
+    _, slope = target.log_density_gradient(np.concatenate([np.eye(300), np.zeros((1, 300))]))
+    precision = np.asarray(slope[-1] - slope[:-1], dtype=np.float64)
+    alone = np.linalg.eigvalsh(_whitened(precision, np.diag(optimum.sd)))
+    assert min(alone[0] ** -0.5, alone[-1] ** 0.5) > 5
+    assert isinstance(q.factor, LowRankRoot)
+    assert len(q.factor.stretch) < 160
+    found = np.linalg.eigvalsh(_whitened(precision, q.factor.times(np.eye(300))))
+    assert max(found[0] ** -0.5, found[-1] ** 0.5) < 1.25
+    # Base draws leave errors in mean field's sds, which do not matter here.
+    assert optimum.errors.log_sd.max() > 0.3 > optimum.error
+
+
+def test_a_curvature_that_varies_takes_more_base_draws_and_says_what_it_lacks() -> None:
+    """At the same cost a logistic regression gets fewer directions, and that is a fault."""
+    target = _spectra(logistic=True)
+    q, _ = _without_hessian(target)
+    exact = fitted(target).covariance
+    assert exact is not None
+    assert isinstance(q.factor, LowRankRoot)
+    found = np.linalg.eigvalsh(
+        _whitened(np.asarray(np.linalg.inv(exact)), q.factor.times(np.eye(300)))
+    )
+    assert max(found[0] ** -0.5, found[-1] ** 0.5) > 1.15
+    assert [fault.reason for fault in q.faults] == [Reason.APPROXIMATE_SDS]
+    assert len(q.factor.stretch) < 50
+
+
+def _without_hessian(target: Target) -> tuple[Judged, Optimum]:
+    """Return linear response where a gradient is said to take so long that no Hessian is formed."""
+    optimum = fitted(target, seconds=0.06, dense_limit=5)
+    assert optimum.covariance is None
+    assert optimum.root is None
+    return response_of(problem(target, DADVI_LR, conjugate_s=180.0), optimum), optimum
+
+
 def _whitened(precision: FloatArray, rows: FloatArray) -> FloatArray:
-    return np.asarray(rows @ precision @ rows.T)
+    return np.asarray(rows @ precision @ rows.T, dtype=np.float64)
 
 
 def test_a_linear_response_that_is_worse_than_mean_field_says_so() -> None:

@@ -19,9 +19,16 @@ from harness.vi.deterministic.conjugate_gradients import STEP as DIFFERENCE
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Metric
 from harness.vi.deterministic.newton import response_in_units
-from harness.vi.deterministic.sparse import Large, Parts, mean_curvature, part_of
+from harness.vi.deterministic.sparse import (
+    Large,
+    Parts,
+    curvature_diagonal,
+    mean_curvature,
+    part_of,
+)
 from harness.vi.lanczos import lanczos
 from harness.vi.roots import LowRankRoot, NotPositiveError, SparseFactor, SparseRoot
+from harness.vi.sobol import base_blocks
 
 SHIFTS = (0.0, 0.1, 1.0)
 """What is added to a curvature, about 1 on its diagonal, until it is positive definite."""
@@ -32,11 +39,24 @@ AROUND = 4
 FAR = 10.0
 """The factor by which the curvature of an optimum may be off where it is used as a metric."""
 
-RANK, CHECKED = 300, 25
-"""Products with the Hessian that find directions, at most, and those that tell what they leave."""
+RANK, CHECKED, PROBES = 600, 25, 8
+"""Products with the Hessian that find directions, at most, those that tell what they leave, and
+those from which the mean of all other eigenvalues comes."""
 
-FEWEST_PRODUCTS, FEWEST_DRAWS = 100, 16
-"""Products that should be affordable, and the base draws below which they are not made cheaper."""
+FEWEST_DRAWS, FEWEST = 16, 4
+"""Base draws of a product, at least; and at least where the curvature hardly varies."""
+
+VARIES = 0.05
+"""The relative error from base draws that a product may have; sds have half of it."""
+
+DISTINCT = 0.02
+"""The relative distance from the mean of all others at which an eigenvalue counts as one of them.
+
+Leaving one out costs half of it in an sd."""
+
+NO_RESPONSE = 1e-4
+"""A response of the log sds, over the change of the means, that counts as none: what it would add
+to a curvature, about 1, is twice its square."""
 
 
 class Curvature(Protocol):
@@ -181,62 +201,133 @@ def low_rank(
     allowed_s: float,
     rng: np.random.Generator,
 ) -> Approximate:
-    """Return linear response's covariance as that of independence but for a few directions.
+    """Return linear response's covariance from a few directions of the precision.
 
-    Lanczos' method finds eigenvectors of its precision in units of s, P = A − B C⁻¹ Bᵀ in the
-    notation of :func:`.sparse.hessian_parts`, with the C of a Gaussian, 2: independence gives the
-    identity. Products with it are differences of gradients: ``seconds`` is what one gradient takes,
-    ``allowed_s`` what all may. What is left is the spread of the eigenvalues of ``Rᵀ P R``, R the
-    root found: the extreme ones come from another run of the method, so they are bounds from
-    inside.
+    P = A − B C⁻¹ Bᵀ is the precision in the notation of :func:`.sparse.hessian_parts`, with the C
+    of a Gaussian, 2, in units in which its diagonal is about 1. Lanczos' method finds eigenvectors;
+    all other eigenvalues count as their mean, which a few more products tell. Products are
+    differences of gradients: ``seconds`` is what one gradient takes, ``allowed_s`` what all may,
+    and once more for the diagonal. What is left is the spread of the eigenvalues of ``Rᵀ P R``, R
+    the root found, with P on other base draws: the extreme ones come from another run of the
+    method, so they are bounds from inside.
     """
     d = objective.dimension
-    blocks, size = objective.eps.shape[:2]
-    while (
-        blocks * size > FEWEST_DRAWS
-        and size > 2  # noqa: PLR2004 - a pair
-        and 4 * blocks * size * seconds * FEWEST_PRODUCTS > allowed_s
-    ):
-        size //= 2
-    product = _precision(objective, theta, part_of(objective.eps, size).reshape(-1, d))
-    products = int(allowed_s / max(4 * blocks * size * seconds, 1e-12))
-    rank = int(np.clip(products - CHECKED, CHECKED, RANK))
+    gradients = int(allowed_s / seconds)
+    eps = _enough(objective, theta, gradients)
+    unit = _unit(objective, theta, eps, gradients)
+    product = _precision(objective, theta, eps, unit)
+    # A product takes four gradients of each draw, where log sds respond to means.
+    rank = int(np.clip(gradients / (4 * len(eps)) - CHECKED - PROBES, CHECKED, RANK))
     values, vectors = lanczos(product, d, min(rank, d), rng)
     if not (len(values) and values[0] > 0):
         smallest = float(values[0]) if len(values) else math.nan
         return Approximate(None, smallest, math.inf, math.inf, len(values))
-    root = LowRankRoot(np.exp(theta[d:]), vectors, values**-0.5)
-    unit = replace(root, scale=np.ones(d))
+    root = _completed(values, vectors, product, rng)
+    other = base_blocks(d, *_layout(objective, len(eps)), rng).reshape(-1, d)
+    product = _precision(objective, theta, other, unit)
 
     def whitened(v: FloatArray) -> FloatArray:
         # R is symmetric in these units.
-        return np.asarray(unit.times(product(unit.times(v[None])[0])[None])[0])
+        return np.asarray(root.times(product(root.times(v[None])[0])[None])[0])
 
     left, _ = lanczos(whitened, d, min(CHECKED, d), rng)
     low, high = (float(left[0]), float(left[-1])) if len(left) else (math.nan, math.nan)
     wide = low**-0.5 if low > 0 else math.inf
     narrow = high**0.5 if high > 0 else math.inf
-    return Approximate(root, float(values[0]), max(wide, 1.0), max(narrow, 1.0), len(values))
+    own = replace(root, scale=root.scale * unit * np.exp(theta[d:]))
+    directions = len(own.stretch)
+    return Approximate(own, float(values[0]), max(wide, 1.0), max(narrow, 1.0), directions)
 
 
-def _precision(objective: Objective, theta: FloatArray, eps: FloatArray) -> Metric:
-    """Return v ↦ P v; see :func:`low_rank`."""
+def _layout(objective: Objective, draws: int) -> tuple[int, int]:
+    """Return blocks, and draws of each, for a number of base draws."""
+    blocks = max(1, min(len(objective.eps), draws // FEWEST))
+    return blocks, draws // blocks
+
+
+def _part(objective: Objective, draws: int) -> FloatArray:
+    blocks, size = _layout(objective, draws)
+    return part_of(objective.eps[:blocks], size).reshape(-1, objective.dimension)
+
+
+def _enough(objective: Objective, theta: FloatArray, gradients: int) -> FloatArray:
+    """Return the base draws of a product: as many as the curvature's variation needs."""
+    d, draws = objective.dimension, objective.draws
+    while draws > FEWEST_DRAWS and 4 * draws * (RANK + CHECKED + PROBES) > gradients:
+        draws //= 2
+    eps = _part(objective, draws)
+    # Fixed but irregular signs favour no direction, like random ones.
+    v = np.where(np.arange(1, d + 1) * 0.6180339887 % 1.0 < 0.5, -1.0, 1.0)  # noqa: PLR2004
+    own = _bent(objective, theta, eps, v)
+    mean = own.mean(axis=0)
+    spread = ((own - mean) ** 2).sum(axis=1).mean()
+    while draws > FEWEST and spread < VARIES**2 * (mean @ mean) * (draws // 2):
+        draws //= 2
+    return _part(objective, draws)
+
+
+def _unit(objective: Objective, theta: FloatArray, eps: FloatArray, gradients: int) -> FloatArray:
+    """Return the units, in those of s, in which the diagonal of A is 1, if that is affordable.
+
+    Base draws far fewer than parameters leave errors in s where parameters correlate. Each entry of
+    the diagonal is a difference of gradients of its own.
+    """
     d = objective.dimension
-    target, scale = objective.target, np.exp(theta[d:])
-    z = theta[:d] + scale * eps
+    draws = min(gradients // d, len(eps) // 2)
+    total = np.zeros(d)
+    for e in eps[:draws]:
+        z = theta[:d] + np.exp(theta[d:]) * e
+        total += curvature_diagonal(objective, z, np.exp(theta[d:]))
+    if not (draws and np.isfinite(total).all() and (total > 0).all()):
+        return np.ones(d)
+    return np.asarray((total / draws) ** -0.5)
 
-    def bent(v: FloatArray) -> FloatArray:
-        """Return −W v at each base draw; v may differ between them."""
-        objective.clock.check()
-        h = DIFFERENCE / max(float(np.abs(v).max()), 1e-300)
-        _, slope = target.log_density_gradient(
-            np.concatenate([z + h * scale * v, z - h * scale * v])
-        )
-        return np.asarray(scale * (slope[len(z) :] - slope[: len(z)]) / (2 * h))
+
+def _completed(
+    values: FloatArray, vectors: FloatArray, product: Metric, rng: np.random.Generator
+) -> LowRankRoot:
+    """Return a root of the inverse of P, given some of its eigenvalues and vectors.
+
+    The mean of the others is that of vᵀ P v − Σ values (Uᵀ v)² over vectors v of random signs
+    (Hutch++, Meyer et al. 2021), over their number.
+    """
+    d, k = vectors.shape
+    if k == d:
+        return LowRankRoot(np.ones(d), vectors, values**-0.5)
+    signs = rng.choice([-1.0, 1.0], (PROBES, d))
+    left = [v @ product(v) - (vectors.T @ v) ** 2 @ values for v in signs]
+    others = float(np.mean(left)) / (d - k)
+    if not others > 0:
+        others = 1.0
+    own = np.abs(values / others - 1) > DISTINCT
+    stretch = (values[own] / others) ** -0.5
+    return LowRankRoot(np.full(d, others**-0.5), vectors[:, own], stretch)
+
+
+def _bent(objective: Objective, theta: FloatArray, eps: FloatArray, v: FloatArray) -> FloatArray:
+    """Return −W v at each base draw, in units of s; v may differ between them."""
+    objective.clock.check()
+    d = objective.dimension
+    scale = np.exp(theta[d:])
+    z = theta[:d] + scale * eps
+    h = DIFFERENCE / max(float(np.abs(v).max()), 1e-300)
+    moved = np.concatenate([z + h * scale * v, z - h * scale * v])
+    _, slope = objective.target.log_density_gradient(moved)
+    return np.asarray(scale * (slope[len(z) :] - slope[: len(z)]) / (2 * h))
+
+
+def _precision(
+    objective: Objective, theta: FloatArray, eps: FloatArray, unit: FloatArray
+) -> Metric:
+    """Return v ↦ P v; see :func:`low_rank`."""
 
     def product(v: FloatArray) -> FloatArray:
-        own = bent(v)
+        v = unit * v
+        own = _bent(objective, theta, eps, v)
+        mean = own.mean(axis=0)
         response = 0.5 * (own * eps).mean(axis=0)
-        return np.asarray(own.mean(axis=0) - bent(eps * response).mean(axis=0))
+        if np.linalg.norm(response) > NO_RESPONSE * np.linalg.norm(v):
+            mean = mean - _bent(objective, theta, eps, eps * response).mean(axis=0)
+        return np.asarray(unit * mean)
 
     return product

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TURNS = 3  # how often the Hessian is formed where it turns out that the optimum is elsewhere
 ITERATIONS = 500
 
+SOLVED = 0.1
+"""The residual, over the right-hand side, to which the errors of base draws are solved for."""
+
 MOST_CHECKED = 1000
 """Sds of linear response whose error from base draws is looked at."""
 
@@ -49,16 +52,16 @@ def polish_large(
     blocks, size = objective.eps.shape[:2]
     most_s = settings.curvature_s
     if pattern is None or (pattern.colours == d and wanted == "meanfield"):
-        return _without(objective, best)
+        return _without(objective, best, wanted)
     used = affordable(d, blocks, size, pattern.colours, seconds, most_s)
     if not used:
-        return _without(objective, best)
+        return _without(objective, best, wanted)
     theta, metric, refused = best.theta, best.metric, 0
     values: Steps = ()
     while True:
         found = _settled(objective, theta, metric, pattern, used)
         if found is None:
-            return _without(objective, best)
+            return _without(objective, best, wanted)
         theta, values = found.path.x, (*values, *found.path.values)
         known = _errors(objective, found, wanted)
         error = largest(known, wanted)
@@ -161,18 +164,24 @@ def _errors(objective: Objective, found: _Found, wanted: Wanted) -> Errors:
     return Errors(spread[:d] / np.sqrt(variances), spread[d:], response, elbo)
 
 
-def _without(objective: Objective, best: Basin) -> Reached:
-    """Polish by L-BFGS and a truncated Newton step, without forming a Hessian."""
+def _without(objective: Objective, best: Basin, wanted: Wanted) -> Reached:
+    """Polish by L-BFGS and a truncated Newton step, without forming a Hessian.
+
+    The errors are those of a mean-field Gaussian. Where linear response is wanted only those of
+    means count: whoever computes it checks its sds.
+    """
     d = objective.dimension
-    path = lbfgs(objective, best.theta, metric=best.metric, tolerance=SETTLED, iterations=500)
+    path = lbfgs(
+        objective, best.theta, metric=best.metric, tolerance=SETTLED, iterations=ITERATIONS
+    )
     theta, units = path.x, np.ones(2 * d)
     units[:d] = np.exp(theta[d:])
     product = hessian_product(objective, theta)
     values, gradient = objective.by_block(theta)
     value = float(values.mean())
-    common, ended = solve(product, gradient.mean(axis=0) * units)
+    common, ended = solve(product, gradient.mean(axis=0) * units, tolerance=SOLVED)
     trial, _ = objective(theta - common * units)
-    steps = np.stack([solve(product, g * units)[0] - common for g in gradient])
+    steps = np.stack([solve(product, g * units, tolerance=SOLVED)[0] - common for g in gradient])
     blocks = len(values)
     spread = np.sqrt((steps**2).sum(axis=0) / (blocks - 1) / blocks)
     if ended == "curvature" and not path.converged:
@@ -182,7 +191,7 @@ def _without(objective: Objective, best: Basin) -> Reached:
     known = Errors(spread[:d], spread[d:], np.full(d, np.nan), elbo_error)
     if ended == "solved" and trial <= value:
         theta, value = theta - common * units, trial
+    error = float(known.mean.max()) if wanted == "response" else largest(known, "meanfield")
     return Reached(
-        objective, theta, value, None, None, known, largest(known, "meanfield"),
-        path.converged, path.values, 0, None,
-    )  # fmt: skip
+        objective, theta, value, None, None, known, error, path.converged, path.values, 0, None
+    )

@@ -251,3 +251,20 @@ def hessian_parts(
 def mean_curvature(objective: Objective, theta: FloatArray, pattern: Large, size: int) -> Any:
     """Return the mean of −S ∇²log p S over ``size`` draws of the first block, ``(d, d)``."""
     return hessian_parts(objective, theta, pattern, 0, size)[0]
+
+
+def curvature_diagonal(objective: Objective, z: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return the diagonal of −S ∇²log p S at a point ``(d,)``: a gradient for each parameter."""
+    d, target = objective.dimension, objective.target
+    _, gradient = target.log_density_gradient(z[None])
+    found = np.empty(d)
+    each = max(1, CHUNK // d)
+    for first in range(0, d, each):
+        objective.clock.check()
+        chosen = np.arange(first, min(first + each, d))
+        moved = np.repeat(z[None], len(chosen), axis=0)
+        row = np.arange(len(chosen))
+        moved[row, chosen] += STEP * scale[chosen]
+        _, there = target.log_density_gradient(moved)
+        found[chosen] = (gradient[0, chosen] - there[row, chosen]) * scale[chosen] / STEP
+    return found
