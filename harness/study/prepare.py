@@ -15,7 +15,7 @@ from harness.methods.cmdstan import preflight
 from harness.models.data import ModelError, check_data, kept_data
 from harness.models.sizes import check_sizes
 from harness.records import Model, Program, RunContext, RunSpec
-from harness.records.faults import machine_fault
+from harness.records.faults import machine_fault, memory_fault
 from harness.stan import bridge, embedded
 from harness.stan.density import EngineError
 from harness.stan.embedded.words import wrong_data
@@ -23,7 +23,7 @@ from harness.stan.engine import embed, open_density
 from harness.stan.source import blocks
 from harness.study.engines import Engines
 from harness.study.store import cmdstan_seed
-from harness.study.worker import limited, unlimited_memory
+from harness.study.worker import limited, over_limit, unlimited_memory
 
 TRIES = 100
 """Points at which a density is tried, as in Stan's initialisation."""
@@ -65,7 +65,13 @@ def start(model: Model, engines: Engines, timeout_s: float, data_hash: str) -> P
     Runs in a worker process.
     """
     with limited(timeout_s):
-        return _start(model, engines, data_hash)
+        try:
+            return _start(model, engines, data_hash)
+        except Exception as error:
+            if memory_fault(error) and (words := over_limit()):
+                # Compiled, it may need less.
+                return Prepared(refused=words, lasting=False)
+            raise
 
 
 def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:

@@ -13,7 +13,6 @@ from harness.methods import METHODS
 from harness.methods.method import Method, timed_out
 from harness.records import Cost, EngineName, Reason, RunContext, RunResult, RunSpec, Status
 from harness.records.faults import fault_words, machine_fault, memory_fault
-from harness.records.text import fixed
 from harness.study import worker
 from harness.study.store import Store
 
@@ -75,16 +74,10 @@ def stored(task: RunTask, result: RunResult, store: Store) -> RunResult:
 
 def _out_of_memory(result: RunResult) -> RunResult:
     """Say what limit a run has reached; without one, the machine's memory was at its end."""
-    limit = worker.memory_limit()
-    if limit is None:
+    words = worker.over_limit()
+    if not words:
         return dataclasses.replace(result, reason=Reason.MACHINE)
-    words = f"it needed more memory than the limit of {gigabytes(limit)}; a larger one: --memory"
     return dataclasses.replace(result, status="failed", message=words)
-
-
-def gigabytes(size: float) -> str:
-    """Return a size in memory as people write it."""
-    return f"{fixed(size / 1e9, 1)} GB"
 
 
 def ended_by(task: RunTask, error: BaseException) -> RunResult:

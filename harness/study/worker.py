@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.records.text import fixed
+
 GRACE_S = 1.0
 GRACE_SHARE = 0.05
 """What a call may take beyond its limit, to end by itself: a second and a share of the limit."""
@@ -73,6 +75,14 @@ def begin(folder: str, slot: int, parent: int, memory: float) -> None:
 def memory_limit() -> float | None:
     """Return the memory that this process may have, in bytes; None where nothing limits it."""
     return _memory
+
+
+def over_limit() -> str:
+    """Say what limit of memory was reached; empty where nothing limits it."""
+    if _memory is None:
+        return ""
+    limit = fixed(_memory / 1e9, 1)
+    return f"it needed more memory than the limit of {limit} GB; a larger one: --memory"
 
 
 @contextmanager

@@ -38,6 +38,32 @@ def test_a_run_that_takes_too_much_memory_fails(tmp_path: Path, isolated_cache: 
     assert not list((isolated_cache / "results").glob("*/*/result.json"))
 
 
+def test_a_program_that_cannot_be_loaded_for_memory_names_the_limit(
+    tmp_path: Path, isolated_cache: Path
+) -> None:
+    """Nor is it kept as refused by the engine: with more memory it may be loaded."""
+    file = tmp_path / "wide.stan"
+    file.write_text(
+        "parameters { real x; } model { matrix[20000, 20000] a = rep_matrix(x, 20000, 20000); "
+        "x ~ normal(sum(a), 1); }",
+        encoding="utf-8",
+    )
+    plan = Plan(
+        (folders.user_model(file, None),),
+        methods=("dadvi",),
+        engine="embedded",
+        nuts=False,
+        seeds=1,
+        memory_gb=LIMIT_GB,
+        explain=False,
+    )
+    (model,) = comparing.run(plan)[0].models
+    assert model.error is not None
+    assert "limit of 0.5 GB; a larger one: --memory" in model.error
+    kept = [p.read_bytes() for p in isolated_cache.rglob("*") if p.is_file()]
+    assert not [text for text in kept if b"more memory" in text or b"bad_alloc" in text]
+
+
 @pytest.mark.stan
 @pytest.mark.slow
 def test_cmdstan_that_takes_too_much_memory_fails(tmp_path: Path, cmdstan: CmdStan) -> None:

@@ -109,6 +109,8 @@ class EmbeddedModel:
             handle = self._call.stanli_model_new_with_opts(
                 self._translated, _text(data), ctypes.addressof(options), words, WORDS
             )
+        if not handle and names_memory(text(words)):
+            raise MemoryError(text(words))
         if not handle:
             raise EngineError(text(words))
         self._handle: int | None = handle
