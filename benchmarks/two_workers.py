@@ -5,9 +5,10 @@
 A scheduler and workers of one thread run on loopback. Runs of the embedded engine are made by one
 worker, then as many others by two. Both are warm: only the time between the second run that ends
 and the last counts. It prints one line of JSON. ``busy_1`` and ``busy_2`` are the shares of the
-workers' time that runs take by their own clocks; the rest is what handing them out costs. Where
-other programs load the machine, 2 × busy_2 / busy_1 is the ratio that is left for free cores. With
-``--wait`` runs need no core, and the ratio itself is that.
+workers' time that runs take by their own clocks; the rest is what handing them out costs.
+``client``, ``scheduler`` and ``workers`` are the processor's seconds of those processes for a run,
+without the processes in which workers make runs: they hardly depend on what else the machine does.
+With ``--wait`` runs need no core.
 """
 
 from __future__ import annotations
@@ -33,17 +34,31 @@ from harness.study.progress import Progress
 MODEL, METHOD = "linear_regression", "meanfield_tuned"
 
 
-class Clock(Progress):
-    """Notes when runs end, and the processor time of this process by then."""
+def cpu_s(pid: int) -> float:
+    """Return the processor's seconds of a process, without its children's; 0 where that is hidden.
 
-    def __init__(self) -> None:
-        self.ended: list[tuple[float, float]] = []
+    It is Linux's account, in ticks of usually 10 ms.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Clock(Progress):
+    """Notes when runs end, and the processor time by then of this process and of others."""
+
+    def __init__(self, others: list[int]) -> None:
+        self.ended: list[list[float]] = []
+        self._others = others
 
     def advance(self, name: str, detail: str = "") -> None:
-        """Note the time."""
+        """Note the times."""
         del detail
         if name == "run":
-            self.ended.append((time.monotonic(), time.process_time()))
+            others = [cpu_s(pid) for pid in self._others]
+            self.ended.append([time.monotonic(), time.process_time(), *others])
 
 
 def waiting(seconds: float) -> OwnFit:
@@ -58,9 +73,14 @@ def waiting(seconds: float) -> OwnFit:
     return fit
 
 
-def study(address: str, first: int, runs: int, wait_s: float) -> tuple[float, float, float]:
-    """Make runs; return seconds for each: by the clock, of the client, and in the run itself."""
-    clock = Clock()
+def study(
+    address: str, first: int, runs: int, wait_s: float, others: list[int]
+) -> tuple[list[float], float]:
+    """Make runs; return seconds for each: by the clock and of processes, and in the run itself.
+
+    The processes are this one, and those whose ids are given.
+    """
+    clock = Clock(others)
     own = {"waiting": own_method("waiting", waiting(wait_s))} if wait_s else {}
     method = next(iter(own), METHOD)
     plan = Plan(
@@ -79,8 +99,8 @@ def study(address: str, first: int, runs: int, wait_s: float) -> tuple[float, fl
     comparison, _ = comparing.run(plan, clock)
     own_s = [r.cost.seconds for r in comparison.models[0].runs if r.spec.method == method]
     ended = clock.ended[1:runs]
-    wall, client = (b - a for a, b in zip(ended[0], ended[-1], strict=True))
-    return wall / (len(ended) - 1), client / (len(ended) - 1), sum(own_s) / len(own_s)
+    each = [(b - a) / (len(ended) - 1) for a, b in zip(ended[0], ended[-1], strict=True)]
+    return each, sum(own_s) / len(own_s)
 
 
 def main() -> None:
@@ -110,16 +130,19 @@ def main() -> None:
                 started = subprocess.Popen([*worker, *where], **quiet)  # type: ignore[call-overload]
                 running.append(started)
                 time.sleep(10)
-                study(str(file), 1000 * workers, 8, wait_s)
-                each, own, inside = study(str(file), 1000 * workers + 100, runs, wait_s)
-                found |= {f"seconds_{workers}": each, f"client_{workers}": own}
+                pids = [process.pid for process in running]
+                study(str(file), 1000 * workers, 8, wait_s, pids)
+                spent, inside = study(str(file), 1000 * workers + 100, runs, wait_s, pids)
+                each, client, scheduler, *those = spent
+                found |= {f"seconds_{workers}": each, f"client_{workers}": client}
+                found |= {f"scheduler_{workers}": scheduler, f"workers_{workers}": sum(those)}
                 found[f"busy_{workers}"] = inside / each / workers
         finally:
             for process in running:
                 process.kill()
                 process.wait()
         found["ratio"] = found["seconds_1"] / found["seconds_2"]
-        entries = list(Path(folder).glob("cache/results/*/*/arrays.npz"))
+        entries = list(Path(folder).glob("cache/results/*/*/arrays.bin"))
         found["bytes_per_run"] = sum(e.stat().st_size for e in entries) / max(len(entries), 1)
     found["load"] = os.getloadavg()[0]
     print(json.dumps({name: round(value, 4) for name, value in found.items()}))

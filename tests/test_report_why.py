@@ -30,6 +30,7 @@ from harness.records import (
 from harness.report.figures.canvas import Panel
 from harness.report.html import _drawings, remedies, summary, to_html
 from harness.why.causes import cause_sentence
+from harness.why.words import cause_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +111,16 @@ def words(*models: ModelComparison) -> str:
     body = page.partition("</style>")[2].partition("<script>")[0]
     body = re.sub(r'<a class="term".*?>(.*?)</a>', r"\1", body)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+@pytest.mark.parametrize(
+    ("method", "best"), [("bam", "its family's best"), ("lowrank", "the best full-rank Gaussian")]
+)
+def test_the_best_of_a_narrower_family_is_not_claimed(method: str, best: str) -> None:
+    """Ten factors are held against any covariance, and the sentence says so."""
+    cause = Cause("optimiser", "other objective", 0.5, {"method": method})
+    (sentence,) = cause_sentences(failing(method, cause))
+    assert f"0.50 nats below {best}: it matches scores" in sentence
 
 
 EXPLAINED = Explanation(

@@ -118,6 +118,8 @@ class Method:
     sized_by: tuple[str, ...] = ()
     # The Gaussian family of q, None where q is no Gaussian; an option "family" goes before it.
     family: FamilyName | None = None
+    # Whether q is of a part of that family, whose own best is not looked for.
+    narrower: bool = False
     # Why the method cannot be used on a model, in a sentence.
     unfit: Callable[[Model], str | None] = lambda _: None
     # Whether a run with these options begins at another method's draws, which the embedded engine

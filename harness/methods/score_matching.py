@@ -38,6 +38,7 @@ LOWRANK = _row(
     what="score matching: a Gaussian with ten factors beside independent parameters",
     fit=on_bridge("score_matching_fit:fit_low_rank"),
     options=LowRankOptions(),
+    narrower=True,
     look=Look("#2f7d4f", SOLID, "$r$"),
     other_optimum=(
         "other objective",

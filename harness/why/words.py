@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.methods import title
+from harness.methods import METHODS, title
 from harness.records import Better, Trial, Verdict, VerdictCause
 from harness.records.text import capital, count, ended, listed, number, seconds, span
 from harness.why.causes import cause_brief, cause_name, cause_sentence
@@ -115,13 +115,18 @@ def _cause_sentence(found: VerdictCause, method: str) -> str:
     if cause.gap != "optimiser":
         return ended(capital(f"{name}: {words}"))
     lost, who = f"{span(found.nats)} nats below", title(method)
-    if len(found.seeds) > 1:
+    row, several = METHODS.get(method), len(found.seeds) > 1
+    best = "their family's best" if several else "its family's best"
+    if row is not None and row.narrower:
+        # Of a family that is part of another the best is not known.
+        best = "the best full-rank Gaussian"
+    if several:
         share = f"{len(found.seeds)} of {count(found.of, 'seed')} of {who}"
-        best = f"{share} are {lost} their family's best. Seed {found.shown}"
+        best = f"{share} are {lost} {best}. Seed {found.shown}"
     elif found.of > 1:
-        best = f"seed {found.shown} of {who} is {lost} its family's best"
+        best = f"seed {found.shown} of {who} is {lost} {best}"
     else:
-        best = f"{who} is {lost} its family's best"
+        best = f"{who} is {lost} {best}"
     return ended(f"Optimiser, {name}: {best}: {words}")
 
 
