@@ -25,7 +25,7 @@ from calibration_page import page
 from replays import Replay, as_used, with_faults, without_margins
 
 from harness.check.baseline.change import ALPHA
-from harness.study.pool import cores
+from harness.records.cores import cores
 
 LOOSE = 0.05
 """The family-wise error at which false alarms are counted: at 1e-4 there would be none."""

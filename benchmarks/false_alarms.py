@@ -27,7 +27,7 @@ from harness import judgement
 from harness.metrics.measure import Yardstick, select
 from harness.records import Cost, Draws, Level, Model, Reference, RunResult, RunSpec, Verdict
 from harness.records.budget import MAX_DRAWS
-from harness.study.pool import cores
+from harness.records.cores import cores
 
 if TYPE_CHECKING:
     from harness.records import FloatArray

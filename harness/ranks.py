@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -28,9 +30,15 @@ def normal_scores(x: FloatArray) -> FloatArray:
     The rank normalisation of Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian
     Analysis 16, equation 14.
     """
-    n = len(x)
-    # Ranks are whole and half numbers: the table has the score of each.
-    return _by_rank(x.T, ndtri((np.arange(2, 2 * n + 1) / 2 - 0.375) / (n + 0.25))).T
+    return _by_rank(x.T, _scores(len(x))).T
+
+
+@lru_cache(maxsize=4)
+def _scores(n: int) -> FloatArray:
+    """Return the scores of the ranks 1, 1.5, 2, … of n draws: equal ones share a half rank."""
+    table: FloatArray = ndtri((np.arange(2, 2 * n + 1) / 2 - 0.375) / (n + 0.25))
+    table.flags.writeable = False
+    return table
 
 
 def _by_rank(x: FloatArray, table: FloatArray) -> FloatArray:
@@ -39,19 +47,26 @@ def _by_rank(x: FloatArray, table: FloatArray) -> FloatArray:
     A row at a time, because a row stays in the processor's cache.
     """
     x = np.ascontiguousarray(x)
-    n = x.shape[1]
-    found = np.empty(x.shape)
-    for row, own in zip(x, found, strict=True):
-        order = np.argsort(row)
-        inside = row[order]
-        if np.isnan(inside[-1]):
-            own[:] = np.nan
-            continue
-        new = inside[1:] != inside[:-1]
-        if new.all():
-            own[order] = table[::2]
-            continue
-        first = np.flatnonzero(np.concatenate([[True], new]))
-        last = np.append(first[1:], n) - 1
-        own[order] = np.repeat(table[first + last], last - first + 1)
+    return np.array([_of_row(row, np.argsort(row), table) for row in x]).reshape(x.shape)
+
+
+def ordered_scores(x: FloatArray, order: NDArray[np.intp]) -> FloatArray:
+    """Return the normal scores of draws ``(draw,)`` that ``order`` puts in ascending order."""
+    return _of_row(x, order, _scores(len(x)))
+
+
+def _of_row(row: FloatArray, order: NDArray[np.intp], table: FloatArray) -> FloatArray:
+    inside, found = row[order], np.empty(row.size)
+    if row.size == 0:
+        return found
+    if np.isnan(inside[-1]):
+        found[:] = np.nan
+        return found
+    new = inside[1:] != inside[:-1]
+    if new.all():
+        found[order] = table[::2]
+        return found
+    first = np.flatnonzero(np.concatenate([[True], new]))
+    last = np.append(first[1:], row.size) - 1
+    found[order] = np.repeat(table[first + last], last - first + 1)
     return found

@@ -18,11 +18,12 @@ from harness.check.request import Request
 from harness.methods import DEFAULT_METHODS
 from harness.methods.options import from_words
 from harness.records import SAMPLED_BY, Model, ModelComparison
+from harness.records.cores import cores
 from harness.records.text import listed
 from harness.report import files
 from harness.study import comparing
 from harness.study.plan import Plan
-from harness.study.pool import Pool, cores
+from harness.study.pool import Pool
 from harness.study.progress import Progress
 from harness.study.store import Store
 

@@ -9,6 +9,7 @@ finite is infinitely far, and what cannot be computed is NaN.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from harness.metrics.bias import BIAS, MEDIAN, TAIL
 from harness.metrics.chains import (
@@ -33,6 +34,7 @@ from harness.metrics.samples import sample_of, samples_of, unusable
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
+from harness.metrics.threads import each
 from harness.metrics.unconstrained import UNCONSTRAINED_W1
 from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, divergence, khat, khat_limit
@@ -124,8 +126,8 @@ def chain_diagnostics(
         max_depth = float(stats["max_tree_depth"].max())
     rows: list[tuple[str, int | None, Estimate]] = [
         (metric, column, estimate)
-        for column, own in enumerate(chains)
-        for metric, estimate in measured("chain", own).items()
+        for column, found in enumerate(each(partial(measured, "chain"), chains))
+        for metric, estimate in found.items()
     ]
     return rows + [(m, None, e) for m, e in measured("sampler", stats, max_depth).items()]
 
@@ -156,6 +158,7 @@ __all__ = [
     "correlation_gap",
     "correlation_nats",
     "divergence",
+    "each",
     "funnel",
     "is_funnel",
     "khat",

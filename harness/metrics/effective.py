@@ -48,12 +48,15 @@ def effective_sizes(series: FloatArray) -> FloatArray:
         return np.full(shape, math.nan)
     with np.errstate(over="ignore", invalid="ignore"):
         # In units of the largest deviation, because squares of large numbers overflow.
-        x = x - np.mean(x, axis=(1, 2))[:, None, None]
+        x = x - np.mean(x, axis=(1, 2))[:, None, None]  # a copy, which may be changed
         largest = np.maximum(np.max(x, axis=(1, 2)), -np.min(x, axis=(1, 2)))
     varies = np.isfinite(largest) & (largest > 0)
     found = np.where(np.isfinite(largest), float(chains * draws), math.nan)
     if np.any(varies):
-        found[varies] = of_halves(split(x[varies] / largest[varies, None, None]))
+        if not np.all(varies):
+            x, largest = x[varies], largest[varies]
+        x /= largest[:, None, None]
+        found[varies] = of_halves(split(x))
     return found.reshape(shape)
 
 
@@ -67,7 +70,8 @@ def of_halves(x: FloatArray) -> FloatArray:
     length = next_fast_len(2 * n, real=True)
     spectrum = rfft(x - means[:, :, None], n=length)
     # The chains' mean autocovariance needs one transform back instead of one for each.
-    power = np.mean(spectrum.real**2 + spectrum.imag**2, axis=1)
+    squares = np.square(spectrum.view(np.float64)).reshape(len(x), chains, -1, 2)
+    power = np.mean(squares[..., 0] + squares[..., 1], axis=1)
     covariance = irfft(power, n=length)[:, :n] / n
     within = covariance[:, :1] * n / (n - 1)
     whole = covariance[:, 0] + (np.var(means, axis=1, ddof=1) if chains > 1 else 0.0)

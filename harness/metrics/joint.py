@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from harness.metrics.distance import INFINITE
 from harness.metrics.effective import effective_sizes
 from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size, weighted_size
-from harness.metrics.samples import BLOCK, columns
+from harness.metrics.samples import columns
+from harness.metrics.threads import BLOCK, cached, each
 from harness.ranks import row_ranks
 from harness.records import Estimate, FloatArray
+
+R = TypeVar("R")
 
 Columns = NDArray[np.intp]
 
@@ -50,6 +54,11 @@ def parts_of(count: int, size: int = PART) -> list[slice]:
     return [slice(i, min(i + size, count)) for i in range(0, max(count, 1), size)]
 
 
+def of_parts(work: Callable[[slice], R], count: int, size: int = PART) -> Iterator[R]:
+    """Yield what work makes of each part of the columns, in their order; see :func:`each`."""
+    return each(work, parts_of(count, size), at_once=8, least=2)
+
+
 class Block:
     """Draws of all columns on the scale of the reference.
 
@@ -63,14 +72,14 @@ class Block:
         self.iid = iid
         self.copies = copies
 
-    @cached_property
+    @cached
     def flat(self) -> FloatArray:
         """All draws of each column, shape ``(column, chain * draw)``."""
         return self.z.reshape(self.z.shape[0], -1)
 
-    @cached_property
+    @cached
     def _order(self) -> tuple[FloatArray, FloatArray]:
-        parts = [centre_and_scale(self.flat[part]) for part in parts_of(len(self.z))]
+        parts = of_parts(lambda part: centre_and_scale(self.flat[part]), len(self.z))
         centre, scale = (np.concatenate(x) for x in zip(*parts, strict=True))
         return centre, scale
 
@@ -107,10 +116,10 @@ class Block:
         ``rows`` has shape ``(direction, column)``, ``of(part)`` ``(column of the part, draw)``.
         """
         rows = rows.astype(self.z.dtype)
-        parts = parts_of(len(self.z))
-        found = rows[:, parts[0]] @ of(parts[0])
-        for part in parts[1:]:
-            found += rows[:, part] @ of(part)
+        parts = of_parts(lambda part: rows[:, part] @ of(part), len(self.z))
+        found = next(parts)
+        for part in parts:
+            found += part
         return np.asarray(found)
 
     def ranks(self, columns: Columns) -> FloatArray:
@@ -125,7 +134,7 @@ class Block:
             return effective_size(shaped)
         return float(series.size) if self.copies is None else weighted_size(shaped, self.copies)
 
-    @cached_property
+    @cached
     def least_worth(self) -> float:
         """The smallest effective size of the columns' means and squares."""
         if self.iid and self.copies is None:
@@ -133,8 +142,12 @@ class Block:
         if self.iid:
             worth = [self.worth(f(c)) for c in self.flat for f in (np.asarray, np.square)]
         else:
-            some = (self.z[part].astype(np.float64) for part in parts_of(len(self.z), BLOCK))
-            worth = [effective_sizes(f(x)).min() for x in some for f in (np.asarray, np.square)]
+
+            def least(part: slice) -> float:
+                x = self.z[part].astype(np.float64)
+                return float(np.min([effective_sizes(f(x)).min() for f in (np.asarray, np.square)]))
+
+            worth = list(of_parts(least, len(self.z), BLOCK))
         # NumPy's minimum, unlike Python's, keeps a NaN.
         return float(np.min(worth))
 
@@ -162,11 +175,14 @@ class JointReference:
         k = self.columns.size
         z = np.empty((k, *values.shape[:2]), dtype=np.float32 if k > LARGE else np.float64)
         self.centre, self.scale = np.empty(k), np.empty(k)
-        for part in parts_of(k) if k else []:
+
+        def fill(part: slice) -> None:
             theirs = columns(values, which[self.columns[part]])
             flat = theirs.reshape(len(theirs), -1)
             self.centre[part], self.scale[part] = centre_and_scale(flat)
             z[part] = self.standardised(theirs, part)
+
+        list(of_parts(fill, k) if k else ())
         self.block = Block(z, iid=iid)
         self.seed = seed
         at = {int(c): i for i, c in enumerate(self.columns)}
@@ -184,7 +200,7 @@ class JointReference:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray((values - centre) / scale)
 
-    @cached_property
+    @cached
     def paired(self) -> Columns:
         """The columns whose correlations are looked at: all, or a random choice of very many."""
         k = self.columns.size
@@ -193,12 +209,12 @@ class JointReference:
         rng = np.random.default_rng(self.seed)
         return np.sort(rng.choice(k, PAIRED, replace=False))
 
-    @cached_property
+    @cached
     def rank_correlation(self) -> tuple[FloatArray, ...]:
         """Rank correlations of the paired columns, of all draws or, of many columns, by halves."""
         return rank_correlations(self.block, self)
 
-    @cached_property
+    @cached
     def common(self) -> FloatArray:
         """Random directions and sums of vectors, shape ``(direction, column)``."""
         rng = np.random.default_rng(self.seed)
@@ -209,7 +225,7 @@ class JointReference:
             rows.append(row)
         return np.concatenate(rows)
 
-    @cached_property
+    @cached
     def leading(self) -> tuple[FloatArray, FloatArray]:
         """The leading directions of each half of the draws, shape ``(direction, column)``."""
         return leading(self.block, 0, self.seed), leading(self.block, 1, self.seed)
@@ -237,22 +253,23 @@ class Joint:
         self.reference = reference
         self.columns = reference.columns
 
-    @cached_property
+    @cached
     def blocks(self) -> tuple[Block, Block] | None:
         """Both on the scale of the reference; None if q has draws that cannot be standardised."""
         reference, which = self.reference, self._which[self.columns]
         chains, draws = self._q.shape[:2]
         own = np.empty((which.size, chains, draws), dtype=reference.block.z.dtype)
-        for part in parts_of(which.size):
+
+        def fill(part: slice) -> bool:
             with np.errstate(over="ignore"):
                 own[part] = reference.standardised(columns(self._q, which[part]), part)
-            if not np.all(np.isfinite(own[part])):
-                return None
-        if own.size == 0:
+            return bool(np.all(np.isfinite(own[part])))
+
+        if not all(of_parts(fill, which.size)) or own.size == 0:
             return None
         return Block(own, iid=self._iid, copies=self._copies), reference.block
 
-    @cached_property
+    @cached
     def correlations(self) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
         """The rank correlations of q and of the reference; raises without ``blocks``."""
         if self.blocks is None:
@@ -385,9 +402,13 @@ def leading(block: Block, half: int, seed: int) -> FloatArray:
     basis = rng.normal(size=(k, min(LEADING, k, n)))
     for _ in range(POWERS):
         y = block.projected(basis.T, partial(block.clipped, half)).T
-        basis = np.concatenate([block.clipped(half, part) @ y for part in parts_of(k)])
+        basis = np.concatenate(list(of_parts(partial(_along, block, half, y), k)))
         basis, _ = np.linalg.qr(basis.astype(np.float64))
     return np.asarray(basis.T)
+
+
+def _along(block: Block, half: int, y: FloatArray, part: slice) -> FloatArray:
+    return np.asarray(block.clipped(half, part) @ y)
 
 
 def rank_correlations(block: Block, reference: JointReference) -> tuple[FloatArray, ...]:
@@ -401,8 +422,11 @@ def rank_correlations(block: Block, reference: JointReference) -> tuple[FloatArr
         return (_correlation(block.ranks(paired)),)
     k, shape = len(paired), block.z.shape[1:]
     ranks = np.empty((k, *shape), dtype=block.z.dtype)
-    for part in parts_of(k):
+
+    def fill(part: slice) -> None:
         ranks[part] = block.ranks(paired[part]).reshape(-1, *shape)
+
+    list(of_parts(fill, k, BLOCK))
     middle = shape[1] // 2
     return tuple(
         _correlation(half.reshape(k, -1)) for half in (ranks[..., :middle], ranks[..., middle:])

@@ -141,7 +141,17 @@ class Yardstick:
         self.draws = reference.draws
         self.iid = reference.draws.iid
         self._prepared: dict[tuple[str, ...], metrics.JointReference] = {}
-        self.samples = list(self._of(reference.draws, self.names))
+        self.samples: list[metrics.Sample] = []
+        self._summaries: list[dict[str, Estimate]] = []
+
+        def settled(sample: metrics.Sample) -> tuple[metrics.Sample, dict[str, Estimate]]:
+            # While its draws are there: those of very many quantities are let go of.
+            sample.settle()
+            return sample, metrics.summaries(sample)
+
+        for sample, found in metrics.each(settled, self._of(reference.draws, self.names)):
+            self.samples.append(sample)
+            self._summaries.append(found)
 
     @staticmethod
     def _of(reference: Draws, names: Sequence[str]) -> Iterator[metrics.Sample]:
@@ -159,8 +169,8 @@ class Yardstick:
         """Return the reference's mean, sd and quantiles with their errors."""
         return [
             m
-            for name, sample in zip(self.names, self._of(self.draws, self.names), strict=True)
-            for m in self._measures(REFERENCE, None, name, metrics.summaries(sample))
+            for name, found in zip(self.names, self._summaries, strict=True)
+            for m in self._measures(REFERENCE, None, name, found)
         ]
 
     def run(self, result: RunResult, *, against_itself: bool = False) -> Measured:
@@ -180,14 +190,19 @@ class Yardstick:
         present = tuple(n for n in judged if n in there)
         reference = self._of(self.draws, tuple(judged))
         ours = metrics.samples_of(draws, present, keep=draws is self.draws)
-        for name, sample in zip(judged, reference, strict=True):
-            if name not in there:
-                out += self._measures(method, seed, name, metrics.not_measured(sample.kind))
-                continue
-            own = next(ours)
+
+        def beside(pair: tuple[metrics.Sample, metrics.Sample | None]) -> dict[str, Estimate]:
+            sample, own = pair
+            if own is None:
+                return metrics.not_measured(sample.kind)
             found = metrics.summaries(own)
-            if not against_itself:
-                found |= metrics.compare_quantity(own, sample)
+            return found if against_itself else found | metrics.compare_quantity(own, sample)
+
+        pairs = (
+            (sample, next(ours) if name in there else None)
+            for name, sample in zip(judged, reference, strict=True)
+        )
+        for name, found in zip(judged, metrics.each(beside, pairs), strict=True):
             out += self._measures(method, seed, name, found)
         if not against_itself:
             out += self._moved(draws, method, seed)

@@ -118,7 +118,8 @@ def _valleys(
     # A flat stretch belongs to the slope before it, so that a wide gap is one minimum.
     sign = np.sign(rises)
     turning = np.flatnonzero(sign)
-    turns = [(int(a), int(b)) for a, b in pairwise(turning) if sign[a] < 0 < sign[b]]
+    minimum = (sign[turning[:-1]] < 0) & (sign[turning[1:]] > 0)
+    turns = zip(turning[:-1][minimum].tolist(), turning[1:][minimum].tolist(), strict=True)
     # The middle of a flat stretch is the fairest cut through an empty gap.
     cuts = [(a + 1 + b) // 2 for a, b in turns]
     while cuts:

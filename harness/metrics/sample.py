@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics.effective import effective_sizes, split
 from harness.metrics.modes import Basins, find_basins
-from harness.ranks import normal_scores
+from harness.metrics.threads import cached
+from harness.ranks import normal_scores, ordered_scores
 from harness.records import FloatArray
 
 SD_PER_WIDTH = 1.0 / (2 * 1.6448536269514722)
@@ -44,7 +45,7 @@ QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Probabilities of the quantiles whose effective sizes stand for the whole distribution."""
 
-_ARRAYS = ("sorted", "finite_sorted", "_squares", "_levels", "scores")
+_ARRAYS = ("order", "sorted", "finite_sorted", "_squares", "_levels", "scores")
 """What a sample keeps of the size of its draws."""
 
 
@@ -100,26 +101,39 @@ class Sample:
 
     def release(self, again: Callable[[], FloatArray]) -> None:
         """Let go of all arrays and keep the figures; ``again`` reads the draws if need be."""
-        _ = self.kind, self.mean_se, self.basins  # figures that need the draws
+        self.settle()
         self._values, self._again = None, again
         for name in _ARRAYS:
             self.__dict__.pop(name, None)
+
+    def settle(self) -> None:
+        """Compute the figures that need the draws and are asked for later."""
+        _ = self.kind, self.mean_se, self.basins
 
     def restore(self, values: FloatArray) -> None:
         """Take the draws again that :meth:`release` let go of."""
         self._values = values
 
-    @cached_property
+    def have_sorted(self, ordered: FloatArray) -> None:
+        """Take the draws in ascending order, which many samples are put in together."""
+        self.__dict__["sorted"] = ordered
+
+    @cached
+    def order(self) -> NDArray[np.intp]:
+        """The places of the draws in ascending order, shape ``(n,)``."""
+        return np.argsort(self.values, axis=None)
+
+    @cached
     def sorted(self) -> FloatArray:
         """All draws in ascending order, shape ``(n,)``."""
         return np.sort(self.values, axis=None)
 
-    @cached_property
+    @cached
     def finite_sorted(self) -> FloatArray:
         """The finite draws in ascending order."""
         return self.sorted if self.finite else self.sorted[np.isfinite(self.sorted)]
 
-    @cached_property
+    @cached
     def _moments(self) -> tuple[float, float]:
         """Mean and sd, on a scale on which the squares of 1e300 do not overflow."""
         if not self.finite:
@@ -145,7 +159,7 @@ class Sample:
         """The standard deviation of the draws."""
         return self._moments[1]
 
-    @cached_property
+    @cached
     def constant(self) -> bool:
         """Whether the draws differ by rounding only."""
         if not self.finite:
@@ -159,7 +173,7 @@ class Sample:
             return effective_size(series)
         return float(self.n) if self.copies is None else weighted_size(series, self.copies)
 
-    @cached_property
+    @cached
     def _sizes(self) -> tuple[float, ...]:
         """Effective sizes of the mean, of the variance and of the shares below ``LEVELS``."""
         shares = [self.values <= self.quantile(p) for p in LEVELS]
@@ -172,17 +186,17 @@ class Sample:
     def _independent(self) -> bool:
         return self.iid and self.copies is None
 
-    @cached_property
+    @cached
     def ess_mean(self) -> float:
         """Effective sample size of the mean."""
         return float(self.n) if self._independent else self._sizes[0]
 
-    @cached_property
+    @cached
     def _squares(self) -> FloatArray:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return np.asarray(((self.values - self.mean) / self.sd) ** 2)
 
-    @cached_property
+    @cached
     def ess_sd(self) -> float:
         """Effective sample size of the variance."""
         if self._independent or self.sd == 0:
@@ -193,7 +207,7 @@ class Sample:
         """Effective sample size of the share of draws under the p-quantile, p of ``LEVELS``."""
         return float(self.n) if self._independent else self._sizes[2 + LEVELS.index(p)]
 
-    @cached_property
+    @cached
     def ess_overall(self) -> float:
         """Effective sample size over the whole distribution: the harmonic mean of several."""
         if self._independent:
@@ -201,13 +215,13 @@ class Sample:
         parts = [self.ess_quantile(p) for p in LEVELS]
         return len(parts) / sum(1 / p for p in parts)
 
-    @cached_property
+    @cached
     def ess_least(self) -> float:
         """The smallest of the effective sample sizes: a safe choice for any function."""
         # NumPy's minimum, unlike Python's, keeps a NaN.
         return float(np.min([self.ess_mean, self.ess_sd, self.ess_overall]))
 
-    @cached_property
+    @cached
     def _levels(self) -> tuple[FloatArray, FloatArray] | None:
         """Values and mid-distribution probabilities of a quantity that takes few values."""
         if np.count_nonzero(np.diff(self.sorted)) >= self.n / 20:
@@ -216,7 +230,7 @@ class Sample:
         share = count / self.n
         return value, np.cumsum(share) - share / 2
 
-    @cached_property
+    @cached
     def kind(self) -> Kind:
         """What the quantity is; see :data:`Kind`."""
         if self.constant:
@@ -264,12 +278,12 @@ class Sample:
         under, upto = (int(np.searchsorted(self.sorted, x, side)) for side in ("left", "right"))
         return (under + upto) / 2 / self.n
 
-    @cached_property
+    @cached
     def quantiles(self) -> dict[str, float]:
         """The 5%, 50% and 95% quantiles by name."""
         return {name: self.quantile(p) for name, p in QUANTILES.items()}
 
-    @cached_property
+    @cached
     def sparsity(self) -> dict[str, float]:
         """The quantile function's slope (one over the density) at each named quantile.
 
@@ -293,7 +307,7 @@ class Sample:
         with np.errstate(over="ignore"):
             return float(np.subtract(self.quantile(high), self.quantile(low))) / (high - low)
 
-    @cached_property
+    @cached
     def ess_quantiles(self) -> dict[str, float]:
         """Effective sample sizes of the named quantiles."""
         return {name: self.ess_quantile(p) for name, p in QUANTILES.items()}
@@ -303,17 +317,17 @@ class Sample:
         p = QUANTILES[name]
         return self.sparsity[name] * math.sqrt(p * (1 - p) / self.ess_quantiles[name])
 
-    @cached_property
+    @cached
     def mean_mcse(self) -> float:
         """The standard error of the mean, sd / sqrt(ess)."""
         return self.sd / math.sqrt(self.ess_mean)
 
-    @cached_property
+    @cached
     def sd_mcse(self) -> float:
         """The standard error of the sd, from the spread of the squares."""
         return self.sd * self.log_sd_mcse
 
-    @cached_property
+    @cached
     def log_sd_mcse(self) -> float:
         """The standard error of ln sd: half the relative error of the variance."""
         if self.sd == 0:
@@ -327,7 +341,7 @@ class Sample:
         with np.errstate(over="ignore"):
             return float(np.subtract(self.quantiles["q95"], self.quantiles["q5"]))
 
-    @cached_property
+    @cached
     def log_width_mcse(self) -> float:
         """The standard error of ln(5-95% width), with both quantiles' joint error.
 
@@ -366,7 +380,7 @@ class Sample:
         reach = OUTLIER_SDS * self.robust_scale
         return np.clip(series, centre - reach, centre + reach)
 
-    @cached_property
+    @cached
     def mean_se(self) -> float:
         """The standard error of the mean for comparisons: see :meth:`bounded`."""
         scale = self.robust_scale
@@ -379,13 +393,26 @@ class Sample:
         sd = float(np.std(self.bounded(self.values, centre) / scale, ddof=1)) * scale
         return sd / math.sqrt(self.ess_mean)
 
-    @cached_property
+    @cached
     def scores(self) -> FloatArray:
         """Normal scores of the ranks, each chain cut in halves: ``(2 · chain, draw // 2)``."""
-        halves = split(self.values)
+        if self.values.shape[-1] % 2 == 0:
+            scores = ordered_scores(self.values.ravel(), self.order)
+            return split(scores.reshape(self.values.shape))
+        halves = split(self.values)  # without the middle draws, which would have ranks
         return normal_scores(halves.reshape(-1, 1)).reshape(halves.shape)
 
-    @cached_property
+    @property
+    def _lowest_ranks(self) -> NDArray[np.intp]:
+        """How many draws are smaller than each, ``(chain, draw)``."""
+        ascending = self.values.ravel()[self.order]
+        first = np.arange(self.n)
+        first[1:][ascending[1:] == ascending[:-1]] = 0
+        found = np.empty(self.n, dtype=np.intp)
+        found[self.order] = np.maximum.accumulate(first)
+        return found.reshape(self.values.shape)
+
+    @cached
     def basins(self) -> Basins:
         """The modes of the draws' density.
 
@@ -397,8 +424,7 @@ class Sample:
         if self.copies is not None:
             ess *= float(np.mean(1 / self.copies))
         elif not self.iid and self.finite and self.n > 0:
-            ranks = np.searchsorted(self.sorted, self.values) / self.n
-            waves = np.cos(20 * np.pi * ranks)
+            waves = np.cos(20 * np.pi * (self._lowest_ranks / self.n))
             # Long chains one by one, which may be in different modes; short ones are too many.
             parts = waves[:, None] if len(waves) <= waves.shape[1] else waves[None]
             local = float(np.sum(effective_sizes(parts)))

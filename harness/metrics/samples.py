@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.sample import CONSTANT, Sample
+from harness.metrics.threads import BLOCK, ahead
 from harness.records import Draws, FloatArray
-
-BLOCK = 64
-"""Columns that are read together: neighbours share the lines of memory."""
 
 LARGE_BYTES = 2**26
 """Draws of more bytes are not kept sorted beside themselves: only their figures are."""
@@ -44,17 +42,22 @@ def samples_of(draws: Draws, names: Sequence[str], *, keep: bool = False) -> Ite
     """
     kept = _KEPT.setdefault(draws, {}) if keep else {}
     large = draws.values.nbytes > LARGE_BYTES
-    at = dict(zip(names, places(draws, names), strict=True))
-    for first in range(0, len(names), BLOCK):
-        block = names[first : first + BLOCK]
+    at = dict(zip(names, places(draws, names).tolist(), strict=True))
+    blocks = [names[first : first + BLOCK] for first in range(0, len(names), BLOCK)]
+
+    def read(block: Sequence[str]) -> tuple[list[str], FloatArray, FloatArray]:
         missing = [n for n in block if n not in kept or kept[n].released]
         values = columns(draws.values, np.array([at[n] for n in missing], dtype=np.intp))
+        return missing, values, np.sort(values.reshape(len(missing), values[0:1].size), axis=1)
+
+    for block, (missing, values, ordered) in zip(blocks, ahead(read, blocks), strict=True):
         own = {n: kept[n] for n in block if n in kept}
-        for name, x in zip(missing, values, strict=True):
+        for name, x, ascending in zip(missing, values, ordered, strict=True):
             if name in own:
                 own[name].restore(x)
             else:
                 own[name] = Sample(x, iid=draws.iid, copies=draws.copies)
+            own[name].have_sorted(ascending)
         yield from (own[n] for n in block)
         if keep:
             kept.update(own)

@@ -7,10 +7,12 @@ agree, so it may be negative.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.metrics.distance import INFINITE, distance, finite
 from harness.metrics.joint import (
@@ -48,21 +50,28 @@ def _w1(q: Sample, ref: Sample) -> Estimate:
     # Both runs are sorted, so the stable (merging) sort is the quick one.
     order = np.argsort(x, kind="stable")
     from_q = order < q.n
-    seen = np.cumsum(from_q)
-    total = np.arange(1, x.size + 1)
     gap = np.diff(x[order])
-    difference = (seen / q.n - (total - seen) / ref.n)[:-1]
-    n, m = q.ess_overall, ref.ess_overall
-    pooled = (total / x.size)[:-1]
-    variance = pooled * (1 - pooled) * (1 / n + 1 / m)
-    by_chance = CHANCE * np.sqrt(variance) * np.exp(-(difference**2) / (2 * variance))
+    total, root, over = _pooled(x.size)
+    # n m (F − G) in whole numbers, which are zero exactly where the two are equal.
+    apart = np.cumsum(from_q)[:-1] * (q.n + ref.n) - total * q.n
+    difference = apart / (q.n * ref.n)
+    noise = 1 / q.ess_overall + 1 / ref.ess_overall
+    by_chance = CHANCE * math.sqrt(noise) * root * np.exp(difference**2 * over / noise)
     value = float(np.sum((np.abs(difference) - by_chance) * gap))
-    h = np.concatenate([[0.0], np.cumsum(np.sign(difference) * gap)])
+    h = np.concatenate([[0.0], np.cumsum(np.sign(apart) * gap)])
     error = math.hypot(
         _spread(q, h[from_q]) / math.sqrt(q.ess_least),
         _spread(ref, h[~from_q]) / math.sqrt(ref.ess_least),
     )
     return finite(value / ref.unit, error / ref.unit)
+
+
+@lru_cache(maxsize=4)
+def _pooled(size: int) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+    """Return 1, 2, …, of the pooled function H at these √(H (1 − H)), and −1 / (2 H (1 − H))."""
+    total = np.arange(1, size)
+    variance = total / size * (1 - total / size)
+    return total, np.sqrt(variance), -0.5 / variance
 
 
 def _spread(sample: Sample, h: FloatArray) -> float:

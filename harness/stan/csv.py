@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.records import Trace
+from harness.records.cores import cores
 from harness.records.names import kept_places, stan_name
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def read_chains(
             raise CsvError(msg)
 
     # Pandas and NumPy let other threads work meanwhile.
-    with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(paths), cores())) as pool:
         list(pool.map(fill, range(len(paths))))
     return StanChains(tuple(stan_name(names[i]) for i in own), values, found)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness import stan
+from harness.records.cores import cores
 from harness.study import engines
 from harness.study.plan import (
     BUILD_S,
@@ -19,7 +20,7 @@ from harness.study.plan import (
     expected_seconds,
     explain,
 )
-from harness.study.pool import ClusterError, Pool, Queue, Turn, cores
+from harness.study.pool import ClusterError, Pool, Queue, Turn
 from harness.study.progress import Progress
 from harness.study.run_task import RunTask, run_task
 from harness.study.store import Store, StoreError

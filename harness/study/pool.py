@@ -340,10 +340,3 @@ def sweep() -> None:
 
 def _turns(slots: Iterable[Place]) -> list[Turn]:
     return [slot.job.turn for slot in slots if slot.job is not None]
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
