@@ -14,11 +14,13 @@ from test_dadvi import hierarchy
 from harness.records import FloatArray
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Settings
-from harness.vi.deterministic.basins import Basin, beyond_valleys, find_basins, jagged, settle
+from harness.vi.deterministic.basins import Basin, find_basins, jagged, settle
+from harness.vi.deterministic.beyond import beyond_valleys
 from harness.vi.deterministic.climb import climb, dips
-from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
+from harness.vi.deterministic.curvature import colour_columns, dense, elbo_hessians, find_pattern
 from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.deterministic.newton import errors, newton
+from harness.vi.deterministic.polish import still_pattern
 from harness.vi.deterministic.starts import start_at
 from harness.vi.sobol import base_blocks, scrambled_normals
 from harness.vi.target import Clock, Counted
@@ -140,6 +142,71 @@ def test_a_far_run_ends_where_no_valley_is_left() -> None:
     other = settle(scout, at(6.5).theta, lambda g: 0.25 * g, [known], far=True)
     assert other is not None
     assert abs(other.elbo - known.elbo - math.log(1.5)) < 0.01
+
+
+def test_a_climb_ends_where_it_is_in_the_bulk_of_a_known_basin() -> None:
+    """Four climbs to a normal count as its starts, for less than climbs to its maximum take."""
+    target = ill_conditioned(20)
+    known = Basin(np.concatenate([target.mean, np.zeros(20)]), 0.0, 1, True, (), lambda g: g)
+    points = target.mean + 30 * np.random.default_rng(3).standard_normal((4, 20))
+    counted = Counted(target)
+    climb(counted, points, Clock(), covariance=np.ones(20), tolerance=0.1, iterations=60)
+    alone, counted.gradients = counted.gradients, 0
+    starts = [start_at(np.concatenate([z, np.zeros(20)])) for z in points]
+    basins, left = beyond_valleys(counted, starts, [known], [], Clock())
+    assert basins[0].starts == 5
+    assert not left
+    assert counted.gradients < 0.8 * alone
+
+
+@pytest.mark.parametrize(("lower", "count"), [(25.0, 1), (35.0, 0)])
+def test_no_q_starts_where_log_p_is_hopelessly_low(lower: float, count: int) -> None:
+    """In one dimension that is 30 nats below the best basin."""
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        parts = -0.5 * np.stack([z[:, 0] ** 2, (z[:, 0] - 40) ** 2 + 2 * lower])
+        value = np.logaddexp(*parts)
+        share = np.exp(parts - value)
+        return value, (-z[:, 0] * share[0] - (z[:, 0] - 40) * share[1])[:, None]
+
+    known = Basin(np.zeros(2), 0.0, 1, True, (), lambda g: g)
+    starts = [start_at(np.array([39.0, 0.0]))]
+    _, left = beyond_valleys(Density(1, function), starts, [known], [], Clock())
+    assert len(left) == count
+
+
+def test_starts_that_join_a_basin_do_not_repeat_it() -> None:
+    """Three of them leave one basin with four starts."""
+    scout = Objective(TWO, base_blocks(2, 1, 16, np.random.default_rng(1)), Clock())
+    known = settle(scout, at(6.2).theta, lambda g: 0.25 * g, [])
+    assert known is not None
+    starts = [start_at(at(place).theta) for place in (4.5, 7.5, 8.0)]
+    found = find_basins(scout, starts, [known], far=True)
+    assert [basin.starts for basin in found] == [4]
+
+
+def test_a_run_that_would_end_hopelessly_low_is_given_up_unless_patient() -> None:
+    """A mode 1000 nats below the known one is reached only with patience."""
+    far = Basin(at(0.0).theta, 1000.0, 1, True, (), lambda g: g)
+    scout = Objective(banana(), base_blocks(2, 1, 16, np.random.default_rng(1)), Clock())
+    begin = np.array([8.0, 8.0, -3.0, -3.0])
+    metric = start_at(begin).metric
+    assert settle(scout, begin, metric, [far]) is None
+    end = settle(scout, begin, metric, [far], patient=True)
+    assert end is not None
+    assert end.converged
+
+
+def test_a_pattern_that_was_found_elsewhere_is_confirmed_or_found_again() -> None:
+    """A diagonal one is not that of a hierarchy; the right one is kept."""
+    target = hierarchy(groups=12)
+    rng = np.random.default_rng(2)
+    objective = Objective(target, base_blocks(15, 1, 16, rng), Clock())
+    theta = np.concatenate([0.3 * rng.normal(size=15), np.full(15, math.log(0.4))])
+    wrong = colour_columns(np.eye(15, dtype=bool))
+    right = still_pattern(objective, theta, wrong, rng)
+    assert wrong.colours == 1 < right.colours < 8
+    assert still_pattern(objective, theta, right, rng) is right
 
 
 def test_a_metric_that_is_far_too_small_does_not_end_a_search_at_its_start() -> None:

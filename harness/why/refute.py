@@ -85,7 +85,7 @@ def visited(objective: Objective, basin: Basin, posterior: Posterior) -> bool:
         chosen |= dict.fromkeys(np.argsort(square, kind="stable")[:NEAREST].tolist())
     for i in chosen:
         start = np.concatenate([posterior.z[i], basin.theta[d:]])
-        end = settle(objective, start, basin.metric, [basin])
+        end = settle(objective, start, basin.metric, [basin], patient=True)
         if end is not None and not valley(objective.target, basin, end):
             return True
     return False

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.records import FloatArray
-from harness.vi.deterministic.climb import climb, dips
+from harness.vi.deterministic.climb import dips
 from harness.vi.deterministic.elbo import Objective
 from harness.vi.deterministic.lbfgs import Metric, Steps, lbfgs
 from harness.vi.deterministic.starts import Start, StartError
-from harness.vi.target import Clock, Target
+from harness.vi.target import Target
 
 SAME = 0.5  # optima closer than this, in sds of q for means and in log sds, count as one
 NEAR = 0.5  # nats above a known optimum at which a run close to it is taken to lead there
@@ -24,10 +24,8 @@ NARROWED = 12  # how often a q too wide to be evaluated is halved
 LEAST_MASS = 0.01  # share of the mass from which a mode counts, as in the limit on missed mass
 COMPARED = 4  # optima that are compared after optimising them on all base draws
 HOPELESS = 20.0  # nats below the best, on some of the base draws, from which an optimum has no mass
-LOOK = 10  # iterations from one look at a run from a far start to the next
+LOOK = 5  # iterations from one look at a run to the next
 QUICKER = 3.0  # how much faster than in the last iterations a run may come down
-CLIMB = 60  # the largest number of iterations of a climb of log p from a far start
-
 BESIDE = 1e-6  # sds of q that a draw is moved to see whether log p is smooth
 JUMP = 1.0  # nats by which it then differs on average where it is made of rounding errors
 
@@ -73,18 +71,18 @@ def settle(
     """Optimise from one start, narrowing a q that is too wide; return None if none works.
 
     A run that comes close to a known optimum ends there. So does a ``far`` one once no valley is
-    left between it and a known optimum, and unless ``patient`` it is given up if at its pace it
+    left between it and a known optimum. Unless ``patient``, a run is given up if at its pace it
     would end hopelessly below the best.
     """
     d = objective.dimension
-    run = _Run(objective.target, known, iterations, patient=patient)
+    run = _Run(objective.target, known, iterations, far=far, patient=patient)
 
     # Far from the optimum a quasi-Newton step in a log sd may overflow.
     longest = np.concatenate([np.full(d, np.inf), np.full(d, LONGEST)])
 
     def arrived(x: FloatArray, value: float) -> bool:
         near = any(value < NEAR - b.elbo and same(x, b.theta) for b in known)
-        return near or (far and run.over(x, value))
+        return near or run.over(x, value)
 
     for _ in range(NARROWED):
         path = lbfgs(
@@ -108,31 +106,31 @@ def settle(
 
 
 class _Run:
-    """Looks every few iterations whether a run from a far start still may lead elsewhere."""
+    """Looks every few iterations whether a run still may lead elsewhere."""
 
     def __init__(
-        self, target: Target, known: Sequence[Basin], iterations: int, *, patient: bool
+        self, target: Target, known: Sequence[Basin], iterations: int, *, far: bool, patient: bool
     ) -> None:
-        self._patient = patient
+        self._far, self._patient = far, patient
         self._target, self._known, self._left = target, known, iterations
         self._last = math.inf
         self.joined: Basin | None = None
         self.hopeless = False
 
     def over(self, x: FloatArray, value: float) -> bool:
-        """Return whether it joined a known basin or is hopeless."""
+        """Return whether it is hopeless or, from a far start, joined a known basin."""
         self._left -= 1
         if not self._known or self._left % LOOK:
             return False
-        d = len(x) // 2
-        same_mode = (b for b in self._known if not dips(self._target, b.theta[:d], x[:d]))
-        self.joined = next(same_mode, None)
         # Runs quicken as they learn the curvature.
         fall = QUICKER * (self._last - value) * self._left / LOOK
         best = max(b.elbo for b in self._known)
-        low = value - fall > HOPELESS - best
-        self.hopeless = self.joined is None and low and not self._patient
+        self.hopeless = value - fall > HOPELESS - best and not self._patient
         self._last = value
+        if self._far and not self.hopeless:
+            d = len(x) // 2
+            same_mode = (b for b in self._known if not dips(self._target, b.theta[:d], x[:d]))
+            self.joined = next(same_mode, None)
         return self.hopeless or self.joined is not None
 
 
@@ -156,8 +154,13 @@ def find_basins(
     ended = list(known)
     for start in starts:
         basin = settle(scout, start.theta, start.metric, ended, iterations, far=far)
-        if basin is not None:
+        if basin is None:
+            continue
+        at = next((i for i, b in enumerate(ended) if b.theta is basin.theta), None)
+        if at is None:
             ended.append(replace(basin, informed=basin.informed or start.informed))
+        else:
+            ended[at] = replace(ended[at], starts=ended[at].starts + 1)
     found = merge(ended)
     if not found:
         raise StartError(NOWHERE)
@@ -178,42 +181,6 @@ def jagged(scout: Objective, basin: Basin) -> bool:
     change = np.abs(scout.target.log_density(z + BESIDE * sd) - scout.target.log_density(z))
     known = change[np.isfinite(change)]
     return len(known) > 0 and float(known.mean()) > JUMP
-
-
-def beyond_valleys(
-    target: Target,
-    starts: Sequence[Start],
-    known: Sequence[Basin],
-    seen: Sequence[FloatArray],
-    clock: Clock,
-) -> tuple[list[Basin], list[Start]]:
-    """Climb log p from starts; return the known basins and the starts that lead elsewhere.
-
-    A climb costs one gradient a step where an optimisation of the ELBO costs many. If no valley
-    lies between its end and a known basin, it counts as one of that basin's starts, and if none
-    lies between it and one of the points ``seen``, q has started there already. Otherwise q starts
-    at its end; where there is no density, no q does.
-    """
-    d = target.dimension
-    if not starts:
-        return list(known), []
-    points = np.stack([start.theta[:d] for start in starts])
-    widths = np.exp(2 * known[0].theta[d:])
-    # A density without a maximum is climbed little higher than the maximum of a Gaussian.
-    top = max(target.log_density(np.stack([b.theta[:d] for b in known])).tolist()) + 0.5 * d + 10
-    ends = climb(
-        target, points, clock, covariance=widths, tolerance=0.1, iterations=CLIMB, enough=top
-    )
-    counted, left = list(known), []
-    for start, z, value in zip(starts, ends.z, ends.value.tolist(), strict=True):
-        for i, basin in enumerate(counted):
-            if math.isfinite(value) and not dips(target, basin.theta[:d], z):
-                counted[i] = replace(basin, starts=basin.starts + 1)
-                break
-        else:
-            if math.isfinite(value) and all(dips(target, point, z) for point in seen):
-                left.append(start._replace(theta=np.concatenate([z, start.theta[d:]])))
-    return counted, left
 
 
 def compared(objective: Objective, found: list[Basin], *, cheap: bool) -> list[Basin]:
@@ -252,7 +219,7 @@ def _optimised(
                 theta,
                 metric=basin.metric,
                 # Whoever is best is polished; the others are only compared.
-                tolerance=1e-4 if few else 1e-3,
+                tolerance=1e-3,
                 iterations=iterations,
                 arrived=arrived,
             )

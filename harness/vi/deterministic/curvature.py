@@ -145,18 +145,25 @@ def find_pattern(target: Target, z: FloatArray, scale: FloatArray) -> Pattern:
     pattern = colour_columns(seen)
     if pattern.colours > d // 2:
         return dense(d)
-    rest = z[2:]
+    return pattern if confirmed(target, z[2:], scale, pattern) else dense(d)
+
+
+def confirmed(target: Target, z: FloatArray, scale: FloatArray, pattern: Pattern) -> bool:
+    """Tell whether a pattern of zeros holds at points ``(point, d)``.
+
+    Hessians times a vector of signs must be what differences along that vector are.
+    """
     # Fixed but irregular signs favour no column, like random ones.
-    v = np.where(np.arange(1, d + 1) * 0.6180339887 % 1.0 < 0.5, -1.0, 1.0)  # noqa: PLR2004
-    _, gradient = target.log_density_gradient(rest)
-    _, there = target.log_density_gradient(rest + STEP * scale * v)
+    v = np.where(np.arange(1, len(scale) + 1) * 0.6180339887 % 1.0 < 0.5, -1.0, 1.0)  # noqa: PLR2004
+    _, gradient = target.log_density_gradient(z)
+    _, there = target.log_density_gradient(z + STEP * scale * v)
     product = (there - gradient) * scale / STEP
-    rows = _differences(target, rest, gradient, scale, np.ones(len(rest)), pattern)
+    rows = _differences(target, z, gradient, scale, np.ones(len(z)), pattern)
     # Halves of Hessians, as in _symmetric, without writing out their sums.
     half = rows[:, pattern.colour]
     half *= _weight(pattern)
     error = np.abs(half @ v + v @ half - product).max()
-    return pattern if error < 0.01 * max(1.0, np.abs(product).max()) else dense(d)
+    return bool(error < 0.01 * max(1.0, np.abs(product).max()))
 
 
 def mean_hessian(objective: Objective, theta: FloatArray, pattern: Pattern) -> FloatArray:

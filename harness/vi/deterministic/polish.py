@@ -13,6 +13,7 @@ from harness.records import FloatArray
 from harness.vi.deterministic.basins import NARROWED, Basin, narrower
 from harness.vi.deterministic.curvature import (
     Pattern,
+    confirmed,
     dense,
     elbo_hessians,
     find_pattern,
@@ -69,10 +70,25 @@ def hessian_pattern(
     d = objective.dimension
     if d <= min(8, dense_limit):
         return dense(d)
-    sd = np.exp(theta[d:])
-    z = theta[:d] + sd * rng.standard_normal((10, d))
     find = find_pattern if d <= dense_limit else find_sparsity
-    return find(objective.target, z, sd)
+    return find(objective.target, *_around(theta, rng))
+
+
+def _around(theta: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Return points around q, shape ``(10, d)``, and its sds."""
+    d = len(theta) // 2
+    sd = np.exp(theta[d:])
+    return theta[:d] + sd * rng.standard_normal((10, d)), sd
+
+
+def still_pattern(
+    objective: Objective, theta: FloatArray, pattern: Pattern, rng: np.random.Generator
+) -> Pattern:
+    """Return a pattern that was found elsewhere if it holds around q, else the one that does."""
+    d = objective.dimension
+    if pattern.colours == d or confirmed(objective.target, *_around(theta, rng), pattern):
+        return pattern
+    return find_pattern(objective.target, *_around(theta, rng))
 
 
 def informed(objective: Objective, basin: Basin, pattern: AnyPattern) -> Basin:

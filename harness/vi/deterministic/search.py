@@ -14,15 +14,16 @@ from harness.vi.deterministic.basins import (
     HOPELESS,
     NOWHERE,
     Basin,
-    beyond_valleys,
     find_basins,
     jagged,
     settle,
     valley,
 )
+from harness.vi.deterministic.beyond import beyond_valleys
 from harness.vi.deterministic.climb import dips
+from harness.vi.deterministic.curvature import Pattern
 from harness.vi.deterministic.elbo import Objective
-from harness.vi.deterministic.polish import AnyPattern, hessian_pattern, informed
+from harness.vi.deterministic.polish import AnyPattern, hessian_pattern, informed, still_pattern
 from harness.vi.deterministic.sizes import DENSE_LIMIT, Looks, worth_looking
 from harness.vi.deterministic.sparse import Full
 from harness.vi.deterministic.starts import (
@@ -35,9 +36,11 @@ from harness.vi.deterministic.starts import (
 )
 from harness.vi.far import densest_in_shells, peaks_on_lines, wide_points
 
-ROUND, ROUNDS = 25, 8
-"""Iterations from the first start before its coordinates are whitened, and how often that is."""
+ROUND, LONG_ROUND, CHEAP = 10, 25, 40
+"""Iterations from the first start before its coordinates are whitened, where a Hessian of log p
+costs at most ``CHEAP`` evaluations of the ELBO and where it costs more."""
 
+FOLLOWED = 200  # the largest number of iterations from the first start after the first round
 FEW_ROUNDS = 2  # the same in many dimensions where the Hessian has no zeros
 
 FAR_STARTS = 8  # starts far from the best basin for each direct start
@@ -162,28 +165,38 @@ def _first(
     StartError
         If no start leads to an optimum.
     """
+    d = scout.dimension
     for i, start in enumerate(starts):
-        basin = settle(scout, start.theta, start.metric, (), ROUND)
+        length = ROUND if d <= dense_limit else LONG_ROUND
+        basin = settle(scout, start.theta, start.metric, (), length)
         if basin is None:
             continue
-        d = scout.dimension
         pattern = None
         if d <= dense_limit or worth_looking(d, seconds):
             pattern = hessian_pattern(scout, basin.theta, dense_limit, rng)
+        if length == ROUND and not (isinstance(pattern, Pattern) and pattern.colours <= CHEAP):
+            length = LONG_ROUND
+            basin = basin if basin.converged else _further(scout, basin, length - ROUND)
         # A metric of many parameters without zeros is dear.
-        turns = FEW_ROUNDS if isinstance(pattern, Full) else ROUNDS
+        turns = FEW_ROUNDS if isinstance(pattern, Full) else FOLLOWED
         if isinstance(pattern, Full) and d > DENSE_LIMIT:
             turns = 0
-        for turn in range(ROUNDS):
+        for turn in range(FOLLOWED // length):
             begun = basin.theta
             if pattern is not None and turn < turns:
                 basin = informed(scout, basin, pattern)
             if basin.converged and basin.theta is begun:
                 break
-            more = settle(scout, basin.theta, basin.metric, (), ROUND)
-            if more is not None:
-                basin = replace(
-                    more, values=(*basin.values, *more.values[1:]), informed=basin.informed
-                )
+            basin = _further(scout, basin, length)
+        if isinstance(pattern, Pattern):
+            pattern = still_pattern(scout, basin.theta, pattern, rng)
         return basin, list(starts[i + 1 :]), pattern
     raise StartError(NOWHERE)
+
+
+def _further(scout: Objective, basin: Basin, iterations: int) -> Basin:
+    """Return where more iterations lead."""
+    more = settle(scout, basin.theta, basin.metric, (), iterations)
+    if more is None:
+        return basin
+    return replace(more, values=(*basin.values, *more.values[1:]), informed=basin.informed)
