@@ -203,20 +203,17 @@ def _proposed(
         z, log_q = proposal.drawn(more, problem.rng)
         parts.append((z, densities(problem, z, max(1, more // 20)), log_q))
         n += more
-        log_w = np.concatenate([np.where(np.isfinite(p), p - q, -np.inf) for _, p, q in parts])
-        weight = np.exp(log_w - log_w.max())
-        square = float((weight**2).sum())
-        worth = float(weight.sum()) ** 2 / square if square > 0 else 0.0
+        points, log_p, log_q = (np.concatenate(p) for p in zip(*parts, strict=True))
+        # Smoothed as they will be: one heavy weight says little of how many draws they are worth.
+        found = importance.smoothed_weights(log_p, log_q, lambda _p, _q: 0.0)
+        enough = found.ess >= ENOUGH * wanted and found.largest <= importance.LARGEST
         # With the most proposals the largest weight would still be too large a share.
-        heavy = not weight.max() * n <= importance.LARGEST * weight.sum() * most
+        heavy = found.largest * n > importance.LARGEST * most
         least = importance.LEAST_SHARE * (UNLUCKY if len(parts) == 1 else 1.0)
-        if n >= most or worth >= ENOUGH * wanted or heavy or not worth > least * n:
-            points, log_p, log_q = (np.concatenate(p) for p in zip(*parts, strict=True))
+        if n >= most or enough or heavy or not found.ess > least * n:
             return points, log_p, log_q
-        needed = MARGIN * ENOUGH * wanted * n / max(worth, 1.0)
-        if n < wanted:
-            # A small part may miss what makes weights uneven, or be unlucky: look again soon.
-            needed = min(needed, 2 * n)
+        # A part may miss what makes weights uneven, or be unlucky: look again soon.
+        needed = min(MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0), 2.0 * n)
         more = int(np.clip(needed - n, n // 8, most - n))
 
 
