@@ -204,9 +204,9 @@ def test_a_pattern_that_was_found_elsewhere_is_confirmed_or_found_again() -> Non
     objective = Objective(target, base_blocks(15, 1, 16, rng), Clock())
     theta = np.concatenate([0.3 * rng.normal(size=15), np.full(15, math.log(0.4))])
     wrong = colour_columns(np.eye(15, dtype=bool))
-    right = still_pattern(objective, theta, wrong, rng)
+    right = still_pattern(objective, theta, wrong)
     assert wrong.colours == 1 < right.colours < 8
-    assert still_pattern(objective, theta, right, rng) is right
+    assert still_pattern(objective, theta, right) is right
 
 
 def test_a_metric_that_is_far_too_small_does_not_end_a_search_at_its_start() -> None:

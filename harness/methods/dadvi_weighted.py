@@ -203,7 +203,7 @@ def _proposed(
         z, log_q = proposal.drawn(more, problem.rng)
         parts.append((z, densities(problem, z, max(1, more // 20)), log_q))
         n += more
-        points, log_p, log_q = (np.concatenate(p) for p in zip(*parts, strict=True))
+        log_p, log_q = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
         # Smoothed as they will be: one heavy weight says little of how many draws they are worth.
         found = importance.smoothed_weights(log_p, log_q, lambda _p, _q: 0.0)
         enough = found.ess >= ENOUGH * wanted and found.largest <= importance.LARGEST
@@ -211,7 +211,7 @@ def _proposed(
         heavy = found.largest * n > importance.LARGEST * most
         least = importance.LEAST_SHARE * (UNLUCKY if len(parts) == 1 else 1.0)
         if n >= most or enough or heavy or not found.ess > least * n:
-            return points, log_p, log_q
+            return np.concatenate([part[0] for part in parts]), log_p, log_q
         # A part may miss what makes weights uneven, or be unlucky: look again soon.
         needed = min(MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0), 2.0 * n)
         more = int(np.clip(needed - n, n // 8, most - n))

@@ -105,7 +105,7 @@ def _with_infinities(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise ValueError("it is nested too deeply")
     if isinstance(value, list):
-        if all(isinstance(v, (int, float)) for v in value):
+        if {int, float}.issuperset(map(type, value)):
             return value
         return [_with_infinities(v, depth + 1) for v in value]
     if isinstance(value, dict):

@@ -219,7 +219,7 @@ def _optimised(
                 theta,
                 metric=basin.metric,
                 # Whoever is best is polished; the others are only compared.
-                tolerance=1e-3,
+                tolerance=1e-4 if few else 1e-3,
                 iterations=iterations,
                 arrived=arrived,
             )

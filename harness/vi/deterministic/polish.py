@@ -81,11 +81,9 @@ def _around(theta: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, Fl
     return theta[:d] + sd * rng.standard_normal((10, d)), sd
 
 
-def still_pattern(
-    objective: Objective, theta: FloatArray, pattern: Pattern, rng: np.random.Generator
-) -> Pattern:
+def still_pattern(objective: Objective, theta: FloatArray, pattern: Pattern) -> Pattern:
     """Return a pattern that was found elsewhere if it holds around q, else the one that does."""
-    d = objective.dimension
+    d, rng = objective.dimension, np.random.default_rng(0)
     if pattern.colours == d or confirmed(objective.target, *_around(theta, rng), pattern):
         return pattern
     return find_pattern(objective.target, *_around(theta, rng))

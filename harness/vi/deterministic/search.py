@@ -189,7 +189,7 @@ def _first(
                 break
             basin = _further(scout, basin, length)
         if isinstance(pattern, Pattern):
-            pattern = still_pattern(scout, basin.theta, pattern, rng)
+            pattern = still_pattern(scout, basin.theta, pattern)
         return basin, list(starts[i + 1 :]), pattern
     raise StartError(NOWHERE)
 
