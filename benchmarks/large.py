@@ -209,7 +209,7 @@ def fitted(name: str) -> None:
     options = DADVI_LR.options
     assert isinstance(options, ResponseOptions)  # noqa: S101 - for the type checker
     rng = np.random.default_rng(SEED)
-    clock = Clock(600.0)
+    clock = Clock(3600.0)
     problem = Problem(target, model, bound, options, DRAWS, rng, clock, SEED, expected)
     begin = time.process_time()
     with np.errstate(all="ignore"):

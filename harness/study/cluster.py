@@ -208,6 +208,8 @@ class Cluster(Queue):
         for why in self._look():
             self._say(f"{why}; it is not used")
         for label, value, error in super().ended():
+            # The worker goes on while its result is stored.
+            self._release()
             kept = None if error is not None else stored(label[-1], value, self._store)
             yield label, kept, error
 
