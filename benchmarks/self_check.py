@@ -441,7 +441,8 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
                 Gaussian(optimum.mean, WRONG * factor),
                 Gaussian(optimum.mean, factor / WRONG),
             ]
-        regions = sum(b.separate for b in optimum.basins)
+        found = short_chains.run(target, optimum, rng.spawn(1)[0], clock)
+        regions = len(found.shares) + found.figures["other_regions"]
         coordinates = own or low_rank(target, optimum.mean, optimum.sd, rng, clock)
         for q in fits:
             before = target.gradients
@@ -462,19 +463,19 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
                 for (_, m), e in truth.items()
                 if not (m == "bias" and exact[0].kind == "heavy")
             )
-            if movement is None or movement.doubts or regions > 1:
+            if movement is None or movement.doubts or not regions <= 1:
                 tally.silent += 1
                 continue
             start = z[movement.start]
             names = [str(j) for j in range(program.dimension)]
             spec = RunSpec(program.name, "dadvi", {}, seed, len(z))
-            found = shown(spec, names, start, movement.z, movement, np.ones(len(start)))
-            bound = critical_z(found.quantities)
-            said = [(m, closeness(m, rules[m.metric], bound)) for m in found.measures]
+            told = shown(spec, names, start, movement.z, movement, np.ones(len(start)))
+            bound = critical_z(told.quantities)
+            said = [(m, closeness(m, rules[m.metric], bound)) for m in told.measures]
             levels = {level for _, level in said}
             tally.said_wrong += "wrong" in levels
             tally.said_off += "off" in levels and "wrong" not in levels
-            tally.silent += found.slow == program.dimension
+            tally.silent += told.slow == program.dimension
             tally.false += any(
                 abs(m.value) - bound * m.mcse > abs(true.value) + 3 * true.mcse
                 for m, level in said

@@ -28,7 +28,8 @@ import click
 import numpy as np
 from fit_programs import FOLDER, PROGRAMS, Data, data_of
 
-from harness.methods.bridged import BridgeTarget
+from harness.methods.bridged import BridgeTarget, arrays, expected_s
+from harness.metrics import Sample
 from harness.metrics.chains import ESS_BULK
 from harness.models.data import to_json
 from harness.records import FloatArray, Program
@@ -54,7 +55,7 @@ MB = 1024
 
 def least(z: FloatArray) -> float:
     """Return the fewest effective draws of a coordinate; ``z`` has shape ``(chain, draw, d)``."""
-    found = [ESS_BULK.measure(z[:, :, j]) for j in range(z.shape[2])]
+    found = [ESS_BULK.measure(Sample(z[:, :, j], iid=False)) for j in range(z.shape[2])]
     return float(np.min([np.nan if x is None else x.value for x in found]))
 
 
@@ -63,6 +64,11 @@ def opened(file: Path, data: Data, folder: Path) -> EmbeddedModel:
     data_file = folder / f"{file.stem}.json"
     data_file.write_text(to_json(data), encoding="utf-8")
     return EmbeddedModel(embed(Program(file, {}), data_file).embedded_file, data_file)
+
+
+def expected(file: Path, model: EmbeddedModel, data: Data) -> float:
+    """Return the seconds of a gradient that the method expects, by which it chooses its sizes."""
+    return expected_s(file, model, arrays(data)).gradient
 
 
 class Cost(NamedTuple):
@@ -74,16 +80,16 @@ class Cost(NamedTuple):
     doubts: str
 
 
-def ensemble(model: EmbeddedModel) -> Cost:
-    """Fit and run the ensemble."""
+def ensemble(model: EmbeddedModel, seconds: float) -> Cost:
+    """Fit and run the ensemble; ``seconds`` are those expected of a gradient."""
     target, clock, rng = Counted(BridgeTarget(model)), Clock(LIMIT_S), np.random.default_rng(SEED)
     begin = time.process_time()
     with np.errstate(all="ignore"):
-        fit = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=2e-6))
+        fit = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=seconds))
         found = short_chains.run(target, fit, rng, clock, short_chains.Sizes())
-    seconds = time.process_time() - begin
+    taken = time.process_time() - begin
     doubts = ", ".join(c.id for c in short_chains.doubts(found.figures))
-    return Cost(seconds, target.gradients, least(found.z), doubts)
+    return Cost(taken, target.gradients, least(found.z), doubts)
 
 
 class Beside(NamedTuple):
@@ -117,13 +123,16 @@ class Beside(NamedTuple):
 
 def beside(name: str, folder: Path) -> Beside:
     """Run one program both ways."""
-    model = opened(FOLDER / f"{name}.stan", data_of(name), folder)
+    file, data = FOLDER / f"{name}.stan", data_of(name)
+    model = opened(file, data, folder)
     begin = time.process_time()
     served = services.sample(model, SEED, LIMIT_S, chains=4, samples=1000)
     nuts_s = time.process_time() - begin
     assert served.unconstrained is not None  # noqa: S101 - NUTS has points
     nuts_ess = least(served.unconstrained)
-    return Beside(name, model.dimension, nuts_s, nuts_ess, ensemble(model))
+    return Beside(
+        name, model.dimension, nuts_s, nuts_ess, ensemble(model, expected(file, model, data))
+    )
 
 
 def hierarchical(d: int, rng: np.random.Generator) -> Data:
@@ -162,9 +171,10 @@ def grown(name: str, d: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "grown.stan"
         file.write_text(code, encoding="utf-8")
-        model = opened(file, data(d, np.random.default_rng(20)), Path(folder))
+        values = data(d, np.random.default_rng(20))
+        model = opened(file, values, Path(folder))
         before = peak_mb()
-        own = ensemble(model)
+        own = ensemble(model, expected(file, model, values))
         return (
             f"| {name} | {model.dimension} | {own.seconds:.2f} | {own.gradients} "
             f"| {own.ess:.0f} | {peak_mb() - before:.0f} | {own.doubts} |"

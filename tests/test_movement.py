@@ -49,9 +49,9 @@ def figures(target: Target, q: Gaussian, covariance: FloatArray, seed: int) -> d
 
 
 def test_errors_are_those_of_the_fit_within_their_standard_errors() -> None:
-    """A mean .5 sds off and a width of .6: over 20 seeds no figure is 4 errors from the truth."""
-    q = Gaussian(np.array([0.5, 0.0]), np.array([0.6, 1.0]))
-    truth = {"bias": 0.5, "log_width_ratio": math.log(0.6), "tail": 0.5 + 0.4 * 1.645}
+    """A mean .5 sds off and a width of 1.4: over 20 seeds no figure is 4 errors from the truth."""
+    q = Gaussian(np.array([0.5, 0.0]), np.array([1.4, 1.0]))
+    truth = {"bias": 0.5, "log_width_ratio": math.log(1.4), "tail": 0.5 + 0.4 * 1.645}
     squares = []
     for seed in range(20):
         for metric, e in figures(standard(2), q, np.eye(2), seed).items():
@@ -59,6 +59,31 @@ def test_errors_are_those_of_the_fit_within_their_standard_errors() -> None:
             squares.append(((abs(e.value) - abs(truth[metric])) / e.mcse) ** 2)
     # The errors are honest: three figures of a seed vary together, so the bound is wide.
     assert 0.5 < np.mean(squares) < 2
+
+
+def test_the_unit_of_draws_that_spread_may_spread_again() -> None:
+    """Draws half as wide as they become: their distances are said in a unit twice as large."""
+    rng = np.random.default_rng(12)
+    after = rng.standard_normal((4000, 1))
+    for width, size in ((2.0, 0.8), (1.0, 0.8), (0.5, 0.4)):
+        e = moved(0.8 + width * rng.standard_normal(4000), after, np.ones(4000))["bias"]
+        assert abs(e.value - size) < 5 * e.mcse
+
+
+def test_a_width_that_chains_have_not_reached_makes_no_distance_too_large() -> None:
+    """Student's t with 2 degrees of freedom: after 12 transitions its tails are still short."""
+
+    def slope(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return -1.5 * np.log1p(z[:, 0] ** 2 / 2), -3 * z / (2 + z**2)
+
+    target = Density(1, slope)
+    truth = 1.5 / (2.92 / 1.645)  # its median is 1.5 off, in its own unit
+    for seed in range(5):
+        q = Gaussian(np.array([1.5]), np.array([0.5]))
+        e = figures(target, q, np.eye(1), seed)
+        centre = e.get("bias", e.get("median_bias"))
+        assert centre is not None
+        assert abs(centre.value) - 3 * centre.mcse < truth
 
 
 @pytest.mark.parametrize("wide", [2.5, 4.0])

@@ -103,16 +103,22 @@ def test_a_wrong_fit_is_named_and_a_right_one_stays_unknown(model: Model) -> Non
     assert "does not show that the fit is right" in by["dadvi_lr"].notes[-1]
 
 
-@pytest.mark.parametrize("regions", [2.0, math.nan])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"basins": 2.0},
+        {"basins": math.nan},
+        {"basins": 1.0, "chains_other_regions": 1.0},
+        {"basins": 1.0, "chains_other_regions": math.nan},
+    ],
+)
 def test_of_several_regions_the_size_of_a_movement_is_no_bound(
-    model: Model, regions: float
+    model: Model, counts: dict[str, float]
 ) -> None:
     """Draws move to the nearest mode, by more of its sds than they are off the whole posterior."""
     narrow = exact(4000)
     narrow[:, :, 1] /= 2
-    two = dataclasses.replace(
-        run(model, exact(2000), method="dadvi_basins"), diagnostics={"basins": regions}
-    )
+    two = dataclasses.replace(run(model, exact(2000), method="dadvi_basins"), diagnostics=counts)
     found = told(model, (run(model, narrow), two))["dadvi"]
     assert (found.level, found.evidence) == ("fail", "movement")
     assert found.headline.startswith("wrong in its own region: ")

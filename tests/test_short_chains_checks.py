@@ -245,8 +245,8 @@ def test_weights_that_are_worth_little_fire_weight_share() -> None:
 
 
 def test_few_draws_fire_ess_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """256 chains of ten draws that cannot go on: two thirds of 2560 are effective."""
-    sizes = Sizes(draws=10)
+    """192 chains of ten draws that cannot go on are 1920 draws."""
+    sizes = Sizes(chains=192, draws=10)
     assert "ess" not in fired(ensemble_of(targets.standard(2), sizes=sizes).figures)
     monkeypatch.setattr(length, "LONGEST", 0)
     assert fired(ensemble_of(targets.standard(2), sizes=sizes).figures) == {"ess"}

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 def moved(before: FloatArray, after: FloatArray, copies: FloatArray) -> dict[str, Estimate]:
     """Return how far draws differ from where chains took them, by the id of a metric.
 
-    The draws after the move take the place of a reference: distances are in their unit, and the
-    signs are those of the draws before. Both vary together, so that errors are those of each
-    chain's difference of influence functions.
+    The draws after the move take the place of a reference, and the signs are those of the draws
+    before. Both vary together, so that errors are those of each chain's difference of influence
+    functions. Distances are in the unit of the draws after. Where draws spread, the posterior may
+    be wider again by as much, so that this unit is multiplied by their widening: heavy tails and
+    bent ridges are slow, and draws that start in none of them show no memory of it.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def moved(before: FloatArray, after: FloatArray, copies: FloatArray) -> dict[str
     if not (judged and theirs.kind in {"continuous", "heavy"}):
         return {}
     ends, starts = _influences(theirs, after), _influences(own, before[:, None])
-    unit = theirs.unit
+    unit = theirs.unit * max(1.0, theirs.width / own.width)
 
     def error(influence: FloatArray) -> float:
         influence = influence - influence.mean()

@@ -101,9 +101,7 @@ def _found(
         return {m: {r.spec.seed: Shown(why=why) for r in own} for m, own in its.items()}
     common = _coordinates(model, runs)
     clock = Clock(task.timeout_s)
-    counts = [r.diagnostics.get("basins", 1.0) for r in runs]
-    # A count that is not known may be of several.
-    regions = int(max(n if math.isfinite(n) else 2.0 for n in counts))
+    regions = max(map(_regions, runs))
     return {
         method: {
             run.spec.seed: dataclasses.replace(
@@ -113,6 +111,15 @@ def _found(
         }
         for method, own in its.items()
     }
+
+
+def _regions(run: RunResult) -> int:
+    """Return how many regions a run found, those without chains included.
+
+    A number that is not known may be of several.
+    """
+    count = run.diagnostics.get("basins", 1.0) + run.diagnostics.get("chains_other_regions", 0.0)
+    return int(count) if math.isfinite(count) else 2
 
 
 _How = tuple["Coordinates | None", int, Clock]

@@ -40,6 +40,11 @@ heavy tails have no variance of their own."""
 NORMAL_PART = 0.9298
 """Variance of a standard normal so clipped."""
 
+PLAIN, WORTH = 1.15, 3
+"""A factor by which a direction may differ from its marginal sd and count as independent: chains
+hardly notice. Coordinates of so few others that their number is under this part of the dimension
+are kept as those alone, which takes fewer operations."""
+
 MOST_STRETCH = 100.0
 """The most by which a direction is stretched or shortened beyond its mean-field sd."""
 
@@ -237,6 +242,20 @@ def refined(own: Coordinates, z: FloatArray, weight: FloatArray) -> Coordinates:
     # L L' of a product of two factors; the product itself need not be triangular.
     wide = own.push(turned.factor.T)
     return from_covariance(own.mean + own.push(centre[None])[0], wide.T @ wide) or own
+
+
+def slender(own: Coordinates) -> Coordinates:
+    """Return about the same coordinates in few directions, or the same where they are not few."""
+    if not isinstance(own, Dense):
+        return own
+    d = len(own.mean)
+    sd = np.sqrt(np.diag(own.square))
+    values, vectors = np.linalg.eigh(own.square / np.outer(sd, sd))
+    stretch = np.sqrt(np.maximum(values, 0.0))
+    chosen = np.abs(np.log(np.maximum(stretch, 1e-300))) > math.log(PLAIN)
+    if not (np.all(sd > 0) and np.all(stretch > 0)) or WORTH * np.count_nonzero(chosen) > d:
+        return own
+    return LowRank(own.mean, sd, vectors[:, chosen], stretch[chosen])
 
 
 def located(parts: Sequence[Coordinates], which: NDArray[np.intp], z: FloatArray) -> FloatArray:

@@ -26,15 +26,21 @@ cos² t, the autocorrelations of a coordinate and of its square, have means of a
 common length could resonate.
 """
 
-LARGEST = 1.5
-"""The largest step, in sds; from 2 on leapfrogs are unstable."""
+LARGEST = 2.2
+"""The largest step, in sds; from 2.6 on steps are unstable."""
 
 JITTER = 0.2
 """Relative range of steps: a common step could be a direction's own period."""
 
-LONGEST = 12
-"""Leapfrogs of a path. Where steps must be so small that they do not suffice, chains are slow, and
-the checks say so."""
+OUTER = 0.21178
+"""Share of a step in its first and its last kick. A step drifts twice and takes two gradients; with
+this share its error of energy is smallest up to the steps used here, some 80 times less on a normal
+than that of two leapfrogs, whose share is 1/4 (Blanes, Casas and Sanz-Serna 2014, *Numerical
+integrators for the hybrid Monte Carlo method*, SIAM Journal on Scientific Computing 36)."""
+
+LONGEST = 6
+"""Steps of a path. Where they must be so small that they do not suffice, chains are slow, and the
+checks say so."""
 
 WANTED = 0.85
 """Acceptance that the step is adapted to."""
@@ -103,7 +109,7 @@ def transition(
     Each chain moves in the coordinates of its part, which does not change, so that all leave the
     posterior invariant. A path that meets a point without a density is rejected.
 
-    Velocities v = L p stand for momenta p of the whitened coordinates, because a leapfrog then
+    Velocities v = L p stand for momenta p of the whitened coordinates, because a gradient then
     takes one product with L Lᵀ. Where G is the sum of the kicks by gradients, v gains L Lᵀ G, and
     the kinetic energy at the end is (|p|² + v₀ · G + v · G) / 2.
     """
@@ -116,21 +122,21 @@ def transition(
     square = (momentum**2).sum(axis=1)
     before = at.value - 0.5 * square
     begun = _by_part(parts, at.part, momentum, "push")
-    # Chains with the most leapfrogs come first, so that those on their way are the first rows.
+    # Chains with the most steps come first, so that those on their way are the first rows.
     order = np.argsort(-count, kind="stable")
     part, size, begun, last = at.part[order], size[order], begun[order], count[order]
     z, value, slope = at.z[order], at.value[order], at.slope[order]
-    kicks = 0.5 * size * slope
-    speed = begun + 0.5 * size * _by_part(parts, part, slope, "spread")
+    kicks = OUTER * size * slope
+    speed = begun + OUTER * size * _by_part(parts, part, slope, "spread")
     alive = np.ones(n, dtype=bool)
-    for i in range(int(last[0])):
+    for i in range(2 * int(last[0])):
         clock.check()
-        now: slice | NDArray[np.intp] = slice(int(np.count_nonzero(last > i)))
+        now: slice | NDArray[np.intp] = slice(int(np.count_nonzero(2 * last > i)))
         if not alive[now].all():
             now = np.flatnonzero(alive[now])
             if not len(now):
                 break
-        moved = size[now] * speed[now]
+        moved = 0.5 * size[now] * speed[now]
         moved += z[now]
         found, gradient = target.log_density_gradient(moved)
         good = finite_rows(found, gradient)
@@ -139,8 +145,9 @@ def transition(
             alive[now[~good]] = False
             now, moved, found, gradient = now[good], moved[good], found[good], gradient[good]
         z[now], value[now], slope[now] = moved, found, gradient
-        # The half kicks at the end of a leapfrog and the start of the next are one.
-        kick = np.where(last[now, None] > i + 1, size[now], 0.5 * size[now])
+        # The kicks at the end of a step and the start of the next are one.
+        share = 1 - 2 * OUTER if i % 2 == 0 else OUTER * np.where(2 * last[now, None] > i + 1, 2, 1)
+        kick = share * size[now]
         speed[now] += kick * _by_part(parts, part[now], gradient, "spread")
         kicks[now] += kick * gradient
     with np.errstate(over="ignore", invalid="ignore"):
@@ -157,7 +164,7 @@ def transition(
         np.where(yes[:, None], slope, at.slope),
         at.part,
     )
-    return new, Moved(chance, yes, count, -before)
+    return new, Moved(chance, yes, 2 * count, -before)
 
 
 def _by_part(

@@ -14,7 +14,7 @@ from harness.vi.deterministic.basins import weigh as weigh_basins
 from harness.vi.deterministic.sizes import SCOUTS
 from harness.vi.deterministic.starts import Start, start_at
 from harness.vi.short_chains import regions, starts
-from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined
+from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined, slender
 from harness.vi.short_chains.hmc import PILOTS, Chains, adapted_step, chains_at, transition
 from harness.vi.short_chains.masses import bridged_masses
 from harness.vi.sobol import base_blocks
@@ -37,7 +37,7 @@ TRIED = 8
 MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 """Coordinates of all proposals together, because of memory, but at least as many for each chain."""
 
-ON_THE_WAY = 60
+ON_THE_WAY = 32
 """Transitions in which far starts may arrive, with a step of their own each."""
 
 LONGER, SHORTER, OFTEN = 1.15, 0.7, 0.6
@@ -178,7 +178,7 @@ def kernel(
     pilots = starts.distinct(weights, PILOTS, rng)
     others = chains_at(target, weights.z[pilots], weights.part[pilots])
     maps = tuple(
-        refined(own, weights.z[mine], weights.weight[mine])
+        slender(refined(own, weights.z[mine], weights.weight[mine]))
         for k, own in enumerate(parts.each)
         for mine in [(weights.part == k) & (weights.weight > 0)]
     )

@@ -47,7 +47,7 @@ WIDE_S = 0.3
 """Expected seconds of the wide points, and of those on lines. Far from the posterior a differential
 equation takes a thousand times what it takes near it."""
 
-ENOUGH, LARGEST = 0.05, 0.01
+ENOUGH, LARGEST = 0.025, 0.01
 """Effective weights, as a share of the most proposals, from which no others are drawn, if no weight
 is larger than the second figure: that may stand for a spike of the density."""
 
@@ -157,8 +157,10 @@ def weigh(
         log_p = np.concatenate([log_p, values(target, more, clock)])
         weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
         found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
-        wanted = max(ENOUGH * count, PER_DIMENSION * target.dimension)
-        enough = weight.any() and found.ess >= wanted and weight.max() <= LARGEST
+        enough = weight.any() and found.ess >= ENOUGH * count and weight.max() <= LARGEST
+        # More are worth it where they give chains better coordinates, and all would be enough.
+        refining = PER_DIMENSION * target.dimension
+        enough &= not found.ess < refining <= found.share * count
         if enough and found.share_error(len(parts.each)) <= SURE:
             break
     return found
