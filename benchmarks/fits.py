@@ -1,6 +1,6 @@
 """Gradients and seconds of deterministic ADVI beside those of NUTS, on one engine, in one run.
 
-    python benchmarks/fits.py [NAME…]
+    python benchmarks/fits.py [NAME…] [--markdown docs/speed.md]
 
 The programs are those of benchmarks/fit_programs.py, NUTS is Stan's in the embedded engine,
 4 × (1000 + 1000), its leapfrogs in the warm-up counted. Seconds are the CPU's, so that other work
@@ -33,6 +33,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click
 import numpy as np
 from fit_programs import FOLDER, PROGRAMS, data_of
+from ratios import machine, versions
+from self_check import write
 
 from harness.methods.bridged import BridgeTarget, Problem, arrays, expected_s
 from harness.methods.dadvi import DADVI_LR, DADVI_PSIS, DadviOptions
@@ -161,9 +163,33 @@ def missed(rows: list[Row]) -> list[str]:
     return said
 
 
+def table(rows: list[Row]) -> list[str]:
+    """Return the page's table."""
+    slow = [r.psis_s / r.nuts_s for r in rows if r.nuts_s > SLOW_S]
+    return [
+        f"{machine()}, {versions()}.",
+        "",
+        (
+            "| program | parameters | gradients of NUTS | of `dadvi_lr` | ratio | NUTS (s) "
+            "| `dadvi_psis` (s) | ratio |"
+        ),
+        "|---|---|---|---|---|---|---|---|",
+        *(
+            f"| `{r.name}` | {r.dimension} | {r.leapfrogs} | {r.lr.cost.gradient_evaluations} "
+            f"| {r.share:.2f} | {r.nuts_s:.2f} | {r.psis_s:.2f} | {r.psis_s / r.nuts_s:.2f} |"
+            for r in rows
+        ),
+        (
+            f"| median | | | | {statistics.median(r.share for r in rows):.2f} | | "
+            f"| {statistics.median(slow):.2f} ({len(slow)} programs) |"
+        ),
+    ]
+
+
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
-def main(names: tuple[str, ...]) -> None:
+@click.option("--markdown", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(names: tuple[str, ...], markdown: Path | None) -> None:
     """Print a line a program, and the medians."""
     old = before()
     click.echo(
@@ -193,6 +219,8 @@ def main(names: tuple[str, ...]) -> None:
         f"{statistics.median(slow or [float('nan')]):.2f} of its seconds where it needs over "
         f"{SLOW_S:.0f} s ({len(slow)} programs)"
     )
+    if markdown is not None:
+        write(markdown, "<!-- benchmarks/fits.py -->", table(rows))
     words = missed(rows)
     for word in words:
         click.echo(f"-> {word}")
