@@ -1,8 +1,10 @@
 """Content-addressed results: written in a temporary folder, then renamed.
 
 A key is the SHA-256 of everything a result depends on, so that no entry is overwritten or stale.
-Nothing that is read is trusted: an entry holds its own key and one checksum over all its bytes,
-and one that is damaged, or stands in another's place, counts as absent, with a message.
+Nothing that is read is trusted: an entry holds its own key and a checksum over all its bytes, and
+one that is damaged, or stands in another's place, counts as absent, with a message. The checksum is
+the SHA-256 of the description, and the CRC-32 of the arrays: one damaged entry in four thousand
+million would pass, and reading takes half the time that it takes with SHA-256.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -35,6 +38,7 @@ T = TypeVar("T")
 _FORMAT = 3
 _ARRAYS = "arrays.bin"
 _TRACE = ("iteration", "elapsed_s", "elbo")
+_SHA256 = 64
 _WRITING_S = 3600.0
 """No entry takes longer to write: an older unfinished one was left by a killed process."""
 
@@ -121,7 +125,11 @@ class Store:
             if found is None:
                 return None
             checksum, body, arrays = found
-            if _sha256(body, arrays) != checksum.decode():
+            given = checksum.decode()
+            whole = len(given) == _SHA256  # an entry of an earlier version
+            if given != (
+                _sha256(body, arrays) if whole else _checksum(body, zlib.crc32(arrays.data))
+            ):
                 raise ValueError("checksum")
             used(folder)
             return _from_meta(json.loads(body), key, arrays if with_arrays else None)
@@ -203,12 +211,12 @@ class Store:
             body = json.dumps(_meta(result)).encode()
             entry = aside / "entry"
             entry.mkdir()
-            whole = hashlib.sha256(body)
+            crc = 0
             with (entry / _ARRAYS).open("wb") as file:
                 for piece in packed(_arrays(result)):
-                    whole.update(piece)
+                    crc = zlib.crc32(piece, crc)
                     file.write(piece)
-            (entry / "result.json").write_bytes(whole.hexdigest().encode() + b"\n" + body)
+            (entry / "result.json").write_bytes(_checksum(body, crc).encode() + b"\n" + body)
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 entry.rename(folder)
@@ -280,6 +288,10 @@ class Store:
         finally:
             if aside is not None:
                 shutil.rmtree(aside, ignore_errors=True)
+
+
+def _checksum(body: bytes, crc: int) -> str:
+    return f"{_sha256(body)}-{crc:08x}"
 
 
 def _sha256(*pieces: bytes | Bytes) -> str:
