@@ -234,7 +234,7 @@ def main() -> None:
         fitted(sys.argv[2])
     print(
         "| posterior | Hessian | seconds | GiB | gradients | smallest sd ratio | largest "
-        "| the fit says of itself |"
+        "| the fit says |"
     )
     print("|---|---|---|---|---|---|---|---|", flush=True)
     ended = [
