@@ -7,7 +7,7 @@ worker, then as many others by two. Both are warm: only the time between the sec
 and the last counts. It prints one line of JSON. ``busy_1`` and ``busy_2`` are the shares of the
 workers' time that runs take by their own clocks; the rest is what handing them out costs.
 ``client``, ``scheduler`` and ``workers`` are the processor's seconds of those processes for a run,
-without the processes in which workers make runs: they hardly depend on what else the machine does.
+without the processes in which workers make runs; they grow with the seconds from run to run.
 With ``--wait`` runs need no core.
 """
 
