@@ -33,7 +33,8 @@ from harness.methods import DEFAULT_METHODS
 from harness.methods.options import planned
 from harness.models import folders
 from harness.records import RunSpec
-from harness.study.plan import QUICK, expected_work
+from harness.study.expected import expected_work
+from harness.study.plan import QUICK
 from harness.study.pool import Job, Queue, Turn
 
 RECORDED = Path(__file__).parents[1] / "reports" / "lecture"

@@ -21,7 +21,8 @@ from harness.models.folders import user_model
 from harness.records import Cost, Draws, Model, Program, RunResult, RunSpec
 from harness.study import task as tasks
 from harness.study.analysis import analyse
-from harness.study.plan import Plan, Planner
+from harness.study.plan import Plan
+from harness.study.planner import Planner
 from harness.study.reference import exact_draws
 from harness.study.store import Store
 from harness.study.task import AnalysisTask

@@ -20,7 +20,8 @@ from harness.records.names import kept_places
 from harness.stan import cache_dir, embedded
 from harness.stan.csv import CsvError, read_chains, read_stan_csv
 from harness.study import comparing
-from harness.study.plan import Plan, Planner
+from harness.study.plan import Plan
+from harness.study.planner import Planner
 from harness.study.store import _FORMAT, Store, digest, run_key
 
 needs_engine = pytest.mark.skipif(bool(embedded.available()), reason=embedded.available() or "-")

@@ -37,7 +37,8 @@ from harness.records import (
 from harness.report import files, html
 from harness.report.terminal import print_verdicts
 from harness.study.analysis import analyse
-from harness.study.plan import Plan, Planner
+from harness.study.plan import Plan
+from harness.study.planner import Planner
 from harness.study.run_task import RunTask, run_task
 from harness.study.store import Store, cmdstan_seed
 from harness.study.task import AnalysisTask

@@ -14,7 +14,8 @@ from harness.cli import main
 from harness.methods.options import checked, from_words, own_options, refuse_unused
 from harness.methods.settings import OptionError
 from harness.models import folders
-from harness.study.plan import Plan, Planner, methods_run
+from harness.study.plan import Plan, methods_run
+from harness.study.planner import Planner
 from harness.study.store import Store
 
 

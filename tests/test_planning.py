@@ -13,7 +13,9 @@ from engine_builders import engines
 from harness.methods import DEFAULT_METHODS, METHODS
 from harness.records import Cost, Model, RunResult, RunSpec, Status
 from harness.records.budget import MAX_DRAWS, MAX_NUTS_SAMPLES
-from harness.study.plan import QUICK, Plan, Planner, expected_work
+from harness.study.expected import expected_work
+from harness.study.plan import QUICK, Plan
+from harness.study.planner import Planner
 from harness.study.store import Store
 from harness.study.task import Known, Needs, Want, with_draws
 

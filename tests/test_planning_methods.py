@@ -12,7 +12,8 @@ from harness.cli.compare import left_out
 from harness.methods import DEFAULT_METHODS
 from harness.records import Model
 from harness.stan import bridge
-from harness.study.plan import Plan, Planner, usual_methods
+from harness.study.plan import Plan, usual_methods
+from harness.study.planner import Planner
 from harness.study.store import Store
 
 

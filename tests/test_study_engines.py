@@ -13,7 +13,8 @@ from harness.methods import METHODS
 from harness.records import EngineName, Model, Program, RunSpec
 from harness.stan import CmdStan, ToolchainError, bridge
 from harness.study.engines import NoEngineError
-from harness.study.plan import QUICK, Plan, Planner, Work
+from harness.study.plan import QUICK, Plan, Work
+from harness.study.planner import Planner
 from harness.study.prepare import build
 from harness.study.store import Store
 

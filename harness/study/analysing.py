@@ -12,7 +12,8 @@ from harness.records.text import count, setting
 from harness.report.files.netcdf import written_keys
 from harness.report.standing import first_words
 from harness.study.desk import Desk
-from harness.study.plan import QUICK, Work, cheap, explain
+from harness.study.expected import cheap
+from harness.study.plan import QUICK, Work, explain
 from harness.study.pool import Turn
 from harness.study.preparing import too_long
 from harness.study.store import Store

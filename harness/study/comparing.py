@@ -12,8 +12,9 @@ from typing import Any
 from harness.records import Comparison, RunResult
 from harness.study import analysing, preparing, running
 from harness.study.desk import Desk
+from harness.study.expected import data_size
 from harness.study.gathering import gather
-from harness.study.plan import Plan, Work, data_size
+from harness.study.plan import Plan, Work
 from harness.study.pool import finished
 from harness.study.progress import Progress, Quiet
 from harness.study.store import StoreError

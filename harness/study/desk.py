@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING
 from harness import stan
 from harness.records.cores import cores
 from harness.study import engines
-from harness.study.plan import (
-    BUILD_S,
-    JUDGE_S,
-    Plan,
-    Planner,
-    Work,
-    expected_seconds,
-    explain,
-)
+from harness.study.expected import BUILD_S, JUDGE_S, expected_seconds
+from harness.study.plan import Plan, Work, explain
+from harness.study.planner import Planner
 from harness.study.pool import ClusterError, Pool, Queue, Turn
 from harness.study.progress import Progress
 from harness.study.run_task import RunTask, run_task

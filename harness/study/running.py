@@ -9,7 +9,8 @@ from harness.methods import METHODS
 from harness.records import RunContext, RunSpec
 from harness.study.analysing import tell_soon
 from harness.study.desk import Desk
-from harness.study.plan import Work, cheap, expected_seconds, expected_work
+from harness.study.expected import cheap, expected_seconds, expected_work
+from harness.study.plan import Work
 from harness.study.pool import Turn
 from harness.study.preparing import build, library_known
 from harness.study.run_task import RunTask, ended_by, overdue
