@@ -46,7 +46,7 @@ _STAGED = 1024
 address costs more than copying up to this many."""
 
 _NOT_WANTED = 2**17
-"""Generated numbers that nobody wants from which on it pays to load the program without them."""
+"""With more unwanted generated numbers than this, the program is loaded without that block."""
 
 NOT_FINITE = "the log density or its gradient is not finite"
 
