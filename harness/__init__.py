@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import ComparisonResult, compare, judge, target
+    from harness.api import compare, judge, target
     from harness.intake import DrawsError
     from harness.methods.settings import OptionError
     from harness.models.data import ModelError
+    from harness.result import ComparisonResult
     from harness.stan import ProgramError, ToolchainError
     from harness.stan.bridge import BridgeError
     from harness.study.comparing import Interrupted, NothingToRunError
     from harness.study.store import StoreError
 
 _HOMES = {
-    "ComparisonResult": "harness.api:ComparisonResult",
+    "ComparisonResult": "harness.result:ComparisonResult",
     "compare": "harness.api:compare",
     "judge": "harness.api:judge",
     "target": "harness.api:target",

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.api import ComparisonResult
 from harness.records import (
     Comparison,
     Cost,
@@ -29,10 +28,13 @@ from harness.records import (
     Verdict,
 )
 from harness.report import terminal
-from harness.report.decision import DEFAULTS, ORDER, decide, evidence, timing_base
+from harness.report.answers import DEFAULTS
+from harness.report.decision import decide, timing_base
 from harness.report.html import to_html
 from harness.report.markdown import markdown
+from harness.report.rows import ORDER, evidence
 from harness.report.terminal import verdicts_text
+from harness.result import ComparisonResult
 
 NUTS = Reference("nuts", trusted=True, why="all figures", short="R-hat 1.00")
 DOUBTED = Reference("nuts", trusted=False, why="R-hat 1.8.", short="R-hat 1.8")

@@ -19,7 +19,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("why",),
     ("report",),
     ("study",),
-    ("check", "api"),
+    ("check", "result"),
+    ("api",),
     ("cli",),
 )
 """The rooms from the ground up. A room imports from itself and from lower floors, nothing else."""

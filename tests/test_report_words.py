@@ -15,6 +15,7 @@ from harness import judgement
 from harness.records import Comparison, Measure, Model, ModelComparison, Reference, Verdict
 from harness.report import decision
 from harness.report.html import findings, prose, quantities, runs, summary
+from harness.report.rows import ModelDecision
 
 if TYPE_CHECKING:
     from harness.records import Closeness
@@ -25,7 +26,7 @@ def by_name(comparison: Comparison, name: str) -> ModelComparison:
     return next(m for m in comparison.models if m.model.name == name)
 
 
-def decided(entry: ModelComparison) -> decision.ModelDecision:
+def decided(entry: ModelComparison) -> ModelDecision:
     """Return what is decided on one model."""
     return decision.decide(Comparison((entry,), (), {})).models[0]
 

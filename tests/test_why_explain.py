@@ -35,8 +35,9 @@ from harness.stan.engine import open_density
 from harness.vi.family_optimum import best_meanfield
 from harness.vi.target import Clock
 from harness.why.causes import cause_sentence
-from harness.why.explain import _widened, explain
+from harness.why.explain import explain
 from harness.why.family_search import Search
+from harness.why.scenes import widened
 from harness.why.verdicts import with_causes
 
 pytestmark = pytest.mark.stan
@@ -282,11 +283,11 @@ def test_many_parameters_without_a_reference_show_their_correlation(
     best = best_meanfield(target, rng, Clock(), seconds=1e-6)
     bare = dataclasses.replace(best.optimum, covariance=None)
     search = Search(target, rng, Clock(), 1e-6)
-    widened = _widened(search, dataclasses.replace(best, optimum=bare), bridged)
-    assert (widened is not None) == (r > 0)
-    if widened is not None:
+    wider = widened(search, dataclasses.replace(best, optimum=bare), bridged)
+    assert (wider is not None) == (r > 0)
+    if wider is not None:
         # The entries at the ends are less wide.
-        assert widened[1] == pytest.approx(times, rel=0.01)
+        assert wider[1] == pytest.approx(times, rel=0.01)
 
 
 def test_a_unit_vector_has_neither_gap_nor_false_cause(tmp_path: Path) -> None:

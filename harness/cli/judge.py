@@ -93,13 +93,13 @@ def judge(
 
     def judged() -> tuple[Comparison, Path]:
         from harness.intake import read_draws_files
-        from harness.study import judging, judging_apart, writing
+        from harness.study import handed, judging, judging_apart, writing
 
         (truth, *more) = read_draws_files(against, iid=reference_iid)
         if more:
             raise common.fail(f"{against} holds {1 + len(more)} fits, and no reference; name one")
         request = judging.Request(
-            approximations=judging.rows_of(_fits(approximations)),
+            approximations=handed.rows_of(_fits(approximations)),
             reference=truth,
             reference_iid=reference_iid,
             model=model,

@@ -16,8 +16,9 @@ from harness.metrics.measure import REFERENCE
 from harness.records import Comparison, Evidence, Level, ModelComparison, Verdict
 from harness.records.text import clip, one_line
 from harness.records.text import seconds as seconds_text
-from harness.report.decision import Row, decide
+from harness.report.decision import decide
 from harness.report.files import ResultsError, read
+from harness.report.rows import Row
 
 COLUMNS = (
     "posterior", "method", "level", "evidence", "seeds", "seeds_failed", "worst", "w1",

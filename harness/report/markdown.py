@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from harness.records import Comparison
 from harness.records.levels import SYMBOLS
 from harness.records.text import clean, clip, count, one_line
-from harness.report.decision import ModelDecision, decide
+from harness.report.decision import decide
+from harness.report.rows import ModelDecision
 
 MOST = 60_000
 """Characters. A comment may have 65 536, a job summary a MiB."""

@@ -15,7 +15,8 @@ from rich.text import Text
 from harness.methods import METHODS, title
 from harness.records import levels
 from harness.records.text import count, integer, number, percent, printed
-from harness.report.decision import Decision, ModelDecision, Row, columns_of, decide
+from harness.report.decision import columns_of, decide
+from harness.report.rows import Decision, ModelDecision, Row
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
 if TYPE_CHECKING:

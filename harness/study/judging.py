@@ -8,30 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness import stan
-from harness.intake import NO_REFERENCE, DrawsError, Taken, copied
-from harness.judgement.notes import run_notes
-from harness.methods import METHODS
+from harness.intake import DrawsError, Taken
 from harness.metrics import measure
-from harness.metrics.bias import BIAS, MEDIAN
-from harness.metrics.summaries import MEAN
 from harness.models.data import data_hash
 from harness.records import (
     Comparison,
     Cost,
     Draws,
-    Estimate,
-    Measure,
     Model,
     ModelComparison,
     Program,
@@ -39,14 +29,12 @@ from harness.records import (
     Reference,
     RunResult,
     RunSpec,
-    Verdict,
 )
 from harness.records.names import base_name, stan_names
 from harness.records.text import integer, listed
-from harness.report.files.netcdf import to_datatree
 from harness.stan import embedded
-from harness.stan.usage import forget, used
-from harness.study import analysis, engines, explain
+from harness.study import analysis, engines, explain, points
+from harness.study.handed import content_hash
 from harness.study.measuring import Measuring
 from harness.study.plan import COMPILE_TIMEOUT_S
 from harness.study.prepare import Prepared, build, start
@@ -97,34 +85,6 @@ class Found:
     """What was judged, by row and seed, with names as in the comparison."""
 
 
-def rows_of(fits: Sequence[tuple[str, Taken]]) -> dict[str, list[Taken]]:
-    """Put fits into rows: by the name that was given, else by what made them, else by their file.
-
-    Fits of one name are seeds of one method. A name that the table of methods has for another
-    method gets ``(given)`` behind it: what the table says of that method is not known of this fit.
-
-    Raises
-    ------
-    DrawsError
-        If a name cannot be one of a row, or two fits of a row have the same draws.
-    """
-    rows: dict[str, list[Taken]] = {}
-    for given, taken in fits:
-        name = given or taken.method or Path(taken.source).stem
-        if not _RELATIVE.fullmatch(name):
-            raise DrawsError(f"{name!r} cannot be a row's name; allowed: letters, digits, .()+:@-")
-        if name in METHODS and name != taken.method:
-            name = f"{name} (given)"
-        rows.setdefault(name, []).append(taken)
-    for row, own in rows.items():
-        if both := copied(t.draws.values.reshape(-1, len(t.draws.names)) for t in own):
-            one, two = (own[i - 1].source for i in both)
-            raise DrawsError(
-                f"{row}: {one} and {two} have the same draws; a copy is no further seed"
-            )
-    return rows
-
-
 def judge(request: Request, notes: tuple[str, ...] = ()) -> Found:
     """Judge fits against a reference, in this process.
 
@@ -151,16 +111,18 @@ def judge(request: Request, notes: tuple[str, ...] = ()) -> Found:
     truth, more = _together(model, runs, truth, asked=bool(request.quantities))
     reference, selection = _reference(model, request, truth)
     task = _task(request, model, runs, reference, (*notes, *more))
-    points = {name for name, fits in request.approximations.items() if _points(fits)}
+    pointed = {name for name, fits in request.approximations.items() if points.are_points(fits)}
     measuring = Measuring()
-    if points and selection.names:
+    if pointed and selection.names:
         yardstick = measure.Yardstick(model.name, reference, selection)
         for run in runs:
-            if run.spec.method in points:
-                found = _measured_point(run, yardstick)
+            if run.spec.method in pointed:
+                found = points.measured(run, yardstick)
                 measuring.found[run.key, reference.kind, "distances"] = found
     comparison = _judged(task, runs, reference, selection, measuring)
-    verdicts = tuple(_of_point(v, runs) if v.method in points else v for v in comparison.verdicts)
+    verdicts = tuple(
+        points.verdict_of(v, runs) if v.method in pointed else v for v in comparison.verdicts
+    )
     comparison = dataclasses.replace(comparison, verdicts=verdicts)
     figures = analysis.figures_of(comparison)
     if request.folder is not None:
@@ -178,10 +140,6 @@ def judge(request: Request, notes: tuple[str, ...] = ()) -> Found:
     whole = Comparison((analysis.without_arrays(comparison),), (), provenance)
     draws = {(r.spec.method, r.spec.seed): r.draws for r in runs if r.draws is not None}
     return Found(whole, {model.name: figures}, draws)
-
-
-def _points(fits: Sequence[Taken]) -> bool:
-    return any(t.kind == "point" for t in fits)
 
 
 def _run(model: Model, name: str, seed: int, taken: Taken, truth: Draws) -> RunResult:
@@ -203,45 +161,6 @@ def _run(model: Model, name: str, seed: int, taken: Taken, truth: Draws) -> RunR
         else None,
         foreign=True,
     )
-
-
-def kept(reference: Sequence[Taken]) -> Path:
-    """Keep the draws of a reference as a file, named by its content, for a comparison to read.
-
-    Raises
-    ------
-    DrawsError
-        If they are several fits, a point, or an approximation's.
-    """
-    if len(reference) > 1:
-        raise DrawsError(f"{len(reference)} fits are no reference; give one")
-    (taken,) = reference
-    if taken.kind in NO_REFERENCE:
-        raise DrawsError(f"{taken.source}: {NO_REFERENCE[taken.kind]}, and no reference")
-    folder = stan.cache_dir() / "references"
-    path = folder / f"{content_hash(taken.draws)[:24]}.nc"
-    if path.is_file():
-        used(path)
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    forget(folder)
-    about = {"iid": taken.draws.iid, "taken_from": taken.source, "made_by": taken.kind}
-    tree = to_datatree(taken.draws, about)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        whole = Path(scratch) / path.name
-        tree.to_netcdf(whole, engine="h5netcdf")
-        whole.replace(path)
-    return path
-
-
-def content_hash(draws: Draws) -> str:
-    """Return a hash of everything that draws hold."""
-    h = hashlib.sha256(repr((draws.names, draws.iid, draws.values.shape)).encode())
-    parts = {"values": draws.values, "log_p": draws.log_p, "log_q": draws.log_q, **draws.stats}
-    for name, array in parts.items():
-        if array is not None:
-            h.update(name.encode() + np.ascontiguousarray(array, dtype=np.float64).tobytes())
-    return h.hexdigest()
 
 
 def _together(
@@ -382,37 +301,3 @@ def _judged(
         proposals = explain.without_runs(task, comparison, runs)
         tried = dataclasses.replace(task, trials=tuple((p, ()) for p in proposals))
         return explain.with_remedies(tried, judged, yardstick, store)
-
-
-# --- points ----------------------------------------------------------------------------------
-
-
-def _measured_point(run: RunResult, yardstick: measure.Yardstick) -> measure.Measured:
-    """Measure where a point lies: its distance from the mean, or from the median of heavy tails.
-
-    The error is the reference's alone.
-    """
-    found: list[Measure] = []
-    spec = run.spec
-    for name, sample in zip(yardstick.names, yardstick.samples, strict=True):
-        if run.draws is None or name not in run.draws.names or sample.kind == "discrete":
-            continue
-        at = float(run.draws.quantity(name)[0, 0])
-        centre, error, metric = sample.mean, sample.mean_se, BIAS
-        if sample.kind == "heavy":
-            centre, error, metric = sample.quantiles["q50"], sample.quantile_mcse("q50"), MEDIAN
-        off = Estimate((at - centre) / sample.unit, error / sample.unit)
-        for which, e in ((MEAN.id, Estimate(at, 0.0)), (metric.id, off)):
-            where = (spec.model, spec.method, spec.seed, name)
-            found.append(Measure(*where, which, e.value, e.mcse, yardstick.kind))
-    return measure.Measured(found)
-
-
-def _of_point(verdict: Verdict, runs: Sequence[RunResult]) -> Verdict:
-    """Say that a point was judged by its location alone, and so cannot pass."""
-    said = "A single point: only its location was judged; it has no widths."
-    own = [r for r in runs if r.spec.method == verdict.method]
-    headline = verdict.headline
-    if verdict.level == "unknown" and not verdict.findings:
-        headline = "a point: its location is close, and it has no widths to judge"
-    return dataclasses.replace(verdict, headline=headline, notes=(said, *run_notes(own)))

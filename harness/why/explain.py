@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from harness import metrics
 from harness.methods import title
 from harness.methods.bridged import BridgeTarget, along, arrays, expected_s
 from harness.metrics.measure import seed_of
@@ -34,11 +33,10 @@ from harness.stan import ProgramError, program_hash
 from harness.stan.density import Density, EngineError
 from harness.stan.engine import open_density
 from harness.stan.unconstrain import MissingParametersError
-from harness.vi.deterministic import Objective, StartError, fit_fullrank, response_variances
+from harness.vi.deterministic import StartError, fit_fullrank
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
 from harness.vi.deterministic.importance import Defensive, Mixture
 from harness.vi.deterministic.improper import level_of
-from harness.vi.family_optimum import Best, climb
 from harness.vi.target import Clock, TimeLimitError
 from harness.why import tempered
 from harness.why.causes import by_size, causes_of
@@ -47,36 +45,18 @@ from harness.why.causes.row import COUNTS, Evidence, FamilyScene, OptimiserScene
 from harness.why.causes.steps import HARD_EDGE, ImproperScene
 from harness.why.causes.stopping import looks_of
 from harness.why.family_search import BUDGET_S, WANTED, Family, Search
-from harness.why.fits import (
-    Fit,
-    family_of,
-    fit_of,
-    lost_coordinates,
-)
+from harness.why.fits import Fit, family_of, fit_of, lost_coordinates
 from harness.why.log_evidence import LogZ, log_evidence
 from harness.why.posterior import Posterior, edges_of, entries, posterior_of, stan_names
 from harness.why.refute import missing_mode, not_sought
-from harness.why.ridge import DENSITIES, ridge
-
-PREDICTED = 0.3
-"""Share of full-rank's gain that its correlations must explain before the gain counts as theirs."""
+from harness.why.scenes import SHAPE_S, basin_of, correlation_cost, falls_between, widened
 
 NO_LOG_Z = LogZ(NO_ESTIMATE, "none")
 
 EVEN = 0.1
 """Added to every mode's share of the proposals, because ELBOs misjudge masses."""
 
-SHAPE_S = 10.0
-"""Seconds of densities that a rough sample may take where nothing else shows the shape."""
-
-WIDENED, PRODUCTS, WIDER = 8, 120, 1.15
-"""Parameters whose sd by linear response is looked at where there is no Hessian, gradients at all
-base draws that one is taken to need, and how many times wider is correlation: the close limit."""
-
 NO_BEST = "the best member of its family is unknown"
-
-CLIMBS_S = 2e-4
-"""Seconds of a density up to which fits are followed uphill, to see in which basin they are."""
 
 
 def explain(
@@ -169,41 +149,21 @@ def _explained(
     scene = FamilyScene(
         family="meanfield",
         best=found["meanfield"].best,
-        correlation=_correlation(search, found, shown),
+        correlation=correlation_cost(search, found, shown),
         fullrank_gap=None,
         posterior=shown,
         rng=search.rng,
         alone=alone,
-        widened=_widened(search, found["meanfield"].best, bridged)
+        widened=widened(search, found["meanfield"].best, bridged)
         if shown is None and search.target.dimension > FULLRANK_LIMIT
         else None,
-        ridge=_ridge(search, found["meanfield"].best),
+        ridge=falls_between(search, found["meanfield"].best),
         switched=switched([entries(bridged, mean) for mean in means]),
     )
     gaps = {(g.method, g.seed): g for g in _gaps(search, found, log_z, scene, edges)}
     keyed = [((f.run.spec.method, f.run.spec.seed), f) for f in fits]
     every = [gaps[key] if key in gaps else _unknown(f, NO_BEST) for key, f in keyed]
     return log_z, every, refuted
-
-
-def _ridge(search: Search, best: Best) -> float | None:
-    """Return by how much log p falls on the way between all basins, if none is separate."""
-    d, modes = search.target.dimension, best.modes
-    if len(modes) == 1 or DENSITIES * (len(modes) - 1) * search.seconds > SHAPE_S:
-        return None
-    thetas = np.array([b.theta for b in modes])
-    means = thetas[:, :d]
-    sd = np.sqrt(np.var(means, axis=0) + np.exp(2 * thetas[:, d:]).mean(axis=0))
-    most = 0.0
-    for other in means[1:]:
-        try:
-            falls = ridge(search.target, (means[0], other), sd, search.clock)
-        except TimeLimitError:
-            return None
-        if falls is None:
-            return None
-        most = max(most, falls)
-    return most
 
 
 def _gapless(
@@ -354,7 +314,7 @@ def _gaps(
                     rest=below.value,
                     run=fit.run,
                     best=best,
-                    basin=_basin(search, found["meanfield"].best, fit, below),
+                    basin=basin_of(search, found["meanfield"].best, fit, below),
                     lost=elbo.lost,
                     looks=looks_of(fit.run, best),
                     edges=edges,
@@ -363,67 +323,6 @@ def _gaps(
             both = tuple(sorted([*own, *causes], key=by_size))
             words = _words(fit, below, elbo.lost)
             yield replace(_unknown(fit, words, gap, both), optimiser_gap=below)
-
-
-def _correlation(
-    search: Search, found: Mapping[FamilyName, Family], posterior: Posterior | None
-) -> Estimate | None:
-    """Return how much closer the best full-rank Gaussian is than the best mean-field one."""
-    d = search.target.dimension
-    if d > FULLRANK_LIMIT and posterior is not None:
-        return metrics.correlation_gap(posterior.z, posterior.effective)
-    if d > FULLRANK_LIMIT:
-        search.notes.append(
-            f"with over {FULLRANK_LIMIT} parameters only draws of a trusted reference show what "
-            "correlation costs, and there are none"
-        )
-    if "fullrank" not in found:
-        return None
-    full = found["fullrank"].best.q
-    try:
-        predicted = metrics.correlation_nats(full.covariance)
-        closer = search.elbos([full, found["meanfield"].best.q])[1].below
-    except (TimeLimitError, ValueError):
-        return None
-    # Otherwise it is closer for another reason: it may sit in another basin.
-    return closer if predicted > PREDICTED * closer.value else None
-
-
-def _widened(search: Search, best: Best, bridged: Density) -> tuple[str, float] | None:
-    """Return the parameter whose sd linear response widens most, and how many times.
-
-    Without a Hessian some parameters are looked at, by conjugate gradients.
-    """
-    optimum, d = best.optimum, search.target.dimension
-    if optimum.covariance is not None:
-        chosen, variance = np.arange(d), np.diag(optimum.covariance) / optimum.sd**2
-    else:
-        few = Objective(search.target, optimum.objective.eps[:1], search.clock)
-        if WIDENED * PRODUCTS * few.draws * optimum.seconds_per_point > SHAPE_S:
-            return None
-        chosen = np.unique(np.linspace(0, d - 1, WIDENED).astype(int))
-        try:
-            variance, ended = response_variances(few, optimum.theta, chosen)
-        except TimeLimitError:
-            return None
-        if ended != "solved":
-            return None
-    k = int(np.argmax(variance))
-    times = math.sqrt(max(float(variance[k]), 0.0))
-    if not times > WIDER:
-        return None
-    return stan_names(bridged.unconstrained_names())[int(chosen[k])], times
-
-
-def _basin(search: Search, best: Best, fit: Fit, below: Estimate) -> Estimate | None:
-    """Return how much lower the optimum is to which climbing from q leads, if another one."""
-    counts = below.value - 2 * below.mcse > COUNTS
-    if fit.q is None or not counts or search.seconds > CLIMBS_S:
-        return None
-    try:
-        return climb(search.target, best, fit.q, search.rng, search.clock)
-    except TimeLimitError:
-        return None
 
 
 def _unknown(

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 
 from harness.records import FloatArray, ModelComparison
 from harness.records.text import count, listed, number, span
-from harness.report.decision import KINDS
 from harness.report.figures import canvas
 from harness.report.figures.choose import (
     MOST_TELLING,
@@ -22,6 +21,7 @@ from harness.report.figures.choose import (
     view,
 )
 from harness.report.figures.looks import REFERENCE_FILL, look
+from harness.report.rows import KINDS
 
 _GRID = 108
 _NARROW = 300  # CSS pixels

@@ -9,7 +9,8 @@ import numpy as np
 from harness.metrics import W1
 from harness.records import FloatArray, ModelComparison, RunResult
 from harness.records.text import number
-from harness.report.decision import DEFAULTS, KINDS, decide_one
+from harness.report.answers import DEFAULTS
+from harness.report.decision import decide_one
 from harness.report.figures import canvas
 from harness.report.figures.choose import (
     MOST_TELLING,
@@ -21,6 +22,7 @@ from harness.report.figures.choose import (
 )
 from harness.report.figures.density import Curve, frame_of, kde
 from harness.report.figures.looks import look
+from harness.report.rows import KINDS
 
 METHODS = 4
 """Methods in a panel: more lines cannot be told apart."""

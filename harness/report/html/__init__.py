@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from harness.records import Comparison, ModelComparison
 from harness.records.text import clip, count, integer, number, percent, seconds, visible
 from harness.records.whole import write_text
-from harness.report.decision import ModelDecision, decide
+from harness.report.decision import decide
 from harness.report.figures import Figure, Panel, cost_figure, figures_for, looks
 from harness.report.figures.canvas import Scale
 from harness.report.figures.choose import MOST_TELLING
@@ -33,6 +33,7 @@ from harness.report.html import (
     summary,
 )
 from harness.report.league import League
+from harness.report.rows import ModelDecision
 
 POLICY = (
     "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; "

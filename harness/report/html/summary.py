@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from harness.records import ClaimResult, Comparison, ModelComparison, Reference
 from harness.records.levels import SYMBOLS as LEVEL_SYMBOLS
 from harness.records.text import clip, count, estimate, one_line
-from harness.report.decision import KINDS, ORDER, ModelDecision, columns_of, decide
-from harness.report.decision import Row as DecisionRow
+from harness.report.decision import columns_of, decide
 from harness.report.figures.looks import in_order, look
+from harness.report.rows import KINDS, ORDER, ModelDecision
+from harness.report.rows import Row as DecisionRow
 
 SYMBOLS: Mapping[str, str] = {**LEVEL_SYMBOLS, "missing": "–"}
 
