@@ -82,6 +82,7 @@ def test_the_worst_seed_counts() -> None:
     [
         (Shown(why="acceptance 0.2"), "cannot tell: acceptance 0.2."),
         (Shown(quantities=4, slow=3), "3 of 4 quantities depend on directions"),
+        (Shown(quantities=4, widening=2), "2 of 4 quantities depend on directions in which they"),
         (shown(measure("bias", 0.01, 0.02)), "which does not show that the fit is right"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,20 @@ import numpy as np
 import pytest
 from targets import Density, Normal, funnel, ill_conditioned, lecture_mixture, standard
 
+from harness.judgement.movement import CENTRES, Shown, shown
 from harness.metrics.movement import moved
+from harness.records import RunSpec
 from harness.vi.gaussian import Gaussian
 from harness.vi.short_chains.coordinates import from_covariance
 from harness.vi.short_chains.hmc import PILOTS
 from harness.vi.short_chains.movement import (
     FORGOTTEN,
     KEPT,
+    SETTLED,
     Movement,
+    _directions,
+    _memory,
+    growth_of,
     memory_of,
     move,
 )
@@ -117,6 +124,57 @@ def test_a_quantity_that_depends_on_a_slow_direction_is_not_judged() -> None:
     assert not FORGOTTEN.fine(float(memory[0]))
     fast = memory_of(found, z[found.start][:, :1], found.z[:, -1, :1])
     assert FORGOTTEN.fine(float(fast[0]))
+
+
+def told(target: Target, z: FloatArray, found: Movement) -> Shown:
+    """Return what a movement shows of the coordinates."""
+    start = z[found.start]
+    names = [str(j) for j in range(target.dimension)]
+    spec = RunSpec("m", "dadvi", {}, 1, len(z))
+    return shown(spec, names, start, found.z, found, np.ones(len(start)))
+
+
+def test_a_centre_is_not_judged_where_chains_still_widen() -> None:
+    """In a funnel, v's mean of 0 is right and moves by over .1 sd; only that v is too narrow holds.
+
+    The coordinates of a normal that is half as wide have their width after four transitions.
+    """
+    target = funnel(10)
+    sd = np.concatenate([[0.55], np.full(9, 0.6)])
+    z = sd * np.random.default_rng(13).standard_normal((CHAINS + PILOTS, 10))
+    found = run(target, z, np.diag(sd**2))
+    growth = growth_of(found, found.z[:, -1])
+    assert found.doubts == ()
+    assert not SETTLED.fine(float(growth[0]))
+    own = told(target, z, found)
+    assert own.widening > 0
+    assert {m.metric for m in own.measures if m.quantity == "0"} == {"log_width_ratio", "tail"}
+    normal = run(standard(10), 0.5 * z / sd, np.eye(10))
+    assert all(SETTLED.fine(float(g)) for g in growth_of(normal, normal.z[:, -1]))
+    own = told(standard(10), 0.5 * z / sd, normal)
+    assert own.widening == 0
+    assert sum(m.metric in CENTRES for m in own.measures) == 10
+
+
+def test_an_unknown_growth_is_not_fine() -> None:
+    """NaN keeps no limit, neither as a figure nor in a direction that a quantity depends on."""
+    z = np.random.default_rng(14).standard_normal((CHAINS + PILOTS, 2))
+    found = run(standard(2), z, np.eye(2))
+    unknown = dataclasses.replace(found, growth=np.full(3, np.nan))
+    assert not any(SETTLED.fine(float(g)) for g in growth_of(unknown, found.z[:, -1]))
+    assert not SETTLED.fine(math.nan)
+
+
+def test_how_far_out_chains_are_may_be_remembered() -> None:
+    """Coordinates whose signs are new, and whose common scale stays: each depends on a memory."""
+    rng = np.random.default_rng(15)
+    scale = np.exp(rng.standard_normal((CHAINS, 1)))
+    before, after = (scale * rng.standard_normal((CHAINS, 10)) for _ in range(2))
+    centre = np.zeros(10)
+    own = from_covariance(centre, np.eye(10))
+    assert own is not None
+    out = _memory(*(_directions(own, x, centre) for x in (before, after)))
+    assert not FORGOTTEN.fine(float(out[-1]))
 
 
 def test_chains_that_are_stuck_say_nothing() -> None:

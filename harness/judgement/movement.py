@@ -15,15 +15,24 @@ from harness.judgement.aggregate import GRAVITY
 from harness.judgement.context import for_method
 from harness.judgement.rules import closeness, rules_for
 from harness.metrics import METRICS, Metric
+from harness.metrics.bias import BIAS, MEDIAN
 from harness.metrics.errors import critical_z
 from harness.metrics.metric import JudgeContext, Scene
 from harness.metrics.movement import moved
 from harness.records import Estimate, Finding, Level, Measure, Model, SeedVerdict, Verdict
 from harness.records.text import number, with_error
-from harness.vi.short_chains.movement import FORGOTTEN, Movement, memory_of
+from harness.vi.short_chains.movement import (
+    FORGOTTEN,
+    SETTLED,
+    Movement,
+    growth_of,
+    memory_of,
+)
 
 if TYPE_CHECKING:
     from harness.records import FloatArray, RunSpec
+
+CENTRES = frozenset({BIAS.id, MEDIAN.id})
 
 SEVERITY: tuple[Level, ...] = ("unknown", "warn", "fail")
 
@@ -33,13 +42,16 @@ class Shown:
     """What one run's draws show: measures of the quantities that can be judged.
 
     ``quantities`` is how many were looked at, ``slow`` how many of them depend on directions that
-    chains remember. ``why`` says why none could be, for people. Of several ``regions`` that a fit
-    found, draws show their error in their own, in that region's sds: no lower bound of the whole.
+    chains remember, ``widening`` how many others on some in which they still widen: nothing is said
+    of their centres. ``why`` says why none could be judged, for people. Of several ``regions`` that
+    a fit found, draws show their error in their own, in that region's sds: no lower bound of the
+    whole.
     """
 
     measures: tuple[Measure, ...] = ()
     quantities: int = 0
     slow: int = 0
+    widening: int = 0
     why: str = ""
     regions: int = 1
 
@@ -59,18 +71,22 @@ def shown(
     started at the same draw, ``(chain,)``.
     """
     memory = memory_of(movement, before, after[:, -1])
+    growth = growth_of(movement, after[:, -1])
     found: list[Measure] = []
-    slow = 0
+    slow = widening = 0
     for j, name in enumerate(names):
         figures = moved(before[:, j], after[:, :, j], copies)
         if figures and not FORGOTTEN.fine(float(memory[j])):
             slow += 1
             continue
+        if figures and not SETTLED.fine(float(growth[j])):
+            widening += 1
+            figures = {metric: e for metric, e in figures.items() if metric not in CENTRES}
         found += [
             Measure(spec.model, spec.method, spec.seed, name, metric, *e, "movement")
             for metric, e in figures.items()
         ]
-    return Shown(tuple(found), len(names), slow)
+    return Shown(tuple(found), len(names), slow, widening)
 
 
 def by_movement(model: Model, verdict: Verdict, runs: Mapping[int, Shown]) -> Verdict:
@@ -170,6 +186,12 @@ def _undecided(verdict: Verdict, runs: Mapping[int, Shown]) -> Verdict:
     elif slow:
         of = max(s.quantities for s in runs.values())
         said = f"{slow} of {of} quantities depend on directions that they do not forget"
+    elif widening := max(s.widening for s in runs.values()):
+        of = max(s.quantities for s in runs.values())
+        said = (
+            f"{widening} of {of} quantities depend on directions in which they still widen, and "
+            "nothing else moves beyond its error"
+        )
     else:
         said = "they move no quantity beyond its error, which does not show that the fit is right"
     note = f"Short chains from its own draws cannot tell: {said}."

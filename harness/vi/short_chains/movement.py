@@ -6,7 +6,9 @@ eigenvalue λ in [−1, 1]; after an even number of transitions by λ² ≥ 0, a
 The part 1 − λ² that a figure has moved by is therefore a lower bound of its error. One transition
 may overshoot: λ < 0 in directions in which the fit is some 2.5 times too wide. A quantity that
 combines directions of different speeds has errors that may cancel at the start and not later: all
-directions that it depends on must be forgotten, which :attr:`Movement.memory` tells.
+directions that it depends on must be forgotten, which :attr:`Movement.memory` tells, and have their
+width, which :attr:`Movement.growth` tells. In a funnel chains forget at once where they were in its
+mouth, and its mean moves with it; they widen for a hundred transitions, and it comes back.
 
 The idea is that of Wang, Kasprzak and Huggins (2023), *A targeted accuracy diagnostic for
 variational approximations*, arXiv 2302.12419.
@@ -14,6 +16,7 @@ variational approximations*, arXiv 2302.12419.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 KEPT = (8, 10, 12)
 """Transitions after which positions are kept: even numbers."""
 
+EARLY = 4
+"""The transition after which directions that mix have their width."""
+
 FEWEST = 100
 """Chains below which no error of a quantile is known."""
 
@@ -53,6 +59,22 @@ LIMITS = (OUTSIDE, *(c for c in CHECKS if c.id in {"stuck", "acceptance"}))
 FORGOTTEN = next(c for c in CHECKS if c.id == "memory")
 """The largest memory of a direction that a quantity may depend on."""
 
+SETTLED = Check(
+    "growth",
+    f"logarithm of the factor by which chains widen after transition {EARLY}",
+    Rule(
+        math.log(1.15),
+        math.log(1.15),
+        "both",
+        "a mean moves with chains that still widen, and back when they have",
+    ),
+    Reason.NOT_MIXED,
+)
+"""The largest growth of a direction that a quantity whose centre is judged may depend on: the
+judge's limit of a width."""
+
+NEAREST = 1e-12
+"""Squared distances below this one have no logarithm of their own."""
 
 SURE = 3
 """Standard errors by which a slope must exceed a limit."""
@@ -68,9 +90,10 @@ class Movement:
 
     start: NDArray[np.intp]  # the draw that each chain started from, shape (chain,)
     z: FloatArray  # at the transitions of ``KEPT``, shape (chain, kept, d)
-    before: FloatArray  # starts in whitened coordinates, shape (chain, d)
-    after: FloatArray  # ends in whitened coordinates, shape (chain, d)
-    memory: FloatArray  # of each coordinate, shape (d,)
+    before: FloatArray  # directions at the starts, shape (chain, d + 1)
+    after: FloatArray  # directions at the ends, shape (chain, d + 1)
+    memory: FloatArray  # of each direction, shape (d + 1,)
+    growth: FloatArray  # of each direction's width since ``EARLY``, a logarithm, shape (d + 1,)
     figures: Mapping[str, float]  # by a check's id
 
     @property
@@ -117,20 +140,41 @@ def move(
 
     step = adapted_step(target, [own], chains(pilots), rng, clock)
     at, moved = chains(start), np.zeros(len(start), dtype=bool)
-    kept, chance = [], []
+    early, kept, chance = at, [], []
     for i in range(1, KEPT[-1] + 1):
         at, done = transition(target, [own], at, step, rng, clock)
         moved |= done.accepted
         chance.append(float(done.chance.mean()))
+        early = at if i == EARLY else early
         if i in KEPT:
             kept.append(at.z)
-    before, after = own.whiten(z[start]), own.whiten(at.z)
+    centre = np.median(own.whiten(at.z), axis=0)
+    before, then, *late = (_directions(own, x, centre) for x in (z[start], early.z, *kept))
+    after = late[-1]
     figures = {
         "outside": 1 - len(good) / len(z),
         "stuck": float(np.mean(~moved)),
         "acceptance": float(np.mean(chance)),
     }
-    return Movement(start, np.stack(kept, axis=1), before, after, _memory(before, after), figures)
+    growth = np.log(_width(np.concatenate(late)) / _width(then))
+    memory = _memory(before, after)
+    return Movement(start, np.stack(kept, axis=1), before, after, memory, growth, figures)
+
+
+def _directions(own: Coordinates, z: FloatArray, centre: FloatArray) -> FloatArray:
+    """Return whitened coordinates and the logarithm of the squared distance from a centre in them.
+
+    Chains may forget each coordinate and remember how far out they are.
+    """
+    u = own.whiten(z)
+    square = ((u - centre) ** 2).sum(axis=1)
+    return np.column_stack([u, np.log(np.maximum(square, NEAREST))])
+
+
+def _width(x: FloatArray) -> FloatArray:
+    """Return the width from the 5% to the 95% quantile of each column."""
+    low, high = np.quantile(x, [0.05, 0.95], axis=0)
+    return np.asarray(high - low)
 
 
 def _memory(before: FloatArray, after: FloatArray) -> FloatArray:
@@ -157,12 +201,28 @@ def memory_of(movement: Movement, before: FloatArray, after: FloatArray) -> Floa
     ``before`` and ``after`` are a quantity's values at the starts and at the ends, shape
     ``(chain, quantity)``; NaN where it does not vary.
     """
-    own = _memory(before, after)
-    away, out = (np.abs(x - np.median(x, axis=0)) for x in (after, movement.after))
-    loads = np.maximum(_correlations(after, movement.after), _correlations(away, out))
-    # A coordinate whose memory is not known is a slow one.
-    slow = np.where(np.isnan(movement.memory), np.inf, movement.memory)
-    return np.asarray(np.maximum(own, np.where(loads > LOADS, slow, 0.0).max(axis=1)))
+    return np.maximum(_memory(before, after), _largest(movement, after, movement.memory))
+
+
+def growth_of(movement: Movement, after: FloatArray) -> FloatArray:
+    """Return the largest growth, or shrinkage, of a direction that each quantity depends on.
+
+    ``after`` are the quantities' values at the ends, shape ``(chain, quantity)``.
+    """
+    return _largest(movement, after, np.abs(movement.growth))
+
+
+def _largest(movement: Movement, after: FloatArray, figure: FloatArray) -> FloatArray:
+    """Return the largest figure of a direction that each quantity depends on; NaN is the largest.
+
+    It depends on one with which it, or its distance from its median, correlates.
+    """
+    quantities, directions = (
+        (x, np.abs(x - np.median(x, axis=0))) for x in (after, movement.after)
+    )
+    loads = np.max([_correlations(q, u) for q in quantities for u in directions], axis=0)
+    figure = np.where(np.isnan(figure), np.inf, figure)
+    return np.asarray(np.where(loads > LOADS, figure, 0.0).max(axis=1))
 
 
 def _correlations(one: FloatArray, two: FloatArray) -> FloatArray:
