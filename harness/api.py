@@ -19,7 +19,7 @@ from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
 from harness.records import CHOICES, Model, Program
 from harness.result import ComparisonResult
-from harness.study import arguments, comparing, progress
+from harness.study import arguments, comparing, engines, progress
 from harness.study.engines import Wanted
 from harness.study.plan import QUICK, Plan, methods_run
 
@@ -161,7 +161,8 @@ def compare(
         model = dataclasses.replace(model, quantities=quantities)
     given = checked(options)
     if quick:
-        engine, names, seeds = "embedded", names or QUICK, seeds or 1
+        engine = engines.quick(dask) if engine == "auto" else engine
+        names, seeds = names or QUICK, seeds or 1
     refuse_unused(given, methods_run((model,), names, nuts=not quick))
     plan = Plan(
         models=(model,),

@@ -69,6 +69,16 @@ def test_what_an_engine_refuses_goes_to_the_other(model: Model) -> None:
     assert binds == "needs a compiler: it binds new data at every step; there is no CmdStan"
 
 
+def test_a_spare_cmdstan_makes_only_what_the_embedded_engine_refuses(model: Model) -> None:
+    """Not what is its own elsewhere; and a program that an older one rejects may be right."""
+    spare = replace(engines(), spare=True)
+    assert spare.of(METHODS["nuts"], model, {}) == "embedded"
+    lacks: dict[EngineName, str] = {"embedded": "stanli compile: unsupported function svd_U"}
+    assert spare.of(METHODS["dadvi"], model, lacks) == "cmdstan"
+    with pytest.raises(NoEngineError, match=r"svd_U.*2\.27\.0 may be too old.*says: a typo"):
+        spare.of(METHODS["dadvi"], model, {**lacks, "cmdstan": "a typo"})
+
+
 def test_a_method_newer_than_cmdstan_runs_embedded(model: Model) -> None:
     """And where there is no embedded engine, it says which CmdStan it needs."""
     row = replace(METHODS["nuts"], since=(2, 33))

@@ -121,6 +121,7 @@ def compare(
     """Compare ADVI with NUTS on lecture models, or on your own program and data."""
     from harness.methods.options import from_words, refuse_unused
     from harness.models.folders import require_data
+    from harness.study import engines
     from harness.study.plan import QUICK, Plan, methods_run
 
     options = from_words(settings)
@@ -130,7 +131,8 @@ def compare(
     if quick:
         if chosen["engine"] == "cmdstan":
             raise common.fail("--quick runs on the embedded engine; drop it or --engine cmdstan")
-        chosen["engine"] = "embedded"
+        if chosen["engine"] == "auto":
+            chosen["engine"] = engines.quick(chosen["dask"])
         methods = methods or QUICK
         chosen["seeds"] = chosen["seeds"] or 1
         context = click.get_current_context()

@@ -151,7 +151,17 @@ def updated_program(stan_file: Path, cmdstan: CmdStan) -> Path:
     ToolchainError
         If the cache cannot be written to.
     """
-    text = _stanc(stan_file, cmdstan, ["--print-canonical"])
+    return rewritten_program(_stanc(stan_file, cmdstan, ["--print-canonical"]))
+
+
+def rewritten_program(text: str) -> Path:
+    """Write a program for the embedded engine to a file of the cache, and return that.
+
+    Raises
+    ------
+    ToolchainError
+        If the cache cannot be written to.
+    """
     name = hashlib.sha256(text.encode()).hexdigest()[:24]
     folder = cache_folder("updated")
     with scratch_folder(name, folder) as scratch:

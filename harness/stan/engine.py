@@ -14,11 +14,12 @@ from harness.records.faults import machine_fault
 from harness.records.text import count, number
 from harness.stan.bridge import BridgeModel
 from harness.stan.cache import ProgramError, ToolchainError
-from harness.stan.compile import updated_program
+from harness.stan.compile import rewritten_program, updated_program
 from harness.stan.density import Density, EngineError
 from harness.stan.embedded import EmbeddedModel
 from harness.stan.embedded.constants import same_but_for_a_constant
-from harness.stan.source import blocks
+from harness.stan.embedded.lacking import lacked, with_function
+from harness.stan.source import blocks, expanded, without_generated
 from harness.stan.unconstrain import MissingParametersError, parameters, points, undetermined
 
 if TYPE_CHECKING:
@@ -40,26 +41,34 @@ TOLERANCE = 1e-8
 """Of the density, beside ten times what the last digit of the draw changes in it."""
 
 
-def embed(program: Program, data_file: Path | None, cmdstan: CmdStan | None = None) -> Program:
+def embed(
+    program: Program,
+    data_file: Path | None,
+    cmdstan: CmdStan | None = None,
+    *,
+    beside: bool = True,
+    generated: bool = True,
+) -> Program:
     """Return a program with what the embedded engine says to it and its data.
 
-    ``cmdstan`` is the one that runs the other methods, if there is one. Its stanc updates a program
-    in an older syntax; and where it transforms a parameter in another way than the engine, both
-    would have Gaussians on different scales. Whether the density is right is another question: see
-    :func:`disagreement`.
+    The stanc of ``cmdstan`` updates a program in an older syntax. Where it runs methods ``beside``
+    the engine, and transforms a parameter in another way, both would have Gaussians on different
+    scales: the engine then leaves the program to it. Whether the density is right is another
+    question: see :func:`disagreement`. Without ``generated``, a program that is refused is loaded
+    without its generated quantities, if that serves.
     """
-    if cmdstan is not None and cmdstan.version < _NEW_SIMPLEX and _has_simplex(program.stan_file):
+    older = cmdstan is not None and beside and cmdstan.version < _NEW_SIMPLEX
+    if older and cmdstan is not None and _has_simplex(program.stan_file):
         why = f"CmdStan {cmdstan.version_text} has another transform of a simplex"
         return dataclasses.replace(program, embedded=False, embedded_error=why)
-    updated: Path | None = None
     try:
         try:
-            model = EmbeddedModel(program.stan_file, data_file)
+            model = _loaded(program.stan_file, data_file, generated=generated)
         except ProgramError:
             if cmdstan is None:
                 raise
-            updated = updated_program(program.stan_file, cmdstan)
-            model = EmbeddedModel(updated, data_file)
+            newer = updated_program(program.stan_file, cmdstan)
+            model = _loaded(newer, data_file, generated=generated)
     except (EngineError, ProgramError, ToolchainError) as error:
         if machine_fault(error):
             raise
@@ -72,9 +81,34 @@ def embed(program: Program, data_file: Path | None, cmdstan: CmdStan | None = No
         constants = same_but_for_a_constant(model, whole)
     except (EngineError, ProgramError):
         constants = False
+    updated = None if model.stan_file == program.stan_file else model.stan_file
     return dataclasses.replace(
         program, embedded=True, embedded_error="", constants=constants, updated=updated
     )
+
+
+def _loaded(stan_file: Path, data_file: Path | None, *, generated: bool) -> EmbeddedModel:
+    """Load a program, with functions that the engine lacks defined in it where that serves.
+
+    Without ``generated``, a program that is refused is also tried without that block.
+    """
+    try:
+        return EmbeddedModel(stan_file, data_file)
+    except EngineError as error:
+        refusal = error
+    text = expanded(stan_file)
+    changed: str | None = text if generated else without_generated(text)
+    if changed == text:
+        changed = with_function(text, lacked(str(refusal)))
+    while changed is not None and changed != text:
+        text = changed
+        try:
+            return EmbeddedModel(rewritten_program(text), data_file)
+        except (EngineError, ProgramError) as error:
+            if machine_fault(error):
+                raise
+            changed = with_function(text, lacked(str(error)))
+    raise refusal
 
 
 def _has_simplex(stan_file: Path) -> bool:

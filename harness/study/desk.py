@@ -140,7 +140,7 @@ class Desk:
         else:
             work.error = why
             self.progress.advance("judge", work.model.name)
-        self.progress.say(f"{work.model.name}: {why}")
+        self.progress.say(f"{work.model.name}: {why.splitlines()[0]}")
         self.go_on(work)
 
 

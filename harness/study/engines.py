@@ -12,9 +12,10 @@ from harness.methods.method import Method
 from harness.records import EngineName, Model, Program, RunSpec
 from harness.stan import bridge, embedded
 
-Wanted = Literal["auto", "both", "embedded", "cmdstan"]
+Wanted = Literal["auto", "both", "spare", "embedded", "cmdstan"]
 """What is asked for: with ``both``, densities by the embedded engine and CmdStan for its own rows;
-``auto`` is the same where there is a CmdStan, and installs none."""
+``auto`` is the same where there is a CmdStan, and installs none. With ``spare``, a CmdStan that is
+there makes only the runs of programs that the embedded engine refuses."""
 
 _OF: Mapping[EngineName, tuple[str, ...]] = {
     "embedded": ("embedded",),
@@ -42,6 +43,8 @@ class Engines:
     cmdstan: stan.CmdStan | None = None
     absent: Mapping[EngineName, str] = field(default_factory=dict)
     """Why an engine is not used, though it was not ruled out."""
+    spare: bool = False
+    """Whether CmdStan is used only for programs that the embedded engine refuses."""
 
     @property
     def embedded(self) -> bool:
@@ -90,7 +93,7 @@ class Engines:
         if not (row.bridge or row.since):
             return None
         words = {**self.absent, **refused}
-        wished = (
+        wished = not self.spare and (
             row.since is not None or model.settings.get(row.name, {}).get("engine") == "cmdstan"
         )
         old = (
@@ -103,13 +106,30 @@ class Engines:
         if serves:
             return "embedded"
         if self.cmdstan is not None and set(refused) == {"embedded", "cmdstan"}:
-            raise NoEngineError(refused["cmdstan"])
+            raise NoEngineError(_both(refused, self.cmdstan))
         own = words.get("embedded", "the embedded engine was ruled out")
         if old and row.since is not None:
             wanted = ".".join(map(str, row.since))
             raise NoEngineError(f"needs CmdStan {wanted} or the embedded engine: {own}")
         refusal = "it binds new data at every step" if row.rebinds else own
         raise NoEngineError(f"needs a compiler: {refusal}; {words['cmdstan']}")
+
+
+def _both(refused: Mapping[EngineName, str], cmdstan: stan.CmdStan) -> str:
+    """Return why neither engine serves; what only an older CmdStan rejects may be right."""
+    own, theirs = refused["embedded"], refused["cmdstan"]
+    newer = "unsupported" in own and cmdstan.version < embedded.STAN_VERSION
+    if not newer:
+        return theirs
+    return (
+        f"the embedded engine cannot run it ({own.splitlines()[0]}), and CmdStan "
+        f"{cmdstan.version_text} may be too old for it; that says: {theirs}"
+    )
+
+
+def quick(dask: str | None) -> Wanted:
+    """Return the engines of a comparison without NUTS; workers elsewhere build no CmdStan."""
+    return "embedded" if dask else "spare"
 
 
 def choose(wanted: Wanted, say: Callable[[str], None]) -> Engines:
@@ -132,15 +152,19 @@ def choose(wanted: Wanted, say: Callable[[str], None]) -> Engines:
         cmdstan = stan.ensure_cmdstan(say)
         return Engines({**stan.run_versions(cmdstan), **own}, cmdstan)
     if wanted == "embedded":
-        ruled = "CmdStan, which may run it, is ruled out by --quick or --engine embedded"
+        ruled = "CmdStan, which may run it, is ruled out by --engine embedded"
         return Engines({**stan.run_versions(None), **own}, None, {"cmdstan": ruled})
+    spare = wanted == "spare"
     found = stan.find_cmdstan()
     try:
         if found is not None:
-            return Engines({**stan.run_versions(found), **own}, found)
+            return Engines({**stan.run_versions(found), **own}, found, spare=spare)
         lacking = "there is no CmdStan"
     except stan.ToolchainError as error:
         lacking = str(error)
+    if spare:
+        lacking += ", which may run it; `harness doctor --install` installs it"
+        return Engines({**stan.run_versions(None), **own}, None, {"cmdstan": lacking})
     say(
         f"{lacking}: NUTS and ADVI are those of {own['embedded']}, whose densities nothing "
         "compares with CmdStan's, and methods that need a compiler are left out; "

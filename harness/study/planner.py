@@ -283,8 +283,11 @@ class Planner:
         own = self._engines.versions["embedded"]
         # CmdStan's stanc brings old syntax up to date.
         cmdstan = self._engines.versions.get("cmdstan")
-        # Refusals before the second kind were made without a look at the sizes of the data.
-        return digest(["refusal 2", work.program_hash, work.data_hash, own, cmdstan])
+        # Refusals of the second kind were made before functions that the engine lacks were defined.
+        about = ["refusal 3", work.program_hash, work.data_hash, own, cmdstan]
+        # Where CmdStan runs no methods beside it, or little is wanted, the engine refuses less.
+        wanted = {"spare": self._engines.spare, "bare": not work.model.generated}
+        return digest([*about, *(word for word, holds in wanted.items() if holds)])
 
     def _agreement_key(self, work: Work) -> str:
         versions = dict(self._engines.versions)
@@ -319,7 +322,8 @@ class Planner:
 
     def agreement(self, work: Work) -> str:
         """Return the key of the comparison with CmdStan's densities, empty where none is due."""
-        if not self._engines.embedded or self._engines.cmdstan is None or work.refused:
+        here = self._engines
+        if not here.embedded or here.cmdstan is None or here.spare or work.refused:
             return ""
         used = self._plan.explain or any(self.engine(work, m) == "embedded" for m in work.judged)
         key = self._agreement_key(work)

@@ -84,7 +84,8 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
     except (stan.ProgramError, ModelError) as error:
         return Prepared(error=str(error))
     program = Program(model.stan_file, engines.versions)
-    program = embed(program, model.data_file, engines.cmdstan)
+    beside, generated = not engines.spare, model.generated
+    program = embed(program, model.data_file, engines.cmdstan, beside=beside, generated=generated)
     if not program.embedded:
         wrong = _wrong_data(model, program.embedded_error, engines)
         return Prepared(error=wrong) if wrong else Prepared(refused=program.embedded_error)

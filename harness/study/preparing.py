@@ -61,6 +61,8 @@ def _prepared(
         if work.error is not None:
             desk.give_up(work, work.error)
             return
+        if engine == "embedded" and desk.engines.spare:
+            desk.progress.say(f"{work.model.name} is compiled for CmdStan: {value.refused}")
         desk.progress.phase("run", desk.runs())
     elif value.error and work.waiting:
         desk.give_up(work, value.error)

@@ -26,8 +26,11 @@ from harness.stan.source import expanded
 VERSION = "0.24.0"
 """The version of stanli, as in pyproject.toml."""
 
-STAN = "2.40"
+STAN_VERSION = (2, 40)
 """The version of Stan whose language and services this version of stanli has."""
+
+STAN = ".".join(map(str, STAN_VERSION))
+"""The same in words."""
 
 ABI = 2
 """Version of the C interface; libraries with another version are refused."""

@@ -29,7 +29,7 @@ from harness.stan.embedded.buffers import Staged, address, rows, text
 from harness.stan.embedded.constants import with_constants
 from harness.stan.embedded.info import program_info
 from harness.stan.embedded.library import WORDS, Sink
-from harness.stan.embedded.words import BridgeStan, why_not
+from harness.stan.embedded.words import BridgeStan, unwritten, why_not
 from harness.stan.source import without_generated
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class EmbeddedModel:
         if parameters > self._width:
             # It would write parameters only, and what the program generates would be missing.
             self.close()
-            raise EngineError(warned or "the engine cannot write the program's values")
+            raise EngineError(unwritten(warned))
         names = [self._call.stanli_wa_column_name(handle, i) for i in range(self._width)]
         generated = int(self._call.stanli_wa_n_generated_start(handle))
         self._names = tuple(name.decode() for name in names)

@@ -32,6 +32,9 @@ _SIZES = re.compile(
     r".*dims declared=\((\S*)\); dims found=\((\S*)\)"
 )
 
+_UNWRITTEN = re.compile(r"which is far slower: (.*?\))\. The interpreter also failed")
+"""What of a program has no values, and why, in a warning that is long."""
+
 _ZEROS = re.compile(r"(-?\d+)\.0+\b")
 
 _BARE = re.compile(rb"(?<![\"\w])(-?)(NaN|Infinity)(?![\"\w])")
@@ -60,6 +63,16 @@ def why_not(handle: int, z: FloatArray, width: int) -> str:
         ctypes.addressof(stopped), ctypes.addressof(report), words, library.WORDS,
     )  # fmt: skip
     return text(words).partition(_FIRST_ERROR)[2] or NOT_EVALUATED
+
+
+def unwritten(warned: str) -> str:
+    """Return why the engine evaluates a program and cannot write its values."""
+    found = _UNWRITTEN.search(warned)
+    if found is None:
+        return warned or "the engine cannot write the program's values"
+    said = f"the engine cannot compute {found[1]}"
+    only = found[1].startswith("generated quantities")
+    return f"{said}; --no-gq leaves them out" if only else said
 
 
 def wrong_data(said: str) -> str:
