@@ -30,6 +30,7 @@ from harness.stan import ProgramError
 from harness.stan.density import Density, EngineError
 from harness.stan.engine import open_density
 from harness.stan.work import work_of
+from harness.vi.deterministic.importance import copies_of
 from harness.vi.deterministic.sizes import least_seconds
 from harness.vi.target import Clock, Counted, Fitted, TimeLimitError
 
@@ -255,13 +256,20 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
     own = len(model.constrained_names(transformed=True))
     keep = kept_places(names, problem.left_out)
     generated = keep is None or len(keep) > own
+    z, again = found.z, None
+    if found.proposal is not None and own == len(names):
+        # Without generated quantities, which may be random, copies have the same values.
+        _, first, again = np.unique(found.proposal, return_index=True, return_inverse=True)
+        z = z[first]
     values, failures = model.constrain(
-        found.z,
+        z,
         transformed=True,
         generated=generated,
         seed=problem.seed,
         keep=keep if generated else None,
     )
+    if again is not None:
+        values, failures = values[again], failures[again]
     message = found.message
     bad = np.flatnonzero(failures)
     if len(bad):
@@ -274,7 +282,8 @@ def _drawn(found: Fitted, problem: Problem[Options]) -> Outcome:
         why = f"{len(bad)} of {len(found.z)} draws have no generated quantities: {words}"
         message = f"{message}; {why}" if message else why
     chains = max(found.chains, 1)
-    stats = {} if found.copies is None else {"copies": found.copies[None]}
+    copies = None if found.proposal is None else copies_of(found.proposal)
+    stats = {} if copies is None else {"copies": copies[None]}
     draws = Draws(
         names=names if keep is None else tuple(names[i] for i in keep),
         values=values.reshape(chains, -1, values.shape[1]),

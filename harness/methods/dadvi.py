@@ -52,6 +52,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 17, of weighted draws alone, has proposals with more draws around the Gaussian's shell, funnels where the first
+# proposals show one, and ends proposals that cannot be worth the draws wanted.
 # Version 16 whitens coordinates sooner, ends starts that lead nowhere sooner, and counts proposals
 # by smoothed weights.
 # Version 15 counts the eigenvalues that Lanczos' method does not find as their mean.
@@ -108,6 +110,7 @@ DADVI_PSIS = _row(
     options=PsisOptions(),
     look=Look("#4f1237", DOTTED, "*"),
     usual=True,
+    version=17,
     sized_by=("proposals", "weights_s"),
     repairable=False,
     one_mode="its proposals lie in one mode, and weights cannot put draws where there are none",
@@ -125,5 +128,5 @@ DADVI_BASINS = _row(
     sized_by=("proposals", "weights_s"),
     repairable=False,
     # Version 7 has correlations above the full-rank limit too.
-    version=16,
+    version=17,
 )

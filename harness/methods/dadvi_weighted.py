@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from harness.records.text import number, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, importance
 from harness.vi.deterministic.fullrank import FULLRANK_LIMIT
+from harness.vi.deterministic.funnel import Funnel, funnel_of
+from harness.vi.gaussian import Factor
 from harness.vi.short_chains import CHECKS
 from harness.vi.short_chains.coordinates import Parts, coordinates_of
 from harness.vi.short_chains.home import kernel
@@ -61,7 +64,7 @@ def fit_weighted(problem: Problem[PsisOptions]) -> Fitted:
     """Draw from linear response's Gaussian with heavier tails, weight, and resample."""
     optimum = optimum_of(problem, "response")
     q = response_of(problem, optimum)
-    return _weighted(problem, optimum, q, importance.Defensive(q.mean, q.factor))
+    return _weighted(problem, optimum, q, _around(q.mean, q.factor))
 
 
 def fit_basins(problem: Problem[WeightOptions]) -> Fitted:
@@ -109,7 +112,7 @@ def _part(
                 problem.target, mean, np.diag(sd**2), problem.rng, problem.clock
             )
             if np.isfinite(full.elbo) and np.isfinite(full.factor).all():
-                return importance.Defensive(full.mean, full.factor), full.elbo
+                return _around(full.mean, full.factor), full.elbo
     if optimum.hessian is not None:
         covariance = optimum.covariance
         if covariance is None or not np.array_equal(mean, optimum.mean):
@@ -118,8 +121,12 @@ def _part(
             # Mean field's ELBO lacks this entropy; where the basin is Gaussian nothing else.
             factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
             gained = float(np.log(np.diag(factor)).sum() - basin.theta[d:].sum())
-            return importance.Defensive(mean, factor), basin.elbo + gained
-    return importance.Defensive(mean, sd), basin.elbo
+            return _around(mean, factor), basin.elbo + gained
+    return _around(mean, sd), basin.elbo
+
+
+def _around(mean: FloatArray, factor: Factor) -> importance.Defensive:
+    return importance.Defensive(mean, factor, importance.BROAD)
 
 
 def _weighted(
@@ -143,7 +150,7 @@ def _weighted(
     whole = Judged(q.mean, q.factor, tuple(faults), tuple(notes))
     diagnostics |= found.diagnostics
     fit = fitted(problem, optimum, whole, z[found.chosen], None, diagnostics)
-    return dataclasses.replace(fit, copies=found.copies, log_p=log_p[found.chosen])
+    return dataclasses.replace(fit, proposal=found.chosen, log_p=log_p[found.chosen])
 
 
 def share_faults(error: float) -> tuple[Fault, ...]:
@@ -193,28 +200,50 @@ def _proposed(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return proposals ``(n, d)`` with log p and log q.
 
-    A first part says how many are needed for weights that are worth enough draws. Where the weights
-    are not to be trusted, more of them would not be either.
+    A first part says how many are needed for weights that are worth enough draws, and whether a
+    funnel is the better proposal for the others. Where the weights are not to be trusted, more of
+    them would not be either.
     """
     wanted, most = max(problem.draws, USUAL_DRAWS), _most_proposals(problem)
     parts: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    funnel: Funnel | None = None
     n, more = 0, min(wanted // 5, most)
     while True:
-        z, log_q = proposal.drawn(more, problem.rng)
-        parts.append((z, densities(problem, z, max(1, more // 20)), log_q))
+        z, each = (proposal if funnel is None else funnel).drawn(more, problem.rng)
+        parts.append((z, densities(problem, z, max(1, more // 20)), np.atleast_2d(each)))
         n += more
-        log_p, log_q = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        log_p = np.concatenate([part[1] for part in parts])
+        log_q = _mixed([part[2] for part in parts])
         # Smoothed as they will be: one heavy weight says little of how many draws they are worth.
         found = importance.smoothed_weights(log_p, log_q, lambda _p, _q: 0.0)
         enough = found.ess >= ENOUGH * wanted and found.largest <= importance.LARGEST
         # With the most proposals the largest weight would still be too large a share.
         heavy = found.largest * n > importance.LARGEST * most
         least = importance.LEAST_SHARE * (UNLUCKY if len(parts) == 1 else 1.0)
-        if n >= most or enough or heavy or not found.ess > least * n:
+        needed = MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0)
+        # Nor would the weights be worth the draws wanted.
+        vain = len(parts) > 1 and needed > most and found.largest > importance.LARGEST
+        if n >= most or enough or heavy or vain or not found.ess > least * n:
             return np.concatenate([part[0] for part in parts]), log_p, log_q
+        if len(parts) == 1 and isinstance(proposal, importance.Defensive):
+            funnel = funnel_of(proposal, z, found)
+            if funnel is not None:
+                parts = [(z, log_p, np.stack([log_q, funnel.log_density(z)]))]
         # A part may miss what makes weights uneven, or be unlucky: look again soon.
-        needed = min(MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0), 2.0 * n)
-        more = int(np.clip(needed - n, n // 8, most - n))
+        more = int(np.clip(min(needed, 2.0 * n) - n, n // 8, most - n))
+
+
+def _mixed(each: Sequence[FloatArray]) -> FloatArray:
+    """Return log q of all parts' draws as those of one mixture (Veach and Guibas 1995, SIGGRAPH).
+
+    ``each`` has a part's log densities by the first proposal and, if there is one, by the funnel
+    that all other parts come from, shape ``(proposal, draw)``.
+    """
+    log_q = np.concatenate(each, axis=1)
+    first = each[0].shape[1] / log_q.shape[1]
+    if len(log_q) == 1 or first == 1:
+        return np.asarray(log_q[0])
+    return np.asarray(np.logaddexp(math.log(first) + log_q[0], math.log1p(-first) + log_q[1]))
 
 
 def _most_proposals(problem: Problem[WeightOptions]) -> int:

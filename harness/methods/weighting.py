@@ -76,10 +76,9 @@ def weighed(
     n = len(log_p)
     weights, notes, diagnostics = looked(log_p, log_q)
     index = importance.systematic(weights.weight, draws, rng)
-    copies = np.bincount(index, minlength=n)[index].astype(np.float64)
     return Weighed(
         index,
-        copies if copies.max() > 1 else None,
+        importance.copies_of(index),
         "" if weights.trusted else _doubt(weights, proposal),
         notes,
         {**diagnostics, "proposals": float(n)},

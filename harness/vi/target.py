@@ -94,8 +94,8 @@ class Fitted:
     reason: Reason | None = None
     log_p: FloatArray | None = None
     """Log density of the target at z, shape (draw,), nats; None where the fit did not need it."""
-    copies: FloatArray | None = None
-    """How many of the draws are copies of the same weighted proposal, shape (draw,)."""
+    proposal: NDArray[np.intp] | None = None
+    """Which weighted proposal each draw is, shape (draw,); None where none was weighted."""
     chains: int = 0
     """The number of Markov chains that the draws are, one after the other; 0: independent draws."""
     stats: Mapping[str, FloatArray] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ SHARE, NU = 0.1, 2.0
 
 Tails lighter than the posterior's would leave means without a finite error: two degrees of freedom
 are enough for every posterior that has a variance.
+"""
+
+BROAD, BROAD_NU = 0.4, 10.0
+"""Share of the proposals around the Gaussian's own shell, and their fewest degrees of freedom.
+
+In d dimensions a Gaussian's draws lie within 1 / √(2 d) of one distance, and so do those of a
+Student-t with d degrees of freedom: there it covers what is a little wider in all directions, which
+two degrees of freedom hardly visit. On 300 and 40 effects of groups this makes the effective sample
+size 1.5 and 1.2 times as large; where the posterior is a Gaussian it costs 3%.
 """
 
 LEAST_SHARE, LARGEST = 0.05, 0.01
@@ -109,56 +119,72 @@ class Proposal(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Defensive:
-    """A Gaussian and a Student-t: ``(1 − SHARE) N(m, LL') + SHARE t_NU(m, LL')``.
+    """A Gaussian and Student-t's around it, all with ``m`` and ``LL'``.
 
-    Weights against it are at most 1 / (1 − SHARE) times those against the Gaussian. If the
-    posterior has heavier tails than the Gaussian, the t keeps the weights bounded (Hesterberg
-    1995, *Technometrics* 37). ``mean`` and ``factor`` are those of a
-    :class:`~harness.vi.gaussian.Gaussian`.
+    The density is ``(1 − SHARE − broad) N + SHARE t_NU + broad t_ν``, ν the larger of d and
+    ``BROAD_NU``. Weights against it are at most 1 / (1 − SHARE − broad) times those against the
+    Gaussian. If the posterior has heavier tails than the Gaussian, the t with ``NU`` degrees of
+    freedom keeps the weights bounded (Hesterberg 1995, *Technometrics* 37). ``mean`` and ``factor``
+    are those of a :class:`~harness.vi.gaussian.Gaussian`.
     """
 
     mean: FloatArray
     factor: Factor
+    broad: float = 0.0
 
     def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Return draws, shape ``(n, d)``."""
-        return np.asarray(self.mean + scaled(self._units(n, rng), self.factor))
+        return np.asarray(self.mean + scaled(self.units(n, rng), self.factor))
 
     def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return draws, shape ``(n, d)``, with their log densities, shape ``(n,)``, nats."""
-        unit = self._units(n, rng)
+        unit = self.units(n, rng)
         moved = scaled(unit, self.factor)
         if isinstance(self.factor, np.ndarray):
             # The density of m + L u needs only the length of u: no system of equations is solved.
             length = np.einsum("nd,nd->n", unit, unit)
         else:
             length = square(moved, self.factor)
-        return np.asarray(self.mean + moved), self._log_density(length)
+        return np.asarray(self.mean + moved), self.at_length(length)
 
-    def _units(self, n: int, rng: np.random.Generator) -> FloatArray:
+    def units(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws of mean 0 and factor 1, shape ``(n, inputs)``."""
         unit = rng.standard_normal((n, inputs(self.factor)))
-        heavy = rng.random(n) < SHARE
-        unit[heavy] /= np.sqrt(rng.chisquare(NU, size=(int(heavy.sum()), 1)) / NU)
+        level, low = rng.random(n), 0.0
+        for share, nu in self._students:
+            drawn = (low <= level) & (level < low + share)
+            unit[drawn] /= np.sqrt(rng.chisquare(nu, size=(int(drawn.sum()), 1)) / nu)
+            low += share
         return unit
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the log density, shape ``(point,)``, nats."""
-        return self._log_density(square(z - self.mean, self.factor))
+        return self.at_length(square(z - self.mean, self.factor))
 
-    def _log_density(self, distance: FloatArray) -> FloatArray:
+    def at_length(self, distance: FloatArray) -> FloatArray:
         """Return the log density at points whose squared Mahalanobis distances are given."""
         d = len(self.mean)
         log_det = log_determinant(self.factor)
         normal = -0.5 * distance - log_det - 0.5 * d * LOG_TWO_PI
-        student = (
-            math.lgamma((NU + d) / 2)
-            - math.lgamma(NU / 2)
-            - 0.5 * d * math.log(NU * math.pi)
-            - log_det
-            - 0.5 * (NU + d) * np.log1p(distance / NU)
-        )
-        both = np.logaddexp(math.log1p(-SHARE) + normal, math.log(SHARE) + student)
-        return np.asarray(both)
+        each = [math.log1p(-SHARE - self.broad) + normal]
+        for share, nu in self._students:
+            student = (
+                math.lgamma((nu + d) / 2)
+                - math.lgamma(nu / 2)
+                - 0.5 * d * math.log(nu * math.pi)
+                - log_det
+                - 0.5 * (nu + d) * np.log1p(distance / nu)
+            )
+            each.append(math.log(share) + student)
+        return np.asarray(functools.reduce(np.logaddexp, each))
+
+    @property
+    def _students(self) -> tuple[tuple[float, float], ...]:
+        """Shares and degrees of freedom of the Student-t's."""
+        heavy = (SHARE, NU)
+        if not self.broad:
+            return (heavy,)
+        return (heavy, (self.broad, max(BROAD_NU, float(len(self.mean)))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +220,12 @@ def systematic(weight: FloatArray, count: int, rng: np.random.Generator) -> NDAr
     index = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
     # The permutation removes the order of the weighted draws.
     return np.asarray(rng.permutation(np.minimum(index, len(weight) - 1)))
+
+
+def copies_of(index: NDArray[np.intp]) -> FloatArray | None:
+    """Return how many draws are the same proposal as each, None where all are distinct."""
+    times = np.bincount(index)[index].astype(np.float64)
+    return times if times.max(initial=1) > 1 else None
 
 
 def delivered(wanted: int, ess: float) -> int:
