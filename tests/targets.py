@@ -141,16 +141,16 @@ def two_normals(distance: float, share: float = 0.2) -> Mixture:
     return Mixture([share, 1 - share], [[0.0], [distance]], [[1.0], [1.0]])
 
 
-def funnel(dimension: int) -> Density:
-    """Return Neal's funnel: v ~ N(0, 3), x_i ~ N(0, exp(v / 2))."""
+def funnel(dimension: int, sd: float = 3.0) -> Density:
+    """Return Neal's funnel: v ~ N(0, sd), where 3 is his, and x_i ~ N(0, exp(v / 2))."""
     d = dimension - 1
 
     def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         v, x = z[:, 0], z[:, 1:]
         squares = np.exp(-v) * (x**2).sum(axis=1)
-        constant = -math.log(3) - 0.5 * dimension * LOG_2_PI
-        value = -(v**2) / 18 - 0.5 * d * v - 0.5 * squares + constant
-        slope = np.column_stack([-v / 9 - 0.5 * d + 0.5 * squares, -x * np.exp(-v)[:, None]])
+        constant = -math.log(sd) - 0.5 * dimension * LOG_2_PI
+        value = -0.5 * (v / sd) ** 2 - 0.5 * d * v - 0.5 * squares + constant
+        slope = np.column_stack([-v / sd**2 - 0.5 * d + 0.5 * squares, -x * np.exp(-v)[:, None]])
         return value, slope
 
     return Density(dimension, function)

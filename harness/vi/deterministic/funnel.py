@@ -40,7 +40,7 @@ class Funnel:
     slope: float
 
     def drawn(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Return draws, shape ``(n, d)``, with log densities by ``around`` and by this, ``(2, n)``."""
+        """Return draws ``(n, d)`` and log densities by ``around`` and by this, ``(2, n)``."""
         e = self.around.units(n, rng)
         s = self._log_scale(e[:, self.which])
         u = e * np.exp(s)[:, None]
