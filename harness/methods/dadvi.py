@@ -52,8 +52,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-# Version 17, of weighted draws alone, draws more around the Gaussian's shell, and funnels where
-# the first proposals show one; it ends proposals that cannot be worth the draws wanted.
+# Version 17, of weighted draws alone, draws more around the Gaussian's shell, and from
+# funnels where the first proposals show one.
 # Version 16 whitens coordinates sooner, ends starts that lead nowhere sooner, and counts proposals
 # by smoothed weights.
 # Version 15 counts the eigenvalues that Lanczos' method does not find as their mean.

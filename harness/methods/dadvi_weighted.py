@@ -220,17 +220,15 @@ def _proposed(
         # With the most proposals the largest weight would still be too large a share.
         heavy = found.largest * n > importance.LARGEST * most
         least = importance.LEAST_SHARE * (UNLUCKY if len(parts) == 1 else 1.0)
-        needed = MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0)
-        # Nor would the weights be worth the draws wanted.
-        vain = len(parts) > 1 and needed > most and found.largest > importance.LARGEST
-        if n >= most or enough or heavy or vain or not found.ess > least * n:
+        if n >= most or enough or heavy or not found.ess > least * n:
             return np.concatenate([part[0] for part in parts]), log_p, log_q
         if len(parts) == 1 and isinstance(proposal, importance.Defensive):
             funnel = funnel_of(proposal, z, found)
             if funnel is not None:
                 parts = [(z, log_p, np.stack([log_q, funnel.log_density(z)]))]
         # A part may miss what makes weights uneven, or be unlucky: look again soon.
-        more = int(np.clip(min(needed, 2.0 * n) - n, n // 8, most - n))
+        needed = min(MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0), 2.0 * n)
+        more = int(np.clip(needed - n, n // 8, most - n))
 
 
 def _mixed(each: Sequence[FloatArray]) -> FloatArray:
