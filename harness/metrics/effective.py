@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.records import FloatArray
 
 FEWEST = 4
 """Shorter chains have no autocorrelation in their halves: the minimum of ArviZ too."""
 
-EQUAL = 1e-15
-"""A range below this share of the largest deviation is rounding."""
+SQUARED = 1e100
+"""Series that vary by more, or by less than one over this, are put on another scale: squares of
+large numbers overflow."""
+
+
+LEAST_LAGS = 32
+"""Short chains are looked at with at least as many lags at first."""
 
 
 def split(chains: FloatArray) -> FloatArray:
@@ -46,54 +52,89 @@ def effective_sizes(series: FloatArray) -> FloatArray:
     x = series.reshape(-1, chains, draws)
     if draws < FEWEST or x.size == 0:
         return np.full(shape, math.nan)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # In units of the largest deviation, because squares of large numbers overflow.
-        x = x - np.mean(x, axis=(1, 2))[:, None, None]  # a copy, which may be changed
-        largest = np.maximum(np.max(x, axis=(1, 2)), -np.min(x, axis=(1, 2)))
-    varies = np.isfinite(largest) & (largest > 0)
-    found = np.where(np.isfinite(largest), float(chains * draws), math.nan)
+    high, low = np.max(x, axis=(1, 2)), np.min(x, axis=(1, 2))
+    spread = high / 2 - low / 2
+    known = np.isfinite(high) & np.isfinite(low)
+    found = np.where(known, float(chains * draws), math.nan)
+    varies = known & (spread > 0)
     if np.any(varies):
         if not np.all(varies):
-            x, largest = x[varies], largest[varies]
-        x /= largest[:, None, None]
-        found[varies] = of_halves(split(x))
+            x, spread, low = x[varies], spread[varies], low[varies]
+        if not (np.min(spread) > 1 / SQUARED and np.max(spread) < SQUARED):
+            unit = spread[:, None, None]
+            x = (x / 2 - low[:, None, None] / 2) / unit
+        found[varies] = of_halves(_halves(x))
     return found.reshape(shape)
 
 
-def of_halves(x: FloatArray) -> FloatArray:
-    """Return the sizes of series ``(series, chain, draw)`` that are finite."""
-    from scipy.fft import irfft, next_fast_len, rfft
+def _halves(x: FloatArray) -> FloatArray:
+    """Return the halves of chains in any order, without a copy where that is possible."""
+    series, chains, draws = x.shape
+    return x.reshape(series, 2 * chains, draws // 2) if draws % 2 == 0 else split(x)
 
+
+def of_halves(x: FloatArray) -> FloatArray:
+    """Return the sizes of series ``(series, chain, draw)`` that are finite and can be squared.
+
+    Few sequences go on beyond the first eighth of the lags, and fewer lags need shorter transforms:
+    the others are looked at only for these few.
+    """
     chains, n = x.shape[1:]
     total = chains * n
     means = np.mean(x, axis=2)
-    length = next_fast_len(2 * n, real=True)
-    spectrum = rfft(x - means[:, :, None], n=length)
-    # The chains' mean autocovariance needs one transform back instead of one for each.
-    squares = np.square(spectrum.view(np.float64)).reshape(len(x), chains, -1, 2)
-    power = np.mean(squares[..., 0] + squares[..., 1], axis=1)
-    covariance = irfft(power, n=length)[:, :n] / n
-    within = covariance[:, :1] * n / (n - 1)
-    whole = covariance[:, 0] + (np.var(means, axis=1, ddof=1) if chains > 1 else 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rho = 1 - (within - covariance) / whole[:, None]
-    rho[:, 0] = 1.0
-    time = np.maximum(_time(rho), 1 / math.log10(total))
-    equal = np.ptp(x, axis=(1, 2)) < EQUAL
+    centred = x - means[:, :, None]
+    between = np.var(means, axis=1, ddof=1) if chains > 1 else np.zeros(len(x))
+    time, ended = _time(_correlations(centred, between, n // 8), n)
+    if not np.all(ended):
+        longer = ~ended
+        time[longer], _ = _time(_correlations(centred[longer], between[longer], n), n)
+    time = np.maximum(time, 1 / math.log10(total))
+    # Halves that do not vary have a mean that may be rounded.
+    equal = np.isnan(time) & (np.ptp(x, axis=(1, 2)) == 0)
     return np.where(equal, float(total), total / time)
 
 
-def _time(rho: FloatArray) -> FloatArray:
-    """Return integrated autocorrelation times by Geyer's rules; ``rho`` is ``(series, lag)``."""
-    n = rho.shape[1]
+def _correlations(centred: FloatArray, between: FloatArray, lags: int) -> FloatArray:
+    """Return autocorrelations of all chains together, ``(series, lag)``, at least for some lags.
+
+    ``between`` is the variance of the chains' means, which are zero in ``centred``.
+    """
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    series, chains, n = centred.shape
+    # Zeros behind the draws keep their end from their beginning, up to as many lags.
+    length = next_fast_len(n + max(lags, min(n, LEAST_LAGS)), real=True)
+    spectrum = rfft(centred, n=length).view(np.float64)
+    # The chains' mean autocovariance needs one transform back instead of one for each.
+    squares = np.einsum("scf,scf->sf", spectrum, spectrum).reshape(series, -1, 2)
+    power = (squares[..., 0] + squares[..., 1]) / chains
+    covariance = irfft(power, n=length)[:, : min(length - n + 1, n)] / n
+    within = covariance[:, :1] * n / (n - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = 1 - (within - covariance) / (covariance[:, :1] + between[:, None])
+    rho[:, 0] = 1.0
+    return np.asarray(rho)
+
+
+def _time(rho: FloatArray, n: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return integrated autocorrelation times by Geyer's rules, and whether the lags sufficed.
+
+    ``rho`` is ``(series, lag)``, of chains of ``n`` draws.
+    """
+    lags = rho.shape[1]
     rows = np.arange(len(rho))
-    pairs = rho[:, : n - n % 2].reshape(len(rho), -1, 2).sum(axis=2)
+    pairs = rho[:, : lags - lags % 2].reshape(len(rho), -1, 2).sum(axis=2)
     # Pairs count up to the first that is not positive; its first half counts if that is.
-    positive = np.cumprod(pairs > 0, axis=1).sum(axis=1)
-    stop = np.minimum(positive, max(math.ceil((n - 2) / 2) - 1, 0))
+    falls = pairs <= 0
+    falls |= np.isnan(pairs)
+    first = np.argmax(falls, axis=1)
+    positive = np.where(falls[rows, first], first, pairs.shape[1])
+    ended = (positive < pairs.shape[1]) | (lags == n)
+    last_pair = min(max(math.ceil((n - 2) / 2) - 1, 0), pairs.shape[1] - 1)
+    stop = np.minimum(positive, last_pair)
     monotone = np.cumsum(np.minimum.accumulate(pairs, axis=1), axis=1)
     before = np.where(stop > 0, monotone[rows, stop - 1], 0.0)
     last = rho[rows, 2 * stop]
     kept = (last > 0) | (pairs[rows, stop] >= 0)
     time = -1 + 2 * before + np.where(kept, last, 0.0)
-    return np.where(np.isnan(rho[:, 1]), math.nan, time)
+    return np.where(np.isnan(rho[:, 1]), math.nan, time), ended
