@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 
 from harness.metrics.distance import EXACT
-from harness.metrics.effective import effective_sizes, of_halves, split
+from harness.metrics.effective import effective_sizes
 from harness.metrics.metric import Column, Metric, Scene
 from harness.metrics.sample import Sample
-from harness.ranks import normal_scores
 from harness.records import NO_ESTIMATE, Estimate, FloatArray, Rule
 from harness.records.text import listed, percent
 
@@ -38,22 +37,10 @@ def rhat(x: FloatArray) -> float:
 def _rhat(own: Sample) -> float:
     if _unusable(own):
         return math.nan
-    halves = split(own.values)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        folded = np.abs(halves - np.median(halves)).reshape(-1, 1)
-        scores = (own.scores, normal_scores(folded).reshape(halves.shape))
-        both = [_of_scores(z) for z in scores]
+    ranks, distances = own.rhats
     # Chains each stuck at a value of its own have no variance within: infinitely apart.
     # Two values equally far from the median leave no distance to rank: only the first counts.
-    return both[0] if math.isnan(both[1]) else max(both)
-
-
-def _of_scores(z: FloatArray) -> float:
-    """Return √((B / W + n − 1) / n), B and W the variances between and within chains."""
-    n = z.shape[1]
-    between = n * np.var(np.mean(z, axis=1), ddof=1)
-    within = np.mean(np.var(z, axis=1, ddof=1))
-    return float(np.sqrt((between / within + n - 1) / n))
+    return ranks if math.isnan(distances) else max(ranks, distances)
 
 
 def _unusable(own: Sample) -> bool:
@@ -85,7 +72,7 @@ def _ess(own: Sample, which: Literal["bulk", "tail"]) -> float:
     if _unusable(own):
         return math.nan
     if which == "bulk":
-        return float(of_halves(own.scores[None])[0])
+        return own.bulk_worth
     if own.kind != "discrete":
         return min(own.ess_quantile(0.05), own.ess_quantile(0.95))
     # The quantiles of few values are interpolated; here they have to be draws.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +64,14 @@ def effective_sizes(series: FloatArray) -> FloatArray:
         if not (np.min(spread) > 1 / SQUARED and np.max(spread) < SQUARED):
             unit = spread[:, None, None]
             x = (x / 2 - low[:, None, None] / 2) / unit
-        found[varies] = of_halves(_halves(x))
+        found[varies] = of_halves(halves_of(x))
     return found.reshape(shape)
 
 
-def _halves(x: FloatArray) -> FloatArray:
-    """Return the halves of chains in any order, without a copy where that is possible."""
-    series, chains, draws = x.shape
-    return x.reshape(series, 2 * chains, draws // 2) if draws % 2 == 0 else split(x)
+def halves_of(x: FloatArray) -> FloatArray:
+    """Return what :func:`split` does in another order, without a copy where that is possible."""
+    *series, chains, draws = x.shape
+    return x.reshape(*series, 2 * chains, draws // 2) if draws % 2 == 0 else split(x)
 
 
 def of_halves(x: FloatArray) -> FloatArray:
@@ -138,3 +139,34 @@ def _time(rho: FloatArray, n: int) -> tuple[FloatArray, NDArray[np.bool_]]:
     kept = (last > 0) | (pairs[rows, stop] >= 0)
     time = -1 + 2 * before + np.where(kept, last, 0.0)
     return np.where(np.isnan(rho[:, 1]), math.nan, time), ended
+
+
+def rhat_of_scores(z: FloatArray) -> FloatArray:
+    """Return √((B / W + n − 1) / n), B and W the variances between and within chains.
+
+    ``z`` has shape ``(…, chain, draw)``. NaN where nothing varies, infinite where nothing varies
+    within chains.
+    """
+    n = z.shape[-1]
+    between = n * np.var(np.mean(z, axis=-1), axis=-1, ddof=1)
+    within = np.mean(np.var(z, axis=-1, ddof=1), axis=-1)
+    return np.asarray(np.sqrt((between / within + n - 1) / n))
+
+
+@lru_cache(maxsize=4)
+def waves(n: int) -> FloatArray:
+    """Return a function of ranks from 0 that varies quickly: ten waves over all of them."""
+    found: FloatArray = np.cos(20 * np.pi * (np.arange(n) / n))
+    found.flags.writeable = False
+    return found
+
+
+def local_worth(x: FloatArray, n: int) -> FloatArray:
+    """Return the effective sizes of :func:`waves` of the ranks of chains, ``(…, chain, draw)``.
+
+    Long chains count one by one, because they may be in different modes; short ones are too many.
+    Where it is unknown, it is ``n``.
+    """
+    parts = x[..., :, None, :] if x.shape[-2] <= x.shape[-1] else x[..., None, :, :]
+    local = np.sum(effective_sizes(parts), axis=-1)
+    return np.where(np.isfinite(local), local, float(n))

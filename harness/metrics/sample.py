@@ -9,7 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.effective import effective_sizes, split
+from harness.metrics.effective import (
+    effective_sizes,
+    local_worth,
+    of_halves,
+    rhat_of_scores,
+    split,
+    waves,
+)
 from harness.metrics.modes import Basins, find_basins
 from harness.metrics.threads import cached
 from harness.ranks import normal_scores, ordered_scores
@@ -45,7 +52,10 @@ QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Probabilities of the quantiles whose effective sizes stand for the whole distribution."""
 
-_ARRAYS = ("order", "sorted", "finite_sorted", "_squares", "_levels", "scores")
+FEWEST_PER_LEVEL = 20
+"""A quantity whose values occur more often than that on average takes few values."""
+
+_ARRAYS = ("order", "sorted", "finite_sorted", "_squares", "_levels", "scores", "far_scores")
 """What a sample keeps of the size of its draws."""
 
 
@@ -82,8 +92,6 @@ class Sample:
         self.iid = iid
         self.copies = copies
         self.n = values.size
-        # If there are none or some are not finite, moments and quantiles are NaN.
-        self.finite = self.n > 0 and bool(np.all(np.isfinite(self.values)))
 
     @property
     def values(self) -> FloatArray:
@@ -114,9 +122,11 @@ class Sample:
         """Take the draws again that :meth:`release` let go of."""
         self._values = values
 
-    def have_sorted(self, ordered: FloatArray) -> None:
+    def have_sorted(self, ordered: FloatArray, order: NDArray[np.intp] | None) -> None:
         """Take the draws in ascending order, which many samples are put in together."""
         self.__dict__["sorted"] = ordered
+        if order is not None:
+            self.__dict__["order"] = order
 
     @cached
     def order(self) -> NDArray[np.intp]:
@@ -127,6 +137,12 @@ class Sample:
     def sorted(self) -> FloatArray:
         """All draws in ascending order, shape ``(n,)``."""
         return np.sort(self.values, axis=None)
+
+    @cached
+    def finite(self) -> bool:
+        """Whether there are draws and all are finite; if not, moments and quantiles are NaN."""
+        # NaN is the last of sorted numbers.
+        return self.n > 0 and bool(np.all(np.isfinite(self.sorted[[0, -1]])))
 
     @cached
     def finite_sorted(self) -> FloatArray:
@@ -197,6 +213,10 @@ class Sample:
             return np.asarray(((self.values - self.mean) / self.sd) ** 2)
 
     @cached
+    def _squares_sd(self) -> float:
+        return float(np.std(self._squares))
+
+    @cached
     def ess_sd(self) -> float:
         """Effective sample size of the variance."""
         if self._independent or self.sd == 0:
@@ -224,7 +244,7 @@ class Sample:
     @cached
     def _levels(self) -> tuple[FloatArray, FloatArray] | None:
         """Values and mid-distribution probabilities of a quantity that takes few values."""
-        if np.count_nonzero(np.diff(self.sorted)) >= self.n / 20:
+        if np.count_nonzero(np.diff(self.sorted)) >= self.n / FEWEST_PER_LEVEL:
             return None
         value, count = np.unique(self.sorted, return_counts=True)
         share = count / self.n
@@ -246,8 +266,9 @@ class Sample:
     def _tail_index(self) -> float:
         """Hill's estimate of the tail index, from the √n draws farthest from the median."""
         k = int(math.sqrt(self.n))
-        far = np.abs(self.sorted - self.quantiles["q50"])
-        far = np.sort(np.partition(far, -k - 1)[-k - 1 :])
+        # They are among the lowest and the highest as many.
+        ends = np.concatenate([self.sorted[: k + 1], self.sorted[-k - 1 :]])
+        far = np.sort(np.abs(ends - self.quantiles["q50"]))[-k - 1 :]
         return float(np.mean(np.log(far[1:] / far[0]))) if far[0] > 0 else math.inf
 
     def quantile(self, p: float) -> float:
@@ -333,7 +354,7 @@ class Sample:
         if self.sd == 0:
             return 0.0
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(np.std(self._squares)) / 2 / math.sqrt(self.ess_sd)
+            return self._squares_sd / 2 / math.sqrt(self.ess_sd)
 
     @property
     def width(self) -> float:
@@ -354,12 +375,18 @@ class Sample:
         high = self.sparsity["q95"] / self.width
         p = QUANTILES["q5"]
         variance = p * (1 - p) * (low**2 + high**2) - 2 * p**2 * low * high
-        if self._independent:
-            return math.sqrt(variance / self.n)
+        return math.sqrt(variance / (self.n if self._independent else self._width_worth))
+
+    @cached
+    def _width_worth(self) -> float:
+        """The effective size of the width's influence function, but for its unit."""
+        low, high = self.sparsity["q5"], self.sparsity["q95"]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            low, high = low / self.width, high / self.width
         influence = low * (self.values <= self.quantiles["q5"]) + high * (
             self.values > self.quantiles["q95"]
         )
-        return math.sqrt(variance / self.effective(influence))
+        return self.effective(influence)
 
     @property
     def robust_scale(self) -> float:
@@ -402,6 +429,26 @@ class Sample:
         halves = split(self.values)  # without the middle draws, which would have ranks
         return normal_scores(halves.reshape(-1, 1)).reshape(halves.shape)
 
+    @cached
+    def far_scores(self) -> FloatArray:
+        """Normal scores of the distances from the median, cut as :attr:`scores`."""
+        halves = split(self.values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            folded = np.abs(halves - np.median(halves)).reshape(-1, 1)
+        return normal_scores(folded).reshape(halves.shape)
+
+    @cached
+    def rhats(self) -> tuple[float, float]:
+        """The split R-hat of the ranks and that of the ranks of distances from the median."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, two = (float(rhat_of_scores(z)) for z in (self.scores, self.far_scores))
+        return one, two
+
+    @cached
+    def bulk_worth(self) -> float:
+        """The effective sample size of the ranks' normal scores."""
+        return float(of_halves(self.scores[None])[0])
+
     @property
     def _lowest_ranks(self) -> NDArray[np.intp]:
         """How many draws are smaller than each, ``(chain, draw)``."""
@@ -420,16 +467,15 @@ class Sample:
         varies quickly with the ranks. The effective size for the mean of two chains stuck in two
         modes is a few draws, which would show no modes.
         """
-        ess = float(self.n)
-        if self.copies is not None:
-            ess *= float(np.mean(1 / self.copies))
-        elif not self.iid and self.finite and self.n > 0:
-            waves = np.cos(20 * np.pi * (self._lowest_ranks / self.n))
-            # Long chains one by one, which may be in different modes; short ones are too many.
-            parts = waves[:, None] if len(waves) <= waves.shape[1] else waves[None]
-            local = float(np.sum(effective_sizes(parts)))
-            ess = local if math.isfinite(local) else ess
-        return find_basins(self.finite_sorted, ess)
+        return find_basins(self.finite_sorted, self._local_worth)
+
+    @cached
+    def _local_worth(self) -> float:
+        if self.iid:
+            return self.n * (1.0 if self.copies is None else float(np.mean(1 / self.copies)))
+        if not self.finite:
+            return float(self.n)
+        return float(local_worth(waves(self.n)[self._lowest_ranks], self.n))
 
 
 def prepare(values: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> Sample:

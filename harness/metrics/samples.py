@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.sample import CONSTANT, Sample
 from harness.metrics.threads import BLOCK, ahead
+from harness.metrics.together import Columns, fill
 from harness.records import Draws, FloatArray
 
 LARGE_BYTES = 2**26
@@ -45,23 +46,34 @@ def samples_of(draws: Draws, names: Sequence[str], *, keep: bool = False) -> Ite
     at = dict(zip(names, places(draws, names).tolist(), strict=True))
     blocks = [names[first : first + BLOCK] for first in range(0, len(names), BLOCK)]
 
-    def read(block: Sequence[str]) -> tuple[list[str], FloatArray, FloatArray]:
+    def read(block: Sequence[str]) -> list[Sample]:
         missing = [n for n in block if n not in kept or kept[n].released]
-        values = columns(draws.values, np.array([at[n] for n in missing], dtype=np.intp))
-        return missing, values, np.sort(values.reshape(len(missing), values[0:1].size), axis=1)
-
-    for block, (missing, values, ordered) in zip(blocks, ahead(read, blocks), strict=True):
         own = {n: kept[n] for n in block if n in kept}
-        for name, x, ascending in zip(missing, values, ordered, strict=True):
+        values = columns(draws.values, np.array([at[n] for n in missing], dtype=np.intp))
+        flat = values.reshape(len(missing), values[0:1].size)
+        again = all(n in own for n in missing)
+        # The order is for figures that a sample has had before it was released.
+        order = None if again or draws.iid or not keep else np.argsort(flat, axis=1)
+        ordered = np.sort(flat, axis=1) if order is None else np.take_along_axis(flat, order, 1)
+        for i, name in enumerate(missing):
             if name in own:
-                own[name].restore(x)
+                own[name].restore(values[i])
             else:
-                own[name] = Sample(x, iid=draws.iid, copies=draws.copies)
-            own[name].have_sorted(ascending)
-        yield from (own[n] for n in block)
+                own[name] = Sample(values[i], iid=draws.iid, copies=draws.copies)
+            own[name].have_sorted(ordered[i], None if order is None else order[i])
+        found = [own[n] for n in block]
+        if not again:
+            fill([own[n] for n in missing], Columns(values, ordered, order), whole=keep)
+            if keep:
+                for sample in found:
+                    sample.settle()
+        return found
+
+    for block, found in zip(blocks, ahead(read, blocks), strict=True):
+        yield from found
         if keep:
-            kept.update(own)
-            for name, sample in own.items() if large else ():
+            kept.update(zip(block, found, strict=True))
+            for name, sample in zip(block, found, strict=True) if large else ():
                 sample.release(partial(_again, weakref.ref(draws), name))
 
 

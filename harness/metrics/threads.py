@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Generic, TypeVar, overload
 
@@ -41,16 +42,19 @@ def each(
 
 
 def ahead(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Yield what work makes of each item; a thread makes the next while one is looked at."""
+    """Yield what work makes of each item; threads make the next ones while one is looked at."""
     if len(items) < 2:  # noqa: PLR2004 - there is no next one
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(work, items[0])
-        for item in items[1:]:
-            found, coming = coming.result(), pool.submit(work, item)
-            yield found
-        yield coming.result()
+    here = contextvars.copy_context()
+    with ThreadPoolExecutor(cores()) as pool:
+        made: deque[Future[R]] = deque()
+        for item in items:
+            made.append(pool.submit(here.copy().run, work, item))
+            if len(made) > cores():
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
 
 
 class cached(Generic[R]):  # noqa: N801 - used like a function
