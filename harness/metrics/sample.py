@@ -398,14 +398,18 @@ class Sample:
         """σ, in which distances are given: the sd, or the robust scale where tails stretch it."""
         return min(self.sd, self.robust_scale)
 
+    @property
+    def reach(self) -> float:
+        """How far from their centre values are clipped in the variances of standard errors."""
+        return OUTLIER_SDS * self.robust_scale
+
     def bounded(self, series: FloatArray, centre: float) -> FloatArray:
         """Clip values to 50 robust sds of the draws around a centre.
 
         Only for the variances of standard errors. One draw of 10 000 that lies 300 sds out moves
         the mean by 0.03 sd but would double its standard error and leave it undecided.
         """
-        reach = OUTLIER_SDS * self.robust_scale
-        return np.clip(series, centre - reach, centre + reach)
+        return np.clip(series, centre - self.reach, centre + self.reach)
 
     @cached
     def mean_se(self) -> float:
@@ -413,7 +417,7 @@ class Sample:
         scale = self.robust_scale
         if scale == 0:
             return 0.0
-        reach = OUTLIER_SDS * scale
+        reach = self.reach
         centre = self.quantiles["q50"]
         if self.sorted[0] >= centre - reach and self.sorted[-1] <= centre + reach:
             return self.mean_mcse

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.distance import INFINITE, distance, finite
+from harness.metrics.effective import SQUARED
 from harness.metrics.joint import (
     Block,
     Joint,
@@ -50,18 +51,26 @@ def _w1(q: Sample, ref: Sample) -> Estimate:
     # Both runs are sorted, so the stable (merging) sort is the quick one.
     order = np.argsort(x, kind="stable")
     from_q = order < q.n
-    gap = np.diff(x[order])
+    x = x[order]
+    gap = x[1:] - x[:-1]
     total, root, over = _pooled(x.size)
+    # Each draw's place among its own says how many of q are at or below it.
+    upto = np.where(from_q, order + 1, np.arange(q.n, x.size + q.n) - order)[:-1]
     # n m (F − G) in whole numbers, which are zero exactly where the two are equal.
-    apart = np.cumsum(from_q)[:-1] * (q.n + ref.n) - total * q.n
+    apart = (upto * x.size - total * q.n).astype(np.float64)
     difference = apart / (q.n * ref.n)
     noise = 1 / q.ess_overall + 1 / ref.ess_overall
-    by_chance = CHANCE * math.sqrt(noise) * root * np.exp(difference**2 * over / noise)
-    value = float(np.sum((np.abs(difference) - by_chance) * gap))
-    h = np.concatenate([[0.0], np.cumsum(np.sign(apart) * gap)])
+    by_chance = np.exp(difference**2 * over / noise)
+    by_chance *= root
+    by_chance *= -CHANCE * math.sqrt(noise)
+    by_chance += np.abs(difference)
+    value = float(by_chance @ gap)
+    h = np.empty(x.size)
+    h[0] = 0.0
+    np.cumsum(np.sign(apart) * gap, out=h[1:])
     error = math.hypot(
-        _spread(q, h[from_q]) / math.sqrt(q.ess_least),
-        _spread(ref, h[~from_q]) / math.sqrt(ref.ess_least),
+        _spread(q, h, from_q) / math.sqrt(q.ess_least),
+        _spread(ref, h, ~from_q) / math.sqrt(ref.ess_least),
     )
     return finite(value / ref.unit, error / ref.unit)
 
@@ -74,11 +83,18 @@ def _pooled(size: int) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     return total, np.sqrt(variance), -0.5 / variance
 
 
-def _spread(sample: Sample, h: FloatArray) -> float:
-    """Return the sd of an influence function at the sorted draws; see :meth:`Sample.bounded`."""
+def _spread(sample: Sample, h: FloatArray, own: NDArray[np.bool_]) -> float:
+    """Return the sd of an influence function at a sample's draws; see :meth:`Sample.bounded`."""
+    low, high = float(np.min(h)), float(np.max(h))
+    if 1 / SQUARED < high - low <= min(sample.reach, SQUARED):  # nothing to bound, and nothing overflows
+        share = own.astype(np.float64)
+        away = h - (h @ share) / sample.n
+        away *= away
+        return math.sqrt(float(away @ share) / sample.n)
+    h = h[own]
     largest = float(np.max(np.abs(h)))
-    if largest == 0 or not math.isfinite(largest):
-        return 0.0 if largest == 0 else math.nan
+    if not math.isfinite(largest):
+        return math.nan
     return float(np.std(sample.bounded(h, float(h[h.size // 2])) / largest)) * largest
 
 
