@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.distance import INFINITE
 from harness.metrics.effective import effective_sizes
-from harness.metrics.sample import CONSTANT, SD_PER_WIDTH, effective_size, weighted_size
+from harness.metrics.sample import CONSTANT, MARKS, SD_PER_WIDTH, effective_size, weighted_size
 from harness.metrics.samples import columns
 from harness.metrics.threads import BLOCK, cached, each
 from harness.ranks import row_ranks
@@ -67,8 +67,17 @@ class Block:
     ``(column,)``.
     """
 
-    def __init__(self, z: FloatArray, *, iid: bool, copies: FloatArray | None = None) -> None:
+    def __init__(
+        self,
+        z: FloatArray,
+        *,
+        iid: bool,
+        copies: FloatArray | None = None,
+        marks: FloatArray | None = None,
+    ) -> None:
+        """Take draws, and of each column its :func:`marks` if they are known."""
         self.z = z
+        self._marks = marks
         self.iid = iid
         self.copies = copies
 
@@ -79,7 +88,12 @@ class Block:
 
     @cached
     def _order(self) -> tuple[FloatArray, FloatArray]:
-        parts = of_parts(lambda part: centre_and_scale(self.flat[part]), len(self.z))
+
+        def of(part: slice) -> tuple[FloatArray, FloatArray]:
+            known = None if self._marks is None else self._marks[part]
+            return centre_and_scale(self.flat[part], known)
+
+        parts = of_parts(of, len(self.z))
         centre, scale = (np.concatenate(x) for x in zip(*parts, strict=True))
         return centre, scale
 
@@ -163,27 +177,33 @@ class JointReference:
         seed: int,
         vectors: Sequence[Columns] = (),
         which: Columns | None = None,
+        marks: FloatArray | None = None,
     ) -> None:
         """Take draws, shape ``(chain, draw, quantity)``.
 
-        ``which`` are the columns to compare, all if None; ``columns`` and ``vectors`` are places
-        in it. ``vectors`` are the columns of each vector and matrix of the program; ``seed`` is
-        that of random directions, the same for every run so that runs can be compared.
+        ``which`` are the columns to compare, all if None; ``columns``, ``vectors`` and ``marks``,
+        if these are known, are places in it. ``vectors`` are the columns of each vector and matrix
+        of the program; ``seed`` is that of random directions, the same for every run so that runs
+        can be compared.
         """
         which = np.arange(values.shape[2]) if which is None else which
         self.columns = np.flatnonzero(np.isin(which, usable(values)))
         k = self.columns.size
         z = np.empty((k, *values.shape[:2]), dtype=np.float32 if k > LARGE else np.float64)
         self.centre, self.scale = np.empty(k), np.empty(k)
+        known = None if marks is None else marks[self.columns]
+        own = np.empty((k, len(MARKS)), dtype=z.dtype)
 
         def fill(part: slice) -> None:
             theirs = columns(values, which[self.columns[part]])
             flat = theirs.reshape(len(theirs), -1)
-            self.centre[part], self.scale[part] = centre_and_scale(flat)
+            at = marks_of(flat) if known is None else known[part]
+            self.centre[part], self.scale[part] = centre_and_scale(flat, at)
             z[part] = self.standardised(theirs, part)
+            own[part] = self.standardised(at[:, None], part)[:, 0]
 
         list(of_parts(fill, k) if k else ())
-        self.block = Block(z, iid=iid)
+        self.block = Block(z, iid=iid, marks=own)
         self.seed = seed
         at = {int(c): i for i, c in enumerate(self.columns)}
         inside = [np.array([at[int(c)] for c in v if int(c) in at], dtype=np.intp) for v in vectors]
@@ -242,11 +262,14 @@ class Joint:
         iid: bool,
         copies: FloatArray | None = None,
         which: Columns | None = None,
+        marks: FloatArray | None = None,
     ) -> None:
         """Take draws, shape ``(chain, draw, quantity)``.
 
-        ``which`` are the columns of the reference's quantities, all in their order if None.
+        ``which`` are the columns of the reference's quantities, all in their order if None;
+        ``marks`` are theirs, if they are known.
         """
+        self._marks = marks
         self._q = q
         self._which = np.arange(q.shape[2]) if which is None else which
         self._iid, self._copies = iid, copies
@@ -267,7 +290,11 @@ class Joint:
 
         if not all(of_parts(fill, which.size)) or own.size == 0:
             return None
-        return Block(own, iid=self._iid, copies=self._copies), reference.block
+        marks = None
+        if self._marks is not None:
+            theirs = self._marks[self.columns, None]
+            marks = reference.standardised(theirs, ALL)[:, 0].astype(own.dtype)
+        return Block(own, iid=self._iid, copies=self._copies, marks=marks), reference.block
 
     @cached
     def correlations(self) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
@@ -358,14 +385,21 @@ def usable(ref: FloatArray) -> Columns:
         return np.flatnonzero(np.isfinite(largest) & (high / 2 - low / 2 > CONSTANT * largest))
 
 
-def centre_and_scale(columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+def marks_of(columns: FloatArray) -> FloatArray:
+    """Return the draws at :data:`MARKS` of each column ``(column, draw)``: ``(column, mark)``."""
+    at = [int(p * (columns.shape[1] - 1)) for p in MARKS]
+    return np.asarray(np.partition(columns, at, axis=1)[:, at])
+
+
+def centre_and_scale(
+    columns: FloatArray, marks: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return median and robust sd of each column; the sd where the 5-95% width is zero."""
-    n = columns.shape[1]
-    at = [int(p * (n - 1)) for p in (0.05, 0.5, 0.95)]
-    low, centre, high = np.partition(columns, at, axis=1)[:, at].T
+    low, centre, high = (marks_of(columns) if marks is None else marks).T
     scale = np.asarray((high - low) * SD_PER_WIDTH)
     flat = scale == 0
-    scale[flat] = np.std(columns[flat], axis=1)
+    if np.any(flat):
+        scale[flat] = np.std(columns[flat], axis=1)
     return np.asarray(centre), scale
 
 

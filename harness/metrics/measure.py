@@ -20,6 +20,7 @@ from harness.records import (
     NO_ESTIMATE,
     Draws,
     Estimate,
+    FloatArray,
     Measure,
     Model,
     Reference,
@@ -143,15 +144,11 @@ class Yardstick:
         self._prepared: dict[tuple[str, ...], metrics.JointReference] = {}
         self.samples: list[metrics.Sample] = []
         self._summaries: list[dict[str, Estimate]] = []
-
-        def settled(sample: metrics.Sample) -> tuple[metrics.Sample, dict[str, Estimate]]:
-            # While its draws are there: those of very many quantities are let go of.
+        # One at a time, while its draws are there: those of very many are let go of.
+        for sample in metrics.samples_of(reference.draws, self.names, keep=True, arrays=False):
             sample.settle()
-            return sample, metrics.summaries(sample)
-
-        for sample, found in metrics.each(settled, self._of(reference.draws, self.names)):
             self.samples.append(sample)
-            self._summaries.append(found)
+            self._summaries.append(metrics.summaries(sample))
 
     @staticmethod
     def _of(reference: Draws, names: Sequence[str]) -> Iterator[metrics.Sample]:
@@ -191,31 +188,40 @@ class Yardstick:
         reference = self._of(self.draws, tuple(judged))
         ours = metrics.samples_of(draws, present, keep=draws is self.draws)
 
-        def beside(pair: tuple[metrics.Sample, metrics.Sample | None]) -> dict[str, Estimate]:
+        def beside(
+            pair: tuple[metrics.Sample, metrics.Sample | None],
+        ) -> tuple[dict[str, Estimate], tuple[float, ...]]:
             sample, own = pair
             if own is None:
-                return metrics.not_measured(sample.kind)
+                return metrics.not_measured(sample.kind), ()
             found = metrics.summaries(own)
-            return found if against_itself else found | metrics.compare_quantity(own, sample)
+            if not against_itself:
+                found |= metrics.compare_quantity(own, sample)
+            return found, own.marks
 
         pairs = (
             (sample, next(ours) if name in there else None)
             for name, sample in zip(judged, reference, strict=True)
         )
-        for name, found in zip(judged, metrics.each(beside, pairs), strict=True):
+        marks = {}
+        for name, (found, at) in zip(judged, metrics.each(beside, pairs), strict=True):
             out += self._measures(method, seed, name, found)
+            marks[name] = at
         if not against_itself:
             out += self._moved(draws, method, seed)
         pair = None
         together = tuple(n for n in present if judged[n].kind != "discrete")
         if len(together) > 1 and not against_itself:
-            joint = self._joint(draws, together)
+            theirs = np.array([judged[n].marks for n in together])
+            joint = self._joint(draws, together, theirs, np.array([marks[n] for n in together]))
             out += self._measures(method, seed, None, metrics.compare_joint(joint))
             pair = worst_pair(joint, together)
         out += self._measures(method, seed, None, metrics.measured("run", result))
         return Measured(out, pair)
 
-    def _joint(self, draws: Draws, present: tuple[str, ...]) -> metrics.Joint:
+    def _joint(
+        self, draws: Draws, present: tuple[str, ...], theirs: FloatArray, marks: FloatArray
+    ) -> metrics.Joint:
         if present not in self._prepared:
             vectors: dict[str, list[int]] = {}
             for i, name in enumerate(present):
@@ -226,6 +232,7 @@ class Yardstick:
                 seed=seed_of(" ".join(self.names)),
                 vectors=[np.array(v) for v in vectors.values()],
                 which=places(self.draws, present),
+                marks=theirs,
             )
         return metrics.Joint(
             draws.values,
@@ -233,6 +240,7 @@ class Yardstick:
             iid=draws.iid,
             copies=draws.copies,
             which=places(draws, present),
+            marks=marks,
         )
 
     def _broken(self, draws: Draws) -> dict[str, metrics.Sample]:

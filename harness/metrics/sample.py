@@ -49,6 +49,9 @@ that their mean is unknown even from ample draws; all others are ``continuous``.
 
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
+MARKS = (0.05, 0.5, 0.95)
+"""Joint metrics put draws on the scale of their draws at these probabilities."""
+
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Probabilities of the quantiles whose effective sizes stand for the whole distribution."""
 
@@ -116,7 +119,7 @@ class Sample:
 
     def settle(self) -> None:
         """Compute the figures that need the draws and are asked for later."""
-        _ = self.kind, self.mean_se, self.basins
+        _ = self.kind, self.mean_se, self.basins, self.marks
 
     def restore(self, values: FloatArray) -> None:
         """Take the draws again that :meth:`release` let go of."""
@@ -148,6 +151,13 @@ class Sample:
     def finite_sorted(self) -> FloatArray:
         """The finite draws in ascending order."""
         return self.sorted if self.finite else self.sorted[np.isfinite(self.sorted)]
+
+    @cached
+    def marks(self) -> tuple[float, ...]:
+        """The draws at :data:`MARKS`, not interpolated."""
+        if self.n == 0:
+            return (math.nan,) * len(MARKS)
+        return tuple(self.sorted[[int(p * (self.n - 1)) for p in MARKS]].tolist())
 
     @cached
     def _moments(self) -> tuple[float, float]:
@@ -356,7 +366,7 @@ class Sample:
         with np.errstate(over="ignore", invalid="ignore"):
             return self._squares_sd / 2 / math.sqrt(self.ess_sd)
 
-    @property
+    @cached
     def width(self) -> float:
         """The 5-95% width."""
         with np.errstate(over="ignore"):
@@ -388,17 +398,17 @@ class Sample:
         )
         return self.effective(influence)
 
-    @property
+    @cached
     def robust_scale(self) -> float:
         """The sd of a normal distribution of this 5-95% width; the sd if the width is zero."""
         return self.width * SD_PER_WIDTH or self.sd
 
-    @property
+    @cached
     def unit(self) -> float:
         """σ, in which distances are given: the sd, or the robust scale where tails stretch it."""
         return min(self.sd, self.robust_scale)
 
-    @property
+    @cached
     def reach(self) -> float:
         """How far from their centre values are clipped in the variances of standard errors."""
         return OUTLIER_SDS * self.robust_scale

@@ -30,11 +30,14 @@ def sample_of(draws: Draws, name: str) -> Sample:
     return Sample(draws.quantity(name), iid=draws.iid, copies=draws.copies)
 
 
-def samples_of(draws: Draws, names: Sequence[str], *, keep: bool = False) -> Iterator[Sample]:
+def samples_of(
+    draws: Draws, names: Sequence[str], *, keep: bool = False, arrays: bool = True
+) -> Iterator[Sample]:
     """Yield the prepared scalars of draws, in the order of their names.
 
     With ``keep`` each is prepared once as long as the draws live. Of large draws it then keeps its
-    figures, and its arrays only until the next block is asked for.
+    figures, and its arrays only until the next block is asked for. They are not read again for
+    these figures: without ``arrays`` one may have nothing else.
 
     Raises
     ------
@@ -47,34 +50,40 @@ def samples_of(draws: Draws, names: Sequence[str], *, keep: bool = False) -> Ite
     blocks = [names[first : first + BLOCK] for first in range(0, len(names), BLOCK)]
 
     def read(block: Sequence[str]) -> list[Sample]:
-        missing = [n for n in block if n not in kept or kept[n].released]
         own = {n: kept[n] for n in block if n in kept}
-        values = columns(draws.values, np.array([at[n] for n in missing], dtype=np.intp))
-        flat = values.reshape(len(missing), values[0:1].size)
-        again = all(n in own for n in missing)
-        # The order is for figures that a sample has had before it was released.
-        order = None if again or draws.iid or not keep else np.argsort(flat, axis=1)
-        ordered = np.sort(flat, axis=1) if order is None else np.take_along_axis(flat, order, 1)
-        for i, name in enumerate(missing):
-            if name in own:
-                own[name].restore(values[i])
-            else:
-                own[name] = Sample(values[i], iid=draws.iid, copies=draws.copies)
-            own[name].have_sorted(ordered[i], None if order is None else order[i])
-        found = [own[n] for n in block]
-        if not again:
-            fill([own[n] for n in missing], Columns(values, ordered, order), whole=keep)
-            if keep:
-                for sample in found:
-                    sample.settle()
-        return found
+        missing = [n for n in block if n not in own or (arrays and own[n].released)]
+        if missing:
+            _prepare(draws, own, {n: at[n] for n in missing}, keep=keep)
+        return [own[n] for n in block]
 
     for block, found in zip(blocks, ahead(read, blocks), strict=True):
         yield from found
         if keep:
             kept.update(zip(block, found, strict=True))
             for name, sample in zip(block, found, strict=True) if large else ():
-                sample.release(partial(_again, weakref.ref(draws), name))
+                if not sample.released:
+                    sample.release(partial(_again, weakref.ref(draws), name))
+
+
+def _prepare(draws: Draws, own: dict[str, Sample], at: dict[str, int], *, keep: bool) -> None:
+    """Read columns of draws into samples, those that were released or new ones."""
+    values = columns(draws.values, np.array(list(at.values()), dtype=np.intp))
+    flat = values.reshape(len(at), -1)
+    new = not at.keys() <= own.keys()
+    # The order is for figures that a sample has had before it was released.
+    order = np.argsort(flat, axis=1) if new and keep and not draws.iid else None
+    ordered = np.sort(flat, axis=1) if order is None else np.take_along_axis(flat, order, 1)
+    for i, (name, x) in enumerate(zip(at, values, strict=True)):
+        if name in own:
+            own[name].restore(x)
+        else:
+            own[name] = Sample(x, iid=draws.iid, copies=draws.copies)
+        own[name].have_sorted(ordered[i], None if order is None else order[i])
+    if new:
+        found = [own[name] for name in at]
+        fill(found, Columns(values, ordered, order), whole=keep)
+        for sample in found if keep else ():
+            sample.settle()
 
 
 def places(draws: Draws, names: Sequence[str]) -> NDArray[np.intp]:
@@ -95,7 +104,12 @@ def columns(values: FloatArray, which: NDArray[np.intp]) -> FloatArray:
 
     Shape ``(column, chain, draw)``.
     """
-    return np.ascontiguousarray(np.moveaxis(np.take(values, which, axis=2), 2, 0))
+    first, count = (int(which[0]), which.size) if which.size else (0, 0)
+    if np.array_equal(which, np.arange(first, first + count)):  # neighbours need not be gathered
+        some = values[:, :, first : first + count]
+    else:
+        some = np.take(values, which, axis=2)
+    return np.array(np.moveaxis(some, 2, 0), order="C")
 
 
 def unusable(values: FloatArray) -> list[str | None]:

@@ -19,6 +19,9 @@ BLOCK = 64
 """Columns that are read together, because neighbours share the lines of memory; fewer are not worth
 a thread."""
 
+TASKS = 4
+"""Tasks for each core, so that a slow one keeps the others from waiting."""
+
 
 def each(
     work: Callable[[T], R], items: Iterable[T], *, at_once: int = BLOCK, least: int = BLOCK
@@ -37,7 +40,11 @@ def each(
     here = contextvars.copy_context()
     with ThreadPoolExecutor(cores()) as pool:
         while block:
-            yield from pool.map(lambda item: here.copy().run(work, item), block)
+            # A task for a few items: handing one over takes as long as a short one.
+            few = max(1, len(block) // (TASKS * cores()))
+            tasks = [block[i : i + few] for i in range(0, len(block), few)]
+            for found in pool.map(lambda task: here.copy().run(list, map(work, task)), tasks):
+                yield from found
             block = list(islice(coming, at_once))
 
 

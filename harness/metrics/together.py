@@ -137,7 +137,7 @@ def quantiles(ordered: FloatArray, p: FloatArray) -> FloatArray:
     below, above = ordered[rows, low], ordered[rows, high]
     mixed = below * (low + 1 - at) + above * (at - low)
     # Rounding of a weighted mean of equal values could give widths under zero.
-    return np.where(below == above, below, mixed)
+    return np.asarray(np.where(below == above, below, mixed))
 
 
 def sparsities(ordered: FloatArray, worth: FloatArray) -> FloatArray:

@@ -86,15 +86,18 @@ def _pooled(size: int) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
 def _spread(sample: Sample, h: FloatArray, own: NDArray[np.bool_]) -> float:
     """Return the sd of an influence function at a sample's draws; see :meth:`Sample.bounded`."""
     low, high = float(np.min(h)), float(np.max(h))
-    if 1 / SQUARED < high - low <= min(sample.reach, SQUARED):  # nothing to bound, and nothing overflows
+    if high == low:
+        return 0.0
+    # Where nothing is bounded, and nothing overflows.
+    if 1 / SQUARED < high - low <= min(sample.reach, SQUARED):
         share = own.astype(np.float64)
         away = h - (h @ share) / sample.n
         away *= away
         return math.sqrt(float(away @ share) / sample.n)
     h = h[own]
     largest = float(np.max(np.abs(h)))
-    if not math.isfinite(largest):
-        return math.nan
+    if largest == 0 or not math.isfinite(largest):
+        return 0.0 if largest == 0 else math.nan
     return float(np.std(sample.bounded(h, float(h[h.size // 2])) / largest)) * largest
 
 
