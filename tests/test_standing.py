@@ -106,6 +106,16 @@ def test_weighted_draws_that_doubt_themselves_are_no_yardstick() -> None:
     assert by["dadvi_psis"].doubts == {Reason.WEIGHTS: 1}
 
 
+def test_where_everything_is_in_doubt_the_chains_are_the_yardstick() -> None:
+    """A fit without a doubt of its own is none if its weights show that it is nowhere near."""
+    chains = run("short_chains", 0.0, 1.0, reason=Reason.NOT_MIXED)
+    doubted = run("dadvi_psis", 0.0, 1.0, reason=Reason.WEIGHTS)
+    narrow, far = run("laplace", 0.0, 0.05), run("laplace", 7.0, 1.0)
+    for fit in (narrow, far):
+        assert found(fit, chains, doubted)["laplace"].beside == "short_chains"
+    assert found(run("laplace", 0.0, 0.9), chains, doubted)["short_chains"].beside == "laplace"
+
+
 def test_without_draws_there_is_nothing_to_say() -> None:
     """A failed run has no standing, and no other method is measured against it."""
     lost = RunResult(

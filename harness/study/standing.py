@@ -13,6 +13,14 @@ from harness.metrics import KHAT, measure
 from harness.records import NO_ESTIMATE, Estimate, Model, Reference, RunResult, Standing
 from harness.study.measuring import Measuring
 
+WEIGHTED = "weighted draws"
+
+KHAT_LIMIT = 1.0
+"""Above it the mean of the weights does not exist."""
+
+FAR_NATS = 10.0
+"""A fit that is farther from the posterior by its own weights is nothing to measure against."""
+
 
 def standings(
     model: Model,
@@ -74,12 +82,30 @@ def standings(
     return tuple(out)
 
 
-def _doubt(run: RunResult) -> tuple[bool, bool, float]:
-    """Order runs: without a doubt of their own first, then weighted draws, then by k-hat."""
+def _doubt(run: RunResult) -> tuple[bool, bool, bool, float]:
+    """Order runs: without a doubt first, then short chains, then weighted draws, then by k-hat.
+
+    Short chains come first only where everything is in doubt: they have at least moved away from
+    the fit at which they started.
+    """
     khat = _khat(run).value
     row = METHODS.get(run.spec.method)
-    weighted = row is not None and row.kind == "weighted draws"
-    return run.status != "ok", not weighted, math.inf if math.isnan(khat) else khat
+    kind = "" if row is None else row.kind
+    doubt = run.status != "ok" or not (kind == WEIGHTED or _near(khat, _divergence(run).value))
+    return (
+        doubt,
+        doubt and kind != "short chains",
+        kind != WEIGHTED,
+        math.inf if math.isnan(khat) else khat,
+    )
+
+
+def _near(khat: float, divergence: float) -> bool:
+    """Tell whether the weights of a fit's own draws let it be near the posterior.
+
+    Where they are all but one zero, k-hat means nothing, and the divergence is large.
+    """
+    return khat <= KHAT_LIMIT and not divergence > FAR_NATS
 
 
 def _khat(run: RunResult) -> Estimate:
