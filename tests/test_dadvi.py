@@ -541,13 +541,14 @@ def test_an_improper_posterior_names_the_flat_direction() -> None:
     def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
         return -0.5 * z[:, 1] ** 2, -z * [0, 1]
 
-    words = "no fit"
+    words, reason = "no fit", None
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             words = fit_family(problem(Density(2, function), DADVI, family="meanfield")).message
         except FitError as error:
-            words = str(error)
+            words, reason = str(error), error.reason
     assert words.endswith("log p does not fall along x[1]")
+    assert reason is Reason.IMPROPER
 
 
 @pytest.mark.parametrize("row", [DADVI, DADVI_LR])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
+from scipy.special import expit
 
 from harness.records import Program
 from harness.stan.embedded.lacking import DEFINITIONS, with_function
@@ -48,12 +52,45 @@ CALLS = {
         kernel(lambda d: 4 * np.exp(-2 * (np.sin(np.pi * np.abs(d) / 3) / 0.7) ** 2)),
     ),
     "gp_dot_prod_cov": ("matrix[3, 3] r = gp_dot_prod_cov(x, 2.0);", 4 + np.outer(V, V)),
+    "quantile": ("real r = quantile(v, 0.3) + quantile(x, 1);", np.quantile(V, 0.3) + V.max()),
+    "int_step": ("real r = int_step(v[1]) + int_step(-v[1]);", 1.0),
     "matrix_power": ("matrix[2, 2] r = matrix_power(S, 3);", np.linalg.matrix_power(S, 3)),
     "symmetrize_from_lower_tri": (
         "matrix[2, 2] r = symmetrize_from_lower_tri(S);",
         np.array([[0.0, 2.0], [2.0, 1.0]]),
     ),
 }
+
+EXPIT = float(expit(0.3))
+
+RANDOM: dict[str, tuple[str, str, Callable[[], Any]]] = {
+    "ordered_logistic_rng": ("int", "0.4, [-1, 0.5]'", lambda: cut(scipy.stats.logistic)),
+    "ordered_probit_rng": ("int", "0.4, [-1, 0.5]'", lambda: cut(scipy.stats.norm)),
+    "neg_binomial_rng": ("int", "3, 1.5", lambda: scipy.stats.nbinom(3, 1.5 / 2.5)),
+    "skew_normal_rng": ("real", "1, 2, 3", lambda: scipy.stats.skewnorm(3, 1, 2)),
+    "exp_mod_normal_rng": ("real", "1, 2, 0.5", lambda: scipy.stats.exponnorm(1, 1, 2)),
+    "beta_proportion_rng": ("real", "0.3, 4", lambda: scipy.stats.beta(1.2, 2.8)),
+    "pareto_rng": ("real", "2, 5", lambda: scipy.stats.pareto(5, scale=2)),
+    "rayleigh_rng": ("real", "2", lambda: scipy.stats.rayleigh(scale=2)),
+    "frechet_rng": ("real", "6, 2", lambda: scipy.stats.invweibull(6, scale=2)),
+    "loglogistic_rng": ("real", "2, 6", lambda: scipy.stats.fisk(6, scale=2)),
+    "inv_chi_square_rng": ("real", "9", lambda: scipy.stats.invgamma(4.5, scale=0.5)),
+    "scaled_inv_chi_square_rng": ("real", "9, 2", lambda: scipy.stats.invgamma(4.5, scale=18)),
+    "multinomial_rng": ("array[3] int", "[0.2, 0.3, 0.5]', 7", lambda: scipy.stats.binom(7, 0.2)),
+    "bernoulli_logit_glm_rng": (
+        "array[1] int", "[[1.0, 2.0]], [0.3]', [0.2, -0.1]'", lambda: scipy.stats.bernoulli(EXPIT)
+    ),
+    "multi_student_t_rng": (
+        "vector[2]", "9, [1, 2]', [[4, 1], [1, 3]]", lambda: scipy.stats.t(9, 1, 2)
+    ),
+}  # fmt: skip
+
+
+def cut(latent: Any) -> Any:
+    """Return the ordered categories of a latent variable with centre 0.4, cut at -1 and 0.5."""
+    below = latent.cdf(np.array([-1, 0.5]) - 0.4)
+    return scipy.stats.rv_discrete(values=([1, 2, 3], np.diff([0, *below, 1])))
+
 
 PROGRAM = """
 data {{ matrix[3, 2] A; matrix[2, 2] S; matrix[2, 2] L; array[3] real x; }}
@@ -75,10 +112,29 @@ def embedded(folder: Path, text: str) -> Program:
 
 def test_every_function_is_tried() -> None:
     """A function that is defined has a value to compare with."""
-    assert CALLS.keys() == DEFINITIONS.keys()
+    assert CALLS.keys() | RANDOM.keys() == DEFINITIONS.keys()
 
 
-@pytest.mark.parametrize("name", DEFINITIONS)
+@pytest.mark.parametrize("name", RANDOM)
+def test_random_numbers_have_the_mean_and_the_variance_of_their_distribution(
+    name: str, tmp_path: Path
+) -> None:
+    """Within five standard errors, in 4000 draws."""
+    kind, arguments, distribution = RANDOM[name]
+    text = "parameters {{ real m; }} model {{ m ~ normal(0, 1); }} generated quantities {{ {} }}"
+    program = embedded(tmp_path, text.format(f"{kind} r = {name}({arguments});"))
+    assert program.embedded_error == ""
+    density = open_density(program, tmp_path / "m.json", {})
+    values, status = density.constrain(np.zeros((4000, 1)), generated=True, seed=1)
+    density.close()
+    assert not status.any()
+    first, law = values[:, 1], distribution()
+    assert abs(first.mean() - law.mean()) < 5 * law.std() / np.sqrt(len(first))
+    squares = (first - law.mean()) ** 2
+    assert abs(squares.mean() - law.var()) < 5 * squares.std() / np.sqrt(len(first))
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_a_function_has_the_values_of_stans(name: str, tmp_path: Path) -> None:
     """The program is served, and the values are NumPy's."""
     call, right = CALLS[name]

@@ -277,3 +277,14 @@ def test_terminal_and_page_give_the_command_whole(
     command = next_command(found, found.models[0])
     assert f"next: {command}\n" in out.getvalue()
     assert html.summary.summarise(found).rows[0].command == command
+
+
+def test_a_file_of_the_users_own_is_explained() -> None:
+    """It is not there yet: the terminal says what it stands for, and only where it is named."""
+    for reference, explained in (
+        (CASES["chains apart"][0], True),
+        (CASES["divergences"][0], False),
+    ):
+        out = io.StringIO()
+        terminal.print_verdicts(comparison(reference), Console(file=out, width=200))
+        assert ("(DRAWS.nc: draws that you trust" in out.getvalue()) is explained

@@ -237,6 +237,7 @@ def test_a_scale_without_end_is_named_as_improper(harness: Command, folder: Path
     done = harness("compare", "my.stan", "--quick", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "does not fall along s" in done.stdout
+    assert done.stdout.startswith("No method can be used: the posterior is improper.")
     assert "no reference: " not in done.stdout.partition("reference: none")[0]
     assert done.stderr == ""
     levels = {v["method"]: v["level"] for v in results(folder)["models"][0]["verdicts"]}

@@ -22,7 +22,7 @@ import numpy as np
 from harness.methods.method import Outcome, timed_out
 from harness.methods.settings import Options
 from harness.models.data import ModelError, kept_data
-from harness.records import Cost, Draws, RunContext, RunSpec
+from harness.records import Cost, Draws, Reason, RunContext, RunSpec
 from harness.records.faults import machine_fault
 from harness.records.names import kept_places, stan_name
 from harness.records.text import combination, listed
@@ -71,6 +71,10 @@ NAMED = 1e-3
 
 class FitError(RuntimeError):
     """A fit that cannot be made, with what was wrong and what to do."""
+
+    def __init__(self, words: str, reason: Reason | None = None) -> None:
+        super().__init__(words)
+        self.reason = reason
 
 
 class BridgeTarget:
@@ -222,7 +226,8 @@ def _run(
     except (EngineError, ProgramError, ModelError, FitError) as error:
         if machine_fault(error):
             raise
-        return Outcome("failed", cost(), str(error))
+        reason = error.reason if isinstance(error, FitError) else None
+        return Outcome("failed", cost(), str(error), reason)
     unweighed = ""
     if drawn.draws is not None and found.log_q is not None and drawn.draws.log_p is None:
         unweighed = f"no k-hat: the densities of {len(found.log_q)} draws would take too long"

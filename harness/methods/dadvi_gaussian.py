@@ -152,14 +152,20 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
         raise _improper(problem, error) from error
     if level := level_of(problem.target, optimum):
         directions = [along(problem.model, v) for v in level]
-        raise FitError(f"{deterministic.IMPROPER}; {along_words(directions)}")
+        raise _level(directions)
     if not np.isfinite(optimum.errors.mean).all():
         # Where a log scale grows without end, the Hessian is not finite: nothing was fitted.
         flat = flat_directions(problem.target, problem.rng.spawn(1)[0])
         if flat:
             directions = [along(problem.model, v) for v in flat]
-            raise FitError(f"{deterministic.IMPROPER}; {along_words(directions)}")
+            raise _level(directions)
     return optimum
+
+
+def _level(directions: Sequence[Mapping[str, float]]) -> FitError:
+    """Return that log p does not fall along some directions."""
+    words = f"{deterministic.IMPROPER}; {along_words(directions)}"
+    return FitError(words, Reason.IMPROPER)
 
 
 def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
@@ -270,7 +276,8 @@ def _improper(problem: Problem[Any], error: Exception) -> FitError:
     flat = [] if said else flat_directions(problem.target, problem.rng)
     if flat:
         said = [along_words([along(problem.model, v) for v in flat])]
-    return FitError("; ".join([str(error) or deterministic.IMPROPER, *said[:NAMED]]))
+    words = "; ".join([str(error) or deterministic.IMPROPER, *said[:NAMED]])
+    return FitError(words, Reason.IMPROPER if flat else None)
 
 
 def _few_directions(

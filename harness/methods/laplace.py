@@ -88,10 +88,11 @@ def _embedded(
     mode = services.optimize(model, seed, limit, **given)
     d = model.dimension
     around = mode.z + np.random.default_rng(seed).standard_normal((2 * d + 8, d))
-    flat = level_directions(BridgeTarget(model), around, np.ones(d)) if d <= MOST_LEVEL else []
+    with np.errstate(over="ignore", invalid="ignore"):
+        flat = level_directions(BridgeTarget(model), around, np.ones(d)) if d <= MOST_LEVEL else []
     if flat:
         words = f"{along_words([along(model, v) for v in flat])}: the posterior is improper"
-        return Outcome("failed", Cost(clock.elapsed_s), words)
+        return Outcome("failed", Cost(clock.elapsed_s), words, Reason.IMPROPER)
     left = limit - clock.elapsed_s
     whether = options.calculate_lp
     try:

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     WEIGHTS = "weights"
     NOT_SETTLED = "not settled"
     GENERATED = "generated quantities"
+    IMPROPER = "improper posterior"
     NOT_MIXED = "not mixed"
     MOVED = "moved by its own weights"
 

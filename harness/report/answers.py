@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.methods import METHODS, title
-from harness.records import Comparison, Level, ModelComparison, Reference
+from harness.records import Comparison, Level, ModelComparison, Reason, Reference
 from harness.records.text import capital, count, listed, number, one_line
 from harness.report.rows import BAD, ORDER, ModelDecision, Row, choices, evidence, special
 
@@ -62,7 +62,12 @@ def answer_for_one(rows: Sequence[Row], base: str, entry: ModelComparison) -> tu
         answer = f"{stay or 'No method can be used as it is'}: {near}"
     else:
         answer = f"{stay or 'No method can be used'}: every approximation is wrong."
-    return answer, _detail(by, good, base, entry.reference, nuts)
+    detail = _detail(by, good, base, entry.reference, nuts)
+    level = [one_line(r.message) for r in entry.runs if r.reason is Reason.IMPROPER]
+    if level and not (stay or good or by["warn"]):
+        improper = f"{capital(min(level, key=len))}. {detail}"
+        return "No method can be used: the posterior is improper.", improper
+    return answer, detail
 
 
 def _fallback(reference: Reference, *, sound: bool) -> str:

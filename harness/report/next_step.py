@@ -12,6 +12,9 @@ from harness.records import Comparison, ModelComparison, Reason
 OWN_DRAWS = ("--reference", "DRAWS.nc")
 """Draws of the user's own: what is left where NUTS cannot be made to serve."""
 
+YOURS = "draws that you trust, such as NUTS's on a reparametrised program"
+"""What the file of these draws stands for."""
+
 _LONGER = 4  # times as many draws, or seeds
 _FINEST = 0.999  # divergences at this adapt_delta are not cured by a larger one
 _DEEPER = 3  # doublings of NUTS's longest trajectory

@@ -16,6 +16,7 @@ from harness.methods import METHODS, title
 from harness.records import levels
 from harness.records.text import count, integer, number, percent, printed
 from harness.report.decision import columns_of, decide
+from harness.report.next_step import OWN_DRAWS, YOURS
 from harness.report.rows import Decision, ModelDecision, Row
 from harness.why.words import cause_in_short, remedy_in_short, remedy_key
 
@@ -103,6 +104,8 @@ def _print_remarks(console: Console, found: Decision) -> None:
         if model.command:
             # A command that is folded cannot be copied.
             said = Text(f"unknown on {model.model}; next: ").append(model.command, style="bold")
+            if OWN_DRAWS[1] in model.command.split():
+                said.append(f" ({OWN_DRAWS[1]}: {YOURS})")
             console.print(said, soft_wrap=True)
     if found.claims:
         console.print(f"{found.claims} (claims.csv)", highlight=False)

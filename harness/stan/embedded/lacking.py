@@ -141,6 +141,98 @@ matrix harness_symmetrize_from_lower_tri(matrix A) {
   return r;
 }
 """,
+    "quantile": """
+real harness_quantile(vector x, real p) {
+  int n = num_elements(x);
+  vector[n] s = sort_asc(x);
+  real at = (n - 1) * p;
+  int i = 1;
+  while (i < n && i <= at) i += 1;
+  return i == n ? s[n] : s[i] + (at - (i - 1)) * (s[i + 1] - s[i]);
+}
+real harness_quantile(array[] real x, real p) { return harness_quantile(to_vector(x), p); }
+""",
+    "int_step": """
+int harness_int_step(real x) { return x > 0; }
+""",
+    "ordered_logistic_rng": """
+int harness_ordered_logistic_rng(real eta, vector c) {
+  real u = uniform_rng(0, 1);
+  for (k in 1:num_elements(c)) if (u > inv_logit(eta - c[k])) return k;
+  return num_elements(c) + 1;
+}
+""",
+    "ordered_probit_rng": """
+int harness_ordered_probit_rng(real eta, vector c) {
+  real u = uniform_rng(0, 1);
+  for (k in 1:num_elements(c)) if (u > Phi(eta - c[k])) return k;
+  return num_elements(c) + 1;
+}
+""",
+    "neg_binomial_rng": """
+int harness_neg_binomial_rng(real a, real b) { return poisson_rng(gamma_rng(a, b)); }
+""",
+    "multinomial_rng": """
+array[] int harness_multinomial_rng(vector p, int n) {
+  array[num_elements(p)] int y = rep_array(0, num_elements(p));
+  for (i in 1:n) {
+    int k = categorical_rng(p);  // += would draw it twice
+    y[k] += 1;
+  }
+  return y;
+}
+""",
+    "bernoulli_logit_glm_rng": """
+array[] int harness_bernoulli_logit_glm_rng(matrix x, vector a, vector b) {
+  return bernoulli_logit_rng(a + x * b);
+}
+""",
+    "multi_student_t_rng": """
+vector harness_multi_student_t_rng(real nu, vector mu, matrix S) {
+  real w = sqrt(nu / chi_square_rng(nu));
+  return mu + w * multi_normal_rng(rep_vector(0, num_elements(mu)), S);
+}
+""",
+    "skew_normal_rng": """
+real harness_skew_normal_rng(real xi, real omega, real alpha) {
+  real d = alpha / sqrt(1 + square(alpha));
+  return xi + omega * (d * abs(normal_rng(0, 1)) + sqrt(1 - square(d)) * normal_rng(0, 1));
+}
+""",
+    "exp_mod_normal_rng": """
+real harness_exp_mod_normal_rng(real mu, real sigma, real lambda) {
+  return normal_rng(mu, sigma) + exponential_rng(lambda);
+}
+""",
+    "beta_proportion_rng": """
+real harness_beta_proportion_rng(real mu, real kappa) {
+  return beta_rng(mu * kappa, (1 - mu) * kappa);
+}
+""",
+    "pareto_rng": """
+real harness_pareto_rng(real y_min, real alpha) { return y_min * exp(exponential_rng(alpha)); }
+""",
+    "rayleigh_rng": """
+real harness_rayleigh_rng(real sigma) { return sigma * sqrt(2 * exponential_rng(1)); }
+""",
+    "frechet_rng": """
+real harness_frechet_rng(real alpha, real sigma) {
+  return sigma * pow(exponential_rng(1), -1 / alpha);
+}
+""",
+    "loglogistic_rng": """
+real harness_loglogistic_rng(real alpha, real beta) {
+  return alpha * exp(logistic_rng(0, 1) / beta);
+}
+""",
+    "inv_chi_square_rng": """
+real harness_inv_chi_square_rng(real nu) { return 1 / chi_square_rng(nu); }
+""",
+    "scaled_inv_chi_square_rng": """
+real harness_scaled_inv_chi_square_rng(real nu, real s) {
+  return nu * square(s) / chi_square_rng(nu);
+}
+""",
 }
 
 _CALLS = {"qr_thin_R": "qr_thin_Q"}
