@@ -209,3 +209,42 @@ def test_the_same_seed_gives_the_same_draws(method: str, cmdstan: CmdStan, tmp_p
     other = row.run(spec, context._replace(cmdstan_seed=54321), tmp_path)
     assert other.draws is not None
     assert not np.array_equal(first.draws.values, other.draws.values)
+
+
+COPIES = """
+parameters {{ vector<lower=0>[2] a; }}
+transformed parameters {{ real total = sum(a); }}
+model {{ a ~ lognormal(0, 1); }}
+{}
+"""
+
+
+@pytest.mark.parametrize("generated", ["", "generated quantities { real y = normal_rng(0, 1); }"])
+def test_copies_of_a_proposal_are_written_once_unless_something_is_generated(
+    tmp_path: Path, generated: str
+) -> None:
+    """Every draw has the values of its own point; random numbers are drawn for each."""
+    file = tmp_path / "copies.stan"
+    file.write_text(COPIES.format(generated), encoding="utf-8")
+    model = EmbeddedModel(file)
+    z = np.array([[0.5, -1.0], [0.0, 0.1], [0.5, -1.0], [-0.3, 0.2], [0.5, -1.0]])
+    target, rng = Counted(BridgeTarget(model)), np.random.default_rng(1)
+    expected = bridged.expected_s(file, model, {})
+    given = Problem(target, model, {}, Options(), 5, rng, Clock(9), 1, expected)
+    written: list[int] = []
+    constrain = model.constrain
+
+    def counted(points: Any, **how: Any) -> Any:
+        written.append(len(points))
+        return constrain(points, **how)
+
+    model.constrain = counted  # type: ignore[method-assign]
+    found = bridged._drawn(Fitted(z, proposal=np.array([7, 2, 7, 4, 7])), given)
+    assert found.draws is not None
+    a = np.exp(z)
+    values = found.draws.values[0]
+    np.testing.assert_allclose(values[:, :3], np.column_stack([a, a.sum(axis=1)]), rtol=1e-12)
+    assert found.draws.copies is not None
+    assert found.draws.copies[0].tolist() == [3, 1, 3, 1, 3]
+    assert written == [5 if generated else 3]
+    assert len(set(values[:, 3:].ravel())) == (5 if generated else 0)

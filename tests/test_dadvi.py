@@ -37,12 +37,13 @@ from harness.vi.deterministic import (
     Settings,
     StartError,
     importance,
+    large,
     sizes,
 )
 from harness.vi.deterministic.basins import Basin, weigh
 from harness.vi.deterministic.conjugate_gradients import response_variances
 from harness.vi.deterministic.curvature import dense, elbo_hessians, find_pattern
-from harness.vi.deterministic.large import low_rank
+from harness.vi.deterministic.large import _others, low_rank
 from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.roots import LowRankRoot
 from harness.vi.sobol import base_block, base_blocks
@@ -434,6 +435,33 @@ def test_linear_response_in_a_few_directions_says_what_they_leave() -> None:
     true = np.linalg.eigvalsh(_whitened(many.precision, left.root.times(np.eye(200))))
     assert 1.0 < left.wide <= 1.01 * true[0] ** -0.5
     assert 1.0 < left.narrow <= 1.01 * true[-1] ** 0.5
+
+
+def test_eigenvalues_that_are_not_found_count_as_their_mean() -> None:
+    """It is exact where P is diagonal, also if it is negative or unknown."""
+    curvature = np.r_[8.0, 5.0, np.linspace(-0.5, 1.0, 38)]
+    vectors, rng = np.eye(40)[:, :2], np.random.default_rng(1)
+
+    def mean(P: FloatArray) -> float:
+        return _others(P[:2], vectors, lambda v: P * v, rng)
+
+    assert math.isclose(mean(curvature), curvature[2:].mean())
+    assert math.isclose(mean(curvature - 0.5), curvature[2:].mean() - 0.5)
+    assert math.isnan(mean(np.full(40, math.nan)))
+
+
+@pytest.mark.parametrize("others", [-0.5, 0.0, math.nan])
+def test_there_is_no_linear_response_if_other_eigenvalues_are_not_positive(
+    others: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their mean is no curvature then, and the fit fails with it."""
+    target = ill_conditioned(200)
+    found = fitted(target, dense_limit=5, seconds=1e-6)
+    monkeypatch.setattr(large, "_others", lambda *_: others)
+    left = low_rank(found.objective, found.theta, 1e-6, 0.0, np.random.default_rng(1))
+    assert left.root is None
+    with pytest.raises(FitError, match="not positive definite"):
+        _few_directions(problem(target, DADVI_LR, conjugate_s=0.0), found, ())
 
 
 def _spectra(*, logistic: bool) -> Density:

@@ -222,7 +222,10 @@ def low_rank(
     if not (len(values) and values[0] > 0):
         smallest = float(values[0]) if len(values) else math.nan
         return Approximate(None, smallest, math.inf, math.inf, len(values))
-    root = _completed(values, vectors, product, rng)
+    others = _others(values, vectors, product, rng)
+    if not others > 0:
+        return Approximate(None, others, math.inf, math.inf, len(values))
+    root = _completed(values, vectors, others)
     other = base_blocks(d, *_layout(objective, len(eps)), rng).reshape(-1, d)
     product = _precision(objective, theta, other, unit)
 
@@ -283,22 +286,27 @@ def _unit(objective: Objective, theta: FloatArray, eps: FloatArray, gradients: i
     return np.asarray((total / draws) ** -0.5)
 
 
-def _completed(
+def _others(
     values: FloatArray, vectors: FloatArray, product: Metric, rng: np.random.Generator
-) -> LowRankRoot:
-    """Return a root of the inverse of P, given some of its eigenvalues and vectors.
+) -> float:
+    """Return the mean of the eigenvalues of P that are not among ``values``; 1 if all are.
 
-    The mean of the others is that of vᵀ P v − Σ values (Uᵀ v)² over vectors v of random signs
-    (Hutch++, Meyer et al. 2021), over their number.
+    It is that of vᵀ P v − Σ values (Uᵀ v)² over vectors v of random signs (Hutch++, Meyer et al.
+    2021), over their number. If it is not positive, one of them is not.
     """
     d, k = vectors.shape
     if k == d:
-        return LowRankRoot(np.ones(d), vectors, values**-0.5)
+        return 1.0
     signs = rng.choice([-1.0, 1.0], (PROBES, d))
     left = [v @ product(v) - (vectors.T @ v) ** 2 @ values for v in signs]
-    others = float(np.mean(left)) / (d - k)
-    if not others > 0:
-        others = 1.0
+    return float(np.mean(left)) / (d - k)
+
+
+def _completed(values: FloatArray, vectors: FloatArray, others: float) -> LowRankRoot:
+    """Return a root of the inverse of P, given some eigenpairs and the others' mean."""
+    d, k = vectors.shape
+    if k == d:
+        return LowRankRoot(np.ones(d), vectors, values**-0.5)
     own = np.abs(values / others - 1) > DISTINCT
     stretch = (values[own] / others) ** -0.5
     return LowRankRoot(np.full(d, others**-0.5), vectors[:, own], stretch)
