@@ -299,7 +299,7 @@ def _others(
         return 1.0
     signs = rng.choice([-1.0, 1.0], (PROBES, d))
     left = [v @ product(v) - (vectors.T @ v) ** 2 @ values for v in signs]
-    return float(np.mean(left)) / (d - k)
+    return float(np.mean(left) / (d - k))
 
 
 def _completed(values: FloatArray, vectors: FloatArray, others: float) -> LowRankRoot:
