@@ -2,9 +2,9 @@
 
 ``python benchmarks/fuzz.py [--inputs N] [--seed S] [--only READER]``. Each input is a whole file or
 command line with a few random edits: bytes flipped, cut or repeated, values of JSON and TOML
-replaced by odd ones. An input fails where anything but the reader's own error is raised, or where
-the error has several lines or characters that move a terminal's cursor. What failed is printed
-with its seed, which alone makes the same input again.
+replaced by odd ones. An input fails where anything but the reader's own error is raised, where the
+error has several lines or characters that move a terminal's cursor, and where reading takes over
+ten seconds. What failed is printed with its seed, which alone makes the same input again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import math
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -286,8 +287,29 @@ def readers(
 # --- the loop --------------------------------------------------------------------------------
 
 
+LIMIT_S = 10
+"""Seconds after which the reading of an input counts as one that never ends."""
+
+
 def fault(reader: Reader, seed: str, folder: Path) -> str:
-    """Read one input; return what is wrong with how it was refused, empty if nothing is."""
+    """Read one input; return what is wrong with how it was read or refused, empty if nothing is."""
+    late: list[str] = []
+
+    def end(*_: object) -> None:
+        late.append(f"reading took over {LIMIT_S} s")
+        raise TimeoutError(late[0])
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    try:
+        said = _refusal(reader, seed, folder)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return late[0] if late else said
+
+
+def _refusal(reader: Reader, seed: str, folder: Path) -> str:
     reader.make(random.Random(seed), folder)  # noqa: S311 - no secret
     before = _tree(folder.parent, folder)
     try:
@@ -342,8 +364,8 @@ def main() -> None:
     args = parser.parse_args()
     baselines = sorted((Path(__file__).parents[1] / "baselines").glob("*.json"))
     plain = min((json.loads(p.read_text()) for p in baselines), key=lambda b: len(str(b)))
-    netcdf = _netcdf()
-    found = readers(plain, args.results, netcdf)
+    plain_netcdf = netcdf()
+    found = readers(plain, args.results, plain_netcdf)
     found = {name: r for name, r in found.items() if not args.only or args.only in name}
     start = time.process_time()
     faults = loop(found, args.inputs, args.seed)
@@ -355,8 +377,8 @@ def main() -> None:
     raise SystemExit(1 if faults else 0)
 
 
-def _netcdf() -> bytes:
-    """Return a small NetCDF file of draws."""
+def netcdf() -> bytes:
+    """Return the bytes of a small NetCDF file of draws."""
     from harness.records import Draws
     from harness.report.files.netcdf import to_datatree
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.intake import netcdf
 from harness.intake.arrays import draws_of, of_table
 from harness.intake.stan_output import KINDS, is_resampled, of_columns, on
 from harness.intake.taken import DrawsError, Taken
@@ -147,9 +148,7 @@ def _read(files: Sequence[Path]) -> list[Taken]:
     with path.open("rb") as file:
         begin = file.read(512)
     if begin.startswith(b"\x89HDF") and len(files) == 1:
-        import xarray as xr
-
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
+        with netcdf.opened(path) as tree:
             return [of_tree(tree, path.name)]
     if begin.startswith(b"PK") and len(files) == 1:
         with zipfile.ZipFile(path) as archive:

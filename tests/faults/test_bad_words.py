@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -15,12 +17,14 @@ from scripts import load
 
 from harness.check.baseline.file import dumps
 from harness.cli import main
+from harness.intake import DrawsError, read_draws_files
 from harness.models.data import ModelError, read_data
 from harness.models.folders import load as load_model
 from harness.models.folders import user_model
+from harness.records import Draws
 from harness.records.untrusted import file_name, inside, parse_json, read_bytes, unpacked
 from harness.report import files
-from harness.report.files.netcdf import remove_draws
+from harness.report.files.netcdf import remove_draws, to_datatree
 
 PROGRAM = "data { int N; vector[N] y; } parameters { real m; } model { y ~ normal(m, 1); }\n"
 
@@ -318,3 +322,29 @@ def test_the_loop_finds_what_is_wrong(fuzz: ModuleType) -> None:
     assert (
         fuzz.loop({"two": fuzz.Reader(lambda *_: None, two_lines, ModelError)}, 3, 1).total() == 3
     )
+
+
+def test_the_loop_finds_what_never_ends(fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that does not end is found, also if it takes the end of its time for bad input."""
+    monkeypatch.setattr(fuzz, "LIMIT_S", 0.05)
+
+    def endless(_: Path) -> None:
+        try:
+            time.sleep(5)
+        except TimeoutError as error:
+            raise ModelError("it cannot be read") from error
+
+    assert fuzz.loop({"z": fuzz.Reader(lambda *_: None, endless, ModelError)}, 2, 1).total() == 2
+
+
+@pytest.mark.parametrize("inside", ["posterior", "/"])
+def test_a_file_whose_group_contains_itself_is_refused(tmp_path: Path, inside: str) -> None:
+    """Such a NetCDF file has no end; one wrong byte can make it."""
+    path = tmp_path / "draws.nc"
+    draws = Draws(("a",), np.random.default_rng(1).normal(size=(2, 10, 1)))
+    to_datatree(draws).to_netcdf(path, engine="h5netcdf")
+    assert read_draws_files(str(path))
+    with h5py.File(path, "a") as file:
+        file["posterior/again"] = file[inside]
+    with pytest.raises(DrawsError, match=r"draws\.nc is damaged: the group /posterior/again"):
+        read_draws_files(str(path))

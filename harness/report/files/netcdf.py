@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.intake.netcdf import opened
 from harness.intake.trees import draws_from_datatree
 from harness.records import Draws, Trace
 from harness.records.names import variables
@@ -146,9 +147,7 @@ def read_draws(path: Path) -> tuple[Draws | None, Trace | None]:
     """Read what :func:`write_draws` wrote; None for what the file does not hold."""
     if not path.is_file():
         return None, None
-    import xarray as xr
-
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
+    with opened(path) as tree:
         draws = draws_from_datatree(tree) if "posterior" in tree.children else None
         trace = None
         if "vi_trace" in tree.children:
