@@ -43,6 +43,9 @@ two hundredths of that of 10 000, more than ``importance.LARGEST``.
 MARGIN = 1.1
 """Proposals beyond those that the first ones say are needed."""
 
+GROWTH = (2.0, 1.5)
+"""How much larger the number of proposals may get until the second look, and until later ones."""
+
 MOST_NUMBERS = 50_000_000
 """Coordinates of all proposals together, because of memory."""
 
@@ -227,7 +230,7 @@ def _proposed(
             if funnel is not None:
                 parts = [(z, log_p, np.stack([log_q, funnel.log_density(z)]))]
         # A part may miss what makes weights uneven, or be unlucky: look again soon.
-        needed = min(MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0), 2.0 * n)
+        needed = min(MARGIN * ENOUGH * wanted * n / max(found.ess, 1.0), GROWTH[len(parts) > 1] * n)
         more = int(np.clip(needed - n, n // 8, most - n))
 
 
