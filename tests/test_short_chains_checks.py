@@ -79,6 +79,32 @@ def test_nothing_that_varies_has_no_rhat() -> None:
     assert math.isnan(nested.nested_rhat(np.ones((4, 4, 4, 1)))[0])
 
 
+def test_groups_by_start_have_the_same_nested_rhat_as_the_sorted_chains() -> None:
+    """What is computed from chains' means and variances is the definition's figure."""
+    rng = np.random.default_rng(3)
+    chains, start = rng.standard_normal((100, 5, 3)), rng.standard_normal((100, 3))
+    chains += 0.3 * start[:, None]
+    by_hand = nested.nested_rhat(nested.superchains(chains, start, 4))
+    np.testing.assert_allclose(nested.rhat_by_start(chains, start, 4), by_hand, rtol=1e-12)
+    assert by_hand.min() > 1.01
+    constant = nested.rhat_by_start(np.ones((100, 5, 1)), start[:, :1], 4)
+    assert math.isnan(constant[0])
+
+
+@pytest.mark.parametrize("draws", [4, 5])
+def test_scores_are_those_of_ranks_and_of_ranks_of_distances(draws: int) -> None:
+    """Ties, odd and even numbers, and a column with NaN."""
+    rng = np.random.default_rng(4)
+    x = np.round(rng.standard_normal((7, draws, 4)), 1)
+    x[0, 0, 3] = np.nan
+    scores, middle = nested.scores_of(x)
+    np.testing.assert_array_equal(middle, np.median(x, axis=(0, 1)))
+    by_hand = np.concatenate([nested.ranked(x), nested.ranked(np.abs(x - middle))], axis=2)
+    np.testing.assert_array_equal(scores, by_hand)
+    assert np.isnan(scores[:, :, [3, 7]]).all()
+    assert np.isfinite(scores[:, :, :3]).all()
+
+
 def test_superchains_are_neighbours() -> None:
     """Sorted by start, column by column, and equally large."""
     rng = np.random.default_rng(3)

@@ -94,11 +94,10 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
     home, kernel = frame.home, made.start.part
     x = frame.columns(made.z, made.value, kernel)
     first = frame.columns(made.start.z[:, None], made.start.value[:, None], kernel)[:, 0]
-    middle = np.median(x, axis=(0, 1))
+    scores, middle = nested.scores_of(x)
     start = np.concatenate([first, np.abs(first - middle)], axis=1)
-    scores = np.concatenate([nested.ranked(x), nested.ranked(np.abs(x - middle))], axis=2)
     memory = np.abs(nested.rank_correlation(start, scores[:, -1]))
-    rhat = nested.nested_rhat(nested.superchains(scores, start, len(start) // SUPERCHAIN))
+    rhat = nested.rhat_by_start(scores, start, len(start) // SUPERCHAIN)
     apart = frame.look != "whole"
     region = frame.regions(made.z, kernel)
     where = region if apart else home.parts.nearest(made.z.reshape(-1, made.z.shape[2]))
@@ -218,6 +217,5 @@ def _agreement(frame: Frame, made: Kept, far: Kept) -> float:
     here = frame.columns(made.z[:, -FAR_DRAWS:], made.value[:, -FAR_DRAWS:], made.start.part)
     there = frame.columns(far.z, far.value, far.start.part)
     n = min(len(here), len(there))
-    both = np.concatenate([here[:n], there[:n]])
-    scores = np.concatenate([nested.ranked(both), nested.ranked(nested.folded(both))], axis=2)
+    scores, _ = nested.scores_of(np.concatenate([here[:n], there[:n]]))
     return float(np.max(nested.nested_rhat(scores.reshape(2, n, *scores.shape[1:]))))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from harness.ranks import normal_scores, ranks
+from harness.ranks import normal_scores, ordered_scores, ranks
 from harness.records import FloatArray
 
 TAIL = 0.05
@@ -27,13 +27,31 @@ def nested_rhat(chains: FloatArray) -> FloatArray:
     *Nested R-hat: assessing the convergence of Markov chain Monte Carlo when running many short
     chains*, Bayesian Analysis, arXiv 2110.13017, definition 3.1).
     """
-    means = chains.mean(axis=2)
+    return _rhat(*_of_chains(chains))
+
+
+def rhat_by_start(chains: FloatArray, by: FloatArray, count: int) -> FloatArray:
+    """Return the nested R-hat of each column with the superchains of :func:`superchains`.
+
+    ``chains`` has shape ``(chain, draw, column)``. Not the draws are sorted, but what they amount
+    to.
+    """
+    both = superchains(np.stack(_of_chains(chains), axis=1), by, count)
+    return _rhat(both[:, :, 0], both[:, :, 1])
+
+
+def _of_chains(chains: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return means and variances over draws, the last axis but one; 0 for one draw a chain."""
+    means = chains.mean(axis=-2)
+    several = chains.shape[-2] > 1
+    return means, chains.var(axis=-2, ddof=1) if several else np.zeros_like(means)
+
+
+def _rhat(means: FloatArray, within: FloatArray) -> FloatArray:
+    """Return nested R-hat by chains' means and variances, ``(superchain, chain, column)``."""
     between = means.mean(axis=1).var(axis=0, ddof=1)
     among = means.var(axis=1, ddof=1) if means.shape[1] > 1 else np.zeros_like(means[:, 0])
-    within = (
-        chains.var(axis=2, ddof=1).mean(axis=1) if chains.shape[2] > 1 else np.zeros_like(among)
-    )
-    whole = (among + within).mean(axis=0)
+    whole = (among + within.mean(axis=1)).mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.sqrt((whole + between) / whole))
 
@@ -58,9 +76,25 @@ def ranked(chains: FloatArray) -> FloatArray:
     return np.asarray(normal_scores(chains.reshape(-1, chains.shape[-1])).reshape(chains.shape))
 
 
-def folded(chains: FloatArray) -> FloatArray:
-    """Return distances from each column's median."""
-    return np.asarray(np.abs(chains - np.median(chains, axis=(0, 1))))
+def scores_of(chains: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return normal scores of columns, then of their distances from the median, and the medians.
+
+    ``chains`` has shape ``(chain, draw, column)``, the scores ``(chain, draw, 2 × column)``. Sorted
+    draws have distances in two sorted runs, so that these take little more than one sort.
+    """
+    n, draws, count = chains.shape
+    rows = np.ascontiguousarray(chains.reshape(-1, count).T)
+    found, middle = np.empty((2 * count, n * draws)), np.empty(count)
+    for j, row in enumerate(rows):
+        order = np.argsort(row)
+        inside = row[order]
+        middle[j] = (inside[(len(row) - 1) // 2] + inside[len(row) // 2]) / 2
+        if np.isnan(inside[-1]):
+            middle[j] = np.nan
+        away = np.abs(inside - middle[j])
+        found[j] = ordered_scores(row, order)
+        found[count + j, order] = ordered_scores(away, np.argsort(away, kind="stable"))
+    return found.T.reshape(n, draws, 2 * count), middle
 
 
 def rank_correlation(one: FloatArray, two: FloatArray) -> FloatArray:
