@@ -13,13 +13,14 @@ import targets
 from harness.records import FloatArray
 from harness.vi import deterministic, short_chains
 from harness.vi.deterministic import Optimum, Settings
-from harness.vi.short_chains import Ensemble, Sizes, hmc, nested, starts
+from harness.vi.short_chains import Ensemble, Sizes, hmc, home, nested, starts
 from harness.vi.short_chains.coordinates import (
     Dense,
     LowRank,
     Parts,
     from_covariance,
     low_rank,
+    ratio_of_stretches,
     refined,
     slender,
 )
@@ -339,9 +340,9 @@ def test_a_spike_in_the_midst_of_a_wide_mode_is_found(seed: int) -> None:
 
 
 def test_what_is_certain_costs_less() -> None:
-    """A quarter of the proposals and half of the far starts, unless weights are worth little."""
+    """An eighth of the proposals and half of the far starts, unless weights are worth little."""
     sure = ensemble_of(targets.standard(2))
-    assert (sure.proposals, sure.far, len(sure.z)) == (256 * 20, 256, 256)
+    assert (sure.proposals, sure.far, len(sure.z)) == (256 * 10, 256, 256)
     unsure = ensemble_of(targets.funnel(10))
     assert (unsure.proposals, unsure.far) == (256 * 80, 512)
 
@@ -357,6 +358,40 @@ def test_a_normal_of_a_thousand_parameters_is_trusted() -> None:
 
 def _with(optimum: Optimum, **changed: object) -> Optimum:
     return dataclasses.replace(optimum, **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_chains_in_bad_coordinates_start_again_in_their_own(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sds off by factors of 3 and 2, whose weights are worth too little to tell: chains do."""
+    target = targets.standard(20)
+    variance = np.concatenate([np.full(4, 1 / 9), np.full(4, 4.0), np.ones(12)])
+    optimum = _with(optimum_of(target, seed), covariance=np.diag(variance))
+    found = ensemble_of(target, seed, optimum=optimum)
+    assert short_chains.doubts(found.figures) == ()
+    assert found.figures["weight_share"] > 0.5
+    monkeypatch.setattr(home, "MISSHAPEN", math.inf)
+    as_before = ensemble_of(target, seed, optimum=optimum)
+    assert as_before.figures["weight_share"] < 0.1
+    assert as_before.leapfrogs.mean() > 1.2 * found.leapfrogs.mean()
+
+
+def test_coordinates_that_are_as_good_as_the_draws_stay() -> None:
+    """A ratio of stretches is 1 up to a common factor; few effective draws tell of no shape."""
+    target, rng = targets.standard(4), np.random.default_rng(1)
+    own = home.Home.of(
+        target, optimum_of(target), optimum_of(target).basins, rng, Clock(60), Sizes()
+    )
+    z = rng.standard_normal((5000, 4))
+    assert own.reshaped(z, 5000.0) is None
+    assert own.reshaped(7 * z, 5000.0) is None
+    stretched = z * [1, 1, 1, 5]
+    assert own.reshaped(stretched, 7.0) is None
+    assert own.reshaped(stretched, math.nan) is None
+    found = own.reshaped(stretched, 5000.0)
+    assert found is not None
+    assert ratio_of_stretches(own.maps[0], found) == pytest.approx(5, rel=0.1)
 
 
 def test_a_seed_gives_the_same_ensemble_at_a_known_cost() -> None:

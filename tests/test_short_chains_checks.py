@@ -418,6 +418,34 @@ def test_another_mode_is_apart_and_a_bend_is_not() -> None:
     assert len(regions.apart(bent, parts, home, chains(bent, draws(2000)))) == 0
 
 
+def test_the_way_home_may_bend_where_chains_lie_on_it() -> None:
+    """The ends of a thin ridge beyond home: with chains between they are home, else they are not.
+
+    Straight lines from them to home leave the ridge by 3 sds and more.
+    """
+    rng, bent = np.random.default_rng(9), targets.banana(1.0, sd=0.1)
+    parts = Parts((Dense(np.array([0.0, -1.0]), np.diag([0.23, 0.1])),), np.ones(1))
+
+    def ridge(x: FloatArray) -> hmc.Chains:
+        return chains(bent, np.column_stack([x, x**2 - 1 + 0.03 * rng.standard_normal(len(x))]))
+
+    home = ridge(rng.uniform(-1, 1, 512))
+    ends = np.repeat([-2.5, 2.5], 4)
+    assert len(regions.apart(bent, parts, home, ridge(ends))) == 2
+    between = np.concatenate([ends, rng.uniform(-2.5, 2.5, 200)])
+    assert len(regions.apart(bent, parts, home, ridge(between))) == 0
+
+
+def test_a_mode_stays_apart_whatever_chains_lie_on_the_way() -> None:
+    """Chains in the valley itself, and in a third mode halfway, are no bridge."""
+    rng, parts = np.random.default_rng(10), Parts((Dense(np.zeros(2), np.eye(2)),), np.ones(1))
+    three = targets.Mixture([0.4, 0.2, 0.4], [[0.0, 0.0], [8.0, 0.0], [16.0, 0.0]], np.ones((3, 2)))
+    home = chains(three, rng.standard_normal((512, 2)))
+    x = np.concatenate([rng.uniform(2, 16, 100), 8 + rng.standard_normal(30), 16 + np.zeros(9)])
+    far = chains(three, np.column_stack([x, 0.3 * rng.standard_normal(len(x))]))
+    assert len(regions.apart(three, parts, home, far)) == 2
+
+
 def test_a_region_of_no_mass_is_not_comparable() -> None:
     """A mode 20 nats down is no other region."""
     rng, parts = np.random.default_rng(7), Parts((Dense(np.zeros(1), np.eye(1)),), np.ones(1))

@@ -244,6 +244,16 @@ def refined(own: Coordinates, z: FloatArray, weight: FloatArray) -> Coordinates:
     return from_covariance(own.mean + own.push(centre[None])[0], wide.T @ wide) or own
 
 
+def ratio_of_stretches(own: Coordinates, other: Coordinates) -> float:
+    """Return how many times more one direction of ``own`` is stretched in another's than one is.
+
+    It is 1 for coordinates that differ by one factor, whatever that is.
+    """
+    d = len(own.mean)
+    found = np.linalg.svd(own.whiten(own.mean + other.push(np.eye(d))), compute_uv=False)
+    return float(found[0] / found[-1]) if found[-1] > 0 else math.inf
+
+
 def slender(own: Coordinates) -> Coordinates:
     """Return about the same coordinates in few directions, or the same where they are not few."""
     if not isinstance(own, Dense):

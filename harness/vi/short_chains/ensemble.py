@@ -18,7 +18,7 @@ from harness.vi.short_chains.figures import (
 from harness.vi.short_chains.hmc import Chains
 from harness.vi.short_chains.home import Home, Sizes, arrive, first_half, more_basins
 from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, kept
-from harness.vi.short_chains.length import longer, merely_few, merely_slow
+from harness.vi.short_chains.length import longer, merely_few, merely_misshapen, merely_slow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,8 @@ def run(
     """Return an ensemble that starts from a deterministic fit.
 
     It takes about (chains × (5 + draws) + far × 20) × 4 gradients, in batches of all chains, and
-    up to eight times as many where chains are slow. Nothing is added where a doubt is none that
+    up to ten times as many where chains are slow. Where their own draws show that coordinates were
+    bad, weights and chains are made again in those of the draws. Nothing is added where a doubt is none that
     more chains or longer ones could lift.
 
     Raises
@@ -94,6 +95,13 @@ def run(
         made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
     found = looked(home, made, looks)
+    if merely_misshapen(figures := found[0].figures):
+        own = home.reshaped(made.z.reshape(-1, target.dimension), figures["ess"])
+        if own is not None:
+            home = Home.of(target, optimum, home.basins, rng, clock, sizes, own)
+            begin, burn = first_half(home.starts), BURN
+            made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn)
+            found = looked(home, made, looks)
     if len(begin.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
         rest = home.starts.take(np.arange(len(begin.z), len(home.starts.z)))
         made = made.and_(kept(target, home, rest, sizes.draws, rng, clock, burn=burn))
@@ -115,7 +123,7 @@ def run(
     if far is not None:
         refused = bool(doubts(figures))
         of_far, elsewhere = far_figures(
-            target, view.frame, made, far, started, rng, clock, refused=refused
+            target, view.frame, made, far, started, rng, clock, thin=thin, refused=refused
         )
         figures |= of_far
     count = len(home.parts.each)

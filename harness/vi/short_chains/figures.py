@@ -159,11 +159,13 @@ def far_figures(
     rng: np.random.Generator,
     clock: Clock,
     *,
+    thin: int,
     refused: bool,
 ) -> tuple[dict[str, float], FloatArray]:
     """Return what far starts say, and a point of each region apart that they found.
 
-    An ensemble that is ``refused`` anyway is not compared with them again.
+    An ensemble that is ``refused`` anyway is not compared with them again; else with chains that
+    are as long as its own draws, of ``thin`` transitions each.
     """
     found, at = _far_once(target, frame, made, far, started, COMPARED, rng, clock)
     if FAR.isdisjoint(c.id for c in doubts(found[0])) or (refused and not len(found[1])):
@@ -174,7 +176,7 @@ def far_figures(
     late |= at.value < regions.level_of(made.value)
     late |= at.value > made.value.max()
     at = at.put(late, travel(target, frame.home, at.take(late), rng, clock))
-    return _far_once(target, frame, made, at, started, 2 * COMPARED, rng, clock)[0]
+    return _far_once(target, frame, made, at, started, 2 * COMPARED, rng, clock, thin)[0]
 
 
 def _far_once(
@@ -186,6 +188,7 @@ def _far_once(
     compared: int,
     rng: np.random.Generator,
     clock: Clock,
+    thin: int = 1,
 ) -> tuple[tuple[dict[str, float], FloatArray], Chains]:
     """Run far chains that have arrived; return figures, regions apart, and where all chains are.
 
@@ -203,7 +206,7 @@ def _far_once(
         at = far.take(run)
         begin = Chains(at.z, at.value, at.slope, home.parts.nearest(at.z))
         roam = frame.look != "starts"
-        ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=FAR_DRAWS, roam=roam)
+        ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=FAR_DRAWS, roam=roam, thin=thin)
         far = far.put(run, ran.end)
         figures["far_rhat"] = _agreement(frame, made, ran)
         if len(other):

@@ -14,7 +14,14 @@ from harness.vi.deterministic.basins import weigh as weigh_basins
 from harness.vi.deterministic.sizes import SCOUTS
 from harness.vi.deterministic.starts import Start, start_at
 from harness.vi.short_chains import regions, starts
-from harness.vi.short_chains.coordinates import Coordinates, Parts, located, refined, slender
+from harness.vi.short_chains.coordinates import (
+    Coordinates,
+    Parts,
+    located,
+    ratio_of_stretches,
+    refined,
+    slender,
+)
 from harness.vi.short_chains.hmc import PILOTS, Chains, adapted_step, chains_at, transition
 from harness.vi.short_chains.masses import bridged_masses
 from harness.vi.sobol import base_blocks
@@ -37,8 +44,9 @@ TRIED = 8
 MOST_NUMBERS, FEWEST_PROPOSALS = 20_000_000, 4
 """Coordinates of all proposals together, because of memory, but at least as many for each chain."""
 
-ON_THE_WAY = 32
-"""Transitions in which far starts may arrive, with a step of their own each."""
+ON_THE_WAY = 20
+"""Transitions in which far starts may arrive, with a step of their own each: of those that are
+still on their way then, few arrive in as many again."""
 
 LONGER, SHORTER, OFTEN = 1.15, 0.7, 0.6
 """Factors of a far chain's step where its last proposal's chance was above or below this."""
@@ -53,6 +61,11 @@ HIGHER = 1.0
 WIDTHS = (0.1, 1.0)
 """Sds of q, in those of the fit, from which it is fitted in a region that may be narrower."""
 
+MISSHAPEN, PER_DIRECTION = 3.0, 2
+"""A factor between the sds of two directions in the coordinates from which chains start again in
+coordinates by their own draws, and the effective draws for each direction that these need: with
+fewer, such a factor may be noise."""
+
 SCOUTED, FITTED = 300, 128
 """Iterations in which q may come home from a region on few base draws, and the base draws of a fit
 in a region of its own: weights correct it."""
@@ -65,7 +78,7 @@ class Sizes:
     chains: int = 256
     draws: int = 20  # of each chain, after those that are thrown away
     far: int = 256
-    proposals: int = 80  # for each chain, or a quarter of that where the first are worth much
+    proposals: int = 80  # for each chain, or an eighth of that where the first are worth much
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,8 +104,11 @@ class Home:
         rng: np.random.Generator,
         clock: Clock,
         sizes: Sizes,
+        own: Coordinates | None = None,
     ) -> Home:
         """Draw and weigh proposals, choose starts by the weights, and adapt the step.
+
+        ``own`` coordinates take the place of those of the fit where there is one region.
 
         Raises
         ------
@@ -100,6 +116,8 @@ class Home:
             If too few proposals have a density and gradient.
         """
         parts, left = starts.parts_of(target, optimum, basins, rng, clock)
+        if own is not None:
+            parts = Parts((own,), np.ones(1))
         most = max(MOST_NUMBERS // target.dimension, FEWEST_PROPOSALS * sizes.chains)
         count = min(sizes.proposals * sizes.chains, most)
         weights = starts.weigh(target, parts, count, rng, clock)
@@ -122,6 +140,19 @@ class Home:
         scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
         certain = weights.ess >= 2 * sizes.chains and float(weights.weight.max()) <= starts.LARGEST
         return cls(parts, maps, left, weights, begin, step, scout, basins, certain)
+
+    def reshaped(self, z: FloatArray, ess: float) -> Coordinates | None:
+        """Return coordinates by chains' draws, ``(n, d)``, None where those of here are as good.
+
+        ``ess`` is how many effective draws they are.
+        """
+        d = z.shape[1]
+        if len(self.maps) > 1 or not ess >= PER_DIRECTION * d:
+            return None
+        found = refined(self.maps[0], z, np.ones(len(z)))
+        if ratio_of_stretches(self.maps[0], found) < MISSHAPEN:
+            return None
+        return found
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
         """Return one of the other chains for each region apart from these.

@@ -16,6 +16,9 @@ SLOW, FAR_APART = frozenset({"nested_rhat", "memory", "ess", "tail_error"}), 1.1
 MEASURED = frozenset({"ess", "tail_error"})
 """Those that more draws alone pass."""
 
+SHAPED = SLOW | {"acceptance", "weight_share"}
+"""Checks that chains may pass in better coordinates."""
+
 LONGEST = 240
 """Transitions of a chain, those that are thrown away included, up to which slow ones go on."""
 
@@ -48,6 +51,12 @@ def merely_slow(figures: Mapping[str, float]) -> bool:
     return bool(doubted) and doubted <= SLOW and figures["nested_rhat"] < FAR_APART
 
 
+def merely_misshapen(figures: Mapping[str, float]) -> bool:
+    """Return whether better coordinates may be all that chains lack."""
+    doubted = {c.id for c in doubts(figures)}
+    return bool(doubted) and doubted <= SHAPED and figures["nested_rhat"] < FAR_APART
+
+
 def merely_few(figures: Mapping[str, float], regions: int) -> bool:
     """Return whether chains are right but for their number, and twice as many may do.
 
@@ -65,8 +74,8 @@ def longer(
 ) -> More | None:
     """Return how chains that are merely slow go on, None where that is known not to suffice.
 
-    Where only effective draws are missing, the old ones stay, unless there come more than they
-    are. Else all transitions so far are thrown away, and there come at least as many.
+    Where only effective draws are missing, the old ones stay, unless there come over twice as
+    many. Else all transitions so far are thrown away, and there come at least as many.
 
     Parameters
     ----------
@@ -86,7 +95,7 @@ def longer(
     added = max(math.ceil(wanted / thin) - draws, 1)
     alone = {c.id for c in doubts(figures)} <= MEASURED
     more = More(added, thin, keep=True)
-    if added > draws or draws + added > MOST or not alone:
+    if added > 2 * draws or draws + added > MOST or not alone:
         draws = min(max(draws, math.ceil(FOR_ONE * (needed + 1))), MOST)
         more = More(draws, math.ceil(max(wanted, spent) / draws), keep=False)
     return more if spent + more.draws * more.thin <= LONGEST else None

@@ -33,6 +33,9 @@ LINES, FIRST = 8, 2
 Where a posterior bends, straight lines to some of its own points leave it.
 """
 
+CLOSER = 0.8
+"""Factor of the distance from home by which each chain on a bent path is nearer than the last."""
+
 ALONG = 17
 """Points on a line."""
 
@@ -68,7 +71,38 @@ def apart(target: Target, parts: Parts, home: Chains, far: Chains) -> NDArray[np
         tests = (ends[i, :FIRST], ends[i, FIRST:])
         if all(_valleys(target, far, i, home.z[e], home.value[e]).all() for e in tests):
             found.append(int(i))
-    return np.array(found, dtype=np.intp)
+    return np.array(
+        [i for i in found if _dips_on_the_way(target, parts, home, far, i, ratio, ends)],
+        dtype=np.intp,
+    )
+
+
+def _dips_on_the_way(
+    target: Target,
+    parts: Parts,
+    home: Chains,
+    far: Chains,
+    i: int,
+    ratio: FloatArray,
+    ends: NDArray[np.intp],
+) -> bool:
+    """Return whether log p dips on a path home through far chains, each surely nearer home.
+
+    On a ridge that bends, straight lines leave it. Chains on the path are as dense as the one that
+    it starts from; where there are none, its last part is a straight line.
+    """
+    u = parts.each[int(parts.nearest(far.z[i : i + 1])[0])].whiten(far.z)
+    dense = far.value >= far.value[i] - VALLEY
+    at, lowest = i, math.inf
+    while ratio[at] > FARTHER:
+        nearer = np.flatnonzero(dense & (ratio < CLOSER * ratio[at]))
+        if not len(nearer):
+            break
+        to = int(nearer[np.argmin(((u[nearer] - u[at]) ** 2).sum(axis=1))])
+        lowest = min(lowest, float(_lowest(target, far.z[at], far.z[to : to + 1])[0]))
+        at = to
+    last = np.minimum(_lowest(target, far.z[at], home.z[ends[at]]), lowest)
+    return bool(np.all(last < np.minimum(far.value[i], home.value[ends[at]]) - VALLEY))
 
 
 def away(parts: Parts, home: Chains, far: Chains) -> NDArray[np.bool_]:
@@ -109,8 +143,13 @@ def _valleys(
     target: Target, far: Chains, i: int, ends: FloatArray, values: FloatArray
 ) -> NDArray[np.bool_]:
     """Return whether log p dips on the straight line to each end, shape ``(end,)``."""
-    share = np.linspace(0, 1, ALONG)[1:-1, None, None]
-    points = (1 - share) * far.z[i] + share * ends
-    found = target.log_density(points.reshape(-1, points.shape[-1])).reshape(len(share), -1)
-    lowest = np.where(np.isnan(found), -np.inf, found).min(axis=0)
+    lowest = _lowest(target, far.z[i], ends)
     return np.asarray(lowest < np.minimum(far.value[i], values) - VALLEY)
+
+
+def _lowest(target: Target, z: FloatArray, ends: FloatArray) -> FloatArray:
+    """Return the lowest log p on the straight line to each end, shape ``(end,)``; NaN is −inf."""
+    share = np.linspace(0, 1, ALONG)[1:-1, None, None]
+    points = (1 - share) * z + share * ends
+    found = target.log_density(points.reshape(-1, points.shape[-1])).reshape(len(share), -1)
+    return np.asarray(np.where(np.isnan(found), -np.inf, found).min(axis=0))

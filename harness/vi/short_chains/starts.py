@@ -147,11 +147,12 @@ def weigh(
     """Draw proposals and weight them; points without a density have weight 0.
 
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
-    chains repair what the truncation biases. A quarter or half of ``count`` is drawn where that is
-    enough.
+    chains repair what the truncation biases. An eighth, a quarter or half of ``count`` is drawn
+    where that is enough.
     """
     z, each, log_p = np.empty((0, target.dimension)), np.empty((0, len(parts.each))), np.empty(0)
-    for n in (count // 4, count // 4, count - 2 * (count // 4)):
+    eighth = count // 8
+    for n in (eighth, eighth, 2 * eighth, count - 4 * eighth):
         more, densities = parts.draw(n, rng)
         z, each = np.concatenate([z, more]), np.concatenate([each, densities])
         log_p = np.concatenate([log_p, values(target, more, clock)])
