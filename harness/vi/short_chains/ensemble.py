@@ -66,8 +66,8 @@ def run(
 
     It takes about (chains × (5 + draws) + far × 20) × 4 gradients, in batches of all chains, and
     up to ten times as many where chains are slow. Where their own draws show that coordinates were
-    bad, weights and chains are made again in those of the draws. Nothing is added where a doubt is none that
-    more chains or longer ones could lift.
+    bad, weights and chains are made again in those of the draws. Nothing is added where a doubt is
+    none that more chains or longer ones could lift.
 
     Raises
     ------
