@@ -11,7 +11,7 @@ import pytest
 from harness.records import Draws
 from harness.records.names import stan_name
 from harness.stan.embedded import EmbeddedModel
-from harness.stan.unconstrain import MissingParametersError, unconstrained
+from harness.stan.unconstrain import MissingParametersError, unconstrained, undetermined
 
 SINGLE = """
 data { real far; }
@@ -82,3 +82,22 @@ def test_a_missing_parameter_is_named(tmp_path: Path) -> None:
     short = Draws(draws.names[1:], draws.values[..., 1:])
     with pytest.raises(MissingParametersError, match="lack free"):
         unconstrained(program, short, range(3))
+
+
+REJECTS = 'parameters {{ {} }} model {{ if ({}) reject("not here"); a ~ normal(0, 1); }}'
+
+
+@pytest.mark.parametrize(
+    ("declared", "rejected", "expected"),
+    [
+        ("real a;", "a < 0", [False]),
+        ("real a; unit_vector[2] u;", "a < 0", [False, True, True]),
+        ("real a;", "a < 9", [True]),
+    ],
+)
+def test_points_that_the_program_rejects_tell_nothing_of_its_transforms(
+    tmp_path: Path, declared: str, rejected: str, expected: list[bool]
+) -> None:
+    """Draws determine a number wherever it is rejected; not knowing counts as undetermined."""
+    program = model(tmp_path, REJECTS.format(declared, rejected))
+    assert undetermined(program).tolist() == expected

@@ -9,12 +9,15 @@ import numpy as np
 
 from harness.records.names import stan_name, variables
 from harness.records.text import listed
-from harness.stan.density import Density, EngineError
+from harness.stan.density import Density, EngineError, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.records import Draws, FloatArray
+
+TRIED = 100
+"""Points at which a program's transforms are tried; it may reject some."""
 
 RECOVERED = 1e-3
 """Difference up to which a point came back from the constrained scale."""
@@ -64,11 +67,19 @@ def unconstrained(model: Density, draws: Draws, index: Sequence[int]) -> FloatAr
 
 
 def undetermined(model: Density) -> NDArray[np.bool_]:
-    """Return which unconstrained parameters draws do not determine, such as unit vectors'."""
-    z = np.random.default_rng(0).uniform(-1, 1, (2, model.dimension))
+    """Return which unconstrained parameters draws do not determine, such as unit vectors'.
+
+    Points that the program rejects tell nothing. Where it rejects all that are tried, every
+    parameter counts as undetermined.
+    """
+    z = np.random.default_rng(0).uniform(-1, 1, (TRIED, model.dimension))
     names = tuple(stan_name(n) for n in model.constrained_names())
-    back = points(model, names, model.constrain(z, transformed=False)[0])
-    return np.asarray(~(np.abs(back - z) <= RECOVERED).all(axis=0))
+    theta, status = model.constrain(z, transformed=False)
+    kept = np.flatnonzero(status == Status.OK)[:2]
+    if not len(kept):
+        return np.ones(model.dimension, dtype=np.bool_)
+    back = points(model, names, theta[kept])
+    return np.asarray(~(np.abs(back - z[kept]) <= RECOVERED).all(axis=0))
 
 
 def points(model: Density, names: Sequence[str], values: FloatArray) -> FloatArray:
