@@ -480,3 +480,10 @@ def test_cmdstans_folders_are_judged_on_the_command_line(
     assert "correlation" in said
     (verdict,) = files.read(tmp_path / "out").models[0].verdicts
     assert (verdict.level, verdict.seeds) == ("fail", 2)
+
+
+def test_draws_whose_squares_overflow_are_judged_and_drawn_without_a_warning() -> None:
+    """Laplace at a mode that runs away writes such draws; warnings fail a test."""
+    far = exact(3)
+    far["mu"] = far["mu"] * 1e165
+    assert level(far, exact(4)) == "fail"

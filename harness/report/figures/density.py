@@ -64,10 +64,16 @@ def kde(values: FloatArray, frame: Window, bandwidth: str) -> Curve | None:
     return (grid[kept], density[kept]) if kept.any() else None
 
 
+def deviation(values: FloatArray) -> float:
+    """Return the standard deviation of draws whose squares may be too large for numbers."""
+    size = float(np.max(np.abs(values))) or 1.0
+    return float(np.std(values / size)) * size
+
+
 def _seed(values: FloatArray, frame: Window, bandwidth: str) -> _Seed:
     inside = float(np.mean(frame.holds(values)))
     curve = kde(values, frame, bandwidth) if inside > 0 else None
-    centre, sd = float(np.median(values)), float(np.std(values))
+    centre, sd = float(np.median(values)), deviation(values)
     return _Seed(curve, centre, sd, inside, pinned=curve is None and inside > 0)
 
 
@@ -201,7 +207,7 @@ def _draw(ax: Axes, seeds: list[_Seed], top: float, method: str) -> None:
 def _alt(name: str, title: str, reference: FloatArray | None, seeds: list[_Seed], note: str) -> str:
     parts = [f"Density of {name}, {title}."]
     if reference is not None:
-        middle, sd = number(float(np.median(reference))), number(float(np.std(reference)))
+        middle, sd = number(float(np.median(reference))), number(deviation(reference))
         parts.append(f"Reference, shaded: median {middle}, sd {sd}.")
     inside = [s for s in seeds if s.inside >= _OUTSIDE]
     if inside:

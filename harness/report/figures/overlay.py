@@ -20,7 +20,7 @@ from harness.report.figures.choose import (
     telling,
     view,
 )
-from harness.report.figures.density import Curve, frame_of, kde
+from harness.report.figures.density import Curve, deviation, frame_of, kde
 from harness.report.figures.looks import look
 from harness.report.rows import KINDS
 
@@ -109,7 +109,7 @@ def _panel(comparison: ModelComparison, name: str, methods: list[str]) -> canvas
 
 
 def _centre(values: FloatArray) -> str:
-    return f"median {number(float(np.median(values)))}, sd {number(float(np.std(values)))}"
+    return f"median {number(float(np.median(values)))}, sd {number(deviation(values))}"
 
 
 def _top(shaded: Curve | None, curves: list[Curve]) -> float:
