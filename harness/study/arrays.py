@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
+import os
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,10 @@ Bytes = NDArray[np.uint8]
 
 _LENGTH = struct.Struct("<Q")
 _LINE = 64
+_PIECE = 2**18
+
+MAPPED = 2**24
+"""Files of as many bytes are mapped, not copied."""
 
 
 def packed(arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes | memoryview]:
@@ -65,12 +72,31 @@ def unpacked(content: Bytes) -> dict[str, NDArray[Any]]:
     }
 
 
-def read_bytes(path: Path) -> Bytes:
-    """Return a file's bytes; raises OSError where it cannot be read."""
+def read_bytes(path: Path) -> tuple[Bytes, int]:
+    """Return a file's bytes, which may be changed, and their CRC-32.
+
+    A large file is read and checked piece by piece and then mapped, so that nothing is copied and
+    processes that read the same file share its memory: taking new memory costs twice the rest. What
+    is written to the array stays out of the file. The file may be deleted meanwhile, but on
+    Windows, where all are copied; nobody may write to it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
     with path.open("rb") as file:
-        content = np.empty(path.stat().st_size, dtype=np.uint8)
-        size = file.readinto(content.data)
-    return content[:size]
+        size = os.fstat(file.fileno()).st_size
+        if size < MAPPED or os.name == "nt":
+            content = np.empty(size, dtype=np.uint8)
+            content = content[: file.readinto(content.data)]
+            return content, zlib.crc32(content.data)
+        piece, crc, whole = memoryview(bytearray(_PIECE)), 0, 0
+        while count := file.readinto(piece):
+            crc = zlib.crc32(piece[:count], crc)
+            whole += count
+        mapped = mmap.mmap(file.fileno(), whole, access=mmap.ACCESS_COPY)
+        return np.frombuffer(mapped, dtype=np.uint8), crc
 
 
 def _upto_a_line(size: int) -> int:

@@ -124,12 +124,10 @@ class Store:
                     raise ValueError("a file is missing")
             if found is None:
                 return None
-            checksum, body, arrays = found
+            checksum, body, arrays, crc = found
             given = checksum.decode()
             whole = len(given) == _SHA256  # an entry of an earlier version
-            if given != (
-                _sha256(body, arrays) if whole else _checksum(body, zlib.crc32(arrays.data))
-            ):
+            if given != (_sha256(body, arrays) if whole else _checksum(body, crc)):
                 raise ValueError("checksum")
             used(folder)
             return _from_meta(json.loads(body), key, arrays if with_arrays else None)
@@ -301,11 +299,11 @@ def _sha256(*pieces: bytes | Bytes) -> str:
     return whole.hexdigest()
 
 
-def _read(folder: Path) -> tuple[bytes, bytes, Bytes] | None:
-    """Return the checksum, JSON and arrays of an entry; None if a file is not there."""
+def _read(folder: Path) -> tuple[bytes, bytes, Bytes, int] | None:
+    """Return the checksum, JSON, arrays and their CRC-32 of an entry; None if a file is missing."""
     try:
         checksum, _, body = (folder / "result.json").read_bytes().partition(b"\n")
-        return checksum, body, read_bytes(folder / _ARRAYS)
+        return checksum, body, *read_bytes(folder / _ARRAYS)
     except FileNotFoundError:
         return None
 
