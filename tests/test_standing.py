@@ -21,10 +21,11 @@ from harness.records import (
     RunResult,
     RunSpec,
     Standing,
+    Verdict,
 )
 from harness.report import files, standing
 from harness.study.measuring import Measuring
-from harness.study.standing import standings
+from harness.study.standing import standings, with_standings
 
 MODEL = Model("m", "t", Path("m.stan"), None)
 N = 10_000
@@ -114,6 +115,28 @@ def test_where_everything_is_in_doubt_the_chains_are_the_yardstick() -> None:
     for fit in (narrow, far):
         assert found(fit, chains, doubted)["laplace"].beside == "short_chains"
     assert found(run("laplace", 0.0, 0.9), chains, doubted)["short_chains"].beside == "laplace"
+
+
+def test_a_method_that_short_chains_found_off_is_no_yardstick(tmp_path: Path) -> None:
+    """Then the others are measured against the next, and unknown verdicts say so."""
+    runs = (run("dadvi_lr", 0.5, 0.9), run("dadvi", 0.4, 0.8), run("laplace", 0.0, 0.9))
+    program = tmp_path / "m.stan"
+    program.write_text("parameters { real x; } model { x ~ normal(0, 1); }", encoding="utf-8")
+    model = dataclasses.replace(MODEL, stan_file=program)
+    none = Reference("none", trusted=False, why="NUTS was not run")
+    names = [r.spec.method for r in runs]
+    verdicts = [Verdict("m", n, "unknown", "unknown", 1, 0, "nothing", ()) for n in names]
+    before = with_standings(
+        ModelComparison(model, None, none, runs, verdicts=tuple(verdicts)), runs, Measuring()
+    )
+    first = before.standings[0].beside
+    off = [dataclasses.replace(v, level="warn") if v.method == first else v for v in verdicts]
+    after = with_standings(dataclasses.replace(before, verdicts=tuple(off)), runs, Measuring())
+    assert after.standings[0].beside not in {first, ""}
+    said = {v.method: v.headline for v in after.verdicts}
+    assert said[first] == "nothing"
+    assert all(n == first or "nothing" not in said[n] for n in names)
+    assert with_standings(after, runs, Measuring()) is after
 
 
 def test_without_draws_there_is_nothing_to_say() -> None:

@@ -20,13 +20,12 @@ from harness.metrics.measure import REFERENCE
 from harness.metrics.summaries import MEAN, SD
 from harness.records import Draws, Measure, ModelComparison, Reference, RunResult, Verdict
 from harness.report.files.netcdf import write_draws
-from harness.report.standing import headline
 from harness.study import explain
 from harness.study.looks import Looks
 from harness.study.measuring import Measuring
 from harness.study.movement import with_movement
-from harness.study.reference import choose_reference, exact_draws, generated_of, made_again
-from harness.study.standing import standings
+from harness.study.reference import choose_reference, exact_draws, made_again
+from harness.study.standing import with_standings
 from harness.study.store import Store, digest
 from harness.study.task import (
     Analysis,
@@ -120,7 +119,7 @@ def _first_round(
     comparison = dataclasses.replace(judged.comparison, explanation=explanation)
     if reference.unsought:
         comparison = dataclasses.replace(comparison, reference=reference)
-    comparison = with_facts(_by_density(task, comparison, runs))
+    comparison = with_facts(_by_density(task, comparison, runs, measuring))
     proposals: tuple[Any, ...] = ()
     if proposing and yardstick is not None:
         with limited(task.timeout_s):
@@ -140,13 +139,14 @@ def _first_round(
 
 
 def _by_density(
-    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult]
+    task: AnalysisTask, comparison: ModelComparison, runs: Sequence[RunResult], measuring: Measuring
 ) -> ModelComparison:
     """Return a comparison with what only the density tells; first verdicts do without."""
     if task.first:
         return comparison
     with limited(task.timeout_s):
-        return with_distances(task, with_movement(task, comparison, runs), runs)
+        found = with_distances(task, with_movement(task, comparison, runs), runs)
+    return with_standings(found, runs, measuring) if found.standings else found
 
 
 def _with_nuts(runs: Sequence[RunResult], chosen: RunResult | None) -> tuple[RunResult, ...]:
@@ -235,18 +235,8 @@ def judge_model(
             )
             for m in task.judged
         )
-        beside = standings(model, task.judged, runs, generated_of(model), measuring)
-        words = {s.method: headline(s) for s in beside}
-        verdicts = tuple(
-            dataclasses.replace(v, headline=words[v.method])
-            if v.level == "unknown" and v.method in words
-            else v
-            for v in verdicts
-        )
-        comparison = ModelComparison(
-            model, None, empty, runs, verdicts=verdicts, notes=notes, standings=beside
-        )
-        return Judged(comparison, selection, {}), None
+        comparison = ModelComparison(model, None, empty, runs, verdicts=verdicts, notes=notes)
+        return Judged(with_standings(comparison, runs, measuring), selection, {}), None
     yardstick = measure.Yardstick(model.name, reference, selection)
     nuts = next((r for r in runs if r.sampled), None)
     anchor = next((r for r in runs if r.spec.method == reference.method), None)

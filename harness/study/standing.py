@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness import judgement, metrics
 from harness.methods import METHODS
 from harness.metrics import KHAT, measure
-from harness.records import NO_ESTIMATE, Estimate, Model, Reference, RunResult, Standing
+from harness.records import (
+    NO_ESTIMATE,
+    Estimate,
+    Model,
+    ModelComparison,
+    Reference,
+    RunResult,
+    Standing,
+)
+from harness.report.standing import headline
 from harness.study.measuring import Measuring
+from harness.study.reference import generated_of
 
 WEIGHTED = "weighted draws"
 
@@ -28,12 +38,16 @@ def standings(
     runs: Sequence[RunResult],
     generated: Sequence[str],
     measuring: Measuring,
+    off: Collection[str] = (),
 ) -> tuple[Standing, ...]:
-    """Measure every method against the one with the fewest doubts; none if no run has draws."""
+    """Measure every method against the one with the fewest doubts; none if no run has draws.
+
+    Methods that are known to be ``off`` are not measured against while there is another one.
+    """
     drawn = [run for run in runs if run.draws is not None and run.spec.method in judged]
     if not drawn:
         return ()
-    best = min(drawn, key=_doubt)
+    best = min(drawn, key=lambda run: (run.spec.method in off, _doubt(run)))
     stand_in = Reference("none", trusted=True, why="", draws=best.draws)
     assert best.draws is not None  # noqa: S101 - asked before
     selection = measure.select(model, best.draws, generated)
@@ -80,6 +94,29 @@ def standings(
             )
         )
     return tuple(out)
+
+
+def with_standings(
+    comparison: ModelComparison, runs: Sequence[RunResult], measuring: Measuring
+) -> ModelComparison:
+    """Return a comparison without a reference with what its methods say of each other.
+
+    Where short chains have shown that the method which the others were measured against is off, it
+    is one of the others that are not.
+    """
+    off = frozenset(v.method for v in comparison.verdicts if v.level in {"warn", "fail"})
+    if comparison.standings and comparison.standings[0].beside not in off:
+        return comparison
+    model, judged = comparison.model, [v.method for v in comparison.verdicts]
+    beside = standings(model, judged, runs, generated_of(model), measuring, off)
+    words = {s.method: headline(s) for s in beside}
+    verdicts = tuple(
+        dataclasses.replace(v, headline=words[v.method])
+        if v.level == "unknown" and v.method in words
+        else v
+        for v in comparison.verdicts
+    )
+    return dataclasses.replace(comparison, verdicts=verdicts, standings=beside)
 
 
 def _doubt(run: RunResult) -> tuple[bool, bool, bool, float]:
