@@ -18,8 +18,9 @@ DRAWS = 20
 """Draws of each chain. If more are wanted there are more chains, because longer ones would not know
 better how much mass separate modes have."""
 
-PER_CHAIN, PER_FAR = 90, 150
-"""About how many gradients a chain and a far start take."""
+PER_CHAIN, PER_FAR = 220, 95
+"""About how many gradients a chain and a far start take, densities included, because these cost as
+much: medians over the programs of benchmarks/fit_programs.py."""
 
 USUAL_FAR = 256
 """Far starts below which a line says that there are few."""

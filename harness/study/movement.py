@@ -38,8 +38,9 @@ CHAINS, FEWER = 1024, 256
 """Chains of a run, and the least: with 1024 a mean that is .7 sds off is surely wrong, because its
 error is some .04 sd; with 256 one that is .9 sds off is."""
 
-PER_CHAIN = 60
-"""About how many gradients a chain takes."""
+PER_CHAIN = 50
+"""About how many gradients a chain takes: twelve transitions of four, the median over the programs
+of benchmarks/fit_programs.py, and its part of those that adapt the step."""
 
 MOST_S = 60.0
 """Estimated seconds that all runs of a model may take: beyond, there are fewer chains, then fewer
