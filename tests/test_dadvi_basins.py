@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
+import dadvi_problems
 import numpy as np
 import pytest
 import targets
 
-from harness.methods import METHODS, dadvi_weighted
+from harness.methods import dadvi_weighted
 from harness.methods.bridged import Expected
+from harness.methods.dadvi import DADVI_BASINS
 from harness.methods.dadvi_weighted import fit_basins
 from harness.metrics import Sample, khat, sample_of
 from harness.metrics.joint import Block
@@ -24,7 +25,7 @@ from harness.vi.deterministic.importance import (
     smoothed_weights,
     systematic,
 )
-from harness.vi.target import Clock, Target
+from harness.vi.target import Target
 
 K = 4.5
 """Standard errors allowed."""
@@ -32,18 +33,7 @@ K = 4.5
 
 def problem(target: Target, seed: int, **options: Any) -> Any:
     """Return the parts of a problem that a fit reads."""
-    names = [f"x.{i}" for i in range(1, target.dimension + 1)]
-    return SimpleNamespace(
-        target=target,
-        model=SimpleNamespace(
-            unconstrained_names=lambda: names, dimension=target.dimension, engine="NumPy"
-        ),
-        expected=Expected(1e-6, 1e-6),
-        draws=4000,
-        rng=np.random.default_rng(seed),
-        clock=Clock(60),
-        options=SimpleNamespace(**{**METHODS["dadvi_basins"].defaults, **options}),
-    )
+    return dadvi_problems.problem(target, DADVI_BASINS, seed, 4000, **options)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from dadvi_problems import hierarchy
 from scipy import special
 from scipy.stats import qmc
 from targets import Density, Mixture, banana, ill_conditioned
-from test_dadvi import hierarchy
 
 from harness.records import FloatArray
 from harness.vi import deterministic

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import dadvi_problems
 import numpy as np
 import pytest
 import targets
 
-from harness.methods import METHODS
-from harness.methods.bridged import Expected
+from harness.methods.dadvi import DADVI_PSIS
 from harness.methods.dadvi_weighted import _mixed, fit_weighted
 from harness.vi.deterministic.funnel import Funnel, funnel_of
 from harness.vi.deterministic.importance import (
@@ -23,7 +22,7 @@ from harness.vi.deterministic.importance import (
     smoothed_weights,
 )
 from harness.vi.gaussian import log_normal
-from harness.vi.target import Clock, Target
+from harness.vi.target import Target
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -37,18 +36,7 @@ SD, D = 0.35, 31
 
 def problem(target: Target, seed: int, **options: Any) -> Any:
     """Return the parts of a problem that a fit reads."""
-    names = [f"x.{i}" for i in range(1, target.dimension + 1)]
-    return SimpleNamespace(
-        target=target,
-        model=SimpleNamespace(
-            unconstrained_names=lambda: names, dimension=target.dimension, engine="NumPy"
-        ),
-        expected=Expected(1e-6, 1e-6),
-        draws=4000,
-        rng=np.random.default_rng(seed),
-        clock=Clock(60),
-        options=SimpleNamespace(**{**METHODS["dadvi_psis"].defaults, **options}),
-    )
+    return dadvi_problems.problem(target, DADVI_PSIS, seed, 4000, **options)
 
 
 def around(d: int, seed: int = 1) -> Defensive:
