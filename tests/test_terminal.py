@@ -203,3 +203,19 @@ def test_many_reasons_keep_the_failures_and_count_the_rest(
     shown = [int(n) for n in re.findall(r"^ ?model(\d+)", below, re.MULTILINE)]
     assert shown == sorted(shown)
     assert len(shown) == 25
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_what_was_left_out_stands_below_the_table_of_one_model(
+    width: int, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line each, as a pass says nothing of a quantity that is not finite; not for many models."""
+    notes = ("left out, not finite (3 of 40 draws) in the reference: r", "Laplace left out: " * 20)
+    one = replace(model("m", USUAL), notes=notes)
+    lines = show(Comparison((one,), (), {}), width, printed, monkeypatch).splitlines()
+    found = [line for line in lines if line.startswith("note: ")]
+    assert len(found) == 2
+    assert found[0].startswith("note: left out, not finite (3 of 40 draws)")
+    assert len(found[1].rstrip()) == width
+    assert found[1].rstrip().endswith("…")
+    assert "note: " not in show(Comparison((one, one), (), {}), width, io.StringIO(), monkeypatch)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.methods import METHODS, title
 from harness.records import levels
-from harness.records.text import count, integer, number, percent, printed
+from harness.records.text import clip, count, integer, number, one_line, percent, printed
 from harness.report.decision import columns_of, decide
 from harness.report.next_step import OWN_DRAWS, YOURS
 from harness.report.rows import Decision, ModelDecision, Row
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from harness.methods.method import Method
-    from harness.records import Comparison, Level, Model, Verdict
+    from harness.records import Comparison, Level, Model, ModelComparison, Verdict
     from harness.report.league import League
     from harness.stan import Check
 
@@ -87,9 +87,16 @@ def print_verdicts(comparison: Comparison, console: Console | None = None) -> No
         for model in compared:
             if model.rows:
                 console.print(_rows(model) if console.width >= _NARROW else _narrow([model]))
+                _print_notes(console, comparison.models[0])
     elif methods := _methods(compared):
         _print_matrix(console, comparison, compared, methods)
     _print_remarks(console, found)
+
+
+def _print_notes(console: Console, entry: ModelComparison) -> None:
+    """Print what was left out, or made again, a line each; the page has them whole."""
+    for note in entry.notes:
+        console.print(Text(clip(f"note: {one_line(note)}", console.width), style="dim"))
 
 
 def _print_remarks(console: Console, found: Decision) -> None:
