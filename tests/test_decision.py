@@ -20,6 +20,7 @@ from harness.records import (
     Measure,
     Model,
     ModelComparison,
+    Reason,
     Reference,
     Rule,
     RunResult,
@@ -300,3 +301,26 @@ def test_a_result_fits_a_line_and_eighty_columns() -> None:
 def measure() -> Measure:
     """Return a measure."""
     return Measure("m", "meanfield", 1, "x", "w1", 1.0, 0.1, "nuts")
+
+
+LEVEL = "log p does not fall along a − b: the posterior is improper"
+
+
+@pytest.mark.parametrize(
+    ("reference", "levels", "said"),
+    [
+        (DOUBTED, {"dadvi": "fail", "pathfinder": "unknown"}, True),
+        (DOUBTED, {"dadvi": "fail", "pathfinder": "warn"}, False),
+        (NUTS, {"dadvi": "fail", "pathfinder": "fail"}, False),
+    ],
+)
+def test_an_improper_posterior_is_the_answer_unless_something_is_right_or_near(
+    reference: Reference, levels: dict[str, Level], said: bool
+) -> None:
+    """It names the direction and what to do; a longer run of NUTS is not asked for."""
+    found = entry(reference, levels, dict.fromkeys(levels, 1.0))
+    runs = (dataclasses.replace(found.runs[0], reason=Reason.IMPROPER, message=LEVEL),)
+    (model,) = decide(Comparison((dataclasses.replace(found, runs=runs),), (), {})).models
+    assert (model.answer == "No method can be used: the posterior is improper.") is said
+    assert model.detail.startswith("Log p does not fall along a − b") is said
+    assert not (said and model.command)

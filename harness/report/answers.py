@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.methods import METHODS, title
-from harness.records import Comparison, Level, ModelComparison, Reason, Reference
+from harness.records import Comparison, Level, ModelComparison, Reference
 from harness.records.text import capital, count, listed, number, one_line
-from harness.report.rows import BAD, ORDER, ModelDecision, Row, choices, evidence, special
+from harness.report.rows import (
+    BAD,
+    ORDER,
+    ModelDecision,
+    Row,
+    choices,
+    evidence,
+    improper,
+    special,
+)
 
 ADVI = frozenset({"CmdStan's ADVI", "stochastic gradients", "deterministic", "weighted draws"})
 """Kinds of methods that are ADVI; the lecture's answer counts these."""
@@ -62,12 +71,11 @@ def answer_for_one(rows: Sequence[Row], base: str, entry: ModelComparison) -> tu
         answer = f"{stay or 'No method can be used as it is'}: {near}"
     else:
         answer = f"{stay or 'No method can be used'}: every approximation is wrong."
-    detail = _detail(by, good, base, entry.reference, nuts)
-    level = [one_line(r.message) for r in entry.runs if r.reason is Reason.IMPROPER]
-    if level and not (stay or good or by["warn"]):
-        improper = f"{capital(min(level, key=len))}. {detail}"
-        return "No method can be used: the posterior is improper.", improper
-    return answer, detail
+    if level := improper(entry):
+        advice = "Parameters need priors here; NUTS cannot be right either."
+        answer = "No method can be used: the posterior is improper."
+        return answer, f"{capital(level)}. {advice}"
+    return answer, _detail(by, good, base, entry.reference, nuts)
 
 
 def _fallback(reference: Reference, *, sound: bool) -> str:

@@ -25,7 +25,16 @@ from harness.records.text import estimate, one_line
 from harness.report import standing
 from harness.report.answers import answer_for_all, answer_for_one, claims_text
 from harness.report.next_step import next_command
-from harness.report.rows import BAD, ORDER, Decision, ModelDecision, Row, evidence, reference_text
+from harness.report.rows import (
+    BAD,
+    ORDER,
+    Decision,
+    ModelDecision,
+    Row,
+    evidence,
+    improper,
+    reference_text,
+)
 from harness.why.words import cause_in_short, remedy_in_short
 
 COLUMNS = 9
@@ -97,7 +106,7 @@ def _model(entry: ModelComparison, command: str) -> ModelDecision:
     if entry.reference.unsought:
         unsought = entry.reference.unsought
         remarks.append(f"whether the reference misses a mode is not known: {unsought}")
-    if agreement := standing.summary(entry):
+    if (agreement := standing.summary(entry)) and not improper(entry):
         remarks.append(agreement)
     answer, detail = answer_for_one(rows, base, entry)
     return ModelDecision(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from harness.methods import METHODS
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.records import Comparison, ModelComparison, Reason
+from harness.report.rows import improper
 
 OWN_DRAWS = ("--reference", "DRAWS.nc")
 """Draws of the user's own: what is left where NUTS cannot be made to serve."""
@@ -24,7 +25,7 @@ def next_command(comparison: Comparison, entry: ModelComparison) -> str:
     """Return the command that may decide a model's unknown verdicts, empty where there are none."""
     # Once every approximation is decided, it no longer matters whether NUTS can be trusted.
     waiting = [v for v in entry.verdicts if v.method != "nuts"] or entry.verdicts
-    if entry.error is not None or all(v.level != "unknown" for v in waiting):
+    if entry.error is not None or all(v.level != "unknown" for v in waiting) or improper(entry):
         return ""
     if comparison.provenance.get("judged"):
         # Of draws that were handed over there are no more; the program can make some.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.methods import METHODS, title
-from harness.records import Evidence, Level, Reference
-from harness.records.text import number
+from harness.records import Evidence, Level, ModelComparison, Reason, Reference
+from harness.records.text import number, one_line
 from harness.records.text import seconds as seconds_text
 
 KINDS: Mapping[str, str] = {
@@ -127,6 +127,17 @@ def choices(rows: Sequence[Row]) -> list[Row]:
 def special(method: str) -> bool:
     """Return whether a method is of a kind that no answer rests on."""
     return method in METHODS and METHODS[method].kind in SPECIAL
+
+
+def improper(entry: ModelComparison) -> str:
+    """Return in words that log p does not fall in some direction; empty where a method may do.
+
+    A run that thinks so is wrong where there is a reference, or where any method is close.
+    """
+    if entry.reference.trusted or any(v.level in {"pass", "warn"} for v in entry.verdicts):
+        return ""
+    said = [one_line(r.message) for r in entry.runs if r.reason is Reason.IMPROPER]
+    return min(said, key=len, default="")
 
 
 def evidence(reference: Reference, of: Evidence = "none") -> str:
