@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.intake import DrawsError
 from harness.metrics import measure
 from harness.records import Cost, Draws, Model, RunResult, RunSpec
-from harness.study import comparing
+from harness.records.names import kept_places
+from harness.study import analysis, comparing, looks
 from harness.study.plan import Plan
 from harness.study.store import Store
+from harness.study.task import AnalysisTask
 
 MODEL = Model("m", "m", Path("m.stan"), None)
 NAMES = ("a", *(f"y[{i}]" for i in range(1, 4)), "z")
@@ -61,6 +64,35 @@ def test_the_store_lets_go_of_what_is_not_looked_at(tmp_path: Path) -> None:
     (whole,) = store.with_arrays([run])
     assert whole.draws is not None
     assert whole.draws.names == NAMES
+
+
+def test_more_draws_leave_out_what_nothing_looks_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of very many generated quantities only those that are compared are drawn again."""
+    task = AnalysisTask(MODEL, "", "", (), "auto", ("dadvi",), (), tmp_path, None)
+    monkeypatch.setattr(looks, "generated_of", lambda _: ("y",))
+    assert looks.Looks(task).left_out(NAMES) == {}
+    monkeypatch.setattr(measure, "MOST_GENERATED", 2)
+    only = looks.Looks(task)
+    wanted = only(NAMES)
+    left_out = only.left_out(wanted)
+    assert left_out == {"y": ("y[1]", "y[2]")}
+    assert kept_places(NAMES, left_out) == [0, 1, 2, 4]
+    # The run without the others is looked at as a whole.
+    assert looks.Looks(task)(wanted) == wanted
+
+
+def test_a_choice_of_nothing_is_refused() -> None:
+    """An element beyond the end of its variable is known only once there are draws."""
+    draws = Draws(NAMES, np.zeros((1, 2, len(NAMES))))
+    run = RunResult(RunSpec("m", "a", {}, 1, 2), "k", "ok", "", draws, None, {}, Cost(1.0), {})
+    for chosen in (("y[3]",), ("y",), ("a", "y[9]"), ()):
+        analysis._check_choice(dataclasses.replace(MODEL, quantities=chosen), [run])
+    bad = dataclasses.replace(MODEL, quantities=("y[9]", "b"))
+    analysis._check_choice(bad, [])
+    with pytest.raises(DrawsError, match=r"no quantity y\[9\] and b"):
+        analysis._check_choice(bad, [run])
 
 
 @pytest.mark.slow

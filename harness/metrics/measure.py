@@ -308,7 +308,7 @@ class Yardstick:
         Of very many quantities the partner is sought among neighbours and the scalars.
         """
         names = self.names
-        if len(names) == 1:
+        if len(names) < 2:  # noqa: PLR2004 (a pair)
             return {}
         found = partners(self.draws.values, places(self.draws, names), self._scalars())
         return {name: (names[j], r) for name, (j, r) in zip(names, found, strict=True)}

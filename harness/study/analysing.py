@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import records
+from harness.intake import DrawsError
 from harness.records import Program, RunSpec
 from harness.records.text import count, setting
 from harness.report.files.netcdf import written_keys
@@ -125,7 +126,8 @@ def judged(desk: Desk, work: Work, value: Any, error: BaseException | None) -> N
         judge(desk, work)
         return
     if error is not None:
-        whose = "" if work.proposals else "the comparison itself failed: "
+        said = work.proposals or isinstance(error, DrawsError)
+        whose = "" if said else "the comparison itself failed: "
         desk.give_up(work, f"{whose}{explain(error)}")
         return
     for sentence in value.said:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from harness import judgement
-from harness.intake import read_reference
+from harness.intake import DrawsError, read_reference
 from harness.methods import METHODS, makes
 from harness.metrics import WorstPair, measure
 from harness.metrics.measure import REFERENCE
 from harness.metrics.summaries import MEAN, SD
-from harness.records import Draws, Measure, ModelComparison, Reference, RunResult, Verdict
+from harness.records import Draws, Measure, Model, ModelComparison, Reference, RunResult, Verdict
+from harness.records.names import base_name
+from harness.records.text import listed
 from harness.report.files.netcdf import write_draws
 from harness.study import explain
 from harness.study.looks import Looks
@@ -82,6 +84,7 @@ def _first_round(
     """Judge the model and explain its fits, or say what is needed first."""
     only = Looks(task)
     runs = store.with_arrays(task.results, only)
+    _check_choice(task.model, runs)
     with limited(task.timeout_s):
         doubt = explain.doubt(task, runs, store) if task.agreement else ""
     if doubt:
@@ -107,6 +110,7 @@ def _first_round(
     judged, yardstick = judge_model(task, runs, reference, selection, measuring)
     wants = () if fallen_back or task.final else _wants(judged.comparison, runs, reference)
     if wants:
+        wants = _narrowed(wants, runs, reference, only)
         return Analysis(None, needs=Needs(draws=wants), known=Known(measuring.found))
     proposing = task.explain and task.remedies and task.trials is None
     if explain.lacks_density(task, store, proposing=proposing):
@@ -310,6 +314,35 @@ def _wants(
             if with_draws(run.spec, wanted) != run.spec:
                 wants[scarce] = max(wants.get(scarce, 0), wanted)
     return tuple(Want(method, seed, draws) for (method, seed), draws in sorted(wants.items()))
+
+
+def _check_choice(model: Model, runs: Sequence[RunResult]) -> None:
+    """Raise DrawsError if none of the quantities that were chosen is among those drawn.
+
+    Variables are known from the program, and refused before anything is run, but their sizes from
+    its data.
+    """
+    names = next((r.draws.names for r in runs if r.draws is not None), None)
+    if names is None or not model.quantities:
+        return
+    if not set(model.quantities) & {*names, *map(base_name, names)}:
+        raise DrawsError(f"nothing to compare: there is no quantity {listed(model.quantities, 8)}")
+
+
+def _narrowed(
+    wants: Sequence[Want], runs: Sequence[RunResult], reference: Reference, only: Looks
+) -> tuple[Want, ...]:
+    """Return wants that leave out what nothing looks at: more draws of all may fill the memory.
+
+    A reference keeps all its quantities, which say what is left out.
+    """
+    names = {(r.spec.method, r.spec.seed): r.draws.names for r in runs if r.draws is not None}
+    return tuple(
+        want
+        if want.method == reference.method
+        else dataclasses.replace(want, left_out=only.left_out(names[want.method, want.seed]))
+        for want in wants
+    )
 
 
 def _effective_sizes(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from harness.metrics import measure
 from harness.records import CHOICES
+from harness.records.names import base_name
 from harness.study.reference import generated_of
 from harness.study.task import AnalysisTask
 
@@ -34,6 +35,16 @@ class Looks:
         wanted, note = measure.looked_at(self._model, names, self._generated)
         self._notes |= {note: None} if note else {}
         return wanted
+
+    def left_out(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return what a run of these quantities need not have (``RunSpec.left_out``).
+
+        Nothing where all generated quantities are looked at: such a run has the usual key.
+        """
+        if not self._notes:
+            return {}
+        wanted = self(names)
+        return {v: tuple(n for n in wanted if base_name(n) == v) for v in sorted(self._generated)}
 
     def said(self, selection: measure.Selection) -> measure.Selection:
         """Return a selection that says what was left out before it."""

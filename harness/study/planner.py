@@ -254,7 +254,9 @@ class Planner:
         for want in needs.draws:
             for i, spec in enumerate(work.specs):
                 if (spec.method, spec.seed) == (want.method, want.seed):
-                    self._instead(work, i, with_draws(spec, want.draws))
+                    longer = with_draws(spec, want.draws)
+                    left_out = dict(spec.left_out or want.left_out)
+                    self._instead(work, i, dataclasses.replace(longer, left_out=left_out))
         if needs.remedies:
             work.proposals = needs.remedies
         for proposal in needs.remedies:

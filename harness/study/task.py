@@ -36,6 +36,8 @@ class Want:
     method: str
     seed: int
     draws: int
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """As in the run's spec: the generated quantities that nothing looks at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
