@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.records import Estimate, FloatArray
     from harness.vi.target import Target
 
-CHAINS = 1024
+CHAINS, ONES = 1024, np.ones(1000)
 
 
 def run(target: Target, z: FloatArray, covariance: FloatArray, seed: int = 1) -> Movement:
@@ -75,6 +75,19 @@ def test_the_unit_of_draws_that_spread_may_spread_again() -> None:
     for width, size in ((2.0, 0.8), (1.0, 0.8), (0.5, 0.4)):
         e = moved(0.8 + width * rng.standard_normal(4000), after, np.ones(4000))["bias"]
         assert abs(e.value - size) < 5 * e.mcse
+
+
+def test_the_error_of_a_large_distance_is_also_that_of_its_unit() -> None:
+    """Means 4 sds off, in units known to some 3%: over 200 samples z-scores have an sd of 1."""
+    rng, scores = np.random.default_rng(17), []
+    for width in (1.0, 0.6):
+        size = 4 * min(width, 1)  # the unit of draws that spread is larger by as much
+        for _ in range(200):
+            e = moved(4 + width * rng.standard_normal(1000), rng.standard_normal((1000, 1)), ONES)
+            scores.append((e["bias"].value - size) / e["bias"].mcse)
+    assert 0.8 < np.std(scores[:200]) < 1.25
+    assert 0.8 < np.std(scores[200:]) < 1.25
+    assert abs(np.mean(scores)) < 0.3
 
 
 def test_a_width_that_chains_have_not_reached_makes_no_distance_too_large() -> None:

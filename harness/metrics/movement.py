@@ -19,9 +19,10 @@ def moved(before: FloatArray, after: FloatArray, copies: FloatArray) -> dict[str
 
     The draws after the move take the place of a reference, and the signs are those of the draws
     before. Both vary together, so that errors are those of each chain's difference of influence
-    functions. Distances are in the unit of the draws after. Where draws spread, the posterior may
-    be wider again by as much, so that this unit is multiplied by their widening: heavy tails and
-    bent ridges are slow, and draws that start in none of them show no memory of it.
+    functions, that of the unit included. Distances are in the unit of the draws after. Where draws
+    spread, the posterior may be wider again by as much, so that this unit is multiplied by their
+    widening: heavy tails and bent ridges are slow, and draws that start in none of them show no
+    memory of it.
 
     Parameters
     ----------
@@ -49,24 +50,27 @@ def moved(before: FloatArray, after: FloatArray, copies: FloatArray) -> dict[str
         influence = influence - influence.mean()
         return math.sqrt(float(copies @ influence**2)) / len(influence)
 
-    gaps = {
-        name: Estimate(
-            (own.quantiles[name] - theirs.quantiles[name]) / unit,
-            error(starts[name] - ends[name]) / unit,
-        )
-        for name in QUANTILES
-    }
-    tail = max((gaps["q5"], gaps["q95"]), key=lambda e: abs(e.value))
     widths = [
         (influence["q95"] - influence["q5"]) / sample.width
         for influence, sample in ((starts, own), (ends, theirs))
     ]
+    # The unit is a width, and has an error of its own.
+    of_unit = widths[1] if theirs.width <= own.width else 2 * widths[1] - widths[0]
+
+    def distance(size: float, influence: FloatArray) -> Estimate:
+        return Estimate(size / unit, error(influence - size * of_unit) / unit)
+
+    gaps = {
+        name: distance(own.quantiles[name] - theirs.quantiles[name], starts[name] - ends[name])
+        for name in QUANTILES
+    }
+    tail = max((gaps["q5"], gaps["q95"]), key=lambda e: abs(e.value))
     ratio = Estimate(math.log(own.width / theirs.width), error(widths[0] - widths[1]))
     found = {WIDTH.id: ratio, TAIL.id: tail}
     if theirs.kind == "heavy":
         return {MEDIAN.id: gaps["q50"], **found}
     means = before - after.mean(axis=1)
-    return {BIAS.id: Estimate(float(means.mean()) / unit, error(means) / unit), **found}
+    return {BIAS.id: distance(float(means.mean()), means), **found}
 
 
 def _influences(sample: Sample, values: FloatArray) -> dict[str, FloatArray]:
