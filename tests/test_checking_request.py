@@ -12,6 +12,7 @@ from checking_builders import TOML, described, found, keep, mine, project, reque
 from click.testing import CliRunner, Result
 
 from harness.check.baseline.file import read
+from harness.check.baseline.form import BaselineError
 from harness.check.request import Request, _target, as_asked, asked, engines_of, to_write
 from harness.cli import main
 from harness.cli.common import read_models
@@ -177,6 +178,27 @@ def test_settings_are_kept_with_a_baseline_and_asked_for_again(root: Path) -> No
     assert as_asked(old, request(root)).settings == words
     other = ("dadvi.starts=4",)
     assert as_asked(old, request(root, settings=other)).settings == other
+
+
+def test_generated_quantities_stay_left_out_unless_they_are_asked_for(root: Path) -> None:
+    """A baseline without them is checked and written again without; others have no such key."""
+    model = mine(root)
+    assert "generated" not in asked(model, request(root))
+    path = keep(root, replace(model, generated=False))
+    assert read(path).request["generated"] is False
+    target = _target(path)
+    assert target.model is not None
+    assert not target.model.generated
+    for given, expected in ((None, False), (True, True), (False, False)):
+        (again,) = to_write([path.stem], request(root, generated=given), read_models)
+        assert again.model is not None
+        assert again.model.generated is expected
+    assert replace(target.model, generated=True) == replace(model, generated=True)
+    changed = json.loads(path.read_text(encoding="utf-8"))
+    changed["request"]["generated"] = "perhaps"
+    path.write_text(json.dumps(changed), encoding="utf-8")
+    with pytest.raises(BaselineError, match="generated"):
+        read(path)
 
 
 @pytest.mark.parametrize("words", [["dadvi.start=3"], ["nobody.x=1"], ["dadvi.starts=-1"]])

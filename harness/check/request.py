@@ -31,6 +31,8 @@ class Request:
     seeds: int | None = None
     reference: str = "auto"
     quantities: tuple[str, ...] = ()
+    generated: bool | None = None
+    """Whether generated quantities are computed; None for as they were."""
     jobs: int | None = None
     timeout_s: float = 600.0
     compile_timeout_s: float = COMPILE_TIMEOUT_S
@@ -83,6 +85,7 @@ def asked(model: Model, request: Request) -> dict[str, Any]:
         reference = _from(request.folder, Path(reference))
     # Baselines without settings stay as they are.
     settings = {"settings": list(request.settings)} if request.settings else {}
+    generated = {} if model.generated else {"generated": False}
     return {
         "source": source,
         "methods": None if request.methods is None else list(request.methods),
@@ -90,6 +93,7 @@ def asked(model: Model, request: Request) -> dict[str, Any]:
         "reference": reference,
         "quantities": quantities or None,
         **settings,
+        **generated,
     }
 
 
@@ -143,6 +147,11 @@ def to_write(
         For a setting that no method takes, or of a method that is not run.
     """
     targets = _to_write(words, request, read_models)
+    if request.generated is not None:
+        targets = [
+            replace(t, model=replace(t.model, generated=request.generated)) if t.model else t
+            for t in targets
+        ]
     if request.settings:
         options = from_words(request.settings)
         for target in targets:
@@ -263,10 +272,9 @@ def _beside(old: Baseline, target: Target) -> Target:
     except OptionError as error:
         msg = f"{target.path} has settings that cannot be used: {error}; write it again"
         return replace(target, model=None, old=old, error=msg)
-    chosen = old.request.get("quantities")
-    return replace(
-        target, model=replace(model, quantities=tuple(chosen)) if chosen else model, old=old
-    )
+    chosen = tuple(old.request.get("quantities") or model.quantities)
+    generated = bool(old.request.get("generated", True))
+    return replace(target, model=replace(model, quantities=chosen, generated=generated), old=old)
 
 
 def _unaccepted(path: Path, folder: Path) -> Target:

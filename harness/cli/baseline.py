@@ -27,6 +27,12 @@ from harness.cli import common
 @common.SEEDS
 @common.reference_option(help="What the methods are judged against, as in `harness compare`.")
 @common.quantities_option(help="Only these variables.")
+@click.option(
+    "--gq/--no-gq",
+    "generated",
+    default=None,
+    help="Whether generated quantities are computed; checks do the same. [--gq, or as before]",
+)
 @common.SETTINGS
 @common.ENGINE
 def baseline(

@@ -178,6 +178,7 @@ class _Request:
     seeds: Count | None = None
     quantities: list[str] | None = None
     settings: list[str] | None = None
+    generated: bool = True
 
 
 @dataclass
