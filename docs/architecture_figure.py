@@ -35,7 +35,6 @@ CAPTIONS = {
     "study": "plan, run, keep: nothing twice",
     "check": "did it change?<br/>baselines, pytest plugin",
     "api": "harness.compare, judge,<br/>target",
-    "result": "tables, draws, figures<br/>of a comparison",
     "cli": "one file per command",
 }
 """What a package does, in a few words; a package without its words cannot be drawn."""

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from harness.intake import DrawsError
     from harness.methods.settings import OptionError
     from harness.models.data import ModelError
-    from harness.result import ComparisonResult
     from harness.stan import ProgramError, ToolchainError
     from harness.stan.bridge import BridgeError
     from harness.study.comparing import Interrupted, NothingToRunError
+    from harness.study.result import ComparisonResult
     from harness.study.store import StoreError
 
 _HOMES = {
-    "ComparisonResult": "harness.result:ComparisonResult",
+    "ComparisonResult": "harness.study.result:ComparisonResult",
     "compare": "harness.api:compare",
     "judge": "harness.api:judge",
     "target": "harness.api:target",

@@ -18,10 +18,10 @@ from harness.metrics.measure import REFERENCE
 from harness.models import folders
 from harness.models.data import ModelError, check_data, load_data, write_data
 from harness.records import CHOICES, Model, Program
-from harness.result import ComparisonResult
 from harness.study import arguments, comparing, engines, progress
 from harness.study.engines import Wanted
 from harness.study.plan import QUICK, Plan, methods_run
+from harness.study.result import ComparisonResult
 
 if TYPE_CHECKING:
     from harness.intake import Taken

@@ -35,7 +35,7 @@ from harness.report.html import to_html
 from harness.report.markdown import markdown
 from harness.report.rows import ORDER, evidence
 from harness.report.terminal import verdicts_text
-from harness.result import ComparisonResult
+from harness.study.result import ComparisonResult
 
 NUTS = Reference("nuts", trusted=True, why="all figures", short="R-hat 1.00")
 DOUBTED = Reference("nuts", trusted=False, why="R-hat 1.8.", short="R-hat 1.8")

@@ -19,8 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("why",),
     ("report",),
     ("study",),
-    ("check", "result"),
-    ("api",),
+    ("check", "api"),
     ("cli",),
 )
 """The rooms from the ground up. A room imports from itself and from lower floors, nothing else."""

@@ -76,9 +76,9 @@ def read_bytes(path: Path) -> tuple[Bytes, int]:
     """Return a file's bytes, which may be changed, and their CRC-32.
 
     A large file is read and checked piece by piece and then mapped, so that nothing is copied and
-    processes that read the same file share its memory: taking new memory costs twice the rest. What
-    is written to the array stays out of the file. The file may be deleted meanwhile, but on
-    Windows, where all are copied; nobody may write to it.
+    processes that read the same file share its memory: taking new memory costs twice the rest.
+    Writing to the array does not change the file. While the array exists, the file may be deleted
+    or replaced, but not written to. Windows deletes no mapped file, so that it copies all of them.
 
     Raises
     ------

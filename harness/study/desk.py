@@ -140,7 +140,8 @@ class Desk:
         else:
             work.error = why
             self.progress.advance("judge", work.model.name)
-        self.progress.say(f"{work.model.name}: {why.splitlines()[0]}")
+        first, _, _ = why.partition("\n")
+        self.progress.say(f"{work.model.name}: {first}")
         self.go_on(work)
 
 
