@@ -117,6 +117,21 @@ def test_where_everything_is_in_doubt_the_chains_are_the_yardstick() -> None:
     assert found(run("laplace", 0.0, 0.9), chains, doubted)["short_chains"].beside == "laplace"
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_fit_whose_divergence_is_not_known_is_not_near(bad: float) -> None:
+    """One draw of 10 000 without a finite density is enough, however good the others are."""
+    chains = run("short_chains", 0.0, 1.0, reason=Reason.NOT_MIXED)
+    fit = run("laplace", 0.0, 0.9)
+    assert fit.draws is not None
+    assert fit.draws.log_p is not None
+    log_p = fit.draws.log_p.copy()
+    log_p[0, 3] = bad
+    outside = dataclasses.replace(fit, draws=dataclasses.replace(fit.draws, log_p=log_p))
+    by = found(outside, chains)
+    assert math.isnan(by["laplace"].divergence.value)
+    assert by["laplace"].beside == "short_chains"
+
+
 def test_a_method_that_short_chains_found_off_is_no_yardstick(tmp_path: Path) -> None:
     """Then the others are measured against the next, and unknown verdicts say so."""
     runs = (run("dadvi_lr", 0.5, 0.9), run("dadvi", 0.4, 0.8), run("laplace", 0.0, 0.9))

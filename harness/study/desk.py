@@ -129,6 +129,7 @@ class Desk:
 
     def give_up(self, work: Work, why: str) -> None:
         """Give up a model, or only its remedies if its comparison stands without them."""
+        why = why.strip() or "it was given up without a reason"
         if work.waiting:
             work.waiting.clear()
             self.progress.phase("run", self.runs())
@@ -140,8 +141,7 @@ class Desk:
         else:
             work.error = why
             self.progress.advance("judge", work.model.name)
-        first, _, _ = why.partition("\n")
-        self.progress.say(f"{work.model.name}: {first}")
+        self.progress.say(f"{work.model.name}: {why.splitlines()[0]}")
         self.go_on(work)
 
 

@@ -140,9 +140,11 @@ def _doubt(run: RunResult) -> tuple[bool, bool, bool, float]:
 def _near(khat: float, divergence: float) -> bool:
     """Tell whether the weights of a fit's own draws let it be near the posterior.
 
-    Where they are all but one zero, k-hat means nothing, and the divergence is large.
+    Where they are all but one zero, k-hat means nothing, and the divergence is large. Where a draw
+    has no density under the posterior, the divergence is not known, and nothing shows that it is
+    near.
     """
-    return khat <= KHAT_LIMIT and not divergence > FAR_NATS
+    return khat <= KHAT_LIMIT and divergence <= FAR_NATS
 
 
 def _khat(run: RunResult) -> Estimate:
