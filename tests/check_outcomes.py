@@ -208,7 +208,7 @@ def named(name: str) -> CheckOutcome:
     )
     moved = ModelCheck(
         name, changes, reasons=(name,), diff=name,
-        notes=(NoMoments(name, name), AddedSeeds(name, 20, 10)), error=name,
+        notes=(NoMoments(name, name, 10), AddedSeeds(name, 20, 10)), error=name,
         path=Path("baselines") / (name.replace("\0", "") or "x"),
     )  # fmt: skip
     return CheckOutcome(

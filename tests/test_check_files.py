@@ -61,7 +61,7 @@ def checks(draw: st.DrawFn) -> CheckOutcome:
         )
         error = draw(st.none() | texts)
         models.append(
-            ModelCheck(name, tuple(changes), error=error, notes=(NoMoments(name, draw(texts)),))
+            ModelCheck(name, tuple(changes), error=error, notes=(NoMoments(name, draw(texts), 10),))
         )
     return CheckOutcome(tuple(models), seconds=2.0, command=draw(texts))
 
@@ -235,7 +235,7 @@ def test_the_last_annotation_counts_what_github_does_not_show() -> None:
 
 def test_added_seeds_are_notices() -> None:
     """GitHub shows a notice where a check took more seeds; other notes are left out."""
-    notes = (NoMoments("nuts", "seeds added"), AddedSeeds("meanfield", 20, 10))
+    notes = (NoMoments("nuts", "seeds added", 10), AddedSeeds("meanfield", 20, 10))
     model = dataclasses.replace(outcomes.same().models[0], notes=notes)
     (line,) = annotations(CheckOutcome((model,)))
     assert parse(line) == (

@@ -156,7 +156,7 @@ def test_names_are_not_mentions() -> None:
         CheckOutcome(
             tuple(
                 ModelCheck(f"m{i}", (), reasons=("r " * 500,) * 20, diff="+x\n" * 3000,
-                           notes=(NoMoments("m", "n " * 500),) * 20, error="e\n" * 3000)
+                           notes=(NoMoments("m", "n " * 500, 10),) * 20, error="e\n" * 3000)
                 for i in range(30)
             )
         ),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.check import show
-from harness.check.baseline.change import Change, CheckOutcome, Conclusion, ModelCheck
+from harness.check.baseline.change import Change, CheckOutcome, Conclusion, ModelCheck, NoMoments
 from harness.check.show import junit, markdown, words
 from harness.check.show.answer import answer, model_line, next_steps, remarks
 from harness.check.show.rows import pick, plain, rows
@@ -239,6 +239,20 @@ def test_more_draws_are_more_than_those_that_did_not_suffice() -> None:
         steps = next_steps(dataclasses.replace(open_, budget=budget))
         advised[budget] = [s.command.rpartition(" ")[2] for s in steps]
     assert list(advised.values()) == [["8"], ["8"], ["16"], ["32"], []]
+
+
+def test_few_seeds_are_compared_by_shares_and_more_are_asked_of_the_baseline() -> None:
+    """A share of 0 of 2 decides nothing, whatever the budget; 0 of 10 does."""
+    open_ = outcomes.open_question()
+    for seeds, command in ((2, "harness baseline mixture --seeds 10"), (10, "--budget 8")):
+        notes = (NoMoments("dadvi", "two seeds differ", seeds),)
+        model = dataclasses.replace(open_.models[0], notes=notes)
+        outcome = dataclasses.replace(open_, models=(model,))
+        (step,) = next_steps(outcome)
+        assert step.command.endswith(command)
+        assert answer(outcome).endswith("; 1 method by level and shares of seeds only")
+    same = dataclasses.replace(outcomes.same().models[0], notes=notes)
+    assert answer(CheckOutcome((same,))).endswith("; 1 method by level and shares of seeds only")
 
 
 def test_commands_name_the_folder_and_quote_the_model() -> None:

@@ -180,7 +180,7 @@ def test_notes_tell_what_a_reader_should_know(at: _Checking) -> None:
             "q5 of y[0]: tails too heavy; and 7 more"
         ),
         "q: 20 seeds where the baseline has 10",
-        "q: level and shares of seeds only: only 3 of 10 seeds",
+        "q: compared by its level and by shares of its seeds only: only 3 of 10 seeds",
     ]
     assert made.reasons[0].startswith("the program changed")
     assert made.path == at.paths["drug"]
@@ -265,4 +265,7 @@ def test_the_loosest_figure_decides_and_tails_have_twice_the_room() -> None:
 def test_what_a_baseline_holds_in_a_few_words() -> None:
     """Methods and figures, and which have none."""
     assert described(whole({"nuts": sampler()})) == "1 method, 5 figures"
-    assert described(whole()) == "2 methods, 5 figures; level and shares only: meanfield"
+    words = "2 methods, 5 figures; level and shares only: meanfield"
+    assert described(whole()) == words
+    two = {"meanfield": replace(whole().methods["meanfield"], seeds=(1, 2))}
+    assert described(whole(two)).endswith("meanfield; --seeds 10 would give more to compare")

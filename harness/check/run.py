@@ -249,7 +249,7 @@ class _Checking:
             if left:
                 notes.append(LeftOut(name, tuple(left)))
             if kept.no_moments:
-                notes.append(NoMoments(name, kept.no_moments))
+                notes.append(NoMoments(name, kept.no_moments, len(kept.seeds)))
         return notes
 
 

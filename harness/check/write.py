@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.check.baseline.change import USUAL
+from harness.check.baseline.change import ENOUGH_SEEDS, USUAL
 from harness.check.baseline.file import CANDIDATE, SUFFIX, write
 from harness.check.baseline.form import Baseline, MethodBaseline
 from harness.check.baseline.observe import as_baseline, settled
@@ -70,7 +70,11 @@ def described(made: Baseline) -> str:
     figures = sum(len(m.figures) for m in made.methods.values())
     without = [name for name, m in made.methods.items() if m.no_moments]
     said = f"{count(len(made.methods), 'method')}, {count(figures, 'figure')}"
-    return f"{said}; level and shares only: {', '.join(without)}" if without else said
+    if not without:
+        return said
+    said += f"; level and shares only: {', '.join(without)}"
+    few = min(len(made.methods[name].seeds) for name in without) < ENOUGH_SEEDS
+    return f"{said}; --seeds {ENOUGH_SEEDS} would give more to compare" if few else said
 
 
 def _observed(

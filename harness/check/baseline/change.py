@@ -144,6 +144,10 @@ BUDGET = 4
 """Where a difference is undecided, up to this many times the baseline's seeds are run."""
 
 
+ENOUGH_SEEDS = 10
+"""Seeds with which a baseline's shares can decide, and its means mostly have a small error."""
+
+
 class AddedSeeds(NamedTuple):
     """More seeds of a method were run than the baseline has."""
 
@@ -176,10 +180,11 @@ class NewMethod(NamedTuple):
 
 
 class NoMoments(NamedTuple):
-    """A method is compared by its level and its shares of seeds only."""
+    """A method is compared by its level and its shares of seeds only: of that many seeds."""
 
     method: str
     why: str
+    seeds: int
 
 
 Note = AddedSeeds | WideMargins | LeftOut | NewMethod | NoMoments

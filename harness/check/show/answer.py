@@ -6,7 +6,15 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.check.baseline.change import CHANGED, SAME, CheckOutcome, Conclusion, ModelCheck
+from harness.check.baseline.change import (
+    CHANGED,
+    ENOUGH_SEEDS,
+    SAME,
+    CheckOutcome,
+    Conclusion,
+    ModelCheck,
+    NoMoments,
+)
 from harness.check.baseline.file import CANDIDATE, SUFFIX
 from harness.check.show.words import CONCLUSIONS, SYMBOLS, note
 from harness.records.text import clean, count, one_line
@@ -15,6 +23,7 @@ BASELINES = Path("baselines")
 """Where ``harness baseline`` writes unless told otherwise."""
 
 BUDGET, MOST_BUDGET = 8, 64
+
 _MOST_NAMED = 10
 
 
@@ -42,7 +51,7 @@ def answer(outcome: CheckOutcome) -> str:
     total = count(sum(map(compared, outcome.models)), "figure")
     of_models = count(len(outcome.models), "model")
     if said == "same":
-        return f"{start}: {total} of {of_models}{_exactly(outcome)}"
+        return f"{start}: {total} of {of_models}{_exactly(outcome)}{_roughly(outcome)}"
     parts = []
     if having := [n for m in outcome.models if (n := number(m, said))]:
         parts.append(f"{sum(having)} of {total}, in {len(having)} of {of_models}")
@@ -55,7 +64,7 @@ def answer(outcome: CheckOutcome) -> str:
         ("nothing to compare in", sum(map(is_empty, outcome.models))),
     )
     parts += [f"{words} {n} of {of_models}" for words, n in apart if n]
-    return f"{start}: {'; '.join(parts)}"
+    return f"{start}: {'; '.join(parts)}{_roughly(outcome)}"
 
 
 def _exactly(outcome: CheckOutcome) -> str:
@@ -66,6 +75,17 @@ def _exactly(outcome: CheckOutcome) -> str:
     if not alike:
         return ""
     return ", identical draws" + ("" if alike == len(outcome.models) else f" in {alike}")
+
+
+def _roughly(outcome: CheckOutcome) -> str:
+    """Say how many methods were compared without means, sds and quantiles."""
+    rough = sum(len(coarse(m)) for m in outcome.models)
+    return f"; {count(rough, 'method')} by level and shares of seeds only" if rough else ""
+
+
+def coarse(check: ModelCheck) -> list[NoMoments]:
+    """Return the notes on methods that were compared without means, sds and quantiles."""
+    return [n for n in check.notes if isinstance(n, NoMoments)]
 
 
 def is_empty(check: ModelCheck) -> bool:
@@ -143,6 +163,12 @@ def next_steps(outcome: CheckOutcome) -> list[Step]:
             names = [one_line(shown(path)) for path in (check.path, target)]
             steps.append(Step(f"review {names[0]}, then", shlex.join(["mv", *names])))
     open_ = [m for m in outcome.models if number(m, "inconclusive") and not number(m, "changed")]
+    # A share of two or three seeds cannot decide, however many seeds it is compared with.
+    few = [m for m in open_ if any(n.seeds < ENOUGH_SEEDS for n in coarse(m))]
+    if few:
+        why = "for means, sds and quantiles to compare, in the state that the baseline is of"
+        steps.append(Step(why, f"{_command('baseline', few)} --seeds {ENOUGH_SEEDS}"))
+    open_ = [m for m in open_ if m not in few]
     if open_ and outcome.budget < MOST_BUDGET:
         budget = max(BUDGET, min(2 * outcome.budget, MOST_BUDGET))
         steps.append(Step("for more draws", f"{_command('check', open_)} --budget {budget}"))

@@ -123,7 +123,7 @@ def note(said: Note) -> str:
                 "compared; write the baseline again to include it"
             )
         case NoMoments():
-            words = f"level and shares of seeds only: {said.why}"
+            words = f"compared by its level and by shares of its seeds only: {said.why}"
     return f"{said.method}: {words}"
 
 
