@@ -10,6 +10,7 @@ import pytest
 
 from harness import metrics
 from harness.metrics.chains import chain_modes
+from harness.metrics.modes import find_basins
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -84,6 +85,15 @@ def test_a_share_at_the_quarter_is_doubtful() -> None:
     centre = np.where(np.arange(1000) < 50, -0.3, 0.5)
     q = metrics.prepare((centre + 0.05 * rng.normal(size=1000))[None], iid=True)
     assert metrics.compare_quantity(q, ref)["missed_mass"].mcse > 0.05
+
+
+@pytest.mark.parametrize("far", [0, 1, 7])
+def test_equal_draws_have_one_mode_whatever_their_value(far: int) -> None:
+    """Rounding leaves two of three constants an sd above 0, but no range to look for valleys in."""
+    for value in np.random.default_rng(0).normal(size=30):
+        x = np.full(10_000, value)
+        x[x.size - far :] = np.nextafter(value, np.inf)
+        assert find_basins(x, 10_000.0).count == 1
 
 
 def test_far_away_is_in_no_mode() -> None:

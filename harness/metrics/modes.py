@@ -74,7 +74,8 @@ def _split(x: FloatArray, worth: float, total: int) -> FloatArray:
     core = x[int(0.001 * x.size) : x.size - int(0.001 * x.size)]
     spread = _bandwidth_scale(core)
     reach = float(core[-1]) - float(core[0])
-    if spread <= 0 or not np.isfinite(reach):
+    # The sd of equal draws is not 0 but what rounding their mean leaves.
+    if spread <= 0 or not 0 < reach < math.inf:
         return np.empty(0)
     ess = max(core.size * worth, 2.0)
     step = reach / GRID
