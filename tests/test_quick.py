@@ -210,6 +210,8 @@ def test_an_error_in_the_program_is_no_lack_of_a_compiler(harness: Command, fold
             },
             "my: 'X' in my.json has size 3 × 2, but is declared with size 2 × 3",
         ),
+        ("int n; vector[n] y;", {"n": -1, "y": []}, "a declared size is negative or too large"),
+        ("int n; array[n, 2] int y;", {"n": -1, "y": []}, "a declared size is negative or too"),
         (
             'vector[2] y; } transformed data { if (is_nan(y[2])) reject("a hole");',
             {"y": [1.0, float("nan")]},
@@ -242,6 +244,19 @@ def test_a_scale_without_end_is_named_as_improper(harness: Command, folder: Path
     assert done.stderr == ""
     levels = {v["method"]: v["level"] for v in results(folder)["models"][0]["verdicts"]}
     assert {levels[m] for m in ("dadvi", "dadvi_lr", "dadvi_psis")} == {"fail"}
+
+
+def test_a_number_beyond_the_largest_is_no_lack_of_a_compiler(
+    harness: Command, folder: Path
+) -> None:
+    """Python reads 1e400 as infinity; Stan reads nothing."""
+    program = "data { real y; } parameters { real a; } model { a ~ normal(0, 1); }"
+    (folder / "my.stan").write_text(program, encoding="utf-8")
+    (folder / "my.json").write_text('{"y": 1e400}', encoding="utf-8")
+    done = harness("compare", "my.stan", "my.json", "--quick")
+    assert done.returncode == 2
+    assert "the number at byte " in done.stderr
+    assert "compiler" not in done.stderr
 
 
 def test_data_with_nan_are_named_where_the_program_does_not_start(

@@ -118,8 +118,9 @@ class Engines:
 def _both(refused: Mapping[EngineName, str], cmdstan: stan.CmdStan) -> str:
     """Return why neither engine serves; what only an older CmdStan rejects may be right."""
     own, theirs = refused["embedded"], refused["cmdstan"]
-    newer = "unsupported" in own and cmdstan.version < embedded.STAN_VERSION
-    if not newer:
+    # These are said of what Stan's newer compiler has accepted.
+    accepted = "unsupported" in own or own.startswith("mir:")
+    if not (accepted and cmdstan.version < embedded.STAN_VERSION):
         return theirs
     return (
         f"the embedded engine cannot run it ({own.splitlines()[0]}), and CmdStan "

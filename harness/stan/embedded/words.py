@@ -32,6 +32,11 @@ _SIZES = re.compile(
     r".*dims declared=\((\S*)\); dims found=\((\S*)\)"
 )
 
+_EXTENT = re.compile(r"stanli compile: .*\b(negative \w+|invalid or overflowing) extent")
+"""What the engine says of a declared size below 0, or beyond its integers."""
+
+_TOO_BIG = re.compile(r"JSON parsing at offset (\d+): Number too big")
+
 _UNWRITTEN = re.compile(r"which is far slower: (.*?\))\. The interpreter also failed")
 """What of a program has no values, and why, in a warning that is long."""
 
@@ -84,6 +89,10 @@ def wrong_data(said: str) -> str:
     if sizes is not None:
         name, declared, found = sizes.groups()
         return f"{name} has size {_size(found)}, but is declared with size {_size(declared)}"
+    if _EXTENT.search(said):
+        return "with them, a declared size is negative or too large"
+    if (big := _TOO_BIG.search(said)) is not None:
+        return f"the number at byte {big[1]} is beyond the largest of Stan, about 1.8 × 10³⁰⁸"
     check = said.partition(_CHECK)
     return "" if check[0] or not check[1] else _ZEROS.sub(r"\1", check[2])
 
