@@ -95,6 +95,7 @@ def test_one_kind_or_all_are_cleared(cache: Path) -> None:
     [
         (("--keep", "much"), "'much' is no size; allowed: 5GB"),
         (("--keep", "-1"), "is no size"),
+        (("--keep", "5"), "'5' has no unit; write 5GB"),
         (("--keep", "nan"), "is no size"),
         (("--clear", "../x"), "no kind '../x' in the cache; there are all, bridge"),
         (("--keep", "1GB", "--clear", "data"), "exclude each other"),

@@ -31,7 +31,11 @@ class _Size(click.ParamType[int]):
         found = _SIZE.fullmatch(str(value).strip())
         if found is None:
             self.fail(f"{value!r} is no size; allowed: 5GB, 500MB, 0", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2].upper()])
+        number, unit = float(found[1]), found[2].upper()
+        if number and found[0][-1].isdigit():
+            # A forgotten unit would remove nearly everything.
+            self.fail(f"{value!r} has no unit; write {value}GB, or {value}B for bytes", param, ctx)
+        return int(number * _UNITS[unit])
 
 
 @click.command(
