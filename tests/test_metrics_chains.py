@@ -21,8 +21,9 @@ STATS = {
 }
 
 
-def _samples(values: FloatArray) -> list[metrics.Sample]:
-    return [metrics.prepare(values[:, :, i], iid=False) for i in range(values.shape[2])]
+def _of_chains(values: FloatArray) -> list[dict[str, Estimate]]:
+    columns = (values[:, :, i] for i in range(values.shape[2]))
+    return [metrics.of_chains(metrics.prepare(x, iid=False)) for x in columns]
 
 
 def _by_name(rows: list[tuple[str, int | None, Estimate]]) -> dict[object, float]:
@@ -31,7 +32,7 @@ def _by_name(rows: list[tuple[str, int | None, Estimate]]) -> dict[object, float
 
 def test_good_chains_are_good() -> None:
     """Independent normals: R-hat near 1, ESS near the number of draws, nothing else amiss."""
-    found = _by_name(metrics.chain_diagnostics(_samples(GOOD), STATS, max_depth=10))
+    found = _by_name(metrics.chain_diagnostics(_of_chains(GOOD), STATS, max_depth=10))
     for column in (0, 1):
         assert found["rhat", column] < 1.01
         assert found["ess_bulk", column] > 3000
@@ -65,7 +66,7 @@ def test_one_chain_has_an_rhat() -> None:
 )
 def test_no_figure_is_nan(name: str, x: np.ndarray) -> None:
     """R-hat and ESS of nothing are NaN, not perfect."""
-    found = _by_name(metrics.chain_diagnostics(_samples(x[:, :, None]), STATS, 10))
+    found = _by_name(metrics.chain_diagnostics(_of_chains(x[:, :, None]), STATS, 10))
     assert math.isnan(found["rhat", 0]), name
     assert math.isnan(found["ess_bulk", 0]), name
     assert math.isnan(found["ess_tail", 0]), name
@@ -78,9 +79,9 @@ def test_chains_stuck_at_points_are_infinitely_apart() -> None:
 
 def test_missing_statistics_are_nan() -> None:
     """A statistic that was not recorded is NaN, and so is an unknown depth limit."""
-    found = _by_name(metrics.chain_diagnostics(_samples(GOOD), {}))
+    found = _by_name(metrics.chain_diagnostics(_of_chains(GOOD), {}))
     assert all(math.isnan(found[m, None]) for m in ("divergences", "ebfmi", "treedepth_hits"))
-    found = _by_name(metrics.chain_diagnostics(_samples(GOOD), STATS))
+    found = _by_name(metrics.chain_diagnostics(_of_chains(GOOD), STATS))
     assert math.isnan(found["treedepth_hits", None])
 
 
@@ -97,7 +98,7 @@ def test_bad_runs_are_counted() -> None:
         "tree_depth": depth,
         "max_tree_depth": np.full((4, 1000), 10.0),
     }
-    found = _by_name(metrics.chain_diagnostics(_samples(GOOD), stats))
+    found = _by_name(metrics.chain_diagnostics(_of_chains(GOOD), stats))
     assert found["divergences", None] == 7 / 4000
     assert found["ebfmi", None] < 0.1
     assert found["treedepth_hits", None] == 0.05
@@ -136,7 +137,7 @@ def test_a_series_without_an_effective_size_has_none() -> None:
 def test_the_chains_diagnostics_are_arviz_own() -> None:
     """Bulk and tail ESS, also of a quantity with few values, and E-BFMI."""
     for x in (GOOD[:, :, 0], np.round(GOOD[:, :, 0]), np.cumsum(GOOD[:, :, 0], axis=1)):
-        found = _by_name(metrics.chain_diagnostics(_samples(x[:, :, None]), STATS))
+        found = _by_name(metrics.chain_diagnostics(_of_chains(x[:, :, None]), STATS))
         assert found["ess_bulk", 0] == pytest.approx(array_stats.ess(x, method="bulk"), rel=1e-9)
         tail = array_stats.ess(x, method="tail", prob=(0.05, 0.95))
         assert found["ess_tail", 0] == pytest.approx(tail, rel=1e-9)

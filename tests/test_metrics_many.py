@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.metrics import joint, measure, samples, samples_of
+from harness.metrics import joint, measure, samples, samples_of, threads
 from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
 
 COUNT = 400
@@ -47,7 +47,8 @@ def test_blocks_and_released_arrays_change_no_figure(monkeypatch: pytest.MonkeyP
     """Whatever the size of blocks, and whether arrays are kept, figures are the same."""
     rows, whole = _measured()
     monkeypatch.setattr(samples, "LARGE_BYTES", 0)
-    monkeypatch.setattr(samples, "BLOCK", 7)
+    monkeypatch.setattr(threads, "BLOCK", 7)
+    monkeypatch.setattr(threads, "LEAST", 1)
     monkeypatch.setattr(joint, "PART", 33)
     same, parts = _measured()
     assert same == rows

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from harness.metrics import threads
 from harness.metrics.sample import Sample
-from harness.metrics.threads import ahead, cached, each
+from harness.metrics.threads import BLOCK, blocks_of, cached, each
 from harness.ranks import normal_scores
 
 
@@ -21,39 +20,52 @@ def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return int(request.param)
 
 
-@pytest.mark.parametrize("count", [0, 1, 5, 6, 14])
-def test_results_have_the_order_of_their_items(count: int) -> None:
-    """However many blocks they fill, and the next block is asked for when one is done."""
-    asked: list[int] = []
-    done: list[int] = []
+@pytest.mark.parametrize("count", [0, 1, 2, 15])
+def test_results_have_the_order_of_their_items(count: int, cores: int) -> None:
+    """However many there are, and at most a few are worked on before they are asked for."""
+    begun: list[int] = []
 
-    def items() -> Iterator[int]:
-        for i in range(count):
-            assert len(done) >= 5 * (i // 5)
-            asked.append(i)
-            yield i
+    def work(i: int) -> int:
+        begun.append(i)
+        return i * i
 
-    for result in each(lambda i: i * i, items(), at_once=5, least=5):
-        done.append(result)  # noqa: PERF402 - its length is looked at meanwhile
-    assert done == [i * i for i in range(count)]
-    assert asked == list(range(count))
-    assert list(ahead(lambda i: -i, range(count))) == [-i for i in range(count)]
+    for at, result in enumerate(each(work, range(count))):
+        assert result == at * at
+        assert len(begun) <= at + 1 + 2 * cores
+    assert sorted(begun) == list(range(count))
 
 
-def test_few_items_stay_in_the_callers_thread_and_many_do_not(cores: int) -> None:
-    """A thread is worth its while for many only."""
+def test_one_item_stays_in_the_callers_thread_and_many_do_not(cores: int) -> None:
+    """A thread is worth its while for several only."""
     here = threading.get_ident()
-    assert set(each(lambda _: threading.get_ident(), range(4), least=5)) == {here}
+    assert set(each(lambda _: threading.get_ident(), range(1))) == {here}
     there = set(each(lambda _: threading.get_ident(), range(100)))
     assert (there == {here}) is (cores == 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 200, 602, 10_000])
+def test_blocks_cover_all_in_their_order(count: int, cores: int) -> None:
+    """None is too large, and each core gets about as many, unless they are few."""
+    blocks = blocks_of(range(count))
+    assert [i for block in blocks for i in block] == list(range(count))
+    sizes = [len(block) for block in blocks]
+    assert max(sizes, default=0) <= BLOCK
+    assert len(blocks) in {0, 1} or len(blocks) % cores == 0
 
 
 def test_what_is_wrong_with_an_item_is_raised() -> None:
     """As if it had been worked on in the caller's thread."""
     with pytest.raises(ZeroDivisionError):
         list(each(lambda i: 1 // (i - 90), range(100)))
-    with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda i: 1 // (i - 2), range(4)))
+
+
+def test_items_that_are_not_asked_for_are_not_begun() -> None:
+    """Who stops looking at results, as by an interrupt, waits for what is under way only."""
+    begun: list[int] = []
+    found = each(begun.append, range(1000))
+    next(found)
+    found.close()
+    assert len(begun) < 20
 
 
 def test_numpys_errors_are_those_of_the_caller() -> None:

@@ -9,7 +9,6 @@ finite is infinitely far, and what cannot be computed is NaN.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 
 from harness.metrics.bias import BIAS, MEDIAN, TAIL
 from harness.metrics.chains import (
@@ -30,11 +29,11 @@ from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
 from harness.metrics.probability import PROBABILITY
 from harness.metrics.sample import Kind, Sample, prepare
-from harness.metrics.samples import sample_of, samples_of, unusable
+from harness.metrics.samples import Reader, of_samples, sample_of, samples_of, unusable
 from harness.metrics.seed_spread import SEED_SPREAD, seed_spread
 from harness.metrics.shape import Shape, marginal_shapes
 from harness.metrics.summaries import SUMMARIES
-from harness.metrics.threads import each
+from harness.metrics.threads import blocks_of, each
 from harness.metrics.unconstrained import UNCONSTRAINED_W1
 from harness.metrics.wasserstein import SLICED_W1, W1
 from harness.metrics.weights import KHAT, divergence, khat, khat_limit
@@ -111,13 +110,21 @@ def compare_joint(joint: Joint) -> dict[str, Estimate]:
     return measured("joint", joint)
 
 
+def of_chains(own: Sample) -> dict[str, Estimate]:
+    """Return the diagnostics of the chains of one quantity."""
+    return measured("chain", own)
+
+
 def chain_diagnostics(
-    chains: Iterable[Sample], stats: Mapping[str, FloatArray], max_depth: float | None = None
+    chains: Iterable[Mapping[str, Estimate]],
+    stats: Mapping[str, FloatArray],
+    max_depth: float | None = None,
 ) -> list[tuple[str, int | None, Estimate]]:
     """Return the diagnostics of a run of Markov chains: metric, column and figure.
 
-    ``chains`` are the quantities. ``stats`` has ``diverging``, ``energy`` and
-    ``tree_depth``, each ``(chain, draw)``; what is missing gives NaN, which no rule calls fine.
+    ``chains`` are what :func:`of_chains` gives for each quantity. ``stats`` has ``diverging``,
+    ``energy`` and ``tree_depth``, each ``(chain, draw)``; what is missing gives NaN, which no rule
+    calls fine.
     The limit on tree depth may also stand there, as ``max_tree_depth``. The sampler's own
     diagnostics have the column None. All but ``chain_modes`` have error 0: their limits are
     meant for the estimates.
@@ -126,7 +133,7 @@ def chain_diagnostics(
         max_depth = float(stats["max_tree_depth"].max())
     rows: list[tuple[str, int | None, Estimate]] = [
         (metric, column, estimate)
-        for column, found in enumerate(each(partial(measured, "chain"), chains))
+        for column, found in enumerate(chains)
         for metric, estimate in found.items()
     ]
     return rows + [(m, None, e) for m, e in measured("sampler", stats, max_depth).items()]
@@ -145,10 +152,12 @@ __all__ = [
     "JudgeContext",
     "Kind",
     "Metric",
+    "Reader",
     "Sample",
     "Scene",
     "Shape",
     "WorstPair",
+    "blocks_of",
     "chain_diagnostics",
     "chain_shares",
     "compare_joint",
@@ -166,6 +175,8 @@ __all__ = [
     "marginal_shapes",
     "measured",
     "not_measured",
+    "of_chains",
+    "of_samples",
     "of_scope",
     "prepare",
     "quantity_metrics",

@@ -56,7 +56,7 @@ def parts_of(count: int, size: int = PART) -> list[slice]:
 
 def of_parts(work: Callable[[slice], R], count: int, size: int = PART) -> Iterator[R]:
     """Yield what work makes of each part of the columns, in their order; see :func:`each`."""
-    return each(work, parts_of(count, size), at_once=8, least=2)
+    return each(work, parts_of(count, size))
 
 
 class Block:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -125,6 +125,24 @@ class Measured(NamedTuple):
     pair: WorstPair | None = None
 
 
+def _settled(sample: metrics.Sample) -> tuple[metrics.Sample, dict[str, Estimate]]:
+    """Return a scalar of the reference and its summaries, with all figures that need its draws."""
+    sample.settle()
+    return sample, metrics.summaries(sample)
+
+
+def _compared(
+    own: metrics.Sample | None, reference: metrics.Sample, *, summaries_only: bool
+) -> tuple[dict[str, Estimate], tuple[float, ...]]:
+    """Return the figures of one quantity of a run beside the reference's, and its marks."""
+    if own is None:
+        return metrics.not_measured(reference.kind), ()
+    found = metrics.summaries(own)
+    if not summaries_only:
+        found |= metrics.compare_quantity(own, reference)
+    return found, own.marks
+
+
 class Yardstick:
     """A reference prepared once for the comparisons of one model."""
 
@@ -136,7 +154,11 @@ class Yardstick:
         self.kind = reference.kind
         self.names = selection.names
         self.constant = dict(
-            zip(selection.constant, self._of(reference.draws, selection.constant), strict=True)
+            zip(
+                selection.constant,
+                metrics.samples_of(reference.draws, selection.constant, keep=True),
+                strict=True,
+            )
         )
         self.copies = selection.copies
         self.draws = reference.draws
@@ -144,15 +166,10 @@ class Yardstick:
         self._prepared: dict[tuple[str, ...], metrics.JointReference] = {}
         self.samples: list[metrics.Sample] = []
         self._summaries: list[dict[str, Estimate]] = []
-        # One at a time, while its draws are there: those of very many are let go of.
-        for sample in metrics.samples_of(reference.draws, self.names, keep=True, arrays=False):
-            sample.settle()
+        found = metrics.of_samples(_settled, self.draws, self.names, keep=True, arrays=False)
+        for sample, summary in found:
             self.samples.append(sample)
-            self._summaries.append(metrics.summaries(sample))
-
-    @staticmethod
-    def _of(reference: Draws, names: Sequence[str]) -> Iterator[metrics.Sample]:
-        return metrics.samples_of(reference, names, keep=True)
+            self._summaries.append(summary)
 
     def _measures(
         self, method: str, seed: int | None, quantity: str | None, found: Mapping[str, Estimate]
@@ -185,26 +202,26 @@ class Yardstick:
         judged = dict(zip(self.names, self.samples, strict=True)) | broken
         there = frozenset(draws.names)
         present = tuple(n for n in judged if n in there)
-        reference = self._of(self.draws, tuple(judged))
-        ours = metrics.samples_of(draws, present, keep=draws is self.draws)
+        theirs = metrics.Reader(self.draws, tuple(judged), keep=True)
+        ours = metrics.Reader(draws, present, keep=draws is self.draws)
 
         def beside(
-            pair: tuple[metrics.Sample, metrics.Sample | None],
-        ) -> tuple[dict[str, Estimate], tuple[float, ...]]:
-            sample, own = pair
-            if own is None:
-                return metrics.not_measured(sample.kind), ()
-            found = metrics.summaries(own)
-            if not against_itself:
-                found |= metrics.compare_quantity(own, sample)
-            return found, own.marks
+            block: Sequence[str],
+        ) -> list[tuple[dict[str, Estimate], tuple[float, ...]]]:
+            mine = [n for n in block if n in there]
+            own = dict(zip(mine, ours.read(mine), strict=True))
+            found = [
+                _compared(own.get(name), sample, summaries_only=against_itself)
+                for name, sample in zip(block, theirs.read(block), strict=True)
+            ]
+            theirs.let_go(block)
+            return found
 
-        pairs = (
-            (sample, next(ours) if name in there else None)
-            for name, sample in zip(judged, reference, strict=True)
-        )
         marks = {}
-        for name, (found, at) in zip(judged, metrics.each(beside, pairs), strict=True):
+        results = (
+            r for block in metrics.each(beside, metrics.blocks_of(tuple(judged))) for r in block
+        )
+        for name, (found, at) in zip(judged, results, strict=True):
             out += self._measures(method, seed, name, found)
             marks[name] = at
         if not against_itself:
@@ -212,8 +229,8 @@ class Yardstick:
         pair = None
         together = tuple(n for n in present if judged[n].kind != "discrete")
         if len(together) > 1 and not against_itself:
-            theirs = np.array([judged[n].marks for n in together])
-            joint = self._joint(draws, together, theirs, np.array([marks[n] for n in together]))
+            both = [judged[n].marks for n in together], [marks[n] for n in together]
+            joint = self._joint(draws, together, *map(np.array, both))
             out += self._measures(method, seed, None, metrics.compare_joint(joint))
             pair = worst_pair(joint, together)
         out += self._measures(method, seed, None, metrics.measured("run", result))
@@ -326,7 +343,7 @@ def chain_measures(result: RunResult, names: Sequence[str], reference: str) -> l
     there = frozenset(draws.names)
     present = [n for n in names if n in there]
     found = metrics.chain_diagnostics(
-        metrics.samples_of(draws, present, keep=True),
+        metrics.of_samples(metrics.of_chains, draws, present, keep=True),
         draws.stats,
         result.diagnostics.get("max_tree_depth"),
     )
@@ -347,9 +364,13 @@ def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float
         return {}
     there = frozenset(draws.names)
     present = [n for n in names if n in there]
-    samples = zip(present, metrics.samples_of(draws, present, keep=True), strict=True)
-    several = {n: metrics.chain_shares(own) for n, own in samples if own.basins.count > 1}
-    return {n: [float(c[0]) for c in s] for n, s in several.items()}
+    found = metrics.of_samples(_leftmost, draws, present, keep=True, arrays=False)
+    return {n: shares for n, shares in zip(present, found, strict=True) if shares}
+
+
+def _leftmost(own: metrics.Sample) -> list[float]:
+    """Return each chain's share in the leftmost of several modes; none where there is one."""
+    return metrics.chain_shares(own)[:, 0].tolist() if own.basins.count > 1 else []
 
 
 class Apart(NamedTuple):

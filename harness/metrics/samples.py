@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.sample import CONSTANT, Sample
-from harness.metrics.threads import BLOCK, ahead
+from harness.metrics.threads import blocks_of, each
 from harness.metrics.together import Columns, fill
 from harness.records import Draws, FloatArray
+
+R = TypeVar("R")
 
 LARGE_BYTES = 2**26
 """Draws of more bytes are not kept sorted beside themselves: only their figures are."""
@@ -30,39 +33,71 @@ def sample_of(draws: Draws, name: str) -> Sample:
     return Sample(draws.quantity(name), iid=draws.iid, copies=draws.copies)
 
 
-def samples_of(
-    draws: Draws, names: Sequence[str], *, keep: bool = False, arrays: bool = True
-) -> Iterator[Sample]:
-    """Yield the prepared scalars of draws, in the order of their names.
+class Reader:
+    """The scalars of draws, prepared a block of columns at a time.
 
     With ``keep`` each is prepared once as long as the draws live. Of large draws it then keeps its
-    figures, and its arrays only until the next block is asked for. They are not read again for
-    these figures: without ``arrays`` one may have nothing else.
+    figures, and its arrays only until :meth:`let_go`. They are not read again for these figures:
+    without ``arrays`` one may have nothing else. Blocks without a common name may be read in
+    several threads.
 
     Raises
     ------
     KeyError
         If the draws have no such quantity.
     """
-    kept = _KEPT.setdefault(draws, {}) if keep else {}
-    large = draws.values.nbytes > LARGE_BYTES
-    at = dict(zip(names, places(draws, names).tolist(), strict=True))
-    blocks = [names[first : first + BLOCK] for first in range(0, len(names), BLOCK)]
 
-    def read(block: Sequence[str]) -> list[Sample]:
-        own = {n: kept[n] for n in block if n in kept}
-        missing = [n for n in block if n not in own or (arrays and own[n].released)]
+    def __init__(
+        self, draws: Draws, names: Sequence[str], *, keep: bool = False, arrays: bool = True
+    ) -> None:
+        """Take draws, and the names of all scalars that will be asked for."""
+        self._draws, self._keep, self._arrays = draws, keep, arrays
+        self._kept = _KEPT.setdefault(draws, {}) if keep else {}
+        self._at = dict(zip(names, places(draws, names).tolist(), strict=True))
+
+    def read(self, block: Sequence[str]) -> list[Sample]:
+        """Return some scalars, in their order."""
+        own = {n: self._kept[n] for n in block if n in self._kept}
+        missing = [n for n in block if n not in own or (self._arrays and own[n].released)]
         if missing:
-            _prepare(draws, own, {n: at[n] for n in missing}, keep=keep)
+            _prepare(self._draws, own, {n: self._at[n] for n in missing}, keep=self._keep)
+        if self._keep:
+            self._kept.update(own)
         return [own[n] for n in block]
 
-    for block, found in zip(blocks, ahead(read, blocks), strict=True):
-        yield from found
-        if keep:
-            kept.update(zip(block, found, strict=True))
-            for name, sample in zip(block, found, strict=True) if large else ():
-                if not sample.released:
-                    sample.release(partial(_again, weakref.ref(draws), name))
+    def let_go(self, block: Sequence[str]) -> None:
+        """Let go of the arrays of scalars of large draws that are kept."""
+        if self._keep and self._draws.values.nbytes > LARGE_BYTES:
+            for name in block:
+                if not self._kept[name].released:
+                    self._kept[name].release(partial(_again, weakref.ref(self._draws), name))
+
+
+def samples_of(draws: Draws, names: Sequence[str], *, keep: bool = False) -> Iterator[Sample]:
+    """Yield the prepared scalars of draws, in the order of their names; see :class:`Reader`."""
+    return of_samples(lambda sample: sample, draws, names, keep=keep)
+
+
+def of_samples(
+    work: Callable[[Sample], R],
+    draws: Draws,
+    names: Sequence[str],
+    *,
+    keep: bool = False,
+    arrays: bool = True,
+) -> Iterator[R]:
+    """Yield what work makes of each scalar of draws, in their order, a thread for each core.
+
+    See :class:`Reader`: work has a scalar's arrays, the caller may have its figures only.
+    """
+    reader = Reader(draws, names, keep=keep, arrays=arrays)
+
+    def of(block: Sequence[str]) -> list[R]:
+        found = [work(sample) for sample in reader.read(block)]
+        reader.let_go(block)
+        return found
+
+    return (result for found in each(of, blocks_of(names)) for result in found)
 
 
 def _prepare(draws: Draws, own: dict[str, Sample], at: dict[str, int], *, keep: bool) -> None:

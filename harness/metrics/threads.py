@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextvars
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import Any, Generic, TypeVar, overload
 
 from harness.records.cores import cores
@@ -19,49 +17,44 @@ BLOCK = 64
 """Columns that are read together, because neighbours share the lines of memory; fewer are not worth
 a thread."""
 
-TASKS = 4
-"""Tasks for each core, so that a slow one keeps the others from waiting."""
+LEAST = 16
+"""Columns of a block where there are more cores than blocks of ``BLOCK``."""
 
 
-def each(
-    work: Callable[[T], R], items: Iterable[T], *, at_once: int = BLOCK, least: int = BLOCK
-) -> Iterator[R]:
+def blocks_of(items: Sequence[T]) -> list[Sequence[T]]:
+    """Return neighbours in blocks of at most ``BLOCK``, about as many for each core."""
+    count = len(items)
+    if count <= BLOCK:
+        return [items] if count else []
+    rounds = -(-count // (cores() * BLOCK))
+    size = max(LEAST, -(-count // (cores() * rounds)))
+    return [items[i : i + size] for i in range(0, count, size)]
+
+
+def each(work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
     """Yield what work makes of each item, in their order, a thread for each core.
 
-    Items are asked for in blocks of ``at_once``, the next when all of a block are done; fewer than
-    ``least`` are worked on in this thread. No figure may depend on another item's.
+    An item should be work for some milliseconds: NumPy lets other threads run while it works on an
+    array, but not between its operations. At most two items for each core are worked on before
+    the first of them is yielded. No figure may depend on another item's.
     """
-    coming = iter(items)
-    block = list(islice(coming, at_once))
-    if len(block) < least or cores() == 1:
-        yield from map(work, itertools.chain(block, coming))
+    if len(items) < 2 or cores() == 1:  # noqa: PLR2004 - one item needs no thread
+        yield from map(work, items)
         return
     # NumPy's state for errors is that of the caller.
     here = contextvars.copy_context()
     with ThreadPoolExecutor(cores()) as pool:
-        while block:
-            # A task for a few items: handing one over takes as long as a short one.
-            few = max(1, len(block) // (TASKS * cores()))
-            tasks = [block[i : i + few] for i in range(0, len(block), few)]
-            for found in pool.map(lambda task: here.copy().run(list, map(work, task)), tasks):
-                yield from found
-            block = list(islice(coming, at_once))
-
-
-def ahead(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Yield what work makes of each item; threads make the next ones while one is looked at."""
-    if len(items) < 2:  # noqa: PLR2004 - there is no next one
-        yield from map(work, items)
-        return
-    here = contextvars.copy_context()
-    with ThreadPoolExecutor(cores()) as pool:
         made: deque[Future[R]] = deque()
-        for item in items:
-            made.append(pool.submit(here.copy().run, work, item))
-            if len(made) > cores():
+        try:
+            for item in items:
+                made.append(pool.submit(here.copy().run, work, item))
+                if len(made) > 2 * cores():
+                    yield made.popleft().result()
+            while made:
                 yield made.popleft().result()
-        while made:
-            yield made.popleft().result()
+        finally:
+            for future in made:
+                future.cancel()
 
 
 class cached(Generic[R]):  # noqa: N801 - used like a function
