@@ -18,6 +18,10 @@ SQUARED = 1e100
 large numbers overflow."""
 
 
+PIECE = 2**19
+"""Bytes of series whose spectra are computed together: of more, the memory for them leaves the
+processor's cache, and the kernel clears it anew each time."""
+
 LEAST_LAGS = 32
 """Short chains are looked at with at least as many lags at first."""
 
@@ -80,32 +84,45 @@ def of_halves(x: FloatArray) -> FloatArray:
     Few sequences go on beyond the first eighth of the lags, and fewer lags need shorter transforms:
     the others are looked at only for these few.
     """
+    size = max(PIECE // (x[:1].size * x.itemsize), 1)
+    pieces = [_of_halves(x[i : i + size]) for i in range(0, len(x), size)]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _of_halves(x: FloatArray) -> FloatArray:
     chains, n = x.shape[1:]
     total = chains * n
     means = np.mean(x, axis=2)
-    centred = x - means[:, :, None]
     between = np.var(means, axis=1, ddof=1) if chains > 1 else np.zeros(len(x))
-    time, ended = _time(_correlations(centred, between, n // 8), n)
+    time, ended = _time(_correlations(x, means, between, n // 8), n)
     if not np.all(ended):
         longer = ~ended
-        time[longer], _ = _time(_correlations(centred[longer], between[longer], n), n)
+        again = _correlations(x[longer], means[longer], between[longer], n)
+        time[longer], _ = _time(again, n)
+    unknown = np.isnan(time)
     time = np.maximum(time, 1 / math.log10(total))
-    # Halves that do not vary have a mean that may be rounded.
-    equal = np.isnan(time) & (np.ptp(x, axis=(1, 2)) == 0)
-    return np.where(equal, float(total), total / time)
+    sizes = total / time
+    if np.any(unknown):
+        # Halves that do not vary have a mean that may be rounded.
+        unknown[unknown] = np.ptp(x[unknown], axis=(1, 2)) == 0
+        sizes[unknown] = float(total)
+    return sizes
 
 
-def _correlations(centred: FloatArray, between: FloatArray, lags: int) -> FloatArray:
+def _correlations(x: FloatArray, means: FloatArray, between: FloatArray, lags: int) -> FloatArray:
     """Return autocorrelations of all chains together, ``(series, lag)``, at least for some lags.
 
-    ``between`` is the variance of the chains' means, which are zero in ``centred``.
+    ``means`` are those of the chains, and ``between`` is their variance.
     """
     from scipy.fft import irfft, next_fast_len, rfft
 
-    series, chains, n = centred.shape
+    series, chains, n = x.shape
     # Zeros behind the draws keep their end from their beginning, up to as many lags.
     length = next_fast_len(n + max(lags, min(n, LEAST_LAGS)), real=True)
-    spectrum = rfft(centred, n=length).view(np.float64)
+    centred = np.empty((series, chains, length))
+    np.subtract(x, means[:, :, None], out=centred[:, :, :n])
+    centred[:, :, n:] = 0.0
+    spectrum = rfft(centred, overwrite_x=True).view(np.float64)
     # The chains' mean autocovariance needs one transform back instead of one for each.
     squares = np.einsum("scf,scf->sf", spectrum, spectrum).reshape(series, -1, 2)
     power = (squares[..., 0] + squares[..., 1]) / chains

@@ -122,7 +122,8 @@ class Block:
         kind = self.z.dtype
         low, high = low.astype(kind)[:, None, None], high.astype(kind)[:, None, None]
         x = np.clip(self.half(which, part), low, high).reshape(len(reach), -1)
-        return np.asarray(x - np.mean(x, axis=1)[:, None])
+        x -= np.mean(x, axis=1)[:, None]
+        return np.asarray(x)
 
     def projected(self, rows: FloatArray, of: Callable[[slice], FloatArray]) -> FloatArray:
         """Return linear combinations of the columns, the sum over parts of ``rows @ of(part)``.
@@ -199,7 +200,7 @@ class JointReference:
             flat = theirs.reshape(len(theirs), -1)
             at = marks_of(flat) if known is None else known[part]
             self.centre[part], self.scale[part] = centre_and_scale(flat, at)
-            z[part] = self.standardised(theirs, part)
+            z[part] = self.standardised(theirs, part, out=theirs)
             own[part] = self.standardised(at[:, None], part)[:, 0]
 
         list(of_parts(fill, k) if k else ())
@@ -214,11 +215,18 @@ class JointReference:
         """Whether there are more quantities than covariance matrices are computed for."""
         return self.columns.size > LARGE
 
-    def standardised(self, values: FloatArray, part: slice) -> FloatArray:
-        """Put draws of some columns, ``(column, chain, draw)``, on the scale of this reference."""
+    def standardised(
+        self, values: FloatArray, part: slice, *, out: FloatArray | None = None
+    ) -> FloatArray:
+        """Put draws of some columns, ``(column, chain, draw)``, on the scale of this reference.
+
+        ``out`` may be the draws themselves, if nobody else needs them.
+        """
         centre, scale = self.centre[part, None, None], self.scale[part, None, None]
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray((values - centre) / scale)
+            found = np.subtract(values, centre, out=out)
+            found /= scale
+        return found
 
     @cached
     def paired(self) -> Columns:
@@ -284,8 +292,9 @@ class Joint:
         own = np.empty((which.size, chains, draws), dtype=reference.block.z.dtype)
 
         def fill(part: slice) -> bool:
+            theirs = columns(self._q, which[part])
             with np.errstate(over="ignore"):
-                own[part] = reference.standardised(columns(self._q, which[part]), part)
+                own[part] = reference.standardised(theirs, part, out=theirs)
             return bool(np.all(np.isfinite(own[part])))
 
         if not all(of_parts(fill, which.size)) or own.size == 0:
@@ -326,9 +335,12 @@ def copies(values: FloatArray, which: Columns | None = None) -> dict[int, int]:
     diagonal of a symmetric matrix are such columns, and the second share of two.
     """
     which = np.arange(values.shape[2]) if which is None else which
-    squares = np.empty(which.size)
-    for part in parts_of(which.size):
-        squares[part] = np.sum(_unit(values, which[part]) ** 2, axis=1)
+
+    def of(part: slice) -> FloatArray:
+        unit = _unit(values, which[part])
+        return np.asarray(np.einsum("ij,ij->i", unit, unit))
+
+    squares = np.concatenate(list(of_parts(of, which.size, BLOCK)))
     found: dict[int, int] = {}
     # Copies, and hardly any others, have the same sum of squares.
     order = np.argsort(squares, kind="stable")
@@ -412,16 +424,17 @@ def partners(values: FloatArray, which: Columns, scalars: Sequence[int]) -> list
     few = which.size <= PAIRED
     both = np.arange(which.size) if few else np.array(scalars[:PART], dtype=np.intp)
     fixed = _of_length_one(values, which[both])
-    found: list[tuple[int, float]] = []
-    for part in parts_of(which.size):
+
+    def of(part: slice) -> list[tuple[int, float]]:
         own = np.arange(which.size)[part]
-        unit = _of_length_one(values, which[part])
+        unit = fixed[part] if few else _of_length_one(values, which[part])
         at, beside = (both, fixed) if few else (np.append(both, own), np.append(fixed, unit, 0))
         r = unit @ beside.T
         r[own[:, None] == at] = 0.0
         best = np.argmax(np.abs(r), axis=1)
-        found += [(int(at[j]), float(row[j])) for j, row in zip(best, r, strict=True)]
-    return found
+        return [(int(at[j]), float(row[j])) for j, row in zip(best, r, strict=True)]
+
+    return [one for found in of_parts(of, which.size) for one in found]
 
 
 def _of_length_one(values: FloatArray, which: Columns) -> FloatArray:
@@ -462,9 +475,8 @@ def rank_correlations(block: Block, reference: JointReference) -> tuple[FloatArr
 
     list(of_parts(fill, k, BLOCK))
     middle = shape[1] // 2
-    return tuple(
-        _correlation(half.reshape(k, -1)) for half in (ranks[..., :middle], ranks[..., middle:])
-    )
+    halves = [half.reshape(k, -1) for half in (ranks[..., :middle], ranks[..., middle:])]
+    return tuple(each(_correlation, halves))
 
 
 def _correlation(ranks: FloatArray) -> FloatArray:
