@@ -55,15 +55,18 @@ def ordered_scores(x: FloatArray, order: NDArray[np.intp]) -> FloatArray:
     return _of_row(x, order, _scores(len(x)))
 
 
-def together_scores(ordered: FloatArray, order: NDArray[np.intp]) -> FloatArray:
+def together_scores(
+    ordered: FloatArray, order: NDArray[np.intp], ties: NDArray[np.bool_]
+) -> FloatArray:
     """Return the normal scores of draws in each row, given in ascending order with their places.
 
     Both have shape ``(row, draw)``; the scores are in the order of the draws. No draw is NaN.
+    ``ties``, shape ``(row,)``, says which rows have equal draws.
     """
     table = _scores(ordered.shape[1])
     found = np.empty(ordered.shape)
     np.put_along_axis(found, order, table[None, ::2], axis=1)
-    for row in np.flatnonzero(np.any(ordered[:, 1:] == ordered[:, :-1], axis=1)):
+    for row in np.flatnonzero(ties):
         x = np.empty(ordered.shape[1])
         x[order[row]] = ordered[row]
         found[row] = _of_row(x, order[row], table)

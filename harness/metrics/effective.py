@@ -106,7 +106,7 @@ def _of_halves(x: FloatArray) -> FloatArray:
         # Halves that do not vary have a mean that may be rounded.
         unknown[unknown] = np.ptp(x[unknown], axis=(1, 2)) == 0
         sizes[unknown] = float(total)
-    return sizes
+    return np.asarray(sizes)
 
 
 def _correlations(x: FloatArray, means: FloatArray, between: FloatArray, lags: int) -> FloatArray:

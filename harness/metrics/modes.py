@@ -23,6 +23,8 @@ GRID = 512
 ROUGHNESS = 0.28209479177387814
 """Integral of the squared Gaussian kernel, which sets the noise of a density estimate."""
 
+_EDGES = np.linspace(0.0, 1.0, GRID + 1)
+
 FEWEST = 50
 """Fewer draws than this show no modes."""
 
@@ -96,10 +98,14 @@ def _density(x: FloatArray, bandwidth: float) -> tuple[FloatArray, FloatArray]:
     All in units of the range, shape ``(GRID,)``. Counts in cells are smoothed, and reflected at
     both ends: ArviZ's estimate, without its sorting and its checks.
     """
-    edges = np.linspace(0.0, 1.0, GRID + 1)
+    edges = _EDGES
     # In the data's own unit, tiny numbers would be lost.
-    inside = np.searchsorted((x - x[0]) / (x[-1] - x[0]), edges[1:-1])
-    counts = np.diff(inside, prepend=0, append=x.size).astype(np.float64)
+    unit = x - x[0]
+    unit /= x[-1] - x[0]
+    upto = np.zeros(GRID + 1)
+    upto[1:-1] = np.searchsorted(unit, edges[1:-1])
+    upto[-1] = x.size
+    counts = upto[1:] - upto[:-1]
     width = bandwidth * GRID
     reach = math.ceil(4 * width)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
@@ -124,23 +130,22 @@ def _bandwidth_scale(x: FloatArray) -> float:
 
 def _lattice(x: FloatArray) -> float:
     """Return the usual step between the values of a discrete quantity: they are not modes."""
-    steps = np.diff(x)
-    steps = steps[steps > 0]
-    if steps.size == 0 or steps.size + 1 > x.size / 20:
+    changes = x[1:] != x[:-1]
+    count = np.count_nonzero(changes)
+    if count == 0 or count + 1 > x.size / 20:
         return 0.0
-    return float(np.median(steps))
+    return float(np.median(np.diff(x)[changes]))
 
 
 def _valleys(
     density: FloatArray, grid: FloatArray, noise: float, x: FloatArray, total: int
 ) -> FloatArray:
     """Return the cuts between modes: the minima that separate two modes."""
-    rises = np.diff(density)
-    rises = np.where(np.abs(rises) < 1e-12 * np.max(density), 0.0, rises)
+    rises = density[1:] - density[:-1]
     # A flat stretch belongs to the slope before it, so that a wide gap is one minimum.
-    sign = np.sign(rises)
-    turning = np.flatnonzero(sign)
-    minimum = (sign[turning[:-1]] < 0) & (sign[turning[1:]] > 0)
+    turning = np.flatnonzero(np.abs(rises) >= 1e-12 * np.max(density))
+    up = rises[turning] > 0
+    minimum = up[1:] & ~up[:-1]
     turns = zip(turning[:-1][minimum].tolist(), turning[1:][minimum].tolist(), strict=True)
     # The middle of a flat stretch is the fairest cut through an empty gap.
     cuts = [(a + 1 + b) // 2 for a, b in turns]

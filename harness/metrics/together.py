@@ -118,7 +118,8 @@ def _moments(columns: Columns) -> tuple[FloatArray, FloatArray, FloatArray]:
     n = ordered.shape[1]
     centre = ordered[:, n // 2]
     scale = np.maximum(ordered[:, -1] - centre, centre - ordered[:, 0])
-    u = (columns.values - centre[:, None, None]) / scale[:, None, None]
+    u = columns.values - centre[:, None, None]
+    u /= scale[:, None, None]
     mean = np.mean(u.reshape(len(u), n), axis=1)
     u -= mean[:, None, None]
     np.square(u, out=u)
@@ -172,24 +173,27 @@ def _by_rank(columns: Columns, scores: FloatArray) -> dict[str, Sequence[object]
     if order is None:
         raise ValueError("ranks need the order of the draws")
     rows, n = ordered.shape
-    scores[:] = together_scores(ordered, order).reshape(x.shape)
+    ties = ordered[:, 1:] == ordered[:, :-1]
+    scores[:] = together_scores(ordered, order, np.any(ties, axis=1)).reshape(x.shape)
     # Distances from the median fall and then rise: two runs, which are quickly merged.
     median = (ordered[:, n // 2 - 1] / 2 + ordered[:, n // 2] / 2)[:, None]
-    distance = np.abs(ordered - median)
+    distance = ordered - median
+    np.abs(distance, out=distance)
     inside = np.argsort(distance, axis=1, kind="stable")
     far_order = np.take_along_axis(order, inside, axis=1)
-    far = together_scores(np.take_along_axis(distance, inside, axis=1), far_order)
+    distance = np.take_along_axis(distance, inside, axis=1)
+    far = together_scores(distance, far_order, np.any(distance[:, 1:] == distance[:, :-1], axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
         rhats = [rhat_of_scores(halves_of(z.reshape(x.shape))).tolist() for z in (scores, far)]
     # The lowest of equal ranks.
-    lowest = np.broadcast_to(np.arange(n), ordered.shape)
-    ties = ordered[:, 1:] == ordered[:, :-1]
-    if np.any(ties):
-        lowest = lowest.copy()
-        lowest[:, 1:][ties] = 0
-        lowest = np.maximum.accumulate(lowest, axis=1)
     wave = np.empty((rows, n))
-    np.put_along_axis(wave, order, waves(n)[lowest], axis=1)
+    if np.any(ties):
+        lowest = np.broadcast_to(np.arange(n), ordered.shape).copy()
+        lowest[:, 1:][ties] = 0
+        heights = waves(n)[np.maximum.accumulate(lowest, axis=1)]
+    else:
+        heights = waves(n)[None]
+    np.put_along_axis(wave, order, heights, axis=1)
     return {
         "rhats": list(zip(*rhats, strict=True)),
         "_local_worth": local_worth(wave.reshape(x.shape), n).tolist(),

@@ -51,23 +51,31 @@ def _w1(q: Sample, ref: Sample) -> Estimate:
     # Both runs are sorted, so the stable (merging) sort is the quick one.
     order = np.argsort(x, kind="stable")
     from_q = order < q.n
-    x = x[order]
+    x = x.take(order)
     gap = x[1:] - x[:-1]
-    total, root, over = _pooled(x.size)
+    pooled = _pooled(q.n, ref.n)
     # Each draw's place among its own says how many of q are at or below it.
-    upto = np.where(from_q, order + 1, np.arange(q.n, x.size + q.n) - order)[:-1]
+    order += 1
+    upto = np.where(from_q, order, pooled.place - order)[:-1]
     # n m (F − G) in whole numbers, which are zero exactly where the two are equal.
-    apart = (upto * x.size - total * q.n).astype(np.float64)
+    upto *= x.size
+    upto -= pooled.expected
+    apart = upto.astype(np.float64)
     difference = apart / (q.n * ref.n)
     noise = 1 / q.ess_overall + 1 / ref.ess_overall
-    by_chance = np.exp(difference**2 * over / noise)
-    by_chance *= root
+    by_chance = np.square(difference)
+    by_chance *= pooled.over
+    by_chance /= noise
+    np.exp(by_chance, out=by_chance)
+    by_chance *= pooled.root
     by_chance *= -CHANCE * math.sqrt(noise)
-    by_chance += np.abs(difference)
+    by_chance += np.abs(difference, out=difference)
     value = float(by_chance @ gap)
-    h = np.empty(x.size)
+    np.sign(apart, out=apart)
+    apart *= gap
+    h = x
     h[0] = 0.0
-    np.cumsum(np.sign(apart) * gap, out=h[1:])
+    np.cumsum(apart, out=h[1:])
     error = math.hypot(
         _spread(q, h, from_q) / math.sqrt(q.ess_least),
         _spread(ref, h, ~from_q) / math.sqrt(ref.ess_least),
@@ -75,12 +83,24 @@ def _w1(q: Sample, ref: Sample) -> Estimate:
     return finite(value / ref.unit, error / ref.unit)
 
 
+class _Pooled(NamedTuple):
+    """What depends on the numbers n of q and m of the reference only."""
+
+    place: NDArray[np.int64]
+    """n + 1, n + 2, …: a draw's place in both samples, more than its number in the reference."""
+    expected: NDArray[np.int64]
+    """n times 1, 2, …: n m F + n² F where the samples are equal."""
+    root: FloatArray
+    """√(H (1 − H)) of the pooled function H at all draws but the last."""
+    over: FloatArray
+    """−1 / (2 H (1 − H))."""
+
+
 @lru_cache(maxsize=4)
-def _pooled(size: int) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-    """Return 1, 2, …, of the pooled function H at these √(H (1 − H)), and −1 / (2 H (1 − H))."""
-    total = np.arange(1, size)
-    variance = total / size * (1 - total / size)
-    return total, np.sqrt(variance), -0.5 / variance
+def _pooled(n: int, m: int) -> _Pooled:
+    total = np.arange(1, n + m)
+    variance = total / (n + m) * (1 - total / (n + m))
+    return _Pooled(np.arange(n + 1, 2 * n + m + 1), total * n, np.sqrt(variance), -0.5 / variance)
 
 
 def _spread(sample: Sample, h: FloatArray, own: NDArray[np.bool_]) -> float:
