@@ -22,7 +22,7 @@ LARGE_BYTES = 2**26
 """Draws of more bytes are not kept sorted beside themselves: only their figures are."""
 
 TURNED = 500
-"""Draws of which rows and columns are exchanged at a time."""
+"""Draws whose rows and columns are exchanged at a time."""
 
 _KEPT: WeakKeyDictionary[Draws, dict[str, Sample]] = WeakKeyDictionary()
 """The samples of draws with which many others are compared."""
