@@ -16,6 +16,7 @@ from harness.methods.method import DASHED, Look, Method, Outcome
 from harness.methods.served import by_cmdstan, cmdstan_version, generates, served
 from harness.methods.settings import Options, real, switch, whole
 from harness.records import Cost, Draws, Reason, RunContext, RunSpec, Status
+from harness.records.names import kept_places
 from harness.records.text import count, number
 from harness.stan import console
 from harness.stan.csv import CsvError, read_stan_csv
@@ -270,6 +271,8 @@ def _outcome(
         message = "the weights are unknown: CmdStan tells them from 2.34 on"
     elif len(index) > spec.draws:
         index = np.linspace(0, len(index) - 1, spec.draws).astype(int)
+    keep = kept_places(found.names, spec.left_out)
+    places = list(range(len(found.names)) if keep is None else keep)
     gradients = densities = None
     if climbs:
         more = max(wanted - options.num_elbo_draws, 0)
@@ -282,8 +285,8 @@ def _outcome(
         message,
         reason,
         Draws(
-            names=found.names,
-            values=found.values[index][None],
+            names=tuple(found.names[i] for i in places),
+            values=found.values[index[:, None], places][None],
             log_p=None if log_p is None else log_p[index][None],
             log_q=None if log_q is None or log_p is None else log_q[index][None],
             stats=stats,

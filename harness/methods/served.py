@@ -20,11 +20,15 @@ from harness.stan.source import without_generated
 from harness.vi.target import Clock
 
 if TYPE_CHECKING:
+    from harness.records import FloatArray
     from harness.stan.density import Density
     from harness.stan.embedded.model import EmbeddedModel
     from harness.stan.embedded.services import Served
 
 Since = tuple[int, int]
+
+MOST_INVERTED = 10**7
+"""Numbers that are brought to the unconstrained scale one draw at a time: some ten seconds."""
 
 _LACKING = (
     "the embedded engine's density lacks constants that ~ drops, and Stan's ADVI stops at a "
@@ -98,39 +102,54 @@ def _fitted(
 ) -> Outcome:
     """Fit; where a service ends because generated quantities throw, fit without them.
 
-    They are then computed draw by draw, and those that throw are NaN. Where the run leaves all of
-    them out, they are never computed.
+    They are then computed draw by draw, and those that throw are NaN. So are those that are kept
+    where the run leaves some out: of many proposals, only those that became draws have any.
     """
     from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
     from harness.stan.embedded.model import EmbeddedModel
+    from harness.stan.unconstrain import unconstrained
 
     program = context.program
     file, data, seed = program.embedded_file, context.data_file, context.cmdstan_seed
     bare = _whole_without_generated if program.constants else without_generated
     with closing(EmbeddedModel(file, data, seed, constants=program.constants)) as model:
-        if spec.left_out and not kept_generated(model, spec.left_out):
-            with closing(EmbeddedModel(file, data, seed, edit=bare)) as other:
-                return fit(other, clock)
+        thrown: ServiceError | None = None
+        if not spec.left_out or not _inverted_soon(model, spec):
+            try:
+                return fit(model, clock)
+            except ServiceTimeoutError:
+                raise
+            except ServiceError as error:
+                if not generates(model):
+                    raise
+                thrown = error
         try:
-            return fit(model, clock)
+            with closing(EmbeddedModel(file, data, seed, edit=bare)) as other:
+                ended = fit(other, clock)
         except ServiceTimeoutError:
             raise
         except ServiceError as error:
-            if not generates(model):
-                raise
-            try:
-                with closing(EmbeddedModel(file, data, seed, edit=bare)) as other:
-                    ended = fit(other, clock)
-            except ServiceTimeoutError:
-                raise
-            except ServiceError:
-                raise error from None  # it was not for them
-        if ended.draws is None:
+            raise thrown or error from None  # it was not for them
+        kept = kept_generated(model, spec.left_out)
+        if ended.draws is None or not kept:
             return ended
-        draws, lost = _generated(ended.draws, model, seed, kept_generated(model, spec.left_out))
+        z = unconstrained(model, ended.draws, range(ended.draws.values[..., 0].size))
+        if thrown is None and not np.isfinite(z).all():
+            return fit(model, clock)  # a draw on a bound has generated quantities, but no point
+        draws, lost = _generated(ended.draws, z, model, seed, kept)
         words = "; ".join(w for w in (ended.message, lost) if w)
         cost = dataclasses.replace(ended.cost, seconds=clock.elapsed_s)
         return dataclasses.replace(ended, draws=draws, message=words, cost=cost)
+
+
+def _inverted_soon(model: Density, spec: RunSpec) -> bool:
+    """Return whether draws become points in seconds, or need none.
+
+    That is one draw at a time where a transform is of several numbers.
+    """
+    parameters = len(model.constrained_names())
+    alone = parameters == model.dimension or spec.draws * parameters <= MOST_INVERTED
+    return alone or not kept_generated(model, spec.left_out)
 
 
 def generates(model: EmbeddedModel) -> bool:
@@ -153,20 +172,25 @@ def _whole_without_generated(text: str) -> str:
 
 
 def _generated(
-    draws: Draws, model: EmbeddedModel, seed: int, kept: Sequence[int]
+    draws: Draws, z: FloatArray, model: EmbeddedModel, seed: int, kept: Sequence[int]
 ) -> tuple[Draws, str]:
-    """Return draws with those generated quantities that are kept, and how many have none."""
-    from harness.stan.unconstrain import unconstrained
+    """Return draws with those generated quantities that are kept, and how many have none.
 
-    chains, n, _ = draws.values.shape
-    z = unconstrained(model, draws, range(chains * n))
-    values, failures = model.constrain(z, transformed=True, generated=True, seed=seed, keep=kept)
+    ``z`` are the draws' points, ``(chain × draw, dimension)``.
+    """
+    chains, n, own = draws.values.shape
+    written = map(stan_name, model.constrained_names(transformed=True, generated=True))
+    places = {name: i for i, name in enumerate(written)}
+    # One array for all, in which the draws stand as they are: there may be a GB of it.
+    keep = [*(places[name] for name in draws.names), *kept]
+    values, failures = model.constrain(z, transformed=True, generated=True, seed=seed, keep=keep)
     values[failures != 0] = np.nan
-    whole = np.concatenate([draws.values, values.reshape(chains, n, -1)], axis=2)
-    written = model.constrained_names(transformed=True, generated=True)
-    names = (*draws.names, *(stan_name(written[i]) for i in kept))
+    values[:, :own] = draws.values.reshape(chains * n, own)
+    every = tuple(places)
+    names = (*draws.names, *(every[i] for i in kept))
     lost = int(np.count_nonzero(failures))
     words = f"{lost} of {chains * n} draws have no generated quantities: {model.last_error()}"
+    whole = values.reshape(chains, n, -1)
     return dataclasses.replace(draws, names=names, values=whole), words if lost else ""
 
 

@@ -53,7 +53,7 @@ class Model:
     quantities: tuple[str, ...] = ()
     """Base names to compare (``"x"`` stands for ``x[1]``, …); empty means all."""
     generated: bool = True
-    """Whether generated quantities are compared."""
+    """Whether generated quantities are computed and compared."""
     reference: str | None = None
     """Name of an exact sampler in :mod:`harness.models.exact`, or None: NUTS."""
     claims: tuple[Claim, ...] = ()
@@ -99,6 +99,8 @@ class Program:
     """Whether the embedded density has all constants; the bridge's always has."""
     updated: Path | None = None
     """The program in today's syntax, where the embedded engine needs that."""
+    generated: bool = True
+    """Whether its runs compute generated quantities; without, they are not even compiled."""
 
     @property
     def embedded_file(self) -> Path:

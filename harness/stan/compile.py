@@ -35,6 +35,7 @@ from harness.stan.find import (
     stanc_path,
 )
 from harness.stan.install import prepare
+from harness.stan.source import bare
 from harness.stan.usage import used
 
 # Raised when programs that an older harness compiled must not be used any more.
@@ -65,8 +66,11 @@ class ProgramInfo:
     generated_quantities: Mapping[str, Declaration]
 
 
-def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
+def compile_program(stan_file: Path, cmdstan: CmdStan, *, generated: bool = True) -> Program:
     """Compile a Stan program, or return an earlier result for the same text.
+
+    Without ``generated``, the program is compiled without its generated quantities, unless an
+    include has that block.
 
     The cache key is a hash of the program with its includes, CmdStan, the compiler and all flags;
     nothing is written to the user's folder. Includes are searched in the program's folder.
@@ -80,7 +84,8 @@ def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
         If there is no compiler or make, or the cache cannot be written to.
     """
     name = _executable_name(stan_file)
-    key = f"{name}-{_program_key(stan_file, cmdstan)}"
+    text = None if generated else bare(stan_file)
+    key = f"{name}-{_program_key(stan_file, cmdstan, text)}"
     folder = cache_dir() / "programs" / key
     if not _is_complete(folder):
         programs = build_folder("programs")
@@ -88,7 +93,7 @@ def compile_program(stan_file: Path, cmdstan: CmdStan) -> Program:
             if not _is_complete(folder):
                 _prepare_once(cmdstan)
                 with scratch_folder(key, programs) as scratch:
-                    _compile(stan_file, cmdstan, scratch, name)
+                    _compile(stan_file, cmdstan, scratch, name, text)
                     shutil.rmtree(folder, ignore_errors=True)
                     scratch.rename(folder)
     used(folder)
@@ -155,7 +160,7 @@ def updated_program(stan_file: Path, cmdstan: CmdStan) -> Path:
 
 
 def rewritten_program(text: str) -> Path:
-    """Write a program for the embedded engine to a file of the cache, and return that.
+    """Write a program that was changed to a file of the cache, and return that.
 
     Raises
     ------
@@ -198,7 +203,7 @@ def package_version(name: str) -> str:
         return "not installed"
 
 
-def _program_key(stan_file: Path, cmdstan: CmdStan) -> str:
+def _program_key(stan_file: Path, cmdstan: CmdStan, text: str | None = None) -> str:
     parts = {
         "format": _FORMAT,
         "program": program_hash(stan_file),
@@ -208,6 +213,7 @@ def _program_key(stan_file: Path, cmdstan: CmdStan) -> str:
         "compiler": compiler_version(cmdstan),
         "flags": build_settings(cmdstan).link_line,
         "stanc": build_settings(cmdstan).stanc_flags,
+        **({} if text is None else {"text": text}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -260,8 +266,11 @@ def _included(text: bytes) -> list[str]:
     return [os.fsdecode(next(filter(None, groups))) for groups in matches]
 
 
-def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str]) -> str:
-    """Run stanc from the program's own folder, so that no path needs quoting."""
+def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str], text: str | None = None) -> str:
+    """Run stanc from the program's own folder, so that no path needs quoting.
+
+    It reads ``text`` in place of the program, and calls it by the program's name.
+    """
     if not stan_file.is_file():
         raise ProgramError(f"there is no Stan program {stan_file}")
     if stan_file.suffix not in {".stan", ".stanfunctions"}:
@@ -272,7 +281,7 @@ def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str]) -> str:
         f"--filename-in-msg={stan_file}",
         "--include-paths=.",
         *options,
-        f"./{stan_file.name}",
+        f"./{stan_file.name}" if text is None else str(rewritten_program(text)),
     ]
     code, output, errors = run_tool(command, stan_file.absolute().parent)
     if code != 0:
@@ -289,8 +298,10 @@ def _prepare_once(cmdstan: CmdStan) -> None:
             prepare(cmdstan)
 
 
-def translate(stan_file: Path, cmdstan: CmdStan, folder: Path) -> Path:
+def translate(stan_file: Path, cmdstan: CmdStan, folder: Path, text: str | None = None) -> Path:
     """Let stanc write a program's C++ into a folder; return the file.
+
+    With ``text``, that of the program as changed, which is compiled in its place.
 
     Raises
     ------
@@ -299,13 +310,13 @@ def translate(stan_file: Path, cmdstan: CmdStan, folder: Path) -> Path:
     """
     name = _executable_name(stan_file)
     code = folder / f"{name}.hpp"
-    _stanc(stan_file, cmdstan, [f"--name={name}_model", f"--o={code}"])
+    _stanc(stan_file, cmdstan, [f"--name={name}_model", f"--o={code}"], text)
     return code
 
 
-def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str) -> None:
+def _compile(stan_file: Path, cmdstan: CmdStan, folder: Path, name: str, text: str | None) -> None:
     # make gets only the C++, because beside a .stan file it would scan all headers again.
-    code = translate(stan_file, cmdstan, folder)
+    code = translate(stan_file, cmdstan, folder, text)
     executable = folder / _with_suffix(name)
     status, output, errors = run_tool([make_command(), executable.as_posix()], cmdstan.path)
     if status != 0 or not os.access(executable, os.X_OK):

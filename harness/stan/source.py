@@ -13,6 +13,7 @@ _TOKENS = re.compile(
 )
 _STRING = re.compile(r'"[^"\n]*"')
 _RANDOM = re.compile(r"[^;{}]*\b\w+_rng\s*\([^;]*;")
+_GENERATED = re.compile(r"\bgenerated\s+quantities\s*\{")
 _DECLARED = re.compile(r"(\w+)\s*;")
 _BRACKETS = re.compile(r"\[[^\[\]]*\]")
 
@@ -41,9 +42,8 @@ def generated_line(stan_file: Path) -> int | None:
         text = stan_file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    code = _TOKENS.sub(lambda match: "\n" * match.group().count("\n"), text)
-    begins = re.search(r"\bgenerated\s+quantities\s*\{", code)
-    return None if begins is None else code.count("\n", 0, begins.start()) + 1
+    begins = _GENERATED.search(_masked(text))
+    return None if begins is None else text.count("\n", 0, begins.start()) + 1
 
 
 def expanded(stan_file: Path) -> str:
@@ -59,8 +59,31 @@ def blanked(text: str) -> str:
 def without_generated(text: str) -> str:
     """Return an expanded program without its generated quantities."""
     code = blanked(text)
-    begins = re.search(r"\bgenerated\s+quantities\s*\{", code)
+    begins = _GENERATED.search(code)
     return text if begins is None else text[: begins.start()] + text[closing(code, begins.end()) :]
+
+
+def bare(stan_file: Path) -> str | None:
+    """Return a program's own text with empty lines in place of its generated quantities.
+
+    So other lines keep their numbers in messages, and includes stay. None where the file has no
+    such block, or has not all of it because an include holds an end of it.
+    """
+    try:
+        text = stan_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None  # stanc reports it better
+    code = _masked(text)
+    begins = _GENERATED.search(code)
+    if begins is None:
+        return None
+    end = closing(code, begins.end())
+    block = code[begins.start() : end]
+    # It is the last block of a program: what comes behind its bracket would be a part of it too.
+    whole = block.count("{") == block.count("}") and not code[end:].strip()
+    if not whole or "#include" in text[end:]:
+        return None
+    return text[: begins.start()] + "\n" * block.count("\n") + text[end:]
 
 
 def closing(code: str, start: int, pair: str = "{}") -> int:
@@ -71,6 +94,11 @@ def closing(code: str, start: int, pair: str = "{}") -> int:
         if depth == 0:
             return start + bracket.end()
     return len(code)
+
+
+def _masked(text: str) -> str:
+    """Return a text with spaces for comments, strings and includes; places stay the same."""
+    return _TOKENS.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
 
 
 def _code(stan_file: Path) -> str:

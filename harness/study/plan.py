@@ -113,6 +113,8 @@ class Work:
     program_hash: str = ""
     data_hash: str = ""
     program: Program | None = None
+    bare: bool = False
+    """Whether nothing looks at its generated quantities: the program runs without that block."""
     refused: dict[EngineName, str] = field(default_factory=dict)
     """Why an engine does not serve this program, in its words."""
     doubt: str = ""

@@ -73,6 +73,7 @@ class Planner:
         except (stan.ToolchainError, stan.ProgramError) as error:
             work.error = str(error)
             return
+        work.bare = self._bare(model)
         self._recall_refusals(work)
         judged, reasons = [], []
         for name in self._plan.methods or usual_methods(model):
@@ -165,6 +166,13 @@ class Planner:
             for name in sorted(generated)
             if name not in chosen
         }
+
+    def _bare(self, model: Model) -> bool:
+        """Tell whether a program has generated quantities, and nothing looks at any of them."""
+        left_out = self._generated_left_out(model)
+        if not left_out or any(left_out.values()):
+            return False
+        return left_out.keys() == {*self._declared(model)[1]}
 
     def _left_out(self, work: Work, name: str) -> str | None:
         """Return why a method is not run: it cannot be used here, or is skipped unless named."""
@@ -288,7 +296,7 @@ class Planner:
         # Refusals of the second kind were made before functions that the engine lacks were defined.
         about = ["refusal 3", work.program_hash, work.data_hash, own, cmdstan]
         # Where CmdStan runs no methods beside it, or little is wanted, the engine refuses less.
-        wanted = {"spare": self._engines.spare, "bare": not work.model.generated}
+        wanted = {"spare": self._engines.spare, "bare": work.bare}
         return digest([*about, *(word for word, holds in wanted.items() if holds)])
 
     def _agreement_key(self, work: Work) -> str:
@@ -314,6 +322,7 @@ class Planner:
                 embedded=True,
                 constants=constants,
                 updated=updated,
+                generated=not work.bare,
             )
 
     def accept(self, work: Work, program: Program) -> None:

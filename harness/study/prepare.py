@@ -83,7 +83,7 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
             return Prepared(error=refusal)
     except (stan.ProgramError, ModelError) as error:
         return Prepared(error=str(error))
-    program = Program(model.stan_file, engines.versions)
+    program = Program(model.stan_file, engines.versions, generated=model.generated)
     beside, generated = not engines.spare, model.generated
     program = embed(program, model.data_file, engines.cmdstan, beside=beside, generated=generated)
     if not program.embedded:
@@ -151,11 +151,13 @@ def build(
 
     ``parts`` says whether its executable and its library are wanted; ``program`` is what earlier
     preparations made of it; ``limits_s`` are the time limits of compiling and of a run. A library
-    that cannot be built is no error of the model: CmdStan's methods go on without it.
+    that cannot be built is no error of the model: CmdStan's methods go on without it. Where a model
+    is compared without generated quantities, both are built without them.
     """
     cmdstan, (executable, library) = engines.cmdstan, parts
     assert cmdstan is not None  # noqa: S101 - nothing is built without it
-    made = program or Program(model.stan_file, engines.versions)
+    generated = model.generated
+    made = program or Program(model.stan_file, engines.versions, generated=generated)
     try:
         if not made.embedded:
             refusal = _refusal(model, stan.program_info(model.stan_file, cmdstan), data_hash)
@@ -163,7 +165,7 @@ def build(
                 return Prepared(error=refusal)
         if executable and made.executable is None:
             with limited(limits_s[0]), unlimited_memory():
-                compiled = stan.compile_program(model.stan_file, cmdstan)
+                compiled = stan.compile_program(model.stan_file, cmdstan, generated=generated)
             made = dataclasses.replace(
                 made, executable=compiled.executable, cmdstan=compiled.cmdstan
             )
@@ -179,7 +181,7 @@ def build(
     if library and made.library is None:
         try:
             with limited(limits_s[0]), unlimited_memory():
-                built = bridge.library(model.stan_file, cmdstan)
+                built = bridge.library(model.stan_file, cmdstan, generated=generated)
             made = dataclasses.replace(made, library=built)
         except (stan.ToolchainError, stan.ProgramError) as error:
             made = dataclasses.replace(made, library_error=str(error))

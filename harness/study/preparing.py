@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from harness.records import EngineName, Program
+from harness.records import EngineName, Model, Program
 from harness.records.faults import fault_words, machine_fault
 from harness.records.text import seconds
 from harness.study import prepare
@@ -19,17 +19,23 @@ def load(desk: Desk, work: Work) -> None:
     """Load a program into the embedded engine, or compile it where that does not serve."""
     if desk.engines.embedded and "embedded" not in work.refused:
         work.building = True
-        args = (work.model, desk.engines, desk.plan.timeout_s, work.data_hash)
+        args = (_model(work), desk.engines, desk.plan.timeout_s, work.data_hash)
         desk.pool.submit(("start", work), prepare.start, *args, turn=Turn.START)
     else:
         work.program = _compiled(desk, work)
         desk.go_on(work)
 
 
+def _model(work: Work) -> Model:
+    """Return a model as it is prepared: without generated quantities that nothing looks at."""
+    return dataclasses.replace(work.model, generated=not work.bare)
+
+
 def _compiled(desk: Desk, work: Work) -> Program:
     """Return a model's program before anything of it is built."""
     why = {**desk.engines.absent, **work.refused}.get("embedded", "")
-    return Program(work.model.stan_file, desk.engines.versions, embedded_error=why)
+    versions = desk.engines.versions
+    return Program(work.model.stan_file, versions, embedded_error=why, generated=not work.bare)
 
 
 def started(desk: Desk, work: Work, value: Prepared | None, error: BaseException | None) -> None:
@@ -84,7 +90,7 @@ def build(desk: Desk, work: Work, *, executable: bool, library: bool) -> None:
     desk.progress.phase("compile", desk.builds)
     parts = (executable, library)
     limits = (desk.plan.compile_timeout_s, desk.plan.timeout_s)
-    args = (work.model, desk.engines, work.program, parts, limits, work.data_hash)
+    args = (_model(work), desk.engines, work.program, parts, limits, work.data_hash)
     desk.pool.submit(("build", work, parts), prepare.build, *args, turn=Turn.BUILD)
 
 

@@ -146,7 +146,8 @@ class _Call:
         """Return the order's program with the paths of this machine, made ready once."""
         order, given = self._order, self._order.task.context.program
         parts = (given.executable is not None, given.library is not None)
-        key = (order.program_hash, order.data_hash, given.embedded, *parts)
+        about = (order.program_hash, order.data_hash, given.generated)
+        key = (*about, given.embedded, *parts)
         with _guard:
             lock = _preparing.setdefault(order.program_hash, threading.Lock())
         with lock:
@@ -164,7 +165,8 @@ class _Call:
         return program, self._model.data_file
 
     def _prepare(self, given: Program, parts: tuple[bool, bool]) -> Program:
-        order, found = self._order, Program(self._model.stan_file, {})
+        order = self._order
+        found = Program(self._model.stan_file, {}, generated=given.generated)
         here = _engines(*order.engines)
         if given.embedded:
             limit_s = order.task.context.timeout_s
@@ -224,7 +226,9 @@ def _model(order: Order) -> Model:
                 raise LacksFilesError(f"{order.task.spec.model} is not on this worker")
             _write(order, order.files, folder)
     data, name = folder / "data.json", order.task.spec.model
-    return Model(name, name, folder / _file_name(order), data if data.is_file() else None)
+    program = folder / _file_name(order)
+    generated = order.task.context.program.generated
+    return Model(name, name, program, data if data.is_file() else None, generated=generated)
 
 
 def _file_name(order: Order) -> str:

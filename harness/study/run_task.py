@@ -46,6 +46,9 @@ def made(task: RunTask) -> RunResult:
     """
     scratch: Path | None = None
     try:
+        if not (task.context.program.generated or task.spec.left_out):
+            # Stored under this key, it would serve comparisons of them.
+            raise ValueError("the program is without generated quantities, and the run wants them")
         scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
         if task.row.bridge:
             import_module("arviz_stats.base")  # seconds, once in a process, that are not the run's

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import stan
 from harness.stan.bridge.loading import content_hash, intact
+from harness.stan.source import bare
 from harness.stan.usage import used
 
 _HERE = Path(__file__).parent
@@ -48,8 +49,11 @@ def _tools(cmdstan: stan.CmdStan) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def library(stan_file: Path, cmdstan: stan.CmdStan) -> Path:
+def library(stan_file: Path, cmdstan: stan.CmdStan, *, generated: bool = True) -> Path:
     """Return the shared library of a program; build it if it is not in the cache.
+
+    Without ``generated``, that of the program without its generated quantities, unless an include
+    has that block.
 
     Raises
     ------
@@ -58,7 +62,10 @@ def library(stan_file: Path, cmdstan: stan.CmdStan) -> Path:
     harness.stan.ToolchainError
         If there is no compiler, or the cache cannot be written to.
     """
+    text = None if generated else bare(stan_file)
     built_from = f"{stan.program_hash(stan_file)}\0{_tools(cmdstan)}"
+    if text is not None:
+        built_from += f"\0{text}"
     key = hashlib.sha256(built_from.encode()).hexdigest()[:24]
     name = f"bridge-{key}"
     found = _finished(name)
@@ -71,7 +78,7 @@ def library(stan_file: Path, cmdstan: stan.CmdStan) -> Path:
             return found
         shim = _part(cmdstan, f"shim-{_tools(cmdstan)}.o", "bridge-shim")
         with stan.scratch_folder(name, folder) as scratch:
-            code = stan.translate(stan_file, cmdstan, scratch)
+            code = stan.translate(stan_file, cmdstan, scratch, text)
             built = scratch / f"{name}.so"
             _link(stan_file, cmdstan, built, code, shim)
             done = folder / f"{name}-{content_hash(built)}.so"
