@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -30,6 +31,19 @@ def test_a_run_that_raises_is_a_failed_result(tmp_path: Path) -> None:
     assert result.status == "failed"
     assert result.message
     assert Store(tmp_path).get("ab" * 32) is not None
+
+
+def test_a_program_without_generated_quantities_makes_no_run_with_them(tmp_path: Path) -> None:
+    """Nothing is stored under the key of such a run; one that leaves them out is made."""
+    whole = task()
+    program = dataclasses.replace(whole.context.program, generated=False)
+    bare = whole._replace(context=whole.context._replace(program=program))
+    with pytest.raises(ValueError, match="without generated quantities"):
+        run_task(bare, tmp_path)
+    assert Store(tmp_path).get(bare.key) is None
+    left_out = dataclasses.replace(bare.spec, left_out={"y": ()})
+    assert run_task(bare._replace(spec=left_out), tmp_path).message
+    assert Store(tmp_path).get(bare.key) is not None
 
 
 def _drain(pool: Pool, limit_s: float = 60.0) -> dict[object, tuple[object, BaseException | None]]:

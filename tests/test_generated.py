@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,29 @@ from engine_builders import engines
 
 from harness.cli import main
 from harness.methods import METHODS
+from harness.models.data import data_hash
 from harness.records import Draws, FloatArray, Model, Program, RunContext, RunSpec
 from harness.records.names import kept_places
-from harness.stan import cache_dir, embedded
+from harness.stan import (
+    CmdStan,
+    ProgramError,
+    cache_dir,
+    compile_program,
+    embedded,
+    program_hash,
+    program_texts,
+    run_versions,
+    translate,
+)
+from harness.stan.bridge import BridgeModel
+from harness.stan.compile import _program_key
 from harness.stan.csv import CsvError, read_chains, read_stan_csv
-from harness.study import comparing
+from harness.stan.source import bare
+from harness.study import comparing, prepare, remote
+from harness.study.engines import Engines
 from harness.study.plan import Plan
 from harness.study.planner import Planner
+from harness.study.run_task import RunTask
 from harness.study.store import _FORMAT, Store, digest, run_key
 
 needs_engine = pytest.mark.skipif(bool(embedded.available()), reason=embedded.available() or "-")
@@ -110,26 +127,28 @@ def test_draws_are_the_same_without_the_others(program: Path, method: str) -> No
     """Parameters, and generated quantities that are asked for, have the draws they always have."""
     whole = by_name(drawn(program, method))
     assert tuple(whole) == ("m", "twice", *(f"y[{i}]" for i in range(1, 6)), "z")
-    bare = drawn(program, method, {"y": (), "z": ()})
-    assert bare.names == ("m", "twice")
+    own = drawn(program, method, {"y": (), "z": ()})
+    assert own.names == ("m", "twice")
     chosen = drawn(program, method, LEFT_OUT)
     assert chosen.names == ("m", "twice", "y[2]")
-    for found in (bare, chosen):
+    for found in (own, chosen):
         for name, values in by_name(found).items():
             np.testing.assert_allclose(values, whole[name], rtol=1e-12)
 
 
 @needs_engine
 @pytest.mark.parametrize(
-    ("quantities", "generated", "draws", "left_out"),
+    ("quantities", "generated", "draws", "left_out", "alone"),
     [
-        ((), True, False, {}),
-        ((), False, False, {"y": (), "z": ()}),
-        ((), False, True, {"y": (), "z": ()}),
-        (("m",), True, False, {"y": (), "z": ()}),
-        (("m", "z", "y[2]"), True, False, {"y": ("y[2]",)}),
-        (("y", "z"), True, False, {}),
-        (("m",), True, True, {}),
+        ((), True, False, {}, False),
+        ((), False, False, {"y": (), "z": ()}, True),
+        ((), False, True, {"y": (), "z": ()}, True),
+        (("m",), True, False, {"y": (), "z": ()}, True),
+        (("m", "y[2]"), True, False, {"y": ("y[2]",), "z": ()}, False),
+        (("m", "z", "y[2]"), True, False, {"y": ("y[2]",)}, False),
+        (("m", "z"), True, False, {"y": ()}, False),
+        (("y", "z"), True, False, {}, False),
+        (("m",), True, True, {}, False),
     ],
 )
 def test_a_choice_is_planned(
@@ -138,12 +157,17 @@ def test_a_choice_is_planned(
     generated: bool,
     draws: bool,
     left_out: Mapping[str, tuple[str, ...]],
+    alone: bool,
 ) -> None:
-    """Where all draws are to be written, a choice of some leaves nothing out."""
+    """Where all draws are to be written, a choice of some leaves nothing out.
+
+    The program runs without its block where all that it declares is left out.
+    """
     model = Model("m", "m", program, None, quantities=quantities, generated=generated)
     work = Planner(Plan((), draws=draws), engines(), Store(program.parent / "store")).work(model)
     assert work.specs
     assert all(s.left_out == left_out for s in work.specs)
+    assert work.bare is alone
 
 
 @needs_engine
@@ -191,3 +215,90 @@ def test_a_name_that_is_not_there_is_one_line(program: Path, more: list[str], wo
     assert found.exit_code == 2
     assert words in found.output
     assert len(found.output.strip().splitlines()) == 1
+
+
+THROWS = """functions {
+  real half_rng(real m) { return normal_rng(m, 0.5); }
+}
+parameters { real m; }
+model { m ~ normal(0, 1); }
+generated quantities {
+#include more.stan
+  real z = half_rng(m);
+  if (z < 1e9) reject("these quantities were computed");
+}
+"""
+
+
+@pytest.mark.stan
+@pytest.mark.usefixtures("own_results")
+def test_cmdstan_does_not_compute_what_is_left_out(tmp_path: Path, cmdstan: CmdStan) -> None:
+    """Quantities that always throw end no run of ADVI, and stand in no library."""
+    file = tmp_path / "throws.stan"
+    file.write_text(THROWS)
+    (tmp_path / "more.stan").write_text("real half = m / 2;\n")
+    model = Model("throws", "throws", file, None, generated=False)
+    there = Engines(run_versions(cmdstan), cmdstan)
+    made = prepare.build(model, there, None, (True, True), (600.0, 60.0)).program
+    assert made is not None
+    assert made.executable is not None
+    assert made.library is not None
+    assert not made.generated
+    alone = _program_key(file, cmdstan, bare(file))
+    assert made.executable.parent.name == f"throws-{alone}"
+    assert alone != _program_key(file, cmdstan)
+    row = METHODS["meanfield"]
+    spec = RunSpec("throws", row.name, row.defaults, 1, 100, {"half": (), "z": ()})
+    scratch = Path(tempfile.mkdtemp(dir=tmp_path))
+    found = row.run(spec, RunContext(made, None, 60.0, 20_261_129), scratch)
+    assert found.draws is not None
+    assert found.draws.names == ("m",)
+    with closing(BridgeModel(made.library, {})) as density:
+        assert density.constrained_names(transformed=True, generated=True) == ("m",)
+
+
+@pytest.mark.stan
+@pytest.mark.usefixtures("isolated_cache")
+def test_without_them_messages_name_the_users_file_and_line(
+    tmp_path: Path, cmdstan: CmdStan
+) -> None:
+    """An error in the model is on the line of the user's file, in the compiler's words."""
+    file = tmp_path / "wrong.stan"
+    file.write_text(PROGRAM.replace("normal(0, 1)", "normal(0, 1, 2)"))
+    with pytest.raises(ProgramError, match=rf"in '{file}', line 4"):
+        compile_program(file, cmdstan, generated=False)
+    file.write_text(PROGRAM)
+    text = bare(file)
+    assert text is not None
+    assert "'./wrong.stan', line 4" in translate(file, cmdstan, tmp_path, text).read_text()
+
+
+@needs_engine
+def test_a_dask_worker_prepares_both_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine has no complex numbers: only without that quantity does it serve the program."""
+    monkeypatch.setattr(remote, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(remote, "_ready", {})
+    (tmp_path / "m.stan").write_text(
+        "parameters { real m; } model { m ~ normal(0, 1); }"
+        "generated quantities { complex w = to_complex(m, 1); }"
+    )
+    given = Program(tmp_path / "m.stan", {}, embedded=True, constants=True, generated=False)
+    model = Model("m", "m", given.stan_file, None)
+    hashes = (program_hash(given.stan_file), data_hash(model))
+    files = remote.Files(tuple(program_texts(given.stan_file)), None)
+
+    def prepared(program: Program) -> Program:
+        spec = RunSpec("m", "dadvi", {}, 1, 10)
+        task = RunTask("key", spec, RunContext(program, None, 60.0, 1))
+        order = remote.Order(task, "study", *hashes, (True, False), 60.0, 2.0, files)
+        return remote._Call(order).prepared()[0]
+
+    try:
+        assert prepared(given).updated is not None
+        with pytest.raises(remote.PreparationError, match="cannot compute generated quantities"):
+            prepared(dataclasses.replace(given, generated=True))
+        assert [key[2] for key in remote._ready] == [False]
+    finally:
+        for pool in remote._idle:
+            pool.close()
+        remote._idle.clear()

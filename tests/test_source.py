@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.stan import declared_data, random_data
+from harness.stan.source import bare, generated_line
 
 
 def program(folder: Path, text: str) -> Path:
@@ -70,3 +71,33 @@ def test_names_of_data_are_found(tmp_path: Path) -> None:
     """
     assert declared_data(program(tmp_path, text)) == ("N", "y", "x")
     assert declared_data(tmp_path / "nowhere.stan") == ()
+
+
+HEAD = '// generated quantities {\nparameters { real x; } /* } */\nmodel { print("}"); }\n'
+
+
+@pytest.mark.parametrize(
+    ("block", "left"),
+    [
+        ("generated quantities { real y = x; }\n", "\n"),
+        (
+            "generated\n quantities {\n  real y;\n  { y = x; } // }\n}  // end\n",
+            "\n" * 4 + "  // end\n",
+        ),
+        ('generated quantities {\n  print("}");\n#include parts/y.stan\n}', "\n" * 3),
+        ("", None),
+        ("#include generated.stan\n", None),
+        ("generated quantities {\n  real y;\n#include end.stan\n", None),
+        ("generated quantities {\n  {\n#include end.stan\n}", None),
+        ("generated quantities {\n#include opens.stan\n}\n}", None),
+        ("generated quantities {\n real y;\n}\n#include more.stan\n", None),
+    ],
+)
+def test_other_lines_stay_where_generated_quantities_go(
+    tmp_path: Path, block: str, left: str | None
+) -> None:
+    """A block of which an include has a part, or may have one, stays; comments hide nothing."""
+    file = program(tmp_path, HEAD + block)
+    assert bare(file) == (None if left is None else HEAD + left)
+    assert generated_line(file) == (None if not block or block[0] == "#" else 4)
+    assert bare(tmp_path / "nowhere.stan") is None

@@ -266,26 +266,28 @@ def _included(text: bytes) -> list[str]:
     return [os.fsdecode(next(filter(None, groups))) for groups in matches]
 
 
-def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str], text: str | None = None) -> str:
+def _stanc(stan_file: Path, cmdstan: CmdStan, options: list[str], source: str = "") -> str:
     """Run stanc from the program's own folder, so that no path needs quoting.
 
-    It reads ``text`` in place of the program, and calls it by the program's name.
+    It reads the program, or the file ``source`` in its place.
     """
     if not stan_file.is_file():
         raise ProgramError(f"there is no Stan program {stan_file}")
     if stan_file.suffix not in {".stan", ".stanfunctions"}:
         raise ProgramError(f"{stan_file} is not a Stan program: its name must end in .stan")
+    program = source or f"./{stan_file.name}"
     command = [
         str(stanc_path(cmdstan.path)),
         *build_settings(cmdstan).stanc_flags,
         f"--filename-in-msg={stan_file}",
         "--include-paths=.",
         *options,
-        f"./{stan_file.name}" if text is None else str(rewritten_program(text)),
+        program,
     ]
     code, output, errors = run_tool(command, stan_file.absolute().parent)
     if code != 0:
-        words = (errors.strip() or output.strip()).replace("'./", f"'{stan_file.parent}/")
+        words = (errors.strip() or output.strip()).replace(f"'{program}'", f"'{stan_file}'")
+        words = words.replace("'./", f"'{stan_file.parent}/")
         raise ProgramError(words or f"stanc failed on {stan_file} with exit code {code}")
     return output
 
@@ -310,7 +312,12 @@ def translate(stan_file: Path, cmdstan: CmdStan, folder: Path, text: str | None 
     """
     name = _executable_name(stan_file)
     code = folder / f"{name}.hpp"
-    _stanc(stan_file, cmdstan, [f"--name={name}_model", f"--o={code}"], text)
+    source = "" if text is None else rewritten_program(text).as_posix()
+    _stanc(stan_file, cmdstan, [f"--name={name}_model", f"--o={code}"], source)
+    if source:
+        # Messages name the user's file.
+        written = code.read_text(encoding="utf-8").replace(source, f"./{stan_file.name}")
+        code.write_text(written, encoding="utf-8")
     return code
 
 

@@ -43,12 +43,17 @@ def made(task: RunTask) -> RunResult:
 
     Whatever goes wrong becomes a failed result: the message names the exception. What the machine
     is to blame for becomes a killed one.
+
+    Raises
+    ------
+    ValueError
+        If it wants generated quantities of a program without them: stored under its key, it would
+        serve comparisons of them.
     """
+    if not (task.context.program.generated or task.spec.left_out):
+        raise ValueError("the program is without generated quantities, and the run wants them")
     scratch: Path | None = None
     try:
-        if not (task.context.program.generated or task.spec.left_out):
-            # Stored under this key, it would serve comparisons of them.
-            raise ValueError("the program is without generated quantities, and the run wants them")
         scratch = Path(tempfile.mkdtemp(prefix="harness-run-"))
         if task.row.bridge:
             import_module("arviz_stats.base")  # seconds, once in a process, that are not the run's
