@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from click.testing import CliRunner, Result
 from engine_builders import engines
 
 from harness.cli import main
-from harness.methods import METHODS
+from harness.methods import METHODS, pathfinder, served
 from harness.models.data import data_hash
 from harness.records import Draws, FloatArray, Model, Program, RunContext, RunSpec
 from harness.records.names import kept_places
@@ -29,6 +30,7 @@ from harness.stan import (
     program_texts,
     run_versions,
     translate,
+    unconstrain,
 )
 from harness.stan.bridge import BridgeModel
 from harness.stan.compile import _program_key
@@ -134,6 +136,53 @@ def test_draws_are_the_same_without_the_others(program: Path, method: str) -> No
     for found in (own, chosen):
         for name, values in by_name(found).items():
             np.testing.assert_allclose(values, whole[name], rtol=1e-12)
+
+
+WITH_SIMPLEX = PROGRAM.replace("real m;", "real m; simplex[3] s;")
+
+
+@needs_engine
+@pytest.mark.parametrize("way", ["late", "late, one by one", "too many to invert", "on a bound"])
+def test_many_are_computed_for_the_chosen_draws_only(
+    program: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Pathfinder's draws are the same whether all proposals have generated quantities or not."""
+    program.write_text(PROGRAM if way == "late" else WITH_SIMPLEX)
+    asked: Mapping[str, tuple[str, ...]] = {} if way == "late" else LEFT_OUT
+    whole = by_name(drawn(program, "pathfinder"))
+    computed = []
+    late = served._generated
+
+    def counted(draws: Draws, *args: Any) -> Any:
+        computed.append(draws.values.shape[1])
+        return late(draws, *args)
+
+    def on_a_bound(*args: Any) -> FloatArray:
+        z = unconstrain.points(*args)
+        z[7] = np.nan
+        return z
+
+    monkeypatch.setattr(served, "_generated", counted)
+    # Of all proposals together, the parameters fit in, and the generated quantities do not.
+    monkeypatch.setattr(pathfinder, "MOST_NUMBERS", 16_000 * 7)
+    if way == "too many to invert":
+        monkeypatch.setattr(served, "MOST_INVERTED", 4000 * 4 - 1)
+    if way == "on a bound":
+        monkeypatch.setattr(
+            unconstrain,
+            "unconstrained",
+            lambda m, d, i: on_a_bound(m, *unconstrain.parameters(m, d, i)),
+        )
+    found = by_name(drawn(program, "pathfinder", asked))
+    assert computed == ([4000] if way.startswith("late") else [])
+    assert set(found) == (
+        set(whole) if way == "late" else set(whole) - {"z", "y[1]", "y[3]", "y[4]", "y[5]"}
+    )
+    if way.startswith("late"):
+        for name, values in found.items():
+            np.testing.assert_allclose(values, whole[name], rtol=1e-9, atol=1e-12)
+    else:
+        assert all(np.isfinite(values).all() for values in found.values())
 
 
 @needs_engine

@@ -106,7 +106,9 @@ def fit(spec: RunSpec, context: RunContext, scratch: Path, options: PathfinderOp
     if by_cmdstan(context.program, SINCE):
         return _by_cmdstan(spec, context, scratch, options)
     embedded = functools.partial(_embedded, spec, context, options)
-    return served(spec, context, "pathfinder", SINCE, embedded)
+    # All paths' draws are held at once, and most of them are not chosen.
+    most = MOST_NUMBERS / options.num_paths
+    return served(spec, context, "pathfinder", SINCE, embedded, late_from=most)
 
 
 def _embedded(

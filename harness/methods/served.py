@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 Since = tuple[int, int]
 
-MOST_INVERTED = 10**7
-"""Numbers that are brought to the unconstrained scale one draw at a time: some ten seconds."""
+MOST_INVERTED = 10**6
+"""Numbers that are brought to the unconstrained scale one draw at a time: 2 to 4 seconds."""
 
 _LACKING = (
     "the embedded engine's density lacks constants that ~ drops, and Stan's ADVI stops at a "
@@ -59,8 +60,12 @@ def served(
     fit: Callable[[EmbeddedModel, Clock], Outcome],
     *,
     constants: bool = False,
+    late_from: float = math.inf,
 ) -> Outcome:
     """Open the program in the embedded engine, fit, and return how that ended.
+
+    Where draws have more than ``late_from`` numbers, generated quantities are computed once the fit
+    has chosen its draws.
 
     With ``constants``, a program whose dropped constants are unknown is refused: a rule that stops
     at a relative change of the ELBO would be another rule.
@@ -78,7 +83,7 @@ def served(
         return Outcome("failed", message=f"{method}: {_LACKING}")
     clock = Clock(context.timeout_s)
     try:
-        ended = _fitted(spec, context, fit, clock)
+        ended = _fitted(spec, context, fit, clock, late_from)
     except ServiceTimeoutError as error:
         ended = timed_out(context, Cost(clock.elapsed_s))
         ended = dataclasses.replace(ended, console=console.excerpt(text_of(error.lines)))
@@ -99,11 +104,13 @@ def _fitted(
     context: RunContext,
     fit: Callable[[EmbeddedModel, Clock], Outcome],
     clock: Clock,
+    late_from: float,
 ) -> Outcome:
     """Fit; where a service ends because generated quantities throw, fit without them.
 
     They are then computed draw by draw, and those that throw are NaN. So are those that are kept
-    where the run leaves some out: of many proposals, only those that became draws have any.
+    where the run leaves some out, or there are many: of all proposals, only those that became
+    draws have any.
     """
     from harness.stan.embedded.calls import ServiceError, ServiceTimeoutError
     from harness.stan.embedded.model import EmbeddedModel
@@ -114,7 +121,9 @@ def _fitted(
     bare = _whole_without_generated if program.constants else without_generated
     with closing(EmbeddedModel(file, data, seed, constants=program.constants)) as model:
         thrown: ServiceError | None = None
-        if not spec.left_out or not _inverted_soon(model, spec):
+        columns = len(model.constrained_names(transformed=True, generated=True))
+        late = bool(spec.left_out) or (spec.draws * columns > late_from and generates(model))
+        if not late or not _inverted_soon(model, spec):
             try:
                 return fit(model, clock)
             except ServiceTimeoutError:
