@@ -188,7 +188,7 @@ def test_a_library_that_cannot_be_built_is_no_error_of_the_model(
     """The model is prepared all the same; only methods on the bridge get the reason."""
     from harness.models import folders
 
-    def refuse(*_: Any) -> Path:
+    def refuse(*_: Any, **__: Any) -> Path:
         msg = "the bridge: the linker is missing"
         raise ToolchainError(msg)
 
