@@ -77,9 +77,13 @@ def test_a_spare_cmdstan_makes_only_what_the_embedded_engine_refuses(model: Mode
     assert spare.of(METHODS["dadvi"], model, lacks) == "cmdstan"
     with pytest.raises(NoEngineError, match=r"svd_U.*2\.27\.0 may be too old.*says: a typo"):
         spare.of(METHODS["dadvi"], model, {**lacks, "cmdstan": "a typo"})
-    tuples: dict[EngineName, str] = {"embedded": "mir: malformed sized declaration type"}
-    with pytest.raises(NoEngineError, match=r"malformed.*2\.27\.0 may be too old"):
-        spare.of(METHODS["dadvi"], model, {**tuples, "cmdstan": "a typo"})
+    late: dict[EngineName, str] = {"embedded": "loading and trying it took longer than 600 s"}
+    old = "Semantic error in 'm.stan': undeclared identifier 'solve_newton'"
+    with pytest.raises(NoEngineError, match=r"took longer.*2\.27\.0 may be too old.*Semantic"):
+        spare.of(METHODS["dadvi"], model, {**late, "cmdstan": old})
+    typo: dict[EngineName, str] = {"embedded": old, "cmdstan": old}
+    with pytest.raises(NoEngineError, match=r"^Semantic"):
+        spare.of(METHODS["dadvi"], model, typo)
 
 
 def test_a_method_newer_than_cmdstan_runs_embedded(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -118,14 +119,19 @@ class Engines:
 def _both(refused: Mapping[EngineName, str], cmdstan: stan.CmdStan) -> str:
     """Return why neither engine serves; what only an older CmdStan rejects may be right."""
     own, theirs = refused["embedded"], refused["cmdstan"]
-    # These are said of what Stan's newer compiler has accepted.
-    accepted = "unsupported" in own or own.startswith("mir:")
+    # What lacks only a function has passed Stan's newer compiler, and so has what fails later.
+    accepted = "unsupported" in own or (_rejected(theirs) and not _rejected(own))
     if not (accepted and cmdstan.version < embedded.STAN_VERSION):
         return theirs
     return (
         f"the embedded engine cannot run it ({own.splitlines()[0]}), and CmdStan "
         f"{cmdstan.version_text} may be too old for it; that says: {theirs}"
     )
+
+
+def _rejected(said: str) -> bool:
+    """Tell whether Stan's compiler says that a program is none."""
+    return re.match(r"(Syntax|Semantic) error", said) is not None
 
 
 def quick(dask: str | None) -> Wanted:
