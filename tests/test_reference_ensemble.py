@@ -11,9 +11,11 @@ import pytest
 from test_trust import chains, nuts
 
 from harness import judgement
+from harness.methods.short_chains_fit import in_short
 from harness.metrics import measure
 from harness.records import Cost, Draws, FloatArray, Model, Reason, RunResult, RunSpec, Status
 from harness.study.reference import ALIKE, Chosen, choose_reference
+from harness.vi.short_chains.checks import CHECKS
 
 MODEL = Model("m", "m", Path("m.stan"), None)
 NAMES = ("x[1]", "x[2]")
@@ -131,6 +133,25 @@ def test_an_ensemble_that_doubts_itself_is_no_reference(choice: str) -> None:
     assert "chains remember where they began" in alone.short
     beside = chosen(nuts(long(8)), doubtful).reference
     assert (beside.kind, beside.evidence) == ("nuts", "nuts")
+
+
+def test_the_short_reason_names_two_checks_and_counts_the_rest() -> None:
+    """Each with its value and limit; the whole one is the run's own message."""
+    fine = {check.id: check.rule.close for check in CHECKS}
+    figures = {**fine, "nested_rhat": 1.0424, "ess": math.nan, "memory": 0.5, "stuck": 0.2}
+    doubtful = replace(
+        ensemble(short(8), reason=Reason.NOT_MIXED),
+        diagnostics={f"chains_{name}": value for name, value in figures.items()},
+    )
+    found = chosen(doubtful).reference
+    assert found.short == (
+        "short chains doubt themselves: share of chains that never moved: 20.0% (allowed: at most "
+        "0.2%); nested R-hat: 1.0424 (allowed: at most 1.0100); and 2 more checks"
+    )
+    assert "chains remember where they began" in found.why
+    one = {**fine, "ess": math.nan}
+    assert in_short({f"chains_{n}": v for n, v in one.items()}).startswith("effective draws: unkn")
+    assert in_short({f"chains_{n}": v for n, v in fine.items()}) == ""
 
 
 def test_agreement_within_large_errors_is_no_second_witness() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from harness.methods.bridged import FitError, Problem
@@ -30,6 +32,12 @@ LEAST = 128
 
 MOST_NUMBERS = 10_000_000
 """Coordinates of all draws together, because of memory; the chains of the option are always run."""
+
+_FIGURE = "chains_"
+"""What stands before the name of an ensemble's figure among a run's diagnostics."""
+
+TOLD = 2
+"""Broken limits that a short sentence names."""
 
 SHOWN = 3
 """Parameters that describe a region, and regions that are described."""
@@ -69,7 +77,7 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
         reason=doubts[0].reason if doubts else None,
         message="; ".join(_doubt(check, found, names) for check in doubts),
         diagnostics={
-            **{f"chains_{name}": value for name, value in found.figures.items()},
+            **{f"{_FIGURE}{name}": value for name, value in found.figures.items()},
             "elbo": optimum.elbo,
             "basins": float(len(found.shares)),
             "step_size": found.step,
@@ -90,17 +98,35 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
 
 def _doubt(check: Check, found: Ensemble, names: list[str]) -> str:
     """Say which limit a figure breaks, where, and why there is one."""
-    value = found.figures.get(check.id, float("nan"))
-    side = "at least" if check.rule.at_least else "at most"
-    words = (
-        f"{check.noun}: {_size(check, value)} (allowed: {side} {_size(check, check.rule.close)})"
-    )
+    words = _broken(check, found.figures)
     if check.id == "nested_rhat":
         where = "log p" if found.slowest is None else names[found.slowest]
         words += f", largest along {where}"
     if check.id == "other_regions" and len(found.elsewhere):
         words += f", at {listed([_place(z, names) for z in found.elsewhere], SHOWN)}"
     return f"{words}, because {check.rule.why}"
+
+
+def _broken(check: Check, figures: Mapping[str, float]) -> str:
+    value = figures.get(check.id, float("nan"))
+    side = "at least" if check.rule.at_least else "at most"
+    return f"{check.noun}: {_size(check, value)} (allowed: {side} {_size(check, check.rule.close)})"
+
+
+def in_short(diagnostics: Mapping[str, float]) -> str:
+    """Say which limits a run breaks: the first two, and how many more.
+
+    Empty if its diagnostics have no figures.
+    """
+    figures = {
+        name.removeprefix(_FIGURE): value
+        for name, value in diagnostics.items()
+        if name.startswith(_FIGURE)
+    }
+    broken = short_chains.doubts(figures) if figures else ()
+    more = len(broken) - TOLD
+    said = [_broken(check, figures) for check in broken[:TOLD]]
+    return "; ".join(said + ([f"and {count(more, 'more check')}"] if more > 0 else []))
 
 
 def _size(check: Check, value: float) -> str:

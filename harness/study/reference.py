@@ -14,6 +14,7 @@ import numpy as np
 
 from harness import judgement, stan
 from harness.intake import read_reference
+from harness.methods.short_chains_fit import in_short
 from harness.metrics import METRICS, measure
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
@@ -134,12 +135,14 @@ def _of_nuts(
 def _of_ensemble(model: Model, run: RunResult | None, nuts: RunResult | None) -> Chosen:
     """Take the ensemble of short chains, which has judged itself; nothing if it has doubts."""
     if run is None or run.draws is None or run.status != "ok":
-        words = "short chains were not run"
+        words = short = "short chains were not run"
         if run is not None:
-            words = f"short chains {run.status}: {run.message}"
+            words = short = f"short chains {run.status}: {run.message}"
         if run is not None and run.draws is not None:
             words = f"short chains doubt themselves: {run.message}"
-        none = Reference("none", trusted=False, why=f"no reference: {words}", short=words)
+            told = in_short(run.diagnostics) or run.message
+            short = f"short chains doubt themselves: {told}"
+        none = Reference("none", trusted=False, why=f"no reference: {words}", short=short)
         return Chosen(none, measure.Selection((), ()), nuts)
     chains, draws = run.draws.values.shape[:2]
     made = f"{count(chains, 'short chain')} of {count(draws, 'draw')}"
