@@ -222,6 +222,27 @@ def test_verdicts_without_a_trusted_reference_rest_on_nothing() -> None:
     assert decided.detail.endswith("There is no reference that can be trusted: R-hat 1.8.")
 
 
+@pytest.mark.parametrize(
+    ("passing", "said"),
+    [
+        (("dadvi_lr", "short_chains"), "DADVI + LR agrees with NUTS and short chains"),
+        (("short_chains",), "Short chains agrees with NUTS;"),
+        (("dadvi_lr", "laplace"), "DADVI + LR and Laplace agree with NUTS and short chains"),
+    ],
+)
+def test_short_chains_are_no_witness_of_themselves(passing: tuple[str, ...], said: str) -> None:
+    """Neither in the sentence nor beside their own verdict."""
+    both = dataclasses.replace(NUTS, seconded=True)
+    levels: dict[str, Level] = dict.fromkeys(passing, "pass")
+    seconds = {"dadvi_lr": 1.0, "laplace": 2.0, "short_chains": 3.0, "nuts": 6.0}
+    found = entry(both, {**levels, "nuts": "reference"}, seconds)
+    decided = decide(Comparison((found,), (), {}))
+    assert decided.detail.startswith(said)
+    against = {r.method: r.evidence for r in decided.models[0].rows}
+    assert against.get("short_chains", "NUTS") == "NUTS"
+    assert against.get("dadvi_lr", "NUTS and short chains") == "NUTS and short chains"
+
+
 def test_a_fit_that_its_own_draws_show_wrong_says_so_beside_the_verdict() -> None:
     """Without a reference; other verdicts of the comparison rest on nothing."""
     found = entry(DOUBTED, {"meanfield": "fail", "laplace": "unknown"})

@@ -132,6 +132,15 @@ def test_a_fit_whose_divergence_is_not_known_is_not_near(bad: float) -> None:
     assert by["laplace"].beside == "short_chains"
 
 
+def test_where_a_run_found_other_basins_a_fit_in_one_is_no_yardstick() -> None:
+    """It does not know of the others, and says so of nothing; without chains it is all there is."""
+    chains = run("short_chains", 0.0, 1.0, reason=Reason.NOT_MIXED)
+    fit, finder = run("laplace", 0.0, 0.9), run("dadvi", 0.0, 0.9, reason=Reason.OTHER_BASINS)
+    assert found(fit, chains, finder)["dadvi"].beside == "short_chains"
+    assert found(fit, chains, run("dadvi", 0.0, 0.9))["laplace"].beside != "short_chains"
+    assert found(fit, finder)["dadvi"].beside == "laplace"
+
+
 def test_a_method_that_short_chains_found_off_is_no_yardstick(tmp_path: Path) -> None:
     """Then the others are measured against the next, and unknown verdicts say so."""
     runs = (run("dadvi_lr", 0.5, 0.9), run("dadvi", 0.4, 0.8), run("laplace", 0.0, 0.9))

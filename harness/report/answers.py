@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.methods import METHODS, title
-from harness.records import Comparison, Level, ModelComparison, Reference
+from harness.records import SAMPLED_BY, Comparison, Level, ModelComparison, Reference
 from harness.records.text import capital, count, listed, number, one_line
 from harness.report.rows import (
     BAD,
+    BOTH,
     ORDER,
     ModelDecision,
     Row,
@@ -95,13 +96,16 @@ def _detail(
     said = []
     if good:
         best = good[0]
-        verb = "agrees" if len(good) == 1 else "agree"
+        both = reference.evidence == BOTH
+        told = [r for r in good if not (both and r.method == SAMPLED_BY["ensemble"])] or good
+        verb = "agrees" if len(told) == 1 else "agree"
+        against = evidence(reference, method=told[0].method)
         speed = ""
         if base == "nuts" and best.times > 0 and best.method != base:
             slower = best.times < 1
             factor = number(1 / best.times if slower else best.times)
             speed = f"; {best.title} is {factor} times {'slower' if slower else 'faster'} than NUTS"
-        said.append(f"{_titles(good)} {verb} with {evidence(reference)}{speed}.")
+        said.append(f"{_titles(told)} {verb} with {against}{speed}.")
     if by["warn"]:
         said.append(f"Off: {_titles(by['warn'])}.")
     if by["fail"]:

@@ -73,7 +73,7 @@ def _checked(verdict: Verdict, reference: Reference) -> str:
     """Say what one verdict rests on; without a reference, a method's own draws can be evidence."""
     if verdict.level == "reference":
         return ""
-    return evidence(reference, verdict.evidence)
+    return evidence(reference, verdict.evidence, method=verdict.method)
 
 
 def columns_of(judged: Sequence[Sequence[str]], methods: list[str]) -> list[str]:

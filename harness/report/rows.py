@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.methods import METHODS, title
-from harness.records import Evidence, Level, ModelComparison, Reason, Reference
+from harness.records import (
+    SAMPLED_BY,
+    Evidence,
+    Level,
+    ModelComparison,
+    Reason,
+    Reference,
+)
 from harness.records.text import number, one_line
 from harness.records.text import seconds as seconds_text
 
@@ -23,6 +30,9 @@ EVIDENCE: Mapping[Evidence, str] = {
     "movement": "its draws, moved", "none": "nothing",
 }  # fmt: skip
 """What verdicts rest on, in words."""
+
+BOTH: Evidence = "nuts+ensemble"
+"""The evidence of two witnesses; short chains are one of them."""
 
 BAD = ("fail", "warn")
 """Levels that need a reason."""
@@ -140,12 +150,13 @@ def improper(entry: ModelComparison) -> str:
     return min(said, key=len, default="")
 
 
-def evidence(reference: Reference, of: Evidence = "none") -> str:
-    """Say what a verdict rests on, or the reference where the verdict does not tell.
+def evidence(reference: Reference, of: Evidence = "none", *, method: str = "") -> str:
+    """Say what a verdict on a method rests on, or the reference where the verdict does not tell.
 
-    The one place that puts it into words.
+    The one place that puts it into words. Short chains are no witness of themselves.
     """
-    return EVIDENCE[reference.evidence if of == "none" else of]
+    rests = reference.evidence if of == "none" else of
+    return EVIDENCE["nuts" if rests == BOTH and method == SAMPLED_BY["ensemble"] else rests]
 
 
 def reference_text(reference: Reference) -> str:

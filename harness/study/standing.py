@@ -15,6 +15,7 @@ from harness.records import (
     Estimate,
     Model,
     ModelComparison,
+    Reason,
     Reference,
     RunResult,
     Standing,
@@ -47,7 +48,8 @@ def standings(
     drawn = [run for run in runs if run.draws is not None and run.spec.method in judged]
     if not drawn:
         return ()
-    best = min(drawn, key=lambda run: (run.spec.method in off, _doubt(run)))
+    several = any(run.reason is Reason.OTHER_BASINS for run in runs)
+    best = min(drawn, key=lambda run: (run.spec.method in off, _doubt(run, several=several)))
     stand_in = Reference("none", trusted=True, why="", draws=best.draws)
     assert best.draws is not None  # noqa: S101 - asked before
     selection = measure.select(model, best.draws, generated)
@@ -119,19 +121,22 @@ def with_standings(
     return dataclasses.replace(comparison, verdicts=verdicts, standings=beside)
 
 
-def _doubt(run: RunResult) -> tuple[bool, bool, bool, float]:
+def _doubt(run: RunResult, *, several: bool) -> tuple[bool, bool, bool, bool, float]:
     """Order runs: without a doubt first, then short chains, then weighted draws, then by k-hat.
 
     Short chains come first only where everything is in doubt: they have at least moved away from
-    the fit at which they started.
+    the fit at which they started. Where some run has found ``several`` basins, every other one is
+    in doubt, because a fit in one of them does not know of the rest.
     """
     khat = _khat(run).value
     row = METHODS.get(run.spec.method)
     kind = "" if row is None else row.kind
-    doubt = run.status != "ok" or not (kind == WEIGHTED or _near(khat, _divergence(run).value))
+    own = run.status != "ok" or not (kind == WEIGHTED or _near(khat, _divergence(run).value))
+    doubt = own or several
     return (
         doubt,
         doubt and kind != "short chains",
+        own,
         kind != WEIGHTED,
         math.inf if math.isnan(khat) else khat,
     )
