@@ -8,7 +8,8 @@ and the last counts. It prints one line of JSON. ``busy_1`` and ``busy_2`` are t
 workers' time that runs take by their own clocks; the rest is what handing them out costs.
 ``client``, ``scheduler`` and ``workers`` are the processor's seconds of those processes for a run,
 without the processes in which workers make runs; they grow with the seconds from run to run.
-With ``--wait`` runs need no core.
+With ``--wait`` runs need no core. Dask is set up as docs/scaling.md says, unless the environment
+says otherwise.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ from harness.study.plan import Plan
 from harness.study.progress import Progress
 
 MODEL, METHOD = "linear_regression", "meanfield_tuned"
+
+SETTINGS = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+}
+"""Of the scheduler and the workers, as docs/scaling.md recommends: threads that wait for runs need
+no profile."""
 
 
 def cpu_s(pid: int) -> float:
@@ -115,7 +123,11 @@ def main() -> None:
         file = Path(folder) / "scheduler.json"
         begin = [sys.executable, "-m"]
         end = ["--no-dashboard", "--scheduler-file", str(file)]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        quiet = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "env": {**SETTINGS, **os.environ},
+        }
         worker = [*begin, "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", *end]
         running = [
             subprocess.Popen(
