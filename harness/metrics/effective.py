@@ -19,8 +19,8 @@ large numbers overflow."""
 
 
 PIECE = 2**19
-"""Bytes of series whose spectra are computed together: of more, the memory for them leaves the
-processor's cache, and the kernel clears it anew each time."""
+"""Bytes of draws that are worked on together: of more, what is made of them leaves the processor's
+cache, and the kernel clears the memory for it anew each time."""
 
 LEAST_LAGS = 32
 """Short chains are looked at with at least as many lags at first."""

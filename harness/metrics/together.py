@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.effective import (
+    PIECE,
     SQUARED,
     effective_sizes,
     halves_of,
@@ -26,9 +27,6 @@ from harness.metrics.effective import (
 from harness.metrics.sample import CONSTANT, FEWEST_PER_LEVEL, LEVELS, QUANTILES, Sample
 from harness.ranks import together_scores
 from harness.records import FloatArray
-
-ROWS = 4
-"""Samples that are worked on together: their arrays stay in the processor's cache."""
 
 FEWEST = 8
 """Shorter chains are left alone: their halves are too short."""
@@ -52,12 +50,20 @@ def fill(samples: Sequence[Sample], columns: Columns, *, whole: bool) -> None:
     draws = columns.values.shape[2]
     if draws < FEWEST or draws % 2 or not samples or samples[0].copies is not None:
         return
-    usual = _usual(columns.ordered)
-    for at in np.array_split(np.flatnonzero(usual), math.ceil(np.count_nonzero(usual) / ROWS) or 1):
-        if at.size:
-            order = None if columns.order is None else columns.order[at]
-            some = Columns(columns.values[at], columns.ordered[at], order)
-            _fill([samples[i] for i in at], some, whole=whole)
+    usual = np.flatnonzero(_usual(columns.ordered))
+    whole = whole and columns.order is not None and not samples[0].iid
+    # Their arrays stay in the processor's cache.
+    rows = max(PIECE // columns.ordered[:1].nbytes, 1)
+    series = None
+    if not samples[0].iid and usual.size:
+        # One place for all of them: the kernel clears new memory, and one thread after another.
+        shape = columns.values.shape[1:]
+        series = np.empty((min(rows, usual.size), 2 + len(LEVELS) + whole, *shape))
+    for first in range(0, len(usual), rows):
+        at = usual[first : first + rows]
+        order = None if columns.order is None else columns.order[at]
+        some = Columns(columns.values[at], columns.ordered[at], order)
+        _fill([samples[i] for i in at], some, series, whole=whole)
 
 
 def _usual(ordered: FloatArray) -> NDArray[np.bool_]:
@@ -71,7 +77,10 @@ def _usual(ordered: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(varies & (changes >= ordered.shape[1] / FEWEST_PER_LEVEL))
 
 
-def _fill(samples: Sequence[Sample], columns: Columns, *, whole: bool) -> None:
+def _fill(
+    samples: Sequence[Sample], columns: Columns, series: FloatArray | None, *, whole: bool
+) -> None:
+    """Compute the figures of a few samples; ``series`` is where those of chains are put."""
     x, ordered = columns.values, columns.ordered
     n = ordered.shape[1]
     mean, sd, squares = _moments(columns)
@@ -82,12 +91,10 @@ def _fill(samples: Sequence[Sample], columns: Columns, *, whole: bool) -> None:
         "_moments": list(zip(mean.tolist(), sd.tolist(), strict=True)),
         "_squares_sd": np.std(squares.reshape(len(x), n), axis=1).tolist(),
     }
-    iid = samples[0].iid
-    whole = whole and columns.order is not None and not iid
-    if iid:
+    if series is None:
         worth = np.full((len(x), len(QUANTILES)), float(n))
     else:
-        series = np.empty((len(x), 2 + len(LEVELS) + whole, *x.shape[1:]))
+        series = series[: len(x)]
         series[:, 0], series[:, 1] = x, squares
         at = quantiles(ordered, np.array(LEVELS)[None])
         np.less_equal(x[:, None], at[:, :, None, None], out=series[:, 2 : 2 + len(LEVELS)])
@@ -101,7 +108,7 @@ def _fill(samples: Sequence[Sample], columns: Columns, *, whole: bool) -> None:
     at, slopes = quantiles(ordered, _P[None]), sparsities(ordered, worth)
     found["quantiles"] = _by_name(at)
     found["sparsity"] = _by_name(slopes)
-    if not iid:
+    if series is not None:
         found["_width_worth"] = _width_worth(x, at, slopes).tolist()
     for name, figures in found.items():
         for sample, figure in zip(samples, figures, strict=True):
