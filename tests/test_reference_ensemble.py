@@ -12,7 +12,7 @@ from test_trust import chains, nuts
 
 from harness import judgement
 from harness.methods.short_chains_fit import in_short
-from harness.metrics import measure
+from harness.metrics import two_runs
 from harness.records import Cost, Draws, FloatArray, Model, Reason, RunResult, RunSpec, Status
 from harness.study.reference import ALIKE, Chosen, choose_reference
 from harness.vi.short_chains.checks import CHECKS
@@ -178,7 +178,7 @@ def test_distances_between_runs_are_in_sds_of_the_wider_one() -> None:
     """A shift of 2 of an N(0, 2) is one sd, within four standard errors."""
     one, two = 2 * long(10), 2 * long(11)
     two[:, :, 1] += 2
-    gaps = measure.apart(nuts(one), nuts(two), NAMES)
+    gaps = two_runs.apart(nuts(one), nuts(two), NAMES)
     means = {gap.quantity: gap for gap in gaps if gap.figure == "mean"}
     assert abs(means["x[2]"].gap - 1) < 4 * means["x[2]"].error
     assert means["x[1]"].gap < 4 * means["x[1]"].error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,9 +14,8 @@ from harness.metrics.correlation_error import worst_pair
 from harness.metrics.joint import partners
 from harness.metrics.metric import WorstPair
 from harness.metrics.samples import places
-from harness.metrics.summaries import MEAN, Q5, Q50, Q95
+from harness.metrics.summaries import MEAN, Q50
 from harness.records import (
-    NO_ESTIMATE,
     Draws,
     Estimate,
     FloatArray,
@@ -371,47 +369,6 @@ def mode_shares(result: RunResult, names: Sequence[str]) -> dict[str, list[float
 def _leftmost(own: metrics.Sample) -> list[float]:
     """Return each chain's share in the leftmost of several modes; none where there is one."""
     return metrics.chain_shares(own)[:, 0].tolist() if own.basins.count > 1 else []
-
-
-class Apart(NamedTuple):
-    """How far a summary of one run is from another run's, in sds of the quantity."""
-
-    quantity: str
-    figure: str
-    one: Estimate
-    two: Estimate
-    gap: float
-    error: float
-
-    @property
-    def z(self) -> float:
-        """The difference in standard errors; infinite where one of the figures is unknown."""
-        return self.gap / self.error if self.error > 0 and math.isfinite(self.gap) else math.inf
-
-
-def apart(run: RunResult, other: RunResult, names: Sequence[str]) -> list[Apart]:
-    """Return how two runs differ in the mean and the 5% and 95% quantiles of each quantity.
-
-    The sd is the larger of the two runs', the robust one where tails stretch it. A quantity that
-    a run lacks is infinitely far.
-    """
-    out = []
-    for name in names:
-        samples = [
-            metrics.sample_of(r.draws, name)
-            for r in (run, other)
-            if r.draws is not None and name in r.draws.names
-        ]
-        if len(samples) < 2:  # noqa: PLR2004 - two runs
-            out.append(Apart(name, MEAN.id, NO_ESTIMATE, NO_ESTIMATE, math.inf, math.nan))
-            continue
-        one, two = (metrics.summaries(sample) for sample in samples)
-        unit = max(sample.unit for sample in samples)
-        for figure in (MEAN.id, Q5.id, Q95.id):
-            error = math.hypot(one[figure].mcse, two[figure].mcse) / unit
-            gap = abs(one[figure].value - two[figure].value) / unit
-            out.append(Apart(name, figure, one[figure], two[figure], gap, error))
-    return out
 
 
 def seed_of(text: str) -> int:

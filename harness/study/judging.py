@@ -188,19 +188,19 @@ def _together(
         raise DrawsError(f"no quantity {listed(absent, _NAMED)} (there are {listed(bases, 20)})")
     info = declarations(model)
     needed = wanted | (set() if info is None else set(info.parameters))
-    kept = [n for n in truth.names if n in there or {n, base_name(n)} & needed]
-    ours = [n for n in there if n not in truth.names]
-    theirs = [n for n in truth.names if n not in kept]
+    at = {n: i for i, n in enumerate(truth.names) if n in there or {n, base_name(n)} & needed}
+    theirs_too = frozenset(truth.names)
+    ours = [n for n in there if n not in theirs_too]
+    theirs = [n for n in truth.names if n not in at]
     notes = []
     if theirs:
         notes.append(f"only in the reference, so not compared: {listed(theirs, _NAMED)}")
     if ours:
         notes.append(f"not in the reference, so not compared: {listed(ours, _NAMED)}")
-    index = [truth.names.index(n) for n in kept]
-    return (
-        dataclasses.replace(truth, names=tuple(kept), values=truth.values[:, :, index]),
-        tuple(notes),
-    )
+    if len(at) < len(truth.names):
+        some = truth.values[:, :, list(at.values())]
+        truth = dataclasses.replace(truth, names=tuple(at), values=some)
+    return truth, tuple(notes)
 
 
 def _reference(model: Model, request: Request, truth: Draws) -> tuple[Reference, measure.Selection]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from harness.metrics import measure
+from harness.metrics import measure, two_runs
 from harness.records import SAMPLED_BY, Measure, RunResult
 
 T = TypeVar("T")
@@ -50,6 +50,6 @@ class Measuring:
 
     def apart(
         self, run: RunResult, other: RunResult, names: tuple[str, ...]
-    ) -> list[measure.Apart]:
+    ) -> list[two_runs.Apart]:
         """Return how two runs differ, in means and in outer quantiles."""
-        return self._once(run, other.key, "apart", lambda: measure.apart(run, other, names))
+        return self._once(run, other.key, "apart", lambda: two_runs.apart(run, other, names))

@@ -15,7 +15,7 @@ import numpy as np
 from harness import judgement, stan
 from harness.intake import read_reference
 from harness.methods.short_chains_fit import in_short
-from harness.metrics import METRICS, measure
+from harness.metrics import METRICS, measure, two_runs
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
@@ -184,7 +184,7 @@ def _agreed(chosen: Chosen, nuts: RunResult, ensemble: RunResult, measuring: Mea
     return chosen._replace(reference=reference)
 
 
-def _excess(gap: measure.Apart) -> float:
+def _excess(gap: two_runs.Apart) -> float:
     return gap.gap if math.isfinite(gap.gap) else math.inf
 
 
