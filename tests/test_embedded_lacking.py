@@ -28,6 +28,7 @@ def kernel(function: object) -> np.ndarray:
 
 Q, R = np.linalg.qr(A)
 SIGNS = np.sign(np.diag(R))
+P, STEP = V / V.sum(), np.array([[0.9, 0.1], [0.3, 0.7]])
 
 CALLS = {
     "qr_thin_Q": ("matrix[3, 2] r = qr_thin_Q(A);", Q * SIGNS),
@@ -54,6 +55,20 @@ CALLS = {
     "gp_dot_prod_cov": ("matrix[3, 3] r = gp_dot_prod_cov(x, 2.0);", 4 + np.outer(V, V)),
     "quantile": ("real r = quantile(v, 0.3) + quantile(x, 1);", np.quantile(V, 0.3) + V.max()),
     "int_step": ("real r = int_step(v[1]) + int_step(-v[1]);", 1.0),
+    "log_mix": (
+        "vector[3] p = v / 1.7; real r = log_mix(p, 2*v) + log_mix(.3, 1, 2) + log_mix(p, {v, v});",
+        sum(np.log(P @ np.exp(k * V)) for k in (2, 1, 1))
+        + np.log(0.3 * np.exp(1) + 0.7 * np.exp(2)),
+    ),
+    "hmm_marginal": (
+        "real r = hmm_marginal(A', [[0.9, 0.1], [0.3, 0.7]], [0.4, 0.6]');",
+        np.log((np.array([0.4, 0.6]) * np.exp(A[0])) @ STEP * np.exp(A[1]) @ STEP @ np.exp(A[2])),
+    ),
+    "log_determinant_spd": (
+        "real r = log_determinant_spd(tcrossprod(L));",
+        np.log(np.linalg.det(A.T @ A)),
+    ),
+    "inc_beta": ("real r = inc_beta(2.0, 3.0, 0.4);", scipy.stats.beta(2, 3).cdf(0.4)),
     "matrix_power": ("matrix[2, 2] r = matrix_power(S, 3);", np.linalg.matrix_power(S, 3)),
     "symmetrize_from_lower_tri": (
         "matrix[2, 2] r = symmetrize_from_lower_tri(S);",
@@ -138,7 +153,7 @@ def test_random_numbers_have_the_mean_and_the_variance_of_their_distribution(
 def test_a_function_has_the_values_of_stans(name: str, tmp_path: Path) -> None:
     """The program is served, and the values are NumPy's."""
     call, right = CALLS[name]
-    kind = call.partition(" r = ")[0]
+    kind = call.partition(" r = ")[0].rpartition("; ")[2]
     program = embedded(tmp_path, PROGRAM.format(call=call, copy=f"{kind} copy = r + 0 * m;"))
     assert program.embedded_error == ""
     density = open_density(program, tmp_path / "m.json", {})

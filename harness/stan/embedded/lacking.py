@@ -127,6 +127,40 @@ matrix harness_gp_dot_prod_cov(array[] real x, real sigma) {
   return K;
 }
 """,
+    "log_mix": """
+real harness_log_mix(real p, real a, real b) { return log_sum_exp(log(p) + a, log1m(p) + b); }
+real harness_log_mix(vector p, vector a) { return log_sum_exp(log(p) + a); }
+real harness_log_mix(vector p, row_vector a) { return log_sum_exp(log(p) + a'); }
+real harness_log_mix(vector p, array[] real a) { return log_sum_exp(log(p) + to_vector(a)); }
+real harness_log_mix(vector p, array[] vector a) {
+  real s = 0;
+  for (n in 1:size(a)) s += log_sum_exp(log(p) + a[n]);
+  return s;
+}
+""",
+    "hmm_marginal": """
+real harness_hmm_marginal(matrix w, matrix G, vector rho) {
+  int K = rows(w);
+  vector[K] a = log(rho);
+  if (!(abs(sum(rho) - 1) <= 1e-8 && min(rho) >= 0)) reject("hmm_marginal: rho is no simplex");
+  for (i in 1:K) if (!(abs(sum(G[i]) - 1) <= 1e-8 && min(G[i]) >= 0))
+    reject("hmm_marginal: row ", i, " of Gamma is no simplex");
+  for (n in 1:cols(w)) {
+    if (n > 1) {
+      vector[K] b = a;
+      for (k in 1:K) a[k] = log_sum_exp(b + log(G[, k]));
+    }
+    a += w[, n];
+  }
+  return log_sum_exp(a);
+}
+""",
+    "log_determinant_spd": """
+real harness_log_determinant_spd(matrix A) { return 2 * sum(log(diagonal(cholesky_decompose(A)))); }
+""",
+    "inc_beta": """
+real harness_inc_beta(real a, real b, real x) { return beta_cdf(x | a, b); }
+""",
     "matrix_power": """
 matrix harness_matrix_power(matrix A, int n) {
   matrix[rows(A), rows(A)] r = identity_matrix(rows(A));
