@@ -26,8 +26,11 @@ def _probability(own: Sample, ref: Sample) -> Estimate:
     if not ref.finite or own.n == 0:
         return NO_ESTIMATE
     own_values, values = (_rounded(s, ref) for s in (own.values, ref.values))
-    q, p = (np.sort(v[np.isfinite(v)]) for v in (own_values, values))
-    at = np.unique(np.concatenate([q, p]))
+    if ref.constant:
+        q, p = (np.sort(v[np.isfinite(v)]) for v in (own_values, values))
+    else:
+        q, p = own.finite_sorted, ref.finite_sorted
+    at = np.unique(np.concatenate([_distinct(q), _distinct(p)]))
     upto, under = (
         np.searchsorted(q, at, side) / own.n - np.searchsorted(p, at, side) / ref.n
         for side in ("right", "left")
@@ -38,6 +41,13 @@ def _probability(own: Sample, ref: Sample) -> Estimate:
     events = [v <= at[i] if whole else v == at[j] for v in (own_values, values)]
     errors = [_error(s, e.astype(float)) for s, e in zip((own, ref), events, strict=True)]
     return Estimate(float(max(abs(upto[i]), abs(exactly[j]))), math.hypot(*errors))
+
+
+def _distinct(ordered: FloatArray) -> FloatArray:
+    """Return the values of draws in ascending order, each once."""
+    new = np.ones(ordered.size, dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return ordered[new]
 
 
 def _rounded(values: FloatArray, ref: Sample) -> FloatArray:
