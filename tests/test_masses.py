@@ -134,7 +134,7 @@ def test_starts_take_the_shares_of_a_bridge_where_weights_are_uncertain() -> Non
     """Bent regions: the ensemble's error is the bridge's, under that of its few weights."""
     target, rng, clock = bent(10, 4, 1.0), np.random.default_rng(3), Clock(60)
     fit = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=2e-6))
-    home = Home.of(target, fit, fit.basins, rng, clock, Sizes())
+    home = Home.of(target, fit, fit.basins, rng, clock, Sizes()).with_shares(target, rng, clock)
     alone = weigh(target, home.parts, len(home.weights.weight), rng, clock).share_error(2)
     assert home.weights.known is not None
     assert home.weights.share_error(2) < alone

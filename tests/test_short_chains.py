@@ -24,6 +24,7 @@ from harness.vi.short_chains.coordinates import (
     refined,
     slender,
 )
+from harness.vi.short_chains.kept import kept
 from harness.vi.target import Clock, Counted, Target, TimeLimitError
 
 K = 4.5
@@ -108,7 +109,7 @@ def test_points_without_a_density_are_never_entered() -> None:
 
 
 def test_a_step_takes_two_gradients_and_errs_less_than_two_leapfrogs() -> None:
-    """On a normal of 200 parameters with steps of 1.2 sds: paths of one or two, nearly all kept."""
+    """On a normal of 200 parameters with steps of 1.2 sds: paths of one to three, nearly all kept."""
     target, rng = targets.standard(200), np.random.default_rng(13)
     home = (Dense(np.zeros(200), np.eye(200)),)
     chance = {}
@@ -117,7 +118,7 @@ def test_a_step_takes_two_gradients_and_errs_less_than_two_leapfrogs() -> None:
             patch.setattr(hmc, "OUTER", share)
             chains = at(target, rng.standard_normal((500, 200)))
             _, moved = hmc.transition(target, home, chains, 1.2, rng, Clock(60))
-        assert set(moved.leapfrogs) == {2, 4}
+        assert set(moved.leapfrogs) == {4, 6}
         chance[share] = float(moved.chance.mean())
     assert chance[hmc.OUTER] > 0.9
     assert chance[0.25] < 0.8
@@ -370,10 +371,9 @@ def test_chains_in_bad_coordinates_start_again_in_their_own(
     optimum = _with(optimum_of(target, seed), covariance=np.diag(variance))
     found = ensemble_of(target, seed, optimum=optimum)
     assert short_chains.doubts(found.figures) == ()
-    assert found.figures["weight_share"] > 0.5
     monkeypatch.setattr(home, "MISSHAPEN", math.inf)
     as_before = ensemble_of(target, seed, optimum=optimum)
-    assert as_before.figures["weight_share"] < 0.1
+    assert as_before.figures["weight_share"] < 0.1 < found.figures["weight_share"]
     assert as_before.leapfrogs.mean() > 1.2 * found.leapfrogs.mean()
 
 
@@ -383,15 +383,22 @@ def test_coordinates_that_are_as_good_as_the_draws_stay() -> None:
     own = home.Home.of(
         target, optimum_of(target), optimum_of(target).basins, rng, Clock(60), Sizes()
     )
-    z = rng.standard_normal((5000, 4))
-    assert own.reshaped(z, 5000.0) is None
-    assert own.reshaped(7 * z, 5000.0) is None
+    made = kept(target, own, own.starts, 20, rng, Clock(60), burn=5)
+    z = rng.standard_normal(made.z.shape)
+
+    def again(z: FloatArray, ess: float) -> home.Home | None:
+        drawn = dataclasses.replace(made, z=z)
+        return own.reshaped(target, drawn, ess, rng, Clock(60))
+
+    assert again(z, 5000.0) is None
+    assert again(7 * z, 5000.0) is None
     stretched = z * [1, 1, 1, 5]
-    assert own.reshaped(stretched, 7.0) is None
-    assert own.reshaped(stretched, math.nan) is None
-    found = own.reshaped(stretched, 5000.0)
+    assert again(stretched, 7.0) is None
+    assert again(stretched, math.nan) is None
+    found = again(stretched, 5000.0)
     assert found is not None
-    assert ratio_of_stretches(own.maps[0], found) == pytest.approx(5, rel=0.1)
+    assert ratio_of_stretches(own.maps[0], found.maps[0]) == pytest.approx(5, rel=0.1)
+    assert found.starts is made.end
 
 
 def test_a_seed_gives_the_same_ensemble_at_a_known_cost() -> None:

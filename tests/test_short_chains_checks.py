@@ -317,15 +317,15 @@ def test_quantiles_of_what_does_not_vary_have_no_error() -> None:
 def test_chains_go_on_as_long_as_effective_draws_ask_for() -> None:
     """Old draws stay if only their number is at fault; else as many transitions come again."""
     few = {**GOOD, "ess": 1536.0}
-    # A chain has 6 of the 9.4 that are wanted, beyond the first 5 in 20: 34 would do.
-    assert length.longer(few, 256, 20, 1, 25) == length.More(14, 1, keep=True)
+    # A chain has 6 of the 10.2 that are wanted, beyond the first 5 in 20: 37 would do.
+    assert length.longer(few, 256, 20, 1, 25) == length.More(17, 1, 1)
     slow = {**GOOD, "nested_rhat": 1.02}
-    assert length.longer(slow, 256, 20, 1, 30) == length.More(20, 2, keep=False)
-    assert length.longer({**few, **slow, "ess": 800.0}, 256, 20, 1, 30) == length.More(
-        20, 4, keep=False
-    )
+    assert length.longer(slow, 256, 20, 1, 30) == length.More(21, 2, None)
+    assert length.longer({**few, **slow, "ess": 800.0}, 256, 20, 1, 30) == length.More(21, 5, None)
     tails = {**GOOD, "ess": 5120.0, "tail_error": 0.12}
-    assert length.longer(tails, 256, 20, 1, 25) == length.More(16, 1, keep=True)
+    # 61 draws are more than are looked at: every second one of the old and new.
+    assert length.longer({**GOOD, "ess": 1000.0}, 256, 20, 1, 25) == length.More(24, 2, 2)
+    assert length.longer(tails, 256, 20, 1, 25) == length.More(19, 1, 1)
 
 
 def test_chains_that_cannot_be_long_enough_do_not_go_on() -> None:

@@ -17,7 +17,7 @@ from harness.vi.short_chains.figures import (
 )
 from harness.vi.short_chains.hmc import Chains
 from harness.vi.short_chains.home import Home, Sizes, arrive, first_half, more_basins
-from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, kept
+from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, Kept, kept
 from harness.vi.short_chains.length import longer, merely_few, merely_misshapen, merely_slow
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.deterministic import Basin, Optimum
     from harness.vi.target import Clock, Target
+
+EARLY = 6
+"""Draws of each chain from which it is first looked whether coordinates are bad."""
 
 SWITCHED = 0.02
 """Share of chains that change regions from which each transition has the kernel of any region.
@@ -66,7 +69,7 @@ def run(
 
     It takes about (chains × (5 + draws) + far × 20) × 4 gradients, in batches of all chains, and
     up to ten times as many where chains are slow. Where their own draws show that coordinates were
-    bad, weights and chains are made again in those of the draws. Nothing is added where a doubt is
+    bad, chains go on in those of the draws, and all before is thrown away. Nothing is added where a doubt is
     none that more chains or longer ones could lift.
 
     Raises
@@ -85,37 +88,35 @@ def run(
     others = more_basins(target, home, far, basins, rng, clock)
     if others:
         home = Home.of(target, optimum, others, rng, clock, sizes)
+    home = home.with_shares(target, rng, clock)
     burn = BURN_CERTAIN if home.certain else BURN
-    begin = first_half(home.starts)
-    made, roaming = kept(target, home, begin, sizes.draws, rng, clock, burn=burn), False
+    home, made, roaming = *_first(target, home, sizes.draws, rng, clock, burn), False
     if len(home.maps) > 1:
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
     if roaming:
-        begin, burn = home.starts, BURN
-        made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn, roam=True)
+        burn = BURN
+        made = kept(target, home, home.starts, sizes.draws, rng, clock, burn=burn, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
     found = looked(home, made, looks)
     if merely_misshapen(figures := found[0].figures):
-        own = home.reshaped(made.z.reshape(-1, target.dimension), figures["ess"])
-        if own is not None:
-            home = Home.of(target, optimum, home.basins, rng, clock, sizes, own)
-            begin, burn = first_half(home.starts), BURN
-            made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn)
+        again = home.reshaped(target, made, figures["ess"], rng, clock)
+        if again is not None:
+            home, burn = again, BURN_CERTAIN
+            made = kept(target, home, home.starts, sizes.draws, rng, clock, burn=burn)
             found = looked(home, made, looks)
-    if len(begin.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
-        rest = home.starts.take(np.arange(len(begin.z), len(home.starts.z)))
+    if len(made.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
+        rest = home.starts.take(np.arange(len(made.z), len(home.starts.z)))
         made = made.and_(kept(target, home, rest, sizes.draws, rng, clock, burn=burn))
-        begin = home.starts
         found = looked(home, made, looks)
-    spent, thin = burn + sizes.draws, 1
+    spent, thin, part = burn + sizes.draws, 1, made.start.part
     while merely_slow((view := _best(found)).figures):
         go_on = longer(view.figures, len(made.z), made.z.shape[1], thin, spent)
         if go_on is None:
             break
-        end = Chains(made.end.z, made.end.value, made.end.slope, begin.part)
+        end = Chains(made.end.z, made.end.value, made.end.slope, part)
         thin = go_on.thin
         more = kept(target, home, end, go_on.draws, rng, clock, burn=0, roam=roaming, thin=thin)
-        made = made.then(more) if go_on.keep else more
+        made = made.thinned(go_on.every).then(more) if go_on.every else more
         spent += go_on.draws * thin
         found = looked(home, made, looks)
     figures = dict(view.figures)
@@ -134,7 +135,7 @@ def run(
         made.leapfrogs,
         made.energy,
         home.step,
-        np.bincount(begin.part, minlength=count) / len(made.z),
+        np.bincount(part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
         elsewhere,
         started,
@@ -142,6 +143,23 @@ def run(
         view.slowest,
         figures,
     )
+
+
+def _first(
+    target: Target, home: Home, draws: int, rng: np.random.Generator, clock: Clock, burn: int
+) -> tuple[Home, Kept]:
+    """Make the first draws, and again from the first of them on where these show better coordinates.
+
+    Chains are independent, so that their draws are worth at least as many.
+    """
+    few = min(EARLY, draws)
+    made = kept(target, home, first_half(home.starts), few, rng, clock, burn=burn)
+    again = home.reshaped(target, made, len(made.z), rng, clock)
+    if again is not None:
+        return again, kept(target, again, again.starts, draws, rng, clock, burn=BURN_CERTAIN)
+    if few < draws:
+        made = made.then(kept(target, home, made.end, draws - few, rng, clock, burn=0))
+    return home, made
 
 
 def _best(found: Sequence[View]) -> View:

@@ -116,7 +116,7 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
         "acceptance": min(acceptance, default=math.nan),
         "nested_rhat": float(np.max(rhat)),
         "memory": float(np.max(memory)),
-        "weight_share": home.weights.share,
+        "weight_share": home.share,
         # Not of log p, which keeps half of its deviation whatever the path: momenta bring the rest.
         "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
         "tail_error": float(np.max(nested.tail_error(made.z, region[:, 0]))),

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from harness.records import FloatArray
     from harness.vi.short_chains.coordinates import Coordinates
 
-LENGTH, SHORTEST = 1.9, 0.65
-"""Length of a path in sds, and the least part of it that a path has.
+ONE_STEP, LENGTH, SHORTEST = 1.9, 2.3, 0.65
+"""Length of a path in sds where steps are at least so long, and elsewhere, and the least part of it
+that a path has.
 
-They lie around a quarter of a standard normal's period, π / 2: over such paths cos t and
-cos² t, the autocorrelations of a coordinate and of its square, have means of about 0. Paths of one
-common length could resonate.
+The first lie around a quarter of a standard normal's period, π / 2: over such paths cos t and
+cos² t, the autocorrelations of a coordinate and of its square, have means of about 0. Where steps
+must be shorter, the slowest directions are longer than their sd, and so are the paths that serve
+them best: on thirteen programs the fewest effective draws of coordinates were a third more at 2.3
+than at 1.9, for a seventh more gradients, and those of squares about as many. Paths of one common
+length could resonate.
 """
 
 LARGEST = 2.2
@@ -114,7 +118,8 @@ def transition(
     the kinetic energy at the end is (|p|² + v₀ · G + v · G) / 2.
     """
     n, d = at.z.shape
-    length = LENGTH * rng.uniform(SHORTEST, 1, n)
+    longest = np.where(np.asarray(step) >= ONE_STEP, ONE_STEP, LENGTH)
+    length = longest * rng.uniform(SHORTEST, 1, n)
     size = step * rng.uniform(1 - JITTER, 1 + JITTER, n)
     count = np.clip(np.ceil(length / size), 1, LONGEST).astype(np.intp)
     size = np.minimum(size, length / count)[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from harness.records import FloatArray
     from harness.vi.deterministic import Basin, Optimum
+    from harness.vi.short_chains.kept import Kept
     from harness.vi.target import Clock, Target
 
 FEWEST = 64
@@ -89,11 +90,12 @@ class Home:
     maps: tuple[Coordinates, ...]  # of each region, in which its chains move
     left: float  # mass by ELBO of basins that are left out
     weights: starts.Weighted
+    share: float  # effective, of the weights or draws that starts are taken from
     starts: Chains  # twice as many as chains; the first half has the shares of regions, too
     step: float
     scout: Objective  # on few base draws
     basins: Sequence[Basin]
-    certain: bool  # whether many proposals have weight, and none too much
+    sizes: Sizes
 
     @classmethod
     def of(
@@ -104,11 +106,8 @@ class Home:
         rng: np.random.Generator,
         clock: Clock,
         sizes: Sizes,
-        own: Coordinates | None = None,
     ) -> Home:
         """Draw and weigh proposals, choose starts by the weights, and adapt the step.
-
-        ``own`` coordinates take the place of those of the fit where there is one region.
 
         Raises
         ------
@@ -116,10 +115,7 @@ class Home:
             If too few proposals have a density and gradient.
         """
         parts, left = starts.parts_of(target, optimum, basins, rng, clock)
-        if own is not None:
-            parts = Parts((own,), np.ones(1))
-        most = max(MOST_NUMBERS // target.dimension, FEWEST_PROPOSALS * sizes.chains)
-        count = min(sizes.proposals * sizes.chains, most)
+        count = most_proposals(target.dimension, sizes)
         weights = starts.weigh(target, parts, count, rng, clock)
         if np.count_nonzero(weights.weight) < 2 * FEWEST:
             inside = np.count_nonzero(weights.weight)
@@ -130,29 +126,55 @@ class Home:
         if len(begin.z) < FEWEST:
             raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
         maps, step = kernel(target, parts, weights, rng, clock)
-        error = weights.share_error(len(maps))
+        scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
+        share = weights.share
+        return cls(parts, maps, left, weights, share, begin, step, scout, basins, sizes)
+
+    @property
+    def certain(self) -> bool:
+        """Whether many proposals have weight, and none too much."""
+        enough = self.weights.ess >= 2 * self.sizes.chains
+        return enough and float(self.weights.weight.max()) <= starts.LARGEST
+
+    def with_shares(self, target: Target, rng: np.random.Generator, clock: Clock) -> Home:
+        """Return the same with known shares of regions, and starts in them by these.
+
+        More proposals tell them, and where these do not suffice, a bridge.
+        """
+        if self.weights.share_error(len(self.maps)) <= starts.SURE:
+            return self
+        weights, count = self.weights, most_proposals(target.dimension, self.sizes)
+        if len(weights.weight) < count:
+            weights = starts.weigh(target, self.parts, count, rng, clock, weights)
+        error = weights.share_error(len(self.maps))
         if error > starts.SURE:
-            masses = bridged_masses(target, parts, maps, weights, step, rng, clock)
+            masses = bridged_masses(target, self.parts, self.maps, weights, self.step, rng, clock)
             if masses.error < error:
                 weights = weights.with_shares(masses.shares, masses.error)
-                chosen = starts.distinct(weights, 2 * sizes.chains, rng)
-                begin = chains_at(target, weights.z[chosen], weights.part[chosen])
-        scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
-        certain = weights.ess >= 2 * sizes.chains and float(weights.weight.max()) <= starts.LARGEST
-        return cls(parts, maps, left, weights, begin, step, scout, basins, certain)
+        chosen = starts.distinct(weights, 2 * self.sizes.chains, rng)
+        begin = chains_at(target, weights.z[chosen], weights.part[chosen])
+        return replace(self, weights=weights, share=weights.share, starts=begin)
 
-    def reshaped(self, z: FloatArray, ess: float) -> Coordinates | None:
-        """Return coordinates by chains' draws, ``(n, d)``, None where those of here are as good.
+    def reshaped(
+        self, target: Target, made: Kept, ess: float, rng: np.random.Generator, clock: Clock
+    ) -> Home | None:
+        """Return the same in coordinates by chains' draws, None where those of here are as good.
 
-        ``ess`` is how many effective draws they are.
+        ``ess`` is how many effective draws they are. Chains start again where these ended.
         """
-        d = z.shape[1]
-        if len(self.maps) > 1 or not ess >= PER_DIRECTION * d:
+        z = made.z.reshape(-1, target.dimension)
+        if len(self.maps) > 1 or not ess >= PER_DIRECTION * target.dimension:
             return None
-        found = refined(self.maps[0], z, np.ones(len(z)))
-        if ratio_of_stretches(self.maps[0], found) < MISSHAPEN:
+        own = refined(self.maps[0], z, np.ones(len(z)))
+        if ratio_of_stretches(self.maps[0], own) < MISSHAPEN:
             return None
-        return found
+        maps = (slender(own),)
+        begin, others = made.end, rng.integers(len(z), size=PILOTS)
+        pilots = chains_at(target, z[others], begin.part[others // made.z.shape[1]])
+        step = adapted_step(target, maps, pilots, rng, clock)
+        parts = Parts((own,), np.ones(1))
+        share = ess / len(z)
+        return replace(self, parts=parts, maps=maps, share=share, starts=begin, step=step)
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
         """Return one of the other chains for each region apart from these.
@@ -196,6 +218,12 @@ class Home:
         """Return starts of q, narrow and wide, at a point."""
         sd = np.exp(self.basins[0].theta[len(z) :])
         return [start_at(np.concatenate([z, np.log(width * sd)])) for width in WIDTHS]
+
+
+def most_proposals(d: int, sizes: Sizes) -> int:
+    """Return how many proposals there may be in ``d`` dimensions."""
+    most = max(MOST_NUMBERS // d, FEWEST_PROPOSALS * sizes.chains)
+    return min(sizes.proposals * sizes.chains, most)
 
 
 def kernel(

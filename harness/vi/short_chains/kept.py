@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,19 @@ class Kept:
             np.concatenate([self.moved, other.moved]),
             self.start.and_(other.start),
             self.end.and_(other.end),
+        )
+
+    def thinned(self, every: int) -> Kept:
+        """Return the last of every so many draws."""
+        which = slice((self.z.shape[1] - 1) % every, None, every)
+        return replace(
+            self,
+            z=self.z[:, which],
+            value=self.value[:, which],
+            chance=self.chance[:, which],
+            leapfrogs=self.leapfrogs[:, which],
+            energy=self.energy[:, which],
+            kernel=self.kernel[:, which],
         )
 
     def then(self, later: Kept) -> Kept:

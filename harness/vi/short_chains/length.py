@@ -22,15 +22,15 @@ SHAPED = SLOW | {"acceptance", "weight_share"}
 LONGEST = 240
 """Transitions of a chain, those that are thrown away included, up to which slow ones go on."""
 
-MARGIN = 1.2
-"""Transitions over those that the effective number asks for: it grows more slowly than they do."""
+MARGIN = 1.3
+"""Effective draws over those that are asked for: they grow more slowly than transitions do, and one
+more look at all draws takes as long as many of them."""
 
 FOR_ONE = 2
 """Draws for one effective draw, at least: thinned draws can be worth no more than their number."""
 
-MOST = 100
-"""Draws of a chain; more transitions are thinned. Chains of more draws than there are chains would
-be taken for long ones."""
+MOST = 40
+"""Draws of a chain; more transitions are thinned, because each look ranks all draws."""
 
 _ESS, _TAIL, _STUCK = (
     next(c.rule.close for c in CHECKS if c.id == name) for name in ("ess", "tail_error", "stuck")
@@ -38,11 +38,11 @@ _ESS, _TAIL, _STUCK = (
 
 
 class More(NamedTuple):
-    """Draws of each chain that are added, the transitions of each, and whether old ones stay."""
+    """Draws of each chain that are added, the transitions of each, and which old ones stay."""
 
     draws: int
     thin: int
-    keep: bool
+    every: int | None  # the last of so many stays; None: of none
 
 
 def merely_slow(figures: Mapping[str, float]) -> bool:
@@ -74,8 +74,8 @@ def longer(
 ) -> More | None:
     """Return how chains that are merely slow go on, None where that is known not to suffice.
 
-    Where only effective draws are missing, the old ones stay, unless there come over twice as
-    many. Else all transitions so far are thrown away, and there come at least as many.
+    Where only effective draws are missing, the old ones stay, thinned as the new ones are. Else
+    all transitions so far are thrown away, and there come at least as many.
 
     Parameters
     ----------
@@ -92,10 +92,11 @@ def longer(
     if not now * LONGEST > needed * draws * thin:
         return None
     wanted = math.ceil(draws * thin * needed / now)
-    added = max(math.ceil(wanted / thin) - draws, 1)
-    alone = {c.id for c in doubts(figures)} <= MEASURED
-    more = More(added, thin, keep=True)
-    if added > 2 * draws or draws + added > MOST or not alone:
+    if {c.id for c in doubts(figures)} <= MEASURED:
+        added = max(math.ceil(wanted / thin) - draws, 1)
+        every = math.ceil((draws + added) / MOST)
+        more = More(math.ceil(added / every), thin * every, every)
+    else:
         draws = min(max(draws, math.ceil(FOR_ONE * (needed + 1))), MOST)
-        more = More(draws, math.ceil(max(wanted, spent) / draws), keep=False)
+        more = More(draws, math.ceil(max(wanted, spent) / draws), None)
     return more if spent + more.draws * more.thin <= LONGEST else None

@@ -142,29 +142,45 @@ def inside(parts: Parts, z: FloatArray, k: int) -> NDArray[np.bool_]:
 
 
 def weigh(
-    target: Target, parts: Parts, count: int, rng: np.random.Generator, clock: Clock
+    target: Target,
+    parts: Parts,
+    count: int,
+    rng: np.random.Generator,
+    clock: Clock,
+    begun: Weighted | None = None,
 ) -> Weighted:
     """Draw proposals and weight them; points without a density have weight 0.
 
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
     chains repair what the truncation biases. An eighth, a quarter or half of ``count`` is drawn
-    where that is enough.
+    where that is enough. Those that are ``begun``, not yet ``count``, go on until regions' shares
+    are known.
     """
     z, each, log_p = np.empty((0, target.dimension)), np.empty((0, len(parts.each))), np.empty(0)
-    eighth = count // 8
-    for n in (eighth, eighth, 2 * eighth, count - 4 * eighth):
-        more, densities = parts.draw(n, rng)
+    if begun is not None:
+        z, each, log_p = begun.z, parts.log_densities(begun.z), begun.log_p
+    for whole in (count // 8, count // 4, count // 2, count):
+        if whole <= len(z):
+            continue
+        more, densities = parts.draw(whole - len(z), rng)
         z, each = np.concatenate([z, more]), np.concatenate([each, densities])
         log_p = np.concatenate([log_p, values(target, more, clock)])
         weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
         found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
-        enough = weight.any() and found.ess >= ENOUGH * count and weight.max() <= LARGEST
-        # More are worth it where they give chains better coordinates, and all would be enough.
-        refining = PER_DIMENSION * target.dimension
-        enough &= not found.ess < refining <= found.share * count
-        if enough and found.share_error(len(parts.each)) <= SURE:
+        if begun is None and _enough(found, count, target.dimension):
+            break
+        if begun is not None and found.share_error(len(parts.each)) <= SURE:
             break
     return found
+
+
+def _enough(found: Weighted, count: int, d: int) -> bool:
+    """Return whether chains can start from these, of ``count`` proposals that there may be."""
+    if not found.weight.any() or found.ess < ENOUGH * count or found.weight.max() > LARGEST:
+        return False
+    # More are worth it where they give chains better coordinates, and all would be enough.
+    refining = PER_DIMENSION * d
+    return not found.ess < refining <= found.share * count
 
 
 def _truncated(log_w: FloatArray) -> FloatArray:
