@@ -373,7 +373,9 @@ def tried(program: Program | Fitted, seed: int, far: int, tally: Tally, answer: 
     begin = time.process_time()
     try:
         with np.errstate(all="ignore"):
-            optimum = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=2e-6))
+            optimum = deterministic.fit(
+                target, rng, clock, Settings(starts=24, error=0.2, seconds=2e-6)
+            )
             found = short_chains.run(target, optimum, rng, clock, short_chains.Sizes(far=far))
     except (StartError, np.linalg.LinAlgError) as error:
         tally.doubts[type(error).__name__] += 1
@@ -425,7 +427,9 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
     target, clock = Counted(program), Clock(600)
     rng = np.random.default_rng([seed, *program.name.encode()])
     with np.errstate(all="ignore"):
-        optimum = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=2e-6))
+        optimum = deterministic.fit(
+            target, rng, clock, Settings(starts=24, error=0.2, seconds=2e-6)
+        )
         own = (
             None
             if optimum.covariance is None

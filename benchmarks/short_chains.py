@@ -85,7 +85,7 @@ def ensemble(model: EmbeddedModel, seconds: float) -> Cost:
     target, clock, rng = Counted(BridgeTarget(model)), Clock(LIMIT_S), np.random.default_rng(SEED)
     begin = time.process_time()
     with np.errstate(all="ignore"):
-        fit = deterministic.fit(target, rng, clock, Settings(starts=24, seconds=seconds))
+        fit = deterministic.fit(target, rng, clock, Settings(starts=24, error=0.2, seconds=seconds))
         found = short_chains.run(target, fit, rng, clock, short_chains.Sizes())
     taken = time.process_time() - begin
     doubts = ", ".join(c.id for c in short_chains.doubts(found.figures))

@@ -109,7 +109,7 @@ def test_points_without_a_density_are_never_entered() -> None:
 
 
 def test_a_step_takes_two_gradients_and_errs_less_than_two_leapfrogs() -> None:
-    """On a normal of 200 parameters with steps of 1.2 sds: paths of one to three, nearly all kept."""
+    """On a normal of 200 parameters with steps of 1.2 sds: two or three a path, nearly all kept."""
     target, rng = targets.standard(200), np.random.default_rng(13)
     home = (Dense(np.zeros(200), np.eye(200)),)
     chance = {}

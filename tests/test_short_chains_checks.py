@@ -323,8 +323,8 @@ def test_chains_go_on_as_long_as_effective_draws_ask_for() -> None:
     assert length.longer(slow, 256, 20, 1, 30) == length.More(21, 2, None)
     assert length.longer({**few, **slow, "ess": 800.0}, 256, 20, 1, 30) == length.More(21, 5, None)
     tails = {**GOOD, "ess": 5120.0, "tail_error": 0.12}
-    # 61 draws are more than are looked at: every second one of the old and new.
-    assert length.longer({**GOOD, "ess": 1000.0}, 256, 20, 1, 25) == length.More(24, 2, 2)
+    # 64 draws are more than are looked at: every second one of the old and new.
+    assert length.longer({**GOOD, "ess": 1000.0}, 256, 20, 1, 25) == length.More(22, 2, 2)
     assert length.longer(tails, 256, 20, 1, 25) == length.More(19, 1, 1)
 
 

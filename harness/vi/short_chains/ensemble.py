@@ -69,8 +69,8 @@ def run(
 
     It takes about (chains × (5 + draws) + far × 20) × 4 gradients, in batches of all chains, and
     up to ten times as many where chains are slow. Where their own draws show that coordinates were
-    bad, chains go on in those of the draws, and all before is thrown away. Nothing is added where a doubt is
-    none that more chains or longer ones could lift.
+    bad, chains go on in those of the draws, and all before is thrown away. Nothing is added where a
+    doubt is none that more chains or longer ones could lift.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def run(
 def _first(
     target: Target, home: Home, draws: int, rng: np.random.Generator, clock: Clock, burn: int
 ) -> tuple[Home, Kept]:
-    """Make the first draws, and again from the first of them on where these show better coordinates.
+    """Make the first draws, and again where a few of them show that coordinates are bad.
 
     Chains are independent, so that their draws are worth at least as many.
     """

@@ -35,7 +35,8 @@ FAR_DRAWS = 10
 """Transitions of arrived chains with the common step that are thrown away, and that are kept."""
 
 FEW = 20
-"""Chains in a region that are enough for an acceptance of its own."""
+"""Chains in a region that are enough for an acceptance of its own; if none has so many, it is that
+of all."""
 
 Look = Literal["starts", "regions", "whole"]
 """Where a draw counts as: where its chain started, in the region where it is, or in one of all."""
@@ -113,7 +114,7 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
         "share_error": home.weights.share_error(len(home.maps)) if apart else 0.0,
         "balance": balance(kernel, region[:, -1]) if apart else 0.0,
         "stuck": float(np.mean(~made.moved)),
-        "acceptance": min(acceptance, default=math.nan),
+        "acceptance": min(acceptance, default=float(made.chance.mean())),
         "nested_rhat": float(np.max(rhat)),
         "memory": float(np.max(memory)),
         "weight_share": home.share,

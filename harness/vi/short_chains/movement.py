@@ -222,11 +222,12 @@ def _largest(movement: Movement, after: FloatArray, figure: FloatArray) -> Float
     )
     loads = np.max([_correlations(q, u) for q in quantities for u in directions], axis=0)
     figure = np.where(np.isnan(figure), np.inf, figure)
-    return np.asarray(np.where(loads > LOADS, figure, 0.0).max(axis=1))
+    return np.asarray(np.where(loads <= LOADS, 0.0, figure).max(axis=1))
 
 
 def _correlations(one: FloatArray, two: FloatArray) -> FloatArray:
-    """Return absolute rank correlations, shape ``(column of one, column of two)``."""
+    """Return absolute rank correlations, ``(column of one, column of two)``; NaN of constants."""
     a, b = (nested.ranked(x[:, None])[:, 0] for x in (one, two))
-    a, b = (x / np.sqrt((x**2).sum(axis=0)) for x in (a, b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = (x / np.sqrt((x**2).sum(axis=0)) for x in (a, b))
     return np.asarray(np.abs(a.T @ b))
