@@ -99,7 +99,7 @@ def run(
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
     found = looked(home, made, looks)
     if merely_misshapen(figures := found[0].figures):
-        again = home.reshaped(target, made, figures["ess"], rng, clock)
+        again = home.reshaped(target, made.z, made.end, figures["ess"], rng, clock)
         if again is not None:
             home, burn = again, BURN_CERTAIN
             made = kept(target, home, home.starts, sizes.draws, rng, clock, burn=burn)
@@ -154,7 +154,7 @@ def _first(
     """
     few = min(EARLY, draws)
     made = kept(target, home, first_half(home.starts), few, rng, clock, burn=burn)
-    again = home.reshaped(target, made, len(made.z), rng, clock)
+    again = home.reshaped(target, made.z, made.end, len(made.z), rng, clock)
     if again is not None:
         return again, kept(target, again, again.starts, draws, rng, clock, burn=BURN_CERTAIN)
     if few < draws:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from harness.records import FloatArray
     from harness.vi.deterministic import Basin, Optimum
-    from harness.vi.short_chains.kept import Kept
     from harness.vi.target import Clock, Target
 
 FEWEST = 64
@@ -156,25 +155,32 @@ class Home:
         return replace(self, weights=weights, share=weights.share, starts=begin)
 
     def reshaped(
-        self, target: Target, made: Kept, ess: float, rng: np.random.Generator, clock: Clock
+        self,
+        target: Target,
+        drawn: FloatArray,
+        end: Chains,
+        ess: float,
+        rng: np.random.Generator,
+        clock: Clock,
     ) -> Home | None:
         """Return the same in coordinates by chains' draws, None where those of here are as good.
 
-        ``ess`` is how many effective draws they are. Chains start again where these ended.
+        What is ``drawn``, ``(chain, draw, d)``, is worth ``ess`` draws. Chains start again at its
+        ``end``.
         """
-        z = made.z.reshape(-1, target.dimension)
+        z = drawn.reshape(-1, target.dimension)
         if len(self.maps) > 1 or not ess >= PER_DIRECTION * target.dimension:
             return None
         own = refined(self.maps[0], z, np.ones(len(z)))
         if ratio_of_stretches(self.maps[0], own) < MISSHAPEN:
             return None
         maps = (slender(own),)
-        begin, others = made.end, rng.integers(len(z), size=PILOTS)
-        pilots = chains_at(target, z[others], begin.part[others // made.z.shape[1]])
+        others = rng.integers(len(z), size=PILOTS)
+        pilots = chains_at(target, z[others], end.part[others // drawn.shape[1]])
         step = adapted_step(target, maps, pilots, rng, clock)
         parts = Parts((own,), np.ones(1))
         share = ess / len(z)
-        return replace(self, parts=parts, maps=maps, share=share, starts=begin, step=step)
+        return replace(self, parts=parts, maps=maps, share=share, starts=end, step=step)
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
         """Return one of the other chains for each region apart from these.
