@@ -49,7 +49,7 @@ class Kept:
         )
 
     def thinned(self, every: int) -> Kept:
-        """Return the last of every so many draws."""
+        """Return every ``every``-th draw, the last one included."""
         which = slice((self.z.shape[1] - 1) % every, None, every)
         return replace(
             self,

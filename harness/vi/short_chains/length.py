@@ -42,7 +42,7 @@ class More(NamedTuple):
 
     draws: int
     thin: int
-    every: int | None  # the last of so many stays; None: of none
+    every: int | None  # old draws between two that stay; None: none stays
 
 
 def merely_slow(figures: Mapping[str, float]) -> bool:
