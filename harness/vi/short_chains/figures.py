@@ -35,8 +35,8 @@ FAR_DRAWS = 10
 """Transitions of arrived chains with the common step that are thrown away, and that are kept."""
 
 FEW = 20
-"""Chains in a region that are enough for an acceptance of its own; if none has so many, it is that
-of all."""
+"""Chains in a region that are enough for an acceptance of its own; where no region has them, it is
+that of all."""
 
 Look = Literal["starts", "regions", "whole"]
 """Where a draw counts as: where its chain started, in the region where it is, or in one of all."""

@@ -42,7 +42,7 @@ class More(NamedTuple):
 
     draws: int
     thin: int
-    every: int | None  # old draws between two that stay; None: none stays
+    every: int | None  # step between old draws that stay; None: none stays
 
 
 def merely_slow(figures: Mapping[str, float]) -> bool:
