@@ -14,7 +14,8 @@ from harness import judgement
 from harness.methods.short_chains_fit import in_short
 from harness.metrics import two_runs
 from harness.records import Cost, Draws, FloatArray, Model, Reason, RunResult, RunSpec, Status
-from harness.study.reference import ALIKE, Chosen, choose_reference
+from harness.study.agreement import ALIKE
+from harness.study.reference import Chosen, choose_reference
 from harness.vi.short_chains.checks import CHECKS
 
 MODEL = Model("m", "m", Path("m.stan"), None)
@@ -112,6 +113,27 @@ def test_nuts_that_may_be_made_better_is_made_again_first() -> None:
     """The ensemble does not end the attempts."""
     found = chosen(nuts(long(6), diverging=8), ensemble(short(6)))
     assert found.again == {"adapt_delta": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("cut", "diverging", "kind"),
+    [(True, 8, "nuts"), (False, 8, "ensemble"), (True, 200, "ensemble")],
+)
+def test_an_ensemble_that_lacks_a_tail_of_a_nuts_that_only_diverged_does_not_serve(
+    cut: bool, diverging: int, kind: str
+) -> None:
+    """Divergences keep NUTS from narrow places, and bring it nowhere; with many it tells little."""
+    values = short(6)
+    if cut:
+        values[:, :, 0] = np.abs(values[:, :, 0])
+    found = chosen(nuts(long(6), diverging=diverging, adapt_delta=0.99), ensemble(values))
+    assert not found.again
+    assert found.reference.kind == kind
+    assert found.reference.trusted is (kind == "ensemble")
+    if kind == "nuts":
+        assert found.reference.disagreement is not None
+        assert found.reference.disagreement.quantity == "x[1]"
+        assert "only diverged at times" in found.reference.short
 
 
 @pytest.mark.parametrize("choice", ["auto", "ensemble"])

@@ -233,7 +233,7 @@ class Reference:
     seconded: bool = False
     """Whether the ensemble of short chains, which is trusted too, agrees with NUTS."""
     disagreement: Disagreement | None = None
-    """How NUTS and the ensemble, both trusted by themselves, differ; then neither is trusted."""
+    """How NUTS and an ensemble that is trusted by itself differ; then neither is trusted."""
 
     @property
     def method(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from harness import judgement, stan
 from harness.intake import read_reference
 from harness.methods.short_chains_fit import in_short
-from harness.metrics import METRICS, measure, two_runs
+from harness.metrics import measure
 from harness.metrics.chains import DIVERGENCES, ESS_BULK, ESS_TAIL, RHAT, TREEDEPTH_HITS
 from harness.models.data import data_hash as hash_of
 from harness.models.data import kept_data
@@ -24,7 +24,6 @@ from harness.records import (
     SAMPLED_BY,
     Attempt,
     Cost,
-    Disagreement,
     Draws,
     Measure,
     Model,
@@ -34,22 +33,13 @@ from harness.records import (
 )
 from harness.records.budget import EXACT_DRAWS, MAX_NUTS_SAMPLES
 from harness.records.names import base_name, scalars
-from harness.records.text import count, integer, listed, number, setting
+from harness.records.text import count, integer, listed, setting
 from harness.stan import embedded
+from harness.study import agreement
 from harness.study.measuring import Measuring
 
 ADAPT_DELTAS = (0.95, 0.99)
 """With these NUTS is made again where transitions diverged: each makes its steps smaller."""
-
-ALIKE = 0.05
-"""Sds by which NUTS and the ensemble may differ beyond their error: half of the close limit of a
-bias, so that it does not matter for a verdict which of them is the reference."""
-
-TELLING = 0.5
-"""Sds up to which a difference must be excluded before short chains count as a second witness: the
-wrong limit of a bias."""
-
-SECONDED = "short chains, which pass their own checks, agree with it"
 
 APART = 1.5
 """An R-hat above which chains are in different places, whatever their steps."""
@@ -105,8 +95,11 @@ def choose_reference(
     chosen = _of_nuts(model, nuts, earlier, measuring)
     if choice == "nuts" or ensemble is None or ensemble.status != "ok":
         return chosen
-    if chosen.nuts is not None and chosen.reference.trusted:
-        return _agreed(chosen, chosen.nuts, ensemble, measuring)
+    if chosen.nuts is not None and (chosen.reference.trusted or not chosen.again):
+        gaps = measuring.apart(chosen.nuts, ensemble, chosen.selection.names)
+        both = agreement.held(chosen.reference, gaps, len(chosen.selection.names))
+        if both is not None:
+            return chosen._replace(reference=both)
     return chosen if chosen.again else _instead(chosen, _of_ensemble(model, ensemble, nuts))
 
 
@@ -157,35 +150,6 @@ def _instead(chosen: Chosen, ensemble: Chosen) -> Chosen:
     why = f"{now.why}; {before.why}" if before.why else now.why
     reference = replace(now, why=why, findings=before.findings, attempts=before.attempts)
     return ensemble._replace(reference=reference, nuts=chosen.nuts)
-
-
-def _agreed(chosen: Chosen, nuts: RunResult, ensemble: RunResult, measuring: Measuring) -> Chosen:
-    """Hold NUTS against the ensemble, which is trusted as well."""
-    names = chosen.selection.names
-    gaps = measuring.apart(nuts, ensemble, names)
-    z = judgement.critical_z(len(names))
-    # Unknown figures do not agree.
-    beyond = [gap for gap in gaps if not gap.gap - z * gap.error <= ALIKE]
-    reference = chosen.reference
-    if not beyond:
-        # With errors as large as what is wrong, agreement is no evidence.
-        seconded = bool(gaps) and all(z * gap.error <= TELLING for gap in gaps)
-        why = f"{reference.why}; {SECONDED}" if seconded else reference.why
-        return chosen._replace(reference=replace(reference, why=why, seconded=seconded))
-    worst = max(beyond, key=_excess)
-    found = Disagreement(worst.quantity, worst.figure, worst.one, worst.two, worst.gap, worst.error)
-    short = (
-        f"NUTS and short chains, each trusted by itself, disagree on the "
-        f"{METRICS[worst.figure].subject(worst.quantity)}: {number(worst.one.value)} and "
-        f"{number(worst.two.value)}"
-    )
-    why = f"{short}, {number(worst.gap)} sd apart, so one of them is wrong"
-    reference = replace(reference, trusted=False, why=why, short=short, disagreement=found)
-    return chosen._replace(reference=reference)
-
-
-def _excess(gap: two_runs.Apart) -> float:
-    return gap.gap if math.isfinite(gap.gap) else math.inf
 
 
 class _Try(NamedTuple):
