@@ -95,9 +95,9 @@ def _detail(
 ) -> str:
     said = []
     if good:
-        best = good[0]
         both = reference.evidence == BOTH
         told = [r for r in good if not (both and r.method == SAMPLED_BY["ensemble"])] or good
+        best = told[0]
         verb = "agrees" if len(told) == 1 else "agree"
         against = evidence(reference, method=told[0].method)
         speed = ""
