@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -375,6 +376,38 @@ def test_chains_in_bad_coordinates_start_again_in_their_own(
     as_before = ensemble_of(target, seed, optimum=optimum)
     assert as_before.figures["weight_share"] < 0.1 < found.figures["weight_share"]
     assert as_before.leapfrogs.mean() > 1.2 * found.leapfrogs.mean()
+
+
+@pytest.mark.parametrize(("d", "looks"), [(20, [True]), (100, [False, True])])
+def test_bad_coordinates_are_seen_early_in_few_dimensions(
+    d: int, looks: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six draws of each chain tell of 20 directions; of 100, the first twenty draws do."""
+    target, found = targets.standard(d), []
+    variance = np.concatenate([np.full(4, 1 / 16), np.full(4, 4.0), np.ones(d - 8)])
+    optimum = _with(optimum_of(target), covariance=np.diag(variance))
+    reshaped = home.Home.reshaped
+
+    def look(own: home.Home, *given: Any) -> home.Home | None:
+        again = reshaped(own, *given)
+        found.append(again is not None)
+        return again
+
+    monkeypatch.setattr(home.Home, "reshaped", look)
+    assert short_chains.doubts(ensemble_of(target, optimum=optimum).figures) == ()
+    assert found[: len(looks)] == looks
+
+
+def test_draws_are_thinned_from_the_last_on() -> None:
+    """Of 20 draws every third stays, the last of them, so that new ones go on in step."""
+    target, rng = targets.standard(2), np.random.default_rng(1)
+    optimum = optimum_of(target)
+    own = home.Home.of(target, optimum, optimum.basins, rng, Clock(60), Sizes())
+    made = kept(target, own, own.starts, 20, rng, Clock(60), burn=0)
+    thinned = made.thinned(3)
+    np.testing.assert_array_equal(thinned.z, made.z[:, [1, 4, 7, 10, 13, 16, 19]])
+    assert thinned.chance.shape == thinned.leapfrogs.shape == thinned.z.shape[:2]
+    assert thinned.end is made.end
 
 
 def test_coordinates_that_are_as_good_as_the_draws_stay() -> None:
