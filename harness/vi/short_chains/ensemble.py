@@ -102,7 +102,8 @@ def run(
         again = home.reshaped(target, made.z, made.end, figures["ess"], rng, clock)
         if again is not None:
             home, burn = again, BURN_CERTAIN
-            made = kept(target, home, home.starts, sizes.draws, rng, clock, burn=burn)
+            begin = first_half(home.starts)
+            made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn)
             found = looked(home, made, looks)
     if len(made.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
         rest = home.starts.take(np.arange(len(made.z), len(home.starts.z)))
@@ -156,7 +157,8 @@ def _first(
     made = kept(target, home, first_half(home.starts), few, rng, clock, burn=burn)
     again = home.reshaped(target, made.z, made.end, len(made.z), rng, clock)
     if again is not None:
-        return again, kept(target, again, again.starts, draws, rng, clock, burn=BURN_CERTAIN)
+        begin = first_half(again.starts)
+        return again, kept(target, again, begin, draws, rng, clock, burn=BURN_CERTAIN)
     if few < draws:
         made = made.then(kept(target, home, made.end, draws - few, rng, clock, burn=0))
     return home, made

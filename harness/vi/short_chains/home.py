@@ -166,7 +166,7 @@ class Home:
         """Return the same in coordinates by chains' draws, None where those of here are as good.
 
         What is ``drawn``, ``(chain, draw, d)``, is worth ``ess`` draws. Chains start again at its
-        ``end``.
+        ``end``, and twice as many, if they must be, also where they were first.
         """
         z = drawn.reshape(-1, target.dimension)
         if len(self.maps) > 1 or not ess >= PER_DIRECTION * target.dimension:
@@ -179,8 +179,9 @@ class Home:
         pilots = chains_at(target, z[others], end.part[others // drawn.shape[1]])
         step = adapted_step(target, maps, pilots, rng, clock)
         parts = Parts((own,), np.ones(1))
+        begin = end.and_(chains_at(target, drawn[:, 0], end.part))
         share = ess / len(z)
-        return replace(self, parts=parts, maps=maps, share=share, starts=end, step=step)
+        return replace(self, parts=parts, maps=maps, share=share, starts=begin, step=step)
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
         """Return one of the other chains for each region apart from these.
