@@ -101,10 +101,10 @@ def test_a_region_that_few_chains_tell_has_no_known_mass() -> None:
     weight[seen] = 0.0
     few = Weighted(whole.z, whole.log_p, weight / weight.sum(), whole.part)
     maps, step = kernel(target, parts, whole, rng, Clock(60))
-    found = bridged_masses(target, parts, maps, few, step, rng, Clock(60))
+    found = bridged_masses(target, parts, maps, few, step.size, rng, Clock(60))
     assert found.error == math.inf
     assert np.isnan(found.shares).all()
-    enough = bridged_masses(target, parts, maps, whole, step, rng, Clock(60))
+    enough = bridged_masses(target, parts, maps, whole, step.size, rng, Clock(60))
     assert abs(enough.shares[0] - 0.2) < K * enough.errors[0]
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import targets
 
+from harness.methods.bridged import BridgeTarget
 from harness.records import FloatArray
+from harness.stan.embedded import EmbeddedModel
 from harness.vi import deterministic, short_chains
 from harness.vi.deterministic import Optimum, Settings
 from harness.vi.short_chains import Ensemble, Sizes, hmc, home, nested, starts
@@ -88,10 +92,56 @@ def test_the_step_is_adapted_to_the_wanted_acceptance() -> None:
     home = (Dense(np.zeros(500), np.eye(500)),)
     step = hmc.adapted_step(
         target, home, at(target, rng.standard_normal((32, 500))), rng, Clock(60)
-    )
+    ).size
     chains = at(target, rng.standard_normal((2000, 500)))
     _, moved = hmc.transition(target, home, chains, step, rng, Clock(60))
     assert abs(moved.chance.mean() - hmc.WANTED) < 0.07
+
+
+def test_necks_are_seen_and_get_shorter_steps() -> None:
+    """A funnel has paths that are hopeless, a normal none; half of the steps are shorter."""
+    rng = np.random.default_rng(8)
+    wide = (Dense(np.zeros(10), np.eye(10) * np.concatenate([[3.0], np.full(9, 2.0)])),)
+    for target, home_, necks in (
+        (targets.funnel(10), wide, True),
+        (targets.standard(10), (Dense(np.zeros(10), np.eye(10)),), False),
+    ):
+        start = at(target, rng.standard_normal((32, 10)))
+        assert hmc.adapted_step(target, home_, start, rng, Clock(60)).necks is necks
+    steps = hmc.careful(2.0, 10_000, rng)
+    assert steps.max() == 2.0
+    assert steps.min() > 2.0 * hmc.SMALLEST
+    error = math.sqrt(hmc.SMALLER * (1 - hmc.SMALLER) / len(steps))
+    assert abs(np.mean(steps < 2.0) - hmc.SMALLER) < K * error
+
+
+NECK = """
+data { int N; array[N] real x; vector[N] y; }
+parameters { real<lower=0> l; real<lower=0> a; real<lower=0> s; }
+model {
+  l ~ inv_gamma(1, 1); a ~ normal(0, 1); s ~ normal(0, 1);
+  y ~ multi_normal(rep_vector(0, N), add_diag(gp_exp_quad_cov(x, a, l), square(s) + 1e-8));
+}
+"""
+
+
+NOISY = [
+    -0.148, -0.067, 0.030, 0.136, -0.871, -0.377, -0.341, 0.470,
+    1.048, -0.472, -1.119, 0.363, 0.669, 1.052, 1.125,
+]  # fmt: skip
+
+
+def test_a_neck_that_holds_a_tail_is_not_left_out_unseen(tmp_path: Path) -> None:
+    """A Gaussian process with 5% of its mass where its noise is small: never trusted without."""
+    file, data = tmp_path / "neck.stan", tmp_path / "neck.json"
+    file.write_text(NECK)
+    data.write_text(json.dumps({"N": 15, "x": [i * 5 / 14 for i in range(15)], "y": NOISY}))
+    model = EmbeddedModel(file, data)
+    target = BridgeTarget(model)
+    for seed in (1, 2):
+        found = ensemble_of(target, seed, optimum=optimum_of(target, seed, starts=24))
+        missed = np.mean(found.z[:, :, 2] < -2) < 0.03
+        assert not (missed and not short_chains.doubts(found.figures))
 
 
 def test_points_without_a_density_are_never_entered() -> None:

@@ -188,7 +188,7 @@ def _with_masses(
         return log_q, error
     target, rng, clock = problem.target, problem.rng, problem.clock
     maps, step = kernel(target, regions, found, rng, clock)
-    masses = bridged_masses(target, regions, maps, found, step, rng, clock)
+    masses = bridged_masses(target, regions, maps, found, step.size, rng, clock)
     if not masses.error < error:
         return log_q, error
     mass = np.bincount(found.part, found.weight, count)

@@ -17,7 +17,7 @@ from harness.vi.short_chains.figures import (
 )
 from harness.vi.short_chains.hmc import Chains
 from harness.vi.short_chains.home import Home, Sizes, arrive, first_half, more_basins
-from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, Kept, kept
+from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, BURN_NECKS, Kept, kept
 from harness.vi.short_chains.length import longer, merely_few, merely_misshapen, merely_slow
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(
     if others:
         home = Home.of(target, optimum, others, rng, clock, sizes)
     home = home.with_shares(target, rng, clock)
-    burn = BURN_CERTAIN if home.certain else BURN
+    burn = _burn(home, certain=home.certain)
     home, made, roaming = *_first(target, home, sizes.draws, rng, clock, burn), False
     if len(home.maps) > 1:
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
@@ -101,7 +101,7 @@ def run(
     if merely_misshapen(figures := found[0].figures):
         again = home.reshaped(target, made.z, made.end, figures["ess"], rng, clock)
         if again is not None:
-            home, burn = again, BURN_CERTAIN
+            home, burn = again, _burn(again, certain=True)
             begin = first_half(home.starts)
             made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn)
             found = looked(home, made, looks)
@@ -146,6 +146,13 @@ def run(
     )
 
 
+def _burn(home: Home, *, certain: bool) -> int:
+    """Return how many transitions are thrown away; ``certain`` starts are nearly draws."""
+    if home.necks:
+        return BURN_NECKS
+    return BURN_CERTAIN if certain else BURN
+
+
 def _first(
     target: Target, home: Home, draws: int, rng: np.random.Generator, clock: Clock, burn: int
 ) -> tuple[Home, Kept]:
@@ -157,8 +164,8 @@ def _first(
     made = kept(target, home, first_half(home.starts), few, rng, clock, burn=burn)
     again = home.reshaped(target, made.z, made.end, len(made.z), rng, clock)
     if again is not None:
-        begin = first_half(again.starts)
-        return again, kept(target, again, begin, draws, rng, clock, burn=BURN_CERTAIN)
+        begin, burn = first_half(again.starts), _burn(again, certain=True)
+        return again, kept(target, again, begin, draws, rng, clock, burn=burn)
     if few < draws:
         made = made.then(kept(target, home, made.end, draws - few, rng, clock, burn=0))
     return home, made

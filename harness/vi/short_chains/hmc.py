@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,14 @@ WANTED = 0.85
 
 ROUNDS, PILOTS = 25, 32
 """Transitions and chains on which the step is adapted."""
+
+HOPELESS, MANY_HOPELESS = 1e-4, 0.01
+"""A chance of acceptance of a path that went where the density is too narrow for its steps, and a
+share of such paths that tells of a neck: a common step leaves it to the chains that start there."""
+
+SMALLER, SMALLEST = 0.5, 0.05
+"""The share of transitions whose steps are shorter where there are necks, and the least factor of
+these: chains enter what NUTS would diverge at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,21 +194,38 @@ def _by_part(
     return out
 
 
+def careful(step: float, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return steps of ``count`` chains of which some are shorter, so that they enter a neck."""
+    factor = SMALLEST ** rng.random(count)
+    return step * np.where(rng.random(count) < SMALLER, factor, 1.0)
+
+
+class Step(NamedTuple):
+    """A common step in sds, and whether some of a chain's steps have to be shorter."""
+
+    size: float
+    necks: bool
+
+
 def adapted_step(
     target: Target,
     parts: Sequence[Coordinates],
     at: Chains,
     rng: np.random.Generator,
     clock: Clock,
-) -> float:
+) -> Step:
     """Return the step at which these chains accept ``WANTED`` of their proposals.
 
     The chains are used for nothing else, so that a step does not depend on the draws it makes.
     """
     log_step, kept = math.log(min(1.0, 1.5 * at.z.shape[1] ** -0.25)), []
+    hopeless: list[float] = []
     for i in range(ROUNDS):
         at, moved = transition(target, parts, at, math.exp(log_step), rng, clock)
         log_step += (float(moved.chance.mean()) - WANTED) * 3 / (1 + i) ** 0.6
         log_step = min(log_step, math.log(LARGEST))
         kept.append(log_step)
-    return math.exp(float(np.mean(kept[ROUNDS // 2 :])))
+        hopeless.append(float(np.mean(moved.chance < HOPELESS)))
+    half = ROUNDS // 2
+    size = math.exp(float(np.mean(kept[half:])))
+    return Step(size, float(np.mean(hopeless[half:])) >= MANY_HOPELESS)

@@ -22,7 +22,7 @@ from harness.vi.short_chains.coordinates import (
     refined,
     slender,
 )
-from harness.vi.short_chains.hmc import PILOTS, Chains, adapted_step, chains_at, transition
+from harness.vi.short_chains.hmc import PILOTS, Chains, Step, adapted_step, chains_at, transition
 from harness.vi.short_chains.masses import bridged_masses
 from harness.vi.sobol import base_blocks
 
@@ -92,6 +92,7 @@ class Home:
     share: float  # effective, of the weights or draws that starts are taken from
     starts: Chains  # twice as many as chains; the first half has the shares of regions, too
     step: float
+    necks: bool  # whether some of a chain's steps have to be shorter
     scout: Objective  # on few base draws
     basins: Sequence[Basin]
     sizes: Sizes
@@ -127,7 +128,7 @@ class Home:
         maps, step = kernel(target, parts, weights, rng, clock)
         scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
         share = weights.share
-        return cls(parts, maps, left, weights, share, begin, step, scout, basins, sizes)
+        return cls(parts, maps, left, weights, share, begin, *step, scout, basins, sizes)
 
     @property
     def certain(self) -> bool:
@@ -181,7 +182,8 @@ class Home:
         parts = Parts((own,), np.ones(1))
         begin = end.and_(chains_at(target, drawn[:, 0], end.part))
         share = ess / len(z)
-        return replace(self, parts=parts, maps=maps, share=share, starts=begin, step=step)
+        new = replace(self, parts=parts, maps=maps, share=share, starts=begin)
+        return replace(new, step=step.size, necks=step.necks)
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
         """Return one of the other chains for each region apart from these.
@@ -239,7 +241,7 @@ def kernel(
     weights: starts.Weighted,
     rng: np.random.Generator,
     clock: Clock,
-) -> tuple[tuple[Coordinates, ...], float]:
+) -> tuple[tuple[Coordinates, ...], Step]:
     """Return the coordinates in which chains of each region move, and their common step."""
     pilots = starts.distinct(weights, PILOTS, rng)
     others = chains_at(target, weights.z[pilots], weights.part[pilots])

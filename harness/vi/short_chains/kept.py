@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.vi.short_chains.hmc import Chains, Moved, transition
+from harness.vi.short_chains.hmc import Chains, Moved, careful, transition
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 BURN, BURN_CERTAIN = 10, 5
 """Transitions that are thrown away, and where weights say that starts are nearly draws."""
+
+BURN_NECKS = 20
+"""Those where chains have to find their way into necks first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +100,8 @@ def kept(
     for i in range((burn + draws) * thin):
         if roam:
             at = Chains(at.z, at.value, at.slope, rng.integers(len(home.maps), size=len(at.z)))
-        at, done = transition(target, home.maps, at, home.step, rng, clock)
+        step = careful(home.step, len(at.z), rng) if home.necks else home.step
+        at, done = transition(target, home.maps, at, step, rng, clock)
         moved |= done.accepted
         if i >= burn * thin and (i + 1) % thin == 0:
             kept.append((at, done))

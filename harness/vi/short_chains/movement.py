@@ -138,7 +138,7 @@ def move(
         part = np.zeros(len(which), dtype=np.intp)
         return Chains(z[which], value[which], slope[which], part)
 
-    step = adapted_step(target, [own], chains(pilots), rng, clock)
+    step = adapted_step(target, [own], chains(pilots), rng, clock).size
     at, moved = chains(start), np.zeros(len(start), dtype=bool)
     early, kept, chance = at, [], []
     for i in range(1, KEPT[-1] + 1):
