@@ -195,7 +195,7 @@ def _by_part(
 
 
 def careful(step: float, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return steps of ``count`` chains of which some are shorter, so that they enter a neck."""
+    """Return steps of ``count`` chains; some are shorter, so that these enter a neck."""
     factor = SMALLEST ** rng.random(count)
     return step * np.where(rng.random(count) < SMALLER, factor, 1.0)
 
