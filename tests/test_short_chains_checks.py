@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import targets
 from scipy.stats import rankdata
-from test_short_chains import ensemble_of, optimum_of
+from test_short_chains_ensemble import ensemble_of, optimum_of
 
 from harness.check.baseline.summarise import of_draws
 from harness.ranks import ranks

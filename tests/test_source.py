@@ -96,7 +96,7 @@ HEAD = '// generated quantities {\nparameters { real x; } /* } */\nmodel { print
 def test_other_lines_stay_where_generated_quantities_go(
     tmp_path: Path, block: str, left: str | None
 ) -> None:
-    """A block of which an include has a part, or may have one, stays; comments hide nothing."""
+    """A block stays if an include has a part of it, or may have one; comments hide nothing."""
     file = program(tmp_path, HEAD + block)
     assert bare(file) == (None if left is None else HEAD + left)
     assert generated_line(file) == (None if not block or block[0] == "#" else 4)

@@ -83,7 +83,7 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
             "step_size": found.step,
             "chains": float(len(found.z)),
             "proposals": float(found.proposals),
-            "weight_ess": found.figures["weight_share"] * found.proposals,
+            "weight_ess": found.weight_ess,
         },
         words="\n".join(_described(found, names)),
         chains=len(found.z),
@@ -150,7 +150,8 @@ def _described(found: Ensemble, names: list[str]) -> list[str]:
     made = f"{count(n, 'chain')} of {count(draws, 'draw')}"
     if found.far < USUAL_FAR:
         made += f" and {count(found.far, 'far start')}, which see less than {USUAL_FAR}"
-    lines = [f"{made}, step size {size} sd, mean acceptance {rate}"]
+    steps = f"step size {size} sd" + (", half of the steps shorter" if found.necks else "")
+    lines = [f"{made}, {steps}, mean acceptance {rate}"]
     if len(found.shares) > 1:
         each = zip(found.shares, found.places, strict=True)
         lines += [

@@ -220,7 +220,7 @@ class JointReference:
     ) -> FloatArray:
         """Put draws of some columns, ``(column, chain, draw)``, on the scale of this reference.
 
-        ``out`` may be the draws themselves, if nobody else needs them.
+        ``out`` may be ``values`` itself, which is then overwritten.
         """
         centre, scale = self.centre[part, None, None], self.scale[part, None, None]
         with np.errstate(over="ignore", invalid="ignore"):

@@ -106,8 +106,8 @@ CHECKS = (
     ),
     Check(
         "weight_share",
-        "effective share of the weights that starts are drawn by",
-        _least(0.01, "starts drawn by a few weights are wrong by more than chains can forget"),
+        "effective share of the weights or draws that chains start from",
+        _least(0.01, "starts by a few weights are wrong by more than chains can forget"),
         Reason.WEIGHTS,
         "percent",
     ),

@@ -16,8 +16,8 @@ from harness.vi.short_chains.figures import (
     looked,
 )
 from harness.vi.short_chains.hmc import Chains
-from harness.vi.short_chains.home import Home, Sizes, arrive, first_half, more_basins
-from harness.vi.short_chains.kept import BURN, BURN_CERTAIN, BURN_NECKS, Kept, kept
+from harness.vi.short_chains.home import BURN, Home, Sizes, arrive, first_half, more_basins
+from harness.vi.short_chains.kept import Kept, kept
 from harness.vi.short_chains.length import longer, merely_few, merely_misshapen, merely_slow
 
 if TYPE_CHECKING:
@@ -48,11 +48,13 @@ class Ensemble:
     leapfrogs: FloatArray  # shape (chain, draw)
     energy: FloatArray  # nats, shape (chain, draw)
     step: float  # in sds
+    necks: bool  # whether half of the steps are shorter, because of narrow places
     shares: FloatArray  # of chains in each region, shape (region,)
     places: FloatArray  # the means of regions, shape (region, d)
     elsewhere: FloatArray  # one point of each region apart, shape (region, d)
     far: int  # how many far starts there were to be
     proposals: int  # that starts were drawn from
+    weight_ess: float  # how many of them their weights are worth
     slowest: int | None  # the parameter along whose direction chains mix worst; None: log p
     figures: Mapping[str, float]  # by a check's id
 
@@ -89,20 +91,19 @@ def run(
     if others:
         home = Home.of(target, optimum, others, rng, clock, sizes)
     home = home.with_shares(target, rng, clock)
-    burn = _burn(home, certain=home.certain)
-    home, made, roaming = *_first(target, home, sizes.draws, rng, clock, burn), False
+    home, made, roaming = *_first(target, home, sizes.draws, rng, clock), False
+    burn = home.burn
     if len(home.maps) > 1:
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
     if roaming:
-        burn = BURN
+        burn = max(burn, BURN)
         made = kept(target, home, home.starts, sizes.draws, rng, clock, burn=burn, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
     found = looked(home, made, looks)
     if merely_misshapen(figures := found[0].figures):
         again = home.reshaped(target, made.z, made.end, figures["ess"], rng, clock)
         if again is not None:
-            home, burn = again, _burn(again, certain=True)
-            begin = first_half(home.starts)
+            home, burn, begin = again, again.burn, first_half(again.starts)
             made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn)
             found = looked(home, made, looks)
     if len(made.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
@@ -136,36 +137,31 @@ def run(
         made.leapfrogs,
         made.energy,
         home.step,
+        home.necks,
         np.bincount(part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
         elsewhere,
         started,
         len(home.weights.weight),
+        home.weights.ess,
         view.slowest,
         figures,
     )
 
 
-def _burn(home: Home, *, certain: bool) -> int:
-    """Return how many transitions are thrown away; ``certain`` starts are nearly draws."""
-    if home.necks:
-        return BURN_NECKS
-    return BURN_CERTAIN if certain else BURN
-
-
 def _first(
-    target: Target, home: Home, draws: int, rng: np.random.Generator, clock: Clock, burn: int
+    target: Target, home: Home, draws: int, rng: np.random.Generator, clock: Clock
 ) -> tuple[Home, Kept]:
     """Make the first draws, and again where a few of them show that coordinates are bad.
 
     Chains are independent, so that their draws are worth at least as many.
     """
     few = min(EARLY, draws)
-    made = kept(target, home, first_half(home.starts), few, rng, clock, burn=burn)
+    made = kept(target, home, first_half(home.starts), few, rng, clock, burn=home.burn)
     again = home.reshaped(target, made.z, made.end, len(made.z), rng, clock)
     if again is not None:
-        begin, burn = first_half(again.starts), _burn(again, certain=True)
-        return again, kept(target, again, begin, draws, rng, clock, burn=burn)
+        begin = first_half(again.starts)
+        return again, kept(target, again, begin, draws, rng, clock, burn=again.burn)
     if few < draws:
         made = made.then(kept(target, home, made.end, draws - few, rng, clock, burn=0))
     return home, made

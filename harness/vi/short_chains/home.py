@@ -71,6 +71,11 @@ SCOUTED, FITTED = 300, 128
 in a region of its own: weights correct it."""
 
 
+BURN, BURN_CERTAIN, BURN_NECKS = 10, 5, 20
+"""Transitions that are thrown away, as many where starts are nearly draws, and where chains have to
+find their way into necks first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """What an ensemble costs at least: in doubt chains are longer or twice as many."""
@@ -96,6 +101,7 @@ class Home:
     scout: Objective  # on few base draws
     basins: Sequence[Basin]
     sizes: Sizes
+    certain: bool  # whether starts are nearly draws
 
     @classmethod
     def of(
@@ -121,25 +127,28 @@ class Home:
             inside = np.count_nonzero(weights.weight)
             msg = f"of {count} draws of the fit only {inside} have a density"
             raise StartError(msg)
-        chosen = starts.distinct(weights, 2 * sizes.chains, rng)
-        begin = chains_at(target, weights.z[chosen], weights.part[chosen])
-        if len(begin.z) < FEWEST:
-            raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
+        begin = starts_by(target, weights, sizes, rng)
         maps, step = kernel(target, parts, weights, rng, clock)
         scout = Objective(target, base_blocks(target.dimension, 1, SCOUTS, rng), clock)
-        share = weights.share
-        return cls(parts, maps, left, weights, share, begin, *step, scout, basins, sizes)
+        share, certain = weights.share, weights.certain(2 * sizes.chains)
+        return cls(parts, maps, left, weights, share, begin, *step, scout, basins, sizes, certain)
 
     @property
-    def certain(self) -> bool:
-        """Whether many proposals have weight, and none too much."""
-        enough = self.weights.ess >= 2 * self.sizes.chains
-        return enough and float(self.weights.weight.max()) <= starts.LARGEST
+    def burn(self) -> int:
+        """How many transitions are thrown away."""
+        if self.necks:
+            return BURN_NECKS
+        return BURN_CERTAIN if self.certain else BURN
 
     def with_shares(self, target: Target, rng: np.random.Generator, clock: Clock) -> Home:
         """Return the same with known shares of regions, and starts in them by these.
 
         More proposals tell them, and where these do not suffice, a bridge.
+
+        Raises
+        ------
+        harness.vi.deterministic.StartError
+            If too few proposals have a density and gradient.
         """
         if self.weights.share_error(len(self.maps)) <= starts.SURE:
             return self
@@ -151,9 +160,9 @@ class Home:
             masses = bridged_masses(target, self.parts, self.maps, weights, self.step, rng, clock)
             if masses.error < error:
                 weights = weights.with_shares(masses.shares, masses.error)
-        chosen = starts.distinct(weights, 2 * self.sizes.chains, rng)
-        begin = chains_at(target, weights.z[chosen], weights.part[chosen])
-        return replace(self, weights=weights, share=weights.share, starts=begin)
+        begin = starts_by(target, weights, self.sizes, rng)
+        certain = weights.certain(2 * self.sizes.chains)
+        return replace(self, weights=weights, share=weights.share, starts=begin, certain=certain)
 
     def reshaped(
         self,
@@ -181,9 +190,8 @@ class Home:
         step = adapted_step(target, maps, pilots, rng, clock)
         parts = Parts((own,), np.ones(1))
         begin = end.and_(chains_at(target, drawn[:, 0], end.part))
-        share = ess / len(z)
-        new = replace(self, parts=parts, maps=maps, share=share, starts=begin)
-        return replace(new, step=step.size, necks=step.necks)
+        new = replace(self, parts=parts, maps=maps, step=step.size, necks=step.necks)
+        return replace(new, starts=begin, share=ess / len(z), certain=True)
 
     def apart(self, target: Target, own: Chains, others: Chains) -> NDArray[np.intp]:
         """Return one of the other chains for each region apart from these.
@@ -233,6 +241,23 @@ def most_proposals(d: int, sizes: Sizes) -> int:
     """Return how many proposals there may be in ``d`` dimensions."""
     most = max(MOST_NUMBERS // d, FEWEST_PROPOSALS * sizes.chains)
     return min(sizes.proposals * sizes.chains, most)
+
+
+def starts_by(
+    target: Target, weights: starts.Weighted, sizes: Sizes, rng: np.random.Generator
+) -> Chains:
+    """Return chains that start from distinct proposals, drawn by their weights.
+
+    Raises
+    ------
+    harness.vi.deterministic.StartError
+        If too few of them have a gradient.
+    """
+    chosen = starts.distinct(weights, 2 * sizes.chains, rng)
+    begin = chains_at(target, weights.z[chosen], weights.part[chosen])
+    if len(begin.z) < FEWEST:
+        raise StartError(f"only {len(begin.z)} starts of chains have a density and gradient")
+    return begin
 
 
 def kernel(

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.vi.short_chains.hmc import Chains, Moved, careful, transition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from harness.records import FloatArray
     from harness.vi.short_chains.home import Home
     from harness.vi.target import Clock, Target
 
-BURN, BURN_CERTAIN = 10, 5
-"""Transitions that are thrown away, and where weights say that starts are nearly draws."""
-
-BURN_NECKS = 20
-"""Those where chains have to find their way into necks first."""
+OF_DRAWS = ("z", "value", "chance", "leapfrogs", "energy", "kernel")
+"""What a record has for each draw."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,44 +38,26 @@ class Kept:
 
     def and_(self, other: Kept) -> Kept:
         """Return what these chains and others did."""
-        return Kept(
-            np.concatenate([self.z, other.z]),
-            np.concatenate([self.value, other.value]),
-            np.concatenate([self.chance, other.chance]),
-            np.concatenate([self.leapfrogs, other.leapfrogs]),
-            np.concatenate([self.energy, other.energy]),
-            np.concatenate([self.kernel, other.kernel]),
-            np.concatenate([self.moved, other.moved]),
-            self.start.and_(other.start),
-            self.end.and_(other.end),
+        return replace(
+            self._each(lambda name: np.concatenate([getattr(self, name), getattr(other, name)])),
+            moved=np.concatenate([self.moved, other.moved]),
+            start=self.start.and_(other.start),
+            end=self.end.and_(other.end),
         )
 
     def thinned(self, every: int) -> Kept:
         """Return every ``every``-th draw, the last one included."""
         which = slice((self.z.shape[1] - 1) % every, None, every)
-        return replace(
-            self,
-            z=self.z[:, which],
-            value=self.value[:, which],
-            chance=self.chance[:, which],
-            leapfrogs=self.leapfrogs[:, which],
-            energy=self.energy[:, which],
-            kernel=self.kernel[:, which],
-        )
+        return self._each(lambda name: getattr(self, name)[:, which])
 
     def then(self, later: Kept) -> Kept:
         """Return what these chains did, and went on to do."""
-        return Kept(
-            np.concatenate([self.z, later.z], axis=1),
-            np.concatenate([self.value, later.value], axis=1),
-            np.concatenate([self.chance, later.chance], axis=1),
-            np.concatenate([self.leapfrogs, later.leapfrogs], axis=1),
-            np.concatenate([self.energy, later.energy], axis=1),
-            np.concatenate([self.kernel, later.kernel], axis=1),
-            self.moved | later.moved,
-            self.start,
-            later.end,
-        )
+        both = self._each(lambda name: np.hstack([getattr(self, name), getattr(later, name)]))
+        return replace(both, moved=self.moved | later.moved, end=later.end)
+
+    def _each(self, made: Callable[[str], Any]) -> Kept:
+        """Return the same with what is made of each array of draws, by its name."""
+        return replace(self, **{name: made(name) for name in OF_DRAWS})
 
 
 def kept(

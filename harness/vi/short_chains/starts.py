@@ -109,6 +109,10 @@ class Weighted:
         """The effective share of the proposals."""
         return self.ess / len(self.weight)
 
+    def certain(self, count: int) -> bool:
+        """Whether many of the proposals have weight, for ``count`` chains, and none too much."""
+        return self.ess >= count and float(self.weight.max()) <= LARGEST
+
     def share_error(self, count: int) -> float:
         """Return the largest standard error of a region's share of the mass.
 
@@ -167,9 +171,11 @@ def weigh(
         log_p = np.concatenate([log_p, values(target, more, clock)])
         weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
         found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
-        if begun is None and _enough(found, count, target.dimension):
-            break
-        if begun is not None and found.share_error(len(parts.each)) <= SURE:
+        if begun is None:
+            enough = _enough(found, count, target.dimension)
+        else:
+            enough = found.share_error(len(parts.each)) <= SURE
+        if enough:
             break
     return found
 
