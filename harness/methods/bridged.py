@@ -122,10 +122,15 @@ def along(model: Density, direction: FloatArray) -> dict[str, Any]:
 
 
 def along_words(directions: Sequence[Mapping[str, Any]]) -> str:
-    """Write that log p does not fall along some directions, the same ones once."""
+    """Write that log p does not fall along some directions."""
+    return f"log p does not fall along {directions_words(directions)}"
+
+
+def directions_words(directions: Sequence[Mapping[str, Any]]) -> str:
+    """Write some directions, the same ones once."""
     said = dict.fromkeys(combination(d["terms"]) for d in directions)
     scale = " (unconstrained scale)" if any(d["unconstrained"] for d in directions) else ""
-    return f"log p does not fall along {listed(list(said), 3)}{scale}"
+    return f"{listed(list(said), 3)}{scale}"
 
 
 class Expected(NamedTuple):

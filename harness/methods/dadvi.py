@@ -52,6 +52,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
+# Version 18 ends where the ELBO rises without end.
 # Version 17, of weighted draws alone, draws more around the Gaussian's shell, and from
 # funnels where the first proposals show one.
 # Version 16 whitens coordinates sooner, ends starts that lead nowhere sooner, and counts proposals
@@ -67,7 +68,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=16)
+_row = functools.partial(Method, bridge=True, version=18)
 
 DADVI = _row(
     name="dadvi",
@@ -110,7 +111,6 @@ DADVI_PSIS = _row(
     options=PsisOptions(),
     look=Look("#4f1237", DOTTED, "*"),
     usual=True,
-    version=17,
     sized_by=("proposals", "weights_s"),
     repairable=False,
     one_mode="its proposals lie in one mode, and weights cannot put draws where there are none",
@@ -127,6 +127,4 @@ DADVI_BASINS = _row(
     look=Look("#7a1fa2", DASHED, "$b$"),
     sized_by=("proposals", "weights_s"),
     repairable=False,
-    # Version 7 has correlations above the full-rank limit too.
-    version=17,
 )

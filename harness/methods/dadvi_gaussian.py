@@ -14,18 +14,17 @@ from harness.methods import free_checks
 from harness.methods.bridged import (
     FitError,
     Problem,
-    along,
-    along_words,
     cheap,
     densities,
 )
 from harness.methods.dadvi import DadviOptions, FamilyOptions, ResponseOptions
+from harness.methods.dadvi_improper import level_along, no_optimum, unbounded
 from harness.records import Doubt, Estimate, FloatArray, Reason, Trace
 from harness.records.names import stan_name
 from harness.records.text import count, estimate, fixed, integer, listed, number, percent, setting
 from harness.vi import deterministic
 from harness.vi.deterministic import Basin, Optimum, Settings, Wanted
-from harness.vi.deterministic.improper import flat_directions, hard_edges, level_of
+from harness.vi.deterministic.improper import flat_directions, level_of
 from harness.vi.elbo import elbos
 from harness.vi.gaussian import Factor, Gaussian, draws, log_normal
 from harness.vi.target import Fitted
@@ -67,7 +66,7 @@ def faults_of(problem: Problem[DadviOptions], optimum: Optimum) -> tuple[Fault, 
     if not optimum.settled:
         faults.append(UNSETTLED)
     if not np.isfinite(optimum.errors.mean).all():
-        why = _improper(problem, deterministic.StartError(deterministic.IMPROPER))
+        why = no_optimum(problem, deterministic.StartError(deterministic.IMPROPER))
         words = f"the error of the optimum is unknown: {why}"
         faults.append(Fault(Reason.BASE_DRAWS, words))
     elif not optimum.error <= limit:
@@ -147,25 +146,19 @@ def optimum_of(problem: Problem[DadviOptions], wanted: Wanted) -> Optimum:
     try:
         optimum = deterministic.fit(problem.target, problem.rng, problem.clock, settings, wanted)
     except np.linalg.LinAlgError as error:
-        raise _improper(problem, deterministic.StartError(deterministic.IMPROPER)) from error
+        raise no_optimum(problem, deterministic.StartError(deterministic.IMPROPER)) from error
+    except deterministic.UnboundedError as error:
+        raise unbounded(problem.model, error) from error
     except deterministic.StartError as error:
-        raise _improper(problem, error) from error
+        raise no_optimum(problem, error) from error
     if level := level_of(problem.target, optimum):
-        directions = [along(problem.model, v) for v in level]
-        raise _level(directions)
+        raise level_along(problem, level)
     if not np.isfinite(optimum.errors.mean).all():
         # Where a log scale grows without end, the Hessian is not finite: nothing was fitted.
         flat = flat_directions(problem.target, problem.rng.spawn(1)[0])
         if flat:
-            directions = [along(problem.model, v) for v in flat]
-            raise _level(directions)
+            raise level_along(problem, flat)
     return optimum
-
-
-def _level(directions: Sequence[Mapping[str, float]]) -> FitError:
-    """Return that log p does not fall along some directions."""
-    words = f"{deterministic.IMPROPER}; {along_words(directions)}"
-    return FitError(words, Reason.IMPROPER)
 
 
 def fit_family(problem: Problem[FamilyOptions]) -> Fitted:
@@ -263,21 +256,6 @@ def _lower(q: Judged, below: Estimate, *, never: bool) -> Judged:
     size = "infinitely far" if never else f"{number(lost)} nats"
     words = f"linear response's Gaussian has an ELBO {size} below mean field's"
     return replace(q, faults=(*q.faults, Fault(Reason.LOWER_ELBO, words)))
-
-
-def _improper(problem: Problem[Any], error: Exception) -> FitError:
-    """Return why there is no optimum: edges that are not declared, or flat directions."""
-    names = [stan_name(n) for n in problem.model.unconstrained_names()]
-    said = [
-        f"the density ends at {names[e.which]} = {setting(e.at)}: "
-        f"declare <{e.side}={setting(e.at)}>"
-        for e in hard_edges(problem.target, problem.rng)
-    ]
-    flat = [] if said else flat_directions(problem.target, problem.rng)
-    if flat:
-        said = [along_words([along(problem.model, v) for v in flat])]
-    words = "; ".join([str(error) or deterministic.IMPROPER, *said[:NAMED]])
-    return FitError(words, Reason.IMPROPER if flat else None)
 
 
 def _few_directions(

@@ -16,7 +16,7 @@ from harness.vi.deterministic.fullrank import FullRank, fit_fullrank
 from harness.vi.deterministic.large import low_rank
 from harness.vi.deterministic.polish import Wanted, response_covariance
 from harness.vi.deterministic.sizes import Settings
-from harness.vi.deterministic.starts import StartError
+from harness.vi.deterministic.starts import StartError, UnboundedError
 
 __all__ = [
     "IMPROPER",
@@ -26,6 +26,7 @@ __all__ = [
     "Optimum",
     "Settings",
     "StartError",
+    "UnboundedError",
     "Wanted",
     "fit",
     "fit_fullrank",

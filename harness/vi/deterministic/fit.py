@@ -98,7 +98,7 @@ def fit(
     Raises
     ------
     harness.vi.deterministic.StartError
-        If no start leads to an optimum, or q becomes infinitely wide.
+        If no start leads to an optimum, q becomes infinitely wide, or the ELBO has no upper bound.
     harness.vi.target.TimeLimitError
         If the clock runs out.
     """

@@ -18,8 +18,8 @@ POINTS = 8
 FAR = (10.0, 100.0, 1000.0, 1e4, 1e5, 1e6, 1e7)
 """Distances at which log p must have fallen: a proper prior with an sd of a million is not flat."""
 
-FALLS = 1.0
-"""Nats."""
+FALLS, SLIGHTLY = 1.0, 1e-3
+"""Nats by which log p falls, and by which it falls at all."""
 
 MOST = 100
 """Parameters up to which every direction is tried."""
@@ -66,6 +66,18 @@ def flat_directions(target: Target, rng: np.random.Generator) -> list[FloatArray
     single = [s * row for row in np.eye(d) for s in (1.0, -1.0)]
     found = [v for v in single if _flat(target, points[:POINTS], v)]
     return found or level_directions(target, points, np.ones(d))
+
+
+def lost_in_doubles(target: Target, rng: np.random.Generator, v: FloatArray) -> bool:
+    """Tell whether log p falls along a flat direction ``(d,)`` until doubles end.
+
+    So it does where a bounded parameter rounds to its bound before log p has fallen by a nat, as
+    under ``beta(0.02, 0.02)``.
+    """
+    points = _inside(target, rng)
+    fallen = target.log_density(points) - target.log_density(points + FAR[0] * v)
+    ends = [target.log_density(points + far * v) for far in FAR[1:]]
+    return bool(np.all(fallen > SLIGHTLY)) and not np.isfinite(ends).all()
 
 
 def level_directions(target: Target, points: FloatArray, scale: FloatArray) -> list[FloatArray]:

@@ -22,6 +22,10 @@ TURNS, ITERATIONS = 5, 60  # how often the Hessian is computed, and the iteratio
 LEAST = 1e-3  # the smallest curvature that is taken for one, in directions where it is negative
 NEAR = 5e-4  # nats for each parameter of a move after which a Hessian still is the optimum's
 
+RISES, NARROWS, SLOWER = 1.0, math.log(1e3), 0.25
+"""Where the ELBO has no upper bound: nats that every turn gains, the fall of some log sd, and the
+least part of the first turn's gain that the last one has. A search that converges slows down."""
+
 PRIOR_BLOCKS = 4
 """Weight, in blocks, of the mean square towards which errors of coordinates are shrunk."""
 
@@ -35,6 +39,7 @@ class Polished:
     size: int  # the draws of each block that the Hessians come from
     settled: bool  # whether the Newton decrement is small
     definite: bool  # whether the mean Hessian is positive definite
+    endless: bool  # whether the ELBO rose as fast as ever while q narrowed
     values: Steps  # the negative ELBO after each step, with time.perf_counter()
 
     @property
@@ -146,6 +151,7 @@ def newton(
     d = objective.dimension
     values = [(time.perf_counter(), objective(theta)[0])]
     settled, definite = False, False
+    log_sd, gains = theta[d:], []
     for turn in range(TURNS):
         H = _extended(objective, theta, pattern, size, metric, None if turn else before)
         if not np.isfinite(H).all():
@@ -162,6 +168,7 @@ def newton(
             longest=LARGEST_STEP * units,
         )  # fmt: skip
         values += path.values[1:]
+        gains.append(path.values[0][1] - path.value)
         step = (path.x - theta) / units
         near = 0.5 * float(step @ whole @ step) < NEAR * d
         settled = path.converged and definite
@@ -175,7 +182,10 @@ def newton(
         settled = False
         if turn < TURNS - 1:
             theta = path.x
-    return Polished(theta, H, size, settled, definite, tuple(values))
+    narrowed = float(np.max(log_sd - theta[d:])) > NARROWS
+    rising = len(gains) == TURNS and min(gains) > max(RISES, SLOWER * gains[0])
+    endless = narrowed and rising
+    return Polished(theta, H, size, settled, definite, endless, tuple(values))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

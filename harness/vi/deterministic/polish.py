@@ -25,7 +25,7 @@ from harness.vi.deterministic.lbfgs import Steps, lbfgs
 from harness.vi.deterministic.newton import Errors, Polished, covariance_in_units, errors, newton
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.sparse import Large, find_sparsity
-from harness.vi.deterministic.starts import metric_of
+from harness.vi.deterministic.starts import UnboundedError, metric_of
 from harness.vi.gaussian import Root
 from harness.vi.sobol import base_blocks
 
@@ -41,6 +41,10 @@ MOST = 100_000
 
 LEAST = 1e-3
 """The smallest curvature, in sds of q, of a metric."""
+
+SURE = 256
+"""Base draws from which an ELBO that rises without end is the posterior's, and not that of a few
+draws."""
 
 
 class Reached(NamedTuple):
@@ -123,6 +127,11 @@ def polish(
 
     The Hessian needs fewer draws than the optimum and begins with a part of them. Without ``rng``
     there are no new base draws.
+
+    Raises
+    ------
+    harness.vi.deterministic.UnboundedError
+        If the ELBO rises without end as q narrows.
     """
     refused, theta = 0, best.theta
     before: Polished | None = None
@@ -221,6 +230,8 @@ def _polished(
                 theta = path.x
                 break
     polished = newton(objective, theta, pattern, used, best.metric, before)
+    if polished.endless and objective.draws >= SURE:
+        raise UnboundedError(best.theta, polished.theta)
     if not (more or polished.sound):
         path = lbfgs(objective, polished.theta, metric=best.metric, tolerance=1e-7, iterations=500)
         polished = newton(objective, path.x, pattern, used, best.metric)

@@ -32,6 +32,38 @@ class StartError(RuntimeError):
     """There is no usable start, or no start leads to an optimum."""
 
 
+UNBOUNDED = "the posterior is improper: its density is infinite and the ELBO rises without end"
+"""The ELBO is a lower bound of log Z, which is then infinite as well."""
+
+DRIFTS = 3.0
+"""Movement of an unconstrained mean, as of the log of a scale, that shows where the point is."""
+
+
+class UnboundedError(StartError):
+    """The ELBO has no upper bound, because the density is infinite at a point.
+
+    Parameters
+    ----------
+    begun, ended
+        Means and log sds of q, shape ``(2 d,)``, before and after it narrowed.
+
+    Attributes
+    ----------
+    which
+        The parameters whose means drift, as the log of a scale does; where there are none, those
+        whose sds have become smaller.
+    mean
+        The means, shape ``(d,)``.
+    """
+
+    def __init__(self, begun: FloatArray, ended: FloatArray) -> None:
+        super().__init__(UNBOUNDED)
+        d = len(ended) // 2
+        self.mean = ended[:d]
+        drift = np.flatnonzero(np.abs(ended[:d] - begun[:d]) > DRIFTS)
+        self.which = drift if len(drift) else np.flatnonzero(begun[d:] - ended[d:] > DRIFTS)
+
+
 class Start(NamedTuple):
     """A start of q."""
 
