@@ -373,6 +373,21 @@ def test_a_parameter_of_the_program_that_a_fit_lacks_is_no_pass(fits: Mapping[st
 
 
 @pytest.mark.stan
+def test_a_reference_without_one_of_the_programs_parameters_says_so(fits: Mapping[str, Any]) -> None:
+    """One in which a parameter is not finite is damaged, and vouches for nothing."""
+    (nuts,) = take(fits["nuts"])
+    both = {n: np.array(nuts.draws.quantity(n)) for n in ("x[1]", "x[2]", "twice")}
+    where = {"program": fits["program"], "data": fits["data"], "why": False}
+    lacking = harness.judge(fits["again"], {"twice": both["twice"]}, **where)
+    assert "not in the reference, so not compared: x" in lacking.comparison.models[0].notes
+    assert level(fits["again"], both, **where) == "pass"
+    for broken, expected in (("x[2]", "unknown"), ("twice", "pass")):
+        damaged = {n: np.where(np.arange(both[n].size) == 7, np.nan, both[n].ravel()) for n in both}
+        reference = {**both, broken: damaged[broken].reshape(both[broken].shape)}
+        assert level(fits["again"], reference, **where) == expected
+
+
+@pytest.mark.stan
 def test_a_comparison_takes_a_fit_as_its_reference(
     fits: Mapping[str, Any], fresh_results: Path
 ) -> None:

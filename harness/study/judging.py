@@ -187,10 +187,12 @@ def _together(
         bases = list(dict.fromkeys(map(base_name, everything)))
         raise DrawsError(f"no quantity {listed(absent, _NAMED)} (there are {listed(bases, 20)})")
     info = declarations(model)
-    needed = wanted | (set() if info is None else set(info.parameters))
+    declared = set() if info is None else set(info.parameters)
+    needed = wanted | declared
     at = {n: i for i, n in enumerate(truth.names) if n in there or {n, base_name(n)} & needed}
     theirs_too = frozenset(truth.names)
-    ours = [n for n in there if n not in theirs_too]
+    # The notes of the reference name the program's parameters that it lacks.
+    ours = [n for n in there if n not in theirs_too and base_name(n) not in declared]
     theirs = [n for n in truth.names if n not in at]
     notes = []
     if theirs:

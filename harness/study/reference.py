@@ -260,16 +260,33 @@ def exact_draws(model: Model, data_hash: str = "") -> Draws:
 def supplied(model: Model, draws: Draws, name: str) -> tuple[Reference, measure.Selection]:
     """Judge the user's draws by what can be computed; what is not recorded is said.
 
-    ``name`` is what they are called.
+    ``name`` is what they are called. Draws in which a parameter of the program is not finite are
+    damaged, and not trusted; a parameter that they lack is named in the notes.
     """
     selection = measure.select(model, draws, generated_of(model))
+    broken: list[str] = []
     if (info := declarations(model)) is not None:
         written = {*info.parameters, *info.transformed_parameters, *info.generated_quantities}
         strange = [n for n in selection.names if base_name(n) not in written]
         kept = tuple(n for n in selection.names if n not in strange)
         note = f"not of the program, so not compared: {listed(strange, 8)}"
-        notes = (*selection.notes, *([note] if strange else []))
+        there = {base_name(n) for n in draws.names}
+        chosen = model.quantities or tuple(info.parameters)
+        lacking = [p for p in info.parameters if p in chosen and p not in there]
+        lacks = f"not in the reference, so not compared: {listed(lacking, 8)}"
+        notes = (*selection.notes, *([note] if strange else []), *([lacks] if lacking else []))
         selection = replace(selection, names=kept, notes=notes)
+        broken = [
+            n
+            for n, finite in zip(
+                draws.names, np.isfinite(draws.values).all(axis=(0, 1)), strict=True
+            )
+            if base_name(n) in info.parameters and {n, base_name(n)} & set(chosen) and not finite
+        ]
+    if broken:
+        short = f"draws of {listed(broken, 8)} not finite"
+        why = f"supplied draws ({name}): {short}"
+        return Reference("supplied", trusted=False, why=why, draws=draws, short=short), selection
     if draws.iid:
         why = f"supplied draws ({name}), stated to be independent"
         return Reference("supplied", trusted=True, why=why, draws=draws), selection
