@@ -154,6 +154,38 @@ def test_nan_is_never_close() -> None:
 # --- rows and names --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n", [1, 10, 99])
+def test_few_draws_of_the_right_posterior_are_not_called_wrong(n: int) -> None:
+    """Ten draws of it were called a fail in 14 of 30 cases, for their tails and widths."""
+    few = {name: a[:1, :n] for name, a in exact(2).items()}
+    with pytest.raises(harness.DrawsError, match=rf"has {n} draws?; at least 100"):
+        harness.judge({"few": few}, exact(1))
+    with pytest.raises(harness.DrawsError, match=r"the reference \(dict\) has"):
+        harness.judge(exact(1), few, reference_iid=True)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_density_that_is_no_number_is_an_error(bad: float) -> None:
+    """A k-hat without it would say nothing, and the draws alone may be close."""
+    draws = {name: a.reshape(1, -1, *a.shape[2:]) for name, a in exact(2).items()}
+    log_q = np.zeros(draws["mu"].size)
+    log_p = np.where(np.arange(log_q.size) == 3, bad, 0.0)
+    with pytest.raises(ValueError, match="log_p is NaN or ∞ at 1 draw"):
+        harness.judge({"x": (draws, log_p, log_q)}, exact(1))
+
+
+def test_an_undecided_fit_is_not_promised_draws_that_nobody_takes() -> None:
+    """Nothing is run: what is too few are the draws that were given."""
+    # Each draw stands ten times: more than the harness takes of NUTS would decide.
+    limit = {name: np.repeat(a[:, :1000] + 0.12, 10, axis=1) for name, a in exact(2).items()}
+    verdict = harness.judge({"limit": limit}, exact(1)).verdicts["limit"]
+    assert verdict.level == "unknown"
+    assert {f.beyond for f in verdict.findings} & {"given"}
+    assert not {f.beyond for f in verdict.findings} & {"run", "nuts"}
+    said = [verdict.headline, *(f.sentence for f in verdict.findings)]
+    assert "harness takes" not in " ".join(said)
+
+
 def test_several_fits_are_rows_and_a_list_is_seeds() -> None:
     """A row for each name; of a list the worst seed counts, and the share stands beside it."""
     good, bad = exact(2), exact(3, shift=2)
@@ -373,7 +405,7 @@ def test_a_parameter_of_the_program_that_a_fit_lacks_is_no_pass(fits: Mapping[st
 
 
 @pytest.mark.stan
-def test_a_reference_without_one_of_the_programs_parameters_says_so(fits: Mapping[str, Any]) -> None:
+def test_a_reference_without_a_parameter_of_the_program_says_so(fits: Mapping[str, Any]) -> None:
     """One in which a parameter is not finite is damaged, and vouches for nothing."""
     (nuts,) = take(fits["nuts"])
     both = {n: np.array(nuts.draws.quantity(n)) for n in ("x[1]", "x[2]", "twice")}

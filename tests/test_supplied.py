@@ -115,6 +115,10 @@ def test_several_csv_files_are_named_by_commas_stars_or_their_folder(tmp_path: P
         (b"\x89HDF broken", "cannot be read"),
         (b"PK broken", "cannot be read"),
         (b"# method = sample\nlp__,m\n", "a header and no rows"),
+        (b" \n", "file is empty"),
+        (b"a,b\n", "names of columns and no draws"),
+        (b"a,b,a\n1,2,3\n4,5,6\n", "more than one column is called a"),
+        (b"a,b\n1,2\n1;2,3\n", "draw 2 of a is '1;2', which is no number"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(content: bytes, says: str, tmp_path: Path) -> None:

@@ -161,13 +161,34 @@ def _read(files: Sequence[Path]) -> list[Taken]:
     if begin.startswith(b"#") or b"lp__" in begin or b"log_p__" in begin:
         return _of_csv(files)
     if b"," in begin.partition(b"\n")[0] and b"\0" not in begin and len(files) == 1:
-        import pandas as pd
-
-        return [of_table(pd.read_csv(path), path.name, iid=False)]
+        return [_of_table(path)]
+    if not begin.strip() and len(files) == 1:
+        raise DrawsError(f"{path.name} is empty")
     several = f" and {len(files) - 1} more" if len(files) > 1 else ""
     raise DrawsError(
         f"{path.name}{several}: no kind of file that can be read; allowed: {TAKEN_FILES}"
     )
+
+
+def _of_table(path: Path) -> Taken:
+    """Read a CSV table as :func:`of_table` does; names what is no number."""
+    import pandas as pd
+
+    # read_csv would call the second column a "a.1", which is Stan's name of an element of a.
+    first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
+    if twice := repeated([name.strip() for name in first.iloc[0]]):
+        raise DrawsError(f"{path.name}: more than one column is called {listed(twice, _NAMED)}")
+    table = pd.read_csv(path)
+    if table.empty:
+        raise DrawsError(f"{path.name} has names of columns and no draws")
+    for name in table.columns[[t.kind not in "biuf" for t in table.dtypes]]:
+        odd = table[name][pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()]
+        if len(odd):
+            value = clip(one_line(str(odd.iloc[0])), 40)
+            raise DrawsError(
+                f"{path.name}: draw {odd.index[0] + 1} of {name} is {value!r}, which is no number"
+            )
+    return of_table(table, path.name, iid=False)
 
 
 def _of_zarr(path: Path) -> Taken:

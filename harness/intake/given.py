@@ -16,7 +16,7 @@ from harness.intake.taken import Taken
 from harness.intake.trees import of_tree
 from harness.records import Draws
 from harness.records.names import repeated, stan_names
-from harness.records.text import listed
+from harness.records.text import count, listed
 
 TAKEN = (
     "an ArviZ DataTree or InferenceData, a CmdStanMCMC, CmdStanVB, CmdStanPathfinder, "
@@ -128,5 +128,8 @@ def _with_densities(given: Any, log_p: Any, log_q: Any) -> Taken:
     for name, array in both.items():
         if array.ndim != 2 or array.shape != shape:  # noqa: PLR2004 - chain and draw
             raise ValueError(f"{name} has shape {array.shape}, and the draws {shape}")
+        if np.isnan(array).any() or np.isposinf(array).any():
+            bad = int(np.count_nonzero(np.isnan(array) | np.isposinf(array)))
+            raise ValueError(f"{name} is NaN or ∞ at {count(bad, 'draw')}; a density is neither")
     found = Draws(draws.names, draws.values, np.array(both["log_p"]), np.array(both["log_q"]))
     return replace(taken, draws=found, kind="approximation")

@@ -27,7 +27,7 @@ def more_draws(
     own, theirs = _figures(bench, m)
     samples = []
     if run is not None and run.draws is not None:
-        samples.append(_of_run(run.draws, own))
+        samples.append(_of_run(run, run.draws, own))
     if bench.reference.draws is not None:
         samples.append(_of_reference(bench.reference, bench.reference.draws, theirs))
     if not samples:
@@ -57,13 +57,13 @@ def _figures(bench: Bench, m: Measure) -> tuple[Figures, Figures]:
     return own, list(bench.summaries.values())
 
 
-def _of_run(draws: Draws, figures: Figures) -> _Sample:
+def _of_run(run: RunResult, draws: Draws, figures: Figures) -> _Sample:
     chains, samples = draws.values.shape[:2]
     n = chains * samples
-    if not draws.long_chains:
-        # Of weighted draws, and of chains, fewer are effective.
-        return _Sample(_effective(n, figures), n, max(n, MAX_DRAWS), "run")
-    return _Sample(_effective(n, figures), n, max(n, chains * MAX_NUTS_SAMPLES), "nuts")
+    whose: Scarce = "given" if run.foreign else "nuts" if draws.long_chains else "run"
+    # Of weighted draws, and of chains, fewer are effective.
+    most = chains * MAX_NUTS_SAMPLES if draws.long_chains else MAX_DRAWS
+    return _Sample(_effective(n, figures), n, max(n, most), whose)
 
 
 def _of_reference(reference: Reference, draws: Draws, figures: Figures) -> _Sample:

@@ -96,6 +96,7 @@ TAKEN: Mapping[Scarce, str] = {
     "ensemble": f"the {integer(MAX_DRAWS)} draws that the harness takes of short chains",
     "exact": f"the {integer(EXACT_DRAWS)} exact draws that the harness takes",
     "supplied": "the supplied reference's draws",
+    "given": "the given fit's draws",
 }
 """The limit that would have to give, by the sample whose draws are too few."""
 

@@ -13,5 +13,5 @@ MAX_NUTS_SAMPLES = 10_000
 EXACT_DRAWS = 40_000
 """Exact draws cost little. With four times as many as q has, q's own error dominates."""
 
-Scarce = Literal["run", "nuts", "ensemble", "exact", "supplied"]
+Scarce = Literal["run", "nuts", "ensemble", "exact", "supplied", "given"]
 """The sample whose draws are too few: a method's run, or the reference of one of these kinds."""

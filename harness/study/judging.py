@@ -31,7 +31,7 @@ from harness.records import (
     RunSpec,
 )
 from harness.records.names import base_name, stan_names
-from harness.records.text import integer, listed
+from harness.records.text import count, integer, listed
 from harness.stan import embedded
 from harness.study import analysis, engines, explain, points
 from harness.study.handed import content_hash
@@ -46,6 +46,9 @@ from harness.why.verdicts import explained as with_facts
 
 UNNAMED = "draws"
 """What a comparison without a program is called."""
+
+FEWEST = 100
+"""Draws of a fit: of fewer, under five lie beyond a 5% quantile, and tails have no known error."""
 
 _NAMED = 8
 
@@ -93,11 +96,15 @@ def judge(request: Request, notes: tuple[str, ...] = ()) -> Found:
     Raises
     ------
     DrawsError
-        If they have no quantity in common, a quantity that is wanted is not among them, or the
-        reference is a single point.
+        If they have no quantity in common, a quantity that is wanted is not among them, the
+        reference is a single point, or there are fewer than 100 draws on either side.
     """
     if request.reference.kind == "point":
         raise DrawsError(f"{request.reference.source} is a single point, and no reference")
+    _enough("the reference", request.reference)
+    for name, fits in request.approximations.items():
+        for taken in fits:
+            _enough(name, taken)
     begin = dt.datetime.now(tz=dt.UTC)
     model = request.model or Model(UNNAMED, "draws against draws", Path(), None)
     if request.quantities:
@@ -140,6 +147,16 @@ def judge(request: Request, notes: tuple[str, ...] = ()) -> Found:
     whole = Comparison((analysis.without_arrays(comparison),), (), provenance)
     draws = {(r.spec.method, r.spec.seed): r.draws for r in runs if r.draws is not None}
     return Found(whole, {model.name: figures}, draws)
+
+
+def _enough(name: str, taken: Taken) -> None:
+    """Refuse what has too few draws; a mode is no draws, and judged as a point."""
+    chains, kept = taken.draws.values.shape[:2]
+    if taken.kind != "point" and chains * kept < FEWEST:
+        raise DrawsError(
+            f"{name} ({taken.source}) has {count(chains * kept, 'draw')}; at least {FEWEST} are "
+            "needed to judge widths and tails"
+        )
 
 
 def _run(model: Model, name: str, seed: int, taken: Taken, truth: Draws) -> RunResult:

@@ -278,10 +278,10 @@ def supplied(model: Model, draws: Draws, name: str) -> tuple[Reference, measure.
         selection = replace(selection, names=kept, notes=notes)
         broken = [
             n
-            for n, finite in zip(
-                draws.names, np.isfinite(draws.values).all(axis=(0, 1)), strict=True
-            )
-            if base_name(n) in info.parameters and {n, base_name(n)} & set(chosen) and not finite
+            for i, n in enumerate(draws.names)
+            if base_name(n) in info.parameters
+            and {n, base_name(n)} & set(chosen)
+            and not np.isfinite(draws.values[:, :, i]).all()
         ]
     if broken:
         short = f"draws of {listed(broken, 8)} not finite"
