@@ -54,7 +54,7 @@ def test_the_headline_states_the_bound_and_the_figure_with_its_error() -> None:
     found = by_movement(MODEL, unknown(), {1: shown(measure("bias", 0.7, 0.02), width)})
     factor = math.exp(1.2 - Z * 0.03)
     assert found.headline.startswith(f"wrong by at least a factor of {factor:.3g}: ")
-    assert "of tau is 0.301 ± 0.009" in found.headline
+    assert "of tau 0.301 ± 0.009 as short chains" in found.headline
     assert [f.measure.metric for f in found.findings] == ["log_width_ratio", "bias"]
     assert found.findings[1].sentence.endswith(
         f"by at least {least(measure('bias', 0.7, 0.02), Z)}."

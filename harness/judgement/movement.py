@@ -152,10 +152,8 @@ def _headline(m: Measure, z: float, regions: int) -> str:
     figure = with_error(metric.shown(Estimate(m.value, m.mcse)))
     unit = f" {metric.unit}" if metric.unit else ""
     size = f"wrong by at least {least(m, z)}" if regions <= 1 else "wrong in its own region"
-    return (
-        f"{size}: short chains move its draws, and the "
-        f"{metric.subject(m.quantity)} is {figure}{unit}"
-    )
+    # The quantity comes first: narrow cells cut the end.
+    return f"{size}: {metric.subject(m.quantity)} {figure}{unit} as short chains move its draws"
 
 
 def _gravity(f: Finding, z: float) -> tuple[int, float]:
