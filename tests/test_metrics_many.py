@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import metrics
 from harness.metrics import joint, measure, samples, samples_of, threads
 from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
 
@@ -118,3 +119,29 @@ def test_released_samples_read_their_draws_again(monkeypatch: pytest.MonkeyPatch
     del draws
     with pytest.raises(ReferenceError, match="mu"):
         _ = first.values
+
+
+def test_many_quantities_compared_together_have_the_figures_of_each_alone() -> None:
+    """The metrics of a quantity do not depend on those beside it, however bad these are."""
+    rng = np.random.default_rng(3)
+
+    def samples_with(n: int, chains: int) -> list[metrics.Sample]:
+        x = rng.normal(size=(11, chains, n // chains))
+        x[1] *= 1e-200
+        x[2, 0, 0] = 1e6  # bounded in errors
+        x[3] = 7.0
+        x[4, 0, 3] = np.nan if chains == 1 else 1.0
+        x[5] = rng.poisson(2, x[5].shape)
+        x[6] = rng.standard_cauchy(x[6].shape)
+        x[7] *= 1e200
+        x[8, 0, 3] = np.inf
+        return [metrics.prepare(row, iid=chains == 1) for row in x]
+
+    own, references = samples_with(900, 1), samples_with(400, 4)
+    together = metrics.compare_quantities(own, references)
+    alone = [metrics.compare_quantity(*pair) for pair in zip(own, references, strict=True)]
+    assert [list(found) for found in together] == [list(found) for found in alone]
+    assert sum("w1" in found for found in together) >= 7
+    for found, expected in zip(together, alone, strict=True):
+        for metric, figure in found.items():
+            assert figure == pytest.approx(expected[metric], rel=1e-12, abs=1e-14, nan_ok=True)

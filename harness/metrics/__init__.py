@@ -8,7 +8,7 @@ finite is infinitely far, and what cannot be computed is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.metrics.bias import BIAS, MEDIAN, TAIL
 from harness.metrics.chains import (
@@ -100,9 +100,27 @@ def summaries(own: Sample) -> dict[str, Estimate]:
 
 def compare_quantity(own: Sample, reference: Sample) -> dict[str, Estimate]:
     """Compare an approximation's draws of one quantity with the reference's."""
-    rows = quantity_metrics(reference.kind)
-    found = {m.id: m.measure(own, reference) for m in rows}
-    return {metric: e for metric, e in found.items() if e is not None}
+    (found,) = compare_quantities([own], [reference])
+    return found
+
+
+def compare_quantities(
+    own: Sequence[Sample], references: Sequence[Sample]
+) -> list[dict[str, Estimate]]:
+    """Compare draws of quantities with the reference's, samples and references of one shape each.
+
+    Returns the metrics of each quantity that are defined, by id.
+    """
+    found: list[dict[str, Estimate]] = [{} for _ in own]
+    pairs = list(zip(own, references, found, strict=True))
+    for metric in of_scope("quantity"):
+        rows = [pair for pair in pairs if pair[1].kind in metric.kinds]
+        samples = [row[0] for row in rows], [row[1] for row in rows]
+        figures = metric.measure(*samples) if metric.many else map(metric.measure, *samples)
+        for (_, _, into), figure in zip(rows, figures, strict=True):
+            if figure is not None:
+                into[metric.id] = figure
+    return found
 
 
 def compare_joint(joint: Joint) -> dict[str, Estimate]:
@@ -161,6 +179,7 @@ __all__ = [
     "chain_diagnostics",
     "chain_shares",
     "compare_joint",
+    "compare_quantities",
     "compare_quantity",
     "conditional_sds",
     "copies",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ EXACT = Estimate(0.0, 0.0)
 INFINITE = Estimate(math.inf, 0.0)
 
 Compare = Callable[[Sample, Sample], Estimate]
+CompareMany = Callable[[Sequence[Sample], Sequence[Sample]], list[Estimate]]
+"""Compares as many samples as references, all samples of one shape and all references of one."""
 
 
 def finite(value: float, mcse: float) -> Estimate:
@@ -37,17 +39,37 @@ def distance(compare: Compare, *, apart: Estimate = INFINITE) -> Compare:
     """
 
     def measure(own: Sample, ref: Sample) -> Estimate:
-        if not ref.finite or ref.n < 2 or own.n == 0:  # noqa: PLR2004 (an sd needs two)
-            return NO_ESTIMATE
-        if ref.constant:
-            return EXACT if same_point(own, ref) else apart
-        usable = own.finite and math.isfinite(own.width) and math.isfinite(own.sd)
-        if not usable and math.isinf(apart.value):
-            return apart
+        found = _without_comparing(own, ref, apart)
+        if found is not None:
+            return found
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return compare(own, ref)
 
     return measure
+
+
+def distances(compare: CompareMany) -> CompareMany:
+    """Extend a comparison of many pairs of good samples to all samples, as :func:`distance`."""
+
+    def measure(own: Sequence[Sample], refs: Sequence[Sample]) -> list[Estimate]:
+        pairs = list(zip(own, refs, strict=True))
+        found = [_without_comparing(*pair, INFINITE) for pair in pairs]
+        good = [pair for pair, known in zip(pairs, found, strict=True) if known is None]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            compared = iter(compare(*zip(*good, strict=True)) if good else [])
+        return [next(compared) if known is None else known for known in found]
+
+    return measure
+
+
+def _without_comparing(own: Sample, ref: Sample, apart: Estimate) -> Estimate | None:
+    """Return the distance of samples that cannot be compared, None where they can."""
+    if not ref.finite or ref.n < 2 or own.n == 0:  # noqa: PLR2004 (an sd needs two)
+        return NO_ESTIMATE
+    if ref.constant:
+        return EXACT if same_point(own, ref) else apart
+    usable = own.finite and math.isfinite(own.width) and math.isfinite(own.sd)
+    return apart if not usable and math.isinf(apart.value) else None
 
 
 def log_ratio(own: Estimate, ref: Estimate) -> Estimate:

@@ -26,6 +26,12 @@ LEAST_LAGS = 32
 """Short chains are looked at with at least as many lags at first."""
 
 
+def pieces(rows: int, row_bytes: int) -> list[slice]:
+    """Return slices of neighbouring rows of at most ``PIECE`` bytes, or of one row."""
+    size = max(PIECE // max(row_bytes, 1), 1)
+    return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
+
+
 def split(chains: FloatArray) -> FloatArray:
     """Return every chain cut in halves, without the middle draw of an odd number.
 
@@ -84,9 +90,8 @@ def of_halves(x: FloatArray) -> FloatArray:
     Few sequences go on beyond the first eighth of the lags, and fewer lags need shorter transforms:
     the others are looked at only for these few.
     """
-    size = max(PIECE // (x[:1].size * x.itemsize), 1)
-    pieces = [_of_halves(x[i : i + size]) for i in range(0, len(x), size)]
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    found = [_of_halves(x[part]) for part in pieces(len(x), x[:1].nbytes)]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def _of_halves(x: FloatArray) -> FloatArray:

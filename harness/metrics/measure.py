@@ -130,15 +130,26 @@ def _settled(sample: metrics.Sample) -> tuple[metrics.Sample, dict[str, Estimate
 
 
 def _compared(
-    own: metrics.Sample | None, reference: metrics.Sample, *, summaries_only: bool
-) -> tuple[dict[str, Estimate], tuple[float, ...]]:
-    """Return the figures of one quantity of a run beside the reference's, and its marks."""
-    if own is None:
-        return metrics.not_measured(reference.kind), ()
-    found = metrics.summaries(own)
+    own: Mapping[str, metrics.Sample],
+    references: Mapping[str, metrics.Sample],
+    *,
+    summaries_only: bool,
+) -> list[tuple[dict[str, Estimate], tuple[float, ...]]]:
+    """Return the figures of a run's quantities beside the reference's, and their marks.
+
+    The run may lack some of the quantities.
+    """
+    compared: list[dict[str, Estimate]] = [{} for _ in own]
     if not summaries_only:
-        found |= metrics.compare_quantity(own, reference)
-    return found, own.marks
+        compared = metrics.compare_quantities(list(own.values()), [references[n] for n in own])
+    found = {
+        name: (metrics.summaries(sample) | more, sample.marks)
+        for (name, sample), more in zip(own.items(), compared, strict=True)
+    }
+    return [
+        found[name] if name in found else (metrics.not_measured(sample.kind), ())
+        for name, sample in references.items()
+    ]
 
 
 class Yardstick:
@@ -207,11 +218,11 @@ class Yardstick:
             block: Sequence[str],
         ) -> list[tuple[dict[str, Estimate], tuple[float, ...]]]:
             mine = [n for n in block if n in there]
-            own = dict(zip(mine, ours.read(mine), strict=True))
-            found = [
-                _compared(own.get(name), sample, summaries_only=against_itself)
-                for name, sample in zip(block, theirs.read(block), strict=True)
-            ]
+            found = _compared(
+                dict(zip(mine, ours.read(mine), strict=True)),
+                dict(zip(block, theirs.read(block), strict=True)),
+                summaries_only=against_itself,
+            )
             theirs.let_go(block)
             return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from harness.metrics.sample import Kind
 from harness.records import Closeness, Estimate, Measure, Rule, RunResult
@@ -81,7 +81,8 @@ Scope = Literal["draws", "quantity", "joint", "run", "seeds", "chain", "sampler"
 """For whom a metric is computed, and so what ``measure`` is called with.
 
 - ``draws``: one sample, ``measure(own)``, a summary of one quantity.
-- ``quantity``: two samples of one quantity, ``measure(own, reference)``.
+- ``quantity``: two samples of one quantity, ``measure(own, reference)``; with ``many`` two lists
+  of samples.
 - ``joint``: all quantities of a run and of the reference, ``measure(joint)``.
 - ``run``: a run with its draws, ``measure(result)``.
 - ``seeds``: one quantity's means in every seed, ``measure(means, mcses, reference)``.
@@ -122,8 +123,11 @@ class Metric:
     id: str  # its name in files, limits and claims
     noun: str  # the figure in words without its quantity: "error of the mean"
     scope: Scope  # for whom it is computed
-    # None where the metric is not defined; only those without a rule may be so for good draws.
-    measure: Callable[..., Estimate | None]
+    # Its estimate, or None where it is not defined: for good draws only without a rule.
+    measure: Callable[..., Any]
+    # Of scope ``quantity``: ``measure`` takes a list of samples and a list of their references, and
+    # returns a list of estimates, because one operation on many quantities beats many on one.
+    many: bool = False
     unit: str = ""
     # The quantities it is for; constant ones are measured only in runs that move them.
     kinds: tuple[Kind, ...] = ("continuous", "heavy", "discrete", "constant")

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.effective import (
-    PIECE,
     SQUARED,
     effective_sizes,
     halves_of,
     local_worth,
+    pieces,
     rhat_of_scores,
     waves,
 )
@@ -52,15 +52,14 @@ def fill(samples: Sequence[Sample], columns: Columns, *, whole: bool) -> None:
         return
     usual = np.flatnonzero(_usual(columns.ordered))
     whole = whole and columns.order is not None and not samples[0].iid
-    # Their arrays stay in the processor's cache.
-    rows = max(PIECE // columns.ordered[:1].nbytes, 1)
+    parts = pieces(usual.size, columns.ordered[:1].nbytes)
     series = None
     if not samples[0].iid and usual.size:
         # One place for all of them: the kernel clears new memory, and one thread after another.
         shape = columns.values.shape[1:]
-        series = np.empty((min(rows, usual.size), 2 + len(LEVELS) + whole, *shape))
-    for first in range(0, len(usual), rows):
-        at = usual[first : first + rows]
+        series = np.empty((parts[0].stop, 2 + len(LEVELS) + whole, *shape))
+    for part in parts:
+        at = usual[part]
         order = None if columns.order is None else columns.order[at]
         some = Columns(columns.values[at], columns.ordered[at], order)
         _fill([samples[i] for i in at], some, series, whole=whole)

@@ -7,15 +7,15 @@ agree, so it may be negative.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.metrics.distance import INFINITE, distance, finite
-from harness.metrics.effective import SQUARED
+from harness.metrics.distance import INFINITE, distances, finite
+from harness.metrics.effective import SQUARED, pieces
 from harness.metrics.joint import (
     Block,
     Joint,
@@ -32,11 +32,11 @@ CHANCE = 2 / math.sqrt(math.pi)
 """The factor a for which |Z| − a exp(−Z²/2) has mean zero, Z standard normal."""
 
 
-@distance
-def _w1(q: Sample, ref: Sample) -> Estimate:
-    r"""Return the distance over σ, less its expected value for two equal distributions.
+@distances
+def _w1(own: Sequence[Sample], refs: Sequence[Sample]) -> list[Estimate]:
+    r"""Return the distances over σ, less their expected values for two equal distributions.
 
-    The distance is ∫ \|F − G\| dx. At a point where F = G the difference of the empirical
+    A distance is ∫ \|F − G\| dx. At a point where F = G the difference of the empirical
     functions is about normal with sd s = sqrt(H (1 − H) (1/n + 1/m)), H the pooled function,
     and its absolute value has mean s sqrt(2/π). So ∫ \|F − G\| − a s exp(−(F − G)² / 2s²) dx
     with a = 2/sqrt(π) has mean zero where the distributions agree, and is the distance itself
@@ -45,79 +45,99 @@ def _w1(q: Sample, ref: Sample) -> Estimate:
     The squared standard error is that of the influence function h with h' = −sign(F − G):
     var h(X) / n + var h(Y) / m. Where F = G it is conservative.
     """
-    if math.isnan(q.ess_least) or math.isnan(ref.ess_least):
-        return NO_ESTIMATE
-    x = np.concatenate([q.sorted, ref.sorted])
+    total = own[0].n + refs[0].n
+    parts = pieces(len(own), 8 * total)
+    # One place for all: new arrays for every step would leave the processor's cache.
+    room = np.empty((4, parts[0].stop, total))
+    return [e for p in parts for e in _of_piece(own[p], refs[p], room[:, : p.stop - p.start])]
+
+
+def _of_piece(own: Sequence[Sample], refs: Sequence[Sample], room: FloatArray) -> list[Estimate]:
+    x, both, gap, difference = room
+    n, m = own[0].n, refs[0].n
+    for row, q, ref in zip(both, own, refs, strict=True):
+        row[:n], row[n:] = q.sorted, ref.sorted
     # Both runs are sorted, so the stable (merging) sort is the quick one.
-    order = np.argsort(x, kind="stable")
-    from_q = order < q.n
-    x = x.take(order)
-    gap = x[1:] - x[:-1]
-    pooled = _pooled(q.n, ref.n)
-    # Each draw's place among its own says how many of q are at or below it.
-    order += 1
-    upto = np.where(from_q, order, pooled.place - order)[:-1]
-    # n m (F − G) in whole numbers, which are zero exactly where the two are equal.
-    upto *= x.size
-    upto -= pooled.expected
-    apart = upto.astype(np.float64)
-    difference = apart / (q.n * ref.n)
-    noise = 1 / q.ess_overall + 1 / ref.ess_overall
-    by_chance = np.square(difference)
-    by_chance *= pooled.over
-    by_chance /= noise
-    np.exp(by_chance, out=by_chance)
-    by_chance *= pooled.root
-    by_chance *= -CHANCE * math.sqrt(noise)
-    by_chance += np.abs(difference, out=difference)
-    value = float(by_chance @ gap)
-    np.sign(apart, out=apart)
-    apart *= gap
-    h = x
-    h[0] = 0.0
-    np.cumsum(apart, out=h[1:])
-    error = math.hypot(
-        _spread(q, h, from_q) / math.sqrt(q.ess_least),
-        _spread(ref, h, ~from_q) / math.sqrt(ref.ess_least),
+    order = np.argsort(both, axis=1, kind="stable")
+    from_q = order < n
+    for row, at, ascending in zip(both, order, x, strict=True):
+        row.take(at, out=ascending, mode="clip")
+    gap, difference, by_chance = gap[:, 1:], difference[:, 1:], both[:, 1:]
+    np.subtract(x[:, 1:], x[:, :-1], out=gap)
+    # n m (F − G) in whole numbers, which are zero exactly where the two are equal: a draw of q
+    # adds m, one of the reference takes n away.
+    apart = np.multiply(from_q[:, :-1], n + m, out=order[:, :-1])
+    apart -= n
+    np.cumsum(apart, axis=1, out=apart)
+    np.divide(apart, n * m, out=difference)
+    noise = np.array(
+        [1 / q.ess_overall + 1 / ref.ess_overall for q, ref in zip(own, refs, strict=True)]
     )
-    return finite(value / ref.unit, error / ref.unit)
-
-
-class _Pooled(NamedTuple):
-    """What depends on the numbers n of q and m of the reference only."""
-
-    place: NDArray[np.int64]
-    """n + 1, n + 2, …: a draw's place in both samples, more than its number in the reference."""
-    expected: NDArray[np.int64]
-    """n times 1, 2, …: n m F + n² F where the samples are equal."""
-    root: FloatArray
-    """√(H (1 − H)) of the pooled function H at all draws but the last."""
-    over: FloatArray
-    """−1 / (2 H (1 − H))."""
+    root, over = _pooled(n, m)
+    np.square(difference, out=by_chance)
+    by_chance *= over
+    by_chance /= noise[:, None]
+    np.exp(by_chance, out=by_chance)
+    by_chance *= root
+    value = -CHANCE * np.sqrt(noise) * np.einsum("ij,ij->i", by_chance, gap)
+    signed = np.sign(difference, out=by_chance)
+    signed *= gap
+    value += np.einsum("ij,ij->i", difference, signed)
+    h = x
+    h[:, 0] = 0.0
+    np.cumsum(signed, axis=1, out=h[:, 1:])
+    span = np.max(h, axis=1) - np.min(h, axis=1)
+    share, away = room[2:]
+    share[...] = from_q
+    ours = _spreads(own, h, span, share, away)
+    np.subtract(1.0, share, out=share)
+    theirs = _spreads(refs, h, span, share, away)
+    found = []
+    for q, ref, distance, one, two in zip(own, refs, value.tolist(), ours, theirs, strict=True):
+        error = math.hypot(one / math.sqrt(q.ess_least), two / math.sqrt(ref.ess_least))
+        known = not (math.isnan(q.ess_least) or math.isnan(ref.ess_least))
+        found.append(finite(distance / ref.unit, error / ref.unit) if known else NO_ESTIMATE)
+    return found
 
 
 @lru_cache(maxsize=4)
-def _pooled(n: int, m: int) -> _Pooled:
+def _pooled(n: int, m: int) -> tuple[FloatArray, FloatArray]:
+    """Return √(H (1 − H)) of the pooled function H at all draws but the last, and −1/(2 H (1 − H)).
+
+    They depend on the numbers n of q and m of the reference only.
+    """
     total = np.arange(1, n + m)
     variance = total / (n + m) * (1 - total / (n + m))
-    return _Pooled(np.arange(n + 1, 2 * n + m + 1), total * n, np.sqrt(variance), -0.5 / variance)
+    return np.sqrt(variance), -0.5 / variance
 
 
-def _spread(sample: Sample, h: FloatArray, own: NDArray[np.bool_]) -> float:
-    """Return the sd of an influence function at a sample's draws; see :meth:`Sample.bounded`."""
-    low, high = float(np.min(h)), float(np.max(h))
-    if high == low:
-        return 0.0
-    # Where nothing is bounded, and nothing overflows.
-    if 1 / SQUARED < high - low <= min(sample.reach, SQUARED):
-        share = own.astype(np.float64)
-        away = h - (h @ share) / sample.n
-        away *= away
-        return math.sqrt(float(away @ share) / sample.n)
-    h = h[own]
+def _spreads(
+    samples: Sequence[Sample], h: FloatArray, span: FloatArray, share: FloatArray, room: FloatArray
+) -> list[float]:
+    """Return the sds of influence functions at samples' draws; see :meth:`Sample.bounded`.
+
+    ``h`` are their values at all draws, ``span`` how far these lie apart, and ``share`` is 1 at the
+    draws that count and 0 at the others. ``room`` is written over.
+    """
+    n = samples[0].n
+    np.subtract(h, (np.einsum("ij,ij->i", h, share) / n)[:, None], out=room)
+    room *= room
+    sds = np.sqrt(np.einsum("ij,ij->i", room, share) / n)
+    reach = np.array([min(s.reach, SQUARED) for s in samples])
+    # Elsewhere something is bounded, or overflows.
+    usual = (span > 1 / SQUARED) & (span <= reach)
+    return [
+        float(sds[i]) if usual[i] else _bounded_spread(s, h[i][share[i] > 0], float(span[i]))
+        for i, s in enumerate(samples)
+    ]
+
+
+def _bounded_spread(sample: Sample, h: FloatArray, span: float) -> float:
     largest = float(np.max(np.abs(h)))
-    if largest == 0 or not math.isfinite(largest):
-        return 0.0 if largest == 0 else math.nan
+    if span == 0 or largest == 0:
+        return 0.0
+    if not math.isfinite(largest):
+        return math.nan
     return float(np.std(sample.bounded(h, float(h[h.size // 2])) / largest)) * largest
 
 
@@ -128,6 +148,7 @@ W1 = Metric(
     scope="quantity",
     kinds=("continuous",),
     measure=_w1,
+    many=True,
     rule=Rule(0.1, 0.5, "above", "the average draw would have to move that far"),
     telling=12,
     clause=unless_infinite(
