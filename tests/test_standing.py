@@ -115,6 +115,10 @@ def test_where_everything_is_in_doubt_the_chains_are_the_yardstick() -> None:
     for fit in (narrow, far):
         assert found(fit, chains, doubted)["laplace"].beside == "short_chains"
     assert found(run("laplace", 0.0, 0.9), chains, doubted)["short_chains"].beside == "laplace"
+    rather_narrow = run("laplace", 0.0, 0.4)
+    khat = found(rather_narrow, chains, doubted)["laplace"].khat.value  # 1 - 0.4^2 in theory
+    assert 0.7 < khat < 1.0, khat
+    assert found(rather_narrow, chains, doubted)["laplace"].beside == "short_chains"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
