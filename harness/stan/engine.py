@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def embed(
     *,
     beside: bool = True,
     generated: bool = True,
+    trying: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Program:
     """Return a program with what the embedded engine says to it and its data.
 
@@ -55,7 +57,7 @@ def embed(
     the engine, and transforms a parameter in another way, both would have Gaussians on different
     scales: the engine then leaves the program to it. Whether the density is right is another
     question: see :func:`disagreement`. Without ``generated``, a program that is refused is loaded
-    without its generated quantities, if that serves.
+    without its generated quantities, if that serves. Points are evaluated inside ``trying``.
     """
     older = cmdstan is not None and beside and cmdstan.version < _NEW_SIMPLEX
     if older and cmdstan is not None and _has_simplex(program.stan_file):
@@ -78,7 +80,8 @@ def embed(
         return dataclasses.replace(program, embedded=False, embedded_error=why)
     try:
         whole = EmbeddedModel(model.stan_file, data_file, constants=True)
-        constants = same_but_for_a_constant(model, whole)
+        with trying():
+            constants = same_but_for_a_constant(model, whole)
     except (EngineError, ProgramError):
         constants = False
     updated = None if model.stan_file == program.stan_file else model.stan_file

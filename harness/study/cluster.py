@@ -68,9 +68,9 @@ class RemoteSlot:
         return future.cancelled() or isinstance(future.exception(), _lost())
 
     @property
-    def overdue(self) -> bool:
-        """Whether its call has taken longer than it may: its worker ends it."""
-        return False
+    def overdue(self) -> None:
+        """Nothing: its worker ends what takes longer than it may."""
+        return
 
     def free(self) -> None:
         """Forget a call that has ended."""

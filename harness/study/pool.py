@@ -77,8 +77,8 @@ class Place(Protocol):
         """Whether the worker has died with its call."""
 
     @property
-    def overdue(self) -> bool:
-        """Whether its call has taken longer than it may."""
+    def overdue(self) -> str | None:
+        """What its call does where it has taken longer than it may; else None."""
 
     def free(self) -> None:
         """Forget a call that has ended."""
@@ -145,9 +145,10 @@ class Slot:
         )
 
     @property
-    def overdue(self) -> bool:
-        """Whether its call has taken longer than it may."""
-        return self.job is not None and any(map(worker.overdue, self._marks()))
+    def overdue(self) -> str | None:
+        """What its call does where it has taken longer than it may; else None."""
+        late = map(worker.overdue, self._marks() if self.job is not None else ())
+        return next((doing for doing in late if doing is not None), None)
 
     def free(self) -> None:
         """Forget a call that has ended."""
@@ -240,9 +241,9 @@ class Queue:
                 # What is submitted now may overtake what waits.
                 error = future.exception()
                 yield job.label, None if error else future.result(), error
-            elif slot.overdue:
+            elif (doing := slot.overdue) is not None:
                 slot.kill()
-                yield job.label, None, worker.OverdueError("it took longer than its limit")
+                yield job.label, None, worker.OverdueError(doing)
         self._release()
 
     def cancel(self) -> None:

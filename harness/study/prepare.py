@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,18 @@ from harness.study.worker import limited, over_limit, unlimited_memory
 
 TRIES = 100
 """Points at which a density is tried, as in Stan's initialisation."""
+
+TRYING_S, TRYING_SHARE = 60.0, 0.1
+"""What trying may take, where a run may take longer: seconds, or a share of a run's limit if that
+is more. A solver or a loop that comes to no end at some point would else take as long as a run."""
+
+TRYING = "trying"
+"""The name of this for the pool."""
+
+
+def trying_s(timeout_s: float) -> float:
+    """Return the seconds that trying a program may take, given the limit of a run."""
+    return min(timeout_s, max(TRYING_S, TRYING_SHARE * timeout_s))
 
 
 class Prepared(NamedTuple):
@@ -60,13 +73,13 @@ def describe(stan_file: Path, engines: Engines) -> stan.ProgramInfo:
 
 
 def start(model: Model, engines: Engines, timeout_s: float, data_hash: str) -> Prepared:
-    """Load a program with its data into the embedded engine, within the time limit of a run.
+    """Load a program with its data into the embedded engine, and try it.
 
-    Runs in a worker process.
+    Loading has the time limit of a run, trying one of its own. Runs in a worker process.
     """
     with limited(timeout_s):
         try:
-            return _start(model, engines, data_hash)
+            return _start(model, engines, timeout_s, data_hash)
         except Exception as error:
             if memory_fault(error) and (words := over_limit()):
                 # Compiled, it may need less.
@@ -74,7 +87,7 @@ def start(model: Model, engines: Engines, timeout_s: float, data_hash: str) -> P
             raise
 
 
-def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
+def _start(model: Model, engines: Engines, timeout_s: float, data_hash: str) -> Prepared:
     try:
         data = kept_data(model.data_file, data_hash)
         info = describe(model.stan_file, engines)
@@ -85,7 +98,15 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
         return Prepared(error=str(error))
     program = Program(model.stan_file, engines.versions, generated=model.generated)
     beside, generated = not engines.spare, model.generated
-    program = embed(program, model.data_file, engines.cmdstan, beside=beside, generated=generated)
+    trying = functools.partial(limited, trying_s(timeout_s), TRYING)
+    program = embed(
+        program,
+        model.data_file,
+        engines.cmdstan,
+        beside=beside,
+        generated=generated,
+        trying=trying,
+    )
     if not program.embedded:
         wrong = _wrong_data(model, program.embedded_error, engines)
         return Prepared(error=wrong) if wrong else Prepared(refused=program.embedded_error)
@@ -95,7 +116,9 @@ def _start(model: Model, engines: Engines, data_hash: str) -> Prepared:
         if machine_fault(error):
             raise
         return Prepared(refused=f"the sizes of the data cannot be checked: {error}")
-    wrong = wrong or _no_start(model, program, _seed(model, data_hash), data)
+    if not wrong:
+        with trying():
+            wrong = _no_start(model, program, _seed(model, data_hash), data)
     return Prepared(error=wrong) if wrong else Prepared(program)
 
 
@@ -169,7 +192,8 @@ def build(
             made = dataclasses.replace(
                 made, executable=compiled.executable, cmdstan=compiled.cmdstan
             )
-            context = RunContext(made, model.data_file, limits_s[1], _seed(model, data_hash))
+            limit_s = trying_s(limits_s[1])
+            context = RunContext(made, model.data_file, limit_s, _seed(model, data_hash))
             with tempfile.TemporaryDirectory(prefix="harness-start-") as scratch:
                 refused = preflight(context, Path(scratch))
             if refused is not None:

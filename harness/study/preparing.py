@@ -14,6 +14,12 @@ from harness.study.pool import Turn
 from harness.study.prepare import Prepared
 from harness.study.worker import OverdueError
 
+ENDLESS = (
+    "a solver or a loop in it may come to no end where its input is NaN or out of range; bound "
+    "the parameters it depends on, or allow more: a tenth of --timeout is for this"
+)
+"""Where a program may hang, and what to do."""
+
 
 def load(desk: Desk, work: Work) -> None:
     """Load a program into the embedded engine, or compile it where that does not serve."""
@@ -41,7 +47,10 @@ def _compiled(desk: Desk, work: Work) -> Program:
 def started(desk: Desk, work: Work, value: Prepared | None, error: BaseException | None) -> None:
     """Take what came of loading a program."""
     if isinstance(error, OverdueError):
-        said = f"loading and trying it {too_long(desk.plan.timeout_s)}"
+        said = f"loading it {too_long(desk.plan.timeout_s)}"
+        if error.doing == prepare.TRYING:
+            limit = seconds(prepare.trying_s(desk.plan.timeout_s))
+            said = f"trying it at random points took longer than the limit of {limit}: {ENDLESS}"
         value = Prepared(refused=said, lasting=False)
     _prepared(desk, work, "embedded", value, error)
 

@@ -1,10 +1,10 @@
 """The worker's side of the pool: its process group, who watches it, and how long a call may take.
 
 A worker leads a process group of its own, to which CmdStan, make and the compiler belong that it
-starts; killing the group ends them all. Its mark, an empty file in the pool's folder, is named by
-its slot and process id, and the mark's time of modification is the worker's deadline: the pool
-kills the group of a worker that is still at work after it, because code that is stuck in one C++
-call can be stopped in no other way.
+starts; killing the group ends them all. Its mark, a file in the pool's folder, is named by its slot
+and process id, and says what the worker does where that has a limit of its own. The mark's time of
+modification is the worker's deadline: the pool kills the group of a worker that is still at work
+after it, because code that is stuck in one C++ call can be stopped in no other way.
 """
 
 from __future__ import annotations
@@ -31,7 +31,14 @@ WATCH_S = 0.5
 
 
 class OverdueError(Exception):
-    """A call that was ended with its process, because it took longer than it may."""
+    """A call that was ended with its process, because it took longer than it may.
+
+    ``doing`` is what it did, as :func:`limited` was told.
+    """
+
+    def __init__(self, doing: str = "") -> None:
+        super().__init__("it took longer than its limit")
+        self.doing = doing
 
 
 MAPPED = 1e9
@@ -130,32 +137,34 @@ def kill_group(leader: int) -> None:
 
 
 @contextmanager
-def limited(limit_s: float) -> Iterator[None]:
+def limited(limit_s: float, doing: str = "") -> Iterator[None]:
     """Let the pool kill this worker if the block takes longer, and a grace; nothing elsewhere.
 
-    Of nested blocks the inner one's limit counts while it lasts.
+    Of nested blocks the inner one counts while it lasts. ``doing`` says what the block does.
     """
     if _mark is None:
         yield
         return
-    before = _mark.stat().st_mtime
-    _set(time.monotonic() + limit_s + GRACE_S + GRACE_SHARE * limit_s)
+    before, outer = _mark.stat().st_mtime, _mark.read_text(encoding="utf-8")
+    _set(time.monotonic() + limit_s + GRACE_S + GRACE_SHARE * limit_s, doing)
     try:
         yield
     finally:
-        _set(before)
+        _set(before, outer)
 
 
-def _set(deadline: float) -> None:
+def _set(deadline: float, doing: str) -> None:
     assert _mark is not None  # noqa: S101 - only a worker has limits
     with contextlib.suppress(OSError):  # the pool is closing: its folder is gone
+        # Until its time is set, the mark has that of today, which is no deadline that has passed.
+        _mark.write_text(doing, encoding="utf-8")
         os.utime(_mark, (deadline, deadline))
 
 
-def overdue(mark: Path) -> bool:
-    """Tell, in the pool's process, whether a worker is at work after its deadline."""
+def overdue(mark: Path) -> str | None:
+    """Return, in the pool's process, what a worker does after its deadline; None before it."""
     try:
         deadline = mark.stat().st_mtime
+        return mark.read_text(encoding="utf-8") if 0 < deadline < time.monotonic() else None
     except OSError:
-        return False
-    return 0 < deadline < time.monotonic()
+        return None

@@ -20,6 +20,7 @@ from harness.stan import CmdStan, compile_program
 from harness.study import comparing
 from harness.study.plan import Plan
 from harness.study.pool import Pool
+from harness.study.prepare import trying_s
 from harness.study.worker import GRACE_S, GRACE_SHARE, OverdueError, limited
 
 LIMIT_S = 2.0
@@ -58,11 +59,17 @@ def test_a_program_that_never_ends_is_refused(tmp_path: Path, isolated_cache: Pa
     """Where even the first evaluation has no end, the model's error says which limit was passed."""
     assert isolated_cache
     found = compared(NEVER, tmp_path, engine="embedded", methods=("dadvi",), nuts=False, jobs=1)
-    assert "took longer than the limit of 2.0 s" in str(found.error)
+    assert "trying it at random points took longer than the limit of 2.0 s" in str(found.error)
+
+
+@pytest.mark.parametrize(("run_s", "trying"), [(10, 10), (600, 60), (3600, 360)])
+def test_trying_a_program_has_a_limit_of_its_own(run_s: float, trying: float) -> None:
+    """A minute, a tenth of a long run's limit, or a short one's."""
+    assert trying_s(run_s) == trying
 
 
 def _outlast(limit_s: float) -> str:
-    with limited(limit_s):
+    with limited(60), limited(limit_s, "waiting"):
         time.sleep(60)
     return "went on"
 
@@ -84,6 +91,7 @@ def test_only_the_worker_that_is_overdue_is_ended() -> None:
             out[label] = (value, error, time.monotonic() - begin)
     pool.close()
     assert isinstance(out["long"][1], OverdueError)
+    assert out["long"][1].doing == "waiting"
     assert out["other"][1] is None
     assert out["long"][2] > 0.5 + GRACE_S + GRACE_SHARE * 0.5
 
