@@ -138,9 +138,9 @@ class Thread:
         return self.job is None and not self.away
 
     @property
-    def overdue(self) -> bool:
-        """No recorded run is."""
-        return False
+    def overdue(self) -> None:
+        """Nothing: no recorded run is."""
+        return
 
     def start(self, job: Job) -> None:
         """Begin a run."""

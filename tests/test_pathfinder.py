@@ -177,6 +177,26 @@ def test_more_draws_are_of_more_proposals() -> None:
     assert PathfinderOptions().draws_a_path(90_000, 5, 1.0) == 4000  # type: ignore[call-arg]
 
 
+LOOP = """
+parameters { real x; }
+model {
+  real sum = 0;
+  for (n in 1:100000) sum += lgamma(n + exp(x));
+  x ~ normal(0, 1);
+  target += 0 * sum;
+}
+"""
+
+
+def test_loops_count_among_the_seconds_of_many_draws(tmp_path: Path) -> None:
+    """A program without data of 100 000 steps a density is slow: it gets the usual draws only."""
+    file = written(tmp_path, LOOP)
+    context = RunContext(Program(file, {}, embedded=True), None, 60.0, 1)
+    spec = RunSpec("m", "pathfinder", {}, 1, 50_000)
+    expected = pathfinder_method._density_s(spec, context, EmbeddedModel(file, None))
+    assert PathfinderOptions().draws_a_path(50_000, 1, expected) == 4000  # type: ignore[call-arg]
+
+
 NO_PATH = "parameters { real x; } model { target += 0 * x; }"
 
 

@@ -159,7 +159,7 @@ def _embedded(
 
 
 def _density_s(spec: RunSpec, context: RunContext, model: EmbeddedModel) -> float:
-    """Return about how long a density takes, from the size of the data; 0 if that is all the same.
+    """Return about how long a density takes, from data and loops; 0 if that is all the same.
 
     The usual number of draws is always taken, and data are not read for it.
     """
@@ -169,7 +169,7 @@ def _density_s(spec: RunSpec, context: RunContext, model: EmbeddedModel) -> floa
     if spec.draws <= USUAL_DRAWS:
         return 0.0
     data = arrays(kept_data(context.data_file, context.data_hash))
-    return expected_s(context.program.stan_file, model, data).density
+    return expected_s(context.program.stan_file, model, data).gradient
 
 
 def _by_cmdstan(
@@ -305,7 +305,8 @@ PATHFINDER = Method(
     kind="Pathfinder",
     fit=fit,
     options=PathfinderOptions(),
-    version=2,
+    # Version 3 counts a program's loops among the seconds that many draws take.
+    version=3,
     draws=USUAL_DRAWS,
     look=Look("#c77700", DASHED, "$P$"),
     usual=True,
