@@ -143,6 +143,19 @@ def test_python_dash_m_is_the_same_command() -> None:
     assert "harness" in out.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_reader_that_closes_the_pipe_gets_no_error() -> None:
+    """As in ``harness models | head -1``."""
+    command = [sys.executable, "-m", "harness", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == b""
+    assert process.returncode in {1, common.EXIT_UNREAD}  # 1 is that of rich
+
+
 def test_a_program_may_be_followed_by_its_data(tmp_path: Path) -> None:
     """Programs with and without data and lecture models may stand side by side."""
     (tmp_path / "a.stan").write_text("parameters { real m; } model { m ~ normal(0, 1); }")

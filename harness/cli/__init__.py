@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ import click
 from harness.cli.baseline import baseline
 from harness.cli.cache import cache
 from harness.cli.check import check
-from harness.cli.common import fail
+from harness.cli.common import EXIT_UNREAD, fail
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.judge import judge
@@ -25,6 +27,10 @@ class _Refusing(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # Nobody reads on, as after `| head`: what Python still holds back is let go, too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(EXIT_UNREAD) from error
         except Exception as error:
             from harness.check.baseline.form import BaselineError
             from harness.intake import DrawsError

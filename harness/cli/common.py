@@ -27,6 +27,7 @@ T = TypeVar("T")
 EXIT_LEVEL = 1
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
 
 setting = partial(click.option, show_default=True)
 """An option whose help shows its default."""
@@ -142,6 +143,8 @@ def guarded(work: Callable[[Progress], T], *, quiet: bool) -> T:
     except comparing.Interrupted as interrupt:
         echo(str(interrupt), err=True)
         raise SystemExit(EXIT_INTERRUPTED) from interrupt
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise fail(str(error)) from error
 

@@ -66,7 +66,7 @@ def files_of(named: str, role: str = "reference") -> list[Path]:
     # ADVI writes its path beside its draws.
     found = [p for p in found if "diagnostic" not in p.stem] or found
     if not found or not all(is_file(p) for p in found):
-        allowed = f"auto, nuts, or {TAKEN_FILES}" if role == "reference" else TAKEN_FILES
+        allowed = f"auto, nuts, ensemble, or {TAKEN_FILES}" if role == "reference" else TAKEN_FILES
         raise DrawsError(f"no such {role}: {clip(one_line(named), 300)}; allowed: {allowed}")
     return found
 

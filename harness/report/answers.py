@@ -42,11 +42,13 @@ def answer_for_one(rows: Sequence[Row], base: str, entry: ModelComparison) -> tu
     if entry.error is not None:
         return "Undecided: it could not be compared.", one_line(entry.error)
     usable = choices(rows)
+    nuts = next((r for r in rows if r.method == "nuts"), None)
+    if not usable and nuts is not None and nuts.level != "reference":
+        return _of_nuts_alone(nuts, entry.reference), ""
     if not usable:
         return "No approximation was run.", ""
     by = {level: [r for r in usable if r.level == level] for level in ORDER}
     good = by["pass"]
-    nuts = next((r for r in rows if r.method == "nuts"), None)
     sound = nuts is not None and nuts.level in {"reference", "pass"}
     stay = _fallback(entry.reference, sound=sound)
     failing = [r for r in by["fail"] if r.method in DEFAULTS]
@@ -77,6 +79,15 @@ def answer_for_one(rows: Sequence[Row], base: str, entry: ModelComparison) -> tu
         answer = "No method can be used: the posterior is improper."
         return answer, f"{capital(level)}. {advice}"
     return answer, _detail(by, good, base, entry.reference, nuts)
+
+
+def _of_nuts_alone(nuts: Row, reference: Reference) -> str:
+    """Say how draws of NUTS were judged, where there is nothing else to decide about."""
+    if nuts.level == "pass":
+        return f"{nuts.title} agrees with {evidence(reference, method=nuts.method)}."
+    if nuts.level == "unknown":
+        return f"Undecided: {nuts.title} could not be judged."
+    return f"{nuts.title} {'is wrong' if nuts.level == 'fail' else 'is off'}: {nuts.says}."
 
 
 def _fallback(reference: Reference, *, sound: bool) -> str:
