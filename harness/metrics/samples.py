@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.metrics.sample import CONSTANT, Sample
 from harness.metrics.threads import blocks_of, each
 from harness.metrics.together import Columns, fill
+from harness.ranks import ascending, in_order
 from harness.records import Draws, FloatArray
 
 R = TypeVar("R")
@@ -109,8 +110,8 @@ def _prepare(draws: Draws, own: dict[str, Sample], at: dict[str, int], *, keep: 
     flat = values.reshape(len(at), -1)
     new = not at.keys() <= own.keys()
     # The order is for figures that a sample has had before it was released.
-    order = np.argsort(flat, axis=1) if new and keep and not draws.iid else None
-    ordered = np.sort(flat, axis=1) if order is None else np.take_along_axis(flat, order, 1)
+    wanted = new and keep and not draws.iid
+    ordered, order = in_order(flat) if wanted else (ascending(flat), None)
     for i, (name, x) in enumerate(zip(at, values, strict=True)):
         if name in own:
             own[name].restore(x)
