@@ -117,13 +117,36 @@ class Block:
 
         Shape ``(column, chain * draw)``.
         """
-        reach = 5 * self.scale[part]
-        low, high = (self.centre[part] + sign * reach for sign in (-1, 1))
+        x = self.half(which, part)
+        means, beyond = (of[part] for of in self._clips[which])
+        found = x - means[:, None, None]
+        some = np.flatnonzero(beyond)
+        if some.size:
+            columns = np.arange(len(self.z))[part][some]
+            found[some] = self._clip(x[some], columns) - means[some, None, None]
+        return np.asarray(found.reshape(len(x), -1))
+
+    def _clip(self, x: FloatArray, columns: slice | Columns) -> FloatArray:
+        reach = 5 * self.scale[columns]
+        low, high = (self.centre[columns] + sign * reach for sign in (-1, 1))
         kind = self.z.dtype
-        low, high = low.astype(kind)[:, None, None], high.astype(kind)[:, None, None]
-        x = np.clip(self.half(which, part), low, high).reshape(len(reach), -1)
-        x -= np.mean(x, axis=1)[:, None]
-        return np.asarray(x)
+        return np.clip(x, low.astype(kind)[:, None, None], high.astype(kind)[:, None, None])
+
+    @cached
+    def _clips(self) -> tuple[tuple[FloatArray, NDArray[np.bool_]], ...]:
+        """Of each half the columns' means, clipped, and which columns have draws to clip."""
+
+        def of(which: int, part: slice) -> tuple[FloatArray, NDArray[np.bool_]]:
+            x = self.half(which, part)
+            clipped = self._clip(x, part)
+            beyond = np.any(clipped != x, axis=(1, 2))
+            return np.mean(clipped.reshape(len(x), -1), axis=1), beyond
+
+        found = [list(of_parts(partial(of, which), len(self.z))) for which in (0, 1)]
+        return tuple(
+            (np.concatenate(means), np.concatenate(beyond))
+            for means, beyond in (zip(*parts, strict=True) for parts in found)
+        )
 
     def projected(self, rows: FloatArray, of: Callable[[slice], FloatArray]) -> FloatArray:
         """Return linear combinations of the columns, the sum over parts of ``rows @ of(part)``.
