@@ -14,6 +14,7 @@ from harness.records import (
     Comparison,
     Cost,
     Draws,
+    Estimate,
     Model,
     ModelComparison,
     Reason,
@@ -194,6 +195,9 @@ def test_words_name_who_agrees_who_differs_and_what_they_doubt() -> None:
     assert standing.headline(by["dadvi"]).startswith("doubts itself: other basins; ")
     assert "with DADVI + PSIS as reference: " in standing.headline(by["dadvi"])
     assert "nats by its own weights" in standing.headline(by["dadvi"])
+    known = by["dadvi"].divergence
+    vague = dataclasses.replace(by["dadvi"], divergence=Estimate(known.value, known.value))
+    assert "nats" not in standing.headline(vague)
     assert standing.first_words(entry, 3) == [f"m: {said} (3 runs to come)"]
     assert standing.summary(ModelComparison(MODEL, None, none)) == ""
 

@@ -181,7 +181,7 @@ def _environment() -> Environment:
         "prose": prose,
         "breakable": breakable,
         "slug": _slug,
-        "short": lambda text: clip(text, SHORT, words=True),
+        "short": lambda text, most=SHORT: clip(text, most, words=True),
         "dashes": _dashes,
         "most_telling": lambda n: f"the {min(n, MOST_TELLING)} most telling",
         "method_title": lambda method: looks.look(method).title,
@@ -191,7 +191,7 @@ def _environment() -> Environment:
         "whole": lambda value: "–" if math.isnan(value) else integer(round(value)),
         "share": lambda value: "–" if math.isnan(value) else percent(value),
     }
-    environment.tests["cut"] = lambda text: len(text) > SHORT
+    environment.tests["cut"] = lambda text, most=SHORT: len(text) > most
     return environment
 
 
