@@ -15,7 +15,7 @@ from test_short_chains_ensemble import ensemble_of, optimum_of
 from harness.check.baseline.summarise import of_draws
 from harness.ranks import ranks
 from harness.records import Draws, FloatArray, Reason
-from harness.vi.short_chains import CHECKS, Sizes, doubts, hmc, length, nested, regions
+from harness.vi.short_chains import CHECKS, Sizes, doubts, hmc, home, length, nested, regions
 from harness.vi.short_chains.coordinates import Dense, Parts
 from harness.vi.short_chains.figures import balance
 
@@ -275,6 +275,7 @@ def test_few_draws_fire_ess_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = Sizes(chains=192, draws=10)
     assert "ess" not in fired(ensemble_of(targets.standard(2), sizes=sizes).figures)
     monkeypatch.setattr(length, "LONGEST", 0)
+    monkeypatch.setattr(home, "WORTH", 0)
     assert fired(ensemble_of(targets.standard(2), sizes=sizes).figures) == {"ess"}
 
 

@@ -18,7 +18,7 @@ from harness.records import FloatArray
 from harness.stan.embedded import EmbeddedModel
 from harness.vi import deterministic, short_chains
 from harness.vi.deterministic import Optimum, Settings
-from harness.vi.short_chains import Ensemble, Sizes, home, nested
+from harness.vi.short_chains import Ensemble, Sizes, coordinates, hmc, home, nested
 from harness.vi.short_chains.coordinates import (
     ratio_of_stretches,
 )
@@ -233,24 +233,48 @@ def test_chains_in_bad_coordinates_start_again_in_their_own(
     assert as_before.leapfrogs.mean() > 1.2 * found.leapfrogs.mean()
 
 
-@pytest.mark.parametrize(("d", "looks"), [(20, [True]), (100, [False, True])])
-def test_bad_coordinates_are_seen_early_in_few_dimensions(
-    d: int, looks: list[bool], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("d", "draws"), [(20, 6), (100, 8)])
+def test_bad_coordinates_are_seen_early(
+    d: int, draws: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six draws of each chain tell of 20 directions; of 100, the first twenty draws do."""
+    """Six draws of each chain tell of 20 directions, and eight of 100."""
     target, found = targets.standard(d), []
     variance = np.concatenate([np.full(4, 1 / 16), np.full(4, 4.0), np.ones(d - 8)])
     optimum = _with(optimum_of(target), covariance=np.diag(variance))
     reshaped = home.Home.reshaped
 
-    def look(own: home.Home, *given: Any) -> home.Home | None:
-        again = reshaped(own, *given)
-        found.append(again is not None)
+    def look(own: home.Home, target: Any, drawn: FloatArray, *given: Any) -> home.Home | None:
+        again = reshaped(own, target, drawn, *given)
+        found.append((drawn.shape[1], again is not None))
         return again
 
     monkeypatch.setattr(home.Home, "reshaped", look)
     assert short_chains.doubts(ensemble_of(target, optimum=optimum).figures) == ()
-    assert found[: len(looks)] == looks
+    assert found[0] == (draws, True)
+
+
+@pytest.mark.parametrize("limit", [0, home.WORTH])
+def test_chains_draw_more_where_paths_are_short(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a normal a path takes two gradients; without a budget there are the fewest draws."""
+    monkeypatch.setattr(home, "WORTH", limit)
+    found = ensemble_of(targets.standard(3))
+    assert found.z.shape[1] == (home.MOST if limit else Sizes().draws)
+
+
+def test_transitions_take_the_gradients_that_are_expected() -> None:
+    """Those of 2000 transitions on a normal, at long, middle and short steps."""
+    target = Counted(targets.standard(5))
+    maps = (coordinates.coordinates_of(np.zeros(5), np.ones(5)),)
+    rng = np.random.default_rng(3)
+    at = hmc.chains_at(target, rng.standard_normal((2000, 5)), np.zeros(2000, dtype=np.intp))
+    for step in (2.2, 1.0, 0.5):
+        before = target.gradients
+        hmc.transition(target, maps, at, step, rng, Clock(60))
+        taken = (target.gradients - before) / 2000
+        # Steps are jittered by a fifth, which the expectation leaves out.
+        assert taken == pytest.approx(hmc.gradients_of(step), rel=0.1)
 
 
 def test_draws_are_thinned_from_the_last_on() -> None:

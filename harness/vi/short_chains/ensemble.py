@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.vi.short_chains import nested
 from harness.vi.short_chains.checks import doubts
+from harness.vi.short_chains.coordinates import PER_DIMENSION
 from harness.vi.short_chains.figures import (
     Look,
     View,
@@ -91,26 +94,26 @@ def run(
     if others:
         home = Home.of(target, optimum, others, rng, clock, sizes)
     home = home.with_shares(target, rng, clock)
-    home, made, roaming = *_first(target, home, sizes.draws, rng, clock), False
+    home, made, roaming = *_first(target, home, rng, clock), False
     burn = home.burn
     if len(home.maps) > 1:
         roaming = float(np.mean(home.parts.nearest(made.end.z) != made.start.part)) > SWITCHED
     if roaming:
         burn = max(burn, BURN)
-        made = kept(target, home, home.starts, sizes.draws, rng, clock, burn=burn, roam=True)
+        made = kept(target, home, home.starts, home.draws, rng, clock, burn=burn, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
     found = looked(home, made, looks)
     if merely_misshapen(figures := found[0].figures):
         again = home.reshaped(target, made.z, made.end, figures["ess"], rng, clock)
         if again is not None:
             home, burn, begin = again, again.burn, first_half(again.starts)
-            made = kept(target, home, begin, sizes.draws, rng, clock, burn=burn)
+            made = kept(target, home, begin, home.draws, rng, clock, burn=burn)
             found = looked(home, made, looks)
     if len(made.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
         rest = home.starts.take(np.arange(len(made.z), len(home.starts.z)))
-        made = made.and_(kept(target, home, rest, sizes.draws, rng, clock, burn=burn))
+        made = made.and_(kept(target, home, rest, home.draws, rng, clock, burn=burn))
         found = looked(home, made, looks)
-    spent, thin, part = burn + sizes.draws, 1, made.start.part
+    spent, thin, part = burn + home.draws, 1, made.start.part
     while merely_slow((view := _best(found)).figures):
         go_on = longer(view.figures, len(made.z), made.z.shape[1], thin, spent)
         if go_on is None:
@@ -149,21 +152,22 @@ def run(
     )
 
 
-def _first(
-    target: Target, home: Home, draws: int, rng: np.random.Generator, clock: Clock
-) -> tuple[Home, Kept]:
+def _first(target: Target, home: Home, rng: np.random.Generator, clock: Clock) -> tuple[Home, Kept]:
     """Make the first draws, and again where a few of them show that coordinates are bad.
 
     Chains are independent, so that their draws are worth at least as many.
     """
-    few = min(EARLY, draws)
-    made = kept(target, home, first_half(home.starts), few, rng, clock, burn=home.burn)
-    again = home.reshaped(target, made.z, made.end, len(made.z), rng, clock)
+    enough = math.ceil(PER_DIMENSION * target.dimension / home.sizes.chains)
+    few, burn = min(max(EARLY, enough), home.draws), min(home.burn, BURN)
+    made = kept(target, home, first_half(home.starts), few, rng, clock, burn=burn)
+    worth = max(len(made.z), float(np.min(nested.effective(made.z))))
+    again = home.reshaped(target, made.z, made.end, worth, rng, clock)
     if again is not None:
         begin = first_half(again.starts)
-        return again, kept(target, again, begin, draws, rng, clock, burn=again.burn)
-    if few < draws:
-        made = made.then(kept(target, home, made.end, draws - few, rng, clock, burn=0))
+        return again, kept(target, again, begin, again.draws, rng, clock, burn=again.burn)
+    left = home.burn - burn + home.draws - few
+    if left:
+        made = made.then(kept(target, home, made.end, left, rng, clock, burn=0)).last(home.draws)
     return home, made
 
 

@@ -165,19 +165,33 @@ def far_figures(
 ) -> tuple[dict[str, float], FloatArray]:
     """Return what far starts say, and a point of each region apart that they found.
 
-    An ensemble that is ``refused`` anyway is not compared with them again; else with chains that
-    are as long as its own draws, of ``thin`` transitions each.
+    An ensemble that is ``refused`` anyway is not compared with them again, and one of each region
+    apart is enough; else with chains that are as long as its own draws, of ``thin`` transitions
+    each.
     """
-    found, at = _far_once(target, frame, made, far, started, COMPARED, rng, clock)
-    if FAR.isdisjoint(c.id for c in doubts(found[0])) or (refused and not len(found[1])):
-        return found
+
+    def arrived(at: Chains) -> NDArray[np.intp]:
+        return np.flatnonzero(at.value >= regions.level_of(made.value))
+
+    share = len(arrived(far)) / started
+    if refused:
+        some = rng.permutation(arrived(far))[:COMPARED]
+        far = far.take(np.union1d(some, frame.home.apart(target, made.end, far)))
+    figures, at, other = _far_once(target, frame, made, far, arrived(far), COMPARED, rng, clock)
+    figures["arrived"] = share
+    if FAR.isdisjoint(c.id for c in doubts(figures)) or (refused and not len(other)):
+        return figures, at.z[other]
     # Chains may still be on their way, or where the common step is too long for them: in many
     # dimensions also near a mode, where log p is higher than anywhere at home.
     late = regions.away(frame.home.parts, made.end, at)
     late |= at.value < regions.level_of(made.value)
     late |= at.value > made.value.max()
     at = at.put(late, travel(target, frame.home, at.take(late), rng, clock))
-    return _far_once(target, frame, made, at, started, 2 * COMPARED, rng, clock, thin)[0]
+    share = share if refused else len(arrived(at)) / started
+    figures, at, other = _far_once(
+        target, frame, made, at, arrived(at), 2 * COMPARED, rng, clock, thin
+    )
+    return figures | {"arrived": share}, at.z[other]
 
 
 def _far_once(
@@ -185,22 +199,20 @@ def _far_once(
     frame: Frame,
     made: Kept,
     far: Chains,
-    started: int,
+    run: NDArray[np.intp],
     compared: int,
     rng: np.random.Generator,
     clock: Clock,
     thin: int = 1,
-) -> tuple[tuple[dict[str, float], FloatArray], Chains]:
-    """Run far chains that have arrived; return figures, regions apart, and where all chains are.
+) -> tuple[dict[str, float], Chains, NDArray[np.intp]]:
+    """Run far chains that have arrived; return figures, all of them, and one of each region apart.
 
     All of them run if some seem to be in a region apart, which they may leave; else those do that
     are compared with the ensemble.
     """
     home = frame.home
-    arrived = far.value >= regions.level_of(made.value)
-    figures = {"arrived": float(np.count_nonzero(arrived)) / started, "far_rhat": math.nan}
+    figures = {"far_rhat": math.nan}
     other = home.apart(target, made.end, far)
-    run = np.flatnonzero(arrived)
     if not len(other):
         run = np.sort(rng.permutation(run)[:compared])
     if len(run) >= FEWEST:
@@ -213,7 +225,7 @@ def _far_once(
         if len(other):
             other = home.apart(target, made.end, far)
     figures["other_regions"] = float(len(other))
-    return (figures, far.z[other]), far
+    return figures, far, other
 
 
 def _agreement(frame: Frame, made: Kept, far: Kept) -> float:

@@ -126,10 +126,9 @@ def transition(
     the kinetic energy at the end is (|p|² + v₀ · G + v · G) / 2.
     """
     n, d = at.z.shape
-    longest = np.where(np.asarray(step) >= ONE_STEP, ONE_STEP, LENGTH)
-    length = longest * rng.uniform(SHORTEST, 1, n)
+    length = _longest(step) * rng.uniform(SHORTEST, 1, n)
     size = step * rng.uniform(1 - JITTER, 1 + JITTER, n)
-    count = np.clip(np.ceil(length / size), 1, LONGEST).astype(np.intp)
+    count = _steps(length, size)
     size = np.minimum(size, length / count)[:, None]
     momentum = rng.standard_normal((n, d))
     square = (momentum**2).sum(axis=1)
@@ -178,6 +177,19 @@ def transition(
         at.part,
     )
     return new, Moved(chance, yes, 2 * count, -before)
+
+
+def _longest(step: FloatArray | float) -> FloatArray:
+    return np.where(np.asarray(step) >= ONE_STEP, ONE_STEP, LENGTH)
+
+
+def _steps(length: FloatArray, size: FloatArray | float) -> NDArray[np.intp]:
+    return np.clip(np.ceil(length / size), 1, LONGEST).astype(np.intp)
+
+
+def gradients_of(step: float) -> float:
+    """Return about how many gradients a transition takes with a common step."""
+    return 2 * float(_steps(_longest(step) * np.linspace(SHORTEST, 1, 100), step).mean())
 
 
 def _by_part(

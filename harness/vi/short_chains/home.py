@@ -22,7 +22,15 @@ from harness.vi.short_chains.coordinates import (
     refined,
     slender,
 )
-from harness.vi.short_chains.hmc import PILOTS, Chains, Step, adapted_step, chains_at, transition
+from harness.vi.short_chains.hmc import (
+    PILOTS,
+    Chains,
+    Step,
+    adapted_step,
+    chains_at,
+    gradients_of,
+    transition,
+)
 from harness.vi.short_chains.masses import bridged_masses
 from harness.vi.sobol import base_blocks
 
@@ -76,12 +84,18 @@ BURN, BURN_CERTAIN, BURN_NECKS = 10, 5, 20
 find their way into necks first."""
 
 
+WORTH, MOST = 36_000, 40
+"""Gradients for which chains draw more than the fewest, and the most draws of each: where paths are
+short, draws cost little beside the fit and the starts, which are needed for any number of them.
+More than the most are thinned, because each look ranks all draws."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """What an ensemble costs at least: in doubt chains are longer or twice as many."""
 
     chains: int = 256
-    draws: int = 20  # of each chain, after those that are thrown away
+    draws: int = 20  # of each chain at least, after those that are thrown away
     far: int = 256
     proposals: int = 80  # for each chain, or an eighth of that where the first are worth much
 
@@ -139,6 +153,13 @@ class Home:
         if self.necks:
             return BURN_NECKS
         return BURN_CERTAIN if self.certain else BURN
+
+    @property
+    def draws(self) -> int:
+        """How many draws each chain makes at first."""
+        each = gradients_of(self.step) * self.sizes.chains
+        fewest = self.sizes.draws
+        return fewest if self.necks else max(fewest, min(int(WORTH / each), MOST))
 
     def with_shares(self, target: Target, rng: np.random.Generator, clock: Clock) -> Home:
         """Return the same with known shares of regions, and starts in them by these.

@@ -55,6 +55,10 @@ class Kept:
         both = self._each(lambda name: np.hstack([getattr(self, name), getattr(later, name)]))
         return replace(both, moved=self.moved | later.moved, end=later.end)
 
+    def last(self, draws: int) -> Kept:
+        """Return the last ``draws`` of each chain."""
+        return self._each(lambda name: getattr(self, name)[:, -draws:])
+
     def _each(self, made: Callable[[str], Any]) -> Kept:
         """Return the same with what is made of each array of draws, by its name."""
         return replace(self, **{name: made(name) for name in OF_DRAWS})

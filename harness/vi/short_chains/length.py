@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.vi.short_chains.checks import CHECKS, doubts
+from harness.vi.short_chains.home import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,6 @@ more look at all draws takes as long as many of them."""
 
 FOR_ONE = 2
 """Draws for one effective draw, at least: thinned draws can be worth no more than their number."""
-
-MOST = 40
-"""Draws of a chain; more transitions are thinned, because each look ranks all draws."""
 
 _ESS, _TAIL, _STUCK = (
     next(c.rule.close for c in CHECKS if c.id == name) for name in ("ess", "tail_error", "stuck")

@@ -51,9 +51,9 @@ ENOUGH, LARGEST = 0.025, 0.01
 """Effective weights, as a share of the most proposals, from which no others are drawn, if no weight
 is larger than the second figure: that may stand for a spike of the density."""
 
-SURE = 0.005
+SURE = 0.01
 """Error of a region's share by the weights above which a bridge tells the masses; the check on it
-allows four times as much, but few weights may hide how few they are."""
+allows twice as much, but few weights may hide how few they are."""
 
 AT_ONCE = 2048
 """Densities between looks at the clock."""
@@ -156,14 +156,14 @@ def weigh(
     """Draw proposals and weight them; points without a density have weight 0.
 
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
-    chains repair what the truncation biases. An eighth, a quarter or half of ``count`` is drawn
-    where that is enough. Those that are ``begun``, not yet ``count``, go on until regions' shares
-    are known.
+    chains repair what the truncation biases. An eighth, a quarter, half or three quarters of
+    ``count`` are drawn where that is enough. Those that are ``begun``, not yet ``count``, go on
+    until regions' shares are known.
     """
     z, each, log_p = np.empty((0, target.dimension)), np.empty((0, len(parts.each))), np.empty(0)
     if begun is not None:
         z, each, log_p = begun.z, parts.log_densities(begun.z), begun.log_p
-    for whole in (count // 8, count // 4, count // 2, count):
+    for whole in (count // 8, count // 4, count // 2, 3 * count // 4, count):
         if whole <= len(z):
             continue
         more, densities = parts.draw(whole - len(z), rng)
