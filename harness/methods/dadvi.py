@@ -52,7 +52,8 @@ class PsisOptions(ResponseOptions, WeightOptions):
     """The options of ``dadvi_psis``."""
 
 
-# Version 18 ends where the ELBO rises without end.
+# Version 18 ends where the ELBO rises without end, and has a linear response where log p bends at
+# points only.
 # Version 17, of weighted draws alone, draws more around the Gaussian's shell, and from
 # funnels where the first proposals show one.
 # Version 16 whitens coordinates sooner, ends starts that lead nowhere sooner, and counts proposals

@@ -18,6 +18,17 @@ The error of a one-sided difference, STEP/2 times a third derivative, has opposi
 halves of an antithetic pair; rounding a gradient of size 1e6 costs 1e6 × 1e-16 / STEP = 2e-7.
 """
 
+WIDE = 0.25
+"""Difference in sds of q where log p bends at points only, as ``double_exponential`` does.
+
+Hardly a draw lies within ``STEP`` of such a point, but the mean over q is smooth: a difference this
+wide meets a fifth of the draws, and its error is WIDE² / 6 of it.
+"""
+
+BENT = 0.5
+"""Curvature in units of q's sds is 1 at an optimum: narrow differences are farther from it where
+log p bends at points only, and wide ones are not."""
+
 CHUNK = 2_000_000  # numbers in one batch of points
 NEGLIGIBLE = 1e-5  # smaller entries of a Hessian, in units of q's sds, count as zero in its pattern
 
@@ -28,6 +39,7 @@ class Pattern:
 
     colour: NDArray[np.int_]  # the group of each column, shape (d,)
     known: NDArray[np.bool_]  # what differences determine, (d, d); the rest is 0 or symmetric
+    step: float = STEP  # the difference, in sds of q
 
     @property
     def colours(self) -> int:
@@ -75,8 +87,8 @@ def hessians(
     """Return S ∇²log p S at points, shape ``(point, d, d)``, by one-sided differences.
 
     ``gradient`` belongs to the points ``z``, both of shape ``(point, d)``. ``scale`` is the
-    diagonal of S, and differences are ``STEP`` times it, to the side that ``sign``, 1 or −1, says
-    for each point.
+    diagonal of S, and differences are the pattern's step times it, to the side that ``sign``, 1 or
+    −1, says for each point.
     """
     rows = _differences(target, z, gradient, scale, sign, pattern)
     whole = rows[:, pattern.colour]
@@ -94,11 +106,11 @@ def _differences(
     """Return the scaled differences for each group of columns, shape ``(point, colour, d)``."""
     n, d = z.shape
     step = np.zeros((pattern.colours, d))
-    step[pattern.colour, np.arange(d)] = STEP * scale
+    step[pattern.colour, np.arange(d)] = pattern.step * scale
     moved = z[:, None] + sign[:, None, None] * step
     _, there = target.log_density_gradient(moved.reshape(-1, d))
     rows = (there.reshape(n, -1, d) - gradient[:, None]) * scale
-    rows /= (sign * STEP)[:, None, None]
+    rows /= (sign * pattern.step)[:, None, None]
     return np.asarray(rows)
 
 

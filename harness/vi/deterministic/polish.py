@@ -12,6 +12,8 @@ import numpy as np
 from harness.records import FloatArray
 from harness.vi.deterministic.basins import NARROWED, Basin, narrower
 from harness.vi.deterministic.curvature import (
+    BENT,
+    WIDE,
     Pattern,
     confirmed,
     dense,
@@ -41,6 +43,10 @@ MOST = 100_000
 
 LEAST = 1e-3
 """The smallest curvature, in sds of q, of a metric."""
+
+FOR_BENT, ITERATIONS = (4, 512), 50
+"""Blocks and draws of each on which wide differences show whether log p bends at points only, and
+the most iterations of the optimiser there. In small blocks too few draws are near 0."""
 
 SURE = 256
 """Base draws from which an ELBO that rises without end is the posterior's, and not that of a few
@@ -125,14 +131,32 @@ def polish(
 ) -> Reached:
     """Polish an optimum by Newton's method on more and more draws until their error is small.
 
-    The Hessian needs fewer draws than the optimum and begins with a part of them. Without ``rng``
-    there are no new base draws.
+    The Hessian needs fewer draws than the optimum and begins with a part of them. Where it is not
+    definite because log p bends at points only, its differences are wider. Without ``rng`` there
+    are no new base draws.
 
     Raises
     ------
     harness.vi.deterministic.UnboundedError
         If the ELBO rises without end as q narrows.
     """
+    reached = _reached(objective, best, pattern, seconds, settings, wanted, rng)
+    if rng is None or reached.covariance is not None or pattern.step == WIDE:
+        return reached
+    bent = _bent(reached, best, rng)
+    return reached if bent is None else _reached(*bent, seconds, settings, wanted, rng)
+
+
+def _reached(
+    objective: Objective,
+    best: Basin,
+    pattern: Pattern,
+    seconds: float,
+    settings: Settings,
+    wanted: Wanted,
+    rng: np.random.Generator | None,
+) -> Reached:
+    """Polish an optimum with a Hessian by one kind of differences."""
     refused, theta = 0, best.theta
     before: Polished | None = None
     used, given = _first_size(objective, pattern), len(objective.eps)
@@ -176,6 +200,28 @@ def polish(
         objective, polished.theta, value, polished.hessian, covariance, known, error,
         polished.settled, polished.values, refused,
     )  # fmt: skip
+
+
+def _bent(
+    reached: Reached, best: Basin, rng: np.random.Generator
+) -> tuple[Objective, Basin, Pattern] | None:
+    """Return from where to polish again where log p bends at points only; None where it does not.
+
+    The pattern is that of wide differences.
+    """
+    objective, d = reached.objective, reached.objective.dimension
+    assert reached.hessian is not None  # noqa: S101 - it is formed here
+    narrow = np.diag(reached.hessian)[:d]
+    if not np.any(np.abs(narrow - 1) > BENT):
+        return None
+    objective = Objective(objective.target, base_blocks(d, *FOR_BENT, rng), objective.clock)
+    metric = metric_of(np.exp(2 * reached.theta[d:]))
+    path = lbfgs(objective, reached.theta, metric=metric, iterations=ITERATIONS)
+    pattern = replace(dense(d), step=WIDE)
+    wide = np.diag(mean_hessian(objective, path.x, pattern))
+    if not np.all(np.abs(wide - 1) < BENT):
+        return None
+    return objective, replace(best, theta=path.x, metric=metric), pattern
 
 
 def response_covariance(objective: Objective, theta: FloatArray) -> FloatArray | None:
