@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from harness.ranks import normal_scores, ordered_scores, ranks
+from harness.ranks import ascending, in_order, normal_scores, ordered_scores, ranks
 from harness.records import FloatArray
 
 TAIL = 0.05
@@ -85,14 +85,12 @@ def scores_of(chains: FloatArray) -> tuple[FloatArray, FloatArray]:
     n, draws, count = chains.shape
     rows = np.ascontiguousarray(chains.reshape(-1, count).T)
     found, middle = np.empty((2 * count, n * draws)), np.empty(count)
-    for j, row in enumerate(rows):
-        order = np.argsort(row)
-        inside = row[order]
-        middle[j] = (inside[(len(row) - 1) // 2] + inside[len(row) // 2]) / 2
+    for j, (inside, order) in enumerate(zip(*in_order(rows), strict=True)):
+        middle[j] = (inside[(len(inside) - 1) // 2] + inside[len(inside) // 2]) / 2
         if np.isnan(inside[-1]):
             middle[j] = np.nan
         away = np.abs(inside - middle[j])
-        found[j] = ordered_scores(row, order)
+        found[j] = ordered_scores(rows[j], order)
         found[count + j, order] = ordered_scores(away, np.argsort(away, kind="stable"))
     return found.T.reshape(n, draws, 2 * count), middle
 
@@ -113,7 +111,7 @@ def tail_error(chains: FloatArray, group: NDArray[np.intp]) -> FloatArray:
     so far to either side are two standard errors apart. The sd is a normal's with these quantiles.
     """
     n, draws, count = chains.shape
-    whole = np.sort(chains.reshape(n * draws, count), axis=0)
+    whole = ascending(chains.reshape(n * draws, count).T).T
     error = np.zeros(count)
     for share in (TAIL, 1 - TAIL):
         below = (chains <= whole[int(share * n * draws)]).mean(axis=1)
