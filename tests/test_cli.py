@@ -143,6 +143,16 @@ def test_python_dash_m_is_the_same_command() -> None:
     assert "harness" in out.stdout
 
 
+def test_ctrl_c_before_any_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 would mean ``changed`` to a caller of ``harness check``."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.main.commands["check"], "callback", interrupt)
+    assert invoke("check") == (common.EXIT_INTERRUPTED, "interrupted\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
 def test_a_reader_that_closes_the_pipe_gets_no_error() -> None:
     """As in ``harness models | head -1``."""

@@ -12,7 +12,7 @@ import click
 from harness.cli.baseline import baseline
 from harness.cli.cache import cache
 from harness.cli.check import check
-from harness.cli.common import EXIT_UNREAD, fail
+from harness.cli.common import EXIT_INTERRUPTED, EXIT_UNREAD, fail
 from harness.cli.compare import compare
 from harness.cli.doctor import doctor
 from harness.cli.judge import judge
@@ -27,6 +27,9 @@ class _Refusing(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:  # before there are runs to keep
+            click.echo("interrupted", err=True)
+            raise SystemExit(EXIT_INTERRUPTED) from interrupt
         except BrokenPipeError as error:
             # Nobody reads on, as after `| head`: what Python still holds back is let go, too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
