@@ -10,7 +10,7 @@ import pytest
 
 from harness import metrics
 from harness.metrics.chains import chain_modes
-from harness.metrics.modes import find_basins
+from harness.metrics.modes import find_basins, find_many
 
 if TYPE_CHECKING:
     from harness.records import FloatArray
@@ -130,3 +130,16 @@ def test_short_chains_in_two_modes_show_both(seed: int) -> None:
     assert len(metrics.prepare(x, iid=False).basins.edges) == 2
     x[:150] -= 8
     assert len(metrics.prepare(x, iid=False).basins.edges) == 3
+
+
+def test_samples_searched_together_have_the_modes_of_each_alone() -> None:
+    """The modes of a sample do not depend on those beside it, one of which has a single value."""
+    rng = np.random.default_rng(1)
+    draws = [draw(rng, 4000) for draw in (*ONE.values(), *(d for _, d in SEVERAL.values()))]
+    rows = np.sort([*draws, np.full(4000, 2.0)], axis=1)
+    sizes = np.linspace(1000.0, 4000.0, len(rows))
+    together = find_many(rows, sizes)
+    alone = [find_basins(row, size) for row, size in zip(rows, sizes.tolist(), strict=True)]
+    assert [b.count for b in together] == [1] * len(ONE) + [n for n, _ in SEVERAL.values()] + [1]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.edges, other.edges, rtol=1e-12)

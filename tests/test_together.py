@@ -62,8 +62,9 @@ def test_together_is_as_alone(iid: bool, draws: int) -> None:
 def test_the_density_is_arviz_own(bandwidth: float) -> None:
     """With few and with many cells under the kernel, also more than are reflected at the ends."""
     x = np.sort(np.random.default_rng(2).gamma(2.0, size=2000))
-    unit = (x - x[0]) / (x[-1] - x[0])
+    reach = x[-1] - x[0]
+    unit = (x - x[0]) / reach
     grid, density, _ = array_stats.kde(unit, bw=bandwidth, grid_len=modes.GRID)
-    ours = modes._density(x, bandwidth)
-    np.testing.assert_allclose(ours[0], grid, rtol=1e-12)
-    np.testing.assert_allclose(ours[1], density, rtol=1e-9, atol=1e-12)
+    (counts,) = modes._counts(x[None], np.array([reach]))
+    np.testing.assert_allclose(modes.MIDDLES, grid, rtol=1e-12)
+    np.testing.assert_allclose(modes._smoothed(counts, bandwidth), density, rtol=1e-9, atol=1e-12)

@@ -23,7 +23,8 @@ GRID = 512
 ROUGHNESS = 0.28209479177387814
 """Integral of the squared Gaussian kernel, which sets the noise of a density estimate."""
 
-_EDGES = np.linspace(0.0, 1.0, GRID + 1)
+MIDDLES = (np.arange(GRID) + 0.5) / GRID
+"""The middles of the cells of a density, in units of the range."""
 
 FEWEST = 50
 """Fewer draws than this show no modes."""
@@ -59,53 +60,76 @@ def find_basins(ordered: FloatArray, ess: float) -> Basins:
     ``ordered`` are the draws, finite and ascending; their effective size ``ess`` sets the
     bandwidth and the noise.
     """
-    if ordered.size == 0:
-        return Basins(np.array([-np.inf, np.inf]))
-    with np.errstate(over="ignore"):
-        beyond = ordered[-1] / 2 - ordered[0] / 2
-        outer = np.array([ordered[0] - beyond, np.nextafter(ordered[-1] + beyond, np.inf)])
-    inner = _split(ordered, ess / ordered.size, ordered.size)
-    return Basins(np.concatenate([outer[:1], inner, outer[1:]]))
+    return find_many(ordered[None], np.array([ess]))[0]
 
 
-def _split(x: FloatArray, worth: float, total: int) -> FloatArray:
-    """Return the valleys within a part of the draws; ``worth`` is ESS per draw."""
-    if x.size < max(FEWEST, 2 * LEAST_MASS * total):
-        return np.empty(0)
-    # A few draws far out in a tail would leave the grid no resolution for the rest.
-    core = x[int(0.001 * x.size) : x.size - int(0.001 * x.size)]
-    spread = _bandwidth_scale(core)
-    reach = float(core[-1]) - float(core[0])
-    # The sd of equal draws is not 0 but what rounding their mean leaves.
-    if spread <= 0 or not 0 < reach < math.inf:
-        return np.empty(0)
-    ess = max(core.size * worth, 2.0)
-    step = reach / GRID
-    bandwidth = max(0.9 * spread * ess**-0.2, 1.5 * step, _lattice(core))
-    grid, density = _density(core, bandwidth / reach)
-    noise = ROUGHNESS / (ess * bandwidth / reach)
-    cuts = _valleys(density, grid * reach + float(core[0]), noise, x, total)
-    if cuts.size == 0:
-        return cuts
-    parts = np.split(x, np.searchsorted(x, cuts))
-    deeper = [_split(part, worth, total) for part in parts]
-    return np.sort(np.concatenate([cuts, *deeper]))
+def find_many(ordered: FloatArray, ess: FloatArray) -> list[Basins]:
+    """Find the modes of samples as :func:`find_basins` does.
 
-
-def _density(x: FloatArray, bandwidth: float) -> tuple[FloatArray, FloatArray]:
-    """Return a grid over the range of ascending draws, and their Gaussian kernel density there.
-
-    All in units of the range, shape ``(GRID,)``. Counts in cells are smoothed, and reflected at
-    both ends: ArviZ's estimate, without its sorting and its checks.
+    ``ordered`` has shape ``(row, draw)``, and ``ess`` are their effective sizes, ``(row,)``.
     """
-    edges = _EDGES
+    n = ordered.shape[1]
+    if n == 0:
+        return [Basins(np.array([-np.inf, np.inf])) for _ in ordered]
+    low, high = ordered[:, 0], ordered[:, -1]
+    with np.errstate(over="ignore"):
+        beyond = high / 2 - low / 2
+        first, last = low - beyond, np.nextafter(high + beyond, np.inf)
+    cuts = _split(ordered, ess / n, n)
+    return [
+        Basins(np.concatenate([[start], inner, [end]]))
+        for start, inner, end in zip(first, cuts, last, strict=True)
+    ]
+
+
+def _split(x: FloatArray, worth: FloatArray, total: int) -> list[FloatArray]:
+    """Return the valleys within parts of the draws; ``worth`` is ESS per draw of each."""
+    found = [np.empty(0) for _ in x]
+    n = x.shape[1]
+    if n < max(FEWEST, 2 * LEAST_MASS * total):
+        return found
+    # A few draws far out in a tail would leave the grid no resolution for the rest.
+    core = x[:, int(0.001 * n) : n - int(0.001 * n)]
+    spread = _bandwidth_scale(core)
+    with np.errstate(over="ignore"):
+        reach = core[:, -1] - core[:, 0]
+    # The sd of equal draws is not 0 but what rounding their mean leaves.
+    good = np.flatnonzero((spread > 0) & (reach > 0) & (reach < math.inf))
+    if good.size < len(x):
+        core, spread, reach = core[good], spread[good], reach[good]
+    ess = np.maximum(core.shape[1] * worth[good], 2.0)
+    smooth = np.maximum(0.9 * spread * ess**-0.2, 1.5 * (reach / GRID))
+    bandwidth = np.maximum(smooth, _lattice(core)) / reach
+    noise = ROUGHNESS / (ess * bandwidth)
+    for i, counts in enumerate(_counts(core, reach)):
+        row = x[good[i]]
+        grid = MIDDLES * reach[i] + core[i, 0]
+        cuts = _valleys(_smoothed(counts, bandwidth[i]), grid, noise[i], row, total)
+        if cuts.size:
+            parts = np.split(row, np.searchsorted(row, cuts))
+            deeper = [_split(part[None], worth[good[i : i + 1]], total)[0] for part in parts]
+            cuts = np.sort(np.concatenate([cuts, *deeper]))
+        found[good[i]] = cuts
+    return found
+
+
+def _counts(x: FloatArray, reach: FloatArray) -> FloatArray:
+    """Return how many of ascending draws ``(row, draw)`` are in each cell of their range."""
     # In the data's own unit, tiny numbers would be lost.
-    unit = x - x[0]
-    unit /= x[-1] - x[0]
-    upto = np.zeros(GRID + 1)
-    upto[1:-1] = np.searchsorted(unit, edges[1:-1])
-    upto[-1] = x.size
-    counts = upto[1:] - upto[:-1]
+    unit = x - x[:, :1]
+    unit /= reach[:, None]
+    unit *= GRID
+    cell = np.minimum(unit.astype(np.intp), GRID - 1)
+    cell += (np.arange(len(x)) * GRID)[:, None]
+    counts = np.bincount(cell.ravel(), minlength=len(x) * GRID)
+    return counts.reshape(len(x), GRID).astype(np.float64)
+
+
+def _smoothed(counts: FloatArray, bandwidth: float) -> FloatArray:
+    """Return the Gaussian kernel density of counts in cells, in units of the range: ``(GRID,)``.
+
+    The cells are reflected at both ends: ArviZ's estimate, without its sorting and its checks.
+    """
     width = bandwidth * GRID
     reach = math.ceil(4 * width)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
@@ -116,25 +140,26 @@ def _density(x: FloatArray, bandwidth: float) -> tuple[FloatArray, FloatArray]:
         padded = np.pad(padded, reach - pad)
     near = padded[max(pad - reach, 0) : padded.size - max(pad - reach, 0)]
     density = np.convolve(near, kernel, mode="valid")
-    return (edges[1:] + edges[:-1]) / 2, density * (GRID / np.sum(density))
+    return np.asarray(density * (GRID / np.sum(density)))
 
 
-def _bandwidth_scale(x: FloatArray) -> float:
+def _bandwidth_scale(x: FloatArray) -> FloatArray:
     """Return Silverman's robust scale: the smaller of sd and normal-consistent IQR."""
-    low, high = x[int(0.25 * x.size)], x[int(0.75 * x.size)]
+    n = x.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
-        sd = float(np.std(x))
-        iqr = float(high - low) / 1.349
-    return min(sd, iqr) if iqr > 0 else sd
+        sd = np.std(x, axis=1)
+        iqr = (x[:, int(0.75 * n)] - x[:, int(0.25 * n)]) / 1.349
+    return np.asarray(np.where(iqr > 0, np.where(iqr < sd, iqr, sd), sd))
 
 
-def _lattice(x: FloatArray) -> float:
-    """Return the usual step between the values of a discrete quantity: they are not modes."""
-    changes = x[1:] != x[:-1]
-    count = np.count_nonzero(changes)
-    if count == 0 or count + 1 > x.size / 20:
-        return 0.0
-    return float(np.median(np.diff(x)[changes]))
+def _lattice(x: FloatArray) -> FloatArray:
+    """Return the usual step between the values of discrete quantities: they are not modes."""
+    changes = x[:, 1:] != x[:, :-1]
+    count = np.count_nonzero(changes, axis=1)
+    found = np.zeros(len(x))
+    for i in np.flatnonzero((count > 0) & (count + 1 <= x.shape[1] / 20)):
+        found[i] = np.median(np.diff(x[i])[changes[i]])
+    return found
 
 
 def _valleys(

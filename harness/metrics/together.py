@@ -24,6 +24,7 @@ from harness.metrics.effective import (
     rhat_of_scores,
     waves,
 )
+from harness.metrics.modes import find_many
 from harness.metrics.sample import CONSTANT, FEWEST_PER_LEVEL, LEVELS, QUANTILES, Sample
 from harness.ranks import together_scores
 from harness.records import FloatArray
@@ -99,6 +100,7 @@ def _fill(
         np.less_equal(x[:, None], at[:, :, None, None], out=series[:, 2 : 2 + len(LEVELS)])
         if whole:
             found |= _by_rank(columns, series[:, -1])
+            found["basins"] = find_many(ordered, np.array(found["_local_worth"]))
         sizes = effective_sizes(series)
         found["_sizes"] = [tuple(row[: 2 + len(LEVELS)]) for row in sizes.tolist()]
         if whole:
