@@ -38,6 +38,10 @@ FEW = 20
 """Chains in a region that are enough for an acceptance of its own; where no region has them, it is
 that of all."""
 
+UNSURE = 1.25
+"""Factor of the error of tails where there are necks: it is then told by the few chains that have
+been there, and is too small where these are fewer than should be."""
+
 Look = Literal["starts", "regions", "whole"]
 """Where a draw counts as: where its chain started, in the region where it is, or in one of all."""
 
@@ -109,6 +113,7 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
         for own in [fit_there & (made.kernel == k)]
         if np.count_nonzero(own) >= FEW * made.z.shape[1]
     ]
+    tail = float(np.max(nested.tail_error(made.z, region[:, 0])))
     figures = {
         "other_mass": home.left,
         "share_error": home.weights.share_error(len(home.maps)) if apart else 0.0,
@@ -120,7 +125,7 @@ def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]
         "weight_share": home.share,
         # Not of log p, which keeps half of its deviation whatever the path: momenta bring the rest.
         "ess": float(np.min(np.delete(nested.effective(scores), [x.shape[2] - 1, -1]))),
-        "tail_error": float(np.max(nested.tail_error(made.z, region[:, 0]))),
+        "tail_error": tail * (UNSURE if home.necks else 1.0),
     }
     return figures, _slowest(home, made, np.where(np.isnan(rhat), np.inf, rhat))
 
