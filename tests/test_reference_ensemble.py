@@ -176,6 +176,22 @@ def test_the_short_reason_names_two_checks_and_counts_the_rest() -> None:
     assert in_short({f"chains_{n}": v for n, v in fine.items()}) == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("weight_share", 0.00996, "0.996% (allowed: at least 1.000%)"),
+        ("nested_rhat", 1.010004, "1.010004 (allowed: at most 1.010000)"),
+        ("ess", 1999.6, "1999.6 (allowed: at least 2000.0)"),
+    ],
+)
+def test_a_figure_never_looks_like_the_limit_that_it_breaks(
+    name: str, value: float, said: str
+) -> None:
+    """It gets more digits."""
+    figures = {check.id: check.rule.close for check in CHECKS} | {name: value}
+    assert said in in_short({f"chains_{n}": v for n, v in figures.items()})
+
+
 def test_agreement_within_large_errors_is_no_second_witness() -> None:
     """NUTS stays trusted by its own diagnostics, and the evidence is NUTS alone."""
     few = ensemble(short(12)[:8])  # 160 draws: an outer quantile is known to some .17 sd

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness.methods.bridged import FitError, Problem
+from harness.methods.bridged import FitError, Problem, untransformed
 from harness.methods.dadvi_gaussian import optimum_of
 from harness.methods.short_chains import ChainsOptions
 from harness.records.names import stan_name
-from harness.records.text import count, fixed, integer, listed, number, percent, setting
+from harness.records.text import count, fixed, listed, number, percent, setting
 from harness.vi import short_chains
 from harness.vi.deterministic import StartError
 from harness.vi.short_chains import Check, Ensemble, Sizes
@@ -33,11 +33,17 @@ LEAST = 128
 MOST_NUMBERS = 10_000_000
 """Coordinates of all draws together, because of memory; the chains of the option are always run."""
 
+UNCONSTRAINED = " (unconstrained scale)"
+"""What follows a place whose first parameters have another value on the constrained scale."""
+
 _FIGURE = "chains_"
 """What stands before the name of an ensemble's figure among a run's diagnostics."""
 
 TOLD = 2
 """Broken limits that a short sentence names."""
+
+MORE_DIGITS = 3
+"""Digits that a figure may have more, where it would look like its limit."""
 
 SHOWN = 3
 """Parameters that describe a region, and regions that are described."""
@@ -70,12 +76,13 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
     except StartError as error:
         raise FitError(str(error)) from error
     names = [stan_name(n) for n in problem.model.unconstrained_names()]
+    scale = "" if untransformed(problem.model) >= set(names[:SHOWN]) else UNCONSTRAINED
     doubts = short_chains.doubts(found.figures)
     return Fitted(
         z=found.z.reshape(-1, problem.target.dimension),
         status="not_converged" if doubts else "ok",
         reason=doubts[0].reason if doubts else None,
-        message="; ".join(_doubt(check, found, names) for check in doubts),
+        message="; ".join(_doubt(check, found, names, scale) for check in doubts),
         diagnostics={
             **{f"{_FIGURE}{name}": value for name, value in found.figures.items()},
             "elbo": optimum.elbo,
@@ -85,7 +92,7 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
             "proposals": float(found.proposals),
             "weight_ess": found.weight_ess,
         },
-        words="\n".join(_described(found, names)),
+        words="\n".join(_described(found, names, scale)),
         chains=len(found.z),
         stats={
             "acceptance_rate": found.chance,
@@ -96,21 +103,25 @@ def fit(problem: Problem[ChainsOptions]) -> Fitted:
     )
 
 
-def _doubt(check: Check, found: Ensemble, names: list[str]) -> str:
+def _doubt(check: Check, found: Ensemble, names: list[str], scale: str) -> str:
     """Say which limit a figure breaks, where, and why there is one."""
     words = _broken(check, found.figures)
     if check.id == "nested_rhat":
         where = "log p" if found.slowest is None else names[found.slowest]
         words += f", largest along {where}"
     if check.id == "other_regions" and len(found.elsewhere):
-        words += f", at {listed([_place(z, names) for z in found.elsewhere], SHOWN)}"
+        words += f", at {listed([_place(z, names) for z in found.elsewhere], SHOWN)}{scale}"
     return f"{words}, because {check.rule.why}"
 
 
 def _broken(check: Check, figures: Mapping[str, float]) -> str:
     value = figures.get(check.id, float("nan"))
     side = "at least" if check.rule.at_least else "at most"
-    return f"{check.noun}: {_size(check, value)} (allowed: {side} {_size(check, check.rule.close)})"
+    for more in range(MORE_DIGITS + 1):
+        shown, allowed = _size(check, value, more), _size(check, check.rule.close, more)
+        if shown != allowed:
+            break
+    return f"{check.noun}: {shown} (allowed: {side} {allowed})"
 
 
 def in_short(diagnostics: Mapping[str, float]) -> str:
@@ -129,12 +140,14 @@ def in_short(diagnostics: Mapping[str, float]) -> str:
     return "; ".join(said + ([f"and {count(more, 'more check')}"] if more > 0 else []))
 
 
-def _size(check: Check, value: float) -> str:
+def _size(check: Check, value: float, more: int = 0) -> str:
+    """Write a figure, with ``more`` digits than usual."""
     if check.form == "percent":
-        return percent(value, 1)
+        return percent(value, 1 + more)
     if check.form == "integer":
-        return integer(value)
-    return fixed(value, check.digits) if check.digits > 2 else number(value)  # noqa: PLR2004
+        return fixed(value, more)
+    few = check.digits <= 2  # noqa: PLR2004
+    return number(value, 2 + more) if few else fixed(value, check.digits + more)
 
 
 def _place(z: np.ndarray, names: list[str]) -> str:
@@ -143,7 +156,7 @@ def _place(z: np.ndarray, names: list[str]) -> str:
     return f"({shown}{', …' if len(names) > SHOWN else ''})"
 
 
-def _described(found: Ensemble, names: list[str]) -> list[str]:
+def _described(found: Ensemble, names: list[str], scale: str) -> list[str]:
     """Return a line on the chains, and one for each region where there are several."""
     n, draws = found.log_p.shape
     size, rate = setting(round(found.step, 3)), number(float(found.chance.mean()))
@@ -155,6 +168,7 @@ def _described(found: Ensemble, names: list[str]) -> list[str]:
     if len(found.shares) > 1:
         each = zip(found.shares, found.places, strict=True)
         lines += [
-            f"{percent(float(share))} of chains around {_place(z, names)}" for share, z in each
+            f"{percent(float(share))} of chains around {_place(z, names)}{scale}"
+            for share, z in each
         ]
     return lines

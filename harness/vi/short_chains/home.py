@@ -84,10 +84,13 @@ BURN, BURN_CERTAIN, BURN_NECKS = 10, 5, 20
 find their way into necks first."""
 
 
-WORTH, MOST = 36_000, 40
-"""Gradients for which chains draw more than the fewest, and the most draws of each: where paths are
-short, draws cost little beside the fit and the starts, which are needed for any number of them.
-More than the most are thinned, because each look ranks all draws."""
+WORTH, ENOUGH = 36_000, 10_240
+"""Gradients for which all chains draw more than the fewest, and draws that are enough: where paths
+are short, draws cost little beside the fit and the starts, which are needed for any number of them.
+"""
+
+MOST = 40
+"""Draws of a chain; more transitions are thinned, because each look ranks all draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +160,9 @@ class Home:
     @property
     def draws(self) -> int:
         """How many draws each chain makes at first."""
-        each = gradients_of(self.step) * self.sizes.chains
+        wanted = min(WORTH / gradients_of(self.step), ENOUGH) / self.sizes.chains
         fewest = self.sizes.draws
-        return fewest if self.necks else max(fewest, min(int(WORTH / each), MOST))
+        return fewest if self.necks else max(fewest, min(int(wanted), MOST))
 
     def with_shares(self, target: Target, rng: np.random.Generator, clock: Clock) -> Home:
         """Return the same with known shares of regions, and starts in them by these.
