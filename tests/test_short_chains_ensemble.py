@@ -260,7 +260,7 @@ def test_chains_draw_more_where_paths_are_short(
     """On a normal a path takes two gradients; without a budget there are the fewest draws."""
     monkeypatch.setattr(home, "WORTH", limit)
     found = ensemble_of(targets.standard(3))
-    assert found.z.shape[1] == (home.MOST if limit else Sizes().draws)
+    assert found.z.shape[1] == (home.ENOUGH // 256 if limit else Sizes().draws)
 
 
 def test_transitions_take_the_gradients_that_are_expected() -> None:

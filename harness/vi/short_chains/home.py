@@ -84,7 +84,7 @@ BURN, BURN_CERTAIN, BURN_NECKS = 10, 5, 20
 find their way into necks first."""
 
 
-WORTH, ENOUGH = 36_000, 10_240
+WORTH, ENOUGH = 36_000, 8192
 """Gradients for which all chains draw more than the fewest, and draws that are enough: where paths
 are short, draws cost little beside the fit and the starts, which are needed for any number of them.
 """
