@@ -15,7 +15,7 @@ from harness.methods.bridged import Expected
 from harness.methods.dadvi import DADVI_BASINS
 from harness.methods.dadvi_weighted import fit_basins
 from harness.metrics import Sample, khat, sample_of
-from harness.metrics.joint import Block
+from harness.metrics.block import Block
 from harness.records import Draws, FloatArray, Reason
 from harness.vi import deterministic
 from harness.vi.deterministic.importance import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import metrics
-from harness.metrics import joint, measure, samples, samples_of, threads
+from harness.metrics import block, joint, measure, pairs, samples, samples_of, threads
 from harness.records import Cost, Draws, Model, Reference, RunResult, RunSpec
 
 COUNT = 400
@@ -50,7 +50,7 @@ def test_blocks_and_released_arrays_change_no_figure(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(samples, "LARGE_BYTES", 0)
     monkeypatch.setattr(threads, "BLOCK", 7)
     monkeypatch.setattr(threads, "LEAST", 1)
-    monkeypatch.setattr(joint, "PART", 33)
+    monkeypatch.setattr(block, "PART", 33)
     same, parts = _measured()
     assert same == rows
     # Sums of single-precision products over columns depend on their order.
@@ -78,9 +78,9 @@ def test_single_precision_is_enough_for_joint_metrics(monkeypatch: pytest.Monkey
 
 def test_a_copy_is_found_among_many() -> None:
     """The quantity that is a linear function of another one is named with it, and no other."""
-    assert joint.copies(_draws(1, 500, iid=True).values) == {9: 8}
+    assert pairs.copies(_draws(1, 500, iid=True).values) == {9: 8}
     some = np.arange(5, COUNT)
-    assert joint.copies(_draws(1, 500, iid=True).values, some) == {4: 3}
+    assert pairs.copies(_draws(1, 500, iid=True).values, some) == {4: 3}
 
 
 def test_partners_are_neighbours_or_scalars_where_there_are_many(
@@ -92,11 +92,11 @@ def test_partners_are_neighbours_or_scalars_where_there_are_many(
     x[:, :, 20] += 3 * x[:, :, 0]
     x[:, :, 30] -= 3 * x[:, :, 31]
     which = np.arange(40)
-    whole = joint.partners(x, which, [0])
-    monkeypatch.setattr(joint, "PAIRED", 10)
-    monkeypatch.setattr(joint, "PART", 8)
-    near = joint.partners(x, which, [0])
-    no_scalars = joint.partners(x, which, [])
+    whole = pairs.partners(x, which, [0])
+    monkeypatch.setattr(pairs, "PAIRED", 10)
+    monkeypatch.setattr(block, "PART", 8)
+    near = pairs.partners(x, which, [0])
+    no_scalars = pairs.partners(x, which, [])
     assert [whole[i][0] for i in (0, 20, 30, 31)] == [20, 0, 31, 30]
     # Of the neighbours 24 to 31 and the scalar 0; the scalar itself sees only its neighbours.
     assert [near[i][0] for i in (20, 30, 31)] == [0, 31, 30]

@@ -24,9 +24,10 @@ from harness.metrics.chains import (
 from harness.metrics.correlation import conditional_sds, correlation_gap, correlation_nats
 from harness.metrics.correlation_error import CORR_ERROR
 from harness.metrics.funnels import Funnel, funnel, is_funnel
-from harness.metrics.joint import Joint, JointReference, copies
+from harness.metrics.joint import Joint, JointReference
 from harness.metrics.metric import JudgeContext, Metric, Scene, Scope, WorstPair
 from harness.metrics.missed_mass import FIRST_MODE, MISSED_MASS
+from harness.metrics.pairs import copies
 from harness.metrics.probability import PROBABILITY
 from harness.metrics.sample import Kind, Sample, prepare
 from harness.metrics.samples import Reader, of_samples, sample_of, samples_of, unusable

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.metrics.joint import Block, Columns, Joint, jointly
+from harness.metrics.block import Block, Columns
+from harness.metrics.joint import Joint, jointly
 from harness.metrics.metric import Metric, Scene, WorstPair, unless_infinite
 from harness.records import Estimate, FloatArray, Rule
 from harness.records.text import number

@@ -11,8 +11,8 @@ import numpy as np
 
 from harness import metrics
 from harness.metrics.correlation_error import worst_pair
-from harness.metrics.joint import partners
 from harness.metrics.metric import WorstPair
+from harness.metrics.pairs import partners
 from harness.metrics.samples import places
 from harness.metrics.summaries import MEAN, Q50
 from harness.records import (

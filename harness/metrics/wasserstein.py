@@ -14,16 +14,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from harness.metrics.block import Block, centre_and_scale, parts_of
 from harness.metrics.distance import INFINITE, distances, finite
 from harness.metrics.effective import SQUARED, pieces
-from harness.metrics.joint import (
-    Block,
-    Joint,
-    JointReference,
-    centre_and_scale,
-    jointly,
-    parts_of,
-)
+from harness.metrics.joint import Joint, JointReference, jointly
 from harness.metrics.metric import Column, Metric, unless_infinite
 from harness.metrics.sample import Sample
 from harness.ranks import ascending

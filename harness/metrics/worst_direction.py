@@ -11,8 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from harness.metrics.block import Block
 from harness.metrics.distance import INFINITE
-from harness.metrics.joint import Block, Joint, jointly
+from harness.metrics.joint import Joint, jointly
 from harness.metrics.metric import Metric, Scene, not_finite
 from harness.metrics.sample import prepare
 from harness.metrics.width import width_ratio
