@@ -42,6 +42,12 @@ def test_every_verdict_has_a_row(comparison: Comparison, folders: list[Path]) ->
     ]
 
 
+def test_a_folder_that_is_named_twice_counts_once(folders: list[Path]) -> None:
+    """By another path, too."""
+    again = folders[0] / ".." / folders[0].name
+    assert report.league([*folders, folders[0], again]) == report.league(folders)
+
+
 def test_standings_count_levels_and_put_the_best_first(folders: list[Path]) -> None:
     """A share is of what was decided; a method without any has none, and stands last."""
     found = report.league(folders)

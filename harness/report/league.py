@@ -107,7 +107,8 @@ class League:
 def league(folders: Sequence[Path]) -> League:
     """Read results folders and put their verdicts side by side.
 
-    A posterior that is in several folders has the rows of each.
+    A posterior that is in several folders has the rows of each; a folder that is named twice counts
+    once.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def league(folders: Sequence[Path]) -> League:
     """
     entries: list[Entry] = []
     errors: list[tuple[str, str]] = []
-    for folder in folders:
+    for folder in {f.resolve(): f for f in folders}.values():
         found = read(folder)
         try:
             entries += entries_of(found, folder.name)
