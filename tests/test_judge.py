@@ -240,7 +240,7 @@ def test_a_quantity_that_was_asked_for_must_be_there() -> None:
 @pytest.mark.parametrize(
     ("approximation", "reference", "says"),
     [
-        ({"a": np.zeros(9)}, {"b": np.zeros(9)}, "no quantity in common: the fits have a, the"),
+        ({"a": np.zeros(100)}, {"b": np.zeros(100)}, "no quantity in common: the fits have a, the"),
         ({}, {"b": np.zeros(9)}, "nothing to check"),
         ([], {"b": np.zeros(9)}, "an empty list"),
         ({"a/b": exact(1)}, exact(1), "'a/b' cannot be a row's name"),
