@@ -133,7 +133,7 @@ def test_short_chains_in_two_modes_show_both(seed: int) -> None:
 
 
 def test_samples_searched_together_have_the_modes_of_each_alone() -> None:
-    """The modes of a sample do not depend on those beside it, one of which has a single value."""
+    """The modes of a sample are the same alone and beside others, a constant one included."""
     rng = np.random.default_rng(1)
     draws = [draw(rng, 4000) for draw in (*ONE.values(), *(d for _, d in SEVERAL.values()))]
     rows = np.sort([*draws, np.full(4000, 2.0)], axis=1)

@@ -31,7 +31,7 @@ class _Refusing(click.Group):
             click.echo("interrupted", err=True)
             raise SystemExit(EXIT_INTERRUPTED) from interrupt
         except BrokenPipeError as error:
-            # Nobody reads on, as after `| head`: what Python still holds back is let go, too.
+            # The reader of the pipe has ended, as `| head` does; Python would fail again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(EXIT_UNREAD) from error
         except Exception as error:

@@ -61,6 +61,10 @@ WEIGHING_S = 5.0
 An estimate and not a measurement, so that a busy machine does not decide what is reported.
 """
 
+UNCONSTRAINED = " (unconstrained scale)"
+"""What follows places and directions whose parameters have other values on the constrained scale.
+"""
+
 RECORDED = 1000
 """At most this many points of a run's path are kept."""
 
@@ -129,7 +133,7 @@ def along_words(directions: Sequence[Mapping[str, Any]]) -> str:
 def directions_words(directions: Sequence[Mapping[str, Any]]) -> str:
     """Write some directions, the same ones once."""
     said = dict.fromkeys(combination(d["terms"]) for d in directions)
-    scale = " (unconstrained scale)" if any(d["unconstrained"] for d in directions) else ""
+    scale = UNCONSTRAINED if any(d["unconstrained"] for d in directions) else ""
     return f"{listed(list(said), 3)}{scale}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness.methods.bridged import FitError, Problem, untransformed
+from harness.methods.bridged import UNCONSTRAINED, FitError, Problem, untransformed
 from harness.methods.dadvi_gaussian import optimum_of
 from harness.methods.short_chains import ChainsOptions
 from harness.records.names import stan_name
@@ -32,9 +32,6 @@ LEAST = 128
 
 MOST_NUMBERS = 10_000_000
 """Coordinates of all draws together, because of memory; the chains of the option are always run."""
-
-UNCONSTRAINED = " (unconstrained scale)"
-"""What follows a place whose first parameters have another value on the constrained scale."""
 
 _FIGURE = "chains_"
 """What stands before the name of an ensemble's figure among a run's diagnostics."""

@@ -27,7 +27,8 @@ from harness.study.reference import generated_of
 WEIGHTED = "weighted draws"
 
 KHAT_LIMIT = 0.7
-"""Above it weights cannot correct a fit; all else was 27 times as wide as one of k-hat 0.95."""
+"""Above it weights cannot correct a fit. Beside one of k-hat 0.95, every other fit seemed 27 times
+too wide."""
 
 FAR_NATS = 10.0
 """A fit that is farther from the posterior by its own weights is nothing to measure against."""

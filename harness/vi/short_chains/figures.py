@@ -39,8 +39,8 @@ FEW = 20
 that of all."""
 
 UNSURE = 1.25
-"""Factor of the error of tails where there are necks: it is then told by the few chains that have
-been there, and is too small where these are fewer than should be."""
+"""Factor of the error of tails where there are necks. Few chains have been there and tell it, and
+where they are fewer than should be, it is too small."""
 
 Look = Literal["starts", "regions", "whole"]
 """Where a draw counts as: where its chain started, in the region where it is, or in one of all."""
@@ -210,7 +210,7 @@ def _far_once(
     clock: Clock,
     thin: int = 1,
 ) -> tuple[dict[str, float], Chains, NDArray[np.intp]]:
-    """Run far chains that have arrived; return figures, all of them, and one of each region apart.
+    """Run far chains that have arrived; return figures, all chains, and one of each region apart.
 
     All of them run if some seem to be in a region apart, which they may leave; else those do that
     are compared with the ensemble.
