@@ -26,6 +26,7 @@ class Program:
     dimension: int
     log_density_gradient: Slope
     draw: Sampler
+    seconds: float = 2e-6  # expected of a gradient
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Return the values."""

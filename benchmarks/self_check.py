@@ -30,12 +30,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from answers import Answer, answer_of, read
 from exact_programs import EXACT, INVISIBLE, PROGRAMS, Program
+from fit_programs import FOLDER, data_of
 from long_runs import ANSWERS, NAMES, opened
 from scipy.special import ndtri
 
 from harness.judgement import closeness, critical_z, rules_for
 from harness.judgement.movement import shown
-from harness.methods.bridged import BridgeTarget
+from harness.methods.bridged import BridgeTarget, arrays, expected_s
 from harness.metrics import METRICS, Sample
 from harness.records import NO_ESTIMATE, FloatArray, RunSpec
 from harness.vi import deterministic, short_chains
@@ -56,8 +57,12 @@ class Fitted(BridgeTarget):
     """A Stan program of benchmarks/fits, on the embedded engine."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        super().__init__(opened(name, folder))
+        model = opened(name, folder)
+        super().__init__(model)
         self.name = name
+        self.seconds = expected_s(
+            FOLDER / f"{name}.stan", model, arrays(data_of(name))
+        ).gradient  # by which the method chooses its sizes
 
     def answer(self) -> Answer:
         """Return the figures of a long run, or of all orders of its components."""
@@ -140,7 +145,7 @@ def tried(program: Program | Fitted, seed: int, far: int, tally: Tally, answer: 
     try:
         with np.errstate(all="ignore"):
             optimum = deterministic.fit(
-                target, rng, clock, Settings(starts=24, error=0.2, seconds=2e-6)
+                target, rng, clock, Settings(starts=24, error=0.2, seconds=program.seconds)
             )
             found = short_chains.run(target, optimum, rng, clock, short_chains.Sizes(far=far))
     except (StartError, np.linalg.LinAlgError) as error:
@@ -194,7 +199,7 @@ def moved(program: Program, seed: int, exact: list[Sample], tally: Movements) ->
     rng = np.random.default_rng([seed, *program.name.encode()])
     with np.errstate(all="ignore"):
         optimum = deterministic.fit(
-            target, rng, clock, Settings(starts=24, error=0.2, seconds=2e-6)
+            target, rng, clock, Settings(starts=24, error=0.2, seconds=program.seconds)
         )
         own = (
             None

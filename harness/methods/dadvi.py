@@ -69,7 +69,7 @@ class PsisOptions(ResponseOptions, WeightOptions):
 # Version 6 follows starts on few base draws, and ends proposals when their weights are enough.
 # Version 5 starts far from the best basin too, and doubts a linear response below mean field.
 # Version 4 weighs proposals by a density's seconds, delivers all draws and says which are copies.
-_row = functools.partial(Method, bridge=True, version=18)
+_row = functools.partial(Method, bridge=True, version=19)
 
 DADVI = _row(
     name="dadvi",

@@ -30,7 +30,7 @@ class LowRankOptions(MatchOptions):
 
 
 # Version 2 checks twice in a row, and averages where the factors give any covariance.
-_row = functools.partial(Method, kind="score matching", bridge=True, family="fullrank", version=2)
+_row = functools.partial(Method, kind="score matching", bridge=True, family="fullrank", version=3)
 
 LOWRANK = _row(
     name="lowrank",

@@ -33,7 +33,7 @@ SHORT_CHAINS = Method(
     options=ChainsOptions(starts=24, error=0.2),
     look=Look("#1f8a70", DASHED, "$s$"),
     draws=5120,
-    version=17,
+    version=18,
     bridge=True,
     repairable=False,
     one_mode="none of its starts, near or far, led to another",

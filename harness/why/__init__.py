@@ -7,5 +7,5 @@ people. See Yao et al. 2018, *Yes, but did it work?*, for why neither the ELBO n
 tell the two gaps apart.
 """
 
-VERSION = 4
+VERSION = 5
 """Raised when explanations are no longer comparable with stored ones."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.records import FloatArray
 from harness.vi.deterministic.climb import climb, dips
@@ -25,6 +26,9 @@ TRIES, ENOUGH_TRIES = 100, 3
 which some good points are enough."""
 
 ITERATIONS = 150  # the largest number of iterations of a climb of log p
+LOOKS = (4, 8)
+"""The looks at climbs of log p that tell which follow others: before, all go on by themselves."""
+
 UNKNOWN_SCALE = 0.1  # the sd of q at a maximum of log p without a usable Hessian
 
 
@@ -132,9 +136,12 @@ def usual_starts(
     harness.vi.target.TimeLimitError
         If the clock runs out.
     """
-    ends = climb(target, points, clock, tolerance=1e-3, iterations=ITERATIONS)
+    follows = _Followers(target, len(points))
+    ends = climb(
+        target, points, clock, tolerance=1e-3, iterations=ITERATIONS, arrived=follows.among
+    )
     found: list[_Peak] = []
-    open_ = ~ends.converged
+    open_ = ~ends.converged[follows.leader]
     for i in np.flatnonzero(ends.converged).tolist():
         z = ends.z[i]
         if len(found) < peaks and all(dips(target, p.z, z) for p in found):
@@ -152,6 +159,37 @@ def usual_starts(
         theta = np.concatenate([points[i], np.full(target.dimension, math.log(sd))])
         starts.append(Start(theta, metric_of(widths), informed=False))
     return starts, points[open_]
+
+
+class _Followers:
+    """Which climbs have ended because a higher one, their leader, leads where they would.
+
+    No valley lies between the two. Far from a maximum that says little, so that all climb a while.
+    """
+
+    def __init__(self, target: Target, count: int) -> None:
+        """Begin with every climb its own leader."""
+        self.target = target
+        self.looks = 0
+        self.leader = np.arange(count)
+
+    def among(
+        self, rows: NDArray[np.intp], points: FloatArray, value: FloatArray
+    ) -> NDArray[np.bool_]:
+        """Say which of the climbs that go on follow another that does."""
+        self.looks += 1
+        over = np.zeros(len(rows), dtype=bool)
+        if self.looks not in LOOKS:
+            return over
+        leads: list[int] = []
+        for i in np.argsort(-value, kind="stable").tolist():
+            first = next((j for j in leads if not dips(self.target, points[j], points[i])), None)
+            if first is None:
+                leads.append(i)
+            else:
+                over[i] = True
+                self.leader[self.leader == rows[i]] = rows[first]
+        return over
 
 
 def start_at_maximum(target: Target, start: Start, dense_limit: int) -> Start:

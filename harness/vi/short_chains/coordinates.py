@@ -270,6 +270,8 @@ def slender(own: Coordinates) -> Coordinates:
 
 def located(parts: Sequence[Coordinates], which: NDArray[np.intp], z: FloatArray) -> FloatArray:
     """Return ``u`` of each point in the coordinates of its part, shape ``(point, d)``."""
+    if len(parts) == 1:
+        return parts[0].whiten(z)
     out = np.empty_like(z)
     for k, own in enumerate(parts):
         mine = which == k

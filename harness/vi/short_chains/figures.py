@@ -61,6 +61,8 @@ class Frame:
         self.centres = np.zeros((len(home.maps), x.shape[2]))
         for k in np.unique(region):
             self.centres[k] = x[region == k].mean(axis=0)
+        self.own = x - self.centres[region]
+        """What chains did: centred coordinates and log p, ``(chain, draw, d + 1)``."""
 
     def regions(self, z: FloatArray, kernel: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the region of each draw, ``(chain, draw)``."""
@@ -97,7 +99,7 @@ def looked(home: Home, made: Kept, looks: Sequence[Look]) -> list[View]:
 def own_figures(frame: Frame, made: Kept) -> tuple[dict[str, float], int | None]:
     """Return what chains say of themselves, and the slowest parameter."""
     home, kernel = frame.home, made.start.part
-    x = frame.columns(made.z, made.value, kernel)
+    x = frame.own
     first = frame.columns(made.start.z[:, None], made.start.value[:, None], kernel)[:, 0]
     scores, middle = nested.scores_of(x)
     start = np.concatenate([first, np.abs(first - middle)], axis=1)
@@ -226,16 +228,16 @@ def _far_once(
         roam = frame.look != "starts"
         ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=FAR_DRAWS, roam=roam, thin=thin)
         far = far.put(run, ran.end)
-        figures["far_rhat"] = _agreement(frame, made, ran)
+        figures["far_rhat"] = _agreement(frame, ran)
         if len(other):
             other = home.apart(target, made.end, far)
     figures["other_regions"] = float(len(other))
     return figures, far, other
 
 
-def _agreement(frame: Frame, made: Kept, far: Kept) -> float:
+def _agreement(frame: Frame, far: Kept) -> float:
     """Return the largest nested R-hat of two superchains, the ensemble's and the far chains."""
-    here = frame.columns(made.z[:, -FAR_DRAWS:], made.value[:, -FAR_DRAWS:], made.start.part)
+    here = frame.own[:, -FAR_DRAWS:]
     there = frame.columns(far.z, far.value, far.start.part)
     n = min(len(here), len(there))
     scores, _ = nested.scores_of(np.concatenate([here[:n], there[:n]]))

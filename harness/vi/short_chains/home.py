@@ -84,10 +84,9 @@ BURN, BURN_CERTAIN, BURN_NECKS = 10, 5, 20
 find their way into necks first."""
 
 
-WORTH, ENOUGH = 36_000, 8192
-"""Gradients for which all chains draw more than the fewest, and draws that are enough: where paths
-are short, draws cost little beside the fit and the starts, which are needed for any number of them.
-"""
+WORTH = 41_000
+"""Gradients for which all chains draw more than the fewest: where paths are short, draws cost
+little beside the fit and the starts, which are needed for any number of them."""
 
 MOST = 40
 """Draws of a chain; more transitions are thinned, because each look ranks all draws."""
@@ -160,7 +159,7 @@ class Home:
     @property
     def draws(self) -> int:
         """How many draws each chain makes at first."""
-        wanted = min(WORTH / gradients_of(self.step), ENOUGH) / self.sizes.chains
+        wanted = WORTH / gradients_of(self.step) / self.sizes.chains
         fewest = self.sizes.draws
         return fewest if self.necks else max(fewest, min(int(wanted), MOST))
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from harness.vi import far
 from harness.vi.short_chains.coordinates import (
-    PER_DIMENSION,
     Coordinates,
     Parts,
     from_covariance,
@@ -43,7 +42,7 @@ LINES, MOST_LINES = 3, 256
 """Lines on which peaks are looked for: for each parameter, but at least as many as peaks may be
 kept, and at most."""
 
-WIDE_S = 0.3
+WIDE_S = 0.1
 """Expected seconds of the wide points, and of those on lines. Far from the posterior a differential
 equation takes a thousand times what it takes near it."""
 
@@ -172,21 +171,12 @@ def weigh(
         weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
         found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
         if begun is None:
-            enough = _enough(found, count, target.dimension)
+            enough = found.ess >= ENOUGH * count and found.weight.max() <= LARGEST
         else:
             enough = found.share_error(len(parts.each)) <= SURE
         if enough:
             break
     return found
-
-
-def _enough(found: Weighted, count: int, d: int) -> bool:
-    """Return whether chains can start from these, of ``count`` proposals that there may be."""
-    if not found.weight.any() or found.ess < ENOUGH * count or found.weight.max() > LARGEST:
-        return False
-    # More are worth it where they give chains better coordinates, and all would be enough.
-    refining = PER_DIMENSION * d
-    return not found.ess < refining <= found.share * count
 
 
 def _truncated(log_w: FloatArray) -> FloatArray:
