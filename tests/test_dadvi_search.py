@@ -14,6 +14,7 @@ from targets import Density, Mixture, banana, ill_conditioned
 from harness.records import FloatArray
 from harness.vi import deterministic
 from harness.vi.deterministic import Objective, Settings
+from harness.vi.deterministic import starts as starting
 from harness.vi.deterministic.basins import Basin, find_basins, jagged, settle
 from harness.vi.deterministic.beyond import beyond_valleys
 from harness.vi.deterministic.climb import climb, dips
@@ -21,7 +22,7 @@ from harness.vi.deterministic.curvature import colour_columns, dense, elbo_hessi
 from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.deterministic.newton import errors, newton
 from harness.vi.deterministic.polish import still_pattern
-from harness.vi.deterministic.starts import start_at
+from harness.vi.deterministic.starts import start_at, usual_starts
 from harness.vi.sobol import base_blocks, scrambled_normals
 from harness.vi.target import Clock, Counted
 
@@ -84,6 +85,29 @@ def test_no_trial_step_goes_far_beyond_the_way_behind() -> None:
     np.testing.assert_allclose(ends.z[0], top, atol=0.01)
     assert max(seen) < 12 * 1e5
     assert seen[1] <= 10
+
+
+def test_climbs_across_a_valley_do_not_follow_each_other() -> None:
+    """Both modes have a start, whichever is higher."""
+    points = np.random.default_rng(2).uniform(-2, 8, (24, 2))
+    found, left = usual_starts(TWO, points, 6, 0, 0, Clock())
+    assert not len(left)
+    places = sorted(start.theta[0] for start in found)
+    np.testing.assert_allclose(places, [0, 6], atol=0.3)
+
+
+def test_climbs_that_follow_a_higher_one_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twelve without an end one goes on; all points are tried again in a fit's coordinates."""
+    points = np.random.default_rng(3).uniform(-2, 2, (12, 2))
+    taken = []
+    for looks in (starting.LOOKS, ()):
+        monkeypatch.setattr(starting, "LOOKS", looks)
+        target = Counted(Density(2, lambda z: (-z[:, 0], np.tile([-1.0, 0.0], (len(z), 1)))))
+        found, left = usual_starts(target, points, 6, 0, 0, Clock())
+        np.testing.assert_array_equal(left, points)
+        assert len(found) == 1  # q starts at one of them at least
+        taken.append(target.gradients)
+    assert taken[0] < 0.5 * taken[1]
 
 
 def test_no_q_starts_where_there_is_no_density() -> None:

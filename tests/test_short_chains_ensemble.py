@@ -260,7 +260,29 @@ def test_chains_draw_more_where_paths_are_short(
     """On a normal a path takes two gradients; without a budget there are the fewest draws."""
     monkeypatch.setattr(home, "WORTH", limit)
     found = ensemble_of(targets.standard(3))
-    assert found.z.shape[1] == (home.ENOUGH // 256 if limit else Sizes().draws)
+    assert found.z.shape[1] == (home.MOST if limit else Sizes().draws)
+
+
+@pytest.mark.parametrize(("d", "factor"), [(3, 1.0), (600, home.SAFER)])
+def test_paths_of_several_steps_get_safer_ones(
+    d: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a step is a path, it is as long as it was adapted; a shorter one is accepted more."""
+    found = ensemble_of(targets.standard(d))
+    monkeypatch.setattr(home, "SAFER", 1.0)
+    adapted = ensemble_of(targets.standard(d))
+    assert found.step == pytest.approx(factor * adapted.step)
+    assert (found.chance.mean() > adapted.chance.mean() + 0.02) == (factor < 1)
+
+
+def test_a_neck_that_pilots_do_not_meet_is_seen_by_all_chains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a funnel over 1% of paths are hopeless whatever pilots say, on a normal none."""
+    adapted = hmc.adapted_step
+    monkeypatch.setattr(home, "adapted_step", lambda *given: adapted(*given)._replace(necks=False))
+    assert ensemble_of(targets.funnel(10)).necks
+    assert not ensemble_of(targets.standard(10)).necks
 
 
 def test_transitions_take_the_gradients_that_are_expected() -> None:

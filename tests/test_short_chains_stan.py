@@ -102,7 +102,8 @@ def test_both_modes_have_chains(tmp_path: Path, dimension: int, place: float) ->
     assert result.status == "ok", result.message
     assert result.draws is not None
     left = result.draws.quantity("x[1]") < place / 2
-    assert left.shape == (1000, 20)
+    assert left.shape[0] == 1000
+    assert left.shape[1] >= 20
     error = result.diagnostics["chains_share_error"]
     assert abs(left.mean() - 0.4) < K * error + 2 / 1000
     assert "40% of chains around" in result.console

@@ -70,7 +70,7 @@ CHECKS = (
     Check(
         "acceptance",
         "acceptance, in the basin where it is least",
-        _least(0.6, "a step adapted to 0.85 or 0.9 that is accepted less often is too long somewhere"),
+        _least(0.6, "a step adapted to 0.85 that is accepted less often is too long somewhere"),
         Reason.NOT_MIXED,
     ),
     Check(

@@ -102,18 +102,18 @@ def run(
         burn = max(burn, BURN)
         made = kept(target, home, home.starts, home.draws, rng, clock, burn=burn, roam=True)
     looks: tuple[Look, ...] = ("whole", "regions") if roaming else ("starts",)
-    found = looked(home, made, looks)
+    home, found = _looked(home, made, looks)
     if merely_misshapen(figures := found[0].figures):
         again = home.reshaped(target, made.z, made.end, figures["ess"], rng, clock)
         if again is not None:
             home, burn, begin = again, again.burn, first_half(again.starts)
             made = kept(target, home, begin, home.draws, rng, clock, burn=burn)
-            found = looked(home, made, looks)
+            home, found = _looked(home, made, looks)
     if len(made.z) < len(home.starts.z) and merely_few(_best(found).figures, len(home.maps)):
         rest = home.starts.take(np.arange(len(made.z), len(home.starts.z)))
-        made = made.and_(kept(target, home, rest, home.draws, rng, clock, burn=burn))
-        found = looked(home, made, looks)
-    spent, thin, part = burn + home.draws, 1, made.start.part
+        made = made.and_(kept(target, home, rest, made.z.shape[1], rng, clock, burn=burn))
+        home, found = _looked(home, made, looks)
+    spent, thin, part = burn + made.z.shape[1], 1, made.start.part
     while merely_slow((view := _best(found)).figures):
         go_on = longer(view.figures, len(made.z), made.z.shape[1], thin, spent)
         if go_on is None:
@@ -123,7 +123,7 @@ def run(
         more = kept(target, home, end, go_on.draws, rng, clock, burn=0, roam=roaming, thin=thin)
         made = made.thinned(go_on.every).then(more) if go_on.every else more
         spent += go_on.draws * thin
-        found = looked(home, made, looks)
+        home, found = _looked(home, made, looks)
     figures = dict(view.figures)
     elsewhere = np.empty((0, target.dimension))
     if far is not None:
@@ -139,7 +139,7 @@ def run(
         made.chance,
         made.leapfrogs,
         made.energy,
-        home.step,
+        home.safer,
         home.necks,
         np.bincount(part, minlength=count) / len(made.z),
         np.stack([c.mean for c in home.parts.each]),
@@ -169,6 +169,12 @@ def _first(target: Target, home: Home, rng: np.random.Generator, clock: Clock) -
     if left:
         made = made.then(kept(target, home, made.end, left, rng, clock, burn=0)).last(home.draws)
     return home, made
+
+
+def _looked(home: Home, made: Kept, looks: Sequence[Look]) -> tuple[Home, list[View]]:
+    """Return a home that knows of the necks that chains met, and what these say in each frame."""
+    home = home.wary(made.chance)
+    return home, looked(home, made, looks)
 
 
 def _best(found: Sequence[View]) -> View:

@@ -46,18 +46,11 @@ LONGEST = 6
 """Steps of a path. Where they must be so small that they do not suffice, chains are slow, and the
 checks say so."""
 
-WANTED_ONE, WANTED = 0.85, 0.9
-"""Acceptances that the step is adapted to: the first while it is so long that a path has one step,
-and by which that is decided. Of shorter ones many make a path, and its errors add up: on seven
-programs the second gave up to a sixth more effective draws a gradient than the first.
-"""
+WANTED = 0.85
+"""Acceptance that the step is adapted to."""
 
-ROUNDS, DECIDED, PILOTS = 25, 8, 32
-"""Transitions in which the step is adapted, after how many it is decided whether paths have one
-step, and chains."""
-
-NEXT = 0.85
-"""Factor of the step where paths have more: about that between the two acceptances."""
+ROUNDS, PILOTS = 25, 32
+"""Transitions and chains on which the step is adapted."""
 
 HOPELESS, MANY_HOPELESS = 1e-4, 0.01
 """A chance of acceptance of a path that went where the density is too narrow for its steps, and a
@@ -233,18 +226,15 @@ def adapted_step(
     rng: np.random.Generator,
     clock: Clock,
 ) -> Step:
-    """Return the step at which these chains accept as many of their proposals as is wanted.
+    """Return the step at which these chains accept ``WANTED`` of their proposals.
 
     The chains are used for nothing else, so that a step does not depend on the draws it makes.
     """
     log_step, kept = math.log(min(1.0, 1.5 * at.z.shape[1] ** -0.25)), []
     hopeless: list[float] = []
-    wanted = WANTED_ONE
     for i in range(ROUNDS):
-        if i == DECIDED and log_step < math.log(ONE_STEP):
-            wanted, log_step = WANTED, log_step + math.log(NEXT)
         at, moved = transition(target, parts, at, math.exp(log_step), rng, clock)
-        log_step += (float(moved.chance.mean()) - wanted) * 3 / (1 + i) ** 0.6
+        log_step += (float(moved.chance.mean()) - WANTED) * 3 / (1 + i) ** 0.6
         log_step = min(log_step, math.log(LARGEST))
         kept.append(log_step)
         hopeless.append(float(np.mean(moved.chance < HOPELESS)))

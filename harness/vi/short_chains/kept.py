@@ -85,7 +85,7 @@ def kept(
     for i in range((burn + draws) * thin):
         if roam:
             at = Chains(at.z, at.value, at.slope, rng.integers(len(home.maps), size=len(at.z)))
-        step = careful(home.step, len(at.z), rng) if home.necks else home.step
+        step = careful(home.step, len(at.z), rng) if home.necks else home.safer
         at, done = transition(target, home.maps, at, step, rng, clock)
         moved |= done.accepted
         if i >= burn * thin and (i + 1) % thin == 0:

@@ -155,14 +155,14 @@ def weigh(
     """Draw proposals and weight them; points without a density have weight 0.
 
     Weights are truncated at √n times their mean (Ionides 2008, *Truncated importance sampling*):
-    chains repair what the truncation biases. An eighth, a quarter, half or three quarters of
-    ``count`` are drawn where that is enough. Those that are ``begun``, not yet ``count``, go on
+    chains repair what the truncation biases. Of ``count`` as many eighths are drawn as are enough.
+    Those that are ``begun``, not yet ``count``, go on
     until regions' shares are known.
     """
     z, each, log_p = np.empty((0, target.dimension)), np.empty((0, len(parts.each))), np.empty(0)
     if begun is not None:
         z, each, log_p = begun.z, parts.log_densities(begun.z), begun.log_p
-    for whole in (count // 8, count // 4, count // 2, 3 * count // 4, count):
+    for whole in (count * k // 8 for k in range(1, 9)):
         if whole <= len(z):
             continue
         more, densities = parts.draw(whole - len(z), rng)
