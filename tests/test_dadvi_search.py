@@ -9,7 +9,7 @@ import pytest
 from dadvi_problems import hierarchy
 from scipy import special
 from scipy.stats import qmc
-from targets import Density, Mixture, banana, ill_conditioned
+from targets import Density, Mixture, Normal, banana, ill_conditioned
 
 from harness.records import FloatArray
 from harness.vi import deterministic
@@ -231,6 +231,24 @@ def test_a_pattern_that_was_found_elsewhere_is_confirmed_or_found_again() -> Non
     right = still_pattern(objective, theta, wrong)
     assert wrong.colours == 1 < right.colours < 8
     assert still_pattern(objective, theta, right) is right
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_mode_has_its_own_pattern(seed: int) -> None:
+    """Coordinates are independent in the mode that is found first and correlate in the best one."""
+    first = Normal(np.zeros(12), 0.25 * np.eye(12))
+    best = Normal(np.full(12, 4.0), 0.25 * (0.7 * np.eye(12) + 0.3))
+
+    def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        (one, slope), (two, other) = (m.log_density_gradient(z) for m in (first, best))
+        value = np.logaddexp(one + math.log(0.05), two + math.log(0.95))
+        share = np.exp(two + math.log(0.95) - value)[:, None]
+        return value, (1 - share) * slope + share * other
+
+    rng = np.random.default_rng(seed)
+    found = deterministic.fit(Density(12, function), rng, Clock(60), Settings(starts=24))
+    assert found.covariance is not None
+    np.testing.assert_allclose(found.covariance, best.covariance, atol=1e-3)
 
 
 def test_a_metric_that_is_far_too_small_does_not_end_a_search_at_its_start() -> None:

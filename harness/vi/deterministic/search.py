@@ -16,6 +16,7 @@ from harness.vi.deterministic.basins import (
     Basin,
     find_basins,
     jagged,
+    same,
     settle,
     valley,
 )
@@ -99,9 +100,26 @@ def search(
     found = _from_afar(scout, found, begin.looks, seen, dense_limit, rng.spawn(1)[0])
     # Of rounding errors alone there is nothing to fit; the caller then says what it finds.
     found = [b for b in found if not jagged(scout, b)] or found
+    if not same(found[0].theta, first.theta):
+        pattern = _pattern_at(scout, found[0], pattern, dense_limit, rng)
     if pattern is not None:
         found = [_own(scout, b, found[0], pattern) for b in found[:COMPARED]] + found[COMPARED:]
     return found, pattern
+
+
+def _pattern_at(
+    scout: Objective,
+    best: Basin,
+    pattern: AnyPattern | None,
+    dense_limit: int,
+    rng: np.random.Generator,
+) -> AnyPattern | None:
+    """Return the pattern at the best optimum, where it may have fewer zeros than at the first."""
+    if isinstance(pattern, Pattern):
+        return still_pattern(scout, best.theta, pattern)
+    if pattern is None or isinstance(pattern, Full):
+        return pattern
+    return hessian_pattern(scout, best.theta, dense_limit, rng.spawn(1)[0])
 
 
 def _from_afar(

@@ -32,7 +32,7 @@ COMPARED = 64
 their mean is known to a fraction of the difference that the limit allows."""
 
 FAR_DRAWS = 10
-"""Draws of arrived chains, and the most that are thrown away before: else as many as at home."""
+"""Transitions of arrived chains with the common step that are thrown away, and that are kept."""
 
 FEW = 20
 """Chains in a region that are enough for an acceptance of its own; where no region has them, it is
@@ -226,8 +226,7 @@ def _far_once(
         at = far.take(run)
         begin = Chains(at.z, at.value, at.slope, home.parts.nearest(at.z))
         roam = frame.look != "starts"
-        burn = min(home.burn, FAR_DRAWS)
-        ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=burn, roam=roam, thin=thin)
+        ran = kept(target, home, begin, FAR_DRAWS, rng, clock, burn=FAR_DRAWS, roam=roam, thin=thin)
         far = far.put(run, ran.end)
         figures["far_rhat"] = _agreement(frame, ran)
         if len(other):
