@@ -3,9 +3,10 @@
 ``python benchmarks/short_chains.py [NAME…]`` runs programs of benchmarks/fit_programs.py on the
 embedded engine: the ensemble with its fit, and Stan's NUTS, 4 × (1000 + 1000). Effective draws are
 the fewest over the unconstrained parameters, rank-normalised, of both alike. Seconds are the CPU's.
-``--growth`` runs three programs of 100, 300 and 1000 parameters without NUTS, each in a process of
-its own that tells its peak memory. ``--markdown docs/without-nuts.md`` writes a table between its
-marks. There is no limit yet.
+All are medians over ``--seeds`` seeds, and so are effective draws a second. ``--growth`` runs three
+programs of 100, 300 and 1000 parameters without NUTS, each in a process of its own that tells its
+peak memory. ``--markdown docs/without-nuts.md`` writes a table between its marks. There is no limit
+yet.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import resource
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -39,7 +41,7 @@ from harness.vi import deterministic, short_chains
 from harness.vi.deterministic import Settings
 from harness.vi.target import Clock, Counted
 
-SEED, LIMIT_S = 1, 600.0
+LIMIT_S = 600.0
 
 MARK = "<!-- benchmarks/short_chains.py -->"
 MARK_GROWTH = "<!-- benchmarks/short_chains.py --growth -->"
@@ -72,66 +74,86 @@ def expected(file: Path, model: EmbeddedModel, data: Data) -> float:
 
 
 class Cost(NamedTuple):
-    """What the ensemble took with its fit, and what it gave."""
+    """What a run took, and what it gave; of the ensemble with its fit."""
 
     seconds: float
     gradients: int
     ess: float
-    doubts: str
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def worth(self) -> float:
+        """Effective draws a second."""
+        return self.ess / self.seconds
 
 
-def ensemble(model: EmbeddedModel, seconds: float) -> Cost:
+def ensemble(model: EmbeddedModel, seconds: float, seed: int = 1) -> Cost:
     """Fit and run the ensemble; ``seconds`` are those expected of a gradient."""
-    target, clock, rng = Counted(BridgeTarget(model)), Clock(LIMIT_S), np.random.default_rng(SEED)
+    target, clock, rng = Counted(BridgeTarget(model)), Clock(LIMIT_S), np.random.default_rng(seed)
     begin = time.process_time()
     with np.errstate(all="ignore"):
         fit = deterministic.fit(target, rng, clock, Settings(starts=24, error=0.2, seconds=seconds))
         found = short_chains.run(target, fit, rng, clock, short_chains.Sizes())
     taken = time.process_time() - begin
-    doubts = ", ".join(c.id for c in short_chains.doubts(found.figures))
+    doubts = tuple(c.id for c in short_chains.doubts(found.figures))
     return Cost(taken, target.gradients, least(found.z), doubts)
 
 
+def nuts(model: EmbeddedModel, seed: int) -> Cost:
+    """Run Stan's NUTS."""
+    begin = time.process_time()
+    served = services.sample(model, seed, LIMIT_S, chains=4, samples=1000)
+    taken = time.process_time() - begin
+    assert served.unconstrained is not None  # noqa: S101 - NUTS has points
+    return Cost(taken, 0, least(served.unconstrained))
+
+
 class Beside(NamedTuple):
-    """A program run both ways."""
+    """A program run both ways, once for each seed."""
 
     name: str
     dimension: int
-    nuts_s: float
-    nuts_ess: float
-    own: Cost
+    nuts: list[Cost]
+    own: list[Cost]
 
     @property
     def times(self) -> float:
         """The ensemble's seconds over NUTS's."""
-        return self.own.seconds / self.nuts_s
+        return middle(self.own, "seconds") / middle(self.nuts, "seconds")
 
     @property
     def worth(self) -> float:
         """The ensemble's effective draws a second over NUTS's."""
-        return self.own.ess / self.own.seconds / (self.nuts_ess / self.nuts_s)
+        return middle(self.own, "worth") / middle(self.nuts, "worth")
 
     def row(self) -> str:
         """Return its line of the table."""
         own = self.own
+        refused = Counter(doubt for cost in own for doubt in cost.doubts)
         return (
-            f"| {self.name} | {self.dimension} | {self.nuts_s:.2f} | {own.seconds:.2f} "
-            f"| {own.gradients} | {self.nuts_ess:.0f} | {own.ess:.0f} | {self.times:.2f} "
-            f"| {self.worth:.2f} | {own.doubts} |"
+            f"| {self.name} | {self.dimension} | {middle(self.nuts, 'seconds'):.2f} "
+            f"| {middle(own, 'seconds'):.2f} | {middle(own, 'gradients'):.0f} "
+            f"| {middle(self.nuts, 'ess'):.0f} | {middle(own, 'ess'):.0f} | {self.times:.2f} "
+            f"| {self.worth:.2f} | {', '.join(f'{k} {n}' for k, n in refused.items())} |"
         )
 
 
-def beside(name: str, folder: Path) -> Beside:
+def middle(costs: Iterable[Cost], name: str) -> float:
+    """Return the median of a figure over seeds."""
+    return float(np.median([getattr(cost, name) for cost in costs]))
+
+
+def beside(name: str, folder: Path, seeds: int) -> Beside:
     """Run one program both ways."""
     file, data = FOLDER / f"{name}.stan", data_of(name)
     model = opened(file, data, folder)
-    begin = time.process_time()
-    served = services.sample(model, SEED, LIMIT_S, chains=4, samples=1000)
-    nuts_s = time.process_time() - begin
-    assert served.unconstrained is not None  # noqa: S101 - NUTS has points
-    nuts_ess = least(served.unconstrained)
+    seconds = expected(file, model, data)
+    tried = range(1, seeds + 1)
     return Beside(
-        name, model.dimension, nuts_s, nuts_ess, ensemble(model, expected(file, model, data))
+        name,
+        model.dimension,
+        [nuts(model, seed) for seed in tried],
+        [ensemble(model, seconds, seed) for seed in tried],
     )
 
 
@@ -177,7 +199,7 @@ def grown(name: str, d: int) -> str:
         own = ensemble(model, expected(file, model, values))
         return (
             f"| {name} | {model.dimension} | {own.seconds:.2f} | {own.gradients} "
-            f"| {own.ess:.0f} | {peak_mb() - before:.0f} | {own.doubts} |"
+            f"| {own.ess:.0f} | {peak_mb() - before:.0f} | {', '.join(own.doubts)} |"
         )
 
 
@@ -192,7 +214,7 @@ def growth() -> Iterable[str]:
                 yield process.submit(grown, name, d).result()
 
 
-def comparison(names: Iterable[str]) -> Iterable[str]:
+def comparison(names: Iterable[str], seeds: int) -> Iterable[str]:
     """Return the lines of the table beside NUTS, and medians over the programs."""
     yield (
         "| program | d | NUTS s | s | gradients | NUTS's ESS | ESS | seconds over NUTS's "
@@ -201,9 +223,9 @@ def comparison(names: Iterable[str]) -> Iterable[str]:
     yield "|---" * 10 + "|"
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        beside("schools", Path(folder))  # what is imported at first use counts for no program
+        beside("schools", Path(folder), 1)  # what is imported at first use counts for no program
         for name in names:
-            found.append(beside(name, Path(folder)))
+            found.append(beside(name, Path(folder), seeds))
             yield found[-1].row()
     times, worth = (np.median([getattr(b, n) for b in found]) for n in ("times", "worth"))
     yield ""
@@ -216,11 +238,17 @@ def comparison(names: Iterable[str]) -> Iterable[str]:
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
 @click.option("--growth", "grow", is_flag=True, help="The table of growth instead.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--markdown", type=click.Path(path_type=Path), help="The page that has the table.")
-def main(names: tuple[str, ...], grow: bool, markdown: Path | None) -> None:  # noqa: FBT001
+def main(
+    names: tuple[str, ...],
+    grow: bool,  # noqa: FBT001 - click's
+    seeds: int,
+    markdown: Path | None,
+) -> None:
     """Print a line a program."""
     lines = []
-    for line in growth() if grow else comparison(names or PROGRAMS):
+    for line in growth() if grow else comparison(names or PROGRAMS, seeds):
         click.echo(line)
         lines.append(line)
     if markdown is not None:
