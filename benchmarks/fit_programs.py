@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,29 @@ def _grouped(rng: np.random.Generator, groups: int, rows: int) -> tuple[Any, Any
     return group, rng.normal(size=groups)[group]
 
 
-def poisson_mixed(rng: np.random.Generator) -> Data:
+def poisson_mixed(rng: np.random.Generator, patients: int = 40, rows: int = 6) -> Data:
     """236 counts of 40 patients, as in brms' example."""
-    group, effect = _grouped(rng, 40, 6)
+    group, effect = _grouped(rng, patients, rows)
     X = rng.normal(size=(len(group), 3))
     y = rng.poisson(np.exp(1.4 + 0.5 * effect + X @ [0.3, -0.2, 0.1]))
-    return {"N": len(y), "y": y, "K": 3, "X": X, "J": 40, "group": group + 1}
+    return {"N": len(y), "y": y, "K": 3, "X": X, "J": patients, "group": group + 1}
 
 
-def logit_mixed(rng: np.random.Generator) -> Data:
+def logit_mixed(rng: np.random.Generator, rows: int = 8) -> Data:
     """2400 answers of 300 groups."""
-    group, effect = _grouped(rng, 300, 8)
+    group, effect = _grouped(rng, 300, rows)
     X = rng.normal(size=(len(group), 4))
     y = rng.random(len(group)) < 1 / (1 + np.exp(-(effect + X @ [0.8, -0.5, 0.3, 0.0])))
     return {"N": len(y), "y": y.astype(int), "K": 4, "X": X, "J": 300, "group": group + 1}
 
 
-def slopes(rng: np.random.Generator) -> Data:
+def slopes(rng: np.random.Generator, groups: int = 30, rows: int = 8) -> Data:
     """30 groups whose intercepts and slopes correlate."""
-    group = np.repeat(np.arange(30), 8)
-    effect = rng.normal(size=(30, 2)) @ np.array([[0.8, 0.3], [0.0, 0.4]])
+    group = np.repeat(np.arange(groups), rows)
+    effect = rng.normal(size=(groups, 2)) @ np.array([[0.8, 0.3], [0.0, 0.4]])
     x = rng.normal(size=len(group))
     y = 1 + effect[group, 0] + (0.5 + effect[group, 1]) * x + 0.7 * rng.normal(size=len(x))
-    return {"N": len(y), "y": y, "x": x, "J": 30, "group": group + 1}
+    return {"N": len(y), "y": y, "x": x, "J": groups, "group": group + 1}
 
 
 def radon(rng: np.random.Generator) -> Data:
@@ -97,14 +98,14 @@ def _answers(rng: np.random.Generator, items: int, persons: int, slope: Any) -> 
     return {"I": items, "J": persons, "y": y * 1, "item": item + 1, "person": person + 1}
 
 
-def rasch(rng: np.random.Generator) -> Data:
+def rasch(rng: np.random.Generator, items: int = 20, persons: int = 100) -> Data:
     """20 items, 100 persons."""
-    return _answers(rng, 20, 100, np.ones(20))
+    return _answers(rng, items, persons, np.ones(items))
 
 
-def two_pl(rng: np.random.Generator) -> Data:
+def two_pl(rng: np.random.Generator, items: int = 15, persons: int = 80) -> Data:
     """15 items with slopes, 80 persons."""
-    return _answers(rng, 15, 80, np.exp(0.4 * rng.normal(size=15)))
+    return _answers(rng, items, persons, np.exp(0.4 * rng.normal(size=items)))
 
 
 def mixture4(rng: np.random.Generator) -> Data:
@@ -121,11 +122,11 @@ def mixture3d(rng: np.random.Generator) -> Data:
     return {"N": 200, "K": 3, "D": 3, "y": place[which] + 0.8 * rng.normal(size=(200, 3))}
 
 
-def zero_inflated(rng: np.random.Generator) -> Data:
+def zero_inflated(rng: np.random.Generator, rows: int = 400) -> Data:
     """400 counts, a third of them zero for another reason."""
-    X = rng.normal(size=(400, 5))
+    X = rng.normal(size=(rows, 5))
     y = rng.poisson(np.exp(0.8 + X @ [0.4, -0.3, 0.2, 0.0, 0.1]))
-    return {"N": 400, "K": 5, "X": X, "y": y * (rng.random(400) > ZERO)}
+    return {"N": rows, "K": 5, "X": X, "y": y * (rng.random(rows) > ZERO)}
 
 
 def horseshoe(rng: np.random.Generator) -> Data:
@@ -135,11 +136,11 @@ def horseshoe(rng: np.random.Generator) -> Data:
     return {"N": 100, "K": 30, "X": X, "y": y}
 
 
-def logistic(rng: np.random.Generator) -> Data:
+def logistic(rng: np.random.Generator, rows: int = 400, columns: int = 24) -> Data:
     """24 coefficients, correlated columns."""
-    X = rng.normal(size=(400, 24)) + 0.7 * rng.normal(size=(400, 1))
-    y = rng.random(400) < 1 / (1 + np.exp(-X @ rng.normal(size=24) * 0.3))
-    return {"N": 400, "K": 24, "X": X, "y": y * 1}
+    X = rng.normal(size=(rows, columns)) + 0.7 * rng.normal(size=(rows, 1))
+    y = rng.random(rows) < 1 / (1 + np.exp(-X @ rng.normal(size=columns) * 0.3))
+    return {"N": rows, "K": columns, "X": X, "y": y * 1}
 
 
 def overdispersed(rng: np.random.Generator) -> Data:
@@ -166,6 +167,18 @@ PROGRAMS: dict[str, Callable[[np.random.Generator], Data]] = {
 """By name, the fewest parameters first."""
 
 
-def data_of(name: str) -> Data:
+LARGER: dict[str, Callable[[np.random.Generator], Data]] = {
+    "logistic": partial(logistic, rows=3000, columns=50),
+    "zero_inflated": partial(zero_inflated, rows=4000),
+    "two_pl": partial(two_pl, items=20, persons=250),
+    "logit_mixed": partial(logit_mixed, rows=30),
+    "rasch": partial(rasch, items=40, persons=300),
+    "poisson_mixed": partial(poisson_mixed, patients=400, rows=10),
+    "slopes": partial(slopes, groups=300, rows=20),
+}
+"""The same programs with so many data that NUTS needs over 10 s."""
+
+
+def data_of(name: str, programs: Mapping[str, Callable[..., Data]] = PROGRAMS) -> Data:
     """Return a program's data."""
-    return PROGRAMS[name](np.random.default_rng(20))
+    return programs[name](np.random.default_rng(20))

@@ -3,10 +3,10 @@
 ``python benchmarks/short_chains.py [NAME…]`` runs programs of benchmarks/fit_programs.py on the
 embedded engine: the ensemble with its fit, and Stan's NUTS, 4 × (1000 + 1000). Effective draws are
 the fewest over the unconstrained parameters, rank-normalised, of both alike. Seconds are the CPU's.
-All are medians over ``--seeds`` seeds, and so are effective draws a second. ``--growth`` runs three
-programs of 100, 300 and 1000 parameters without NUTS, each in a process of its own that tells its
-peak memory. ``--markdown docs/without-nuts.md`` writes a table between its marks. There is no limit
-yet.
+All are medians over ``--seeds`` seeds, and so are effective draws a second. ``--larger`` runs some
+with so many data that NUTS needs over 10 s. ``--growth`` runs three programs of 100, 300 and 1000
+parameters without NUTS, each in a process of its own that tells its peak memory.
+``--markdown docs/without-nuts.md`` writes a table between its marks. There is no limit yet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import resource
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 import numpy as np
-from fit_programs import FOLDER, PROGRAMS, Data, data_of
+from fit_programs import FOLDER, LARGER, PROGRAMS, Data, data_of
 
 from harness.methods.bridged import BridgeTarget, arrays, expected_s
 from harness.metrics import Sample
@@ -44,6 +44,7 @@ from harness.vi.target import Clock, Counted
 LIMIT_S = 600.0
 
 MARK = "<!-- benchmarks/short_chains.py -->"
+MARK_LARGER = "<!-- benchmarks/short_chains.py --larger -->"
 MARK_GROWTH = "<!-- benchmarks/short_chains.py --growth -->"
 
 SIZES = (100, 300, 1000)
@@ -143,9 +144,9 @@ def middle(costs: Iterable[Cost], name: str) -> float:
     return float(np.median([getattr(cost, name) for cost in costs]))
 
 
-def beside(name: str, folder: Path, seeds: int) -> Beside:
+def beside(name: str, data: Data, folder: Path, seeds: int) -> Beside:
     """Run one program both ways."""
-    file, data = FOLDER / f"{name}.stan", data_of(name)
+    file = FOLDER / f"{name}.stan"
     model = opened(file, data, folder)
     seconds = expected(file, model, data)
     tried = range(1, seeds + 1)
@@ -214,8 +215,8 @@ def growth() -> Iterable[str]:
                 yield process.submit(grown, name, d).result()
 
 
-def comparison(names: Iterable[str], seeds: int) -> Iterable[str]:
-    """Return the lines of the table beside NUTS, and medians over the programs."""
+def comparison(data: Mapping[str, Data], seeds: int) -> Iterable[str]:
+    """Return the lines of the table beside NUTS, and medians over programs with these data."""
     yield (
         "| program | d | NUTS s | s | gradients | NUTS's ESS | ESS | seconds over NUTS's "
         "| ESS a second over NUTS's | refused by |"
@@ -223,9 +224,10 @@ def comparison(names: Iterable[str], seeds: int) -> Iterable[str]:
     yield "|---" * 10 + "|"
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        beside("schools", Path(folder), 1)  # what is imported at first use counts for no program
-        for name in names:
-            found.append(beside(name, Path(folder), seeds))
+        # What is imported at first use counts for no program.
+        beside("schools", data_of("schools"), Path(folder), 1)
+        for name, values in data.items():
+            found.append(beside(name, values, Path(folder), seeds))
             yield found[-1].row()
     times, worth = (np.median([getattr(b, n) for b in found]) for n in ("times", "worth"))
     yield ""
@@ -238,21 +240,25 @@ def comparison(names: Iterable[str], seeds: int) -> Iterable[str]:
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
 @click.option("--growth", "grow", is_flag=True, help="The table of growth instead.")
+@click.option("--larger", is_flag=True, help="Programs with more data.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--markdown", type=click.Path(path_type=Path), help="The page that has the table.")
 def main(
     names: tuple[str, ...],
     grow: bool,  # noqa: FBT001 - click's
+    larger: bool,  # noqa: FBT001
     seeds: int,
     markdown: Path | None,
 ) -> None:
     """Print a line a program."""
     lines = []
-    for line in growth() if grow else comparison(names or PROGRAMS, seeds):
+    programs = LARGER if larger else PROGRAMS
+    data = {name: data_of(name, programs) for name in names or programs}
+    for line in growth() if grow else comparison(data, seeds):
         click.echo(line)
         lines.append(line)
     if markdown is not None:
-        mark = MARK_GROWTH if grow else MARK
+        mark = MARK_GROWTH if grow else MARK_LARGER if larger else MARK
         before, _, after = markdown.read_text(encoding="utf-8").split(mark)
         markdown.write_text(
             f"{before}{mark}\n\n{chr(10).join(lines)}\n\n{mark}{after}", encoding="utf-8"
