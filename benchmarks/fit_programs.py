@@ -176,7 +176,7 @@ LARGER: dict[str, Callable[[np.random.Generator], Data]] = {
     "poisson_mixed": partial(poisson_mixed, patients=400, rows=10),
     "slopes": partial(slopes, groups=300, rows=20),
 }
-"""The same programs with so many data that NUTS needs over 10 s."""
+"""The same programs with more data, so that NUTS needs over 10 s."""
 
 
 def data_of(name: str, programs: Mapping[str, Callable[..., Data]] = PROGRAMS) -> Data:

@@ -4,7 +4,7 @@
 embedded engine: the ensemble with its fit, and Stan's NUTS, 4 × (1000 + 1000). Effective draws are
 the fewest over the unconstrained parameters, rank-normalised, of both alike. Seconds are the CPU's.
 All are medians over ``--seeds`` seeds, and so are effective draws a second. ``--larger`` runs some
-with so many data that NUTS needs over 10 s. ``--growth`` runs three programs of 100, 300 and 1000
+with more data, so that NUTS needs over 10 s. ``--growth`` runs three programs of 100, 300 and 1000
 parameters without NUTS, each in a process of its own that tells its peak memory.
 ``--markdown docs/without-nuts.md`` writes a table between its marks. There is no limit yet.
 """
