@@ -28,6 +28,7 @@ from harness.vi.short_chains import (
 )
 from harness.vi.short_chains.coordinates import Dense, Parts
 from harness.vi.short_chains.figures import balance
+from harness.vi.target import Clock
 
 K = 4.5
 """Standard errors allowed."""
@@ -374,6 +375,22 @@ def test_uncertain_shares_fire_share_error(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert "share_error" in fired(few)
     assert "share_error" not in fired(enough)
+
+
+def test_proposals_go_on_where_none_has_a_density_yet() -> None:
+    """Of 800 the first hundred have none, and each of the second has too much weight."""
+
+    class Late(targets.Normal):
+        def log_density(self, z: FloatArray) -> FloatArray:
+            self.seen = getattr(self, "seen", 0) + len(z)
+            value = super().log_density(z)
+            return value if self.seen > 100 else np.full(len(z), -np.inf)
+
+    parts = Parts((Dense(np.zeros(2), np.eye(2)),), np.ones(1))
+    rng = np.random.default_rng(4)
+    found = starts.weigh(Late(np.zeros(2), np.eye(2)), parts, 800, rng, Clock())
+    assert len(found.weight) == 300
+    assert np.count_nonzero(found.weight) == 200
 
 
 def test_a_share_that_chains_change_fires_balance() -> None:

@@ -171,7 +171,8 @@ def weigh(
         weight = _truncated(log_p - np.logaddexp.reduce(each, axis=1))
         found = Weighted(z, log_p, weight, np.argmax(each, axis=1))
         if begun is None:
-            enough = found.ess >= ENOUGH * count and found.weight.max() <= LARGEST
+            few = not weight.any() or found.ess < ENOUGH * count
+            enough = not few and weight.max() <= LARGEST
         else:
             enough = found.share_error(len(parts.each)) <= SURE
         if enough:
