@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from harness.vi.deterministic.curvature import colour_columns, dense, elbo_hessi
 from harness.vi.deterministic.lbfgs import lbfgs
 from harness.vi.deterministic.newton import errors, newton
 from harness.vi.deterministic.polish import still_pattern
+from harness.vi.deterministic.search import search
 from harness.vi.deterministic.starts import start_at, usual_starts
 from harness.vi.sobol import base_blocks, scrambled_normals
 from harness.vi.target import Clock, Counted
@@ -233,22 +236,47 @@ def test_a_pattern_that_was_found_elsewhere_is_confirmed_or_found_again() -> Non
     assert still_pattern(objective, theta, right) is right
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_best_mode_has_its_own_pattern(seed: int) -> None:
-    """Coordinates are independent in the mode that is found first and correlate in the best one."""
-    first = Normal(np.zeros(12), 0.25 * np.eye(12))
-    best = Normal(np.full(12, 4.0), 0.25 * (0.7 * np.eye(12) + 0.3))
+FIRST = Normal(np.zeros(12), 0.25 * np.eye(12))
+BEST = Normal(np.full(12, 4.0), 0.25 * (0.7 * np.eye(12) + 0.3))
+
+
+def unlike() -> Density:
+    """Return .05 of ``FIRST``, whose coordinates are independent, and .95 of ``BEST``."""
 
     def function(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        (one, slope), (two, other) = (m.log_density_gradient(z) for m in (first, best))
+        (one, slope), (two, other) = (m.log_density_gradient(z) for m in (FIRST, BEST))
         value = np.logaddexp(one + math.log(0.05), two + math.log(0.95))
         share = np.exp(two + math.log(0.95) - value)[:, None]
         return value, (1 - share) * slope + share * other
 
+    return Density(12, function)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_mode_has_its_own_pattern(seed: int) -> None:
+    """Where it is not the mode that is found first."""
     rng = np.random.default_rng(seed)
-    found = deterministic.fit(Density(12, function), rng, Clock(60), Settings(starts=24))
+    found = deterministic.fit(unlike(), rng, Clock(60), Settings(starts=24))
     assert found.covariance is not None
-    np.testing.assert_allclose(found.covariance, best.covariance, atol=1e-3)
+    np.testing.assert_allclose(found.covariance, BEST.covariance, atol=1e-3)
+
+
+def test_a_mode_that_more_draws_put_first_has_its_own_pattern(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pattern is that of the mode that few draws put first."""
+
+    def swapped(*given: Any) -> Any:
+        found, _ = search(*given)
+        assert len(found) == 2
+        return found[::-1], colour_columns(np.eye(12, dtype=bool))
+
+    module = importlib.import_module("harness.vi.deterministic.fit")  # a function has its name
+    monkeypatch.setattr(module, "search", swapped)
+    rng = np.random.default_rng(1)
+    found = deterministic.fit(unlike(), rng, Clock(60), Settings(starts=24))
+    assert found.covariance is not None
+    np.testing.assert_allclose(found.covariance, BEST.covariance, atol=1e-3)
 
 
 def test_a_metric_that_is_far_too_small_does_not_end_a_search_at_its_start() -> None:

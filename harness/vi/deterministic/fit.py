@@ -14,6 +14,7 @@ from harness.vi.deterministic.basins import (
     ITERATIONS,
     Basin,
     compared,
+    same,
     weigh,
 )
 from harness.vi.deterministic.curvature import Pattern
@@ -26,7 +27,7 @@ from harness.vi.deterministic.polish import (
     polish,
 )
 from harness.vi.deterministic.polish_large import polish_large
-from harness.vi.deterministic.search import Begin, search
+from harness.vi.deterministic.search import Begin, pattern_at, search
 from harness.vi.deterministic.sizes import Settings
 from harness.vi.deterministic.sparse import Full
 from harness.vi.deterministic.starts import (
@@ -117,13 +118,18 @@ def fit(
         direct, extra = 0, extra[:FEW_EXTRA]
     begin = Begin(points[:climbs], peaks, direct, extra, sizes.looks(d, seconds), seconds)
     found, pattern = search(scout, begin, settings.dense_limit, rng)
-    if isinstance(pattern, Pattern) and pattern.colours == d > sizes.LARGEST_MATCHED // 2:
-        # Its Hessian from fewer base draws than parameters may not be definite.
-        pattern = Full(d)
+    of_pattern = found[0]
     refused = scout.refused
     found = _compared(objective, found, seconds)
     for turn in range(TURNS):
         begun = objective
+        if not same(found[0].theta, of_pattern.theta):
+            # More base draws put another basin first.
+            of_pattern = found[0]
+            pattern = pattern_at(scout, of_pattern, pattern, settings.dense_limit, rng)
+        if isinstance(pattern, Pattern) and pattern.colours == d > sizes.LARGEST_MATCHED // 2:
+            # Its Hessian from fewer base draws than parameters may not be definite.
+            pattern = Full(d)
         # In the last turn all ELBOs stay on the same base draws.
         more = rng if turn < TURNS - 1 else None
         if isinstance(pattern, Pattern):

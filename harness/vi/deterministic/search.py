@@ -101,13 +101,13 @@ def search(
     # Of rounding errors alone there is nothing to fit; the caller then says what it finds.
     found = [b for b in found if not jagged(scout, b)] or found
     if not same(found[0].theta, first.theta):
-        pattern = _pattern_at(scout, found[0], pattern, dense_limit, rng)
+        pattern = pattern_at(scout, found[0], pattern, dense_limit, rng)
     if pattern is not None:
         found = [_own(scout, b, found[0], pattern) for b in found[:COMPARED]] + found[COMPARED:]
     return found, pattern
 
 
-def _pattern_at(
+def pattern_at(
     scout: Objective,
     best: Basin,
     pattern: AnyPattern | None,
