@@ -33,10 +33,11 @@ from exact_programs import EXACT, INVISIBLE, PROGRAMS, Program
 from fit_programs import FOLDER, data_of
 from long_runs import ANSWERS, NAMES, opened
 from scipy.special import ndtri
+from short_chains import expected
 
 from harness.judgement import closeness, critical_z, rules_for
 from harness.judgement.movement import shown
-from harness.methods.bridged import BridgeTarget, arrays, expected_s
+from harness.methods.bridged import BridgeTarget
 from harness.metrics import METRICS, Sample
 from harness.records import NO_ESTIMATE, FloatArray, RunSpec
 from harness.vi import deterministic, short_chains
@@ -60,9 +61,7 @@ class Fitted(BridgeTarget):
         model = opened(name, folder)
         super().__init__(model)
         self.name = name
-        self.seconds = expected_s(
-            FOLDER / f"{name}.stan", model, arrays(data_of(name))
-        ).gradient  # by which the method chooses its sizes
+        self.seconds = expected(FOLDER / f"{name}.stan", model, data_of(name))
 
     def answer(self) -> Answer:
         """Return the figures of a long run, or of all orders of its components."""

@@ -244,11 +244,7 @@ def comparison(data: Mapping[str, Data], seeds: int) -> Iterable[str]:
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--markdown", type=click.Path(path_type=Path), help="The page that has the table.")
 def main(
-    names: tuple[str, ...],
-    grow: bool,  # noqa: FBT001 - click's
-    larger: bool,  # noqa: FBT001
-    seeds: int,
-    markdown: Path | None,
+    names: tuple[str, ...], *, grow: bool, larger: bool, seeds: int, markdown: Path | None
 ) -> None:
     """Print a line a program."""
     lines = []
